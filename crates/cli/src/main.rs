@@ -1,0 +1,3 @@
+//! The `zraft` command line.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The payloads of the ZIO Raft key-value store, and a typed client.

@@ -1,0 +1,1 @@
+//! Messages of the ZIO Raft client-server protocol and their bytes.

@@ -1,0 +1,1 @@
+//! An embedded ZIO Raft server and cluster to test clients against.
