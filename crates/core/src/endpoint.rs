@@ -1,0 +1,193 @@
+//! Where a member listens: `tcp://host:port`, `tcp://[v6]:port` or `ipc://path`.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// The longest path of a Unix socket that every platform takes (macOS has 104 bytes with the
+/// closing zero, Linux 108).
+const MAX_IPC_PATH: usize = 103;
+
+/// The longest host name that DNS carries, as text.
+const MAX_HOST: usize = 253;
+
+/// The longest part of a host name between two dots.
+const MAX_LABEL: usize = 63;
+
+/// The address of a member's client port.
+///
+/// Made by parsing. What parses can be connected to in principle; whether anybody answers there
+/// is found out by the connection.
+///
+/// ```
+/// use zraft_core::Endpoint;
+///
+/// let endpoint: Endpoint = "tcp://[::1]:7001".parse()?;
+/// assert_eq!(endpoint, Endpoint::Tcp { host: "::1".into(), port: 7001 });
+/// assert_eq!(endpoint.to_string(), "tcp://[::1]:7001");
+/// # Ok::<(), zraft_core::EndpointError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// A TCP port.
+    Tcp {
+        /// A host name, an IPv4 address, or an IPv6 address without its brackets.
+        host: String,
+        /// 1 to 65535.
+        port: u16,
+    },
+    /// A Unix domain socket.
+    Ipc {
+        /// The path of the socket file.
+        path: String,
+    },
+}
+
+/// Why a text is no endpoint.
+///
+/// The messages never repeat the text: it may hold credentials that belong elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndpointError {
+    /// Neither `tcp://` nor `ipc://` at the start.
+    #[error("an endpoint begins with tcp:// or ipc://, in lower case")]
+    Scheme,
+    /// `user:password@` before the host.
+    #[error("an endpoint carries no user information: remove everything up to and with the '@'")]
+    UserInfo,
+    /// A space, a tab, a line end or another control character.
+    #[error("an endpoint holds no white space and no control characters")]
+    Whitespace,
+    /// A path, query or fragment after the port.
+    #[error("nothing may follow the port: remove the path, query or fragment")]
+    AfterPort,
+    /// No `:port` at the end.
+    #[error("the port is missing: write tcp://host:port")]
+    MissingPort,
+    /// A port that is no number from 1 to 65535.
+    #[error("the port must be a number from 1 to 65535")]
+    Port,
+    /// No host before the port.
+    #[error("the host is missing: write tcp://host:port")]
+    MissingHost,
+    /// A host that is neither a name nor an IPv4 address.
+    #[error("the host must be a name, an IPv4 address, or an IPv6 address in brackets")]
+    Host,
+    /// Brackets that hold no IPv6 address, or an IPv6 address without brackets.
+    #[error("an IPv6 address stands in brackets and has no zone: tcp://[::1]:7001")]
+    Ipv6,
+    /// An `ipc://` path that is empty, too long, or not a file's path.
+    #[error("an ipc:// path has 1 to {MAX_IPC_PATH} bytes and names a socket file")]
+    IpcPath,
+    /// `ipc://` on a platform without Unix domain sockets.
+    #[error("this platform has no ipc:// endpoints: use tcp://host:port")]
+    IpcUnsupported,
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        if let Some(authority) = text.strip_prefix("tcp://") {
+            parse_tcp(authority)
+        } else if let Some(path) = text.strip_prefix("ipc://") {
+            parse_ipc(path)
+        } else {
+            Err(EndpointError::Scheme)
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            Self::Ipc { path } => write!(f, "ipc://{path}"),
+        }
+    }
+}
+
+fn parse_tcp(authority: &str) -> Result<Endpoint, EndpointError> {
+    if authority.contains('@') {
+        return Err(EndpointError::UserInfo);
+    }
+    if authority.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(EndpointError::Whitespace);
+    }
+    if authority.contains(['/', '?', '#']) {
+        return Err(EndpointError::AfterPort);
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(bracketed) => {
+            let (address, rest) = bracketed.split_once(']').ok_or(EndpointError::Ipv6)?;
+            let port = rest.strip_prefix(':').ok_or(EndpointError::MissingPort)?;
+            let address: Ipv6Addr = address.parse().map_err(|_| EndpointError::Ipv6)?;
+            (address.to_string(), port)
+        }
+        None => {
+            let (host, port) = authority.rsplit_once(':').ok_or(EndpointError::MissingPort)?;
+            if host.contains(':') {
+                return Err(EndpointError::Ipv6);
+            }
+            check_host(host)?;
+            (host.to_owned(), port)
+        }
+    };
+    Ok(Endpoint::Tcp { host, port: parse_port(port)? })
+}
+
+fn parse_port(text: &str) -> Result<u16, EndpointError> {
+    if text.is_empty() {
+        return Err(EndpointError::MissingPort);
+    }
+    // Digits only: the integer parser would also take a plus sign.
+    if !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(EndpointError::Port);
+    }
+    match text.parse() {
+        Ok(0) | Err(_) => Err(EndpointError::Port),
+        Ok(port) => Ok(port),
+    }
+}
+
+fn check_host(host: &str) -> Result<(), EndpointError> {
+    if host.is_empty() {
+        return Err(EndpointError::MissingHost);
+    }
+    if host.len() > MAX_HOST {
+        return Err(EndpointError::Host);
+    }
+    // A fully qualified name may end in a dot.
+    let labels = host.strip_suffix('.').unwrap_or(host);
+    let well_formed = |label: &str| {
+        (1..=MAX_LABEL).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            // The underscore is no part of host names, but container networks make such names.
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if !labels.split('.').all(well_formed) {
+        return Err(EndpointError::Host);
+    }
+    // What ends in a number is an IPv4 address or nothing: resolvers disagree on "1.2.3" and "010.0.0.1".
+    let last = labels.rsplit('.').next().unwrap_or_default();
+    if last.bytes().all(|b| b.is_ascii_digit()) && host.parse::<Ipv4Addr>().is_err() {
+        return Err(EndpointError::Host);
+    }
+    Ok(())
+}
+
+fn parse_ipc(path: &str) -> Result<Endpoint, EndpointError> {
+    if !cfg!(unix) {
+        return Err(EndpointError::IpcUnsupported);
+    }
+    if path.chars().any(char::is_control) || path.trim() != path {
+        return Err(EndpointError::Whitespace);
+    }
+    // '*' asks a server to choose, '@' names an abstract socket of Linux; neither is a file.
+    if path.is_empty() || path.len() > MAX_IPC_PATH || path == "*" || path.starts_with('@') {
+        return Err(EndpointError::IpcPath);
+    }
+    Ok(Endpoint::Ipc { path: path.to_owned() })
+}
