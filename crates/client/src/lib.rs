@@ -1,1 +1,51 @@
 //! An async client for ZIO Raft clusters.
+//!
+//! [`RaftClient`] is a cheap handle on a background task that owns the connection: it opens a
+//! session, keeps it alive, finds the leader again when it moves, and sends again what was
+//! lost, so that each command is executed once.
+//!
+//! | idea | file |
+//! | --- | --- |
+//! | what the application holds | `handle.rs`, `builder.rs` |
+//! | a request and its answer | `submission.rs`, `call.rs` |
+//! | who may queue, who waits | `room.rs` |
+//! | from the handles to the driver | `inbox.rs`, `shared.rs` |
+//! | the task that owns the connection | `driver.rs`, `connection.rs`, `waiters.rs` |
+//! | opening a connection | `transport.rs` |
+//! | events, server requests | `events.rs`, `server_requests.rs` |
+//! | errors, late answers | `error.rs` |
+//!
+//! All decisions about sessions and requests are made by `zraft-core`, which knows neither
+//! sockets nor clocks; this crate brings it both.
+
+mod builder;
+mod call;
+mod clock;
+mod connection;
+mod driver;
+mod error;
+mod events;
+mod handle;
+mod inbox;
+mod room;
+mod server_requests;
+mod shared;
+mod submission;
+mod sync;
+mod transport;
+mod waiters;
+
+pub use builder::ClientBuilder;
+pub use bytes::Bytes;
+pub use error::{Error, LateAnswer, Resolution};
+pub use events::Events;
+pub use handle::{Connect, Disconnect, Ping, RaftClient, Ready};
+pub use server_requests::{ServerRequest, ServerRequests};
+pub use submission::{Answer, Submission, SubmissionFuture};
+pub use zraft_core::{
+    AckServerRequests, Backoff, Config, ConfigBuilder, ConnectionCause, Endpoint, EndpointError,
+    Event, Member, OnSessionExpired, RequestRef, StateName, Stats, ValidationError,
+};
+pub use zraft_protocol::{
+    CorrelationId, MemberId, RejectionReason, RequestId, SessionId, Timestamp,
+};

@@ -120,6 +120,9 @@ pub enum ValidationError {
     /// A second consumer of server requests.
     #[error("server_requests: already consumed; a client has one consumer of server requests")]
     SecondConsumer,
+    /// A client that is to run within a tokio runtime, used outside of one.
+    #[error("runtime: connect within a tokio runtime, or build the client with own_thread(true)")]
+    NoRuntime,
 }
 
 impl ValidationError {
@@ -142,6 +145,7 @@ impl ValidationError {
             Self::HeartbeatTimeout { .. } => "heartbeat_timeout",
             Self::EmptyPayload | Self::PayloadTooLarge { .. } => "payload",
             Self::SecondConsumer => "server_requests",
+            Self::NoRuntime => "runtime",
         }
     }
 }

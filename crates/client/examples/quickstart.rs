@@ -1,0 +1,16 @@
+//! One command to a key-value store on this machine: `zraft server` is one.
+
+use zraft_client::{Error, RaftClient};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    let client = RaftClient::builder()
+        .member("node-1", "tcp://127.0.0.1:7001")
+        .capability("kind", "quickstart")
+        .build()?;
+    client.connect().await?;
+    let answer = client.submit_command(b"S\0\0\0\x03key\0\0\0\x05value".as_slice()).await?;
+    assert!(answer.is_empty());
+    client.disconnect().await;
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! A request on its way: waiting for room, or for its answer.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use zraft_core::{RequestKind, Timeout};
+
+use crate::call::Call;
+use crate::error::Error;
+use crate::handle::Handle;
+use crate::inbox::{Input, Phase};
+use crate::room::Ticket;
+use crate::sync::lock;
+
+/// A command or query that is queued when it is first polled, and waits for room if need be.
+///
+/// From [`submit_command`](crate::RaftClient::submit_command) and
+/// [`submit_query`](crate::RaftClient::submit_query); awaiting it gives the answer. Dropped
+/// before it was polled, nothing has happened; dropped later, it is detached: what was not sent
+/// yet is not executed, a command that was sent may still run.
+#[must_use = "a submission does nothing unless awaited"]
+pub struct Submission {
+    handle: Arc<Handle>,
+    kind: RequestKind,
+    payload: Bytes,
+    timeout: Timeout,
+}
+
+impl Submission {
+    pub(crate) fn new(handle: Arc<Handle>, kind: RequestKind, payload: Bytes) -> Self {
+        Self { handle, kind, payload, timeout: Timeout::Default }
+    }
+
+    /// The time from queueing to the answer, instead of the configured `request_timeout`;
+    /// `None` waits for ever.
+    pub fn timeout(mut self, time: impl Into<Option<Duration>>) -> Self {
+        self.timeout = time.into().map_or(Timeout::Never, Timeout::After);
+        self
+    }
+}
+
+impl fmt::Debug for Submission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Submission")
+            .field("kind", &self.kind)
+            .field("length", &self.payload.len())
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl IntoFuture for Submission {
+    type Output = Result<Bytes, Error>;
+    type IntoFuture = SubmissionFuture;
+
+    fn into_future(self) -> SubmissionFuture {
+        SubmissionFuture { stage: Stage::New(self) }
+    }
+}
+
+/// The future of a [`Submission`].
+#[must_use = "futures do nothing unless awaited"]
+#[derive(Debug)]
+pub struct SubmissionFuture {
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    New(Submission),
+    Waiting(Submission, Ticket),
+    Queued(Answer),
+    Over,
+}
+
+impl Future for SubmissionFuture {
+    type Output = Result<Bytes, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::New(submission) => match submission.queue(context) {
+                Ok(stage) => self.stage = stage,
+                Err(error) => return Poll::Ready(Err(error)),
+            },
+            Stage::Waiting(submission, ticket) => match submission.turn(ticket, context) {
+                Ok(stage) => self.stage = stage,
+                Err(error) => return Poll::Ready(Err(error)),
+            },
+            stage => self.stage = stage,
+        }
+        match &mut self.stage {
+            Stage::Queued(answer) => Pin::new(answer).poll(context),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for SubmissionFuture {
+    fn drop(&mut self) {
+        if let Stage::Waiting(submission, ticket) = &self.stage {
+            let mut woken = Vec::new();
+            {
+                let room = &mut lock(&submission.handle.shared.inbox).room;
+                if !room.stop_waiting(*ticket, &mut woken) {
+                    room.give_back(submission.payload.len(), &mut woken);
+                }
+            }
+            wake(woken);
+        }
+    }
+}
+
+impl Submission {
+    /// Queues, or waits for room.
+    fn queue(self, context: &Context<'_>) -> Result<Stage, Error> {
+        self.handle.check_payload(&self.payload)?;
+        let call = Arc::new(Call::default());
+        let handle = self.handle.clone();
+        let (sleeper, answer) = {
+            let mut inbox = lock(&handle.shared.inbox);
+            if inbox.phase == Phase::Idle {
+                return Err(Error::NotConnected);
+            }
+            if !inbox.room.take_in_turn(self.payload.len()) {
+                let ticket = inbox.room.wait(Some(self.payload.len()), context.waker());
+                drop(inbox);
+                return Ok(Stage::Waiting(self, ticket));
+            }
+            let (input, answer) = self.split(call);
+            (inbox.push(input), answer)
+        };
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+        Ok(Stage::Queued(answer))
+    }
+
+    /// Queues if room was granted meanwhile.
+    fn turn(self, ticket: Ticket, context: &Context<'_>) -> Result<Stage, Error> {
+        let mut woken = Vec::new();
+        let shared = self.handle.shared.clone();
+        let mut inbox = lock(&shared.inbox);
+        if !inbox.room.poll_turn(ticket, context.waker()) {
+            drop(inbox);
+            return Ok(Stage::Waiting(self, ticket));
+        }
+        let length = self.payload.len();
+        let result = if inbox.phase == Phase::Idle {
+            inbox.room.give_back(length, &mut woken);
+            Err(Error::closed(false))
+        } else {
+            inbox.room.redeem(length);
+            let (input, answer) = self.split(Arc::new(Call::default()));
+            woken.extend(inbox.push(input));
+            Ok(Stage::Queued(answer))
+        };
+        drop(inbox);
+        wake(woken);
+        result
+    }
+
+    fn split(self, call: Arc<Call>) -> (Input, Answer) {
+        let Self { handle, kind, payload, timeout } = self;
+        (Input::Submit { kind, payload, timeout, call: call.clone() }, Answer::new(handle, call))
+    }
+}
+
+fn wake(wakers: Vec<std::task::Waker>) {
+    for waker in wakers {
+        waker.wake();
+    }
+}
+
+/// The answer to a request that is queued already, from
+/// [`try_submit_command`](crate::RaftClient::try_submit_command) and
+/// [`try_submit_query`](crate::RaftClient::try_submit_query).
+///
+/// Dropping it detaches the request: what was not sent yet is not executed, a command that was
+/// sent may still run.
+#[must_use = "dropping an answer cancels its request"]
+#[derive(Debug)]
+pub struct Answer {
+    handle: Arc<Handle>,
+    call: Arc<Call>,
+}
+
+impl Answer {
+    fn new(handle: Arc<Handle>, call: Arc<Call>) -> Self {
+        Self { handle, call }
+    }
+
+    /// Queues at once, or fails.
+    pub(crate) fn queue(
+        handle: &Arc<Handle>,
+        kind: RequestKind,
+        payload: Bytes,
+    ) -> Result<Self, Error> {
+        handle.check_payload(&payload)?;
+        let call = Arc::new(Call::default());
+        let sleeper = {
+            let mut inbox = lock(&handle.shared.inbox);
+            if inbox.phase == Phase::Idle {
+                return Err(Error::NotConnected);
+            }
+            if !inbox.room.take(payload.len()) {
+                return Err(Error::Overloaded);
+            }
+            let timeout = Timeout::Default;
+            inbox.push(Input::Submit { kind, payload, timeout, call: call.clone() })
+        };
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+        Ok(Self::new(handle.clone(), call))
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Bytes, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.call.poll(context)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if self.call.leave() {
+            self.handle.shared.push(Input::Cancel(self.call.clone()));
+        }
+    }
+}
