@@ -246,7 +246,7 @@ impl fmt::Debug for Config {
         } = self;
         f.debug_struct("Config")
             .field("members", members)
-            .field("capabilities", &MaskedValues(capabilities.iter().map(|(key, _)| key)))
+            .field("capabilities", &MaskedValues(capabilities.iter().map(|(key, _)| key).collect()))
             .field("connection_timeout", connection_timeout)
             .field("keep_alive_interval", keep_alive_interval)
             .field("session_timeout", session_timeout)
@@ -268,10 +268,10 @@ impl fmt::Debug for Config {
 }
 
 /// Shows the names of capabilities, and a mark in place of each value.
-struct MaskedValues<I>(I);
+struct MaskedValues<'a>(Vec<&'a str>);
 
-impl<'a, I: Iterator<Item = &'a str> + Clone> fmt::Debug for MaskedValues<I> {
+impl fmt::Debug for MaskedValues<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.0.clone().map(|key| (key, format_args!("***")))).finish()
+        f.debug_map().entries(self.0.iter().map(|key| (key, format_args!("***")))).finish()
     }
 }

@@ -275,7 +275,7 @@ impl ConfigBuilder {
 impl fmt::Debug for ConfigBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let members: Vec<_> = self.members.iter().map(|(id, _)| id).collect();
-        let names = self.capabilities.iter().map(|(name, _)| name.as_str());
+        let names = self.capabilities.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("ConfigBuilder")
             .field("members", &members)
             .field("capabilities", &MaskedValues(names))

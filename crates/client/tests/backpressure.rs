@@ -1,0 +1,150 @@
+//! The queue has limits: who finds it full fails at once or waits, in order.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::raw::{Connection, connected};
+use support::{builder, within};
+use zraft_client::{Error, ValidationError};
+
+/// Answers commands with their own payloads, until so many are answered.
+async fn echo(connection: &mut Connection, count: usize) -> Vec<Vec<u8>> {
+    let mut seen = Vec::new();
+    while seen.len() < count {
+        let (id, payload) = connection.command().await;
+        connection.answer(id, b"done").await;
+        seen.push(payload.to_vec());
+    }
+    seen
+}
+
+#[tokio::test]
+async fn try_submit_fails_at_once_when_the_queue_is_full() {
+    let (_peer, mut connection, client) = connected(builder().max_in_flight(1).max_queued(2)).await;
+    let mut answers = vec![client.try_submit_command("in flight").unwrap()];
+    let (id, _) = connection.command().await;
+    for queued in ["queued 1", "queued 2"] {
+        within(client.ready()).await;
+        answers.push(client.try_submit_command(queued).unwrap());
+    }
+    let error = client.try_submit_command("too many").unwrap_err();
+    assert!(matches!(error, Error::Overloaded), "{error:?}");
+    assert!(!error.maybe_executed());
+
+    connection.answer(id, b"done").await;
+    assert_eq!(echo(&mut connection, 2).await, [b"queued 1", b"queued 2"]);
+    for answer in answers {
+        within(answer).await.unwrap();
+    }
+    within(client.ready()).await;
+    let _now = client.try_submit_command("room again").unwrap();
+}
+
+#[tokio::test]
+async fn payload_bytes_count_queued_and_in_flight() {
+    let (_peer, mut connection, client) = connected(builder().max_queued_bytes(100)).await;
+    let first = client.try_submit_command(vec![1; 60]).unwrap();
+    let (id, _) = connection.command().await;
+    assert!(matches!(client.try_submit_command(vec![2; 41]), Err(Error::Overloaded)));
+    let second = client.try_submit_command(vec![2; 40]).unwrap();
+    assert!(matches!(client.try_submit_command(vec![3; 1]), Err(Error::Overloaded)));
+    connection.answer(id, b"done").await;
+    within(first).await.unwrap();
+    within(client.ready()).await;
+    echo(&mut connection, 1).await;
+    within(second).await.unwrap();
+}
+
+#[tokio::test]
+async fn submissions_wait_for_room_in_order() {
+    let (_peer, mut connection, client) = connected(builder().max_in_flight(2).max_queued(3)).await;
+    let count = 500_u32;
+    let tasks: Vec<_> = (0..count)
+        .map(|n| tokio::spawn(client.submit_command(n.to_be_bytes().to_vec()).into_future()))
+        .collect();
+    let seen = echo(&mut connection, count as usize).await;
+    let expected: Vec<_> = (0..count).map(|n| n.to_be_bytes().to_vec()).collect();
+    assert_eq!(seen, expected);
+    for task in tasks {
+        within(task).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_that_waits_for_room_and_is_dropped_makes_way() {
+    let (_peer, mut connection, client) = connected(builder().max_in_flight(1).max_queued(1)).await;
+    let first = client.try_submit_command("first").unwrap();
+    let (id, _) = connection.command().await;
+    within(client.ready()).await;
+    let second = client.try_submit_command("second").unwrap();
+    let gives_up = tokio::spawn(client.submit_command("gives up").into_future());
+    let stays = tokio::spawn(client.submit_command("stays").into_future());
+    // Both stand in line now, in this order: the test runs on one thread.
+    tokio::task::yield_now().await;
+    gives_up.abort();
+    connection.answer(id, b"done").await;
+    assert_eq!(echo(&mut connection, 2).await, [b"second".as_slice(), b"stays"]);
+    within(first).await.unwrap();
+    within(second).await.unwrap();
+    within(stays).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_for_room_when_the_client_disconnects_is_not_executed() {
+    let (_peer, mut connection, client) = connected(builder().max_in_flight(1).max_queued(1)).await;
+    let tasks: Vec<_> =
+        (0..10).map(|_| tokio::spawn(client.submit_command("waits").into_future())).collect();
+    connection.command().await;
+    tokio::spawn(connection.until_closed());
+    within(client.disconnect_within(std::time::Duration::from_millis(100))).await;
+    let mut maybe_executed = 0;
+    for task in tasks {
+        let error = within(task).await.unwrap().unwrap_err();
+        maybe_executed += u32::from(error.maybe_executed());
+    }
+    assert_eq!(maybe_executed, 1, "the one that was sent");
+}
+
+#[tokio::test]
+async fn payloads_that_cannot_be_sent_are_refused_at_the_call() {
+    let (_peer, _connection, client) = connected(builder().max_message_size(10)).await;
+    let error = client.try_submit_command("").unwrap_err();
+    assert!(matches!(error, Error::Validation(ValidationError::EmptyPayload)), "{error:?}");
+    let error = client.try_submit_query(vec![0; 11]).unwrap_err();
+    let expected = ValidationError::PayloadTooLarge { length: 11, limit: 10 };
+    assert!(matches!(&error, Error::Validation(e) if *e == expected), "{error:?}");
+    let error = within(client.submit_command(vec![0; 11])).await.unwrap_err();
+    assert!(matches!(&error, Error::Validation(e) if *e == expected), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_payload_longer_than_the_whole_queue_does_not_wait_for_ever() {
+    let (_peer, _connection, client) = connected(builder().max_queued_bytes(10)).await;
+    let error = within(client.submit_command(vec![0; 11])).await.unwrap_err();
+    assert_eq!(error.code(), "VALIDATION");
+}
+
+#[tokio::test]
+async fn nothing_is_queued_before_the_first_connect() {
+    let client = builder().member("nobody", "tcp://127.0.0.1:1").build().unwrap();
+    let error = client.try_submit_command("early").unwrap_err();
+    assert!(matches!(error, Error::NotConnected), "{error:?}");
+    let error = within(client.submit_query("early")).await.unwrap_err();
+    assert!(matches!(error, Error::NotConnected), "{error:?}");
+    let error = within(client.ping()).await.unwrap_err();
+    assert!(matches!(error, Error::NotConnected), "{error:?}");
+    within(client.ready()).await;
+    within(client.disconnect()).await;
+}
+
+#[test]
+fn without_a_runtime_connect_says_what_is_missing() {
+    let client = builder().member("nobody", "tcp://127.0.0.1:1").build().unwrap();
+    let mut connect = std::pin::pin!(client.connect());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(Err(error)) = connect.as_mut().poll(&mut context) else {
+        panic!("it fails at once")
+    };
+    assert!(matches!(error, Error::Validation(ValidationError::NoRuntime)), "{error:?}");
+}

@@ -1,0 +1,145 @@
+//! Dropped futures: what was not sent is not executed; what was sent is detached.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use support::raw::{Peer, connected, settled};
+use support::{builder, reaches, within};
+use zraft_client::StateName;
+use zraft_protocol::ClientMessage;
+
+#[tokio::test]
+async fn a_dropped_submission_that_was_never_polled_does_nothing() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    drop(client.submit_command("never"));
+    drop(client.submit_command("never either").into_future());
+    let answer = client.try_submit_command("sent").unwrap();
+    let (id, payload) = connection.command().await;
+    assert_eq!((id.get(), payload.as_ref()), (1, b"sent".as_slice()));
+    drop(answer);
+}
+
+#[tokio::test]
+async fn a_dropped_request_that_waits_for_the_window_is_never_sent() {
+    let (_peer, mut connection, client) = connected(builder().max_in_flight(1)).await;
+    let first = client.try_submit_command("first").unwrap();
+    let second = client.try_submit_command("second").unwrap();
+    let third = client.try_submit_command("third").unwrap();
+    drop(second);
+    let (id, _) = connection.command().await;
+    connection.answer(id, b"1").await;
+    let (id, payload) = connection.command().await;
+    assert_eq!((id.get(), payload.as_ref()), (2, b"third".as_slice()));
+    connection.answer(id, b"3").await;
+    within(first).await.unwrap();
+    within(third).await.unwrap();
+    assert_eq!(client.stats().detached, 0);
+}
+
+#[tokio::test]
+async fn a_dropped_command_that_was_sent_is_detached_and_settles_unheard() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let answer = client.try_submit_command("sent").unwrap();
+    let (id, _) = connection.command().await;
+    drop(answer);
+    settled(&client, &mut connection).await;
+    assert_eq!((client.stats().detached, client.stats().in_flight), (1, 0));
+    connection.answer(id, b"unheard").await;
+    settled(&client, &mut connection).await;
+    assert_eq!(client.stats().detached, 0);
+}
+
+#[tokio::test]
+async fn a_dropped_query_is_forgotten() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let answer = client.try_submit_query("sent").unwrap();
+    assert!(matches!(connection.message().await, ClientMessage::Query { .. }));
+    drop(answer);
+    settled(&client, &mut connection).await;
+    assert_eq!((client.stats().detached, client.stats().in_flight), (0, 0));
+}
+
+#[tokio::test]
+async fn an_attempt_ends_when_nobody_waits_for_it() {
+    let peer = Peer::bind().await;
+    let client = builder().member("peer", peer.endpoint()).build().unwrap();
+    let (first, second) = (client.connect(), client.connect());
+    reaches(&client, StateName::ConnectingNewSession).await;
+    let queued = client.try_submit_command("queued").unwrap();
+    drop(first);
+    let connection = peer.accept().await;
+    assert_eq!(*client.state().borrow(), StateName::ConnectingNewSession, "one still waits");
+    drop(second);
+    connection.until_closed().await;
+    reaches(&client, StateName::Disconnected).await;
+    assert!(!within(queued).await.unwrap_err().maybe_executed());
+}
+
+#[tokio::test]
+async fn a_dropped_connect_does_not_end_a_session_that_stands() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    drop(client.connect());
+    settled(&client, &mut connection).await;
+    assert_eq!(*client.state().borrow(), StateName::Connected);
+}
+
+#[tokio::test]
+async fn the_last_handle_dropped_closes_the_session_in_order() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let other = client.clone();
+    drop(client);
+    settled(&other, &mut connection).await;
+    drop(other);
+    assert!(matches!(connection.message().await, ClientMessage::CloseSession { .. }));
+    connection.until_closed().await;
+}
+
+#[tokio::test]
+async fn requests_in_flight_count_as_handles() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let answer = client.try_submit_command("outlives the client").unwrap();
+    drop(client);
+    let (id, _) = connection.command().await;
+    connection.answer(id, b"answered").await;
+    assert_eq!(within(answer).await.unwrap().as_ref(), b"answered");
+    assert!(matches!(connection.message().await, ClientMessage::CloseSession { .. }));
+}
+
+#[tokio::test]
+async fn streams_end_with_the_client() {
+    let (_peer, connection, client) = connected(builder()).await;
+    let mut events = client.events();
+    let mut requests = client.server_requests().unwrap();
+    let mut states = client.state();
+    drop(client);
+    tokio::spawn(connection.until_closed());
+    assert!(within(requests.next()).await.is_none());
+    within(async { while events.next().await.is_some() {} }).await;
+    within(async { while states.changed().await.is_ok() {} }).await;
+}
+
+#[test]
+fn a_runtime_that_ends_leaves_nobody_waiting() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (peer, connection, client, answer) = runtime.block_on(async {
+        let (peer, mut connection, client) = connected(builder()).await;
+        let answer = client.try_submit_command("left behind").unwrap();
+        connection.command().await;
+        (peer, connection, client, answer)
+    });
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    other.block_on(async {
+        let error = within(answer).await.unwrap_err();
+        assert_eq!((error.code(), error.maybe_executed()), ("CLOSED", true));
+        assert_eq!(*client.state().borrow(), StateName::Disconnected);
+        within(client.disconnect()).await;
+        let error = within(client.submit_command("nowhere to go")).await.unwrap_err();
+        assert_eq!(error.code(), "NOT_CONNECTED");
+    });
+    drop((peer, connection));
+}

@@ -1,0 +1,105 @@
+//! Events: bounded for each listener, and silent about secrets.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::raw::connected;
+use support::{builder, next_event, within};
+use zraft_client::{Event, Timestamp};
+use zraft_protocol::ServerMessage;
+
+fn is_message(event: &Event) -> bool {
+    matches!(event, Event::MessageSent { .. } | Event::MessageReceived { .. })
+}
+
+#[tokio::test]
+async fn message_events_are_made_only_for_those_who_want_them() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let mut plain = client.events();
+    let mut detailed = client.events().with_messages();
+    let answer = client.try_submit_command("seen").unwrap();
+    let (id, _) = connection.command().await;
+    connection.answer(id, b"seen too").await;
+    within(answer).await.unwrap();
+    let sent = |event: &Event| matches!(event, Event::MessageSent { .. }).then_some(());
+    let received = |event: &Event| matches!(event, Event::MessageReceived { .. }).then_some(());
+    next_event(&mut detailed, sent).await;
+    next_event(&mut detailed, received).await;
+    drop(connection);
+    let seen = next_event(&mut plain, |event| Some(event.clone())).await;
+    assert!(!is_message(&seen), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_listener_that_does_not_keep_up_is_told_how_much_it_lost() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let mut events = client.events().with_messages();
+    let timestamp = Timestamp::from_millis(1);
+    for _ in 0..3000 {
+        connection.send(&ServerMessage::KeepAliveResponse { timestamp }).await;
+    }
+    let answer = client.try_submit_command("last").unwrap();
+    let (id, _) = connection.command().await;
+    connection.answer(id, b"last").await;
+    within(answer).await.unwrap();
+
+    let Some(Event::Lagged(lost)) = within(events.next()).await else { panic!("events were lost") };
+    let mut kept = 0;
+    let last = |event: &Event| {
+        matches!(event, Event::MessageReceived { message: ServerMessage::ClientResponse { .. } })
+            .then_some(())
+    };
+    next_event(&mut events, |event| {
+        kept += 1;
+        last(event)
+    })
+    .await;
+    // Besides the 3,000: the command and its answer.
+    assert_eq!(lost + kept, 3002);
+}
+
+#[tokio::test]
+async fn nothing_shown_gives_away_a_secret() {
+    let settings = builder().capability("token", "hunter2");
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let peer = support::raw::Peer::bind().await;
+    let client = settings.member("peer", peer.endpoint()).build().unwrap();
+    let mut events = client.events().with_messages();
+    let connect = client.connect();
+    let connection = peer.accept_session("bearer-secret").await;
+    within(connect).await.unwrap();
+    assert_eq!(client.session_id().unwrap().as_str(), "bearer-secret", "accessors give it");
+    drop(connection);
+    let (connection, session_id) = peer.accept_resume().await;
+    assert_eq!(session_id.as_str(), "bearer-secret");
+    let mut shown = String::new();
+    next_event(&mut events, |event| {
+        shown.push_str(&format!("{event:?}\n"));
+        matches!(event, Event::Connected { resumed: true, .. }).then_some(())
+    })
+    .await;
+    assert!(shown.contains("CreateSession") && shown.contains("ContinueSession"), "{shown}");
+    shown.push_str(&format!("{client:?} {:?} {:?}", client.session_id(), client.config()));
+    let answer = client.try_submit_command("x").unwrap();
+    let expired = zraft_protocol::SessionCloseReason::SessionExpired;
+    let mut connection = connection;
+    connection.command().await;
+    connection.send(&ServerMessage::SessionClosed { reason: expired, leader_id: None }).await;
+    let error = within(answer).await.unwrap_err();
+    assert_eq!(error.code(), "SESSION_EXPIRED");
+    shown.push_str(&format!("{error} {error:?} {:?}", within(events.next()).await));
+    for secret in ["hunter2", "bearer-secret"] {
+        assert!(!shown.contains(secret), "{secret} in {shown}");
+    }
+}
+
+#[tokio::test]
+async fn listeners_that_are_dropped_are_forgotten() {
+    let (_peer, connection, client) = connected(builder()).await;
+    let mut stays = client.events();
+    drop((0..100).map(|_| client.events()).collect::<Vec<_>>());
+    drop(connection);
+    next_event(&mut stays, |event| matches!(event, Event::Disconnected { .. }).then_some(())).await;
+}

@@ -1,0 +1,192 @@
+//! Server requests: in order, once, and acknowledged when delivered or handled.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::task::{Context, Poll, Waker};
+
+use futures_core::Stream;
+use support::raw::{Connection, Peer, connected, settled};
+use support::{builder, next_event, within};
+use zraft_client::{
+    AckServerRequests, Bytes, Error, Event, OnSessionExpired, ServerRequest, ServerRequests,
+    Timestamp, ValidationError,
+};
+use zraft_protocol::{ClientMessage, Payload, RequestId, ServerMessage, SessionCloseReason};
+
+async fn push(connection: &mut Connection, id: u64, payload: &'static str) {
+    let message = ServerMessage::ServerRequest {
+        request_id: RequestId::new(id).unwrap(),
+        payload: Payload::new(Bytes::from_static(payload.as_bytes())).unwrap(),
+        created_at: Timestamp::from_millis(1_000),
+    };
+    connection.send(&message).await;
+}
+
+async fn take(requests: &mut ServerRequests) -> (u64, String, ServerRequest) {
+    let request = within(requests.next()).await.expect("the client lives");
+    let payload = String::from_utf8(request.payload.to_vec()).unwrap();
+    (request.request_id.get(), payload, request)
+}
+
+/// Reads until the acknowledgement of an id; nothing above it may be acknowledged.
+async fn acknowledged(connection: &mut Connection, id: u64) {
+    loop {
+        if let ClientMessage::ServerRequestAck { request_id } = connection.message().await {
+            assert!(request_id.get() <= id, "{request_id:?} was not delivered");
+            if request_id.get() == id {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether the stream has nothing now.
+fn is_pending(requests: &mut ServerRequests) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    matches!(std::pin::pin!(requests).poll_next(&mut context), Poll::Pending)
+}
+
+#[tokio::test]
+async fn a_gap_is_waited_for_and_the_order_kept() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let mut requests = client.server_requests().unwrap();
+    push(&mut connection, 1, "a").await;
+    push(&mut connection, 3, "c").await;
+    let (id, payload, _) = take(&mut requests).await;
+    assert_eq!((id, payload.as_str()), (1, "a"));
+    acknowledged(&mut connection, 1).await;
+    assert!(is_pending(&mut requests));
+    push(&mut connection, 2, "b").await;
+    assert_eq!(take(&mut requests).await.1, "b");
+    assert_eq!(take(&mut requests).await.1, "c");
+    acknowledged(&mut connection, 3).await;
+}
+
+#[tokio::test]
+async fn a_repeated_request_is_acknowledged_again_and_not_delivered() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let mut requests = client.server_requests().unwrap();
+    push(&mut connection, 1, "a").await;
+    assert_eq!(take(&mut requests).await.0, 1);
+    acknowledged(&mut connection, 1).await;
+    push(&mut connection, 1, "a").await;
+    acknowledged(&mut connection, 1).await;
+    push(&mut connection, 2, "b").await;
+    assert_eq!(take(&mut requests).await.0, 2);
+    assert_eq!(client.stats().duplicates, 1);
+}
+
+#[tokio::test]
+async fn without_a_consumer_requests_wait_unacknowledged() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    push(&mut connection, 1, "a").await;
+    settled(&client, &mut connection).await;
+    assert_eq!(client.stats().server_requests, 0);
+    let mut requests = client.server_requests().unwrap();
+    assert_eq!(take(&mut requests).await.1, "a");
+    acknowledged(&mut connection, 1).await;
+    assert_eq!(client.stats().server_requests, 1);
+}
+
+#[tokio::test]
+async fn what_is_not_taken_is_not_acknowledged() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let mut requests = client.server_requests().unwrap();
+    for id in 1..=3 {
+        push(&mut connection, id, "x").await;
+    }
+    assert_eq!(take(&mut requests).await.0, 1);
+    acknowledged(&mut connection, 1).await;
+    assert_eq!(take(&mut requests).await.0, 2);
+    acknowledged(&mut connection, 2).await;
+}
+
+#[tokio::test]
+async fn there_is_one_consumer() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let first = client.server_requests().unwrap();
+    let error = client.clone().server_requests().unwrap_err();
+    assert!(matches!(error, Error::Validation(ValidationError::SecondConsumer)), "{error:?}");
+    push(&mut connection, 1, "a").await;
+    settled(&client, &mut connection).await;
+    drop(first);
+    let mut second = client.server_requests().unwrap();
+    assert_eq!(take(&mut second).await.1, "a", "what the first did not take");
+}
+
+#[tokio::test]
+async fn handled_requests_come_one_at_a_time() {
+    let settings = builder().ack_server_requests(AckServerRequests::Handled);
+    let (_peer, mut connection, client) = connected(settings).await;
+    let mut requests = client.server_requests().unwrap();
+    push(&mut connection, 1, "a").await;
+    push(&mut connection, 2, "b").await;
+    let (_, payload, request) = take(&mut requests).await;
+    assert_eq!(payload, "a");
+    settled(&client, &mut connection).await;
+    assert!(is_pending(&mut requests));
+    request.acknowledge();
+    acknowledged(&mut connection, 1).await;
+    let (_, payload, request) = take(&mut requests).await;
+    assert_eq!(payload, "b");
+    request.acknowledge();
+    acknowledged(&mut connection, 2).await;
+}
+
+#[tokio::test]
+async fn a_request_dropped_before_it_was_handled_comes_again() {
+    let settings = builder().ack_server_requests(AckServerRequests::Handled);
+    let (_peer, mut connection, client) = connected(settings).await;
+    let mut requests = client.server_requests().unwrap();
+    push(&mut connection, 1, "a").await;
+    drop(take(&mut requests).await.2);
+    let (id, payload, request) = take(&mut requests).await;
+    assert_eq!((id, payload.as_str()), (1, "a"));
+    request.acknowledge();
+    acknowledged(&mut connection, 1).await;
+}
+
+#[tokio::test]
+async fn a_resume_keeps_the_count() {
+    let (peer, mut connection, client) = connected(builder()).await;
+    let mut requests = client.server_requests().unwrap();
+    push(&mut connection, 1, "a").await;
+    assert_eq!(take(&mut requests).await.0, 1);
+    drop(connection);
+    let (mut connection, _) = peer.accept_resume().await;
+    push(&mut connection, 1, "a").await;
+    push(&mut connection, 2, "b").await;
+    assert_eq!(take(&mut requests).await.1, "b");
+    acknowledged(&mut connection, 2).await;
+}
+
+#[tokio::test]
+async fn a_new_session_begins_anew_and_drops_what_was_not_taken() {
+    let settings = builder().on_session_expired(OnSessionExpired::NewSession);
+    let (peer, mut connection, client) = connected(settings).await;
+    let mut events = client.events();
+    let mut requests = client.server_requests().unwrap();
+    for id in 1..=3 {
+        push(&mut connection, id, "old").await;
+    }
+    let (id, payload, _) = take(&mut requests).await;
+    assert_eq!((id, payload.as_str()), (1, "old"));
+    let reason = SessionCloseReason::SessionExpired;
+    connection.send(&ServerMessage::SessionClosed { reason, leader_id: None }).await;
+    let mut connection = next_session(&peer).await;
+    next_event(&mut events, |event| match event {
+        Event::Connected { resumed: false, .. } => Some(()),
+        _ => None,
+    })
+    .await;
+    push(&mut connection, 1, "new").await;
+    let (id, payload, _) = take(&mut requests).await;
+    assert_eq!((id, payload.as_str()), (1, "new"));
+    acknowledged(&mut connection, 1).await;
+}
+
+async fn next_session(peer: &Peer) -> Connection {
+    peer.accept_session("session-2").await
+}

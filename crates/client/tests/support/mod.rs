@@ -1,0 +1,52 @@
+//! What the tests of this crate share: a deadline for everything, and peers that speak bytes.
+
+// Each test file uses a part of it, and what fails here fails the test.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+pub mod raw;
+
+use std::future::{Future, IntoFuture};
+use std::time::Duration;
+
+use zraft_client::{ClientBuilder, Event, Events, RaftClient, StateName};
+
+/// Awaits what must happen soon; the test fails when it does not.
+#[track_caller]
+pub fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
+    let place = std::panic::Location::caller();
+    let future = future.into_future();
+    async move {
+        match tokio::time::timeout(Duration::from_secs(20), future).await {
+            Ok(output) => output,
+            Err(_) => panic!("nothing happened for 20 s, awaited at {place}"),
+        }
+    }
+}
+
+/// A client's settings, with the times shortened.
+pub fn builder() -> ClientBuilder {
+    RaftClient::builder()
+        .capability("kind", "test")
+        .connection_timeout(Duration::from_millis(500))
+        .request_timeout(Duration::from_secs(15))
+        .resend_interval(Duration::from_millis(200))
+}
+
+/// The next event that is of interest.
+pub async fn next_event<T>(events: &mut Events, mut pick: impl FnMut(&Event) -> Option<T>) -> T {
+    within(async {
+        loop {
+            let event = events.next().await.expect("the client lives");
+            if let Some(picked) = pick(&event) {
+                return picked;
+            }
+        }
+    })
+    .await
+}
+
+/// Waits until the client is in a state.
+pub async fn reaches(client: &RaftClient, state: StateName) {
+    let mut states = client.state();
+    within(states.wait_for(|now| *now == state)).await.expect("the client lives");
+}

@@ -1,0 +1,131 @@
+//! Deadlines: what ends as not executed, what as unknown, and how the late answer is had.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use support::raw::{Peer, connected, settled};
+use support::{builder, next_event, within};
+use zraft_client::{Error, Event, RequestRef};
+use zraft_protocol::ClientMessage;
+
+const SHORT: Duration = Duration::from_millis(100);
+
+#[tokio::test]
+async fn a_command_never_sent_times_out_as_not_executed() {
+    let peer = Peer::bind().await;
+    let client = builder().member("peer", peer.endpoint()).build().unwrap();
+    let _connect = client.connect();
+    let error = within(client.submit_command("waits for a session").timeout(SHORT)).await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, Error::Timeout { id: None, .. }), "{error:?}");
+    assert!(!error.maybe_executed());
+    assert!(error.resolution().is_none());
+    assert!(error.to_string().contains("not executed"), "{error}");
+}
+
+#[tokio::test]
+async fn a_sent_command_times_out_with_its_id_and_an_unknown_outcome() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let mut events = client.events();
+    let error = within(client.submit_command("slow").timeout(SHORT)).await.unwrap_err();
+    assert_eq!(error.code(), "TIMEOUT");
+    assert_eq!(error.request_id().map(zraft_client::RequestId::get), Some(1));
+    assert!(error.maybe_executed());
+    assert!(error.to_string().contains("command 1"), "{error}");
+    let told = next_event(&mut events, |event| match event {
+        Event::RequestTimeout { request_id, .. } => Some(*request_id),
+        _ => None,
+    });
+    assert_eq!(told.await, error.request_id());
+    connection.command().await;
+}
+
+#[tokio::test]
+async fn the_late_answer_of_a_timed_out_command_can_be_had() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let error = within(client.submit_command("slow").timeout(SHORT)).await.unwrap_err();
+    let early = error.resolution().expect("it was sent");
+    let (id, _) = connection.command().await;
+    connection.answer(id, b"late").await;
+    assert_eq!(within(early).await.unwrap().as_ref(), b"late");
+    let again = error.clone().resolution().expect("as often as wanted");
+    assert_eq!(within(again).await.unwrap().as_ref(), b"late");
+}
+
+#[tokio::test]
+async fn a_resolution_rejects_when_the_command_is_abandoned() {
+    let (_peer, _connection, client) = connected(builder().detached_timeout(SHORT)).await;
+    let error = within(client.submit_command("lost").timeout(SHORT)).await.unwrap_err();
+    let resolution = error.resolution().expect("it was sent");
+    let abandoned = within(resolution).await.unwrap_err();
+    assert!(abandoned.maybe_executed());
+}
+
+#[tokio::test]
+async fn a_resolution_rejects_when_the_client_disconnects() {
+    let (_peer, connection, client) = connected(builder()).await;
+    let error = within(client.submit_command("lost").timeout(SHORT)).await.unwrap_err();
+    let resolution = error.resolution().expect("it was sent");
+    let closes = tokio::spawn(connection.until_closed());
+    within(client.disconnect_within(SHORT)).await;
+    let closed = within(resolution).await.unwrap_err();
+    assert_eq!((closed.code(), closed.maybe_executed()), ("CLOSED", true));
+    closes.abort();
+}
+
+#[tokio::test]
+async fn a_query_that_times_out_is_forgotten_and_never_counts_as_executed() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let error = within(client.submit_query("slow").timeout(SHORT)).await.unwrap_err();
+    assert!(matches!(error, Error::Timeout { id: Some(RequestRef::Query(_)), .. }), "{error:?}");
+    assert!(!error.maybe_executed());
+    assert!(error.resolution().is_none());
+    let ClientMessage::Query { correlation_id, .. } = connection.message().await else {
+        panic!("a query was expected")
+    };
+    assert_eq!(error.correlation_id(), Some(&correlation_id));
+}
+
+#[tokio::test]
+async fn the_configured_time_counts_unless_another_is_given() {
+    let (_peer, mut connection, client) = connected(builder().request_timeout(SHORT)).await;
+    let patient = tokio::spawn(client.submit_command("patient").timeout(None).into_future());
+    let (id, _) = connection.command().await;
+    let error = within(client.submit_command("default")).await.unwrap_err();
+    assert_eq!(error.code(), "TIMEOUT");
+    connection.answer(id, b"at last").await;
+    assert_eq!(within(patient).await.unwrap().unwrap().as_ref(), b"at last");
+}
+
+#[tokio::test]
+async fn a_timed_out_command_is_still_tracked_and_holds_the_lowest_pending_id() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let error = within(client.submit_command("first").timeout(SHORT)).await.unwrap_err();
+    assert!(error.maybe_executed());
+    settled(&client, &mut connection).await;
+    assert_eq!(client.stats().detached, 1);
+    let _second = client.try_submit_command("second").unwrap();
+    loop {
+        let ClientMessage::ClientRequest { request_id, lowest_pending_request_id, .. } =
+            connection.message().await
+        else {
+            panic!("a command was expected")
+        };
+        assert_eq!(lowest_pending_request_id.get(), 1);
+        // The first is sent again meanwhile.
+        if request_id.get() == 2 {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn deadlines_pass_while_no_member_can_be_reached() {
+    let (peer, connection, client) = connected(builder()).await;
+    drop((peer, connection));
+    let error = within(client.submit_command("nobody there").timeout(SHORT)).await.unwrap_err();
+    assert_eq!(error.code(), "TIMEOUT");
+}
