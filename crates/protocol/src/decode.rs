@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     Capabilities, ClientMessage, ClientMessageKind, CloseReason, CorrelationId, DecodeError,
-    HEADER_LEN, MemberId, Nonce, Payload, RejectionReason, RequestErrorReason, RequestId,
+    HEADER_LEN, MemberId, Nonce, PREFIX, Payload, RejectionReason, RequestErrorReason, RequestId,
     SIGNATURE, ServerMessage, ServerMessageKind, SessionCloseReason, SessionId, Timestamp, VERSION,
     text::Text, value::Builder,
 };
@@ -20,23 +20,25 @@ struct Reader<'a> {
 /// Checks signature and version, and gives the discriminator.
 #[inline]
 pub(crate) fn discriminator(frame: &[u8]) -> Result<u8> {
-    let Some(head) = frame.first_chunk::<HEADER_LEN>() else {
-        if !SIGNATURE.starts_with(&frame[..frame.len().min(SIGNATURE.len())]) {
-            return Err(DecodeError::BadSignature);
-        }
-        return Err(DecodeError::Truncated { field: "the header" });
-    };
-    let [z, r, a, f, t, version, discriminator] = *head;
-    if [z, r, a, f, t] != SIGNATURE {
-        return Err(DecodeError::BadSignature);
+    match frame.first_chunk::<HEADER_LEN>() {
+        Some([prefix @ .., discriminator]) if *prefix == PREFIX => Ok(*discriminator),
+        _ => Err(bad_header(frame)),
     }
-    if version != VERSION {
-        return Err(DecodeError::UnsupportedVersion(version));
+}
+
+#[cold]
+fn bad_header(frame: &[u8]) -> DecodeError {
+    if !SIGNATURE.starts_with(&frame[..frame.len().min(SIGNATURE.len())]) {
+        return DecodeError::BadSignature;
     }
-    Ok(discriminator)
+    match frame.get(SIGNATURE.len()) {
+        Some(&version) if version != VERSION => DecodeError::UnsupportedVersion(version),
+        _ => DecodeError::Truncated { field: "the header" },
+    }
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     fn fields(frame: &'a Bytes) -> Self {
         Self { frame, at: HEADER_LEN }
     }
@@ -91,10 +93,12 @@ impl<'a> Reader<'a> {
         self.bytes(length, field).map(Payload::from_wire)
     }
 
+    #[inline]
     fn text(&mut self, length: usize, field: &'static str) -> Result<Text> {
         Text::from_utf8(self.bytes(length, field)?).ok_or(DecodeError::InvalidUtf8 { field })
     }
 
+    #[inline]
     fn long_text(&mut self, field: &'static str) -> Result<Text> {
         let length = u16::from_be_bytes(self.array(field)?);
         self.text(usize::from(length), field)
@@ -169,6 +173,7 @@ impl ClientMessage {
     ///
     /// # Errors
     /// When the frame is no message of a client.
+    #[inline]
     pub fn decode(frame: &Bytes) -> Result<Self> {
         let discriminator = discriminator(frame)?;
         let kind = ClientMessageKind::from_code(discriminator)

@@ -6,15 +6,27 @@
 use bytes::BufMut;
 
 use crate::{
-    ClientMessage, ClientMessageKind, HEADER_LEN, MemberId, RequestId, ServerMessage, Timestamp,
-    VERSION,
+    ClientMessage, ClientMessageKind, CorrelationId, HEADER_LEN, MemberId, PREFIX, Payload,
+    RequestId, ServerMessage, Timestamp,
 };
 
 const fn header(discriminator: u8) -> [u8; HEADER_LEN] {
-    [b'z', b'r', b'a', b'f', b't', VERSION, discriminator]
+    let [z, r, a, f, t, version] = PREFIX;
+    [z, r, a, f, t, version, discriminator]
 }
 
-/// Writes a ClientRequest up to its payload, which is `payload_len` bytes long: at most `Payload::MAX_LEN`.
+/// A length that the caller answers for. Written as it is, a length above the limit would be negative on the wire, and a
+/// server that meets one is lost; so it stops here.
+#[inline]
+fn payload_length(length: usize) -> [u8; 4] {
+    assert!(length <= Payload::MAX_LEN, "a payload has at most 2^31 - 1 bytes");
+    (length as u32).to_be_bytes()
+}
+
+/// Writes a ClientRequest up to its payload, which is `payload_len` bytes long.
+///
+/// # Panics
+/// When `payload_len` is above [`Payload::MAX_LEN`], or `out` is a fixed buffer that is full.
 #[inline]
 pub fn client_request_head(
     out: &mut impl BufMut,
@@ -26,28 +38,40 @@ pub fn client_request_head(
     head[..HEADER_LEN].copy_from_slice(&const { header(ClientMessageKind::ClientRequest as u8) });
     head[7..15].copy_from_slice(&request_id.to_wire().to_be_bytes());
     head[15..23].copy_from_slice(&lowest_pending_request_id.to_wire().to_be_bytes());
-    head[23..].copy_from_slice(&(payload_len as u32).to_be_bytes());
+    head[23..].copy_from_slice(&payload_length(payload_len));
     out.put_slice(&head);
 }
 
-/// Writes a Query up to its payload, which is `payload_len` bytes long: at most `Payload::MAX_LEN`. `correlation_id` is
-/// UTF-8 of 1 to 65,535 bytes.
+/// Writes a Query up to its payload, which is `payload_len` bytes long. `correlation_id` is UTF-8 of 1 to 65,535 bytes.
+///
+/// # Panics
+/// When `payload_len` is above [`Payload::MAX_LEN`], the correlation id is empty or above [`CorrelationId::MAX_LEN`], or
+/// `out` is a fixed buffer that is full.
 #[inline]
 pub fn query_head(out: &mut impl BufMut, correlation_id: &[u8], payload_len: usize) {
-    out.put_slice(&const { header(ClientMessageKind::Query as u8) });
-    out.put_u16(correlation_id.len() as u16);
+    assert!(
+        (CorrelationId::MIN_LEN..=CorrelationId::MAX_LEN).contains(&correlation_id.len()),
+        "a correlation id has 1 to 65,535 bytes"
+    );
+    let mut head = [0; HEADER_LEN + 2];
+    head[..HEADER_LEN].copy_from_slice(&const { header(ClientMessageKind::Query as u8) });
+    head[HEADER_LEN..].copy_from_slice(&(correlation_id.len() as u16).to_be_bytes());
+    out.put_slice(&head);
     out.put_slice(correlation_id);
-    out.put_u32(payload_len as u32);
+    out.put_slice(&payload_length(payload_len));
 }
 
 /// Writes the clock that follows a payload.
+///
+/// # Panics
+/// When `out` is a fixed buffer that is full.
 #[inline]
 pub fn created_at(out: &mut impl BufMut, created_at: Timestamp) {
     out.put_i64(created_at.as_millis());
 }
 
 fn payload(out: &mut impl BufMut, payload: &[u8]) {
-    out.put_u32(payload.len() as u32);
+    out.put_slice(&payload_length(payload.len()));
     out.put_slice(payload);
 }
 
@@ -83,6 +107,10 @@ fn optional_member_id_len(id: Option<&MemberId>) -> usize {
 
 impl ClientMessage {
     /// Writes the message, [`encoded_len`](Self::encoded_len) bytes.
+    ///
+    /// # Panics
+    /// When `out` is a fixed buffer without room for them.
+    #[inline]
     pub fn encode(&self, out: &mut impl BufMut) {
         if let Self::ClientRequest {
             request_id,
@@ -148,6 +176,10 @@ impl ClientMessage {
 
 impl ServerMessage {
     /// Writes the message, [`encoded_len`](Self::encoded_len) bytes.
+    ///
+    /// # Panics
+    /// When `out` is a fixed buffer without room for them.
+    #[inline]
     pub fn encode(&self, out: &mut impl BufMut) {
         out.put_slice(&header(self.kind().code()));
         match self {

@@ -95,10 +95,4 @@ pub enum ValueError {
         /// What it was to be.
         value: &'static str,
     },
-    /// Bytes that are not UTF-8.
-    #[error("{value}: not valid UTF-8")]
-    InvalidUtf8 {
-        /// What they were to be.
-        value: &'static str,
-    },
 }

@@ -21,6 +21,7 @@ impl RequestId {
     ///
     /// # Errors
     /// When it does not fit into the wire's signed 64 bits.
+    #[inline]
     pub fn new(id: u64) -> Result<Self, ValueError> {
         match i64::try_from(id) {
             Ok(id) => Ok(Self(id)),
@@ -123,11 +124,13 @@ macro_rules! text_id {
             }
 
             /// The text.
+            #[inline]
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
             }
 
             /// The text's bytes, as they are on the wire.
+            #[inline]
             pub fn as_bytes(&self) -> &[u8] {
                 self.0.as_bytes()
             }
@@ -139,6 +142,7 @@ macro_rules! text_id {
             }
 
             /// Wraps text whose length was checked.
+            #[inline]
             pub(crate) fn from_text(text: Text) -> Self {
                 Self(text)
             }

@@ -32,3 +32,5 @@ pub const SIGNATURE: [u8; 5] = *b"zraft";
 pub const VERSION: u8 = 1;
 /// Bytes before the fields: signature, version, discriminator.
 pub const HEADER_LEN: usize = 7;
+/// Signature and version.
+pub(crate) const PREFIX: [u8; 6] = [b'z', b'r', b'a', b'f', b't', VERSION];

@@ -132,6 +132,7 @@ pub enum ServerMessage {
 
 impl ClientMessage {
     /// Its kind.
+    #[inline]
     pub fn kind(&self) -> ClientMessageKind {
         match self {
             Self::CreateSession { .. } => ClientMessageKind::CreateSession,
@@ -148,6 +149,7 @@ impl ClientMessage {
 
 impl ServerMessage {
     /// Its kind.
+    #[inline]
     pub fn kind(&self) -> ServerMessageKind {
         match self {
             Self::SessionCreated { .. } => ServerMessageKind::SessionCreated,

@@ -21,6 +21,7 @@ macro_rules! reasons {
             }
 
             /// What a byte stands for.
+            #[inline]
             pub fn from_code(code: u8) -> Option<Self> {
                 match code {
                     $($value => Some(Self::$variant),)*

@@ -14,6 +14,7 @@ impl Text {
         Self(Bytes::from(text.into_bytes()))
     }
 
+    #[inline]
     pub(crate) fn from_utf8(bytes: Bytes) -> Option<Self> {
         std::str::from_utf8(&bytes).is_ok().then_some(Self(bytes))
     }
@@ -23,6 +24,7 @@ impl Text {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    #[inline]
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }

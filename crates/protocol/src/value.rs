@@ -1,6 +1,6 @@
 //! Payloads and capabilities.
 
-use std::{fmt, ops::Deref};
+use std::{collections::BTreeMap, fmt, ops::Deref};
 
 use bytes::Bytes;
 
@@ -21,6 +21,7 @@ impl Payload {
     ///
     /// # Errors
     /// When it is longer than 2^31 - 1 bytes.
+    #[inline]
     pub fn new(bytes: impl Into<Bytes>) -> Result<Self, ValueError> {
         let bytes = bytes.into();
         check_len("payload", bytes.len(), Self::MAX_LEN)?;
@@ -28,11 +29,13 @@ impl Payload {
     }
 
     /// The bytes, shared.
+    #[inline]
     pub fn as_bytes(&self) -> &Bytes {
         &self.0
     }
 
     /// The bytes.
+    #[inline]
     pub fn into_bytes(self) -> Bytes {
         self.0
     }
@@ -46,6 +49,7 @@ impl Payload {
 impl Deref for Payload {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         &self.0
     }
@@ -115,7 +119,8 @@ impl fmt::Debug for Capabilities {
 #[derive(Default)]
 pub(crate) struct Builder {
     entries: Vec<(Text, Text)>,
-    places: std::collections::HashMap<Text, usize>,
+    /// Not a hash map: that would bring randomness into this crate, or let a peer choose keys that collide.
+    places: BTreeMap<Text, usize>,
 }
 
 impl Builder {
