@@ -1,0 +1,518 @@
+//! One connection: greeting, handshake, frames, heartbeats.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::{
+    Config, Error, Event, Instant, NotReady, Peer, SocketType, TxBuffer,
+    command::{self, Command},
+    frame::{self, Header},
+    greeting,
+};
+
+/// Of a message that is not kept, this much is.
+const HEAD: usize = 64;
+/// A command after the handshake may be this long.
+const MAX_COMMAND: u64 = 4096;
+/// PONGs that wait to be written; a peer that does not read gets no more.
+const MAX_PONGS: u32 = 32;
+/// A drained receive buffer that grew beyond this is given back.
+const KEEP: usize = 256 << 10;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Greeting,
+    Handshake { version: (u8, u8) },
+    Ready,
+    Failed,
+}
+
+/// A ZMTP connection without its socket.
+///
+/// After reading into [`recv_buffer`](Self::recv_buffer) call [`handle_received`](Self::handle_received), then take
+/// events until there are none; write what [`tx`](Self::tx) holds; call [`handle_timeout`](Self::handle_timeout) at
+/// [`poll_timeout`](Self::poll_timeout). Any byte received is life of the peer; what we write is not.
+#[derive(Debug)]
+pub struct Connection {
+    config: Config,
+    stage: Stage,
+    failure: Option<Error>,
+    rx: BytesMut,
+    /// Length of `rx` when it was last looked at.
+    known: usize,
+    received: u64,
+    handshake_bytes: usize,
+    /// Bytes of a message frame that are still to be read past.
+    skip: u64,
+    /// Fails once the present Oversized event is taken.
+    fail_next: Option<Error>,
+    /// Within a message of several frames.
+    multipart: bool,
+    messages: u64,
+    message_bytes: u64,
+    /// Bytes of the unfinished frame at the front of `rx` that `message_bytes` counts already.
+    counted: usize,
+    tx: TxBuffer,
+    tx_total: u64,
+    pongs: u32,
+    opened: Instant,
+    last_received: Instant,
+    last_message: Instant,
+    next_ping: Option<Instant>,
+    ping_unanswered: bool,
+    /// How long the peer said it may be silent.
+    peer_ttl: Option<std::time::Duration>,
+}
+
+impl Connection {
+    /// A connection whose socket opened just now. Greeting and READY wait in [`tx`](Self::tx).
+    pub fn new(config: Config, now: Instant) -> Self {
+        let mut connection = Self {
+            config,
+            stage: Stage::Greeting,
+            failure: None,
+            rx: BytesMut::new(),
+            known: 0,
+            received: 0,
+            handshake_bytes: 0,
+            skip: 0,
+            fail_next: None,
+            multipart: false,
+            messages: 0,
+            message_bytes: 0,
+            counted: 0,
+            tx: TxBuffer::default(),
+            tx_total: 0,
+            pongs: 0,
+            opened: now,
+            last_received: now,
+            last_message: now,
+            next_ping: None,
+            ping_unanswered: false,
+            peer_ttl: None,
+        };
+        // All 64 bytes at once, and READY with them: JeroMQ sends ten bytes and waits for ours.
+        connection.put(&greeting::ours());
+        connection.put(&command::ready(config.socket_type));
+        connection
+    }
+
+    // ---- input
+
+    /// Where received bytes go: reserve room at its end and read into it.
+    pub fn recv_buffer(&mut self) -> &mut BytesMut {
+        &mut self.rx
+    }
+
+    /// Bytes were appended to the receive buffer.
+    pub fn handle_received(&mut self, now: Instant) {
+        let new = self.rx.len().saturating_sub(self.known);
+        if new > 0 {
+            self.received += new as u64;
+            self.last_received = now;
+        }
+        if self.skip > 0 {
+            self.skip_received();
+        }
+        self.known = self.rx.len();
+    }
+
+    /// Takes bytes by copying them.
+    pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
+        self.rx.extend_from_slice(bytes);
+        self.handle_received(now);
+    }
+
+    /// Does what is due at `now`. Read what can be read before.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match self.stage {
+            Stage::Failed => {}
+            Stage::Greeting | Stage::Handshake { .. } => {
+                if self.opened + self.config.handshake_timeout <= now {
+                    self.fail(Error::HandshakeTimeout);
+                }
+            }
+            Stage::Ready => {
+                if self.silence_deadline().is_some_and(|at| at <= now) {
+                    self.fail(Error::HeartbeatTimeout);
+                } else if self.idle_deadline().is_some_and(|at| at <= now) {
+                    self.fail(Error::IdleTimeout);
+                } else if self.next_ping.is_some_and(|at| at <= now) {
+                    self.ping(now);
+                }
+            }
+        }
+    }
+
+    /// All waits begin anew at `now`, and the peer is probed by a PING at once: the clock jumped.
+    pub fn restart_timers(&mut self, now: Instant) {
+        self.opened = now;
+        self.last_received = now;
+        self.last_message = now;
+        if self.stage == Stage::Ready && self.config.heartbeat.is_some() {
+            self.ping_unanswered = false;
+            self.ping(now);
+        }
+    }
+
+    // ---- events
+
+    /// The next event. Frames are cut from the receive buffer only here, so nothing piles up.
+    pub fn poll_event(&mut self, now: Instant) -> Option<Event> {
+        if let Some(error) = self.fail_next.take() {
+            self.fail(error);
+        }
+        if let Some(error) = self.failure.take() {
+            return Some(Event::Failed(error));
+        }
+        let event = loop {
+            let step = match self.stage {
+                Stage::Failed => break None,
+                Stage::Greeting => self.greeting(),
+                Stage::Handshake { version } => self.handshake(now, version),
+                Stage::Ready => self.frame(now),
+            };
+            match step {
+                Ok(Step::Event(event)) => break Some(event),
+                Ok(Step::Again) => {}
+                Ok(Step::Wait) => break None,
+                Err(error) => {
+                    self.fail(error);
+                    break self.failure.take().map(Event::Failed);
+                }
+            }
+        };
+        if self.rx.is_empty() && self.rx.capacity() > KEEP {
+            self.rx = BytesMut::new();
+        }
+        self.known = self.rx.len();
+        event
+    }
+
+    fn greeting(&mut self) -> Result<Step, Error> {
+        let Some(version) = greeting::take(&mut self.rx)? else { return Ok(Step::Wait) };
+        self.handshake_bytes = greeting::LEN;
+        self.stage = Stage::Handshake { version };
+        Ok(Step::Again)
+    }
+
+    fn handshake(&mut self, now: Instant, version: (u8, u8)) -> Result<Step, Error> {
+        let Some(header) = Header::read(&self.rx) else { return Ok(Step::Wait) };
+        if !header.is_command() || header.has_more() {
+            return Err(Error::Protocol("a message before READY"));
+        }
+        let left = self.config.handshake_limit.saturating_sub(self.handshake_bytes + header.size);
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        if length > left {
+            return Err(Error::HandshakeTooLong);
+        }
+        if self.rx.len() < header.size + length {
+            return Ok(Step::Wait);
+        }
+        self.handshake_bytes += header.size + length;
+        self.rx.advance(header.size);
+        let body = self.rx.split_to(length);
+        match Command::read(&body)? {
+            Command::Ready { socket_type } => {
+                let name = socket_type.unwrap_or_default();
+                let partner = self.config.socket_type.partner();
+                if name != partner.name().as_bytes() {
+                    self.put(&command::error("Invalid socket type"));
+                    return Err(Error::SocketType(name.escape_ascii().to_string()));
+                }
+                self.stage = Stage::Ready;
+                self.last_message = now;
+                self.next_ping = self.config.heartbeat.map(|beat| now + beat.interval);
+                Ok(Step::Event(Event::Ready(Peer { version, socket_type: partner })))
+            }
+            Command::Error { reason } => Err(Error::PeerError(reason.escape_ascii().to_string())),
+            Command::Ping { .. } | Command::Pong | Command::Unknown => Ok(Step::Again),
+        }
+    }
+
+    #[inline]
+    fn frame(&mut self, now: Instant) -> Result<Step, Error> {
+        if self.skip > 0 {
+            self.skip_received();
+            if self.skip > 0 {
+                return Ok(Step::Wait);
+            }
+        }
+        let Some(header) = Header::read(&self.rx) else { return Ok(Step::Wait) };
+        if header.length > i64::MAX as u64 {
+            return Err(Error::FrameTooLong(header.length));
+        }
+        if header.is_command() {
+            return self.command(now, header);
+        }
+        if header.length > self.config.max_frame as u64 {
+            return self.oversized(now, header);
+        }
+        let whole = header.size + header.length as usize;
+        if self.rx.len() < whole {
+            self.message_bytes += (self.rx.len() - self.counted) as u64;
+            self.counted = self.rx.len();
+            return Ok(Step::Wait);
+        }
+        self.message_bytes += (whole - self.counted) as u64;
+        self.counted = 0;
+        self.last_message = now;
+        if header.has_more() || self.multipart {
+            self.rx.advance(whole);
+            return Ok(self.part(header));
+        }
+        self.rx.advance(header.size);
+        let message = self.rx.split_to(whole - header.size).freeze();
+        self.messages += 1;
+        Ok(Step::Event(Event::Message(message)))
+    }
+
+    /// A part of a message of several frames is discarded; the event comes with the last one.
+    fn part(&mut self, header: Header) -> Step {
+        self.multipart = header.has_more();
+        if self.multipart { Step::Again } else { Step::Event(Event::MultipartDiscarded) }
+    }
+
+    fn oversized(&mut self, now: Instant, header: Header) -> Result<Step, Error> {
+        if self.config.skip_limit == 0 {
+            return Err(Error::FrameTooLong(header.length));
+        }
+        let head = HEAD.min(usize::try_from(header.length).unwrap_or(HEAD));
+        if self.rx.len() < header.size + head {
+            return Ok(Step::Wait);
+        }
+        self.rx.advance(header.size);
+        let head = Bytes::copy_from_slice(&self.rx[..head]);
+        self.message_bytes += header.size as u64;
+        self.counted = 0;
+        self.last_message = now;
+        self.messages += 1;
+        if header.length > self.config.skip_limit {
+            self.fail_next = Some(Error::FrameTooLong(header.length));
+        } else {
+            self.skip = header.length;
+            self.skip_received();
+        }
+        if header.has_more() || self.multipart {
+            return Ok(self.part(header));
+        }
+        Ok(Step::Event(Event::Oversized { length: header.length, head }))
+    }
+
+    fn skip_received(&mut self) {
+        let step = self.rx.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+        self.rx.advance(step);
+        self.skip -= step as u64;
+        self.message_bytes += step as u64;
+        if self.rx.is_empty() && self.rx.capacity() > KEEP {
+            self.rx = BytesMut::new();
+        }
+    }
+
+    fn command(&mut self, now: Instant, header: Header) -> Result<Step, Error> {
+        if header.has_more() {
+            return Err(Error::Protocol("a command of several frames"));
+        }
+        if header.length > MAX_COMMAND {
+            return Err(Error::FrameTooLong(header.length));
+        }
+        let length = header.length as usize;
+        if self.rx.len() < header.size + length {
+            return Ok(Step::Wait);
+        }
+        self.rx.advance(header.size);
+        let body = self.rx.split_to(length);
+        match Command::read(&body)? {
+            Command::Ping { ttl_tenths, context } => {
+                self.peer_ttl = (ttl_tenths > 0)
+                    .then(|| std::time::Duration::from_millis(u64::from(ttl_tenths) * 100));
+                self.last_received = self.last_received.max(now);
+                if !self.tx.has_remaining() {
+                    self.pongs = 0;
+                }
+                if self.pongs < MAX_PONGS {
+                    self.pongs += 1;
+                    self.put(&command::pong(context));
+                }
+                Ok(Step::Again)
+            }
+            Command::Pong => {
+                self.ping_unanswered = false;
+                Ok(Step::Again)
+            }
+            Command::Error { reason } => Err(Error::PeerError(reason.escape_ascii().to_string())),
+            Command::Ready { .. } => Err(Error::Protocol("READY a second time")),
+            Command::Unknown => Ok(Step::Again),
+        }
+    }
+
+    fn fail(&mut self, error: Error) {
+        if self.stage == Stage::Failed {
+            return;
+        }
+        // What tells the peer why it is refused may still go; nothing else may.
+        if self.stage == Stage::Ready {
+            self.tx.clear();
+        }
+        self.stage = Stage::Failed;
+        self.failure = Some(error);
+        self.rx = BytesMut::new();
+        self.known = 0;
+        self.skip = 0;
+    }
+
+    // ---- output
+
+    /// What waits to be written.
+    pub fn tx(&mut self) -> &mut TxBuffer {
+        &mut self.tx
+    }
+
+    /// Bytes that wait to be written.
+    pub fn tx_queued(&self) -> usize {
+        self.tx.remaining()
+    }
+
+    /// All bytes ever queued: where the frame queued last ends.
+    pub fn tx_total(&self) -> u64 {
+        self.tx_total
+    }
+
+    /// All bytes ever written.
+    pub fn tx_written(&self) -> u64 {
+        self.tx.written()
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.tx.put_slice(bytes);
+        self.tx_total += bytes.len() as u64;
+    }
+
+    /// Queues a message.
+    ///
+    /// # Errors
+    /// Before the handshake is done and after the end.
+    pub fn send(&mut self, message: &[u8]) -> Result<(), NotReady> {
+        self.begin_message(message.len())?;
+        self.put_slice(message);
+        Ok(())
+    }
+
+    /// Queues a message; a long one is not copied.
+    ///
+    /// # Errors
+    /// Before the handshake is done and after the end.
+    pub fn send_shared(&mut self, message: Bytes) -> Result<(), NotReady> {
+        self.begin_message(message.len())?;
+        self.put_shared(message);
+        Ok(())
+    }
+
+    /// Begins a message of `length` bytes, which must follow by [`put_slice`](Self::put_slice) and
+    /// [`put_shared`](Self::put_shared) before anything else is called.
+    ///
+    /// # Errors
+    /// Before the handshake is done and after the end.
+    #[inline]
+    pub fn begin_message(&mut self, length: usize) -> Result<(), NotReady> {
+        if self.stage != Stage::Ready {
+            return Err(NotReady);
+        }
+        let (tx, total) = (&mut self.tx, &mut self.tx_total);
+        frame::write(0, length, |header| {
+            tx.put_slice(header);
+            *total += header.len() as u64;
+        });
+        Ok(())
+    }
+
+    /// Goes on with the message that was begun.
+    #[inline]
+    pub fn put_slice(&mut self, bytes: &[u8]) {
+        self.put(bytes);
+    }
+
+    /// Goes on with the message that was begun; many bytes are not copied.
+    #[inline]
+    pub fn put_shared(&mut self, bytes: Bytes) {
+        self.tx_total += bytes.len() as u64;
+        self.tx.put_shared(bytes);
+    }
+
+    // ---- time
+
+    fn ping(&mut self, now: Instant) {
+        let Some(beat) = self.config.heartbeat else { return };
+        self.next_ping = Some(now + beat.interval);
+        if !self.ping_unanswered {
+            self.ping_unanswered = true;
+            self.put(&command::ping(beat.ttl_tenths()));
+        }
+    }
+
+    fn silence_deadline(&self) -> Option<Instant> {
+        let ours = self.config.heartbeat.map(|beat| beat.timeout);
+        [ours, self.peer_ttl].into_iter().flatten().min().map(|wait| self.last_received + wait)
+    }
+
+    fn idle_deadline(&self) -> Option<Instant> {
+        self.config.idle_timeout.map(|wait| self.last_message + wait)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Failed => None,
+            Stage::Greeting | Stage::Handshake { .. } => {
+                Some(self.opened + self.config.handshake_timeout)
+            }
+            Stage::Ready => [self.silence_deadline(), self.idle_deadline(), self.next_ping]
+                .into_iter()
+                .flatten()
+                .min(),
+        }
+    }
+
+    // ---- facts
+
+    /// The handshake is done and the connection has not failed.
+    pub fn is_ready(&self) -> bool {
+        self.stage == Stage::Ready
+    }
+
+    /// Messages received, overlong ones included.
+    pub fn received_messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// All bytes received.
+    pub fn bytes_received(&self) -> u64 {
+        self.received
+    }
+
+    /// Bytes received that belong to message frames, unfinished ones included, commands not. Up to date once
+    /// [`poll_event`](Self::poll_event) has nothing more.
+    pub fn message_bytes_received(&self) -> u64 {
+        self.message_bytes
+    }
+
+    /// The last bytes received belong to a message frame that goes on.
+    pub fn mid_message(&self) -> bool {
+        self.skip > 0 || self.counted > 0
+    }
+
+    /// When the last byte came.
+    pub fn last_received(&self) -> Instant {
+        self.last_received
+    }
+
+    /// Which side we are.
+    pub fn socket_type(&self) -> SocketType {
+        self.config.socket_type
+    }
+}
+
+enum Step {
+    Event(Event),
+    Again,
+    Wait,
+}

@@ -1,0 +1,41 @@
+//! The greeting: 64 bytes that each side sends first.
+
+use bytes::{Buf, BytesMut};
+
+use crate::Error;
+
+pub(crate) const LEN: usize = 64;
+const MECHANISM_AT: usize = 12;
+const MECHANISM_LEN: usize = 20;
+
+/// Ours: version 3.1, mechanism NULL.
+pub(crate) fn ours() -> [u8; LEN] {
+    let mut greeting = [0; LEN];
+    greeting[0] = 0xff;
+    // What stands between is a length to peers of before version 3; live peers send this 1.
+    greeting[8] = 1;
+    greeting[9] = 0x7f;
+    greeting[10] = 3;
+    greeting[11] = 1;
+    greeting[MECHANISM_AT..MECHANISM_AT + 4].copy_from_slice(b"NULL");
+    greeting
+}
+
+/// Takes the peer's greeting once it is whole, and gives its version. Judges as early as the bytes allow.
+pub(crate) fn take(rx: &mut BytesMut) -> Result<Option<(u8, u8)>, Error> {
+    if rx.first().is_some_and(|byte| *byte != 0xff) || rx.get(9).is_some_and(|b| *b != 0x7f) {
+        return Err(Error::NotZmtp);
+    }
+    if let Some(major) = rx.get(10).filter(|major| **major < 3) {
+        return Err(Error::UnsupportedVersion(*major));
+    }
+    let Some(greeting) = rx.first_chunk::<LEN>() else { return Ok(None) };
+    let version = (greeting[10], greeting[11]);
+    let mechanism = &greeting[MECHANISM_AT..MECHANISM_AT + MECHANISM_LEN];
+    let name = mechanism.split(|byte| *byte == 0).next().unwrap_or_default();
+    if name != b"NULL" {
+        return Err(Error::Mechanism(name.escape_ascii().to_string()));
+    }
+    rx.advance(LEN);
+    Ok(Some(version))
+}

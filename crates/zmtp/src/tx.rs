@@ -1,0 +1,102 @@
+//! What waits to be written: one growing tail, and long payloads in between where they lie.
+
+use std::{collections::VecDeque, io::IoSlice};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// From this length on, bytes are not copied into the tail but sent from where they lie.
+pub(crate) const SHARE_FROM: usize = 16 << 10;
+/// A drained tail that grew beyond this is given back.
+const KEEP: usize = 512 << 10;
+
+/// Bytes on their way to the socket, in order. Write from [`Buf::chunk`] or [`Buf::chunks_vectored`], then
+/// [`Buf::advance`].
+#[derive(Debug, Default)]
+pub struct TxBuffer {
+    segments: VecDeque<Bytes>,
+    /// Bytes in the segments.
+    segmented: usize,
+    tail: BytesMut,
+    written: u64,
+}
+
+impl TxBuffer {
+    pub(crate) fn put_slice(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn put_shared(&mut self, bytes: Bytes) {
+        if bytes.len() < SHARE_FROM {
+            self.put_slice(&bytes);
+            return;
+        }
+        if !self.tail.is_empty() {
+            let tail = self.tail.split().freeze();
+            self.segmented += tail.len();
+            self.segments.push_back(tail);
+        }
+        self.segmented += bytes.len();
+        self.segments.push_back(bytes);
+    }
+
+    /// All bytes ever taken.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.segments.clear();
+        self.segmented = 0;
+        self.tail = BytesMut::new();
+    }
+}
+
+impl Buf for TxBuffer {
+    fn remaining(&self) -> usize {
+        self.segmented + self.tail.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.segments.front().map_or(&self.tail[..], |segment| &segment[..])
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let tail = (!self.tail.is_empty()).then_some(&self.tail[..]);
+        let chunks = self.segments.iter().map(|segment| &segment[..]).chain(tail);
+        let mut count = 0;
+        for (slice, chunk) in slices.iter_mut().zip(chunks) {
+            *slice = IoSlice::new(chunk);
+            count += 1;
+        }
+        count
+    }
+
+    /// # Panics
+    /// When there are fewer bytes.
+    fn advance(&mut self, mut count: usize) {
+        assert!(count <= self.remaining(), "advanced past the end");
+        self.written += count as u64;
+        while let Some(segment) = self.segments.front_mut() {
+            if count == 0 {
+                return;
+            }
+            let step = count.min(segment.len());
+            segment.advance(step);
+            self.segmented -= step;
+            count -= step;
+            if segment.is_empty() {
+                self.segments.pop_front();
+            }
+        }
+        if count == self.tail.len() {
+            // The same allocation serves again, unless it grew large.
+            if self.tail.capacity() > KEEP {
+                self.tail = BytesMut::new();
+            } else {
+                self.tail.clear();
+            }
+        } else {
+            self.tail.advance(count);
+        }
+    }
+}
