@@ -1,0 +1,217 @@
+//! What the machine tells about itself, for those who observe it.
+
+use std::collections::VecDeque;
+
+use zraft_protocol::{
+    ClientMessage, CorrelationId, MemberId, RequestId, ServerMessage, SessionId,
+};
+
+use crate::{
+    failure::{ConnectionCause, RequestRef},
+    tables::server_requests::ServerRequest,
+};
+
+/// Events kept for an observer that does not look; older ones give way.
+const MAX_EVENTS: usize = 16_384;
+
+/// The four states of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StateName {
+    /// No session, and none sought.
+    Disconnected,
+    /// A session is being created.
+    ConnectingNewSession,
+    /// A session exists; a connection for it is sought.
+    ConnectingExistingSession,
+    /// The session has its connection.
+    Connected,
+}
+
+impl StateName {
+    /// The name, the same in every language.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Disconnected => "Disconnected",
+            Self::ConnectingNewSession => "ConnectingNewSession",
+            Self::ConnectingExistingSession => "ConnectingExistingSession",
+            Self::Connected => "Connected",
+        }
+    }
+}
+
+/// Why a connection, or the session with it, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// The stream ended or broke, or the peer violated ZMTP.
+    ConnectionLost,
+    /// No byte came for `heartbeatTimeout`.
+    HeartbeatTimeout,
+    /// A KeepAlive was not answered for `connectionTimeout`.
+    KeepAliveTimeout,
+    /// KeepAlives were answered, requests were not.
+    Silent,
+    /// The member leads no longer.
+    NotLeader,
+    /// The member shuts down.
+    ServerShutdown,
+    /// The member does not know this connection.
+    SessionError,
+    /// The session expired.
+    SessionExpired,
+    /// The session was rejected.
+    Rejected,
+    /// The client was disconnected by its user.
+    Closed,
+}
+
+impl DisconnectReason {
+    /// The name, the same in every language.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ConnectionLost => "connectionLost",
+            Self::HeartbeatTimeout => "heartbeatTimeout",
+            Self::KeepAliveTimeout => "keepAliveTimeout",
+            Self::Silent => "silent",
+            Self::NotLeader => "notLeader",
+            Self::ServerShutdown => "serverShutdown",
+            Self::SessionError => "sessionError",
+            Self::SessionExpired => "sessionExpired",
+            Self::Rejected => "rejected",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// Something that happened to the client.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The session has its connection.
+    Connected {
+        /// The session; its Debug form is masked.
+        session_id: SessionId,
+        /// The member that leads.
+        member_id: MemberId,
+        /// Where it is.
+        endpoint: String,
+        /// The session existed before. When false, watches must be renewed.
+        resumed: bool,
+    },
+    /// The session lost its connection, or ended.
+    Disconnected {
+        /// Why.
+        reason: DisconnectReason,
+        /// The member it was connected to last.
+        member_id: Option<MemberId>,
+    },
+    /// A connection for the session is being sought.
+    Reconnecting {
+        /// 1, 2, 3… since the connection was lost.
+        attempt: u32,
+        /// The member asked.
+        member_id: MemberId,
+        /// Where it is.
+        endpoint: String,
+    },
+    /// The session expired.
+    SessionExpired {
+        /// It.
+        session_id: SessionId,
+    },
+    /// The state changed.
+    StateChange {
+        /// From.
+        old_state: StateName,
+        /// To.
+        new_state: StateName,
+    },
+    /// A connection to a member is being opened.
+    ConnectionAttempt {
+        /// The member.
+        member_id: MemberId,
+        /// Where it is.
+        address: String,
+    },
+    /// A connection to a member is open, and the ZMTP handshake done.
+    ConnectionSuccess {
+        /// The member.
+        member_id: MemberId,
+    },
+    /// An attempt at a member ended without a session.
+    ConnectionFailure {
+        /// The member.
+        member_id: MemberId,
+        /// Why.
+        error: ConnectionCause,
+    },
+    /// A message was written. Made only while observed.
+    MessageSent {
+        /// It; secrets are masked in its Debug form.
+        message: ClientMessage,
+    },
+    /// A message arrived. Made only while observed.
+    MessageReceived {
+        /// It.
+        message: ServerMessage,
+    },
+    /// A command's deadline passed.
+    RequestTimeout {
+        /// Its id, if it had one.
+        request_id: Option<RequestId>,
+    },
+    /// A query's deadline passed.
+    QueryTimeout {
+        /// Its id, if it had one.
+        correlation_id: Option<CorrelationId>,
+    },
+    /// A server request arrived for the first time.
+    ServerRequestReceived {
+        /// It.
+        request: ServerRequest,
+    },
+    /// Something undecodable or too long arrived, and was skipped.
+    ProtocolError {
+        /// The member that sent it.
+        member_id: MemberId,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A request was given up because members failed on it.
+    RequestQuarantined {
+        /// Which.
+        id: RequestRef,
+    },
+    /// This many events were lost because nobody took them.
+    Lagged(u64),
+}
+
+/// A bounded queue of events.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    queue: VecDeque<Event>,
+    lost: u64,
+    /// Somebody listens for every message.
+    pub(crate) messages: bool,
+}
+
+impl Events {
+    pub(crate) fn push(&mut self, event: Event) {
+        if self.queue.len() >= MAX_EVENTS {
+            self.queue.pop_front();
+            self.lost += 1;
+        }
+        self.queue.push_back(event);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Event> {
+        if self.lost > 0 {
+            return Some(Event::Lagged(std::mem::take(&mut self.lost)));
+        }
+        let event = self.queue.pop_front();
+        if self.queue.is_empty() && self.queue.capacity() > 1024 {
+            self.queue = VecDeque::new();
+        }
+        event
+    }
+}

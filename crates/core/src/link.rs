@@ -1,0 +1,113 @@
+//! One connection to one member: its ZMTP state, and which request each frame on its way belongs to.
+
+use std::collections::VecDeque;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use zraft_protocol::ClientMessage;
+use zraft_zmtp::Connection;
+
+use crate::{Instant, tables::slab::RequestKey};
+
+/// The most that is encoded ahead of the socket, unless a single frame is longer: heartbeats wait behind no more.
+pub(crate) const AHEAD: usize = 256 << 10;
+
+/// Numbers the connections of a client; never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub(crate) u64);
+
+impl ConnId {
+    pub(crate) const NONE: Self = Self(0);
+
+    /// The number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// What a frame on its way to the socket is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Frame {
+    Request(RequestKey),
+    KeepAlive,
+}
+
+/// A connection being opened, or open.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: ConnId,
+    /// Index of the member in the configuration.
+    pub(crate) member: usize,
+    pub(crate) zmtp: Connection,
+    /// The socket is open.
+    pub(crate) open: bool,
+    /// The handshake message of the session went out.
+    pub(crate) asked: bool,
+    /// Requests were carried on it.
+    pub(crate) carried: bool,
+    /// One of them was answered.
+    pub(crate) answered: bool,
+    /// Requests handed to it and not answered.
+    pub(crate) on_the_wire: usize,
+    /// Where the frames that are waited for end in the stream of bytes.
+    frames: VecDeque<(u64, Frame)>,
+    scratch: BytesMut,
+}
+
+impl Link {
+    pub(crate) fn new(id: ConnId, member: usize, config: zraft_zmtp::Config, now: Instant) -> Self {
+        Self {
+            id,
+            member,
+            zmtp: Connection::new(config, now),
+            open: false,
+            asked: false,
+            carried: false,
+            answered: false,
+            on_the_wire: 0,
+            frames: VecDeque::new(),
+            scratch: BytesMut::new(),
+        }
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.zmtp.tx_queued() < AHEAD
+    }
+
+    pub(crate) fn note(&mut self, frame: Frame) {
+        self.frames.push_back((self.zmtp.tx_total(), frame));
+    }
+
+    /// The next frame whose last byte the socket has taken.
+    pub(crate) fn next_written(&mut self) -> Option<Frame> {
+        let (end, frame) = *self.frames.front()?;
+        if end > self.zmtp.tx_written() {
+            return None;
+        }
+        self.frames.pop_front();
+        Some(frame)
+    }
+
+    /// Writes a small message.
+    pub(crate) fn send(&mut self, message: &ClientMessage) {
+        self.scratch.clear();
+        message.encode(&mut self.scratch);
+        // Nothing is sent before the handshake is done, and nothing after the end.
+        if self.zmtp.begin_message(self.scratch.len()).is_ok() {
+            self.zmtp.put_slice(&self.scratch);
+        }
+    }
+
+    /// Writes a request: head, payload, the sender's clock.
+    pub(crate) fn send_request(&mut self, head: impl FnOnce(&mut BytesMut), payload: &Bytes, wall: i64) {
+        self.scratch.clear();
+        head(&mut self.scratch);
+        if self.zmtp.begin_message(self.scratch.len() + payload.len() + 8).is_err() {
+            return;
+        }
+        self.zmtp.put_slice(&self.scratch);
+        self.zmtp.put_shared(payload.clone());
+        self.scratch.clear();
+        self.scratch.put_i64(wall);
+        self.zmtp.put_slice(&self.scratch);
+    }
+}

@@ -1,0 +1,554 @@
+//! The machine: what the application and the network say goes in, with the time; what is to be done comes out.
+
+mod connected;
+mod connecting;
+mod disconnected;
+mod drain;
+mod received;
+mod settle;
+mod time;
+mod transmit;
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use zraft_protocol::{MemberId, Nonce, RequestId, SessionId, Timestamp};
+use zraft_zmtp::TxBuffer;
+
+use crate::{
+    Instant,
+    config::{Config, ValidationError},
+    endpoint::Endpoint,
+    event::{Event, Events, StateName},
+    failure::{ConnectionCause, Failure},
+    link::{ConnId, Link},
+    policy::{
+        liveness::Liveness, members::Members, quarantine::Quarantine, resend::Resend,
+    },
+    rng::Rng,
+    stats::Stats,
+    tables::{
+        requests::Requests,
+        server_requests::{ServerRequest, ServerRequests},
+        slab::{RequestKey, RequestKind},
+        wheel::Wheel,
+    },
+};
+use drain::Drain;
+
+/// Names a call of [`Machine::connect`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectKey(u64);
+
+/// Names a call of [`Machine::ping`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PingKey(u64);
+
+/// How long a request may take, from its submission to its answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Timeout {
+    /// As the configuration's `requestTimeout` says.
+    #[default]
+    Default,
+    /// This long.
+    After(Duration),
+    /// As long as it takes.
+    Never,
+}
+
+/// What the driver is to do with sockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Open a connection, and say how it went.
+    Open {
+        /// Its number.
+        conn: ConnId,
+        /// The member it goes to.
+        member: MemberId,
+        /// Where the member is.
+        endpoint: Endpoint,
+    },
+    /// Shut down the write half, once all that was taken is written. Reading goes on.
+    ShutdownWrite {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Close it, or stop opening it. Nothing more is said of it.
+    Close {
+        /// Which.
+        conn: ConnId,
+    },
+}
+
+/// Why a connection could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenFailure {
+    /// Nothing listens there.
+    Refused,
+    /// The name does not resolve.
+    UnknownHost,
+    /// Anything else, in the operating system's words.
+    Other(String),
+}
+
+/// How a connection ended without our closing it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnEnd {
+    /// The peer closed it in order.
+    Eof,
+    /// It broke.
+    Reset,
+}
+
+/// The end of something the application asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Completion {
+    /// A request is settled, for its caller.
+    Request {
+        /// Which.
+        key: RequestKey,
+        /// The answer, or why there is none.
+        result: Result<Bytes, Failure>,
+        /// It goes on: a `Resolution` for the same key follows. Else the key is free.
+        detached: bool,
+    },
+    /// What became of a detached request in the end. The key is free.
+    Resolution {
+        /// Which.
+        key: RequestKey,
+        /// The late answer, or why there will never be one.
+        result: Result<Bytes, Failure>,
+    },
+    /// A call of connect() ended.
+    Connect {
+        /// Which.
+        key: ConnectKey,
+        /// The session stands, or why it does not.
+        result: Result<(), Failure>,
+    },
+    /// A ping was answered.
+    Ping {
+        /// Which.
+        key: PingKey,
+        /// From the keep-alive's last byte to its answer.
+        result: Result<Duration, Failure>,
+    },
+    /// The client is disconnected, as asked: everything is settled.
+    Disconnected,
+}
+
+/// An attempt at a session connection, or the pause before the next.
+#[derive(Debug)]
+struct Attempt {
+    phase: AttemptPhase,
+    /// Counts the attempts since the session was lost, or since connect().
+    number: u32,
+}
+
+#[derive(Debug)]
+enum AttemptPhase {
+    Trying { nonce: Nonce, until: Instant },
+    Pausing { until: Instant },
+}
+
+#[derive(Debug)]
+struct Connected {
+    since: Instant,
+    /// An answer of any kind came on this connection.
+    heard: bool,
+    resume: Resume,
+}
+
+/// What becomes of requests that were pending when the connection was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Resume {
+    /// Nothing of it is left, or what is due goes in slow start beside new work.
+    Done,
+    /// Everything at once, in id order; new work after it.
+    Burst,
+    /// Everything in slow start; new work after it.
+    Slow,
+    /// Answers are expected by themselves until then; what is unanswered then is due.
+    Await(Instant),
+}
+
+#[derive(Debug)]
+enum State {
+    Disconnected,
+    ConnectingNew(Attempt),
+    ConnectingExisting(Attempt),
+    Connected(Connected),
+}
+
+/// A session that the server knows.
+#[derive(Debug)]
+struct Session {
+    id: SessionId,
+    /// The member where it was last Connected.
+    member: usize,
+    /// The last time the server was known to know it.
+    proof: Instant,
+    /// How the last connection ended.
+    ended: LastEnd,
+    /// When it was first said to have expired, which may be false.
+    doubted: Option<Instant>,
+    tracker: ServerRequests,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LastEnd {
+    /// By the loss of the connection.
+    Lost,
+    /// By a SessionClosed.
+    Told,
+    /// By our leaving a member that was silent.
+    Silent,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    key: ConnectKey,
+    until: Option<Instant>,
+}
+
+/// The session state machine of one client: no clock, no socket, no runtime, no randomness of its own.
+///
+/// Every input takes the time `now`, which must not go backwards. After any input the caller takes what came out:
+/// [`poll_action`](Self::poll_action), [`transmit`](Self::transmit), [`poll_completion`](Self::poll_completion),
+/// [`poll_event`](Self::poll_event), [`poll_server_request`](Self::poll_server_request), and calls
+/// [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout), after reading what can be read.
+#[derive(Debug)]
+pub struct Machine {
+    config: Config,
+    rng: Rng,
+    state: State,
+    link: Option<Link>,
+    connections: u64,
+    session: Option<Session>,
+    /// The session that expired last, while Disconnected because of it.
+    expired: Option<SessionId>,
+    requests: Requests,
+    members: Members,
+    resend: Resend,
+    liveness: Liveness,
+    quarantine: Quarantine,
+    /// The request that went alone, while requests go one at a time.
+    alone: Option<RequestKey>,
+    /// How long the next SessionCreated is waited for.
+    create_wait: Duration,
+    /// The attempt goes on even when no caller of connect() waits.
+    unattended: bool,
+    waiters: Vec<Waiter>,
+    keys: u64,
+    drain: Option<Drain>,
+    /// Why the last attempt failed, and where.
+    last_failure: Option<(String, ConnectionCause)>,
+    /// The clock jumped: no request deadline fires before then.
+    grace: Option<Instant>,
+    /// The clock jumped, and what could be read may not be read yet.
+    jumped: bool,
+    actions: VecDeque<Action>,
+    completions: VecDeque<Completion>,
+    events: Events,
+    stats: Stats,
+}
+
+impl Machine {
+    /// A client that is Disconnected. `seed` feeds nonces, correlation ids and jitter: give each client its own.
+    pub fn new(config: Config, seed: u64, now: Instant) -> Self {
+        let mut rng = Rng::new(seed);
+        let random = rng.next();
+        Self {
+            members: Members::new(config.members.len(), config.reconnect_backoff),
+            resend: Resend::new(config.resend_interval),
+            liveness: Liveness::new(
+                config.keep_alive_interval,
+                config.connection_timeout,
+                config.resend_interval,
+                config.members.len() > 1,
+            ),
+            create_wait: config.connection_timeout,
+            config,
+            rng,
+            state: State::Disconnected,
+            link: None,
+            connections: 0,
+            session: None,
+            expired: None,
+            requests: Requests::new(now, random),
+            quarantine: Quarantine::default(),
+            alone: None,
+            unattended: false,
+            waiters: Vec::new(),
+            keys: 0,
+            drain: None,
+            last_failure: None,
+            grace: None,
+            jumped: false,
+            actions: VecDeque::new(),
+            completions: VecDeque::new(),
+            events: Events::default(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// The configuration it was made with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Asks for a session. The state has changed when this returns, so what is submitted after it is queued.
+    ///
+    /// Answered by [`Completion::Connect`]: at once when Connected, within `timeout` else. The timeout concerns this
+    /// call alone; an attempt ends when no call waits for it any more and no session was established since.
+    pub fn connect(&mut self, now: Instant, timeout: Option<Duration>) -> ConnectKey {
+        let key = ConnectKey(self.next_key());
+        if self.drain.is_none() && matches!(self.state, State::Connected(_)) {
+            self.completions.push_back(Completion::Connect { key, result: Ok(()) });
+            return key;
+        }
+        self.waiters.push(Waiter { key, until: timeout.map(|timeout| now + timeout) });
+        if self.drain.is_none() && matches!(self.state, State::Disconnected) {
+            self.start(now);
+        }
+        key
+    }
+
+    /// The caller of a connect() no longer waits. No completion follows.
+    pub fn cancel_connect(&mut self, now: Instant, key: ConnectKey) {
+        let before = self.waiters.len();
+        self.waiters.retain(|waiter| waiter.key != key);
+        if self.waiters.len() < before {
+            let cause = self.last_failure();
+            self.give_up_if_unattended(now, cause);
+        }
+    }
+
+    /// Takes a request. Answered by [`Completion::Request`], exactly once.
+    ///
+    /// # Errors
+    /// When the request is not taken, and so never executed: Disconnected, draining, too much waits already, or the
+    /// payload is empty or too long.
+    pub fn submit(
+        &mut self,
+        now: Instant,
+        kind: RequestKind,
+        payload: Bytes,
+        timeout: Timeout,
+    ) -> Result<RequestKey, Failure> {
+        self.admit(payload.len()).inspect_err(|_| self.stats.not_executed += 1)?;
+        let timeout = match timeout {
+            Timeout::Default => self.config.request_timeout,
+            Timeout::After(timeout) => Some(timeout),
+            Timeout::Never => None,
+        };
+        let deadline = timeout.map(|timeout| Wheel::tick(now, timeout));
+        Ok(self.requests.submit(kind, payload, deadline))
+    }
+
+    fn admit(&self, len: usize) -> Result<(), Failure> {
+        if len == 0 {
+            return Err(ValidationError::EmptyPayload.into());
+        }
+        let limit = self.config.max_message_size.min(self.config.max_queued_bytes);
+        if len > limit {
+            return Err(ValidationError::PayloadTooLarge { length: len, limit }.into());
+        }
+        if self.drain.is_some() {
+            return Err(Failure::Closed { sent: false });
+        }
+        if matches!(self.state, State::Disconnected) {
+            return Err(match &self.expired {
+                Some(id) => {
+                    Failure::SessionExpired { session_id: Some(id.clone()), sent: false }
+                }
+                None => Failure::NotConnected,
+            });
+        }
+        if self.has_room(len) { Ok(()) } else { Err(Failure::Overloaded) }
+    }
+
+    /// Whether a request with a payload of this length would be taken, as far as room goes.
+    pub fn has_room(&self, payload_len: usize) -> bool {
+        self.requests.queued() < self.config.max_queued
+            && self.requests.held_bytes().saturating_add(payload_len) <= self.config.max_queued_bytes
+    }
+
+    /// Gives a request up, as if its deadline passed now. Does nothing for a key that is settled.
+    pub fn cancel(&mut self, now: Instant, key: RequestKey) {
+        if self.requests.slab.find(key).is_some() {
+            self.give_up_waiting(now, key.slot, settle::GaveUp::Cancelled);
+        }
+    }
+
+    /// Measures the round trip by a KeepAlive. Answered by [`Completion::Ping`].
+    pub fn ping(&mut self, _now: Instant) -> PingKey {
+        let key = PingKey(self.next_key());
+        if !matches!(self.state, State::Connected(_)) {
+            self.completions
+                .push_back(Completion::Ping { key, result: Err(Failure::NotConnected) });
+        } else if !self.liveness.ping(key) {
+            self.completions.push_back(Completion::Ping { key, result: Err(Failure::Overloaded) });
+        }
+        key
+    }
+
+    /// Hands over the next server request, in order. It is held until [`server_request_done`] is called for it.
+    ///
+    /// [`server_request_done`]: Self::server_request_done
+    pub fn poll_server_request(&mut self) -> Option<ServerRequest> {
+        self.session.as_mut()?.tracker.next()
+    }
+
+    /// The application took a server request, or handled it: it may be acknowledged. In the order handed over.
+    pub fn server_request_done(&mut self, now: Instant, id: RequestId) {
+        if let Some(session) = &mut self.session
+            && session.tracker.done(now, id)
+        {
+            self.stats.server_requests += 1;
+        }
+    }
+
+    // ---- outputs
+
+    /// What to do next with sockets.
+    pub fn poll_action(&mut self, _now: Instant) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The next completion.
+    pub fn poll_completion(&mut self) -> Option<Completion> {
+        let completion = self.completions.pop_front();
+        if self.completions.is_empty() && self.completions.capacity() > 1 << 16 {
+            self.completions = VecDeque::new();
+        }
+        completion
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// Whether an event is made of every message. Costs; off at first.
+    pub fn observe_messages(&mut self, on: bool) {
+        self.events.messages = on;
+    }
+
+    /// The present state.
+    pub fn state(&self) -> StateName {
+        self.state.name()
+    }
+
+    /// The session, if there is one.
+    pub fn session_id(&self) -> Option<&SessionId> {
+        self.session.as_ref().map(|session| &session.id)
+    }
+
+    /// The member that the session is connected to.
+    pub fn member_id(&self) -> Option<&MemberId> {
+        match (&self.state, &self.link) {
+            (State::Connected(_), Some(link)) => Some(&self.config.members[link.member].id),
+            _ => None,
+        }
+    }
+
+    /// Counts and sizes.
+    pub fn stats(&self) -> Stats {
+        let (bytes_in, bytes_out) = self
+            .link
+            .as_ref()
+            .map_or((0, 0), |link| (link.zmtp.bytes_received(), link.zmtp.tx_written()));
+        Stats {
+            in_flight: self.requests.in_flight() as u64,
+            detached: self.requests.detached() as u64,
+            queued: self.requests.queued() as u64,
+            queued_bytes: self.requests.held_bytes() as u64,
+            smoothed_answer: self.resend.smoothed(),
+            bytes_in: self.stats.bytes_in + bytes_in,
+            bytes_out: self.stats.bytes_out + bytes_out,
+            ..self.stats
+        }
+    }
+
+    /// How often an entry of the request tables was looked at: for the tests of their cost.
+    #[doc(hidden)]
+    pub fn table_visits(&self) -> u64 {
+        self.requests.visits()
+    }
+
+    // ---- the network's buffers
+
+    /// Where the driver reads to, and then calls [`handle_received`](Self::handle_received). `None` for a connection
+    /// that is not wanted any more.
+    pub fn recv_buffer(&mut self, conn: ConnId) -> Option<&mut BytesMut> {
+        self.link.as_mut().filter(|link| link.id == conn).map(|link| link.zmtp.recv_buffer())
+    }
+
+    /// Encodes what may go now, and gives what waits to be written. The driver writes from it, advances it, and calls
+    /// [`handle_written`](Self::handle_written). `wall` fills the timestamps on the wire, nothing else.
+    pub fn transmit(&mut self, now: Instant, wall: Timestamp, conn: ConnId) -> Option<&mut TxBuffer> {
+        if self.link.as_ref().is_none_or(|link| link.id != conn || !link.open) {
+            return None;
+        }
+        self.fill(now, wall);
+        self.link.as_mut().map(|link| link.zmtp.tx())
+    }
+
+    // ---- helpers of the states
+
+    fn next_key(&mut self) -> u64 {
+        self.keys += 1;
+        self.keys
+    }
+
+    fn enter(&mut self, state: State) {
+        let (old_state, new_state) = (self.state.name(), state.name());
+        self.state = state;
+        if old_state != new_state {
+            self.events.push(Event::StateChange { old_state, new_state });
+        }
+    }
+
+    fn member(&self, index: usize) -> (MemberId, String) {
+        let member = &self.config.members[index];
+        (member.id.clone(), member.endpoint.to_string())
+    }
+
+    /// Drops the connection, if there is one. From here on nothing that it says is believed.
+    fn close_link(&mut self) {
+        if let Some(link) = self.link.take() {
+            self.stats.bytes_in += link.zmtp.bytes_received();
+            self.stats.bytes_out += link.zmtp.tx_written();
+            self.actions.push_back(Action::Close { conn: link.id });
+        }
+    }
+
+    fn draw_nonce(&mut self) -> Nonce {
+        loop {
+            if let Ok(nonce) = Nonce::new(self.rng.next() as i64) {
+                return nonce;
+            }
+        }
+    }
+
+    fn last_failure(&self) -> Failure {
+        let (endpoint, cause) = match &self.last_failure {
+            Some((endpoint, cause)) => (Some(endpoint.clone()), cause.clone()),
+            None => (None, ConnectionCause::TimedOut),
+        };
+        Failure::Connection { endpoint, cause }
+    }
+}
+
+impl State {
+    fn name(&self) -> StateName {
+        match self {
+            Self::Disconnected => StateName::Disconnected,
+            Self::ConnectingNew(_) => StateName::ConnectingNewSession,
+            Self::ConnectingExisting(_) => StateName::ConnectingExistingSession,
+            Self::Connected(_) => StateName::Connected,
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Connected: the session has its connection; and how it comes to lose it.
+
+use std::time::Duration;
+
+use zraft_protocol::{MemberId, SessionCloseReason, SessionId};
+
+use super::{
+    Attempt, Completion, Connected, LastEnd, Machine, PingKey, Resume, Session, State,
+};
+use crate::{
+    Instant,
+    event::{DisconnectReason, Event},
+    failure::{ConnectionCause, Failure},
+    policy::{
+        members::{Ended, Next},
+        quarantine::{Carried, Finding, Loss},
+    },
+    tables::server_requests::ServerRequests,
+};
+
+/// A connection that stands for this long was worth the attempt, even if nothing was answered on it.
+const STANDS: Duration = Duration::from_secs(5);
+/// After a resume at the same member, answers are expected by themselves for at least this long.
+const MIN_AWAIT: Duration = Duration::from_millis(50);
+
+/// How a connection that had been Connected ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    /// The stream ended or broke.
+    Broken,
+    /// The peer violated ZMTP.
+    Violation,
+    HeartbeatTimeout,
+    KeepAliveTimeout,
+    Silent,
+    /// SessionClosed, and the leader it named.
+    Told(SessionCloseReason, Option<usize>),
+}
+
+impl End {
+    fn reason(self) -> DisconnectReason {
+        match self {
+            Self::Broken | Self::Violation => DisconnectReason::ConnectionLost,
+            Self::HeartbeatTimeout => DisconnectReason::HeartbeatTimeout,
+            Self::KeepAliveTimeout => DisconnectReason::KeepAliveTimeout,
+            Self::Silent => DisconnectReason::Silent,
+            Self::Told(reason, _) => match reason {
+                SessionCloseReason::Shutdown => DisconnectReason::ServerShutdown,
+                SessionCloseReason::NotLeaderAnymore => DisconnectReason::NotLeader,
+                SessionCloseReason::SessionError => DisconnectReason::SessionError,
+                SessionCloseReason::ConnectionClosed => DisconnectReason::ConnectionLost,
+                SessionCloseReason::SessionExpired => DisconnectReason::SessionExpired,
+            },
+        }
+    }
+
+    fn loss(self) -> Loss {
+        match self {
+            Self::Broken | Self::Violation | Self::HeartbeatTimeout => Loss::Broken,
+            Self::KeepAliveTimeout => Loss::Deaf,
+            Self::Silent => Loss::Silent,
+            Self::Told(..) => Loss::Told,
+        }
+    }
+
+    fn last_end(self) -> LastEnd {
+        match self {
+            Self::Silent => LastEnd::Silent,
+            Self::Told(..) => LastEnd::Told,
+            _ => LastEnd::Lost,
+        }
+    }
+}
+
+impl Machine {
+    /// SessionCreated with the right nonce.
+    pub(super) fn created(&mut self, now: Instant, session_id: &SessionId) {
+        let Some(link) = &self.link else { return };
+        self.session = Some(Session {
+            id: session_id.to_detached(),
+            member: link.member,
+            proof: now,
+            ended: LastEnd::Lost,
+            doubted: None,
+            tracker: ServerRequests::new(self.config.max_server_requests),
+        });
+        self.unattended = false;
+        self.create_wait = self.config.connection_timeout;
+        self.become_connected(now, false, Resume::Done);
+    }
+
+    /// SessionContinued with the right nonce.
+    pub(super) fn continued(&mut self, now: Instant) {
+        let (Some(link), Some(session)) = (&self.link, &mut self.session) else { return };
+        let conn = link.id;
+        let same = session.member == link.member;
+        let ended = session.ended;
+        session.member = link.member;
+        session.proof = now;
+        session.doubted = None;
+        let resume = if self.quarantine.one_at_a_time()
+            || self.quarantine.slow_resume()
+            || ended == LastEnd::Silent
+        {
+            Resume::Slow
+        } else if !same || ended == LastEnd::Told {
+            Resume::Burst
+        } else {
+            let most = self.config.resend_interval.max(MIN_AWAIT);
+            let wait = self.resend.smoothed().unwrap_or_default().clamp(MIN_AWAIT, most);
+            Resume::Await(now + wait)
+        };
+        if matches!(resume, Resume::Slow | Resume::Burst) {
+            self.requests.all_due(conn);
+        }
+        self.stats.reconnects += 1;
+        self.become_connected(now, true, resume);
+    }
+
+    fn become_connected(&mut self, now: Instant, resumed: bool, resume: Resume) {
+        let (Some(link), Some(session)) = (&self.link, &self.session) else { return };
+        let (member_id, endpoint) = self.member(link.member);
+        let session_id = session.id.clone();
+        self.liveness.connected(now);
+        self.resend.new_connection();
+        self.alone = None;
+        self.last_failure = None;
+        self.enter(State::Connected(Connected { since: now, heard: false, resume }));
+        self.events.push(Event::Connected { session_id, member_id, endpoint, resumed });
+        for waiter in std::mem::take(&mut self.waiters) {
+            // During a drain they wait for the session after it.
+            if self.drain.is_some() {
+                self.waiters.push(waiter);
+            } else {
+                self.completions
+                    .push_back(Completion::Connect { key: waiter.key, result: Ok(()) });
+            }
+        }
+    }
+
+    /// An answer of any kind came: the connection is worth something.
+    pub(super) fn heard(&mut self) {
+        if let State::Connected(connected) = &mut self.state
+            && !connected.heard
+        {
+            connected.heard = true;
+            self.members.heard();
+        }
+    }
+
+    pub(super) fn session_closed(
+        &mut self,
+        now: Instant,
+        reason: SessionCloseReason,
+        leader_id: Option<&MemberId>,
+    ) {
+        let hint = self.hint(leader_id);
+        match (&self.state, reason) {
+            (State::Disconnected, _) => {}
+            (
+                State::Connected(_) | State::ConnectingExisting(_),
+                SessionCloseReason::SessionExpired,
+            ) if !self.is_closing() => self.session_expired(now),
+            (State::Connected(_), _) => self.lost(now, End::Told(reason, hint)),
+            (State::ConnectingNew(_) | State::ConnectingExisting(_), _) => {
+                self.attempt_failed(now, ConnectionCause::SessionClosed, Ended::Refused { hint });
+            }
+        }
+    }
+
+    /// The session lost its connection: it is continued on another.
+    pub(super) fn lost(&mut self, now: Instant, end: End) {
+        if self.is_closing() {
+            return self.end(now, Some(DisconnectReason::Closed), &Failure::Closed { sent: false });
+        }
+        let (State::Connected(connected), Some(link)) = (&self.state, &self.link) else { return };
+        let stillborn = !connected.heard && now - connected.since < STANDS;
+        let worth = !connected.heard && !stillborn;
+        let member = link.member;
+        let carried = Carried {
+            any: link.carried,
+            answered: link.answered,
+            in_flight: link.on_the_wire > 0,
+        };
+        if worth {
+            self.members.heard();
+        }
+        let (member_id, endpoint) = self.member(member);
+        let why = Failure::Connection { endpoint: Some(endpoint), cause: ConnectionCause::Lost };
+        let pings = self.liveness.disconnected();
+        self.fail_pings(pings, &why);
+        self.close_link();
+        self.requests.connection_gone();
+        self.resend.new_connection();
+        self.events.push(Event::Disconnected { reason: end.reason(), member_id: Some(member_id) });
+        if let Some(session) = &mut self.session {
+            session.ended = end.last_end();
+            session.member = member;
+        }
+        match self.quarantine.lost(end.loss(), carried) {
+            Finding::Nothing => {}
+            Finding::Suspect => {
+                let suspects = self.requests.suspect_all();
+                self.quarantine.suspect(suspects);
+            }
+            Finding::Convict => self.convict(),
+        }
+        self.enter(State::ConnectingExisting(Attempt::first(now)));
+        let next = self.after_loss(now, end, member, stillborn);
+        self.go(now, next);
+    }
+
+    fn after_loss(&mut self, now: Instant, end: End, member: usize, stillborn: bool) -> Next {
+        let same = match end {
+            End::Broken | End::Told(SessionCloseReason::SessionError, _) => Some(member),
+            _ => None,
+        };
+        if stillborn {
+            let hint = match end {
+                End::Told(_, hint) => hint,
+                _ => None,
+            };
+            return self.members.after_stillborn(now, same.or(hint), &mut self.rng);
+        }
+        if let Some(member) = same {
+            return Next::Now(self.members.same_again(member));
+        }
+        let ended = match end {
+            End::KeepAliveTimeout => {
+                self.members.deaf(now, member);
+                Ended::NoAnswer
+            }
+            End::HeartbeatTimeout | End::Violation | End::Broken => Ended::NoAnswer,
+            End::Silent => Ended::Refused { hint: None },
+            End::Told(_, hint) => Ended::Refused { hint },
+        };
+        self.members.after_session(now, member, ended, &mut self.rng)
+    }
+
+    pub(super) fn fail_pings(&mut self, pings: Vec<PingKey>, why: &Failure) {
+        for key in pings {
+            self.completions.push_back(Completion::Ping { key, result: Err(why.clone()) });
+        }
+    }
+}

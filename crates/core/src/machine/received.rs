@@ -1,0 +1,263 @@
+//! What the network says: connections, bytes, messages.
+
+use bytes::Bytes;
+use zraft_protocol::{
+    DecodeError, PeekedId, RequestErrorReason, RequestId, ServerMessage, peek_server,
+};
+use zraft_zmtp::Connection;
+
+use super::{ConnEnd, Completion, Machine, OpenFailure, State, connected::End};
+use crate::{
+    Instant,
+    event::Event,
+    failure::{ConnectionCause, Failure},
+    link::ConnId,
+    policy::members::Ended,
+    tables::{
+        server_requests::{Arrival, ServerRequest},
+        slab::RequestKind,
+    },
+};
+
+impl Machine {
+    /// The connection is open.
+    pub fn handle_opened(&mut self, now: Instant, conn: ConnId) {
+        let config = self.zmtp_config();
+        if let Some(link) = self.link.as_mut().filter(|link| link.id == conn && !link.open) {
+            link.zmtp = Connection::new(config, now);
+            link.open = true;
+        }
+    }
+
+    /// The connection could not be opened.
+    pub fn handle_open_failed(&mut self, now: Instant, conn: ConnId, why: OpenFailure) {
+        if self.link.as_ref().is_some_and(|link| link.id == conn && !link.open) {
+            let cause = match why {
+                OpenFailure::Refused => ConnectionCause::Refused,
+                OpenFailure::UnknownHost => ConnectionCause::UnknownHost,
+                OpenFailure::Other(words) => ConnectionCause::Unreachable(words),
+            };
+            self.attempt_failed(now, cause, Ended::NoAnswer);
+        }
+    }
+
+    /// Bytes were read into the connection's buffer.
+    pub fn handle_received(&mut self, now: Instant, conn: ConnId) {
+        self.note_jump(now);
+        let Some(link) = self.link.as_mut().filter(|link| link.id == conn) else { return };
+        let before = link.zmtp.message_bytes_received();
+        let mid_message = link.zmtp.mid_message();
+        link.zmtp.handle_received(now);
+        self.take_events(now, conn);
+        let Some(link) = self.link.as_ref().filter(|link| link.id == conn) else { return };
+        if link.zmtp.message_bytes_received() != before {
+            self.liveness.message_bytes(now, mid_message);
+        }
+    }
+
+    /// The connection ended. What was read before is taken first.
+    pub fn handle_ended(&mut self, now: Instant, conn: ConnId, _end: ConnEnd) {
+        self.take_events(now, conn);
+        let Some(link) = self.link.as_ref().filter(|link| link.id == conn) else { return };
+        if matches!(self.state, State::Connected(_)) {
+            self.lost(now, End::Broken);
+        } else {
+            let cause = if link.zmtp.received_messages() == 0 {
+                ConnectionCause::ClosedBeforeFirstMessage
+            } else {
+                ConnectionCause::Lost
+            };
+            self.attempt_failed(now, cause, Ended::NoAnswer);
+        }
+    }
+
+    /// Takes what the connection has decoded, until it has no more or is not ours any more.
+    pub(super) fn take_events(&mut self, now: Instant, conn: ConnId) {
+        loop {
+            let Some(link) = self.link.as_mut().filter(|link| link.id == conn) else { return };
+            let member = link.member;
+            let Some(event) = link.zmtp.poll_event(now) else { return };
+            match event {
+                zraft_zmtp::Event::Ready(_) => {
+                    let (member_id, _) = self.member(member);
+                    self.events.push(Event::ConnectionSuccess { member_id });
+                }
+                zraft_zmtp::Event::Message(frame) => self.message(now, &frame),
+                zraft_zmtp::Event::Oversized { length, head } => {
+                    let detail = format!("a message of {length} bytes is over maxMessageSize");
+                    self.unusable(now, &head, &detail);
+                }
+                zraft_zmtp::Event::MultipartDiscarded => {
+                    self.protocol_error("a multipart message was discarded".to_owned());
+                }
+                zraft_zmtp::Event::Failed(error) => self.zmtp_failed(now, error),
+                _ => {}
+            }
+        }
+    }
+
+    fn zmtp_failed(&mut self, now: Instant, error: zraft_zmtp::Error) {
+        if matches!(self.state, State::Connected(_)) {
+            let end = match error {
+                zraft_zmtp::Error::HeartbeatTimeout => End::HeartbeatTimeout,
+                error => {
+                    self.protocol_error(error.to_string());
+                    End::Violation
+                }
+            };
+            self.lost(now, end);
+        } else {
+            self.attempt_failed(now, ConnectionCause::Zmtp(error), Ended::NoAnswer);
+        }
+    }
+
+    fn message(&mut self, now: Instant, frame: &Bytes) {
+        let message = match ServerMessage::decode(frame) {
+            Ok(message) => message,
+            Err(error) => return self.undecodable(now, frame, &error),
+        };
+        if self.events.messages {
+            self.events.push(Event::MessageReceived { message: message.clone() });
+        }
+        let connected = matches!(self.state, State::Connected(_));
+        match message {
+            ServerMessage::ClientResponse { request_id, result } if connected => {
+                self.command_answered(now, request_id, Ok(result.into_bytes()));
+            }
+            ServerMessage::QueryResponse { correlation_id, result } if connected => {
+                self.query_answered(now, correlation_id.as_bytes(), Ok(result.into_bytes()));
+            }
+            ServerMessage::RequestError {
+                request_id,
+                reason: RequestErrorReason::ResponseEvicted,
+            } if connected => {
+                let failure = Failure::ResponseEvicted { request_id };
+                self.command_answered(now, request_id, Err(failure));
+            }
+            ServerMessage::ServerRequest { request_id, payload, created_at } if connected => {
+                self.server_request(now, request_id, payload.into_bytes(), created_at);
+            }
+            ServerMessage::KeepAliveResponse { timestamp } if connected => {
+                self.keep_alive_answered(now, timestamp);
+            }
+            ServerMessage::SessionClosed { reason, leader_id } => {
+                self.session_closed(now, reason, leader_id.as_ref());
+            }
+            ServerMessage::SessionCreated { session_id, nonce } => {
+                let expected = self.expected_nonce() == Some(nonce);
+                if expected && matches!(self.state, State::ConnectingNew(_)) {
+                    self.created(now, &session_id);
+                }
+            }
+            ServerMessage::SessionContinued { nonce } => {
+                let expected = self.expected_nonce() == Some(nonce);
+                if expected && matches!(self.state, State::ConnectingExisting(_)) {
+                    self.continued(now);
+                }
+            }
+            ServerMessage::SessionRejected { reason, nonce, leader_id } => {
+                if self.expected_nonce() == Some(nonce) {
+                    self.rejected(now, reason, leader_id.as_ref());
+                }
+            }
+            // Before the session's answer nothing else counts.
+            ServerMessage::ClientResponse { .. }
+            | ServerMessage::QueryResponse { .. }
+            | ServerMessage::RequestError { .. }
+            | ServerMessage::ServerRequest { .. }
+            | ServerMessage::KeepAliveResponse { .. } => {}
+        }
+    }
+
+    fn command_answered(&mut self, now: Instant, id: RequestId, result: Result<Bytes, Failure>) {
+        match self.requests.command(id.get()) {
+            Some(slot) => self.answered(now, slot, result),
+            None => self.stats.unmatched += 1,
+        }
+    }
+
+    fn query_answered(&mut self, now: Instant, id: &[u8], result: Result<Bytes, Failure>) {
+        match self.requests.query(id) {
+            Some(slot) => self.answered(now, slot, result),
+            None => self.stats.unmatched += 1,
+        }
+    }
+
+    fn keep_alive_answered(&mut self, now: Instant, timestamp: zraft_protocol::Timestamp) {
+        if let Some(session) = &mut self.session {
+            session.proof = now;
+        }
+        if let Some((pings, took)) = self.liveness.answered(now, timestamp) {
+            for key in pings {
+                self.completions.push_back(Completion::Ping { key, result: Ok(took) });
+            }
+        }
+        self.heard();
+        // After a jump of the clock this was the probe's answer: what had been answered was read before it.
+        self.grace = None;
+    }
+
+    fn server_request(
+        &mut self,
+        now: Instant,
+        request_id: RequestId,
+        payload: Bytes,
+        created_at: zraft_protocol::Timestamp,
+    ) {
+        let Some(session) = &mut self.session else { return };
+        match session.tracker.arrived(now, request_id, payload.clone(), created_at) {
+            Arrival::Held => {
+                let request = ServerRequest { request_id, payload, created_at };
+                self.events.push(Event::ServerRequestReceived { request });
+            }
+            Arrival::Duplicate => self.stats.duplicates += 1,
+            Arrival::GaveWay => {}
+        }
+    }
+
+    fn undecodable(&mut self, now: Instant, frame: &Bytes, error: &DecodeError) {
+        let head = frame.slice(..frame.len().min(64));
+        let detail = error.to_string();
+        let answer = matches!(
+            peek_server(&head),
+            Some(PeekedId::ClientResponse(_) | PeekedId::QueryResponse(_))
+        );
+        if answer { self.unusable(now, &head, &detail) } else { self.protocol_error(detail) }
+    }
+
+    /// A message that cannot be used, though its first bytes may tell whose it is.
+    fn unusable(&mut self, now: Instant, head: &Bytes, detail: &str) {
+        self.protocol_error(detail.to_owned());
+        if !matches!(self.state, State::Connected(_)) {
+            return;
+        }
+        let failure = |kind| Failure::Protocol {
+            detail: detail.to_owned(),
+            sent: kind == RequestKind::Command,
+        };
+        match peek_server(head) {
+            Some(PeekedId::ClientResponse(id)) => {
+                self.command_answered(now, id, Err(failure(RequestKind::Command)));
+            }
+            Some(PeekedId::QueryResponse(id)) => {
+                self.query_answered(now, id.as_bytes(), Err(failure(RequestKind::Query)));
+            }
+            Some(PeekedId::ServerRequest(id)) => {
+                if let Some(session) = &mut self.session
+                    && session.tracker.arrived_too_long(now, id) == Arrival::Duplicate
+                {
+                    self.stats.duplicates += 1;
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn protocol_error(&mut self, detail: String) {
+        self.stats.protocol_errors += 1;
+        if let Some(link) = &self.link {
+            let (member_id, _) = self.member(link.member);
+            self.events.push(Event::ProtocolError { member_id, detail });
+        }
+    }
+}

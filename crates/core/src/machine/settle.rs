@@ -1,0 +1,174 @@
+//! How requests end: each exactly once, with what is known of them and no more.
+
+use bytes::Bytes;
+use zraft_protocol::{CorrelationId, RequestId};
+
+use super::{Completion, Machine};
+use crate::{
+    Instant,
+    event::Event,
+    failure::{Failure, RequestRef},
+    tables::{
+        requests::{Leave, Settled},
+        slab::{Phase, RequestKind},
+        wheel::Wheel,
+    },
+};
+
+/// Why a caller no longer waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GaveUp {
+    Deadline,
+    Cancelled,
+}
+
+impl Machine {
+    /// A request was answered on the present connection, well or not.
+    pub(super) fn answered(&mut self, now: Instant, slot: u32, result: Result<Bytes, Failure>) {
+        let settled = self.requests.settle(slot, Leave::Answered);
+        let Some(link) = &mut self.link else { return };
+        let here = settled.sent_on == link.id;
+        link.on_the_wire -= usize::from(here);
+        link.answered = true;
+        let more = link.on_the_wire > 0;
+        self.liveness.request_answered(now, more);
+        match settled.sent_at.filter(|_| here) {
+            Some(at) if settled.in_slow_start => {
+                self.resend.resend_answered(now, now - at, &mut self.rng);
+            }
+            Some(at) if !settled.resent => self.resend.sample(now - at),
+            _ if settled.in_slow_start => self.resend.resend_forgotten(),
+            _ => {}
+        }
+        self.resend.answered();
+        self.heard();
+        match &result {
+            Err(failure) if failure.maybe_executed() => self.stats.unknown += 1,
+            _ => self.stats.answered += 1,
+        }
+        self.complete(&settled, result, false);
+        self.after_settling(&settled);
+    }
+
+    /// The deadline passed, or the caller cancelled: the two are alike.
+    pub(super) fn give_up_waiting(&mut self, now: Instant, slot: u32, why: GaveUp) {
+        let entry = self.requests.slab.get(slot);
+        let (phase, kind, id) = (entry.phase, entry.kind, entry.id);
+        let reference = self.reference(slot, kind, id).filter(|_| phase != Phase::Queued);
+        let failure = |sent| match why {
+            GaveUp::Deadline => Failure::Timeout { id: reference.clone(), sent },
+            GaveUp::Cancelled => Failure::Cancelled { id: reference.clone(), sent },
+        };
+        match phase {
+            Phase::Free => {}
+            Phase::Detached if why == GaveUp::Cancelled => {}
+            Phase::Detached => self.forget(slot, failure(true)),
+            Phase::Live if kind == RequestKind::Command => {
+                let tick = Wheel::tick(now, self.config.detached_timeout);
+                let key = self.requests.slab.key(slot);
+                self.requests.detach(slot, tick);
+                self.stats.unknown += 1;
+                let result = Err(failure(true));
+                self.completions.push_back(Completion::Request { key, result, detached: true });
+            }
+            Phase::Queued | Phase::Live => self.forget(slot, failure(false)),
+        }
+        if why == GaveUp::Deadline && phase != Phase::Detached {
+            self.events.push(match (kind, reference) {
+                (RequestKind::Command, Some(RequestRef::Command(id))) => {
+                    Event::RequestTimeout { request_id: Some(id) }
+                }
+                (RequestKind::Command, _) => Event::RequestTimeout { request_id: None },
+                (RequestKind::Query, Some(RequestRef::Query(id))) => {
+                    Event::QueryTimeout { correlation_id: Some(id) }
+                }
+                (RequestKind::Query, _) => Event::QueryTimeout { correlation_id: None },
+            });
+        }
+    }
+
+    /// A request leaves without an answer.
+    fn forget(&mut self, slot: u32, failure: Failure) {
+        let settled = self.requests.settle(slot, Leave::Forgotten);
+        if settled.phase != Phase::Queued
+            && let Some(link) = &mut self.link
+            && settled.sent_on == link.id
+        {
+            link.on_the_wire -= 1;
+            if link.on_the_wire == 0 {
+                self.liveness.nothing_on_the_wire();
+            }
+        }
+        if settled.in_slow_start {
+            self.resend.resend_forgotten();
+        }
+        match settled.phase {
+            Phase::Queued => self.stats.not_executed += 1,
+            Phase::Live if failure.maybe_executed() => self.stats.unknown += 1,
+            _ => {}
+        }
+        self.complete(&settled, Err(failure), false);
+        self.after_settling(&settled);
+    }
+
+    fn complete(&mut self, settled: &Settled, result: Result<Bytes, Failure>, detached: bool) {
+        let key = settled.key;
+        self.completions.push_back(match settled.phase {
+            Phase::Detached => Completion::Resolution { key, result },
+            _ => Completion::Request { key, result, detached },
+        });
+    }
+
+    fn after_settling(&mut self, settled: &Settled) {
+        if settled.suspect {
+            self.quarantine.cleared();
+        }
+        if !self.requests.any_due() {
+            self.resend.settle();
+        }
+    }
+
+    /// The request that went alone when members failed is given up.
+    pub(super) fn convict(&mut self) {
+        let Some(key) = self.alone.take() else { return };
+        let Some(entry) = self.requests.slab.find(key) else { return };
+        let (kind, id) = (entry.kind, entry.id);
+        if let Some(id) = self.reference(key.slot, kind, id) {
+            self.events.push(Event::RequestQuarantined { id });
+        }
+        self.forget(key.slot, Failure::Quarantined { sent: kind == RequestKind::Command });
+    }
+
+    /// Everything settles. `failure` is asked with whether a command was sent.
+    pub(super) fn settle_all(&mut self, failure: impl Fn(bool) -> Failure) {
+        for slot in self.requests.all() {
+            let entry = self.requests.slab.get(slot);
+            let sent = entry.phase != Phase::Queued && entry.kind == RequestKind::Command;
+            self.forget(slot, failure(sent));
+        }
+    }
+
+    /// The commands of a session that is gone settle; nothing else does.
+    pub(super) fn settle_sent_commands(&mut self, failure: &Failure) {
+        let mut sent: Vec<(u64, u32)> = self.requests.commands.iter().collect();
+        sent.sort_unstable();
+        for (_, slot) in sent {
+            self.forget(slot, failure.clone());
+        }
+    }
+
+    /// The id under which a request went out.
+    pub(super) fn reference(&self, slot: u32, kind: RequestKind, id: u64) -> Option<RequestRef> {
+        if id == 0 {
+            return None;
+        }
+        match kind {
+            RequestKind::Command => RequestId::new(id).ok().map(RequestRef::Command),
+            RequestKind::Query => {
+                let text = self.requests.correlation_text(slot, id);
+                let text = String::from_utf8_lossy(&text).into_owned();
+                CorrelationId::new(text).ok().map(RequestRef::Query)
+            }
+        }
+    }
+}

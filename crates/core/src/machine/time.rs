@@ -1,0 +1,113 @@
+//! Time: the next moment at which something is to be done, and doing it.
+
+use std::time::Duration;
+
+use super::{Machine, Resume, State, connected::End, settle::GaveUp};
+use crate::{Instant, policy::liveness::Verdict};
+
+/// Woken this much too late, the process or the machine was stopped meanwhile.
+const JUMP: Duration = Duration::from_secs(1);
+/// After a jump, request deadlines wait this long for the answers that may be on their way.
+const GRACE: Duration = Duration::from_secs(1);
+
+impl Machine {
+    /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest. Changes with every input.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let deadlines = [
+            self.requests.next_deadline(),
+            self.waiters.iter().filter_map(|waiter| waiter.until).min(),
+            self.drain_until(),
+        ];
+        let deadline = deadlines.into_iter().flatten().min();
+        let deadline = deadline.map(|at| self.grace.map_or(at, |grace| at.max(grace)));
+        let zmtp = self.link.as_ref().filter(|link| link.open);
+        let zmtp = zmtp.and_then(|link| link.zmtp.poll_timeout());
+        let network = [zmtp, self.attempt_until(), self.doubt_until(), self.next_connected()];
+        network.into_iter().flatten().chain(deadline).min()
+    }
+
+    fn next_connected(&self) -> Option<Instant> {
+        let State::Connected(connected) = &self.state else { return None };
+        if self.is_closing() {
+            return None;
+        }
+        let live = self.liveness.next(self.resend.smoothed(), self.resend.timeout());
+        let due = self.requests.next_due(self.resend.due_after());
+        let wait = match connected.resume {
+            Resume::Await(until) => Some(until),
+            _ => None,
+        };
+        // What waits for room in the buffer waits for the socket, not for the time.
+        let room = self.link.as_ref().is_some_and(crate::link::Link::has_room);
+        let ack = self.session.as_ref().and_then(|session| session.tracker.ack_due());
+        let lowest = self.next_lowest();
+        [live, due, wait, self.resend.next(), ack.filter(|_| room), lowest.filter(|_| room)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Notes that the clock went on while nothing ran. What can be read is read before anything is concluded from it.
+    pub(super) fn note_jump(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|at| now > at + JUMP) {
+            self.jumped = true;
+        }
+    }
+
+    /// Does what is to be done at `now`. The driver reads what can be read before it calls this.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.note_jump(now);
+        if std::mem::take(&mut self.jumped) {
+            self.restart_timers(now);
+        }
+        self.network_timeouts(now);
+        if self.grace.is_some_and(|grace| now < grace) {
+            return;
+        }
+        self.grace = None;
+        let expired = self.requests.expire(now);
+        for slot in &expired {
+            self.give_up_waiting(now, *slot, GaveUp::Deadline);
+        }
+        self.requests.give_back(expired);
+        self.connect_timeouts(now);
+        self.drain_timeout(now);
+    }
+
+    fn network_timeouts(&mut self, now: Instant) {
+        if let Some(link) = self.link.as_mut().filter(|link| link.open) {
+            let conn = link.id;
+            link.zmtp.handle_timeout(now);
+            self.take_events(now, conn);
+        }
+        if self.doubt_until().is_some_and(|until| until <= now) {
+            self.session_expired(now);
+        }
+        self.attempt_timeout(now);
+        if matches!(self.state, State::Connected(_)) && !self.is_closing() {
+            self.resend.tick(now);
+            self.find_due(now);
+            let (smoothed, timeout) = (self.resend.smoothed(), self.resend.timeout());
+            match self.liveness.tick(now, smoothed, timeout) {
+                Some(Verdict::KeepAliveTimeout) => self.lost(now, End::KeepAliveTimeout),
+                Some(Verdict::Silent) => self.lost(now, End::Silent),
+                None => {}
+            }
+        }
+    }
+
+    /// After a jump nothing is concluded from the time that passed: the network's timers begin again, and the
+    /// connection is probed.
+    fn restart_timers(&mut self, now: Instant) {
+        self.grace = Some(now + GRACE);
+        if let Some(link) = self.link.as_mut().filter(|link| link.open) {
+            link.zmtp.restart_timers(now);
+        }
+        self.restart_attempt(now);
+        if matches!(self.state, State::Connected(_)) {
+            self.liveness.restart(now);
+            self.resend.restart_timers(now);
+            self.requests.restart_waits(now);
+        }
+    }
+}

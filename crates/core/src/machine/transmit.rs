@@ -1,0 +1,319 @@
+//! What is written, and in which order: keep-alives, acknowledgements, what is due again, new work.
+
+use zraft_protocol::{ClientMessage, CloseReason, CorrelationId, Payload, RequestId, Timestamp, encode};
+
+use super::{Connected, Machine, Resume, State};
+use crate::{
+    Instant,
+    event::Event,
+    link::{ConnId, Frame},
+    tables::slab::RequestKind,
+};
+
+/// The server keeps an answer for every id from the lowest pending one on: no id is further above it than this many
+/// windows.
+const ID_SPAN: u64 = 8;
+
+/// Which request goes next.
+enum Choice {
+    New(u32),
+    Again(u32, Allowed),
+    None,
+}
+
+/// Why a due request may go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Allowed {
+    /// Counted by the slow start.
+    SlowStart,
+    /// Outside it: the whole backlog after a resume.
+    Freely,
+}
+
+impl Machine {
+    pub(super) fn fill(&mut self, now: Instant, wall: Timestamp) {
+        let Some(link) = &self.link else { return };
+        if !link.zmtp.is_ready() {
+            return;
+        }
+        match self.state {
+            State::Disconnected => {}
+            State::ConnectingNew(_) | State::ConnectingExisting(_) => self.fill_handshake(),
+            State::Connected(_) => self.fill_session(now, wall),
+        }
+    }
+
+    /// The one message of a connection before its answer.
+    fn fill_handshake(&mut self) {
+        let Some(nonce) = self.expected_nonce() else { return };
+        let Some(link) = &mut self.link else { return };
+        if std::mem::replace(&mut link.asked, true) {
+            return;
+        }
+        let message = match &self.session {
+            Some(session) => {
+                ClientMessage::ContinueSession { session_id: session.id.clone(), nonce }
+            }
+            None => ClientMessage::CreateSession {
+                capabilities: self.config.capabilities.clone(),
+                nonce,
+            },
+        };
+        self.send(message);
+        self.await_created();
+    }
+
+    fn send(&mut self, message: ClientMessage) {
+        let Some(link) = &mut self.link else { return };
+        link.send(&message);
+        if self.events.messages {
+            self.events.push(Event::MessageSent { message });
+        }
+    }
+
+    fn fill_session(&mut self, now: Instant, wall: Timestamp) {
+        if self.is_closing() {
+            return;
+        }
+        if self.liveness.wants_keep_alive() {
+            let timestamp = self.liveness.keep_alive(wall);
+            self.send(ClientMessage::KeepAlive { timestamp });
+            if let Some(link) = &mut self.link {
+                link.note(Frame::KeepAlive);
+            }
+        }
+        self.find_due(now);
+        self.fill_acks(now);
+        while self.link.as_ref().is_some_and(crate::link::Link::has_room) {
+            match self.choose(now) {
+                Choice::New(slot) => self.send_new(slot, wall),
+                Choice::Again(slot, allowed) => self.send_again(now, slot, allowed, wall),
+                Choice::None => break,
+            }
+        }
+        self.close_when_drained(now);
+    }
+
+    fn fill_acks(&mut self, now: Instant) {
+        let Some(session) = &mut self.session else { return };
+        let room = self.link.as_ref().is_some_and(crate::link::Link::has_room);
+        if room
+            && session.tracker.ack_due().is_some_and(|due| due <= now)
+            && let Some(request_id) = session.tracker.take_ack()
+        {
+            self.send(ClientMessage::ServerRequestAck { request_id });
+        }
+    }
+
+    /// Before closing: the last acknowledgement, and the end of the session.
+    pub(super) fn send_close(&mut self) {
+        if let Some(request_id) =
+            self.session.as_mut().and_then(|session| session.tracker.take_ack())
+        {
+            self.send(ClientMessage::ServerRequestAck { request_id });
+        }
+        self.send(ClientMessage::CloseSession { reason: CloseReason::ClientShutdown });
+    }
+
+    /// Moves what has waited long enough to what is due.
+    pub(super) fn find_due(&mut self, now: Instant) {
+        let State::Connected(connected) = &mut self.state else { return };
+        if let Resume::Await(until) = connected.resume
+            && until <= now
+        {
+            connected.resume = Resume::Done;
+            let conn = self.link.as_ref().map_or(ConnId::NONE, |link| link.id);
+            self.requests.all_due(conn);
+        }
+        self.requests.find_due(now, self.resend.due_after());
+    }
+
+    fn choose(&mut self, now: Instant) -> Choice {
+        if self.quarantine.one_at_a_time() {
+            return self.choose_alone();
+        }
+        if let Some(slot) = self.requests.first_due() {
+            match self.resume() {
+                Resume::Burst => return Choice::Again(slot, Allowed::Freely),
+                _ if self.resend.may_release() || self.lowest_may_go(now, slot) => {
+                    return Choice::Again(slot, Allowed::SlowStart);
+                }
+                Resume::Slow => return Choice::None,
+                Resume::Done | Resume::Await(_) => {}
+            }
+        } else if matches!(self.resume(), Resume::Burst | Resume::Slow)
+            && let State::Connected(connected) = &mut self.state
+        {
+            connected.resume = Resume::Done;
+        }
+        self.choose_new()
+    }
+
+    fn resume(&self) -> Resume {
+        match &self.state {
+            State::Connected(Connected { resume, .. }) => *resume,
+            _ => Resume::Done,
+        }
+    }
+
+    fn choose_new(&self) -> Choice {
+        let limit = self.config.max_in_flight;
+        let commands = &self.requests.commands;
+        let command = commands.pending() < limit
+            && commands.next_id() - commands.lowest() <= ID_SPAN * limit as u64;
+        let query = self.requests.queries_pending() < limit;
+        match self.requests.first_queued(command, query) {
+            Some(slot) => Choice::New(slot),
+            None => Choice::None,
+        }
+    }
+
+    /// While poison is suspected only one request is on the wire.
+    fn choose_alone(&self) -> Choice {
+        if let Some(entry) = self.alone.and_then(|key| self.requests.slab.find(key)) {
+            return match self.alone {
+                Some(key) if entry.due => Choice::Again(key.slot, Allowed::SlowStart),
+                _ => Choice::None,
+            };
+        }
+        match self.requests.first_due() {
+            Some(slot) => Choice::Again(slot, Allowed::SlowStart),
+            None => Choice::None,
+        }
+    }
+
+    /// The lowest pending request may go once per timeout, whatever the slow start allows.
+    fn lowest_may_go(&self, now: Instant, slot: u32) -> bool {
+        self.is_lowest(slot) && self.went_on_this_connection(slot).is_none_or(|at| at <= now)
+    }
+
+    fn is_lowest(&self, slot: u32) -> bool {
+        let entry = self.requests.slab.get(slot);
+        match entry.kind {
+            RequestKind::Command => entry.id == self.requests.commands.lowest(),
+            RequestKind::Query => true,
+        }
+    }
+
+    /// When a request that was sent on this connection may go again.
+    fn went_on_this_connection(&self, slot: u32) -> Option<Instant> {
+        let entry = self.requests.slab.get(slot);
+        let conn = self.link.as_ref().map(|link| link.id);
+        let sent = entry.sent_at.filter(|_| Some(entry.sent_on) == conn)?;
+        Some(sent + self.resend.due_after())
+    }
+
+    /// When the lowest pending request may go, if it is due and has to wait for that.
+    pub(super) fn next_lowest(&self) -> Option<Instant> {
+        if self.quarantine.one_at_a_time() || self.resend.may_release() {
+            return None;
+        }
+        let slot = self.requests.first_due()?;
+        self.went_on_this_connection(slot).filter(|_| self.is_lowest(slot))
+    }
+
+    fn send_new(&mut self, slot: u32, wall: Timestamp) {
+        let Some(link) = &self.link else { return };
+        self.requests.hand_over(slot, link.id);
+        self.stats.sent += 1;
+        self.send_request(slot, wall);
+    }
+
+    fn send_again(&mut self, now: Instant, slot: u32, allowed: Allowed, wall: Timestamp) {
+        let Some(link) = &mut self.link else { return };
+        let entry = self.requests.slab.get(slot);
+        if entry.sent_on == link.id {
+            link.on_the_wire -= 1;
+        }
+        let counted = !entry.in_slow_start;
+        self.requests.hand_over_again(slot, link.id);
+        self.stats.resent += 1;
+        if allowed == Allowed::SlowStart {
+            self.resend.resent(now, counted, &mut self.rng);
+            self.requests.slab.get_mut(slot).in_slow_start = true;
+        }
+        if self.quarantine.one_at_a_time() {
+            self.alone = Some(self.requests.slab.key(slot));
+        }
+        self.send_request(slot, wall);
+    }
+
+    fn send_request(&mut self, slot: u32, wall: Timestamp) {
+        let Some(link) = &mut self.link else { return };
+        let key = self.requests.slab.key(slot);
+        let entry = self.requests.slab.get(slot);
+        let (id, length) = (entry.id, entry.payload.len());
+        match entry.kind {
+            RequestKind::Command => {
+                let (Ok(request_id), Ok(lowest)) =
+                    (RequestId::new(id), RequestId::new(self.requests.commands.lowest()))
+                else {
+                    return;
+                };
+                link.send_request(
+                    |out| encode::client_request_head(out, request_id, lowest, length),
+                    &entry.payload,
+                    wall.as_millis(),
+                );
+            }
+            RequestKind::Query => {
+                let text = self.requests.correlation_text(slot, id);
+                link.send_request(
+                    |out| encode::query_head(out, &text, length),
+                    &entry.payload,
+                    wall.as_millis(),
+                );
+            }
+        }
+        link.note(Frame::Request(key));
+        link.carried = true;
+        link.on_the_wire += 1;
+        if self.events.messages {
+            self.note_sent(slot, wall);
+        }
+    }
+
+    fn note_sent(&mut self, slot: u32, created_at: Timestamp) {
+        let entry = self.requests.slab.get(slot);
+        let Ok(payload) = Payload::new(entry.payload.clone()) else { return };
+        let message = match entry.kind {
+            RequestKind::Command => {
+                let lowest = RequestId::new(self.requests.commands.lowest());
+                let (Ok(request_id), Ok(lowest_pending_request_id)) =
+                    (RequestId::new(entry.id), lowest)
+                else {
+                    return;
+                };
+                ClientMessage::ClientRequest {
+                    request_id,
+                    lowest_pending_request_id,
+                    payload,
+                    created_at,
+                }
+            }
+            RequestKind::Query => {
+                let text = self.requests.correlation_text(slot, entry.id);
+                let text = String::from_utf8_lossy(&text).into_owned();
+                let Ok(correlation_id) = CorrelationId::new(text) else { return };
+                ClientMessage::Query { correlation_id, payload, created_at }
+            }
+        };
+        self.events.push(Event::MessageSent { message });
+    }
+
+    /// The driver wrote: frames whose last byte is gone are waited for from now on.
+    pub fn handle_written(&mut self, now: Instant, conn: ConnId) {
+        let Some(link) = self.link.as_mut().filter(|link| link.id == conn) else { return };
+        while let Some(frame) = link.next_written() {
+            match frame {
+                Frame::KeepAlive => self.liveness.written(now),
+                Frame::Request(key) => {
+                    if self.requests.written(now, key, conn) {
+                        self.liveness.request_written(now);
+                    }
+                }
+            }
+        }
+        self.shut_down_when_written();
+    }
+}

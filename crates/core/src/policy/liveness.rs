@@ -1,0 +1,266 @@
+//! Whether the connected member is alive: keep-alives, the wait for their answers, and silence.
+
+use std::{collections::VecDeque, time::Duration};
+
+use zraft_protocol::Timestamp;
+
+use crate::{Instant, PingKey};
+
+/// Silence is waited out at most this long.
+const MAX_SILENCE: Duration = Duration::from_secs(60);
+/// Keep-alives on their way; more would tell nothing new.
+const MAX_OUTSTANDING: usize = 16;
+/// Callers that wait for one answer.
+const MAX_PINGS: usize = 1024;
+/// Between two message bytes further apart than this the wait for a keep-alive's answer goes on.
+const FLOWING: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+struct Outstanding {
+    timestamp: Timestamp,
+    /// When the socket took its last byte.
+    written: Option<Instant>,
+    pings: Vec<PingKey>,
+}
+
+/// What liveness found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// A keep-alive was not answered: the member is deaf.
+    KeepAliveTimeout,
+    /// Keep-alives are answered, requests are not.
+    Silent,
+}
+
+/// The liveness of one connection while Connected; only the patience with silence outlives it.
+#[derive(Debug)]
+pub(crate) struct Liveness {
+    interval: Duration,
+    /// How long a keep-alive's answer is waited for.
+    timeout: Duration,
+    resend_interval: Duration,
+    /// There is another member to move to.
+    can_move: bool,
+    next_tick: Instant,
+    wanted: bool,
+    waiting_pings: Vec<PingKey>,
+    outstanding: VecDeque<Outstanding>,
+    last_timestamp: i64,
+    wait_until: Option<Instant>,
+    last_message_bytes: Option<Instant>,
+    /// Since when requests are on the wire and none was answered.
+    silent_since: Option<Instant>,
+    /// When the last keep-alive's last byte went.
+    last_written: Option<Instant>,
+    /// When the last keep-alive that was answered went.
+    last_answered: Option<Instant>,
+    /// Moves for silence that brought no answer.
+    fruitless_moves: u32,
+}
+
+impl Liveness {
+    pub(crate) fn new(
+        interval: Duration,
+        timeout: Duration,
+        resend_interval: Duration,
+        can_move: bool,
+    ) -> Self {
+        Self {
+            interval,
+            timeout,
+            resend_interval,
+            can_move,
+            next_tick: Instant::ZERO,
+            wanted: false,
+            waiting_pings: Vec::new(),
+            outstanding: VecDeque::new(),
+            last_timestamp: i64::MIN,
+            wait_until: None,
+            last_message_bytes: None,
+            silent_since: None,
+            last_written: None,
+            last_answered: None,
+            fruitless_moves: 0,
+        }
+    }
+
+    /// A session connection stands.
+    pub(crate) fn connected(&mut self, now: Instant) {
+        debug_assert!(self.outstanding.is_empty());
+        self.next_tick = now + self.interval;
+        self.wanted = false;
+        self.wait_until = None;
+        self.last_message_bytes = None;
+        self.silent_since = None;
+        self.last_written = None;
+        self.last_answered = None;
+    }
+
+    /// It is gone. Gives the callers whose ping has no answer.
+    pub(crate) fn disconnected(&mut self) -> Vec<PingKey> {
+        self.wanted = false;
+        self.wait_until = None;
+        self.silent_since = None;
+        let mut pings = std::mem::take(&mut self.waiting_pings);
+        for outstanding in self.outstanding.drain(..) {
+            pings.extend(outstanding.pings);
+        }
+        pings
+    }
+
+    /// Wants a keep-alive at once, because of a jump of the clock.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        self.next_tick = now + self.interval;
+        self.wanted = true;
+        if self.wait_until.is_some() {
+            self.wait_until = Some(now + self.timeout);
+        }
+        if self.silent_since.is_some() {
+            self.silent_since = Some(now);
+        }
+    }
+
+    /// Joins the next keep-alive; `false` when too many wait already.
+    pub(crate) fn ping(&mut self, key: PingKey) -> bool {
+        if self.waiting_pings.len() >= MAX_PINGS {
+            return false;
+        }
+        self.waiting_pings.push(key);
+        self.wanted = true;
+        true
+    }
+
+    /// Whether a keep-alive should be written now.
+    pub(crate) fn wants_keep_alive(&self) -> bool {
+        self.wanted && self.outstanding.len() < MAX_OUTSTANDING
+    }
+
+    /// The timestamp of the keep-alive that is written now: the wall clock's, but no two alike.
+    pub(crate) fn keep_alive(&mut self, wall: Timestamp) -> Timestamp {
+        self.wanted = false;
+        self.last_timestamp = wall.as_millis().max(self.last_timestamp.saturating_add(1));
+        let timestamp = Timestamp::from_millis(self.last_timestamp);
+        let pings = std::mem::take(&mut self.waiting_pings);
+        self.outstanding.push_back(Outstanding { timestamp, written: None, pings });
+        timestamp
+    }
+
+    /// The socket took a keep-alive's last byte.
+    pub(crate) fn written(&mut self, now: Instant) {
+        if let Some(keep_alive) = self.outstanding.iter_mut().find(|k| k.written.is_none()) {
+            keep_alive.written = Some(now);
+            self.last_written = Some(now);
+            self.wait_until.get_or_insert(now + self.timeout);
+        }
+    }
+
+    /// A keep-alive was answered. Gives the callers of ping and their time; `None` for an answer to nothing.
+    pub(crate) fn answered(
+        &mut self,
+        now: Instant,
+        timestamp: Timestamp,
+    ) -> Option<(Vec<PingKey>, Duration)> {
+        let place = self.outstanding.iter().position(|k| k.timestamp == timestamp)?;
+        let mut pings = Vec::new();
+        let mut written = now;
+        for keep_alive in self.outstanding.drain(..=place) {
+            pings.extend(keep_alive.pings);
+            written = keep_alive.written.unwrap_or(now);
+        }
+        self.last_answered = Some(written);
+        // Those sent before it were overtaken or lost; only later ones are still waited for.
+        self.wait_until =
+            self.outstanding.front().and_then(|k| k.written).map(|at| (at + self.timeout).max(now));
+        Some((pings, now - written))
+    }
+
+    /// Bytes of message frames arrived. While they flow, the wait for a keep-alive's answer stands still: the answer
+    /// may be behind them.
+    pub(crate) fn message_bytes(&mut self, now: Instant, mid_message: bool) {
+        if let (Some(until), Some(front)) = (self.wait_until, self.outstanding.front()) {
+            let since = self.last_message_bytes.into_iter().chain(front.written).max().unwrap_or(now);
+            let gap = now - since;
+            if mid_message || gap <= FLOWING {
+                self.wait_until = Some(until + gap);
+            }
+        }
+        self.last_message_bytes = Some(now);
+    }
+
+    /// A request's last byte went.
+    pub(crate) fn request_written(&mut self, now: Instant) {
+        self.silent_since.get_or_insert(now);
+    }
+
+    /// A request was answered; `more` says whether others are on the wire.
+    pub(crate) fn request_answered(&mut self, now: Instant, more: bool) {
+        self.silent_since = more.then_some(now);
+        self.fruitless_moves = 0;
+    }
+
+    /// Nothing is on the wire any more, without an answer.
+    pub(crate) fn nothing_on_the_wire(&mut self) {
+        self.silent_since = None;
+    }
+
+    fn patience(&self, smoothed: Option<Duration>) -> Duration {
+        let base = (self.resend_interval * 2).max(smoothed.unwrap_or_default().saturating_mul(4));
+        base.saturating_mul(1 << self.fruitless_moves.min(16)).min(MAX_SILENCE.max(base))
+    }
+
+    fn probe_at(&self, resend_timeout: Duration) -> Option<Instant> {
+        if self.wanted || !self.outstanding.is_empty() {
+            return None;
+        }
+        let since = self.silent_since?;
+        Some(self.last_written.map_or(since, |at| at.max(since)) + resend_timeout)
+    }
+
+    fn silent_at(&self, smoothed: Option<Duration>) -> Option<Instant> {
+        let since = self.silent_since.filter(|_| self.can_move)?;
+        Some(since + self.patience(smoothed))
+    }
+
+    pub(crate) fn tick(
+        &mut self,
+        now: Instant,
+        smoothed: Option<Duration>,
+        resend_timeout: Duration,
+    ) -> Option<Verdict> {
+        if self.next_tick <= now {
+            self.next_tick = now + self.interval;
+            self.wanted = true;
+        }
+        if self.wait_until.is_some_and(|until| until <= now) {
+            return Some(Verdict::KeepAliveTimeout);
+        }
+        if self.probe_at(resend_timeout).is_some_and(|at| at <= now) {
+            self.wanted = true;
+        }
+        if self.silent_at(smoothed).is_some_and(|at| at <= now) {
+            if self.last_answered >= self.silent_since {
+                self.fruitless_moves = self.fruitless_moves.saturating_add(1);
+                return Some(Verdict::Silent);
+            }
+            // Silent for long enough, but is it deaf? The answer to a keep-alive tells.
+            if self.outstanding.is_empty() {
+                self.wanted = true;
+            }
+        }
+        None
+    }
+
+    pub(crate) fn next(
+        &self,
+        smoothed: Option<Duration>,
+        resend_timeout: Duration,
+    ) -> Option<Instant> {
+        let silent = self.silent_at(smoothed).filter(|_| {
+            self.last_answered >= self.silent_since || (self.outstanding.is_empty() && !self.wanted)
+        });
+        [Some(self.next_tick), self.wait_until, self.probe_at(resend_timeout), silent]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}

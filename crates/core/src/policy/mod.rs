@@ -1,0 +1,6 @@
+//! The policies that states ask: each answers one question, knows nothing of the others, and decides nothing else.
+
+pub(crate) mod liveness;
+pub(crate) mod members;
+pub(crate) mod quarantine;
+pub(crate) mod resend;

@@ -1,0 +1,240 @@
+//! When a request is sent again: the timeout that follows the server's pace, and the slow start of what is due.
+
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+
+use crate::{Instant, rng::Rng};
+
+/// The doubling of the timeout stops here.
+const MAX_DOUBLED: Duration = Duration::from_secs(60);
+/// A command is due at once when this many sent after it on its connection were answered.
+pub(crate) const OVERTAKEN: u64 = 32;
+
+/// The resend timeout and the allowance of the slow start, for one connection at a time.
+#[derive(Debug)]
+pub(crate) struct Resend {
+    least: Duration,
+    smoothed: Option<Duration>,
+    doublings: u32,
+    /// Up to an eighth of the timeout, drawn anew with every resend.
+    jitter: u64,
+    /// Resends that may go now.
+    allowance: u32,
+    /// When further resends are released, and how many.
+    releases: BinaryHeap<Reverse<(Instant, u32)>>,
+    /// Resends without an answer, on this connection.
+    unanswered: usize,
+    /// When an answer to a resent request is missed.
+    missed_at: Option<Instant>,
+}
+
+impl Resend {
+    pub(crate) fn new(least: Duration) -> Self {
+        Self {
+            least,
+            smoothed: None,
+            doublings: 0,
+            jitter: 0,
+            allowance: 1,
+            releases: BinaryHeap::new(),
+            unanswered: 0,
+            missed_at: None,
+        }
+    }
+
+    /// The smoothed answer time, once there is a sample.
+    pub(crate) fn smoothed(&self) -> Option<Duration> {
+        self.smoothed
+    }
+
+    fn base(&self) -> Duration {
+        let four = self.smoothed.unwrap_or_default().saturating_mul(4);
+        self.least.max(four)
+    }
+
+    /// How long an answer is waited for before the request is due.
+    pub(crate) fn timeout(&self) -> Duration {
+        let base = self.base();
+        if self.doublings == 0 {
+            return base;
+        }
+        let doubled = base.saturating_mul(1 << self.doublings.min(16));
+        doubled.min(MAX_DOUBLED).max(base)
+    }
+
+    /// The same with this resend's jitter: never less than the timeout.
+    pub(crate) fn due_after(&self) -> Duration {
+        let timeout = self.timeout();
+        timeout + timeout.mul_f64(self.jitter as f64 / 8.0 / 1024.0)
+    }
+
+    fn draw(&mut self, rng: &mut Rng) {
+        self.jitter = rng.below(1024);
+    }
+
+    /// A new connection: nothing was resent on it yet.
+    pub(crate) fn new_connection(&mut self) {
+        self.unanswered = 0;
+        self.missed_at = None;
+        self.restart();
+    }
+
+    /// The slow start begins at one.
+    fn restart(&mut self) {
+        self.allowance = 1;
+        self.releases.clear();
+    }
+
+    /// A new session, or none: its answer times were another's.
+    pub(crate) fn reset_doubling(&mut self) {
+        self.doublings = 0;
+    }
+
+    /// Whether one more of what is due may go.
+    pub(crate) fn may_release(&self) -> bool {
+        self.allowance > 0
+    }
+
+    /// A due request was sent again. `spend` is false for the lowest pending one, which may always go.
+    pub(crate) fn resent(&mut self, now: Instant, counted: bool, rng: &mut Rng) {
+        self.allowance = self.allowance.saturating_sub(1);
+        if counted {
+            self.unanswered += 1;
+        }
+        self.draw(rng);
+        if self.missed_at.is_none() {
+            self.missed_at = Some(now + self.due_after());
+        }
+    }
+
+    /// A request was answered that was never resent: `age` since its last byte went.
+    pub(crate) fn sample(&mut self, age: Duration) {
+        // Older than the timeout: the server is slow, it does not lose. Nothing more is released.
+        if age > self.timeout() {
+            self.restart();
+        }
+        self.smoothed = Some(match self.smoothed {
+            None => age,
+            Some(smoothed) => (smoothed * 7 + age) / 8,
+        });
+    }
+
+    /// Any request was answered: the doubling ends.
+    pub(crate) fn answered(&mut self) {
+        self.doublings = 0;
+    }
+
+    /// A resent request was answered, `took` after its resend.
+    pub(crate) fn resend_answered(&mut self, now: Instant, took: Duration, rng: &mut Rng) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        let pause = took + rng.up_to(took / 8);
+        self.releases.push(Reverse((now + pause, 2)));
+        self.missed_at = (self.unanswered > 0).then(|| now + self.due_after());
+    }
+
+    /// A resent request is no longer waited for, without an answer.
+    pub(crate) fn resend_forgotten(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if self.unanswered == 0 {
+            self.missed_at = None;
+        }
+    }
+
+    /// Nothing is due and no resend is unanswered: the next slow start begins at one.
+    pub(crate) fn settle(&mut self) {
+        if self.unanswered == 0 {
+            self.restart();
+        }
+    }
+
+    pub(crate) fn tick(&mut self, now: Instant) {
+        while self.releases.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+            if let Some(Reverse((_, more))) = self.releases.pop() {
+                self.allowance = self.allowance.saturating_add(more);
+            }
+        }
+        if self.missed_at.is_some_and(|at| at <= now) {
+            self.allowance /= 2;
+            self.doublings = (self.doublings + 1).min(16);
+            self.missed_at = (self.unanswered > 0).then(|| now + self.due_after());
+        }
+    }
+
+    /// All waits begin again, after the clock jumped.
+    pub(crate) fn restart_timers(&mut self, now: Instant) {
+        if self.missed_at.is_some() {
+            self.missed_at = Some(now + self.due_after());
+        }
+    }
+
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let release = self.releases.peek().map(|Reverse((at, _))| *at);
+        [release, self.missed_at].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn the_timeout_is_the_larger_of_the_least_and_four_answer_times() {
+        let mut resend = Resend::new(SECOND * 3);
+        assert_eq!(resend.timeout(), SECOND * 3);
+        resend.sample(SECOND);
+        assert_eq!(resend.timeout(), SECOND * 4);
+    }
+
+    #[test]
+    fn one_goes_then_two_more_for_each_answer_after_as_much_time_again() {
+        let mut rng = Rng::new(1);
+        let mut resend = Resend::new(SECOND * 3);
+        assert!(resend.may_release());
+        resend.resent(at(0), true, &mut rng);
+        assert!(!resend.may_release());
+        resend.resend_answered(at(80), Duration::from_millis(80), &mut rng);
+        resend.tick(at(159));
+        assert!(!resend.may_release());
+        resend.tick(at(170));
+        resend.resent(at(170), true, &mut rng);
+        assert!(resend.may_release());
+        resend.resent(at(170), true, &mut rng);
+        assert!(!resend.may_release());
+    }
+
+    #[test]
+    fn a_timeout_without_an_answer_to_a_resend_doubles_up_to_a_minute_until_the_first_answer() {
+        let mut rng = Rng::new(1);
+        let mut resend = Resend::new(SECOND * 3);
+        resend.resent(at(0), true, &mut rng);
+        let mut expected = 3;
+        for _ in 0..8 {
+            assert_eq!(resend.timeout(), SECOND * expected.min(60));
+            let next = resend.next().unwrap();
+            resend.tick(next);
+            expected *= 2;
+        }
+        resend.answered();
+        assert_eq!(resend.timeout(), SECOND * 3);
+        // Four answer times may exceed the minute.
+        resend.sample(SECOND * 30);
+        assert_eq!(resend.timeout(), SECOND * 120);
+    }
+
+    #[test]
+    fn a_late_answer_to_what_was_never_resent_releases_nothing_and_starts_again_at_one() {
+        let mut rng = Rng::new(1);
+        let mut resend = Resend::new(SECOND);
+        resend.resent(at(0), true, &mut rng);
+        resend.resend_answered(at(10), Duration::from_millis(10), &mut rng);
+        resend.tick(at(100));
+        resend.sample(SECOND * 2);
+        resend.resent(at(100), true, &mut rng);
+        assert!(!resend.may_release());
+    }
+}

@@ -1,0 +1,76 @@
+//! A doubly linked list threaded through the slab's order links.
+
+use super::slab::{Link, NONE, Place, Slab};
+
+/// A list of requests. An entry stands in at most one of them at a time.
+#[derive(Debug)]
+pub(crate) struct List {
+    place: Place,
+    head: u32,
+    tail: u32,
+    len: usize,
+}
+
+impl List {
+    pub(crate) fn new(place: Place) -> Self {
+        Self { place, head: NONE, tail: NONE, len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn front(&self) -> Option<u32> {
+        (self.head != NONE).then_some(self.head)
+    }
+
+    pub(crate) fn push_back(&mut self, slab: &mut Slab, slot: u32) {
+        let tail = self.tail;
+        let entry = slab.get_mut(slot);
+        debug_assert_eq!(entry.place, Place::Nowhere);
+        entry.place = self.place;
+        entry.order = Link { prev: tail, next: NONE };
+        if tail == NONE {
+            self.head = slot;
+        } else {
+            slab.get_mut(tail).order.next = slot;
+        }
+        self.tail = slot;
+        self.len += 1;
+    }
+
+    pub(crate) fn push_front(&mut self, slab: &mut Slab, slot: u32) {
+        let head = self.head;
+        let entry = slab.get_mut(slot);
+        debug_assert_eq!(entry.place, Place::Nowhere);
+        entry.place = self.place;
+        entry.order = Link { prev: NONE, next: head };
+        if head == NONE {
+            self.tail = slot;
+        } else {
+            slab.get_mut(head).order.prev = slot;
+        }
+        self.head = slot;
+        self.len += 1;
+    }
+
+    /// Takes an entry out, wherever it stands, and gives the one that followed it.
+    pub(crate) fn remove(&mut self, slab: &mut Slab, slot: u32) -> Option<u32> {
+        let entry = slab.get_mut(slot);
+        debug_assert_eq!(entry.place, self.place);
+        let Link { prev, next } = entry.order;
+        entry.place = Place::Nowhere;
+        if prev == NONE {
+            self.head = next;
+        } else {
+            slab.get_mut(prev).order.next = next;
+        }
+        if next == NONE {
+            self.tail = prev;
+        } else {
+            slab.get_mut(next).order.prev = prev;
+        }
+        self.len -= 1;
+        (next != NONE).then_some(next)
+    }
+}

@@ -1,0 +1,188 @@
+//! The slab that holds every request, and the keys that name its places.
+
+use std::cell::Cell;
+
+use bytes::Bytes;
+
+use crate::{Instant, link::ConnId};
+
+/// No slot.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// Whether a request changes the state machine or only reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RequestKind {
+    /// Goes through the log and is applied exactly once.
+    Command,
+    /// A linearizable read; safe to repeat.
+    Query,
+}
+
+/// Names a submitted request until it is settled for good.
+///
+/// Slots are dense and used again, so a driver can keep what waits for the answer in a vector indexed by `slot`.
+/// `generation` tells two requests that held the same slot apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestKey {
+    /// The place in the table.
+    pub slot: u32,
+    /// Counts the uses of that place.
+    pub generation: u32,
+}
+
+/// Where a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The slot is free.
+    Free,
+    /// Waiting, never handed to a transport in this session.
+    Queued,
+    /// Handed to a transport, not answered, the caller waits.
+    Live,
+    /// Handed to a transport, not answered, the caller was told "outcome unknown" and may still ask for the answer.
+    Detached,
+}
+
+/// The neighbours of an entry in one list.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Link {
+    pub(crate) prev: u32,
+    pub(crate) next: u32,
+}
+
+impl Link {
+    const UNLINKED: Self = Self { prev: NONE, next: NONE };
+}
+
+/// The list that an entry's order link belongs to just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In none: being written, due, or left over from an earlier connection.
+    Nowhere,
+    /// In the queue of its kind.
+    Queue,
+    /// In the order of sending on the present connection.
+    Sent,
+}
+
+/// One request.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) generation: u32,
+    pub(crate) kind: RequestKind,
+    pub(crate) phase: Phase,
+    pub(crate) place: Place,
+    /// Stands among what is due for a resend.
+    pub(crate) due: bool,
+    /// Was sent more than once, so its answer time means nothing.
+    pub(crate) resent: bool,
+    /// Counts as an unanswered resend of the slow start.
+    pub(crate) in_slow_start: bool,
+    /// Was pending when poison was suspected (session semantics: one at a time).
+    pub(crate) suspect: bool,
+    /// The request id of a command, the counter of a query; 0 while it has none.
+    pub(crate) id: u64,
+    /// The order of submission, over commands and queries.
+    pub(crate) submitted: u64,
+    pub(crate) payload: Bytes,
+    /// The connection that it was last handed to.
+    pub(crate) sent_on: ConnId,
+    /// When the socket took the last byte of its frame.
+    pub(crate) sent_at: Option<Instant>,
+    /// How many commands sent just before this one, after its predecessor in the list, were answered.
+    pub(crate) gap: u64,
+    /// The tick of its deadline; `u64::MAX` when it has none.
+    pub(crate) deadline: u64,
+    pub(crate) order: Link,
+    pub(crate) timer: Link,
+}
+
+/// Entries in slots that are used again, with a count of how often any of them is looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Slab {
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    visits: Cell<u64>,
+}
+
+impl Slab {
+    pub(crate) fn insert(&mut self, kind: RequestKind, payload: Bytes, submitted: u64) -> u32 {
+        let fresh = |generation| Entry {
+            generation,
+            kind,
+            phase: Phase::Queued,
+            place: Place::Nowhere,
+            due: false,
+            resent: false,
+            in_slow_start: false,
+            suspect: false,
+            id: 0,
+            submitted,
+            payload,
+            sent_on: ConnId::NONE,
+            sent_at: None,
+            gap: 0,
+            deadline: u64::MAX,
+            order: Link::UNLINKED,
+            timer: Link::UNLINKED,
+        };
+        if let Some(slot) = self.free.pop() {
+            let generation = self.entries[slot as usize].generation.wrapping_add(1);
+            self.entries[slot as usize] = fresh(generation);
+            slot
+        } else {
+            self.entries.push(fresh(0));
+            (self.entries.len() - 1) as u32
+        }
+    }
+
+    /// Frees a slot that stands in no list any more. Lets the memory of an outage go once all is settled.
+    pub(crate) fn remove(&mut self, slot: u32) {
+        let entry = self.get_mut(slot);
+        debug_assert!(entry.place == Place::Nowhere && !entry.due && entry.deadline == u64::MAX);
+        entry.phase = Phase::Free;
+        entry.payload = Bytes::new();
+        self.free.push(slot);
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, slot: u32) -> &Entry {
+        self.visits.set(self.visits.get() + 1);
+        &self.entries[slot as usize]
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Entry {
+        *self.visits.get_mut() += 1;
+        &mut self.entries[slot as usize]
+    }
+
+    pub(crate) fn key(&self, slot: u32) -> RequestKey {
+        RequestKey { slot, generation: self.entries[slot as usize].generation }
+    }
+
+    /// The entry that a key names, if it is still there.
+    pub(crate) fn find(&self, key: RequestKey) -> Option<&Entry> {
+        let entry = self.entries.get(key.slot as usize)?;
+        (entry.generation == key.generation && entry.phase != Phase::Free).then_some(entry)
+    }
+
+    /// What stands at a place that a peer named.
+    pub(crate) fn get_if_occupied(&self, slot: u32) -> Option<&Entry> {
+        self.visits.set(self.visits.get() + 1);
+        self.entries.get(slot as usize).filter(|entry| entry.phase != Phase::Free)
+    }
+
+    /// Every slot that holds a request. Scans: for the ends of sessions and connections only.
+    pub(crate) fn occupied(&self) -> impl Iterator<Item = u32> + '_ {
+        self.entries
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| entry.phase != Phase::Free)
+            .map(|(slot, _)| slot as u32)
+    }
+
+    pub(crate) fn visits(&self) -> u64 {
+        self.visits.get()
+    }
+}

@@ -1,0 +1,202 @@
+//! Deadlines of requests: a hierarchical timing wheel, threaded through the slab.
+//!
+//! Six levels of 64 slots, a tick of one millisecond. Adding and removing touch one slot; an entry is moved down at
+//! most once per level. A deadline is never early: it fires at the first tick at or after it.
+
+use std::time::Duration;
+
+use super::slab::{Link, NONE, Slab};
+use crate::Instant;
+
+const LEVELS: usize = 6;
+const BITS: u32 = 6;
+const SLOTS: usize = 1 << BITS;
+const MASK: u64 = SLOTS as u64 - 1;
+const TICK_NANOS: u64 = 1_000_000;
+/// The furthest a deadline can lie ahead of the wheel: about 2 years. Later ones are waited for in steps.
+const HORIZON: u64 = 1 << (BITS * LEVELS as u32);
+
+#[derive(Debug)]
+pub(crate) struct Wheel {
+    /// The first tick not yet processed.
+    current: u64,
+    heads: [[u32; SLOTS]; LEVELS],
+    occupied: [u64; LEVELS],
+}
+
+impl Wheel {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            current: now.as_nanos() / TICK_NANOS,
+            heads: [[NONE; SLOTS]; LEVELS],
+            occupied: [0; LEVELS],
+        }
+    }
+
+    /// The tick at which a deadline `after` from `now` fires.
+    pub(crate) fn tick(now: Instant, after: Duration) -> u64 {
+        (now + after).as_nanos().div_ceil(TICK_NANOS)
+    }
+
+    pub(crate) fn add(&mut self, slab: &mut Slab, slot: u32, tick: u64) {
+        slab.get_mut(slot).deadline = tick;
+        self.place(slab, slot, tick);
+    }
+
+    pub(crate) fn remove(&mut self, slab: &mut Slab, slot: u32) {
+        let entry = slab.get_mut(slot);
+        if entry.deadline == u64::MAX {
+            return;
+        }
+        entry.deadline = u64::MAX;
+        let Link { prev, next } = entry.timer;
+        if next != NONE {
+            slab.get_mut(next).timer.prev = prev;
+        }
+        // The first of a slot keeps, instead of a neighbour, the slot it stands in.
+        if let Some((level, index)) = head_of(prev) {
+            self.heads[level][index] = next;
+            if next == NONE {
+                self.occupied[level] &= !(1 << index);
+            }
+        } else {
+            slab.get_mut(prev).timer.next = next;
+        }
+    }
+
+    /// The earliest time at which something may fire. May be earlier than the first deadline, never later.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.next_slot().map(|(_, _, tick)| Instant::from_nanos(tick.saturating_mul(TICK_NANOS)))
+    }
+
+    /// Takes out everything whose deadline is at or before `now`, in the order of deadlines.
+    pub(crate) fn expire(&mut self, slab: &mut Slab, now: Instant, expired: &mut Vec<u32>) {
+        let target = now.as_nanos() / TICK_NANOS;
+        while let Some((level, index, tick)) = self.next_slot() {
+            if tick > target {
+                break;
+            }
+            self.current = self.current.max(tick);
+            let mut slot = std::mem::replace(&mut self.heads[level][index], NONE);
+            self.occupied[level] &= !(1 << index);
+            while slot != NONE {
+                let entry = slab.get_mut(slot);
+                let next = entry.timer.next;
+                let deadline = entry.deadline;
+                if deadline <= self.current {
+                    entry.deadline = u64::MAX;
+                    expired.push(slot);
+                } else {
+                    self.place(slab, slot, deadline);
+                }
+                slot = next;
+            }
+        }
+        self.current = self.current.max(target + 1);
+    }
+
+    fn place(&mut self, slab: &mut Slab, slot: u32, tick: u64) {
+        let tick = tick.clamp(self.current, self.current + HORIZON / 2);
+        let level = ((63 - ((tick ^ self.current) | MASK).leading_zeros()) / BITS) as usize;
+        let level = level.min(LEVELS - 1);
+        let index = ((tick >> (BITS * level as u32)) & MASK) as usize;
+        let next = self.heads[level][index];
+        slab.get_mut(slot).timer = Link { prev: head_mark(level, index), next };
+        if next != NONE {
+            slab.get_mut(next).timer.prev = slot;
+        }
+        self.heads[level][index] = slot;
+        self.occupied[level] |= 1 << index;
+    }
+
+    /// The occupied slot whose time comes first; of two with the same time the higher level, which must be moved down.
+    fn next_slot(&self) -> Option<(usize, usize, u64)> {
+        let mut best: Option<(usize, usize, u64)> = None;
+        for level in 0..LEVELS {
+            let occupied = self.occupied[level];
+            if occupied == 0 {
+                continue;
+            }
+            let shift = BITS * level as u32;
+            let here = (self.current >> shift) & MASK;
+            let ahead = occupied.rotate_right(here as u32).trailing_zeros();
+            let index = (here + u64::from(ahead)) & MASK;
+            let start = ((self.current >> shift) + u64::from(ahead)) << shift;
+            let tick = start.max(self.current);
+            if best.is_none_or(|(_, _, earliest)| tick <= earliest) {
+                best = Some((level, index as usize, tick));
+            }
+        }
+        best
+    }
+}
+
+/// Slots are marked by numbers that no slab index reaches.
+fn head_mark(level: usize, index: usize) -> u32 {
+    NONE - 1 - (level * SLOTS + index) as u32
+}
+
+fn head_of(mark: u32) -> Option<(usize, usize)> {
+    let number = (NONE - 1 - mark) as usize;
+    (number < LEVELS * SLOTS).then_some((number / SLOTS, number % SLOTS))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{rng::Rng, tables::slab::RequestKind};
+
+    #[test]
+    fn every_deadline_fires_at_its_tick_neither_early_nor_late() {
+        let mut rng = Rng::new(7);
+        let mut slab = Slab::default();
+        let start = Instant::from_nanos(1_234_567_890_123);
+        let mut wheel = Wheel::new(start);
+        let mut now = start;
+        let mut model: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut fired = Vec::new();
+        for _ in 0..20_000 {
+            match rng.below(4) {
+                0 | 1 => {
+                    let slot = slab.insert(RequestKind::Query, Bytes::new(), 0);
+                    let scale = rng.below(38);
+                    let after = Duration::from_micros(rng.below(1 << scale));
+                    let tick = Wheel::tick(now, after);
+                    wheel.add(&mut slab, slot, tick);
+                    model.insert(slot, tick);
+                }
+                2 => {
+                    if let Some((&slot, _)) = model.iter().nth(rng.below(8) as usize) {
+                        model.remove(&slot);
+                        wheel.remove(&mut slab, slot);
+                        slab.remove(slot);
+                    }
+                }
+                _ => {
+                    let scale = rng.below(32);
+                    now = now + Duration::from_micros(rng.below(1 << scale));
+                    let tick = now.as_nanos() / TICK_NANOS;
+                    wheel.expire(&mut slab, now, &mut fired);
+                    let mut expected: Vec<u32> =
+                        model.iter().filter(|(_, at)| **at <= tick).map(|(slot, _)| *slot).collect();
+                    fired.sort_unstable();
+                    expected.sort_unstable();
+                    assert_eq!(fired, expected);
+                    for slot in fired.drain(..) {
+                        model.remove(&slot);
+                        slab.remove(slot);
+                    }
+                    let first = model.values().min().map(|tick| tick * TICK_NANOS);
+                    match (first, wheel.next()) {
+                        (Some(first), Some(next)) => assert!(next.as_nanos() <= first),
+                        (first, next) => assert_eq!(first.is_some(), next.is_some()),
+                    }
+                }
+            }
+        }
+    }
+}
