@@ -43,6 +43,8 @@ pub struct Connection {
     handshake_bytes: usize,
     /// Bytes of a message frame that are still to be read past.
     skip: u64,
+    /// The peer has closed its side: after what was received the connection is over.
+    ended: bool,
     /// Fails once the present Oversized event is taken.
     fail_next: Option<Error>,
     /// Within a message of several frames.
@@ -75,6 +77,7 @@ impl Connection {
             received: 0,
             handshake_bytes: 0,
             skip: 0,
+            ended: false,
             fail_next: None,
             multipart: false,
             messages: 0,
@@ -120,6 +123,11 @@ impl Connection {
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
         self.rx.extend_from_slice(bytes);
         self.handle_received(now);
+    }
+
+    /// The stream has ended. Events of what was received before still come, then the failure.
+    pub fn handle_eof(&mut self, _now: Instant) {
+        self.ended = true;
     }
 
     /// Does what is due at `now`. Read what can be read before.
@@ -174,6 +182,11 @@ impl Connection {
             match step {
                 Ok(Step::Event(event)) => break Some(event),
                 Ok(Step::Again) => {}
+                Ok(Step::Wait) if self.ended => {
+                    let ready = self.stage == Stage::Ready;
+                    self.fail(if ready { Error::Closed } else { Error::ClosedDuringHandshake });
+                    break self.failure.take().map(Event::Failed);
+                }
                 Ok(Step::Wait) => break None,
                 Err(error) => {
                     self.fail(error);

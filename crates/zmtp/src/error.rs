@@ -31,6 +31,12 @@ pub enum Error {
     /// No message came for `idle_timeout`.
     #[error("the peer was idle for too long")]
     IdleTimeout,
+    /// The peer closed the connection.
+    #[error("the peer closed the connection")]
+    Closed,
+    /// The peer closed the connection before the handshake was done: it may refuse our socket type.
+    #[error("the peer closed the connection during the handshake")]
+    ClosedDuringHandshake,
     /// A frame longer than is read past.
     #[error("the peer announced a frame of {0} bytes")]
     FrameTooLong(u64),
