@@ -150,6 +150,9 @@ impl Driver {
     /// inbox, the driver may sleep: true.
     fn settle_with_handles(&mut self, sleep: Option<&Waker>) -> bool {
         let stats = self.machine.stats();
+        if sleep.is_some() {
+            lock(&self.shared.facts).stats = stats;
+        }
         let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         let held = Load { requests: size(stats.queued), bytes: size(stats.queued_bytes) };
         let sleeps = {

@@ -3,6 +3,7 @@
 // Each test file uses a part of it, and what fails here fails the test.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod cluster;
 pub mod raw;
 
 use std::future::{Future, IntoFuture};

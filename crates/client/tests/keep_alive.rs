@@ -1,0 +1,110 @@
+//! Keep-alives go out whatever the application does.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use support::cluster::{client_of, log_cluster, settings};
+use support::within;
+use zraft_client::{ClientBuilder, SessionId};
+use zraft_test_server::{AppendLog, ClusterHandle, TestCluster};
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A cluster on a thread of its own, whose sessions end soon unless they are kept alive.
+struct Apart {
+    handle: ClusterHandle,
+    settings: ClientBuilder,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Apart {
+    fn start() -> Self {
+        let (started, begun) = std::sync::mpsc::channel();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let cluster = TestCluster::builder()
+                    .app(AppendLog::new())
+                    .session_timeout(ms(1000))
+                    .expiry_tick(ms(20))
+                    .start()
+                    .await
+                    .unwrap();
+                let settings =
+                    settings(&cluster).session_timeout(ms(1000)).keep_alive_interval(ms(100));
+                started.send((cluster.handle(), settings)).unwrap();
+                let _ = stopped.await;
+                cluster.shutdown().await;
+            });
+        });
+        let (handle, settings) = begun.recv().unwrap();
+        Self { handle, settings, stop: Some(stop), thread: Some(thread) }
+    }
+
+    fn has_session(&self, id: &SessionId) -> bool {
+        self.handle.inspect(|engine| engine.session(id).is_some())
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[tokio::test]
+async fn on_its_own_thread_while_the_only_thread_of_the_application_is_blocked() {
+    let cluster = Apart::start();
+    let (client, _) = client_of(cluster.settings.clone().own_thread(true)).await;
+    let session = client.session_id().unwrap();
+    let answer = client.try_submit_command("then the application is busy").unwrap();
+    std::thread::sleep(ms(2500));
+    assert!(cluster.has_session(&session), "kept alive for longer than it lasts");
+    within(answer).await.unwrap();
+    assert_eq!(client.session_id(), Some(session));
+    within(client.disconnect()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_a_task_while_another_task_blocks_its_thread() {
+    let cluster = Apart::start();
+    let (client, _) = client_of(cluster.settings.clone()).await;
+    let session = client.session_id().unwrap();
+    within(tokio::spawn(async { std::thread::sleep(ms(2500)) })).await.unwrap();
+    assert!(cluster.has_session(&session), "kept alive for longer than it lasts");
+    within(client.disconnect()).await;
+}
+
+#[test]
+fn a_client_with_its_own_thread_needs_no_runtime_of_the_application() {
+    let cluster = Apart::start();
+    let client = cluster.settings.clone().own_thread(true).build().unwrap();
+    let wait = futures_util::future::FutureExt::now_or_never;
+    let mut connect = Box::pin(client.connect().into_future());
+    // Nothing here runs futures; they are asked until they know.
+    let give_up = std::time::Instant::now() + Duration::from_secs(20);
+    while wait(connect.as_mut()).is_none() {
+        assert!(std::time::Instant::now() < give_up);
+        std::thread::yield_now();
+    }
+    assert_eq!(cluster.handle.sessions().len(), 1);
+}
+
+#[tokio::test]
+async fn a_ping_measures_the_round_trip() {
+    let cluster = log_cluster(1).await;
+    let (client, _) = client_of(settings(&cluster)).await;
+    let time = within(client.ping()).await.unwrap();
+    assert!(time > Duration::ZERO);
+}

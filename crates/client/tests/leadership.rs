@@ -1,0 +1,128 @@
+//! A cluster that loses its leader: the session goes on, and each command runs once.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use support::cluster::{client_of, executed, log_cluster, settings};
+use support::{next_event, reaches, within};
+use zraft_client::{Event, RaftClient, StateName};
+use zraft_test_server::{Hints, KillLoss, TestCluster};
+
+/// Keeps commands coming while `disturb` does its work, then until it is over; each must be
+/// answered, and have run once.
+async fn commands_survive(
+    cluster: &TestCluster,
+    client: &RaftClient,
+    disturb: impl Future<Output = ()>,
+) {
+    let total = 400_usize;
+    let load = async {
+        let mut running = tokio::task::JoinSet::new();
+        for n in 0..total {
+            running.spawn(client.submit_command(n.to_string()).into_future());
+            if running.len() >= 50 {
+                running.join_next().await.unwrap().unwrap().unwrap();
+            }
+        }
+        while let Some(answer) = running.join_next().await {
+            answer.unwrap().unwrap();
+        }
+    };
+    within(async { tokio::join!(load, disturb) }).await;
+    let mut times = HashMap::new();
+    for payload in executed(cluster) {
+        *times.entry(payload).or_insert(0) += 1;
+    }
+    assert_eq!(times.len(), total);
+    assert!(times.values().all(|&count| count == 1), "each once");
+    assert_eq!(cluster.sessions().len(), 1);
+}
+
+#[tokio::test]
+async fn a_follower_directs_to_the_leader() {
+    let cluster = log_cluster(3).await;
+    within(cluster.move_leadership("node-3")).await.unwrap();
+    let (client, _) = client_of(settings(&cluster)).await;
+    assert_eq!(client.member_id().unwrap().as_str(), "node-3");
+}
+
+#[tokio::test]
+async fn without_hints_the_members_are_asked_in_turn() {
+    let cluster = log_cluster(3).await;
+    within(cluster.move_leadership("node-3")).await.unwrap();
+    for hints in [Hints::Absent, Hints::Itself, Hints::Circular] {
+        cluster.set_hints(None, hints).unwrap();
+        let (client, _) = client_of(settings(&cluster)).await;
+        assert_eq!(client.member_id().unwrap().as_str(), "node-3");
+        within(client.disconnect()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_hand_over_of_leadership_loses_and_repeats_nothing() {
+    let cluster = log_cluster(3).await;
+    let (client, _) = client_of(settings(&cluster)).await;
+    let disturb = async {
+        cluster.journal_reached(50).await;
+        cluster.move_leadership("node-2").await.unwrap();
+        cluster.journal_reached(150).await;
+        cluster.move_leadership("node-3").await.unwrap();
+    };
+    commands_survive(&cluster, &client, disturb).await;
+    reaches(&client, StateName::Connected).await;
+    assert_eq!(client.member_id().unwrap().as_str(), "node-3");
+}
+
+#[tokio::test]
+async fn a_killed_leader_loses_and_repeats_nothing() {
+    for loss in [KillLoss::Unreceived, KillLoss::Uncommitted, KillLoss::Unanswered, KillLoss::Mixed]
+    {
+        let cluster = log_cluster(3).await;
+        let (client, _) = client_of(settings(&cluster)).await;
+        let disturb = async {
+            cluster.journal_reached(100).await;
+            let leader = cluster.leader_elected().await;
+            cluster.kill(leader.as_str(), loss).await.unwrap();
+            cluster.leader_elected().await;
+            cluster.restart(leader.as_str()).await.unwrap();
+        };
+        commands_survive(&cluster, &client, disturb).await;
+    }
+}
+
+#[tokio::test]
+async fn an_election_is_waited_out() {
+    let cluster = log_cluster(3).await;
+    let (client, mut events) = client_of(settings(&cluster)).await;
+    cluster.set_election_pause(Duration::from_millis(500));
+    cluster.step_down(None).unwrap();
+    next_event(&mut events, |event| match event {
+        Event::Disconnected { reason, .. } => Some(assert_eq!(reason.name(), "notLeader")),
+        _ => None,
+    })
+    .await;
+    within(client.submit_command("after the election")).await.unwrap();
+    assert_eq!(executed(&cluster), [b"after the election"]);
+}
+
+#[tokio::test]
+async fn a_deaf_leader_is_left() {
+    let cluster = log_cluster(3).await;
+    let impatient = settings(&cluster).connection_timeout(Duration::from_millis(200));
+    let (client, mut events) = client_of(impatient).await;
+    let deaf = client.member_id().unwrap();
+    cluster.set_deaf(deaf.as_str(), true).unwrap();
+    let answer = client.try_submit_command("is anybody there?").unwrap();
+    next_event(&mut events, |event| match event {
+        Event::Disconnected { reason, .. } => Some(assert_eq!(reason.name(), "keepAliveTimeout")),
+        _ => None,
+    })
+    .await;
+    within(cluster.move_leadership("node-2")).await.unwrap();
+    within(answer).await.unwrap();
+    assert_ne!(client.member_id().unwrap(), deaf);
+}
