@@ -1,0 +1,156 @@
+//! What happens to an entry of the log when its time has come.
+
+use zraft_protocol::{Payload, ServerMessage, SessionId};
+
+use super::Engine;
+use super::log::Entry;
+use super::output::{ClosedFor, PeerId};
+use super::replicated::{Applied, Key, keepable};
+
+impl Engine {
+    /// Commits what is due.
+    pub(super) fn run_log(&mut self) {
+        if !self.commits {
+            return;
+        }
+        let interval = self.commit_interval();
+        while self.log.due(interval).is_some_and(|due| due <= self.now) {
+            let Some(entry) = self.log.pop(interval) else { break };
+            self.commit(entry);
+        }
+    }
+
+    /// Commits the next `count` entries, due or not.
+    pub(super) fn commit_next(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some(entry) = self.log.pop(None) else { break };
+            self.commit(entry);
+        }
+    }
+
+    fn commit(&mut self, entry: Entry) {
+        if !matches!(entry, Entry::Query { .. }) {
+            self.stats.log_entries += 1;
+        }
+        match entry {
+            Entry::CreateSession { peer, nonce } => self.commit_session(peer, nonce),
+            Entry::Command { session, request_id, lowest_pending, payload } => {
+                let Some(leader) = self.leader else { return };
+                let member = &self.members[leader].id;
+                let applied = self.replicated.apply(
+                    session,
+                    request_id,
+                    lowest_pending,
+                    &payload,
+                    member,
+                    self.now,
+                );
+                if let Some(reply) = applied.reply(request_id) {
+                    self.answer(session, reply);
+                }
+                match applied {
+                    Applied::Executed(outcome) => {
+                        self.stats.executed += 1;
+                        for (to, payload) in outcome.server_requests {
+                            self.push_to(&to, &payload);
+                        }
+                    }
+                    Applied::Cached(_) => self.stats.answered_from_cache += 1,
+                    Applied::Evicted => self.stats.evicted += 1,
+                    Applied::Rejected => self.close_bound(session, ClosedFor::RejectedPayload),
+                    Applied::NoSession => {}
+                }
+            }
+            Entry::Acknowledge { session, request_id } => {
+                self.replicated.acknowledge(session, request_id);
+            }
+            Entry::EndSession { session, expired } => {
+                self.unbind_session(session);
+                if self.replicated.end_session(session) {
+                    *(if expired {
+                        &mut self.stats.sessions_expired
+                    } else {
+                        &mut self.stats.sessions_closed
+                    }) += 1;
+                }
+            }
+            Entry::Redeliver => {
+                let due = self.replicated.redeliver(self.now, self.config.redelivery_interval);
+                for (session, request_id, payload) in due {
+                    self.stats.redeliveries += 1;
+                    let created_at = self.wall();
+                    let message = ServerMessage::ServerRequest { request_id, payload, created_at };
+                    self.send_to_session(session, message);
+                }
+            }
+            Entry::Query { session, correlation_id, payload } => {
+                match self.replicated.app.query(&payload) {
+                    Ok(result) => {
+                        self.stats.queries += 1;
+                        self.answer(
+                            session,
+                            ServerMessage::QueryResponse { correlation_id, result },
+                        );
+                    }
+                    Err(_) => self.close_bound(session, ClosedFor::RejectedPayload),
+                }
+            }
+        }
+    }
+
+    fn commit_session(&mut self, peer: PeerId, nonce: zraft_protocol::Nonce) {
+        // A drawn id is always a valid one.
+        let Ok(session_id) = self.seed.session_id() else { return };
+        self.stats.sessions_created += 1;
+        let expires_at = self.now + self.config.session_timeout;
+        let key = self.replicated.create_session(session_id.clone(), expires_at);
+        self.expiry_added(expires_at);
+        let here = self
+            .peers
+            .get(&peer)
+            .is_some_and(|peer| !peer.dropped && Some(peer.member) == self.leader);
+        if here {
+            self.bind(peer, key);
+            self.send(peer, ServerMessage::SessionCreated { session_id, nonce });
+        }
+    }
+
+    fn answer(&mut self, session: Key, message: ServerMessage) {
+        if !self.send_to_session(session, message) {
+            self.stats.answers_without_binding += 1;
+        }
+    }
+
+    /// Numbers a server request, keeps it and sends it once.
+    pub(super) fn push_to(
+        &mut self,
+        to: &SessionId,
+        payload: &Payload,
+    ) -> Option<zraft_protocol::RequestId> {
+        let key = self.replicated.key(to)?;
+        let payload = keepable(payload);
+        let Some(request_id) = self.replicated.push_server_request(key, &payload, self.now) else {
+            self.close_bound(key, ClosedFor::Limit);
+            return None;
+        };
+        self.stats.server_requests += 1;
+        let created_at = self.wall();
+        self.send_to_session(key, ServerMessage::ServerRequest { request_id, payload, created_at });
+        Some(request_id)
+    }
+
+    fn close_bound(&mut self, session: Key, reason: ClosedFor) {
+        let leader = self.leader.and_then(|leader| self.members.get(leader));
+        if let Some(peer) = leader.and_then(|leader| leader.bindings.get(&session)).copied() {
+            self.close_for(peer, reason);
+        }
+    }
+
+    /// A session has ended: whoever spoke for it at the leader is an unbound peer.
+    fn unbind_session(&mut self, session: Key) {
+        let leader = self.leader.and_then(|leader| self.members.get(leader));
+        if let Some(peer) = leader.and_then(|leader| leader.bindings.get(&session)).copied() {
+            self.unbind(peer);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Who leads: losing it, and electing the next.
+
+use zraft_protocol::{ServerMessage, SessionCloseReason};
+
+use super::Engine;
+
+impl Engine {
+    /// Looks at the members anew after one of them has changed.
+    pub(super) fn reassess(&mut self) {
+        let electable = self.members.iter().filter(|member| member.is_electable()).count();
+        let majority = electable * 2 > self.members.len();
+        let leader_is_reached =
+            self.leader.is_some_and(|leader| self.members[leader].is_electable());
+        self.commits = majority && leader_is_reached;
+        if !majority || leader_is_reached {
+            self.election_at = None;
+        } else if self.election_at.is_none() {
+            self.election_at = Some(self.now + self.config.election_pause);
+        }
+        self.run_due();
+    }
+
+    pub(super) fn hold_election(&mut self) {
+        self.election_at = None;
+        let candidate = self.preferred.filter(|index| self.members[*index].is_electable());
+        let count = self.members.len();
+        let next = candidate.or_else(|| {
+            (1..=count)
+                .map(|step| (self.last_leader + step) % count)
+                .find(|index| self.members[*index].is_electable())
+        });
+        let Some(next) = next else { return };
+        if let Some(old) = self.leader.take() {
+            // It is frozen or cut off, and does not know.
+            let known = self.replicated.sessions.keys().copied().collect();
+            self.members[old].unaware = Some(known);
+            self.log.clear();
+        }
+        self.stats.elections += 1;
+        self.step_up(next);
+    }
+
+    pub(super) fn step_up(&mut self, member: usize) {
+        self.leader = Some(member);
+        self.last_leader = member;
+        self.preferred = None;
+        self.members[member].unaware = None;
+        self.log.clear();
+        self.renew_sessions();
+        self.next_expiry_tick = self.now + self.config.expiry_tick;
+        self.next_redelivery_tick = self.now + self.config.redelivery_interval;
+        self.reassess();
+    }
+
+    /// Every session has its whole time again.
+    pub(super) fn renew_sessions(&mut self) {
+        let expires_at = self.now + self.config.session_timeout;
+        for session in self.replicated.sessions.values_mut() {
+            session.expires_at = expires_at;
+            session.ending = false;
+        }
+        self.first_expiry = (!self.replicated.sessions.is_empty()).then_some(expires_at);
+    }
+
+    /// The leader gives up leading: it tells the connections bound to it, and forgets what was
+    /// pending.
+    pub(super) fn step_down(&mut self) {
+        let Some(leader) = self.leader.take() else { return };
+        self.log.clear();
+        self.announce_step_down(leader);
+    }
+
+    /// Who leads stops without a word.
+    pub(super) fn lose_leader(&mut self) {
+        self.leader = None;
+        self.log.clear();
+    }
+
+    pub(super) fn announce_step_down(&mut self, member: usize) {
+        let bound: Vec<_> = self.members[member].bindings.values().copied().collect();
+        for peer in bound {
+            let reason = SessionCloseReason::NotLeaderAnymore;
+            self.send(peer, ServerMessage::SessionClosed { reason, leader_id: None });
+            self.drop_peer(peer);
+        }
+    }
+
+    /// A member that did not know finds out that it leads no more, if it can hear it.
+    pub(super) fn become_aware(&mut self, member: usize) {
+        if self.members[member].is_electable() && self.members[member].unaware.take().is_some() {
+            self.announce_step_down(member);
+        }
+    }
+}

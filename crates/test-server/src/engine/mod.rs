@@ -1,0 +1,261 @@
+//! The rules of a cluster of members, without sockets, clock or randomness of its own.
+//!
+//! Time and messages go in with [`Engine::received`] and its siblings, what is to be sent comes out
+//! of [`Engine::poll_output`], and [`Engine::poll_timeout`] says when to call
+//! [`Engine::handle_timeout`]. The same inputs at the same times give the same outputs.
+//!
+//! The cluster has one replicated state (sessions, cached answers, server requests, application,
+//! journal) and, for each member, what that member believes: whether it leads, which sessions there
+//! are, which connection speaks for which session.
+
+mod commit;
+mod config;
+mod control;
+mod leadership;
+mod log;
+mod member;
+mod output;
+mod receive;
+mod replicated;
+mod seed;
+mod stats;
+mod switches;
+mod timers;
+mod view;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use zraft_protocol::{MemberId, ServerMessage, Timestamp};
+use zraft_zmtp::Instant;
+
+pub use config::{EngineConfig, Limits};
+pub use output::{CloseHow, ClosedFor, Listening, Output, PeerId};
+pub use stats::EngineStats;
+pub use switches::{Hints, KillLoss, MemberIndex, MessageClass, SwitchError};
+pub use view::SessionView;
+
+use crate::application::Application;
+use log::Log;
+use member::{Member, Peer, Run};
+use replicated::{Key, Replicated};
+use seed::Seed;
+use switches::Drops;
+
+/// A cluster of members. See the [module](self).
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    now: Instant,
+    replicated: Replicated,
+    members: Vec<Member>,
+    peers: BTreeMap<PeerId, Peer>,
+    next_peer: u64,
+    /// Who leads in truth: the one whose log commits as soon as a majority can be had.
+    leader: Option<usize>,
+    /// The leader before, from which the next is counted.
+    last_leader: usize,
+    /// Who is to lead after the next election, if it can.
+    preferred: Option<usize>,
+    election_at: Option<Instant>,
+    /// Whether the leader can commit.
+    commits: bool,
+    log: Log,
+    /// The ticks of the leader count from here.
+    next_expiry_tick: Instant,
+    next_redelivery_tick: Instant,
+    /// No session expires before.
+    first_expiry: Option<Instant>,
+    drops: Drops,
+    /// Answers are being lost with a killed leader.
+    answers_lost: bool,
+    seed: Seed,
+    stats: EngineStats,
+    outputs: VecDeque<Output>,
+}
+
+impl Engine {
+    /// A cluster at `now`, whose first member leads.
+    pub fn new(config: EngineConfig, app: Box<dyn Application>, now: Instant) -> Self {
+        let members: Vec<_> = config.members.iter().cloned().map(Member::new).collect();
+        let mut engine = Self {
+            now,
+            replicated: Replicated::new(app, config.limits.clone()),
+            peers: BTreeMap::new(),
+            next_peer: 0,
+            leader: None,
+            last_leader: 0,
+            preferred: None,
+            election_at: None,
+            commits: false,
+            log: Log::new(),
+            next_expiry_tick: now,
+            next_redelivery_tick: now,
+            first_expiry: None,
+            drops: Drops::default(),
+            answers_lost: false,
+            seed: Seed::new(config.seed),
+            stats: EngineStats::default(),
+            outputs: VecDeque::new(),
+            config,
+            members,
+        };
+        if !engine.members.is_empty() {
+            engine.step_up(0);
+        }
+        engine
+    }
+
+    /// A client has connected to a member and finished the handshake.
+    ///
+    /// None: the member does not run, or has as many connections as it may; close it.
+    pub fn connected(&mut self, now: Instant, member: MemberIndex) -> Option<PeerId> {
+        self.advance(now);
+        let index = member.0;
+        if self.members.get(index)?.run != Run::Up {
+            return None;
+        }
+        if self.members[index].peers >= self.config.limits.peers_per_member {
+            // A muted connection is nobody's any more; it gives way.
+            let muted = self.peers.iter().find(|(_, peer)| peer.member == index && peer.muted);
+            let Some(muted) = muted.map(|(id, _)| *id) else {
+                self.stats.refused_peers += 1;
+                return None;
+            };
+            self.close(muted, CloseHow::Reset);
+        }
+        let id = PeerId(self.next_peer);
+        self.next_peer += 1;
+        self.members[index].peers += 1;
+        self.peers.insert(id, Peer { member: index, bound: None, dropped: false, muted: false });
+        if self.members[index].frozen {
+            self.outputs.push_back(Output::StopReading { peer: id });
+        }
+        Some(id)
+    }
+
+    /// The connection has ended. The server's socket makes ConnectionClosed of it.
+    pub fn disconnected(&mut self, now: Instant, peer: PeerId) {
+        self.advance(now);
+        self.forget(peer);
+    }
+
+    /// Whether messages of this connection may be handed in. While not, they are to be left unread.
+    pub fn reads(&self, peer: PeerId) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| !peer.muted && self.members[peer.member].is_live())
+    }
+
+    /// The next thing to do for whoever carries the bytes.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    fn commit_interval(&self) -> Option<Duration> {
+        self.config
+            .commits_per_second
+            .map(|rate| Duration::from_nanos(1_000_000_000 / u64::from(rate.max(1))))
+    }
+
+    fn wall(&self) -> Timestamp {
+        let since = i64::try_from(self.now.as_nanos() / 1_000_000).unwrap_or(i64::MAX);
+        Timestamp::from_millis(self.config.wall_origin.as_millis().saturating_add(since))
+    }
+
+    fn send(&mut self, peer_id: PeerId, message: ServerMessage) {
+        let Some(peer) = self.peers.get(&peer_id) else { return };
+        let member = &self.members[peer.member];
+        if peer.dropped || !member.is_live() || member.deaf || self.answers_lost {
+            return;
+        }
+        if self.drops.take_to_client(message.kind()) {
+            return;
+        }
+        self.stats.messages_sent += 1;
+        self.outputs.push_back(Output::Send { peer: peer_id, message });
+    }
+
+    /// Sends to the connection that speaks for a session at the leader, if there is one.
+    fn send_to_session(&mut self, key: Key, message: ServerMessage) -> bool {
+        let leader = self.leader.and_then(|leader| self.members.get(leader));
+        let Some(peer) = leader.and_then(|leader| leader.bindings.get(&key)).copied() else {
+            return false;
+        };
+        self.send(peer, message);
+        true
+    }
+
+    /// From now on this connection speaks for that session; the one that did before is dropped,
+    /// untold.
+    fn bind(&mut self, peer_id: PeerId, key: Key) {
+        self.unbind(peer_id);
+        let Some(peer) = self.peers.get_mut(&peer_id) else { return };
+        peer.bound = Some(key);
+        let before = self.members[peer.member].bindings.insert(key, peer_id);
+        if let Some(before) = before.and_then(|before| self.peers.get_mut(&before)) {
+            before.bound = None;
+            before.dropped = true;
+        }
+    }
+
+    fn unbind(&mut self, peer_id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&peer_id) else { return };
+        if let Some(key) = peer.bound.take() {
+            self.members[peer.member].bindings.remove(&key);
+        }
+    }
+
+    /// Nothing is sent to this connection any more, and one more message silences it. It stays open.
+    fn drop_peer(&mut self, peer_id: PeerId) {
+        self.unbind(peer_id);
+        if let Some(peer) = self.peers.get_mut(&peer_id) {
+            peer.dropped = true;
+        }
+    }
+
+    fn mute(&mut self, peer_id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&peer_id) else { return };
+        peer.muted = true;
+        self.outputs.push_back(Output::StopReading { peer: peer_id });
+    }
+
+    fn close(&mut self, peer_id: PeerId, how: CloseHow) {
+        if self.forget(peer_id) {
+            self.outputs.push_back(Output::Close { peer: peer_id, how });
+        }
+    }
+
+    fn close_for(&mut self, peer_id: PeerId, reason: ClosedFor) {
+        self.stats.count_close(reason);
+        self.close(peer_id, CloseHow::Flush);
+    }
+
+    fn forget(&mut self, peer_id: PeerId) -> bool {
+        self.unbind(peer_id);
+        let Some(peer) = self.peers.remove(&peer_id) else { return false };
+        self.members[peer.member].peers -= 1;
+        true
+    }
+
+    fn peers_of(&self, member: usize) -> Vec<PeerId> {
+        self.peers.iter().filter(|(_, peer)| peer.member == member).map(|(id, _)| *id).collect()
+    }
+
+    /// What a member's rejection names as the leader.
+    fn hint(&self, member: usize) -> Option<MemberId> {
+        let id = |index: usize| self.members[index].id.clone();
+        match &self.members[member].hints {
+            Hints::Leader => self.leader.filter(|leader| *leader != member).map(id),
+            Hints::Absent => None,
+            Hints::Wrong(wrong) => Some(wrong.clone()),
+            Hints::Itself => Some(id(member)),
+            Hints::Circular => (1..=self.members.len())
+                .map(|step| (member + step) % self.members.len())
+                .find(|next| Some(*next) != self.leader)
+                .map(id),
+        }
+    }
+}

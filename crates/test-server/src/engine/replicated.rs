@@ -1,0 +1,261 @@
+//! The state that all members share: what the log has built.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
+
+use zraft_protocol::{MemberId, Payload, RequestErrorReason, RequestId, ServerMessage, SessionId};
+use zraft_zmtp::Instant;
+
+use super::config::Limits;
+use crate::application::{Application, Outcome, detached};
+use crate::journal::Journal;
+
+/// A session's number: the order of creation, never used again.
+pub(crate) type Key = u64;
+
+pub(crate) struct Replicated {
+    pub(crate) sessions: BTreeMap<Key, Session>,
+    by_id: HashMap<SessionId, Key>,
+    next_key: Key,
+    pub(crate) app: Box<dyn Application>,
+    pub(crate) journal: Journal,
+    pub(crate) deduplication: bool,
+    /// Server requests of all sessions that wait for their acknowledgement.
+    pub(crate) unacknowledged: usize,
+    limits: Limits,
+}
+
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    /// L: the highest lowestPendingRequestId that was executed.
+    pub(crate) lowest: RequestId,
+    cache: BTreeMap<RequestId, Payload>,
+    cached_bytes: usize,
+    waiting: VecDeque<Waiting>,
+    waiting_bytes: usize,
+    last_server_request: RequestId,
+    /// When the leader gives it up. The leader's own knowledge, not the log's.
+    pub(crate) expires_at: Instant,
+    /// Its end is in the log: by CloseSession, or announced as expired.
+    pub(crate) ending: bool,
+}
+
+/// A server request that was not acknowledged.
+struct Waiting {
+    id: RequestId,
+    payload: Payload,
+    last_sent: Instant,
+}
+
+/// What came of a command that reached its place in the log.
+pub(crate) enum Applied {
+    /// Its session had ended.
+    NoSession,
+    /// Executed.
+    Executed(Outcome),
+    /// The cached answer of an earlier copy.
+    Cached(Payload),
+    /// Not executed: below L, with no answer kept.
+    Evicted,
+    /// Not executed: the application refused the payload.
+    Rejected,
+}
+
+impl Replicated {
+    pub(crate) fn new(app: Box<dyn Application>, limits: Limits) -> Self {
+        Self {
+            sessions: BTreeMap::new(),
+            by_id: HashMap::new(),
+            next_key: 0,
+            app,
+            journal: Journal::new(limits.journal_entries, limits.journal_bytes),
+            deduplication: true,
+            unacknowledged: 0,
+            limits,
+        }
+    }
+
+    pub(crate) fn key(&self, id: &SessionId) -> Option<Key> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(crate) fn create_session(&mut self, id: SessionId, expires_at: Instant) -> Key {
+        let key = self.next_key;
+        self.next_key += 1;
+        self.by_id.insert(id.clone(), key);
+        let session = Session {
+            id,
+            lowest: RequestId::ZERO,
+            cache: BTreeMap::new(),
+            cached_bytes: 0,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            last_server_request: RequestId::ZERO,
+            expires_at,
+            ending: false,
+        };
+        self.sessions.insert(key, session);
+        key
+    }
+
+    pub(crate) fn end_session(&mut self, key: Key) -> bool {
+        let Some(session) = self.sessions.remove(&key) else { return false };
+        self.by_id.remove(&session.id);
+        self.unacknowledged -= session.waiting.len();
+        self.app.session_ended(&session.id);
+        true
+    }
+
+    /// Executes a command as the rules of deduplication say.
+    pub(crate) fn apply(
+        &mut self,
+        key: Key,
+        request_id: RequestId,
+        lowest_pending: RequestId,
+        payload: &Payload,
+        member: &MemberId,
+        now: Instant,
+    ) -> Applied {
+        let Some(session) = self.sessions.get_mut(&key) else { return Applied::NoSession };
+        if self.deduplication {
+            if let Some(answer) = session.cache.get(&request_id) {
+                return Applied::Cached(answer.clone());
+            }
+            if request_id < session.lowest {
+                return Applied::Evicted;
+            }
+        }
+        let outcome = match self.app.apply(&session.id, payload, now) {
+            Ok(outcome) => outcome,
+            Err(_) => return Applied::Rejected,
+        };
+        session.raise_lowest(lowest_pending);
+        session.keep_answer(request_id, &outcome.answer);
+        self.journal.record(&session.id, request_id, payload, member);
+        Applied::Executed(outcome)
+    }
+
+    /// Gives a session its next server request; none when the session is gone or its limit reached.
+    pub(crate) fn push_server_request(
+        &mut self,
+        key: Key,
+        payload: &Payload,
+        now: Instant,
+    ) -> Option<RequestId> {
+        let session = self.sessions.get_mut(&key)?;
+        if session.waiting.len() >= self.limits.server_requests
+            || session.waiting_bytes.saturating_add(payload.len())
+                > self.limits.server_request_bytes
+        {
+            return None;
+        }
+        session.last_server_request = session.last_server_request.next();
+        let id = session.last_server_request;
+        session.waiting_bytes += payload.len();
+        session.waiting.push_back(Waiting { id, payload: payload.clone(), last_sent: now });
+        self.unacknowledged += 1;
+        Some(id)
+    }
+
+    /// Everything up to `request_id` is acknowledged, for good.
+    pub(crate) fn acknowledge(&mut self, key: Key, request_id: RequestId) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        while session.waiting.front().is_some_and(|waiting| waiting.id <= request_id) {
+            if let Some(done) = session.waiting.pop_front() {
+                session.waiting_bytes -= done.payload.len();
+                self.unacknowledged -= 1;
+            }
+        }
+    }
+
+    /// Whether any server request was last sent more than `age` ago.
+    pub(crate) fn redelivery_due(&self, now: Instant, age: std::time::Duration) -> bool {
+        self.unacknowledged > 0
+            && self.sessions.values().any(|session| {
+                session.waiting.iter().any(|w| now.saturating_duration_since(w.last_sent) > age)
+            })
+    }
+
+    /// The server requests last sent more than `age` ago, marked as sent now.
+    pub(crate) fn redeliver(
+        &mut self,
+        now: Instant,
+        age: std::time::Duration,
+    ) -> Vec<(Key, RequestId, Payload)> {
+        let mut due = Vec::new();
+        for (key, session) in &mut self.sessions {
+            for waiting in &mut session.waiting {
+                if now.saturating_duration_since(waiting.last_sent) > age {
+                    waiting.last_sent = now;
+                    due.push((*key, waiting.id, waiting.payload.clone()));
+                }
+            }
+        }
+        due
+    }
+}
+
+impl Session {
+    fn raise_lowest(&mut self, lowest: RequestId) {
+        if lowest <= self.lowest {
+            return;
+        }
+        self.lowest = lowest;
+        while let Some(first) = self.cache.first_entry() {
+            if *first.key() >= lowest {
+                break;
+            }
+            self.cached_bytes -= first.remove().len();
+        }
+    }
+
+    fn keep_answer(&mut self, request_id: RequestId, answer: &Payload) {
+        self.cached_bytes += answer.len();
+        if let Some(old) = self.cache.insert(request_id, answer.clone()) {
+            self.cached_bytes -= old.len();
+        }
+    }
+
+    /// Whether one more answer may be kept.
+    pub(crate) fn has_room(&self, limits: &Limits) -> bool {
+        self.cache.len() < limits.cached_answers && self.cached_bytes < limits.cached_bytes
+    }
+
+    pub(crate) fn cached_answers(&self) -> usize {
+        self.cache.len()
+    }
+
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+impl Applied {
+    /// The answer to a command, if there is one.
+    pub(crate) fn reply(&self, request_id: RequestId) -> Option<ServerMessage> {
+        match self {
+            Self::Executed(Outcome { answer, .. }) | Self::Cached(answer) => {
+                Some(ServerMessage::ClientResponse { request_id, result: answer.clone() })
+            }
+            Self::Evicted => Some(ServerMessage::RequestError {
+                request_id,
+                reason: RequestErrorReason::ResponseEvicted,
+            }),
+            Self::NoSession | Self::Rejected => None,
+        }
+    }
+}
+
+impl fmt::Debug for Replicated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replicated")
+            .field("sessions", &self.sessions.len())
+            .field("executed", &self.journal.executed())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Server requests are kept: they must not keep the receive buffer of a command alive.
+pub(crate) fn keepable(payload: &Payload) -> Payload {
+    detached(payload)
+}

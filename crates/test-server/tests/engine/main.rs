@@ -1,0 +1,13 @@
+//! The rules of the cluster, under virtual time: one theme a file.
+
+mod binding;
+mod dedup;
+mod expiry;
+mod followers;
+mod journal;
+mod leadership;
+mod limits;
+mod log;
+mod rig;
+mod server_requests;
+mod switches;
