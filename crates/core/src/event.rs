@@ -2,9 +2,7 @@
 
 use std::collections::VecDeque;
 
-use zraft_protocol::{
-    ClientMessage, CorrelationId, MemberId, RequestId, ServerMessage, SessionId,
-};
+use zraft_protocol::{ClientMessage, CorrelationId, MemberId, RequestId, ServerMessage, SessionId};
 
 use crate::{
     failure::{ConnectionCause, RequestRef},

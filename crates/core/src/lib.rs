@@ -4,7 +4,6 @@
 //! to be called again, how each request ended and what happened. It is deterministic: the same inputs at the same times,
 //! with the same seed, give the same outputs.
 
-
 pub mod config;
 pub mod endpoint;
 mod event;

@@ -98,7 +98,12 @@ impl Link {
     }
 
     /// Writes a request: head, payload, the sender's clock.
-    pub(crate) fn send_request(&mut self, head: impl FnOnce(&mut BytesMut), payload: &Bytes, wall: i64) {
+    pub(crate) fn send_request(
+        &mut self,
+        head: impl FnOnce(&mut BytesMut),
+        payload: &Bytes,
+        wall: i64,
+    ) {
         self.scratch.clear();
         head(&mut self.scratch);
         if self.zmtp.begin_message(self.scratch.len() + payload.len() + 8).is_err() {

@@ -22,9 +22,7 @@ use crate::{
     event::{Event, Events, StateName},
     failure::{ConnectionCause, Failure},
     link::{ConnId, Link},
-    policy::{
-        liveness::Liveness, members::Members, quarantine::Quarantine, resend::Resend,
-    },
+    policy::{liveness::Liveness, members::Members, quarantine::Quarantine, resend::Resend},
     rng::Rng,
     stats::Stats,
     tables::{
@@ -360,9 +358,7 @@ impl Machine {
         }
         if matches!(self.state, State::Disconnected) {
             return Err(match &self.expired {
-                Some(id) => {
-                    Failure::SessionExpired { session_id: Some(id.clone()), sent: false }
-                }
+                Some(id) => Failure::SessionExpired { session_id: Some(id.clone()), sent: false },
                 None => Failure::NotConnected,
             });
         }
@@ -372,7 +368,8 @@ impl Machine {
     /// Whether a request with a payload of this length would be taken, as far as room goes.
     pub fn has_room(&self, payload_len: usize) -> bool {
         self.requests.queued() < self.config.max_queued
-            && self.requests.held_bytes().saturating_add(payload_len) <= self.config.max_queued_bytes
+            && self.requests.held_bytes().saturating_add(payload_len)
+                <= self.config.max_queued_bytes
     }
 
     /// Gives a request up, as if its deadline passed now. Does nothing for a key that is settled.
@@ -488,7 +485,12 @@ impl Machine {
 
     /// Encodes what may go now, and gives what waits to be written. The driver writes from it, advances it, and calls
     /// [`handle_written`](Self::handle_written). `wall` fills the timestamps on the wire, nothing else.
-    pub fn transmit(&mut self, now: Instant, wall: Timestamp, conn: ConnId) -> Option<&mut TxBuffer> {
+    pub fn transmit(
+        &mut self,
+        now: Instant,
+        wall: Timestamp,
+        conn: ConnId,
+    ) -> Option<&mut TxBuffer> {
         if self.link.as_ref().is_none_or(|link| link.id != conn || !link.open) {
             return None;
         }

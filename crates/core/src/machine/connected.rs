@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use zraft_protocol::{MemberId, SessionCloseReason, SessionId};
 
-use super::{
-    Attempt, Completion, Connected, LastEnd, Machine, PingKey, Resume, Session, State,
-};
+use super::{Attempt, Completion, Connected, LastEnd, Machine, PingKey, Resume, Session, State};
 use crate::{
     Instant,
     event::{DisconnectReason, Event},
@@ -132,8 +130,7 @@ impl Machine {
             if self.drain.is_some() {
                 self.waiters.push(waiter);
             } else {
-                self.completions
-                    .push_back(Completion::Connect { key: waiter.key, result: Ok(()) });
+                self.completions.push_back(Completion::Connect { key: waiter.key, result: Ok(()) });
             }
         }
     }
@@ -177,11 +174,8 @@ impl Machine {
         let stillborn = !connected.heard && now - connected.since < STANDS;
         let worth = !connected.heard && !stillborn;
         let member = link.member;
-        let carried = Carried {
-            any: link.carried,
-            answered: link.answered,
-            in_flight: link.on_the_wire > 0,
-        };
+        let carried =
+            Carried { any: link.carried, answered: link.answered, in_flight: link.on_the_wire > 0 };
         if worth {
             self.members.heard();
         }

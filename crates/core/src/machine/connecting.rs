@@ -151,7 +151,8 @@ impl Machine {
     pub(super) fn doubt_until(&self) -> Option<Instant> {
         let session = self.session.as_ref()?;
         let connecting = matches!(self.state, State::ConnectingExisting(_));
-        (connecting && session.doubted.is_some()).then(|| session.proof + self.config.session_timeout)
+        (connecting && session.doubted.is_some())
+            .then(|| session.proof + self.config.session_timeout)
     }
 
     /// The session is gone. Believed: everything settles, or goes on in a new session.
@@ -161,7 +162,10 @@ impl Machine {
         let session_id = Some(id.clone());
         let renew = self.config.on_session_expired == crate::config::OnSessionExpired::NewSession;
         if !renew || self.drain.is_some() {
-            self.settle_all(|sent| Failure::SessionExpired { session_id: session_id.clone(), sent });
+            self.settle_all(|sent| Failure::SessionExpired {
+                session_id: session_id.clone(),
+                sent,
+            });
             self.end(
                 now,
                 Some(DisconnectReason::SessionExpired),
@@ -239,7 +243,8 @@ impl Machine {
 
     pub(super) fn restart_attempt(&mut self, now: Instant) {
         let wait = self.config.connection_timeout;
-        if let Some(Attempt { phase: AttemptPhase::Trying { until, .. }, .. }) = self.attempt_mut() {
+        if let Some(Attempt { phase: AttemptPhase::Trying { until, .. }, .. }) = self.attempt_mut()
+        {
             *until = now + wait;
         }
     }

@@ -60,7 +60,8 @@ impl Machine {
 
     /// Called when all that may be sent was.
     pub(super) fn close_when_drained(&mut self, now: Instant) {
-        if self.drain.as_ref().is_some_and(|drain| drain.closing.is_none()) && self.nothing_is_left()
+        if self.drain.as_ref().is_some_and(|drain| drain.closing.is_none())
+            && self.nothing_is_left()
         {
             self.begin_closing(now);
         }
@@ -76,7 +77,8 @@ impl Machine {
 
     /// CloseSession is on its way: the write half follows it.
     pub(super) fn shut_down_when_written(&mut self) {
-        let (Some(Drain { closing: Some(closing), .. }), Some(link)) = (&mut self.drain, &self.link)
+        let (Some(Drain { closing: Some(closing), .. }), Some(link)) =
+            (&mut self.drain, &self.link)
         else {
             return;
         };

@@ -6,7 +6,7 @@ use zraft_protocol::{
 };
 use zraft_zmtp::Connection;
 
-use super::{ConnEnd, Completion, Machine, OpenFailure, State, connected::End};
+use super::{Completion, ConnEnd, Machine, OpenFailure, State, connected::End};
 use crate::{
     Instant,
     event::Event,

@@ -1,6 +1,8 @@
 //! What is written, and in which order: keep-alives, acknowledgements, what is due again, new work.
 
-use zraft_protocol::{ClientMessage, CloseReason, CorrelationId, Payload, RequestId, Timestamp, encode};
+use zraft_protocol::{
+    ClientMessage, CloseReason, CorrelationId, Payload, RequestId, Timestamp, encode,
+};
 
 use super::{Connected, Machine, Resume, State};
 use crate::{

@@ -178,7 +178,8 @@ impl Liveness {
     /// may be behind them.
     pub(crate) fn message_bytes(&mut self, now: Instant, mid_message: bool) {
         if let (Some(until), Some(front)) = (self.wait_until, self.outstanding.front()) {
-            let since = self.last_message_bytes.into_iter().chain(front.written).max().unwrap_or(now);
+            let since =
+                self.last_message_bytes.into_iter().chain(front.written).max().unwrap_or(now);
             let gap = now - since;
             if mid_message || gap <= FLOWING {
                 self.wait_until = Some(until + gap);

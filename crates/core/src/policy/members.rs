@@ -143,7 +143,12 @@ impl Members {
     }
 
     /// A session connection ended as soon as it stood: that is a round that failed. `same` begins the next one.
-    pub(crate) fn after_stillborn(&mut self, now: Instant, same: Option<usize>, rng: &mut Rng) -> Next {
+    pub(crate) fn after_stillborn(
+        &mut self,
+        now: Instant,
+        same: Option<usize>,
+        rng: &mut Rng,
+    ) -> Next {
         self.round_start = same;
         Next::At(now + self.pause_down(rng))
     }
@@ -155,7 +160,8 @@ impl Members {
         }
         self.hints_in_a_row = 0;
         let count = self.members.len();
-        let unasked = (1..=count).map(|step| (giver + step) % count).find(|&m| !self.members[m].asked);
+        let unasked =
+            (1..=count).map(|step| (giver + step) % count).find(|&m| !self.members[m].asked);
         match unasked {
             Some(member) => Next::Now(self.take(member)),
             None => Next::At(now + self.pause(now, rng)),

@@ -79,7 +79,9 @@ mod tests {
     #[test]
     fn a_correlation_id_is_a_uuid_that_gives_back_slot_and_counter() {
         let ids = CorrelationIds::new(0xdead_beef_1234_5678);
-        for (slot, counter) in [(0, 1), (1, 2), (1023, 7), (65_536, 8), ((1 << 28) - 1, (1 << 46) - 1)] {
+        for (slot, counter) in
+            [(0, 1), (1, 2), (1023, 7), (65_536, 8), ((1 << 28) - 1, (1 << 46) - 1)]
+        {
             let query = QueryRef { slot, counter };
             let text = ids.text(query);
             assert_eq!(ids.read(&text), Some(query));

@@ -46,7 +46,10 @@ pub(crate) enum Arrival {
 
 #[derive(Debug)]
 enum Held {
-    Request { payload: Bytes, created_at: Timestamp },
+    Request {
+        payload: Bytes,
+        created_at: Timestamp,
+    },
     /// Too long to be kept; skipped when its turn comes.
     Skip,
 }
@@ -120,7 +123,9 @@ impl ServerRequests {
         self.held_bytes += bytes;
         self.held.insert(id, request);
         // The next in order always has room; what stands furthest behind it gives way.
-        while self.held.len() > 1 && (self.held_bytes > MAX_HELD_BYTES || self.count() > self.max_held) {
+        while self.held.len() > 1
+            && (self.held_bytes > MAX_HELD_BYTES || self.count() > self.max_held)
+        {
             match self.held.last_key_value() {
                 Some((&highest, _)) if highest > id => self.drop_held(highest),
                 _ => break,

@@ -181,8 +181,11 @@ mod tests {
                     now = now + Duration::from_micros(rng.below(1 << scale));
                     let tick = now.as_nanos() / TICK_NANOS;
                     wheel.expire(&mut slab, now, &mut fired);
-                    let mut expected: Vec<u32> =
-                        model.iter().filter(|(_, at)| **at <= tick).map(|(slot, _)| *slot).collect();
+                    let mut expected: Vec<u32> = model
+                        .iter()
+                        .filter(|(_, at)| **at <= tick)
+                        .map(|(slot, _)| *slot)
+                        .collect();
                     fired.sort_unstable();
                     expected.sort_unstable();
                     assert_eq!(fired, expected);

@@ -1,14 +1,14 @@
 //! A machine, its cluster and its clock, all virtual: what the machine writes is decoded by real ZMTP servers, and what
 //! the test makes them say goes back the same way.
 
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::{collections::VecDeque, time::Duration};
 
 use bytes::{Buf, Bytes};
 use zraft_core::{
-    Action, Completion, Config, ConfigBuilder, ConnEnd, ConnId, ConnectKey, DisconnectReason, Event,
-    Failure, Instant, Machine, OpenFailure, RequestKey, RequestKind, StateName, Timeout,
+    Action, Completion, Config, ConfigBuilder, ConnEnd, ConnId, ConnectKey, DisconnectReason,
+    Event, Failure, Instant, Machine, OpenFailure, RequestKey, RequestKind, StateName, Timeout,
 };
 use zraft_protocol::{
     ClientMessage, CorrelationId, MemberId, Nonce, Payload, RejectionReason, RequestErrorReason,
@@ -141,17 +141,15 @@ impl World {
         while let Some(event) = peer.zmtp.poll_event(self.now) {
             match event {
                 zraft_zmtp::Event::Ready(_) => {}
-                zraft_zmtp::Event::Message(frame) => {
-                    match ClientMessage::decode(&frame).unwrap() {
-                        ClientMessage::KeepAlive { timestamp } if peer.answers_keep_alives => {
-                            peer.keep_alives += 1;
-                            let mut frame = Vec::new();
-                            ServerMessage::KeepAliveResponse { timestamp }.encode(&mut frame);
-                            peer.zmtp.send(&frame).unwrap();
-                        }
-                        message => peer.inbox.push_back(message),
+                zraft_zmtp::Event::Message(frame) => match ClientMessage::decode(&frame).unwrap() {
+                    ClientMessage::KeepAlive { timestamp } if peer.answers_keep_alives => {
+                        peer.keep_alives += 1;
+                        let mut frame = Vec::new();
+                        ServerMessage::KeepAliveResponse { timestamp }.encode(&mut frame);
+                        peer.zmtp.send(&frame).unwrap();
                     }
-                }
+                    message => peer.inbox.push_back(message),
+                },
                 other => panic!("the machine sent something odd: {other:?}"),
             }
         }
@@ -271,7 +269,13 @@ impl World {
 
     /// A session that lost its connection to node-1 by a step-down, with an attempt at node-2 being opened.
     pub fn continuing(config: ConfigBuilder) -> Self {
+        Self::stepped_down(config, |_, _| {})
+    }
+
+    /// The same, after something happened on the connection.
+    pub fn stepped_down(config: ConfigBuilder, before: impl FnOnce(&mut Self, ConnId)) -> Self {
         let (mut world, conn) = Self::connected(config);
+        before(&mut world, conn);
         // A keep-alive's answer: the connection was worth it.
         world.answer_keep_alive(conn);
         world.closed(conn, SessionCloseReason::NotLeaderAnymore, None);
@@ -314,7 +318,13 @@ impl World {
         self.say(conn, ServerMessage::SessionClosed { reason, leader_id });
     }
 
-    pub fn reject(&mut self, conn: ConnId, nonce: Nonce, reason: RejectionReason, leader: Option<&str>) {
+    pub fn reject(
+        &mut self,
+        conn: ConnId,
+        nonce: Nonce,
+        reason: RejectionReason,
+        leader: Option<&str>,
+    ) {
         let leader_id = leader.map(member);
         self.say(conn, ServerMessage::SessionRejected { reason, nonce, leader_id });
     }
@@ -338,7 +348,10 @@ impl World {
     pub fn server_request(&mut self, conn: ConnId, id: u64, payload: &str) {
         let payload = Payload::new(Bytes::copy_from_slice(payload.as_bytes())).unwrap();
         let created_at = Timestamp::from_millis(self.wall);
-        self.say(conn, ServerMessage::ServerRequest { request_id: request(id), payload, created_at });
+        self.say(
+            conn,
+            ServerMessage::ServerRequest { request_id: request(id), payload, created_at },
+        );
     }
 
     /// The application takes every server request it is offered. Gives their ids.
