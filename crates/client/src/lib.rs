@@ -49,3 +49,8 @@ pub use zraft_core::{
 pub use zraft_protocol::{
     CorrelationId, MemberId, RejectionReason, RequestId, SessionId, Timestamp,
 };
+
+/// The README's example is compiled with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
