@@ -1,5 +1,7 @@
 //! What encoding and decoding cost: the two messages of a command, and those of a query.
 
+#![allow(clippy::unwrap_used)]
+
 use bytes::{Bytes, BytesMut};
 use divan::{AllocProfiler, Bencher, black_box};
 use zraft_protocol::{CorrelationId, Payload, RequestId, ServerMessage, Timestamp, encode};

@@ -1,0 +1,107 @@
+//! Input that breaks the rules. No panic, no memory taken because a length was announced.
+
+use bytes::{Bytes, BytesMut};
+use zraft_kv::{Command, DecodeError, GetResult, Notification, Query};
+
+use crate::support::{KINDS, Payload, hex, unhex, vectors};
+
+/// Every kind reads it: what is garbage for one is a payload for another.
+fn read_all(payload: &Bytes) {
+    for kind in KINDS {
+        if let Ok(decoded) = Payload::decode(kind, payload) {
+            let again = decoded.encode();
+            assert!(again.len() <= payload.len(), "{}", hex(payload));
+            assert_eq!(Payload::decode(kind, &again).unwrap(), decoded, "{}", hex(payload));
+        }
+    }
+}
+
+#[test]
+fn every_truncation_of_every_vector_is_an_error() {
+    for vector in vectors() {
+        for length in 0..vector.payload.len() {
+            let payload = vector.payload.slice(..length);
+            read_all(&payload);
+            let result = Payload::decode(&vector.kind, &payload);
+            assert!(matches!(result, Err(DecodeError::Truncated { .. })), "{result:?}");
+        }
+    }
+}
+
+#[test]
+fn every_one_bit_change_of_every_vector_gives_a_payload_or_an_error() {
+    for vector in vectors() {
+        let mut payload = BytesMut::from(&vector.payload[..]);
+        for bit in 0..payload.len() * 8 {
+            payload[bit / 8] ^= 0x80 >> (bit % 8);
+            read_all(&payload.clone().freeze());
+            payload[bit / 8] ^= 0x80 >> (bit % 8);
+        }
+    }
+}
+
+#[test]
+fn a_text_of_two_gigabytes_that_is_not_there_is_a_truncated_one() {
+    let key = DecodeError::Truncated { field: "the key" };
+    let value = DecodeError::Truncated { field: "the value" };
+    assert_eq!(Command::decode(&unhex("53 7fffffff 6b")), Err(key));
+    assert_eq!(Command::decode(&unhex("57 7fffffff 6b")), Err(key));
+    assert_eq!(Query::decode(&unhex("47 7fffffff 6b")), Err(key));
+    assert_eq!(Command::decode(&unhex("53 00000001 6b 7fffffff 76")), Err(value));
+    assert_eq!(Notification::decode(&unhex("4e 00000001 6b 7fffffff 76")), Err(value));
+    assert_eq!(GetResult::decode(&unhex("ff 7fffffff 76")), Err(value));
+}
+
+#[test]
+fn a_negative_length_is_an_error() {
+    for length in ["ffffffff", "80000000"] {
+        let error = DecodeError::NegativeLength { field: "the key" };
+        assert_eq!(Command::decode(&unhex(&format!("53 {length}"))), Err(error));
+        let error = DecodeError::NegativeLength { field: "the value" };
+        assert_eq!(GetResult::decode(&unhex(&format!("ff {length}"))), Err(error));
+    }
+}
+
+#[test]
+fn text_that_is_not_utf8_is_an_error() {
+    let error = DecodeError::InvalidUtf8 { field: "the key" };
+    assert_eq!(Query::decode(&unhex("47 00000002 c328")), Err(error));
+    let error = DecodeError::InvalidUtf8 { field: "the value" };
+    assert_eq!(Command::decode(&unhex("53 00000001 6b 00000001 ff")), Err(error));
+    assert_eq!(error.to_string(), "the value is not valid UTF-8");
+}
+
+#[test]
+fn only_the_tags_that_may_come_are_taken() {
+    let text = "00000001 6b 00000001 76";
+    for tag in 0..=255_u8 {
+        let payload = unhex(&format!("{tag:02x} {text}"));
+        let unknown = DecodeError::UnknownTag(tag);
+        assert_eq!(Command::decode(&payload).err() == Some(unknown), tag != b'S' && tag != b'W');
+        assert_eq!(Query::decode(&payload).err() == Some(unknown), tag != b'G');
+        assert_eq!(Notification::decode(&payload).err() == Some(unknown), tag != b'N');
+    }
+}
+
+#[test]
+fn any_byte_but_zero_says_that_there_is_a_value() {
+    assert_eq!(GetResult::decode(&unhex("00")).unwrap().value, None);
+    for flag in 1..=255_u8 {
+        let result = GetResult::decode(&unhex(&format!("{flag:02x} 00000001 76"))).unwrap();
+        assert_eq!(result.value.unwrap().as_str(), "v");
+    }
+}
+
+#[test]
+fn keys_and_values_share_the_payload() {
+    let payload = unhex("53 00000003 6b6579 00000005 76616c7565");
+    let Command::Set { key, value } = Command::decode(&payload).unwrap() else {
+        panic!("not a Set");
+    };
+    assert_eq!(key.as_bytes().as_ptr(), payload[5..].as_ptr());
+    assert_eq!(value.as_bytes().as_ptr(), payload[12..].as_ptr());
+    assert_eq!((key.as_str(), value.as_str()), ("key", "value"));
+    let detached = value.to_detached();
+    assert_eq!(detached, value);
+    assert!(!payload.as_ptr_range().contains(&detached.as_bytes().as_ptr()));
+}

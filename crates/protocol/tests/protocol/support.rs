@@ -1,0 +1,112 @@
+//! Test data and its forms.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use serde_json::Value;
+use zraft_protocol::{ClientMessage, DecodeError, ServerMessage};
+
+/// A message of either direction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Message {
+    Client(ClientMessage),
+    Server(ServerMessage),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    Client,
+    Server,
+}
+
+impl Message {
+    pub(crate) fn decode(from: From, frame: &Bytes) -> Result<Self, DecodeError> {
+        match from {
+            From::Client => ClientMessage::decode(frame).map(Self::Client),
+            From::Server => ServerMessage::decode(frame).map(Self::Server),
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Client(message) => message.encode(&mut out),
+            Self::Server(message) => message.encode(&mut out),
+        }
+        out
+    }
+
+    pub(crate) fn encoded_len(&self) -> usize {
+        match self {
+            Self::Client(message) => message.encoded_len(),
+            Self::Server(message) => message.encoded_len(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Client(message) => message.kind().name(),
+            Self::Server(message) => message.kind().name(),
+        }
+    }
+
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Client(message) => message.kind().code(),
+            Self::Server(message) => message.kind().code(),
+        }
+    }
+
+    /// The application's bytes in it, if it carries some.
+    pub(crate) fn payload(&self) -> Option<&Bytes> {
+        match self {
+            Self::Client(
+                ClientMessage::ClientRequest { payload, .. } | ClientMessage::Query { payload, .. },
+            )
+            | Self::Server(
+                ServerMessage::ClientResponse { result: payload, .. }
+                | ServerMessage::QueryResponse { result: payload, .. }
+                | ServerMessage::ServerRequest { payload, .. },
+            ) => Some(payload.as_bytes()),
+            _ => None,
+        }
+    }
+}
+
+/// A line of the vectors.
+pub(crate) struct Vector {
+    pub(crate) from: From,
+    pub(crate) message: Value,
+    pub(crate) frame: Bytes,
+}
+
+pub(crate) fn vectors() -> Vec<Vector> {
+    let text = std::fs::read_to_string(testdata().join("vectors.jsonl")).unwrap();
+    text.lines().map(vector).collect()
+}
+
+fn vector(line: &str) -> Vector {
+    let mut line: Value = serde_json::from_str(line).unwrap();
+    let from = match line["from"].as_str().unwrap() {
+        "client" => From::Client,
+        "server" => From::Server,
+        other => panic!("from {other}?"),
+    };
+    let frame = unhex(line["hex"].as_str().unwrap());
+    Vector { from, message: line["message"].take(), frame }
+}
+
+pub(crate) fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata")
+}
+
+pub(crate) fn unhex(text: &str) -> Bytes {
+    let text = text.trim();
+    assert!(text.len().is_multiple_of(2), "an odd number of hex digits");
+    let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(digits).collect()
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
