@@ -1,5 +1,7 @@
 //! What a command costs in the machine, from its submission to its completion, with more or fewer of them pending.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
