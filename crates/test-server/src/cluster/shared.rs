@@ -230,6 +230,8 @@ impl Shared {
             .count();
         if shaking >= self.limits.handshakes || inner.stopping {
             inner.stats.refused += 1;
+            drop(inner);
+            self.changed.notify_waiters();
             return None;
         }
         let number = inner.next_number;
@@ -249,6 +251,8 @@ impl Shared {
                 wake: wake.clone(),
             },
         );
+        drop(inner);
+        self.changed.notify_waiters();
         Some((number, wake))
     }
 

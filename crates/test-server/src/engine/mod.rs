@@ -1,9 +1,5 @@
 //! The rules of a cluster of members, without sockets, clock or randomness of its own.
 //!
-//! Time and messages go in with [`Engine::received`] and its siblings, what is to be sent comes out
-//! of [`Engine::poll_output`], and [`Engine::poll_timeout`] says when to call
-//! [`Engine::handle_timeout`]. The same inputs at the same times give the same outputs.
-//!
 //! The cluster has one replicated state (sessions, cached answers, server requests, application,
 //! journal) and, for each member, what that member believes: whether it leads, which sessions there
 //! are, which connection speaks for which session.
@@ -42,7 +38,15 @@ use replicated::{Key, Replicated};
 use seed::Seed;
 use switches::Drops;
 
-/// A cluster of members. See the [module](self).
+/// The rules of a cluster of members, without sockets, clock or randomness of its own.
+///
+/// Time and messages go in with [`received`](Self::received) and its siblings, what is to be done
+/// comes out of [`poll_output`](Self::poll_output), and [`poll_timeout`](Self::poll_timeout) says when
+/// to call [`handle_timeout`](Self::handle_timeout). The same inputs at the same times give the same
+/// outputs.
+///
+/// Facts about the live system that it follows are those measured on it; where the live system can be
+/// stopped by what a peer sends, this closes that peer's connection instead.
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,

@@ -5,6 +5,7 @@ mod dedup;
 mod expiry;
 mod followers;
 mod journal;
+mod kv_store;
 mod leadership;
 mod limits;
 mod log;
