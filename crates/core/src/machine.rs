@@ -319,7 +319,7 @@ impl Machine {
         self.waiters.retain(|waiter| waiter.key != key);
         if self.waiters.len() < before {
             let cause = self.last_failure();
-            self.give_up_if_unattended(now, cause);
+            self.give_up_if_unattended(now, &cause);
         }
     }
 

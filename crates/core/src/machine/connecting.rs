@@ -277,15 +277,15 @@ impl Machine {
                 self.waiters.push(waiter);
             }
         }
-        self.give_up_if_unattended(now, why);
+        self.give_up_if_unattended(now, &why);
     }
 
     /// A first attempt that nobody waits for ends.
-    pub(super) fn give_up_if_unattended(&mut self, now: Instant, why: Failure) {
+    pub(super) fn give_up_if_unattended(&mut self, now: Instant, why: &Failure) {
         let first = matches!(self.state, State::ConnectingNew(_)) && !self.unattended;
         if first && self.waiters.is_empty() {
             self.settle_all(|_| why.clone());
-            self.end(now, None, &why);
+            self.end(now, None, why);
         }
     }
 }

@@ -85,7 +85,6 @@ impl Machine {
         }
         self.attempt_timeout(now);
         if matches!(self.state, State::Connected(_)) && !self.is_closing() {
-            self.resend.tick(now);
             self.find_due(now);
             let (smoothed, timeout) = (self.resend.smoothed(), self.resend.timeout());
             match self.liveness.tick(now, smoothed, timeout) {

@@ -120,6 +120,8 @@ impl Machine {
     /// Moves what has waited long enough to what is due.
     pub(super) fn find_due(&mut self, now: Instant) {
         let State::Connected(connected) = &mut self.state else { return };
+        // The timeout of resends may double now: then less is due.
+        self.resend.tick(now);
         if let Resume::Await(until) = connected.resume
             && until <= now
         {
@@ -186,7 +188,7 @@ impl Machine {
 
     /// The lowest pending request may go once per timeout, whatever the slow start allows.
     fn lowest_may_go(&self, now: Instant, slot: u32) -> bool {
-        self.is_lowest(slot) && self.went_on_this_connection(slot).is_none_or(|at| at <= now)
+        self.is_lowest(slot) && self.resend.lowest_may_go(now)
     }
 
     fn is_lowest(&self, slot: u32) -> bool {
@@ -197,21 +199,13 @@ impl Machine {
         }
     }
 
-    /// When a request that was sent on this connection may go again.
-    fn went_on_this_connection(&self, slot: u32) -> Option<Instant> {
-        let entry = self.requests.slab.get(slot);
-        let conn = self.link.as_ref().map(|link| link.id);
-        let sent = entry.sent_at.filter(|_| Some(entry.sent_on) == conn)?;
-        Some(sent + self.resend.due_after())
-    }
-
     /// When the lowest pending request may go, if it is due and has to wait for that.
     pub(super) fn next_lowest(&self) -> Option<Instant> {
         if self.quarantine.one_at_a_time() || self.resend.may_release() {
             return None;
         }
         let slot = self.requests.first_due()?;
-        self.went_on_this_connection(slot).filter(|_| self.is_lowest(slot))
+        self.resend.lowest_at().filter(|_| self.is_lowest(slot))
     }
 
     fn send_new(&mut self, slot: u32, wall: Timestamp) {

@@ -42,7 +42,7 @@ pub(crate) enum Finding {
 #[derive(Debug, Default)]
 pub(crate) struct Quarantine {
     barren_in_a_row: u32,
-    /// The last connection carried requests and ended without one answer.
+    /// The last connection that carried requests ended without one answer.
     last_was_barren: bool,
     /// Requests not yet settled of those pending when poison was suspected; 0 when it is not.
     suspects: usize,
@@ -63,7 +63,9 @@ impl Quarantine {
 
     pub(crate) fn lost(&mut self, loss: Loss, carried: Carried) -> Finding {
         let barren = carried.any && !carried.answered && loss != Loss::Told;
-        self.last_was_barren = barren;
+        if carried.any {
+            self.last_was_barren = barren;
+        }
         let deaf = loss == Loss::Deaf && carried.in_flight;
         if self.suspects > 0 {
             if deaf {

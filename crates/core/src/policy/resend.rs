@@ -25,6 +25,8 @@ pub(crate) struct Resend {
     unanswered: usize,
     /// When an answer to a resent request is missed.
     missed_at: Option<Instant>,
+    /// From when on the lowest pending request may go whatever the allowance: a timeout after the last resend.
+    lowest_at: Option<Instant>,
 }
 
 impl Resend {
@@ -38,6 +40,7 @@ impl Resend {
             releases: BinaryHeap::new(),
             unanswered: 0,
             missed_at: None,
+            lowest_at: None,
         }
     }
 
@@ -75,6 +78,7 @@ impl Resend {
     pub(crate) fn new_connection(&mut self) {
         self.unanswered = 0;
         self.missed_at = None;
+        self.lowest_at = None;
         self.restart();
     }
 
@@ -82,6 +86,18 @@ impl Resend {
     fn restart(&mut self) {
         self.allowance = 1;
         self.releases.clear();
+    }
+
+    /// The slow start begins at one once more, but not before the resends on their way are answered, nor before the
+    /// next release: the server is slow, and copies would make it slower.
+    fn begin_again(&mut self) {
+        let next = self.releases.peek().map(|Reverse((at, _))| *at);
+        self.releases.clear();
+        match next {
+            _ if self.unanswered > 0 => self.allowance = 0,
+            Some(at) if self.allowance == 0 => self.releases.push(Reverse((at, 1))),
+            _ => self.allowance = 1,
+        }
     }
 
     /// A new session, or none: its answer times were another's.
@@ -94,13 +110,24 @@ impl Resend {
         self.allowance > 0
     }
 
-    /// A due request was sent again. `spend` is false for the lowest pending one, which may always go.
+    /// Whether the lowest pending request may go, which it may once per timeout whatever the allowance.
+    pub(crate) fn lowest_may_go(&self, now: Instant) -> bool {
+        self.lowest_at.is_none_or(|at| at <= now)
+    }
+
+    /// When it may.
+    pub(crate) fn lowest_at(&self) -> Option<Instant> {
+        self.lowest_at
+    }
+
+    /// A due request was sent again. `counted` is false for one whose earlier resend is still unanswered.
     pub(crate) fn resent(&mut self, now: Instant, counted: bool, rng: &mut Rng) {
         self.allowance = self.allowance.saturating_sub(1);
         if counted {
             self.unanswered += 1;
         }
         self.draw(rng);
+        self.lowest_at = Some(now + self.due_after());
         if self.missed_at.is_none() {
             self.missed_at = Some(now + self.due_after());
         }
@@ -110,7 +137,7 @@ impl Resend {
     pub(crate) fn sample(&mut self, age: Duration) {
         // Older than the timeout: the server is slow, it does not lose. Nothing more is released.
         if age > self.timeout() {
-            self.restart();
+            self.begin_again();
         }
         self.smoothed = Some(match self.smoothed {
             None => age,
@@ -136,6 +163,10 @@ impl Resend {
         self.unanswered = self.unanswered.saturating_sub(1);
         if self.unanswered == 0 {
             self.missed_at = None;
+            // No answer will release more: it begins at one.
+            if self.releases.is_empty() {
+                self.allowance = self.allowance.max(1);
+            }
         }
     }
 
@@ -161,9 +192,9 @@ impl Resend {
 
     /// All waits begin again, after the clock jumped.
     pub(crate) fn restart_timers(&mut self, now: Instant) {
-        if self.missed_at.is_some() {
-            self.missed_at = Some(now + self.due_after());
-        }
+        let at = now + self.due_after();
+        self.missed_at = self.missed_at.map(|_| at);
+        self.lowest_at = self.lowest_at.map(|_| at);
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {
@@ -227,6 +258,26 @@ mod tests {
     }
 
     #[test]
+    fn a_timeout_without_an_answer_to_a_resend_halves_what_may_go() {
+        let mut rng = Rng::new(1);
+        let mut resend = Resend::new(SECOND);
+        for _ in 0..3 {
+            resend.resent(at(0), true, &mut rng);
+            resend.resend_answered(at(10), Duration::from_millis(10), &mut rng);
+        }
+        resend.tick(at(100));
+        resend.resent(at(100), true, &mut rng);
+        let missed = resend.next().unwrap();
+        resend.tick(missed);
+        // Six were released, one of them went, half of five may still go.
+        for _ in 0..2 {
+            assert!(resend.may_release());
+            resend.resent(missed, true, &mut rng);
+        }
+        assert!(!resend.may_release());
+    }
+
+    #[test]
     fn a_late_answer_to_what_was_never_resent_releases_nothing_and_starts_again_at_one() {
         let mut rng = Rng::new(1);
         let mut resend = Resend::new(SECOND);
@@ -235,6 +286,9 @@ mod tests {
         resend.tick(at(100));
         resend.sample(SECOND * 2);
         resend.resent(at(100), true, &mut rng);
+        assert!(!resend.may_release());
+        // While that one is on its way, further late answers release nothing.
+        resend.sample(SECOND * 9);
         assert!(!resend.may_release());
     }
 }

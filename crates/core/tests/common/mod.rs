@@ -375,6 +375,20 @@ impl World {
         self.pump();
     }
 
+    /// The member says this and breaks the connection, before the machine can write anything.
+    pub fn last_words(&mut self, conn: ConnId, message: ServerMessage) {
+        self.pump();
+        let mut frame = Vec::new();
+        message.encode(&mut frame);
+        self.peer(conn).zmtp.send(&frame).unwrap();
+        let bytes = drain(self.peer(conn).zmtp.tx());
+        self.machine.recv_buffer(conn).unwrap().extend_from_slice(&bytes);
+        self.machine.handle_received(self.now, conn);
+        self.machine.handle_ended(self.now, conn, ConnEnd::Reset);
+        self.peer(conn).closed = true;
+        self.pump();
+    }
+
     /// The connection breaks.
     pub fn reset(&mut self, conn: ConnId) {
         self.pump();

@@ -1,0 +1,235 @@
+//! What becomes of pending requests when the session is continued on a new connection.
+
+mod common;
+
+use common::*;
+use zraft_core::{ConnId, RequestKind, Timeout};
+use zraft_protocol::SessionCloseReason;
+
+fn command(world: &mut World, text: &str) {
+    world.submit(RequestKind::Command, text, Timeout::Never);
+}
+
+/// Connected to node-1 with 5 commands and 2 queries on the wire, and one answered before.
+fn pending() -> (World, ConnId) {
+    let (mut world, conn) = World::connected(three());
+    world.answers_keep_alives = true;
+    command(&mut world, "answered");
+    world.advance(millis(20));
+    world.answer(conn, 1, "");
+    for n in 2..=4 {
+        command(&mut world, &format!("c{n}"));
+    }
+    world.submit(RequestKind::Query, "q1", Timeout::Never);
+    for n in 5..=6 {
+        command(&mut world, &format!("c{n}"));
+    }
+    world.submit(RequestKind::Query, "q2", Timeout::Never);
+    world.all_received(conn);
+    (world, conn)
+}
+
+fn everything() -> Vec<String> {
+    ["c2", "c3", "c4", "c5", "c6", "q1", "q2", "new"].map(str::to_owned).to_vec()
+}
+
+#[test]
+fn at_another_member_everything_goes_at_once_in_id_order_then_the_queue() {
+    let (mut world, conn) = pending();
+    world.reset(conn);
+    command(&mut world, "new");
+    world.refuse("node-1");
+    let conn = world.accept("node-2");
+    world.resume(conn);
+    assert_eq!(payloads(&world.all_received(conn)), everything());
+}
+
+#[test]
+fn at_the_same_member_after_session_closed_everything_goes_at_once() {
+    for reason in [SessionCloseReason::SessionError, SessionCloseReason::NotLeaderAnymore] {
+        let (mut world, conn) = pending();
+        world.closed(conn, reason, None);
+        command(&mut world, "new");
+        if reason == SessionCloseReason::NotLeaderAnymore {
+            world.refuse("node-2");
+            world.refuse("node-3");
+            world.advance_until(seconds(5), |world| world.opening().is_some());
+            while world.asks().as_deref() != Some("node-1") {
+                let member = world.asks().unwrap();
+                world.refuse(&member);
+            }
+        }
+        let conn = world.accept("node-1");
+        world.resume(conn);
+        assert_eq!(payloads(&world.all_received(conn)), everything());
+    }
+}
+
+#[test]
+fn at_the_same_member_after_a_loss_new_work_goes_at_once_and_the_rest_is_waited_for() {
+    let (mut world, conn) = pending();
+    world.reset(conn);
+    command(&mut world, "new");
+    let conn = world.accept("node-1");
+    world.resume(conn);
+    assert_eq!(payloads(&world.all_received(conn)), ["new"]);
+    // The answers come by themselves.
+    for id in 2..=4 {
+        world.answer(conn, id, "");
+    }
+    world.advance(millis(49));
+    assert!(world.all_received(conn).is_empty());
+    // What is unanswered after 50 ms, more than a smoothed answer time here, is due, in slow start, in id order.
+    world.advance(millis(1));
+    assert_eq!(payloads(&world.all_received(conn)), ["c5"]);
+    world.advance(millis(10));
+    world.answer(conn, 5, "");
+    world.advance(millis(12));
+    assert_eq!(payloads(&world.all_received(conn)), ["c6", "q1"]);
+}
+
+#[test]
+fn the_wait_at_the_same_member_is_one_smoothed_answer_time_and_at_most_the_resend_interval() {
+    for (answer, wait) in [(400, 400), (9_000, 3_000)] {
+        let (mut world, conn) = World::connected(three().resend_interval(seconds(3)));
+        world.answers_keep_alives = true;
+        world.peer(conn).answers_keep_alives = true;
+        // Long answer times need a window that is not resent.
+        command(&mut world, "sample");
+        if answer > 3_000 {
+            // A slow answer within the first timeout cannot be had: three of them make the average.
+            for _ in 0..40 {
+                let id = world.machine.stats().sent;
+                world.advance(millis(2_900));
+                world.answer(conn, id, "");
+                command(&mut world, "sample");
+            }
+        } else {
+            world.advance(millis(answer));
+            world.answer(conn, 1, "");
+            command(&mut world, "pending");
+        }
+        let smoothed = world.machine.stats().smoothed_answer.unwrap();
+        let wait = millis(wait).min(smoothed);
+        world.all_received(conn);
+        world.reset(conn);
+        let conn = world.accept("node-1");
+        world.resume(conn);
+        world.advance(wait - millis(1));
+        assert!(world.all_received(conn).is_empty());
+        world.advance(millis(2));
+        assert_eq!(world.all_received(conn).len(), 1);
+    }
+}
+
+#[test]
+fn what_comes_by_itself_at_the_same_member_is_settled_and_no_sample() {
+    let (mut world, conn) = pending();
+    let before = world.machine.stats().smoothed_answer;
+    world.reset(conn);
+    world.advance(millis(500));
+    let conn = world.accept("node-1");
+    world.resume(conn);
+    for id in 2..=6 {
+        world.answer(conn, id, "");
+    }
+    assert_eq!(world.machine.stats().answered, 6);
+    assert_eq!(world.machine.stats().resent, 0);
+    assert_eq!(world.machine.stats().smoothed_answer, before);
+}
+
+#[test]
+fn after_a_move_for_silence_everything_goes_in_slow_start() {
+    let (mut world, conn) = pending();
+    world.peer(conn).answers_keep_alives = true;
+    world.advance_until(seconds(20), |world| world.opening().is_some());
+    assert_eq!(world.disconnect_reason(), Some(zraft_core::DisconnectReason::Silent));
+    command(&mut world, "new");
+    let conn = world.accept("node-2");
+    world.resume(conn);
+    assert_eq!(payloads(&world.all_received(conn)), ["c2"]);
+    world.advance(millis(10));
+    world.answer(conn, 2, "");
+    world.advance(millis(12));
+    assert_eq!(payloads(&world.all_received(conn)), ["c3", "c4"], "new work after it");
+}
+
+#[test]
+fn after_a_barren_connection_everything_goes_in_slow_start() {
+    let (mut world, conn) = World::connected(three());
+    world.answer_keep_alive(conn);
+    for n in 1..=5 {
+        command(&mut world, &format!("c{n}"));
+    }
+    world.reset(conn);
+    world.refuse("node-1");
+    let conn = world.accept("node-2");
+    world.resume(conn);
+    assert_eq!(payloads(&world.all_received(conn)), ["c1"]);
+}
+
+#[test]
+fn barrenness_is_remembered_over_a_connection_that_carried_nothing() {
+    let (mut world, conn) = World::connected(three());
+    world.answer_keep_alive(conn);
+    for n in 1..=5 {
+        command(&mut world, &format!("c{n}"));
+    }
+    world.reset(conn);
+    // This connection breaks before anything is sent on it.
+    let conn = world.accept("node-1");
+    let nonce = world.continue_nonce(conn);
+    world.last_words(conn, zraft_protocol::ServerMessage::SessionContinued { nonce });
+    let (member, _) = world.next_asked(seconds(5));
+    world.refuse(&member);
+    let conn = world.resumed();
+    assert_eq!(payloads(&world.all_received(conn)).len(), 1, "slow start, not all at once");
+}
+
+#[test]
+fn new_work_waits_behind_what_goes_in_slow_start() {
+    let (mut world, conn) = World::connected(three());
+    world.answer_keep_alive(conn);
+    for n in 1..=2 {
+        command(&mut world, &format!("c{n}"));
+    }
+    world.reset(conn);
+    world.refuse("node-1");
+    command(&mut world, "new");
+    let conn = world.accept("node-2");
+    world.resume(conn);
+    assert_eq!(payloads(&world.all_received(conn)), ["c1"]);
+    world.answer(conn, 1, "");
+    world.advance(millis(1));
+    assert_eq!(payloads(&world.all_received(conn)), ["c2", "new"]);
+}
+
+#[test]
+fn nothing_is_written_on_a_connection_before_the_answer_to_its_one_handshake_message() {
+    let (mut world, conn) = pending();
+    world.closed(conn, SessionCloseReason::NotLeaderAnymore, None);
+    let conn = world.accept("node-2");
+    let nonce = world.continue_nonce(conn);
+    command(&mut world, "new");
+    world.machine.ping(world.now);
+    world.advance(millis(4_000));
+    assert!(world.all_received(conn).is_empty());
+    world.say(conn, zraft_protocol::ServerMessage::SessionContinued { nonce });
+    assert_eq!(payloads(&world.all_received(conn)), everything());
+}
+
+#[test]
+fn what_was_only_encoded_for_the_old_connection_goes_on_the_new_one() {
+    let (mut world, conn) = World::connected(three());
+    world.answer_keep_alive(conn);
+    world.peer(conn).frozen = true;
+    command(&mut world, "a");
+    let wall = zraft_protocol::Timestamp::from_millis(0);
+    assert!(world.machine.transmit(world.now, wall, conn).is_some());
+    world.reset(conn);
+    let conn = world.accept("node-1");
+    world.resume(conn);
+    world.advance(millis(60));
+    let messages = world.all_received(conn);
+    assert_eq!(command_ids(&messages), [1]);
+}
