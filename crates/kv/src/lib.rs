@@ -14,12 +14,21 @@
 //! | the payloads | `payload.rs` |
 //! | bytes to payloads and back | `codec.rs` |
 //! | what can be wrong | `error.rs` |
+//! | the typed client | `client.rs`, `watch.rs` |
 
+#[cfg(feature = "client")]
+mod client;
 mod codec;
 mod error;
 mod payload;
 mod text;
+#[cfg(feature = "client")]
+mod watch;
 
+#[cfg(feature = "client")]
+pub use client::{Error, KvClient};
 pub use error::{DecodeError, ValueError};
 pub use payload::{Command, GetResult, Notification, Query};
 pub use text::{Key, Value};
+#[cfg(feature = "client")]
+pub use watch::{Change, Watch};
