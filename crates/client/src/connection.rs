@@ -19,7 +19,7 @@ const MIN_READ: usize = 4 << 10;
 const MAX_READ: usize = 256 << 10;
 
 /// How much is read, and how much written, before the driver looks at everything else again.
-const TURN: usize = 1 << 20;
+const TURN: usize = 512 << 10;
 
 /// How many pieces one write takes.
 const SLICES: usize = 64;

@@ -28,7 +28,10 @@ use crate::waiters::Waiters;
 const INPUTS: usize = 1024;
 
 /// How many turns are made before other tasks get theirs.
-const TURNS: usize = 16;
+const TURNS: usize = 4;
+
+/// How much room for inputs is kept after a burst of them.
+const KEPT_INPUTS: usize = 16 * INPUTS;
 
 /// The longest sleep. The runtime's timers stand still while the machine is suspended, unlike
 /// the clock of intervals; this is how late they may be afterwards.
@@ -133,6 +136,9 @@ impl Driver {
     /// Tells the machine what the handles ask.
     fn take_inputs(&mut self) -> bool {
         if self.inputs.is_empty() {
+            if self.inputs.capacity() > KEPT_INPUTS {
+                self.inputs = VecDeque::new();
+            }
             self.settle_with_handles(None);
         }
         if self.inputs.is_empty() {
@@ -185,7 +191,13 @@ impl Driver {
                     return;
                 }
                 match machine.submit(now, kind, payload, timeout) {
-                    Ok(key) => waiters.add_request(key, kind, call),
+                    Ok(key) => {
+                        if waiters.is_taken(key.slot) {
+                            // An input just before this one settled the request that had the slot.
+                            self.hand_out();
+                        }
+                        self.waiters.add_request(key, kind, call);
+                    }
                     Err(failure) => call.answer(Err(failure.into())),
                 }
             }

@@ -289,3 +289,47 @@ impl fmt::Debug for Resolution {
         f.write_str("Resolution")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_of_the_machine_keeps_its_code_and_its_outcome() {
+        let session_id = Some(SessionId::new("bearer-secret").unwrap());
+        let id = Some(RequestRef::Command(RequestId::FIRST));
+        let failures = [true, false].into_iter().flat_map(|sent| {
+            [
+                Failure::Timeout { id: id.clone(), sent },
+                Failure::Cancelled { id: None, sent },
+                Failure::Overloaded,
+                Failure::NotConnected,
+                Failure::Closed { sent },
+                Failure::SessionExpired { session_id: session_id.clone(), sent },
+                Failure::SessionRejected { reason: RejectionReason::Other, sent },
+                Failure::Connection {
+                    endpoint: Some("tcp://h:1".into()),
+                    cause: ConnectionCause::Refused,
+                },
+                Failure::ResponseEvicted { request_id: RequestId::FIRST },
+                Failure::Quarantined { sent },
+                Failure::Protocol { detail: "too long".into(), sent },
+                Failure::Validation(ValidationError::EmptyPayload),
+            ]
+        });
+        for failure in failures {
+            let error = Error::from(failure.clone());
+            assert_eq!(error.code(), failure.code());
+            assert_eq!(error.maybe_executed(), failure.maybe_executed(), "{failure:?}");
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("bearer-secret"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn errors_cross_threads_and_fit_a_result() {
+        fn crosses<T: Send + Sync + Clone + std::error::Error + 'static>() {}
+        crosses::<Error>();
+        assert!(size_of::<Error>() <= 128);
+    }
+}

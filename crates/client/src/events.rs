@@ -108,6 +108,8 @@ impl Hub {
     pub(crate) fn publish(&self, event: &Event) {
         let is_message = matches!(event, Event::MessageSent { .. } | Event::MessageReceived { .. });
         let mut wants_messages = false;
+        // Woken when no lock is held: what a waker does is not ours.
+        let mut woken = Vec::new();
         lock(&self.listeners).retain(|listener| {
             let mut state = lock(&listener.state);
             if state.over {
@@ -122,12 +124,12 @@ impl Hub {
                 state.lost = state.lost.saturating_add(1);
             }
             state.queue.push_back(event.clone());
-            if let Some(waker) = state.waker.take() {
-                drop(state);
-                waker.wake();
-            }
+            woken.extend(state.waker.take());
             true
         });
+        for waker in woken {
+            waker.wake();
+        }
         if is_message && !wants_messages {
             self.wants_messages.store(false, Ordering::Relaxed);
         }

@@ -11,8 +11,9 @@ use crate::error::{Error, LateAnswer, LateResult};
 
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    /// By the slot of the request's key: slots are dense and used again.
-    requests: Vec<Waiter>,
+    /// By the slot of the request's key: slots are dense and used again, so each place also says
+    /// for which use of the slot it stands.
+    requests: Vec<(u32, Waiter)>,
     connects: Vec<ConnectWaiter>,
     pings: Vec<(PingKey, oneshot::Sender<Result<Duration, Error>>)>,
     disconnects: Vec<oneshot::Sender<()>>,
@@ -35,15 +36,26 @@ enum Waiter {
 }
 
 impl Waiters {
+    /// Whether somebody waits at a slot. If the machine has given the slot to another request, a
+    /// completion for the one that had it before is still to be taken.
+    pub(crate) fn is_taken(&self, slot: u32) -> bool {
+        !matches!(self.requests.get(slot as usize), None | Some((_, Waiter::Nobody)))
+    }
+
     pub(crate) fn add_request(&mut self, key: RequestKey, kind: RequestKind, call: Arc<Call>) {
         let slot = key.slot as usize;
         if slot >= self.requests.len() {
-            self.requests.resize_with(slot + 1, Waiter::default);
+            self.requests.resize_with(slot + 1, Default::default);
         }
         call.set_key(key);
-        if let Some(waiter) = self.requests.get_mut(slot) {
-            *waiter = Waiter::Call(call, kind);
+        if let Some(place) = self.requests.get_mut(slot) {
+            *place = (key.generation, Waiter::Call(call, kind));
         }
+    }
+
+    fn request(&mut self, key: RequestKey) -> Option<&mut Waiter> {
+        let (generation, waiter) = self.requests.get_mut(key.slot as usize)?;
+        (*generation == key.generation).then_some(waiter)
     }
 
     pub(crate) fn add_connect(
@@ -77,7 +89,7 @@ impl Waiters {
     pub(crate) fn complete(&mut self, completion: Completion) {
         match completion {
             Completion::Request { key, result, detached } => {
-                let Some(waiter) = self.requests.get_mut(key.slot as usize) else { return };
+                let Some(waiter) = self.request(key) else { return };
                 let Waiter::Call(call, _) = std::mem::take(waiter) else { return };
                 match result {
                     Ok(answer) => call.answer(Ok(answer)),
@@ -90,7 +102,7 @@ impl Waiters {
                 }
             }
             Completion::Resolution { key, result } => {
-                let Some(waiter) = self.requests.get_mut(key.slot as usize) else { return };
+                let Some(waiter) = self.request(key) else { return };
                 if let Waiter::Late(sender) = std::mem::take(waiter) {
                     sender.send_replace(Some(result.map_err(Error::from)));
                 }
@@ -117,7 +129,7 @@ impl Waiters {
     /// The driver goes away with all it knew: whoever still waits is told. Senders that are
     /// dropped tell by themselves.
     pub(crate) fn abandon(&mut self) {
-        for waiter in self.requests.drain(..) {
+        for (_, waiter) in self.requests.drain(..) {
             if let Waiter::Call(call, kind) = waiter {
                 // Whether it was sent is not known any more.
                 call.answer(Err(Error::closed(kind == RequestKind::Command)));

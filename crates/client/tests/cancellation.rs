@@ -53,6 +53,48 @@ async fn a_dropped_command_that_was_sent_is_detached_and_settles_unheard() {
 }
 
 #[tokio::test]
+async fn a_dropped_request_does_not_take_the_next_one_with_it() {
+    let (_peer, mut connection, client) = connected(builder().max_in_flight(1)).await;
+    let first = client.try_submit_command("first").unwrap();
+    let (id, _) = connection.command().await;
+    let second = client.try_submit_command("second").unwrap();
+    settled(&client, &mut connection).await;
+    // The driver hears of both at once, and the machine gives the second's place to the third.
+    drop(second);
+    let third = client.try_submit_command("third").unwrap();
+    connection.answer(id, b"1").await;
+    let (id, payload) = connection.command().await;
+    assert_eq!(payload.as_ref(), b"third");
+    connection.answer(id, b"3").await;
+    within(first).await.unwrap();
+    assert_eq!(within(third).await.unwrap().as_ref(), b"3");
+}
+
+#[tokio::test]
+async fn what_a_disconnect_settles_is_told_though_its_place_is_taken_again() {
+    let peer = Peer::bind().await;
+    let client = builder().member("peer", peer.endpoint()).build().unwrap();
+    let overtaken = client.connect();
+    let first = client.try_submit_command("first").unwrap();
+    reaches(&client, StateName::ConnectingNewSession).await;
+    drop(peer.accept().await);
+    // The driver hears of all three at once.
+    let disconnect = client.disconnect();
+    let connect = client.connect();
+    let second = client.try_submit_command("second").unwrap();
+    let error = within(first).await.unwrap_err();
+    assert_eq!((error.code(), error.maybe_executed()), ("CLOSED", false));
+    assert_eq!(within(overtaken).await.unwrap_err().code(), "CLOSED");
+    within(disconnect).await;
+    let mut connection = peer.accept_session("session").await;
+    within(connect).await.unwrap();
+    let (id, payload) = connection.command().await;
+    assert_eq!((id.get(), payload.as_ref()), (1, b"second".as_slice()));
+    connection.answer(id, b"2").await;
+    within(second).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_dropped_query_is_forgotten() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let answer = client.try_submit_query("sent").unwrap();

@@ -123,6 +123,22 @@ async fn a_timed_out_command_is_still_tracked_and_holds_the_lowest_pending_id() 
 }
 
 #[tokio::test]
+async fn the_shortest_and_the_longest_time_are_taken_as_they_are() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let patient =
+        tokio::spawn(client.submit_command("patient").timeout(Duration::MAX).into_future());
+    let (id, _) = connection.command().await;
+    let error = within(client.submit_command("hasty").timeout(Duration::ZERO)).await.unwrap_err();
+    assert_eq!(error.code(), "TIMEOUT");
+    connection.answer(id, b"at last").await;
+    assert_eq!(within(patient).await.unwrap().unwrap().as_ref(), b"at last");
+    within(client.connect_within(Duration::MAX)).await.unwrap();
+    within(client.connect_within(Duration::ZERO)).await.unwrap();
+    tokio::spawn(connection.until_closed());
+    within(client.disconnect_within(Duration::MAX)).await;
+}
+
+#[tokio::test]
 async fn deadlines_pass_while_no_member_can_be_reached() {
     let (peer, connection, client) = connected(builder()).await;
     drop((peer, connection));
