@@ -1,0 +1,121 @@
+//! The scenarios that the first design's testing section asks for, as far as they concern Rust, and
+//! the test of each. Every test named here must exist: a renamed or deleted one is noticed.
+
+use std::path::Path;
+
+const VECTORS: &str = "protocol/tests/protocol/vectors.rs";
+const RULES: &str = "protocol/tests/protocol/rules.rs";
+const HOSTILE: &str = "protocol/tests/protocol/hostile.rs";
+const PROPERTIES: &str = "protocol/tests/protocol/properties.rs";
+const CAPTURES: &str = "protocol/tests/protocol/captures.rs";
+const STATES: &str = "core/tests/state_table.rs";
+const CONNECTED: &str = "core/tests/state_table/connected.rs";
+const DEADLINES: &str = "core/tests/deadlines.rs";
+const IDS: &str = "core/tests/ids_and_lowest.rs";
+const SEEDS: &str = "client/tests/seeds_scenarios.rs";
+const SERVER_REQUESTS: &str = "client/tests/server_requests.rs";
+const CANCELLATION: &str = "client/tests/cancellation.rs";
+const TIMEOUTS: &str = "client/tests/timeouts.rs";
+
+/// Scenario, file below `crates`, test.
+const TABLE: &[(&str, &str, &str)] = &[
+    // Protocol codecs
+    (
+        "round trip of all messages of clients",
+        PROPERTIES,
+        "what_a_client_encodes_decodes_to_the_same",
+    ),
+    (
+        "round trip of all messages of servers",
+        PROPERTIES,
+        "what_a_server_encodes_decodes_to_the_same",
+    ),
+    ("byte for byte as the Scala codec, encoding", VECTORS, "every_vector_is_encoded_to_its_bytes"),
+    ("byte for byte as the Scala codec, decoding", VECTORS, "every_vector_decodes_to_its_fields"),
+    (
+        "signature and version are validated",
+        HOSTILE,
+        "one_bit_changes_of_the_header_are_told_apart",
+    ),
+    ("invalid messages are errors", HOSTILE, "every_truncation_of_every_vector_is_an_error"),
+    ("invalid values are errors", RULES, "unknown_reasons_are_errors"),
+    // State machine
+    ("all state transitions", STATES, "every_cell_has_its_test_and_every_test_its_cell"),
+    (
+        "every event in every state",
+        STATES,
+        "the_table_has_every_event_in_every_state_and_nothing_else",
+    ),
+    ("edge case reconnection", CONNECTED, "connected_connection_lost_continues_the_session"),
+    ("edge case session expiry", CONNECTED, "connected_session_closed_expired_is_believed"),
+    // Request management
+    (
+        "pending request added and completed",
+        CONNECTED,
+        "connected_client_response_settles_that_command_and_an_unknown_id_is_counted",
+    ),
+    (
+        "pending request timed out",
+        TIMEOUTS,
+        "a_sent_command_times_out_with_its_id_and_an_unknown_outcome",
+    ),
+    (
+        "pending request cancelled",
+        CANCELLATION,
+        "a_dropped_command_that_was_sent_is_detached_and_settles_unheard",
+    ),
+    ("ids are sequential without gaps", SEEDS, "request_ids_are_sequential_without_gaps"),
+    (
+        "ids are given when first sent",
+        IDS,
+        "a_command_gets_its_id_when_it_is_first_handed_to_the_transport",
+    ),
+    ("timeout detection", DEADLINES, "the_time_runs_from_submission_not_from_sending"),
+    // Server request tracking
+    (
+        "consecutive ids are delivered and acknowledged",
+        SERVER_REQUESTS,
+        "what_is_not_taken_is_not_acknowledged",
+    ),
+    (
+        "a duplicate is detected",
+        SERVER_REQUESTS,
+        "a_repeated_request_is_acknowledged_again_and_not_delivered",
+    ),
+    ("a gap is detected", SERVER_REQUESTS, "a_gap_is_waited_for_and_the_order_kept"),
+    // Full lifecycle
+    (
+        "constructor, connect, submit, disconnect",
+        SEEDS,
+        "full_lifecycle_construct_connect_submit_disconnect",
+    ),
+    ("resolution with the actual response", SEEDS, "promise_resolution_with_the_actual_response"),
+    ("events connected and disconnected", SEEDS, "event_emission_connected_and_disconnected"),
+    // Reconnection
+    ("automatic reconnection", SEEDS, "network_disconnect_leads_to_automatic_reconnection"),
+    ("session resumption by ContinueSession", SEEDS, "session_resumption_by_continue_session"),
+    ("pending requests preserved and resent", SEEDS, "pending_requests_are_preserved_and_resent"),
+    // Session expiry
+    ("rejection as expired", SEEDS, "session_expired_rejection_is_handled"),
+    ("all pending requests fail", SEEDS, "all_pending_requests_fail_on_session_expiry"),
+    ("the event", SEEDS, "session_expired_event_is_emitted"),
+    // Performance: rates and latencies are figures of the benchmarks, not assertions
+    ("ten thousand requests", SEEDS, "ten_thousand_requests_are_answered_once_each"),
+    // Compatibility with the live system, which captures of it stand in for
+    (
+        "what live peers said",
+        CAPTURES,
+        "every_captured_message_decodes_and_is_encoded_to_its_bytes",
+    ),
+];
+
+#[test]
+fn every_scenario_has_its_test() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for (scenario, file, test) in TABLE {
+        let source = std::fs::read_to_string(crates.join(file))
+            .unwrap_or_else(|error| panic!("{scenario}: crates/{file}: {error}"));
+        let named = format!("fn {test}(");
+        assert!(source.contains(&named), "{scenario}: no test {test} in crates/{file}");
+    }
+}
