@@ -209,24 +209,24 @@ impl Machine {
             End::Broken | End::Told(SessionCloseReason::SessionError, _) => Some(member),
             _ => None,
         };
+        if matches!(end, End::KeepAliveTimeout) {
+            self.members.deaf(now, member);
+        }
+        let hint = match end {
+            End::Told(_, hint) => hint,
+            _ => None,
+        };
         if stillborn {
-            let hint = match end {
-                End::Told(_, hint) => hint,
-                _ => None,
-            };
-            return self.members.after_stillborn(now, same.or(hint), &mut self.rng);
+            return self.members.after_stillborn(now, member, same, hint, &mut self.rng);
         }
         if let Some(member) = same {
             return Next::Now(self.members.same_again(member));
         }
         let ended = match end {
-            End::KeepAliveTimeout => {
-                self.members.deaf(now, member);
+            End::KeepAliveTimeout | End::HeartbeatTimeout | End::Violation | End::Broken => {
                 Ended::NoAnswer
             }
-            End::HeartbeatTimeout | End::Violation | End::Broken => Ended::NoAnswer,
-            End::Silent => Ended::Refused { hint: None },
-            End::Told(_, hint) => Ended::Refused { hint },
+            End::Silent | End::Told(..) => Ended::Refused { hint },
         };
         self.members.after_session(now, member, ended, &mut self.rng)
     }

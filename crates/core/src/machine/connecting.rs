@@ -242,7 +242,11 @@ impl Machine {
     }
 
     pub(super) fn restart_attempt(&mut self, now: Instant) {
-        let wait = self.config.connection_timeout;
+        let asked = self.link.as_ref().is_some_and(|link| link.asked);
+        let wait = match self.state {
+            State::ConnectingNew(_) if asked => self.create_wait,
+            _ => self.config.connection_timeout,
+        };
         if let Some(Attempt { phase: AttemptPhase::Trying { until, .. }, .. }) = self.attempt_mut()
         {
             *until = now + wait;

@@ -194,7 +194,9 @@ impl Machine {
         }
         self.heard();
         // After a jump of the clock this was the probe's answer: what had been answered was read before it.
-        self.grace = None;
+        if let Some(grace) = &mut self.grace {
+            *grace = now.min(*grace);
+        }
     }
 
     fn server_request(

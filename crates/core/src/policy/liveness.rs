@@ -20,6 +20,8 @@ struct Outstanding {
     timestamp: Timestamp,
     /// When the socket took its last byte.
     written: Option<Instant>,
+    /// For how long its wait stood still.
+    held_up: Duration,
     pings: Vec<PingKey>,
 }
 
@@ -46,7 +48,6 @@ pub(crate) struct Liveness {
     waiting_pings: Vec<PingKey>,
     outstanding: VecDeque<Outstanding>,
     last_timestamp: i64,
-    wait_until: Option<Instant>,
     last_message_bytes: Option<Instant>,
     /// Since when requests are on the wire and none was answered.
     silent_since: Option<Instant>,
@@ -75,7 +76,6 @@ impl Liveness {
             waiting_pings: Vec::new(),
             outstanding: VecDeque::new(),
             last_timestamp: i64::MIN,
-            wait_until: None,
             last_message_bytes: None,
             silent_since: None,
             last_written: None,
@@ -89,7 +89,6 @@ impl Liveness {
         debug_assert!(self.outstanding.is_empty());
         self.next_tick = now + self.interval;
         self.wanted = false;
-        self.wait_until = None;
         self.last_message_bytes = None;
         self.silent_since = None;
         self.last_written = None;
@@ -99,7 +98,6 @@ impl Liveness {
     /// It is gone. Gives the callers whose ping has no answer.
     pub(crate) fn disconnected(&mut self) -> Vec<PingKey> {
         self.wanted = false;
-        self.wait_until = None;
         self.silent_since = None;
         let mut pings = std::mem::take(&mut self.waiting_pings);
         for outstanding in self.outstanding.drain(..) {
@@ -112,8 +110,9 @@ impl Liveness {
     pub(crate) fn restart(&mut self, now: Instant) {
         self.next_tick = now + self.interval;
         self.wanted = true;
-        if self.wait_until.is_some() {
-            self.wait_until = Some(now + self.timeout);
+        for keep_alive in &mut self.outstanding {
+            keep_alive.written = keep_alive.written.map(|_| now);
+            keep_alive.held_up = Duration::ZERO;
         }
         if self.silent_since.is_some() {
             self.silent_since = Some(now);
@@ -141,7 +140,8 @@ impl Liveness {
         self.last_timestamp = wall.as_millis().max(self.last_timestamp.saturating_add(1));
         let timestamp = Timestamp::from_millis(self.last_timestamp);
         let pings = std::mem::take(&mut self.waiting_pings);
-        self.outstanding.push_back(Outstanding { timestamp, written: None, pings });
+        let held_up = Duration::ZERO;
+        self.outstanding.push_back(Outstanding { timestamp, written: None, held_up, pings });
         timestamp
     }
 
@@ -150,7 +150,6 @@ impl Liveness {
         if let Some(keep_alive) = self.outstanding.iter_mut().find(|k| k.written.is_none()) {
             keep_alive.written = Some(now);
             self.last_written = Some(now);
-            self.wait_until.get_or_insert(now + self.timeout);
         }
     }
 
@@ -169,20 +168,17 @@ impl Liveness {
         }
         self.last_answered = Some(written);
         // Those sent before it were overtaken or lost; only later ones are still waited for.
-        self.wait_until =
-            self.outstanding.front().and_then(|k| k.written).map(|at| (at + self.timeout).max(now));
         Some((pings, now - written))
     }
 
     /// Bytes of message frames arrived. While they flow, the wait for a keep-alive's answer stands still: the answer
     /// may be behind them.
     pub(crate) fn message_bytes(&mut self, now: Instant, mid_message: bool) {
-        if let (Some(until), Some(front)) = (self.wait_until, self.outstanding.front()) {
-            let since =
-                self.last_message_bytes.into_iter().chain(front.written).max().unwrap_or(now);
-            let gap = now - since;
+        for keep_alive in &mut self.outstanding {
+            let Some(written) = keep_alive.written else { break };
+            let gap = now - self.last_message_bytes.map_or(written, |at| at.max(written));
             if mid_message || gap <= FLOWING {
-                self.wait_until = Some(until + gap);
+                keep_alive.held_up += gap;
             }
         }
         self.last_message_bytes = Some(now);
@@ -202,6 +198,12 @@ impl Liveness {
     /// Nothing is on the wire any more, without an answer.
     pub(crate) fn nothing_on_the_wire(&mut self) {
         self.silent_since = None;
+    }
+
+    /// When the oldest keep-alive has been waited for in vain.
+    fn wait_until(&self) -> Option<Instant> {
+        let oldest = self.outstanding.front()?;
+        Some(oldest.written? + self.timeout + oldest.held_up)
     }
 
     fn patience(&self, smoothed: Option<Duration>) -> Duration {
@@ -232,7 +234,7 @@ impl Liveness {
             self.next_tick = now + self.interval;
             self.wanted = true;
         }
-        if self.wait_until.is_some_and(|until| until <= now) {
+        if self.wait_until().is_some_and(|until| until <= now) {
             return Some(Verdict::KeepAliveTimeout);
         }
         if self.probe_at(resend_timeout).is_some_and(|at| at <= now) {
@@ -259,7 +261,7 @@ impl Liveness {
         let silent = self.silent_at(smoothed).filter(|_| {
             self.last_answered >= self.silent_since || (self.outstanding.is_empty() && !self.wanted)
         });
-        [Some(self.next_tick), self.wait_until, self.probe_at(resend_timeout), silent]
+        [Some(self.next_tick), self.wait_until(), self.probe_at(resend_timeout), silent]
             .into_iter()
             .flatten()
             .min()

@@ -142,14 +142,18 @@ impl Members {
         self.begin_round()
     }
 
-    /// A session connection ended as soon as it stood: that is a round that failed. `same` begins the next one.
+    /// A session connection ended as soon as it stood: that is a round that failed. The next one begins at `same`, or
+    /// at the hint if that is usable.
     pub(crate) fn after_stillborn(
         &mut self,
         now: Instant,
+        giver: usize,
         same: Option<usize>,
+        hint: Option<usize>,
         rng: &mut Rng,
     ) -> Next {
-        self.round_start = same;
+        self.forget_round();
+        self.round_start = same.or(hint.filter(|&hint| self.usable(now, giver, hint)));
         Next::At(now + self.pause_down(rng))
     }
 

@@ -110,19 +110,17 @@ impl ServerRequests {
             return Arrival::Duplicate;
         }
         let bytes = request.bytes();
-        if id != self.handed + 1 {
+        if id != self.delivered + 1 {
             while self.is_full(bytes) {
                 match self.held.last_key_value() {
-                    Some((&highest, _)) if highest > id && highest != self.handed + 1 => {
-                        self.drop_held(highest);
-                    }
+                    Some((&highest, _)) if highest > id => self.drop_held(highest),
                     _ => return Arrival::GaveWay,
                 }
             }
         }
         self.held_bytes += bytes;
         self.held.insert(id, request);
-        // The next in order always has room; what stands furthest behind it gives way.
+        // The next to be delivered always has room; what stands furthest behind it gives way.
         while self.held.len() > 1
             && (self.held_bytes > MAX_HELD_BYTES || self.count() > self.max_held)
         {

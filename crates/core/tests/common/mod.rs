@@ -72,11 +72,15 @@ pub fn single() -> ConfigBuilder {
 
 impl World {
     pub fn new(config: ConfigBuilder) -> Self {
+        Self::seeded(config, 42)
+    }
+
+    pub fn seeded(config: ConfigBuilder, seed: u64) -> Self {
         let now = Instant::from_nanos(5_000_000_000_000);
         Self {
             now,
             wall: 1_700_000_000_000,
-            machine: Machine::new(config.build().unwrap(), 42, now),
+            machine: Machine::new(config.build().unwrap(), seed, now),
             peers: Vec::new(),
             completions: Vec::new(),
             events: Vec::new(),
@@ -153,15 +157,29 @@ impl World {
                 other => panic!("the machine sent something odd: {other:?}"),
             }
         }
-        let bytes = drain(peer.zmtp.tx());
-        if !bytes.is_empty() {
-            if let Some(buffer) = self.machine.recv_buffer(peer.conn) {
-                buffer.extend_from_slice(&bytes);
-                self.machine.handle_received(self.now, peer.conn);
-            }
-            moved = true;
+        self.read_from(index) || moved
+    }
+
+    /// Reads what can be read, as a driver does before it tells the time.
+    fn read(&mut self) {
+        for index in 0..self.peers.len() {
+            self.read_from(index);
         }
-        moved
+    }
+
+    fn read_from(&mut self, index: usize) -> bool {
+        let peer = &mut self.peers[index];
+        if !peer.open || peer.closed || peer.frozen {
+            return false;
+        }
+        let bytes = drain(peer.zmtp.tx());
+        if !bytes.is_empty()
+            && let Some(buffer) = self.machine.recv_buffer(peer.conn)
+        {
+            buffer.extend_from_slice(&bytes);
+            self.machine.handle_received(self.now, peer.conn);
+        }
+        !bytes.is_empty()
     }
 
     pub fn peer(&mut self, conn: ConnId) -> &mut Peer {
@@ -529,7 +547,7 @@ impl World {
                 peer.zmtp.handle_timeout(self.now);
             }
         }
-        self.pump();
+        self.read();
         self.machine.handle_timeout(self.now);
         self.pump();
         let again = self.machine.poll_timeout();
@@ -547,7 +565,7 @@ impl World {
     }
 
     pub fn wake(&mut self) {
-        self.pump();
+        self.read();
         self.machine.handle_timeout(self.now);
         self.pump();
     }
