@@ -33,7 +33,9 @@ pub(crate) const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// A cheap handle: clone it and share it between tasks. The connection belongs to a background
 /// task, which starts with the first [`connect`](Self::connect) and goes on until the last handle
-/// is gone; then it disconnects by itself. Requests in flight count as handles.
+/// is gone; then it disconnects by itself, as long as its runtime goes on. Requests in flight count
+/// as handles. At the end of a program, await [`disconnect`](Self::disconnect): a session that is
+/// not closed in order lives on at the server until it expires.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), zraft_client::Error> {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use support::cluster::{client_of, executed, log_cluster, settings};
-use support::{next_event, reaches, within};
+use support::{disconnected, next_event, reaches, within};
 use zraft_client::{Event, RaftClient, StateName};
 use zraft_test_server::{Hints, KillLoss, TestCluster};
 
@@ -100,11 +100,7 @@ async fn an_election_is_waited_out() {
     let (client, mut events) = client_of(settings(&cluster)).await;
     cluster.set_election_pause(Duration::from_millis(500));
     cluster.step_down(None).unwrap();
-    next_event(&mut events, |event| match event {
-        Event::Disconnected { reason, .. } => Some(assert_eq!(reason.name(), "notLeader")),
-        _ => None,
-    })
-    .await;
+    assert_eq!(disconnected(&mut events).await, "notLeader");
     within(client.submit_command("after the election")).await.unwrap();
     assert_eq!(executed(&cluster), [b"after the election"]);
 }
@@ -117,11 +113,7 @@ async fn a_deaf_leader_is_left() {
     let deaf = client.member_id().unwrap();
     cluster.set_deaf(deaf.as_str(), true).unwrap();
     let answer = client.try_submit_command("is anybody there?").unwrap();
-    next_event(&mut events, |event| match event {
-        Event::Disconnected { reason, .. } => Some(assert_eq!(reason.name(), "keepAliveTimeout")),
-        _ => None,
-    })
-    .await;
+    assert_eq!(disconnected(&mut events).await, "keepAliveTimeout");
     within(cluster.move_leadership("node-2")).await.unwrap();
     within(answer).await.unwrap();
     assert_ne!(client.member_id().unwrap(), deaf);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use support::cluster::{client_of, cluster, executed, log_cluster, settings, start};
-use support::{next_event, reaches, within};
+use support::{disconnected, next_event, reaches, within};
 use zraft_client::{Event, OnSessionExpired, StateName};
 use zraft_protocol::ClientMessage;
 use zraft_test_server::{AppendLog, Echo, MessageClass, TestCluster};
@@ -141,11 +141,7 @@ async fn network_disconnect_leads_to_automatic_reconnection() {
     let cluster = log_cluster(1).await;
     let (client, mut events) = client_of(settings(&cluster)).await;
     within(cluster.cut_connections(None)).await.unwrap();
-    next_event(&mut events, |event| match event {
-        Event::Disconnected { reason, .. } => Some(assert_eq!(reason.name(), "connectionLost")),
-        _ => None,
-    })
-    .await;
+    assert_eq!(disconnected(&mut events).await, "connectionLost");
     next_event(&mut events, |e| matches!(e, Event::Reconnecting { .. }).then_some(())).await;
     let resumed = |e: &Event| matches!(e, Event::Connected { resumed: true, .. }).then_some(());
     next_event(&mut events, resumed).await;

@@ -19,7 +19,7 @@ pub(crate) async fn serve(mut stream: TcpStream) {
     loop {
         while let Some(event) = connection.poll_event(Instant::ZERO) {
             let Event::Message(message) = event else { continue };
-            let Some(answer) = answer(ClientMessage::decode(&message).unwrap(), &result) else {
+            let Some(answer) = answer(&ClientMessage::decode(&message).unwrap(), &result) else {
                 continue;
             };
             frame.clear();
@@ -32,8 +32,8 @@ pub(crate) async fn serve(mut stream: TcpStream) {
     }
 }
 
-fn answer(message: ClientMessage, result: &Payload) -> Option<ServerMessage> {
-    Some(match message {
+fn answer(message: &ClientMessage, result: &Payload) -> Option<ServerMessage> {
+    Some(match *message {
         ClientMessage::CreateSession { nonce, .. } => {
             ServerMessage::SessionCreated { session_id: SessionId::new("bench").unwrap(), nonce }
         }

@@ -51,3 +51,12 @@ pub async fn reaches(client: &RaftClient, state: StateName) {
     let mut states = client.state();
     within(states.wait_for(|now| *now == state)).await.expect("the client lives");
 }
+
+/// Why the client is told next to have lost its connection.
+pub async fn disconnected(events: &mut Events) -> &'static str {
+    next_event(events, |event| match event {
+        Event::Disconnected { reason, .. } => Some(reason.name()),
+        _ => None,
+    })
+    .await
+}
