@@ -3,9 +3,10 @@
 use std::io;
 
 use tokio::net::TcpStream;
+use zraft_protocol::{ClientMessage, CloseReason};
 use zraft_test_server::{AppendLog, StartError, TestCluster};
 
-use crate::peer::{Ended, Peer, address, soon};
+use crate::peer::{Ended, Peer, address, payload, soon};
 
 #[tokio::test]
 async fn each_member_listens_on_its_own_loopback_port() {
@@ -69,4 +70,18 @@ async fn a_switch_for_an_unknown_member_is_refused() {
     let cluster = TestCluster::builder().start().await.expect("starts");
     assert!(cluster.set_deaf("node-9", true).is_err());
     assert!(cluster.restart("node-1").await.is_err(), "it runs");
+}
+
+#[tokio::test]
+async fn a_session_closed_with_a_fin_behind_it_is_gone_and_the_connection_ended() {
+    let cluster = TestCluster::builder().app(AppendLog::new()).start().await.expect("starts");
+    let mut peer = Peer::connect(&cluster, "node-1").await;
+    peer.create().await.expect("created");
+    peer.send_command(1, payload(&b"last"[..])).await.expect("written");
+    let reason = CloseReason::ClientShutdown;
+    peer.send(&ClientMessage::CloseSession { reason }).await.expect("written");
+    peer.finish().await;
+    assert_eq!(peer.end().await, Ended::Eof);
+    soon(cluster.wait_for(|engine| engine.sessions().count() == 0)).await;
+    assert_eq!(cluster.executed(), (1, 0), "what came before it has run");
 }

@@ -149,6 +149,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         soon(self.stream.write_all(bytes)).await
     }
 
+    /// Ends its own half of the connection.
+    pub(crate) async fn finish(&mut self) {
+        soon(self.stream.shutdown()).await.expect("a FIN");
+    }
+
     pub(crate) async fn receive(&mut self) -> Result<ServerMessage, Ended> {
         match self.event().await? {
             Event::Message(frame) => Ok(ServerMessage::decode(&frame).expect("decodes")),
