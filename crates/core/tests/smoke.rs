@@ -32,9 +32,10 @@ fn a_lost_connection_is_continued_and_what_was_pending_resent() {
     let conn = world.accept("node-1");
     world.resume(conn);
     assert_eq!(world.state(), StateName::Connected);
-    for id in 1..=10 {
-        world.advance(seconds(1));
-        assert!(!world.peer(conn).inbox.is_empty(), "{id}");
+    for _ in 1..=10 {
+        world.advance_until(seconds(1), |world| {
+            world.peers.iter().any(|peer| peer.conn == conn && !peer.inbox.is_empty())
+        });
         for id in command_ids(&world.all_received(conn)) {
             world.answer(conn, id, "done");
         }

@@ -56,7 +56,7 @@ fn a_stopped_process_finds_its_answers_rather_than_timeouts() {
     let bytes = answered_meanwhile(&mut world, conn, &[response(1), response(2)]);
     world.sleep(seconds(60));
     // The driver reads what can be read, then tells the time.
-    world.raw(conn, &bytes);
+    world.arrive(conn, &bytes);
     world.wake();
     for key in &keys[..2] {
         assert_eq!(world.result(*key), Some(Ok("r".into())));
@@ -208,7 +208,7 @@ fn an_answer_found_after_a_jump_is_no_sample_of_the_answer_time() {
     world.submit(RequestKind::Command, "x", Timeout::Never);
     let bytes = answered_meanwhile(&mut world, conn, &[response(2)]);
     world.sleep(seconds(600));
-    world.raw(conn, &bytes);
+    world.arrive(conn, &bytes);
     world.wake();
     assert_eq!(world.machine.stats().answered, 2);
     assert_eq!(world.machine.stats().smoothed_answer, before);

@@ -51,6 +51,8 @@ impl Machine {
     pub(super) fn note_jump(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| now > at + JUMP) {
             self.jumped = true;
+            // What is answered now may have been answered long ago.
+            self.requests.restart_waits(now);
         }
     }
 
@@ -106,7 +108,6 @@ impl Machine {
         if matches!(self.state, State::Connected(_)) {
             self.liveness.restart(now);
             self.resend.restart_timers(now);
-            self.requests.restart_waits(now);
         }
     }
 }

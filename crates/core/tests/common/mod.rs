@@ -386,11 +386,16 @@ impl World {
     /// Bytes that no ZMTP engine made arrive on this connection.
     pub fn raw(&mut self, conn: ConnId, bytes: &[u8]) {
         self.pump();
+        self.arrive(conn, bytes);
+        self.pump();
+    }
+
+    /// Bytes are read, and nothing else is done yet.
+    pub fn arrive(&mut self, conn: ConnId, bytes: &[u8]) {
         if let Some(buffer) = self.machine.recv_buffer(conn) {
             buffer.extend_from_slice(bytes);
             self.machine.handle_received(self.now, conn);
         }
-        self.pump();
     }
 
     /// The member says this and breaks the connection, before the machine can write anything.
