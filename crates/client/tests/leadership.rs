@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use support::cluster::{client_of, executed, log_cluster, settings};
-use support::{disconnected, next_event, reaches, within};
-use zraft_client::{Event, RaftClient, StateName};
+use support::{disconnected, reaches, within};
+use zraft_client::{RaftClient, StateName};
 use zraft_test_server::{Hints, KillLoss, TestCluster};
 
 /// Keeps commands coming while `disturb` does its work, then until it is over; each must be
