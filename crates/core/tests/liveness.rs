@@ -331,6 +331,20 @@ fn a_lone_member_is_not_left_for_its_silence() {
 }
 
 #[test]
+fn while_a_keep_alive_is_unanswered_a_member_is_not_silent_but_perhaps_deaf() {
+    let (mut world, conn) = silent(three());
+    command(&mut world);
+    world.advance(millis(100));
+    // The first keep-alive is still answered, the probe is not.
+    world.machine.ping(world.now);
+    world.pump();
+    world.peer(conn).answers_keep_alives = false;
+    let took = world.advance_until(seconds(30), moved);
+    assert_eq!(world.disconnect_reason(), Some(DisconnectReason::KeepAliveTimeout));
+    assert_eq!(took, seconds(8));
+}
+
+#[test]
 fn a_keep_alive_response_never_ends_the_wait_for_silence() {
     let (mut world, _) = silent(three());
     command(&mut world);

@@ -240,8 +240,8 @@ impl Liveness {
         if self.probe_at(resend_timeout).is_some_and(|at| at <= now) {
             self.wanted = true;
         }
-        if self.silent_at(smoothed).is_some_and(|at| at <= now) {
-            if self.last_answered >= self.silent_since {
+        if let Some(at) = self.silent_at(smoothed).filter(|at| *at <= now) {
+            if self.hears(at) {
                 self.fruitless_moves = self.fruitless_moves.saturating_add(1);
                 return Some(Verdict::Silent);
             }
@@ -253,14 +253,21 @@ impl Liveness {
         None
     }
 
+    /// Whether keep-alives are answered while requests are not: the last one was, and it went after those; or one that
+    /// went after `silent_at` was.
+    fn hears(&self, silent_at: Instant) -> bool {
+        let all_answered = self.outstanding.is_empty() && self.last_answered > self.silent_since;
+        all_answered || self.last_answered >= Some(silent_at)
+    }
+
     pub(crate) fn next(
         &self,
         smoothed: Option<Duration>,
         resend_timeout: Duration,
     ) -> Option<Instant> {
-        let silent = self.silent_at(smoothed).filter(|_| {
-            self.last_answered >= self.silent_since || (self.outstanding.is_empty() && !self.wanted)
-        });
+        let silent = self
+            .silent_at(smoothed)
+            .filter(|at| self.hears(*at) || (self.outstanding.is_empty() && !self.wanted));
         [Some(self.next_tick), self.wait_until(), self.probe_at(resend_timeout), silent]
             .into_iter()
             .flatten()
