@@ -29,13 +29,15 @@ pub(crate) fn take(rx: &mut BytesMut) -> Result<Option<(u8, u8)>, Error> {
     if let Some(major) = rx.get(10).filter(|major| **major < 3) {
         return Err(Error::UnsupportedVersion(*major));
     }
-    let Some(greeting) = rx.first_chunk::<LEN>() else { return Ok(None) };
-    let version = (greeting[10], greeting[11]);
-    let mechanism = &greeting[MECHANISM_AT..MECHANISM_AT + MECHANISM_LEN];
+    let Some(mechanism) = rx.get(MECHANISM_AT..MECHANISM_AT + MECHANISM_LEN) else {
+        return Ok(None);
+    };
     let name = mechanism.split(|byte| *byte == 0).next().unwrap_or_default();
     if name != b"NULL" {
         return Err(Error::Mechanism(name.escape_ascii().to_string()));
     }
+    let Some(greeting) = rx.first_chunk::<LEN>() else { return Ok(None) };
+    let version = (greeting[10], greeting[11]);
     rx.advance(LEN);
     Ok(Some(version))
 }
