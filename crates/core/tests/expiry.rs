@@ -1,0 +1,158 @@
+//! The end of a session by expiry: everything fails, or goes on in a new one.
+
+mod common;
+
+use common::*;
+use zraft_core::{
+    ConfigBuilder, DisconnectReason, Event, Failure, OnSessionExpired, RequestKind, StateName,
+    Timeout,
+};
+use zraft_protocol::{ClientMessage, SessionCloseReason};
+
+fn renewing() -> ConfigBuilder {
+    three().on_session_expired(OnSessionExpired::NewSession).max_in_flight(2)
+}
+
+fn expired(sent: bool) -> Failure {
+    Failure::SessionExpired { session_id: Some(session()), sent }
+}
+
+#[test]
+fn by_default_everything_settles_and_the_client_is_disconnected() {
+    let (mut world, conn) = World::connected(three().max_in_flight(2));
+    let keys: Vec<_> = (0..4).map(|_| world.command("c")).collect();
+    let query = world.query("q");
+    let detached = keys[0];
+    world.machine.cancel(world.now, detached);
+    world.closed(conn, SessionCloseReason::SessionExpired, None);
+    assert_eq!(world.state(), StateName::Disconnected);
+    assert_eq!(world.disconnect_reason(), Some(DisconnectReason::SessionExpired));
+    let event = Event::SessionExpired { session_id: session() };
+    assert_eq!(world.count_events(|other| *other == event), 1);
+    assert_eq!(world.resolution(detached), Some(Err(expired(true))));
+    assert_eq!(world.result(keys[1]), Some(Err(expired(true))));
+    assert_eq!(world.result(keys[2]), Some(Err(expired(false))));
+    assert_eq!(world.result(keys[3]), Some(Err(expired(false))));
+    assert_eq!(world.result(query), Some(Err(expired(false))));
+    assert_eq!(world.asks(), None);
+    assert_eq!(world.machine.session_id(), None);
+    let stats = world.machine.stats();
+    assert_eq!((stats.in_flight, stats.queued, stats.detached, stats.queued_bytes), (0, 0, 0, 0));
+}
+
+#[test]
+fn under_new_session_sent_commands_are_unknown_and_the_rest_goes_in_the_new_session() {
+    let (mut world, conn) = World::connected(renewing());
+    let commands: Vec<_> = (0..4).map(|n| world.command(&format!("c{n}"))).collect();
+    let queries: Vec<_> = (0..3).map(|n| world.query(&format!("q{n}"))).collect();
+    world.closed(conn, SessionCloseReason::SessionExpired, None);
+    assert_eq!(world.state(), StateName::ConnectingNewSession);
+    assert_eq!(world.disconnect_reason(), Some(DisconnectReason::SessionExpired));
+    let event = Event::SessionExpired { session_id: session() };
+    assert_eq!(world.count_events(|other| *other == event), 1);
+    for key in &commands[..2] {
+        assert_eq!(world.result(*key), Some(Err(expired(true))));
+    }
+    for key in commands[2..].iter().chain(&queries) {
+        assert_eq!(world.result(*key), None);
+    }
+    let conn = world.accept("node-1");
+    assert!(matches!(
+        world.peer(conn).inbox.front(),
+        Some(ClientMessage::CreateSession { .. })
+    ));
+    world.create(conn);
+    let messages = world.all_received(conn);
+    let mut texts = payloads(&messages);
+    texts.sort();
+    assert_eq!(texts, ["c2", "c3", "q0", "q1"]);
+    assert_eq!(command_ids(&messages), [1, 2]);
+    assert_eq!(lowest_ids(&messages), [1, 1]);
+    let renewed = |event: &Event| matches!(event, Event::Connected { resumed: false, .. });
+    assert_eq!(world.count_events(renewed), 1, "watches must be renewed");
+    world.answer(conn, 1, "r");
+    assert_eq!(world.result(commands[2]), Some(Ok("r".into())));
+}
+
+#[test]
+fn a_command_of_one_session_is_never_sent_in_another() {
+    let (mut world, conn) = World::connected(renewing());
+    for n in 0..2 {
+        world.submit(RequestKind::Command, &format!("old{n}"), Timeout::Never);
+    }
+    world.advance(seconds(4));
+    world.closed(conn, SessionCloseReason::SessionExpired, None);
+    world.command("new");
+    let conn = world.accept("node-1");
+    world.create(conn);
+    let mut texts = payloads(&world.all_received(conn));
+    world.answer(conn, 1, "");
+    world.advance(seconds(60));
+    texts.extend(payloads(&world.all_received(conn)));
+    assert_eq!(texts, ["new"]);
+}
+
+#[test]
+fn queries_keep_their_deadlines_over_sessions() {
+    let (mut world, conn) = World::connected(renewing());
+    let key = world.submit(RequestKind::Query, "q", Timeout::After(seconds(2)));
+    world.closed(conn, SessionCloseReason::SessionExpired, None);
+    world.advance(millis(1_999));
+    assert_eq!(world.result(key), None);
+    world.advance(millis(1));
+    assert!(matches!(world.result(key), Some(Err(Failure::Timeout { sent: false, .. }))));
+}
+
+#[test]
+fn a_query_answered_in_the_new_session_is_found_again() {
+    let (mut world, conn) = World::connected(renewing());
+    let key = world.query("q");
+    world.all_received(conn);
+    world.closed(conn, SessionCloseReason::SessionExpired, None);
+    let conn = world.accept("node-1");
+    world.create(conn);
+    let id = correlation_ids(&world.all_received(conn)).pop().unwrap();
+    world.answer_query(conn, &id, "r");
+    assert_eq!(world.result(key), Some(Ok("r".into())));
+}
+
+#[test]
+fn a_detached_command_is_resolved_as_unknown_when_a_new_session_begins() {
+    let (mut world, conn) = World::connected(renewing());
+    let key = world.command("c");
+    world.machine.cancel(world.now, key);
+    world.closed(conn, SessionCloseReason::SessionExpired, None);
+    assert_eq!(world.resolution(key), Some(Err(expired(true))));
+}
+
+#[test]
+fn an_expiry_while_connecting_begins_a_new_session_too() {
+    let mut key = None;
+    let mut world = World::stepped_down(renewing(), |world, _| key = Some(world.command("sent")));
+    world.command("unsent");
+    let conn = world.accept("node-2");
+    world.continue_nonce(conn);
+    world.closed(conn, SessionCloseReason::SessionExpired, None);
+    assert_eq!(world.result(key.unwrap()), Some(Err(expired(true))));
+    assert_eq!(world.state(), StateName::ConnectingNewSession);
+    let conn = world.accept("node-2");
+    world.create(conn);
+    assert_eq!(payloads(&world.all_received(conn)), ["unsent"]);
+}
+
+#[test]
+fn a_connect_that_waits_is_answered_by_the_new_session() {
+    let mut world = World::continuing(renewing());
+    let key = world.connect();
+    let conn = world.accept("node-2");
+    world.closed(conn, SessionCloseReason::SessionExpired, None);
+    assert_eq!(world.connect_result(key), None);
+    let conn = world.accept("node-2");
+    world.create(conn);
+    assert_eq!(world.connect_result(key), Some(Ok(())));
+    let mut world = World::continuing(three());
+    let key = world.connect();
+    let conn = world.accept("node-2");
+    world.closed(conn, SessionCloseReason::SessionExpired, None);
+    assert_eq!(world.connect_result(key), Some(Err(expired(false))));
+}
