@@ -115,6 +115,9 @@ impl Connection {
         }
         if self.skip > 0 {
             self.skip_received();
+        } else if self.stage == Stage::Failed {
+            // Nobody reads it any more.
+            self.rx.clear();
         }
         self.known = self.rx.len();
     }
