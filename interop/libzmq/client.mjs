@@ -1,15 +1,31 @@
-// A libzmq CLIENT (draft). Its argument is an endpoint. Commands: `send HEX`. It reports `received HEX`.
+// A libzmq CLIENT (draft).
+//
+// Arguments: `endpoint=ENDPOINT`, `type=CLIENT|DEALER`, and the heartbeat's `interval=`, `timeout=` and `ttl=` in milliseconds, by
+// default those of the live client.
+//
+// Commands: `send HEX`. It reports `received HEX`.
+import { Dealer } from "zeromq"
 import { Client } from "zeromq/draft.js"
-import { bytes, hex, listen, report } from "./lines.mjs"
+import { bytes, hex, listen, option, report } from "./lines.mjs"
 
-const socket = new Client({ linger: 0, heartbeatInterval: 1000, heartbeatTimeout: 10000, heartbeatTimeToLive: 30000 })
-socket.connect(process.argv[2])
+const Type = option("type", "CLIENT") === "DEALER" ? Dealer : Client
+const socket = new Type({
+  linger: 0,
+  sendHighWaterMark: 200000,
+  receiveHighWaterMark: 200000,
+  heartbeatInterval: Number(option("interval", "1000")),
+  heartbeatTimeout: Number(option("timeout", "10000")),
+  heartbeatTimeToLive: Number(option("ttl", "30000")),
+})
+socket.connect(option("endpoint"))
 report("connecting")
 
-listen(async ([word, argument]) => {
+// libzmq takes one send at a time.
+let sending = Promise.resolve()
+listen(([word, argument]) => {
   if (word !== "send") return report(`unknown ${word}`)
-  await socket.send(bytes(argument))
-  report("done send")
+  sending = sending.then(() => socket.send(bytes(argument)))
+  return sending.then(() => report("done send"))
 })
 
 for (;;) {

@@ -1,14 +1,21 @@
-// A libzmq SERVER (draft) that plays a member of a cluster, as the JeroMQ one does. Its argument is a port, or `*`.
+// A libzmq SERVER (draft) that plays a member of a cluster, as the JeroMQ one does.
+//
+// Arguments: `port=PORT|*`, `type=SERVER|ROUTER`, `state=FILE`. The file stands in for the replicated log: what it holds is known
+// again after a restart, and to another member that is told to lead.
 //
 // Commands: `follower ID|-`, `leader`, `drop N` (swallow the next N commands), `push HEX` (a server request to every
 // session), `close REASON ID|-` (SessionClosed to every bound peer), `log` (report what was applied), `raw HEX` (send to
-// every peer as it is).
+// every peer as it is), `echo` (from now on send every message back as it is).
 import { randomUUID } from "node:crypto"
+import { appendFileSync, existsSync, readFileSync } from "node:fs"
+import { Router } from "zeromq"
 import { Server } from "zeromq/draft.js"
-import { bytes, hex, listen, report } from "./lines.mjs"
+import { bytes, hex, listen, option, report } from "./lines.mjs"
 
-const socket = new Server({ linger: 10000, sendHighWaterMark: 200000, receiveHighWaterMark: 200000 })
-await socket.bind(`tcp://127.0.0.1:${process.argv[2] ?? "*"}`)
+const Type = option("type", "SERVER") === "ROUTER" ? Router : Server
+const socket = new Type({ linger: 10000, sendHighWaterMark: 200000, receiveHighWaterMark: 200000 })
+await socket.bind(`tcp://127.0.0.1:${option("port", "*")}`)
+const state = option("state")
 report(`listening ${socket.lastEndpoint.split(":").pop()}`)
 
 const sessions = new Map()
@@ -18,6 +25,7 @@ const log = []
 let follower = false
 let hint = "-"
 let drop = 0
+let echo = false
 
 const SIGNATURE = Buffer.from("zraft\x01", "latin1")
 const byte = (value) => Buffer.from([value])
@@ -49,13 +57,49 @@ function optional(id) {
 // libzmq takes one send at a time.
 let sending = Promise.resolve()
 function send(peer, kind, ...parts) {
-  const frame = Buffer.concat([SIGNATURE, byte(kind), ...parts])
+  sendFrame(peer, Buffer.concat([SIGNATURE, byte(kind), ...parts]))
+}
+
+function sendFrame(peer, frame) {
   sending = sending.then(() => socket.send(frame, { routingId: peer })).catch(() => {})
 }
 
 function bind(peer, id) {
   for (const [other, known] of bound) if (known === id) bound.delete(other)
   bound.set(peer, id)
+}
+
+/** Writes down what must outlive this process, before anybody is told of it. */
+function keep(line) {
+  if (state) appendFileSync(state, line + "\n")
+}
+
+/** Takes over what was written down, by an earlier process or another member. */
+function load() {
+  if (!state || !existsSync(state)) return
+  sessions.clear()
+  log.length = 0
+  for (const line of readFileSync(state, "utf8").split("\n").filter(Boolean)) {
+    const [word, id, ...args] = line.split(" ")
+    if (!sessions.has(id)) sessions.set(id, newSession())
+    if (word === "applied") apply(sessions.get(id), BigInt(args[0]), BigInt(args[1]), bytes(args[2]))
+    else if (word === "pushed") sessions.get(id).serverRequests += 1n
+    else if (word === "closed") sessions.delete(id)
+  }
+}
+load()
+
+function newSession() {
+  return { answers: new Map(), lowest: 0n, serverRequests: 0n }
+}
+
+function apply(session, id, lowest, payload) {
+  if (lowest > session.lowest) session.lowest = lowest
+  for (const known of session.answers.keys()) if (known < session.lowest) session.answers.delete(known)
+  log.push(`${id}:${hex(payload)}`)
+  const answer = Buffer.concat([long(BigInt(log.length)), payload])
+  session.answers.set(id, answer)
+  return answer
 }
 
 function request(peer, session, frame) {
@@ -66,21 +110,18 @@ function request(peer, session, frame) {
     drop -= 1
     return report(`dropped ${id}`)
   }
-  if (!session) return send(peer, 4, byte(3), optional("-"))
   let answer = session.answers.get(id)
   if (!answer && id < session.lowest) return send(peer, 8, long(id), byte(1))
   if (!answer) {
-    if (lowest > session.lowest) session.lowest = lowest
-    for (const known of session.answers.keys()) if (known < session.lowest) session.answers.delete(known)
-    log.push(`${id}:${hex(payload)}`)
-    answer = Buffer.concat([long(BigInt(log.length)), payload])
-    session.answers.set(id, answer)
+    keep(`applied ${bound.get(peer)} ${id} ${lowest} ${hex(payload)}`)
+    answer = apply(session, id, lowest, payload)
   }
   send(peer, 6, long(id), int(answer.length), answer)
 }
 
 function received(peer, frame) {
   peers.add(peer)
+  if (echo) return sendFrame(peer, frame)
   if (frame.length < 7) return
   const kind = frame[6]
   report(`received ${kind}`)
@@ -91,9 +132,11 @@ function received(peer, frame) {
     return
   }
   const session = sessions.get(bound.get(peer))
+  if (!session && (kind === 3 || kind === 4 || kind === 8)) return send(peer, 4, byte(3), optional("-"))
   if (kind === 1) {
     const id = randomUUID()
-    sessions.set(id, { answers: new Map(), lowest: 0n, serverRequests: 0n })
+    sessions.set(id, newSession())
+    keep(`session ${id}`)
     bind(peer, id)
     send(peer, 1, byte(id.length), Buffer.from(id), nonce)
     report("created")
@@ -110,6 +153,7 @@ function received(peer, frame) {
   } else if (kind === 5) {
     report(`ack ${frame.readBigInt64BE(7)}`)
   } else if (kind === 6) {
+    if (session) keep(`closed ${bound.get(peer)}`)
     sessions.delete(bound.get(peer))
     bound.delete(peer)
     report("closed")
@@ -122,24 +166,26 @@ function received(peer, frame) {
 
 listen(([word, ...args]) => {
   if (word === "follower") [follower, hint] = [true, args[0]]
-  else if (word === "leader") follower = false
+  else if (word === "leader") {
+    follower = false
+    load()
+  }
   else if (word === "drop") drop = Number(args[0])
   else if (word === "push") {
     for (const [peer, id] of bound) {
       const session = sessions.get(id)
       session.serverRequests += 1n
+      keep(`pushed ${id}`)
       const payload = bytes(args[0])
       send(peer, 7, long(session.serverRequests), int(payload.length), payload, long(BigInt(Date.now())))
     }
   } else if (word === "close") {
     for (const peer of bound.keys()) send(peer, 4, byte(Number(args[0])), optional(args[1]))
     bound.clear()
-  } else if (word === "log") return report(`log ${log.join(" ") || "-"}`)
+  } else if (word === "echo") echo = true
+  else if (word === "log") return report(`log ${log.join(" ") || "-"}`)
   else if (word === "raw") {
-    for (const peer of peers) {
-      const frame = bytes(args[0])
-      sending = sending.then(() => socket.send(frame, { routingId: peer })).catch(() => {})
-    }
+    for (const peer of peers) sendFrame(peer, bytes(args[0]))
   } else return report(`unknown ${word}`)
   report(`done ${word}`)
 })

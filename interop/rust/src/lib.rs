@@ -3,7 +3,13 @@
 //! `interop/prepare` builds and fetches them. Where they are missing, a test says so loudly and passes; with `CI=true` it
 //! fails.
 
-use std::{collections::VecDeque, path::PathBuf, process::Stdio, time::Duration};
+mod state;
+mod wire;
+
+pub use state::State;
+pub use wire::Wire;
+
+use std::{collections::VecDeque, io::Write as _, path::PathBuf, process::Stdio, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
@@ -26,19 +32,28 @@ impl Make {
     /// Both.
     pub const ALL: [Self; 2] = [Self::JeroMq, Self::LibZmq];
 
-    /// Whether it was prepared. If not: says what is left out, or fails with `CI=true`.
+    /// Those that can be run. Of the others it says what is left out, or fails with `CI=true`.
     ///
     /// # Panics
-    /// With `CI=true`, when it was not prepared.
+    /// With `CI=true`, when one cannot be run.
+    pub fn ready() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|make| make.is_ready())
+    }
+
+    /// Whether it was prepared and can be run. If not: says what is left out, or fails with `CI=true`.
+    ///
+    /// # Panics
+    /// With `CI=true`, when it cannot be run.
     pub fn is_ready(self) -> bool {
-        let needed = match self {
-            Self::JeroMq => folder().join("jeromq/target/lib/jeromq-0.5.4.jar"),
-            Self::LibZmq => folder().join("libzmq/node_modules/zeromq/package.json"),
+        let (needed, runtime, version) = match self {
+            Self::JeroMq => ("jeromq/target/lib/jeromq-0.5.4.jar", "java", "-version"),
+            Self::LibZmq => ("libzmq/node_modules/zeromq/package.json", "node", "--version"),
         };
-        let ready = needed.exists();
+        let ready = folder().join(needed).exists() && runs(runtime, version);
         if !ready {
-            let what =
-                format!("{self:?} is not prepared (interop/prepare): its tests are LEFT OUT");
+            let what = format!(
+                "{self:?} cannot be run ({runtime}, then interop/prepare): its tests are LEFT OUT"
+            );
             assert!(std::env::var("CI").as_deref() != Ok("true"), "{what}");
             say(&what);
         }
@@ -66,10 +81,16 @@ impl Make {
     }
 }
 
-/// Not swallowed by the test runner's capture of the standard output.
-#[allow(clippy::print_stderr)]
+/// To the stream itself: the test runner swallows what a passing test prints by macro.
 fn say(what: &str) {
-    eprintln!("\n*** {what} ***\n");
+    // Nobody may be there to read it.
+    let _ = writeln!(std::io::stderr(), "\n*** {what} ***\n");
+}
+
+fn runs(program: &str, argument: &str) -> bool {
+    let mut command = std::process::Command::new(program);
+    command.arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 fn folder() -> PathBuf {
@@ -90,15 +111,36 @@ impl Peer {
     /// A SERVER on loopback, on this port or any. Gives its port.
     pub async fn server(make: Make, port: Option<u16>) -> (Self, u16) {
         let port = port.map_or("*".to_owned(), |port| port.to_string());
-        let mut peer = Self::start(make.command("Server").arg(port));
+        Self::server_with(make, &[&format!("port={port}")]).await
+    }
+
+    /// A SERVER on any port of loopback, or on that of an earlier one, which knows what the state holds.
+    pub async fn server_keeping(make: Make, state: &State, port: Option<u16>) -> (Self, u16) {
+        let port = port.map_or("*".to_owned(), |port| port.to_string());
+        let arguments = [format!("port={port}"), format!("state={}", state.path().display())];
+        Self::server_with(make, &arguments.each_ref().map(String::as_str)).await
+    }
+
+    /// The server program with these arguments.
+    ///
+    /// # Panics
+    /// When it does not listen.
+    pub async fn server_with(make: Make, arguments: &[&str]) -> (Self, u16) {
+        let mut peer = Self::start(make.command("Server").args(arguments));
         let report = peer.report("listening ").await;
         let port = report.parse().unwrap_or_else(|_| panic!("no port: {report}"));
         (peer, port)
     }
 
-    /// A CLIENT of this endpoint.
+    /// A CLIENT of this endpoint, with the live client's heartbeat.
     pub async fn client(make: Make, endpoint: &str) -> Self {
-        let mut peer = Self::start(make.command("Client").arg(endpoint));
+        Self::client_with(make, endpoint, &[]).await
+    }
+
+    /// The client program on this endpoint with these arguments.
+    pub async fn client_with(make: Make, endpoint: &str, arguments: &[&str]) -> Self {
+        let mut command = make.command("Client");
+        let mut peer = Self::start(command.arg(format!("endpoint={endpoint}")).args(arguments));
         peer.report("connecting").await;
         peer
     }

@@ -58,7 +58,7 @@ fn position(answer: &[u8]) -> (u64, &[u8]) {
 
 #[tokio::test]
 async fn a_session_runs_from_create_to_close() {
-    for make in Make::ALL.into_iter().filter(|make| make.is_ready()) {
+    for make in Make::ready() {
         let (mut peer, port) = Peer::server(make, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         within(client.connect()).await.unwrap();
@@ -85,7 +85,7 @@ async fn a_session_runs_from_create_to_close() {
 
 #[tokio::test]
 async fn a_mebibyte_goes_both_ways() {
-    for make in Make::ALL.into_iter().filter(|make| make.is_ready()) {
+    for make in Make::ready() {
         let (_peer, port) = Peer::server(make, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         within(client.connect()).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_mebibyte_goes_both_ways() {
 
 #[tokio::test]
 async fn a_followers_hint_is_followed() {
-    for make in Make::ALL.into_iter().filter(|make| make.is_ready()) {
+    for make in Make::ready() {
         let (mut follower, first) = Peer::server(make, None).await;
         let (_leader, third) = Peer::server(make, None).await;
         let (_other, second) = Peer::server(make, None).await;
@@ -113,7 +113,7 @@ async fn a_followers_hint_is_followed() {
 
 #[tokio::test]
 async fn a_leader_that_steps_down_is_left_for_the_one_it_names_and_the_session_follows() {
-    for make in Make::ALL.into_iter().filter(|make| make.is_ready()) {
+    for make in Make::ready() {
         let (mut peer, port) = Peer::server(make, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         let mut events = client.events();
@@ -131,7 +131,7 @@ async fn a_leader_that_steps_down_is_left_for_the_one_it_names_and_the_session_f
 
 #[tokio::test]
 async fn server_requests_arrive_in_order_and_are_acknowledged() {
-    for make in Make::ALL.into_iter().filter(|make| make.is_ready()) {
+    for make in Make::ready() {
         let (mut peer, port) = Peer::server(make, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         let mut requests = client.server_requests().unwrap();
@@ -150,7 +150,7 @@ async fn server_requests_arrive_in_order_and_are_acknowledged() {
 
 #[tokio::test]
 async fn a_command_that_the_server_drops_is_sent_again_and_applied_once() {
-    for make in Make::ALL.into_iter().filter(|make| make.is_ready()) {
+    for make in Make::ready() {
         let (mut peer, port) = Peer::server(make, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         within(client.connect()).await.unwrap();
@@ -166,7 +166,7 @@ async fn a_command_that_the_server_drops_is_sent_again_and_applied_once() {
 
 #[tokio::test]
 async fn an_undecodable_message_is_skipped_and_told() {
-    for make in Make::ALL.into_iter().filter(|make| make.is_ready()) {
+    for make in Make::ready() {
         let (mut peer, port) = Peer::server(make, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         let mut events = client.events();
@@ -181,7 +181,7 @@ async fn an_undecodable_message_is_skipped_and_told() {
 
 #[tokio::test]
 async fn a_killed_server_is_noticed_at_once_and_its_successor_found() {
-    for make in Make::ALL.into_iter().filter(|make| make.is_ready()) {
+    for make in Make::ready() {
         let (peer, port) = Peer::server(make, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         let mut events = client.events();
@@ -201,7 +201,7 @@ async fn a_killed_server_is_noticed_at_once_and_its_successor_found() {
 
 #[tokio::test]
 async fn a_frozen_server_is_noticed_by_heartbeat_and_its_session_resumed() {
-    for make in Make::ALL.into_iter().filter(|make| make.is_ready()) {
+    for make in Make::ready() {
         let (mut peer, port) = Peer::server(make, None).await;
         let client = member(builder(), "node-1", port)
             .heartbeat_interval(Duration::from_millis(100))

@@ -68,7 +68,7 @@ async fn cluster() -> TestCluster {
 
 #[tokio::test]
 async fn a_session_with_commands_queries_and_keep_alives() {
-    for make in Make::ALL.into_iter().filter(|make| make.is_ready()) {
+    for make in Make::ready() {
         let cluster = cluster().await;
         let mut client = Talker::new(make, &cluster).await;
         client.create().await;
@@ -107,7 +107,7 @@ async fn a_session_with_commands_queries_and_keep_alives() {
 
 #[tokio::test]
 async fn the_socket_connects_again_after_a_restart_and_continues_its_session() {
-    for make in Make::ALL.into_iter().filter(|make| make.is_ready()) {
+    for make in Make::ready() {
         let cluster = cluster().await;
         let mut client = Talker::new(make, &cluster).await;
         let session_id = client.create().await;

@@ -2,24 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use tokio::process::Command;
 use zraft_interop::Peer;
 use zraft_test_server::{AppendLog, TestCluster};
 
-/// The example that `cargo test` builds beside the tests.
-fn example() -> PathBuf {
-    let mut folder = std::env::current_exe().unwrap();
-    folder.pop();
-    if folder.ends_with("deps") {
-        folder.pop();
-    }
-    folder.join("examples/client")
-}
-
 async fn client(cluster: &TestCluster) -> Peer {
-    let mut client = Peer::start(&mut Command::new(example()));
+    let mut client = Peer::start(&mut Command::new(env!("CARGO_BIN_EXE_steered-client")));
     let endpoint = cluster.endpoints().into_values().next().unwrap();
     client.write(&format!("connect {endpoint}")).await;
     client.report("connected false").await;

@@ -4,20 +4,29 @@ import zmq.SocketBase;
 import zmq.ZMQ;
 
 /**
- * A JeroMQ CLIENT. Its argument is an endpoint. Commands: {@code send HEX}. It reports {@code received HEX}; an empty
- * message, which JeroMQ makes up when a connection drops, is {@code received -}.
+ * A JeroMQ CLIENT.
+ *
+ * Arguments: {@code endpoint=ENDPOINT}, {@code type=CLIENT|DEALER}, and the heartbeat's {@code interval=}, {@code timeout=}
+ * and {@code ttl=} in milliseconds, by default those of the live client.
+ *
+ * Commands: {@code send HEX}. It reports {@code received HEX}; an empty message, which JeroMQ makes up when a connection
+ * drops, is {@code received -}.
  */
 public final class Client {
     public static void main(String[] arguments) {
         Lines.listen();
         Ctx context = ZMQ.createContext();
-        SocketBase socket = ZMQ.socket(context, ZMQ.ZMQ_CLIENT);
+        boolean dealer = Lines.option(arguments, "type", "CLIENT").equals("DEALER");
+        SocketBase socket = ZMQ.socket(context, dealer ? ZMQ.ZMQ_DEALER : ZMQ.ZMQ_CLIENT);
         ZMQ.setSocketOption(socket, ZMQ.ZMQ_RCVTIMEO, 5);
         ZMQ.setSocketOption(socket, ZMQ.ZMQ_LINGER, 0);
-        ZMQ.setSocketOption(socket, ZMQ.ZMQ_HEARTBEAT_IVL, 1_000);
-        ZMQ.setSocketOption(socket, ZMQ.ZMQ_HEARTBEAT_TIMEOUT, 10_000);
-        ZMQ.setSocketOption(socket, ZMQ.ZMQ_HEARTBEAT_TTL, 30_000);
-        Lines.report(socket.connect(arguments[0]) ? "connecting" : "failed " + socket.errno());
+        ZMQ.setSocketOption(socket, ZMQ.ZMQ_SNDHWM, 200_000);
+        ZMQ.setSocketOption(socket, ZMQ.ZMQ_RCVHWM, 200_000);
+        ZMQ.setSocketOption(socket, ZMQ.ZMQ_HEARTBEAT_IVL, number(arguments, "interval", "1000"));
+        ZMQ.setSocketOption(socket, ZMQ.ZMQ_HEARTBEAT_TIMEOUT, number(arguments, "timeout", "10000"));
+        ZMQ.setSocketOption(socket, ZMQ.ZMQ_HEARTBEAT_TTL, number(arguments, "ttl", "30000"));
+        boolean begun = socket.connect(Lines.option(arguments, "endpoint", ""));
+        Lines.report(begun ? "connecting" : "failed " + socket.errno());
         while (true) {
             for (String line = Lines.poll(); line != null; line = Lines.poll()) {
                 String[] words = line.split(" ");
@@ -30,6 +39,10 @@ public final class Client {
                 Lines.report("received " + Lines.hex(message.data()));
             }
         }
+    }
+
+    private static int number(String[] arguments, String name, String fallback) {
+        return Integer.parseInt(Lines.option(arguments, name, fallback));
     }
 
     private Client() {}

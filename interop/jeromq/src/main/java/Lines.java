@@ -40,5 +40,15 @@ final class Lines {
         return hex.equals("-") ? new byte[0] : HexFormat.of().parseHex(hex);
     }
 
+    /** The value of {@code name=value} among a program's arguments, or the fallback. */
+    static String option(String[] arguments, String name, String fallback) {
+        for (String argument : arguments) {
+            if (argument.startsWith(name + "=")) {
+                return argument.substring(name.length() + 1);
+            }
+        }
+        return fallback;
+    }
+
     private Lines() {}
 }

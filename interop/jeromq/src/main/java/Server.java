@@ -1,5 +1,10 @@
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.TreeMap;
@@ -13,9 +18,12 @@ import zmq.ZMQ;
  * A JeroMQ SERVER that plays a member of a cluster: sessions, commands (applied once, answered with their position and
  * payload), queries, keep-alives, server requests.
  *
+ * Arguments: {@code port=PORT|*}, {@code type=SERVER|ROUTER}, {@code state=FILE}. The file stands in for the replicated
+ * log: what it holds is known again after a restart, and to another member that is told to lead.
+ *
  * Commands: {@code follower ID|-}, {@code leader}, {@code drop N} (swallow the next N commands), {@code push HEX} (a server
  * request to every session), {@code close REASON ID|-} (SessionClosed to every bound peer), {@code log} (report what was
- * applied), {@code raw HEX} (send to every peer as it is).
+ * applied), {@code raw HEX} (send to every peer as it is), {@code echo} (from now on send every message back as it is).
  */
 public final class Server {
     private static final byte[] SIGNATURE = {'z', 'r', 'a', 'f', 't', 1};
@@ -24,11 +32,12 @@ public final class Server {
         final TreeMap<Long, byte[]> answers = new TreeMap<>();
         long lowest;
         long serverRequests;
-        int peer;
     }
 
     private final Ctx context = ZMQ.createContext();
-    private final SocketBase socket = ZMQ.socket(context, ZMQ.ZMQ_SERVER);
+    private final SocketBase socket;
+    /** Null when nothing is to outlive the process. */
+    private final Path state;
     private final Map<String, Session> sessions = new HashMap<>();
     private final Map<Integer, String> bound = new HashMap<>();
     private final Map<Integer, Boolean> peers = new HashMap<>();
@@ -37,10 +46,19 @@ public final class Server {
     private boolean follower;
     private String hint = "-";
     private int drop;
+    private boolean echo;
 
     public static void main(String[] arguments) {
         Lines.listen();
-        new Server().run(arguments.length > 0 ? arguments[0] : "*");
+        new Server(arguments).run(Lines.option(arguments, "port", "*"));
+    }
+
+    private Server(String[] arguments) {
+        boolean router = Lines.option(arguments, "type", "SERVER").equals("ROUTER");
+        socket = ZMQ.socket(context, router ? ZMQ.ZMQ_ROUTER : ZMQ.ZMQ_SERVER);
+        String file = Lines.option(arguments, "state", "");
+        state = file.isEmpty() ? null : Path.of(file);
+        load();
     }
 
     private void run(String port) {
@@ -72,15 +90,19 @@ public final class Server {
                 follower = true;
                 hint = words[1];
             }
-            case "leader" -> follower = false;
+            case "leader" -> {
+                follower = false;
+                load();
+            }
             case "drop" -> drop = Integer.parseInt(words[1]);
-            case "push" -> bound.forEach((peer, id) -> push(peer, sessions.get(id), Lines.bytes(words[1])));
+            case "push" -> bound.forEach((peer, id) -> push(peer, id, Lines.bytes(words[1])));
             case "close" -> {
                 for (int peer : bound.keySet()) {
                     send(peer, join(4, new byte[] {Byte.parseByte(words[1])}, optional(words[2])));
                 }
                 bound.clear();
             }
+            case "echo" -> echo = true;
             case "log" -> {
                 Lines.report("log " + (log.isEmpty() ? "-" : log.toString().trim()));
                 return;
@@ -93,6 +115,10 @@ public final class Server {
 
     private void received(int peer, ByteBuffer in) {
         peers.put(peer, true);
+        if (echo) {
+            send(peer, in.array());
+            return;
+        }
         // What the socket makes up when a peer goes, and whatever else is not ours.
         if (in.remaining() < 7) {
             return;
@@ -106,16 +132,23 @@ public final class Server {
             follower(peer, kind, in);
             return;
         }
+        if (session == null && (kind == 3 || kind == 4 || kind == 8)) {
+            send(peer, join(4, new byte[] {3}, optional("-")));
+            return;
+        }
         switch (kind) {
             case 1 -> create(peer, in);
             case 2 -> resume(peer, in);
             case 3 -> send(peer, join(5, longs(in.getLong())));
-            case 4 -> request(peer, session, in);
+            case 4 -> request(peer, id, session, in);
             case 5 -> Lines.report("ack " + in.getLong());
             case 6 -> {
-                Lines.report("closed");
-                sessions.remove(id);
                 bound.remove(peer);
+                if (session != null) {
+                    sessions.remove(id);
+                    keep("closed " + id);
+                }
+                Lines.report("closed");
             }
             case 8 -> query(peer, in);
             default -> { }
@@ -133,9 +166,9 @@ public final class Server {
 
     private void create(int peer, ByteBuffer in) {
         String id = UUID.randomUUID().toString();
-        Session session = new Session();
-        sessions.put(id, session);
-        bind(peer, id, session);
+        sessions.put(id, new Session());
+        keep("session " + id);
+        bind(peer, id);
         byte[] text = id.getBytes(StandardCharsets.UTF_8);
         send(peer, join(1, new byte[] {(byte) text.length}, text, longs(in.getLong(in.limit() - 8))));
         Lines.report("created");
@@ -146,23 +179,21 @@ public final class Server {
         in.get(text);
         String id = new String(text, StandardCharsets.UTF_8);
         byte[] nonce = longs(in.getLong());
-        Session session = sessions.get(id);
-        if (session == null) {
+        if (!sessions.containsKey(id)) {
             send(peer, join(3, new byte[] {2}, nonce, optional("-")));
             return;
         }
-        bind(peer, id, session);
+        bind(peer, id);
         send(peer, join(2, nonce));
         Lines.report("continued");
     }
 
-    private void bind(int peer, String id, Session session) {
+    private void bind(int peer, String id) {
         bound.values().remove(id);
         bound.put(peer, id);
-        session.peer = peer;
     }
 
-    private void request(int peer, Session session, ByteBuffer in) {
+    private void request(int peer, String sessionId, Session session, ByteBuffer in) {
         long id = in.getLong();
         long lowest = in.getLong();
         byte[] payload = new byte[in.getInt()];
@@ -172,24 +203,62 @@ public final class Server {
             Lines.report("dropped " + id);
             return;
         }
-        if (session == null) {
-            send(peer, join(4, new byte[] {3}, optional("-")));
-            return;
-        }
         byte[] answer = session.answers.get(id);
         if (answer == null && id < session.lowest) {
             send(peer, join(8, longs(id), new byte[] {1}));
             return;
         }
         if (answer == null) {
-            session.lowest = Math.max(session.lowest, lowest);
-            session.answers.headMap(session.lowest).clear();
-            applied++;
-            log.append(id).append(':').append(Lines.hex(payload)).append(' ');
-            answer = ByteBuffer.allocate(8 + payload.length).putLong(applied).put(payload).array();
-            session.answers.put(id, answer);
+            keep("applied " + sessionId + ' ' + id + ' ' + lowest + ' ' + Lines.hex(payload));
+            answer = apply(session, id, lowest, payload);
         }
         send(peer, join(6, longs(id), ints(answer.length), answer));
+    }
+
+    private byte[] apply(Session session, long id, long lowest, byte[] payload) {
+        session.lowest = Math.max(session.lowest, lowest);
+        session.answers.headMap(session.lowest).clear();
+        applied++;
+        log.append(id).append(':').append(Lines.hex(payload)).append(' ');
+        byte[] answer = ByteBuffer.allocate(8 + payload.length).putLong(applied).put(payload).array();
+        session.answers.put(id, answer);
+        return answer;
+    }
+
+    /** Writes down what must outlive this process, before anybody is told of it. */
+    private void keep(String line) {
+        if (state != null) {
+            try {
+                Files.writeString(state, line + '\n', StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
+
+    /** Takes over what was written down, by an earlier process or another member. */
+    private void load() {
+        if (state == null || !Files.exists(state)) {
+            return;
+        }
+        sessions.clear();
+        log.setLength(0);
+        applied = 0;
+        try {
+            for (String line : Files.readAllLines(state)) {
+                String[] words = line.split(" ");
+                Session session = sessions.computeIfAbsent(words[1], id -> new Session());
+                switch (words[0]) {
+                    case "applied" -> apply(
+                        session, Long.parseLong(words[2]), Long.parseLong(words[3]), Lines.bytes(words[4]));
+                    case "pushed" -> session.serverRequests++;
+                    case "closed" -> sessions.remove(words[1]);
+                    default -> { }
+                }
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     private void query(int peer, ByteBuffer in) {
@@ -201,8 +270,10 @@ public final class Server {
         send(peer, join(9, length, correlation, ints(payload.length), payload));
     }
 
-    private void push(int peer, Session session, byte[] payload) {
+    private void push(int peer, String id, byte[] payload) {
+        Session session = sessions.get(id);
         session.serverRequests++;
+        keep("pushed " + id);
         byte[] clock = longs(System.currentTimeMillis());
         send(peer, join(7, longs(session.serverRequests), ints(payload.length), payload, clock));
     }
