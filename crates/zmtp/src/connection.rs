@@ -253,7 +253,12 @@ impl Connection {
                 return Ok(Step::Wait);
             }
         }
-        let Some(header) = Header::read(&self.rx) else { return Ok(Step::Wait) };
+        let Some(header) = Header::read(&self.rx) else {
+            if self.rx.first().is_some_and(|flags| flags & frame::COMMAND == 0) {
+                self.count_unfinished();
+            }
+            return Ok(Step::Wait);
+        };
         if header.length > i64::MAX as u64 {
             return Err(Error::FrameTooLong(header.length));
         }
@@ -265,8 +270,7 @@ impl Connection {
         }
         let whole = header.size + header.length as usize;
         if self.rx.len() < whole {
-            self.message_bytes += (self.rx.len() - self.counted) as u64;
-            self.counted = self.rx.len();
+            self.count_unfinished();
             return Ok(Step::Wait);
         }
         self.message_bytes += (whole - self.counted) as u64;
@@ -278,8 +282,18 @@ impl Connection {
         }
         self.rx.advance(header.size);
         let message = self.rx.split_to(whole - header.size).freeze();
+        if message.len() > KEEP && self.rx.len() <= message.len() {
+            // Whoever holds the rest of a large allocation holds all of it.
+            self.rx = BytesMut::from(&self.rx[..]);
+        }
         self.messages += 1;
         Ok(Step::Event(Event::Message(message)))
+    }
+
+    /// All of the buffer belongs to one message frame that goes on.
+    fn count_unfinished(&mut self) {
+        self.message_bytes += (self.rx.len() - self.counted) as u64;
+        self.counted = self.rx.len();
     }
 
     /// A part of a message of several frames is discarded; the event comes with the last one.
@@ -289,28 +303,33 @@ impl Connection {
     }
 
     fn oversized(&mut self, now: Instant, header: Header) -> Result<Step, Error> {
-        if self.config.skip_limit == 0 {
+        let limit = self.config.skip_limit;
+        let part = header.has_more() || self.multipart;
+        // Of a part nothing is told, so its head is not waited for.
+        if limit == 0 || (part && header.length > limit) {
             return Err(Error::FrameTooLong(header.length));
         }
         let head = HEAD.min(usize::try_from(header.length).unwrap_or(HEAD));
         if self.rx.len() < header.size + head {
+            self.count_unfinished();
             return Ok(Step::Wait);
         }
         self.rx.advance(header.size);
         let head = Bytes::copy_from_slice(&self.rx[..head]);
-        self.message_bytes += header.size as u64;
-        self.counted = 0;
         self.last_message = now;
-        self.messages += 1;
-        if header.length > self.config.skip_limit {
+        if header.length > limit {
             self.fail_next = Some(Error::FrameTooLong(header.length));
         } else {
+            // What of the body was counted is counted again as it is read past.
+            self.message_bytes = self.message_bytes - self.counted as u64 + header.size as u64;
+            self.counted = 0;
             self.skip = header.length;
             self.skip_received();
         }
-        if header.has_more() || self.multipart {
+        if part {
             return Ok(self.part(header));
         }
+        self.messages += 1;
         Ok(Step::Event(Event::Oversized { length: header.length, head }))
     }
 
@@ -374,6 +393,7 @@ impl Connection {
         self.rx = BytesMut::new();
         self.known = 0;
         self.skip = 0;
+        self.counted = 0;
     }
 
     // ---- output
