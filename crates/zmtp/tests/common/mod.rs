@@ -136,3 +136,8 @@ pub(crate) fn failure(events: &[Event]) -> Error {
         other => panic!("not one failure: {other:?}"),
     }
 }
+
+/// So many cases, and no file of failures.
+pub(crate) fn cases(cases: u32) -> proptest::test_runner::Config {
+    proptest::test_runner::Config { cases, failure_persistence: None, ..Default::default() }
+}
