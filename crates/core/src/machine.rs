@@ -9,7 +9,7 @@ mod settle;
 mod time;
 mod transmit;
 
-use std::{collections::VecDeque, time::Duration};
+use std::{cell::Cell, collections::VecDeque, fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use zraft_protocol::{MemberId, Nonce, RequestId, SessionId, Timestamp};
@@ -216,7 +216,6 @@ struct Waiter {
 /// [`poll_action`](Self::poll_action), [`transmit`](Self::transmit), [`poll_completion`](Self::poll_completion),
 /// [`poll_event`](Self::poll_event), [`poll_server_request`](Self::poll_server_request), and calls
 /// [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout), after reading what can be read.
-#[derive(Debug)]
 pub struct Machine {
     config: Config,
     rng: Rng,
@@ -244,6 +243,8 @@ pub struct Machine {
     last_failure: Option<(String, ConnectionCause)>,
     /// The clock jumped: no request deadline fires before then.
     grace: Option<Instant>,
+    /// When the driver was last told to come back.
+    promised: Cell<Option<Instant>>,
     /// The clock jumped, and what could be read may not be read yet.
     jumped: bool,
     actions: VecDeque<Action>,
@@ -283,6 +284,7 @@ impl Machine {
             drain: None,
             last_failure: None,
             grace: None,
+            promised: Cell::new(None),
             jumped: false,
             actions: VecDeque::new(),
             completions: VecDeque::new(),
@@ -342,7 +344,7 @@ impl Machine {
             Timeout::Never => None,
         };
         let deadline = timeout.map(|timeout| Wheel::tick(now, timeout));
-        Ok(self.requests.submit(kind, payload, deadline))
+        Ok(self.requests.submit(now, kind, payload, deadline))
     }
 
     fn admit(&self, len: usize) -> Result<(), Failure> {
@@ -541,6 +543,18 @@ impl Machine {
             None => (None, ConnectionCause::TimedOut),
         };
         Failure::Connection { endpoint, cause }
+    }
+}
+
+/// Shows neither secrets nor payloads, nor a million requests.
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine")
+            .field("state", &self.state())
+            .field("session_id", &self.session_id())
+            .field("member_id", &self.member_id())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }
 

@@ -209,7 +209,7 @@ fn times_have_limits() {
     );
     limits(
         "request_timeout",
-        |b, t| b.request_timeout(t),
+        ConfigBuilder::request_timeout,
         &[ms(1), month],
         &[zero, over(month), Duration::MAX],
     );

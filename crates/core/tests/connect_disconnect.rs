@@ -1,5 +1,7 @@
 //! connect() and disconnect(): who waits for what, and how a session ends in order.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::*;
@@ -229,10 +231,7 @@ fn answers_are_waited_for_until_the_timeout_then_unsent_is_not_executed_and_sent
     assert_eq!(world.result(unsent), Some(Err(Failure::Closed { sent: false })));
     assert_eq!(world.result(asked), Some(Err(Failure::Closed { sent: false })));
     // The session is closed in order all the same.
-    assert!(matches!(
-        world.all_received(conn).last(),
-        Some(ClientMessage::CloseSession { .. })
-    ));
+    assert!(matches!(world.all_received(conn).last(), Some(ClientMessage::CloseSession { .. })));
     world.hang_up(conn);
     assert!(world.is_disconnected());
 }
@@ -244,10 +243,7 @@ fn a_detached_command_is_not_waited_for_and_settles() {
     world.machine.cancel(world.now, key);
     world.machine.disconnect(world.now, seconds(5));
     assert_eq!(world.machine.waiting(), 0);
-    assert!(matches!(
-        world.all_received(conn).last(),
-        Some(ClientMessage::CloseSession { .. })
-    ));
+    assert!(matches!(world.all_received(conn).last(), Some(ClientMessage::CloseSession { .. })));
     assert_eq!(world.resolution(key), Some(Err(Failure::Closed { sent: true })));
 }
 

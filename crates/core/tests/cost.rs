@@ -1,5 +1,7 @@
 //! What a command costs in table entries looked at, whatever number of others is pending.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use bytes::{Buf, Bytes};
@@ -146,11 +148,9 @@ fn shuffled(count: u64) -> Vec<u64> {
 
 #[test]
 fn a_commands_whole_life_costs_the_same_in_order_in_reverse_and_in_random_order() {
-    for order in [
-        |count| (1..=count).collect::<Vec<u64>>(),
-        |count| (1..=count).rev().collect(),
-        shuffled,
-    ] {
+    for order in
+        [|count| (1..=count).collect::<Vec<u64>>(), |count| (1..=count).rev().collect(), shuffled]
+    {
         let few = life(1_000, &order(1_000));
         let many = life(MANY, &order(MANY));
         assert!((many / few - 1.0).abs() < 0.1, "{few} entries a command became {many}");
@@ -184,10 +184,7 @@ fn a_query_is_found_by_its_correlation_id_without_a_search() {
         let (mut world, conn) = World::connected(config);
         for _ in 0..pending {
             let payload = Bytes::from_static(b"x");
-            world
-                .machine
-                .submit(world.now, RequestKind::Query, payload, Timeout::Default)
-                .unwrap();
+            world.machine.submit(world.now, RequestKind::Query, payload, Timeout::Default).unwrap();
         }
         let ids = correlation_ids(&world.all_received(conn));
         let middle = &ids[ids.len() / 2];

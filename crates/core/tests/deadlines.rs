@@ -1,5 +1,7 @@
 //! Request timeouts, cancellation, and what becomes of commands afterwards.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::*;

@@ -1,5 +1,7 @@
 //! The same inputs at the same times, with the same seed, give the same outputs.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::fmt::Write;

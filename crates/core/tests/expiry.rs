@@ -1,5 +1,7 @@
 //! The end of a session by expiry: everything fails, or goes on in a new one.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::*;
@@ -57,10 +59,7 @@ fn under_new_session_sent_commands_are_unknown_and_the_rest_goes_in_the_new_sess
         assert_eq!(world.result(*key), None);
     }
     let conn = world.accept("node-1");
-    assert!(matches!(
-        world.peer(conn).inbox.front(),
-        Some(ClientMessage::CreateSession { .. })
-    ));
+    assert!(matches!(world.peer(conn).inbox.front(), Some(ClientMessage::CreateSession { .. })));
     world.create(conn);
     let messages = world.all_received(conn);
     let mut texts = payloads(&messages);

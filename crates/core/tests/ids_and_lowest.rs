@@ -1,5 +1,7 @@
 //! Command ids, and the lowest pending one that every command carries (L).
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::collections::BTreeMap;

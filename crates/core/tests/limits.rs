@@ -1,5 +1,7 @@
 //! How much is taken: requests waiting, payload bytes held, lengths.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use bytes::Bytes;
@@ -130,9 +132,8 @@ fn pings_that_wait_are_limited() {
 #[test]
 fn messages_are_events_only_while_somebody_observes_them() {
     let (mut world, conn) = World::connected(single());
-    let message = |event: &Event| {
-        matches!(event, Event::MessageSent { .. } | Event::MessageReceived { .. })
-    };
+    let message =
+        |event: &Event| matches!(event, Event::MessageSent { .. } | Event::MessageReceived { .. });
     world.command("a");
     world.answer(conn, 1, "");
     assert_eq!(world.count_events(message), 0);

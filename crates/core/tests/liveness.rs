@@ -1,5 +1,7 @@
 //! Whether the member still serves: keep-alives and deafness, silence, and an expiry that may be a mistake.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::time::Duration;

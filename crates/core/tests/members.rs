@@ -1,5 +1,7 @@
 //! Which member is asked next, and when.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::time::Duration;

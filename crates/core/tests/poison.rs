@@ -1,5 +1,7 @@
 //! A request that takes down or deafens the member that gets it must not take them all.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::*;

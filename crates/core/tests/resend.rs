@@ -1,5 +1,7 @@
 //! Resending on a live connection: when a request is due, and how slowly what is due goes.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::time::Duration;

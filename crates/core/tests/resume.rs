@@ -1,5 +1,7 @@
 //! What becomes of pending requests when the session is continued on a new connection.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::*;

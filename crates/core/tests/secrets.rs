@@ -1,5 +1,7 @@
 //! The session id and the values of capabilities are shown nowhere.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::*;
@@ -59,7 +61,7 @@ fn debug_forms_of_events_completions_and_the_machine_mask_the_secrets() {
 #[test]
 fn accessors_give_the_session_id() {
     let (mut world, conn) = World::connected(config());
-    assert_eq!(world.machine.session_id().map(|id| id.as_str()), Some(SESSION));
+    assert_eq!(world.machine.session_id().map(zraft_protocol::SessionId::as_str), Some(SESSION));
     world.closed(conn, SessionCloseReason::SessionExpired, None);
     let failure = world
         .machine

@@ -1,5 +1,7 @@
 //! Requests that the server makes: delivered once, in order, acknowledged after that and never further.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use bytes::Bytes;

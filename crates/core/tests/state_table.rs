@@ -1,5 +1,7 @@
 //! Every cell of the table of states and events is a test, named after state and event. STATE_TABLE.md lists them.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 #[path = "state_table/connected.rs"]

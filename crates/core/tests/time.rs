@@ -1,5 +1,7 @@
 //! Time: what a jump of the clock means, and what it does not.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::time::Duration;
@@ -255,4 +257,36 @@ fn keep_alives_go_ahead_of_queued_work() {
     let place = messages.iter().position(|m| matches!(m, ClientMessage::KeepAlive { .. }));
     assert!(place.unwrap() <= 3, "{place:?}");
     assert_eq!(command_ids(&messages).len(), 10);
+}
+
+#[test]
+fn a_submit_after_a_long_pause_is_no_jump() {
+    // Nothing was to be done for an hour: nobody was late.
+    let mut world = World::new(three());
+    world.sleep(seconds(3_600));
+    world.connect();
+    let key = world.submit(RequestKind::Command, "x", Timeout::After(seconds(7)));
+    world.wake();
+    world.advance(millis(6_999));
+    assert_eq!(world.result(key), None);
+    world.advance(millis(1));
+    assert!(world.result(key).is_some(), "its deadline is not put off");
+    // The same in every pause between two rounds.
+    for pause in (100..5_000).step_by(300) {
+        let mut world = World::continuing(three());
+        world.submit(RequestKind::Command, "far away", Timeout::After(seconds(80_000)));
+        let mut waited = std::time::Duration::ZERO;
+        while waited < seconds(4) {
+            let member = world.next_asked(seconds(10)).0;
+            world.refuse(&member);
+            waited = world.machine.poll_timeout().unwrap() - world.now;
+        }
+        let part = millis(pause).min(waited);
+        world.sleep(part);
+        let key = world.submit(RequestKind::Command, "x", Timeout::After(millis(1)));
+        world.wake();
+        world.sleep(millis(1));
+        world.wake();
+        assert!(world.result(key).is_some(), "after {part:?}");
+    }
 }

@@ -1,5 +1,7 @@
 //! Answers that are too long or cannot be decoded.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::*;

@@ -1,5 +1,7 @@
 //! How much is on the wire at once, and in which order it goes.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::*;

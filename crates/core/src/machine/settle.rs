@@ -66,7 +66,7 @@ impl Machine {
             Phase::Live if kind == RequestKind::Command => {
                 let tick = Wheel::tick(now, self.config.detached_timeout);
                 let key = self.requests.slab.key(slot);
-                self.requests.detach(slot, tick);
+                self.requests.detach(now, slot, tick);
                 self.stats.unknown += 1;
                 let result = Err(failure(true));
                 self.completions.push_back(Completion::Request { key, result, detached: true });

@@ -11,8 +11,15 @@ const JUMP: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(1);
 
 impl Machine {
-    /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest. Changes with every input.
+    /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest. Changes with every input: a driver
+    /// asks each time before it sleeps, and one that comes more than a second later than told was stopped meanwhile.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        let next = self.next_timeout();
+        self.promised.set(next);
+        next
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
         let deadlines = [
             self.requests.next_deadline(),
             self.waiters.iter().filter_map(|waiter| waiter.until).min(),
@@ -49,7 +56,7 @@ impl Machine {
 
     /// Notes that the clock went on while nothing ran. What can be read is read before anything is concluded from it.
     pub(super) fn note_jump(&mut self, now: Instant) {
-        if self.poll_timeout().is_some_and(|at| now > at + JUMP) {
+        if self.promised.take().is_some_and(|at| now > at + JUMP) {
             self.jumped = true;
             // What is answered now may have been answered long ago.
             self.requests.restart_waits(now);

@@ -116,6 +116,7 @@ impl Requests {
 
     pub(crate) fn submit(
         &mut self,
+        now: Instant,
         kind: RequestKind,
         payload: Bytes,
         deadline: Option<u64>,
@@ -125,7 +126,7 @@ impl Requests {
         let slot = self.slab.insert(kind, payload, self.submitted);
         self.queues[of(kind)].push_back(&mut self.slab, slot);
         if let Some(tick) = deadline {
-            self.wheel.add(&mut self.slab, slot, tick);
+            self.wheel.add(&mut self.slab, now, slot, tick);
         }
         self.slab.key(slot)
     }
@@ -196,11 +197,11 @@ impl Requests {
     }
 
     /// The caller of a sent command was told "outcome unknown"; its answer is still wanted until `tick`.
-    pub(crate) fn detach(&mut self, slot: u32, tick: u64) {
+    pub(crate) fn detach(&mut self, now: Instant, slot: u32, tick: u64) {
         self.wheel.remove(&mut self.slab, slot);
         self.slab.get_mut(slot).phase = Phase::Detached;
         self.detached += 1;
-        self.wheel.add(&mut self.slab, slot, tick);
+        self.wheel.add(&mut self.slab, now, slot, tick);
     }
 
     /// Takes a request out of every table.

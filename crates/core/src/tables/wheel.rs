@@ -20,6 +20,8 @@ const HORIZON: u64 = 1 << (BITS * LEVELS as u32);
 pub(crate) struct Wheel {
     /// The first tick not yet processed.
     current: u64,
+    /// The latest time at which something was added: nothing is called for earlier than that.
+    seen: u64,
     heads: [[u32; SLOTS]; LEVELS],
     occupied: [u64; LEVELS],
 }
@@ -28,6 +30,7 @@ impl Wheel {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             current: now.as_nanos() / TICK_NANOS,
+            seen: 0,
             heads: [[NONE; SLOTS]; LEVELS],
             occupied: [0; LEVELS],
         }
@@ -38,7 +41,8 @@ impl Wheel {
         (now + after).as_nanos().div_ceil(TICK_NANOS)
     }
 
-    pub(crate) fn add(&mut self, slab: &mut Slab, slot: u32, tick: u64) {
+    pub(crate) fn add(&mut self, slab: &mut Slab, now: Instant, slot: u32, tick: u64) {
+        self.seen = self.seen.max(now.as_nanos() / TICK_NANOS);
         slab.get_mut(slot).deadline = tick;
         self.place(slab, slot, tick);
     }
@@ -66,7 +70,8 @@ impl Wheel {
 
     /// The earliest time at which something may fire. May be earlier than the first deadline, never later.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.next_slot().map(|(_, _, tick)| Instant::from_nanos(tick.saturating_mul(TICK_NANOS)))
+        let (_, _, tick) = self.next_slot()?;
+        Some(Instant::from_nanos(tick.max(self.seen).saturating_mul(TICK_NANOS)))
     }
 
     /// Takes out everything whose deadline is at or before `now`, in the order of deadlines.
@@ -166,7 +171,7 @@ mod tests {
                     let scale = rng.below(38);
                     let after = Duration::from_micros(rng.below(1 << scale));
                     let tick = Wheel::tick(now, after);
-                    wheel.add(&mut slab, slot, tick);
+                    wheel.add(&mut slab, now, slot, tick);
                     model.insert(slot, tick);
                 }
                 2 => {

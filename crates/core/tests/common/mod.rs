@@ -565,6 +565,8 @@ impl World {
 
     /// The process is stopped for this long: nothing runs meanwhile.
     pub fn sleep(&mut self, by: Duration) {
+        // As a driver does before it sleeps.
+        let _ = self.machine.poll_timeout();
         self.now = self.now + by;
         self.wall += by.as_millis() as i64;
     }

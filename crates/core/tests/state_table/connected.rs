@@ -294,7 +294,7 @@ fn connected_keep_alive_tick_sends_a_keep_alive() {
     world.advance(millis(1));
     match world.received(conn) {
         Some(ClientMessage::KeepAlive { timestamp }) => {
-            assert_eq!(timestamp.as_millis(), world.wall)
+            assert_eq!(timestamp.as_millis(), world.wall);
         }
         other => panic!("{other:?}"),
     }
