@@ -55,7 +55,10 @@ pub struct Connection {
     counted: usize,
     tx: TxBuffer,
     tx_total: u64,
+    /// PONGs queued since all of them were last written.
     pongs: u32,
+    /// Where the last PONG ends in all that was queued.
+    pongs_end: u64,
     opened: Instant,
     last_received: Instant,
     last_message: Instant,
@@ -86,6 +89,7 @@ impl Connection {
             tx: TxBuffer::default(),
             tx_total: 0,
             pongs: 0,
+            pongs_end: 0,
             opened: now,
             last_received: now,
             last_message: now,
@@ -361,12 +365,13 @@ impl Connection {
                 self.peer_ttl = (ttl_tenths > 0)
                     .then(|| std::time::Duration::from_millis(u64::from(ttl_tenths) * 100));
                 self.last_received = self.last_received.max(now);
-                if !self.tx.has_remaining() {
+                if self.tx.written() >= self.pongs_end {
                     self.pongs = 0;
                 }
                 if self.pongs < MAX_PONGS {
                     self.pongs += 1;
                     self.put(&command::pong(context));
+                    self.pongs_end = self.tx_total;
                 }
                 Ok(Step::Again)
             }

@@ -1,0 +1,431 @@
+//! PING, PONG, and what counts as life.
+
+mod common;
+
+use std::time::Duration;
+
+use bytes::Buf;
+use common::{
+    COMMAND, at, command, events, failure, feed, frame, greeting_of, header, message, open,
+    open_client, open_server, ping, pong, ready, told, written,
+};
+use zraft_zmtp::{Config, Connection, Error, Event, Heartbeat};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// All timeouts up to and with `millis`, each at its time; what was written.
+fn run_until(connection: &mut Connection, millis: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some(due) = connection.poll_timeout().filter(|due| *due <= at(millis)) {
+        connection.handle_timeout(due);
+        assert_ne!(connection.poll_timeout(), Some(due), "a timeout is done once");
+        bytes.extend(written(connection));
+    }
+    bytes
+}
+
+fn beating(interval: Duration, timeout: Duration, ttl: Duration) -> Config {
+    Config { heartbeat: Some(Heartbeat { interval, timeout, ttl }), ..Config::client() }
+}
+
+/// Whether the connection is still there.
+fn stands(connection: &mut Connection, millis: u64) -> bool {
+    connection.handle_timeout(at(millis));
+    events(connection, at(millis)).is_empty()
+}
+
+/// It stands until just before that time and fails then.
+fn fails_at(connection: &mut Connection, millis: u64, error: &Error) {
+    let before = at(millis) - Duration::from_nanos(1);
+    connection.handle_timeout(before);
+    assert_eq!(events(connection, before), []);
+    connection.handle_timeout(at(millis));
+    assert_eq!(failure(&events(connection, at(millis))), *error);
+}
+
+// ---- our PINGs
+
+#[test]
+fn a_ping_goes_at_each_interval_with_the_ttl_in_tenths_and_no_context() {
+    let mut connection = open_client();
+    for second in 1..=20 {
+        assert_eq!(run_until(&mut connection, second * 1000 - 1), b"");
+        assert_eq!(run_until(&mut connection, second * 1000), ping(300, b""), "TTL of 30 s");
+        assert_eq!(feed(&mut connection, at(second * 1000 + 5), &pong(b"")), []);
+    }
+}
+
+#[test]
+fn the_ttl_is_at_least_a_tenth_and_at_most_what_a_signed_field_holds() {
+    let tenths = [
+        (Duration::ZERO, 1),
+        (Duration::from_millis(1), 1),
+        (Duration::from_millis(100), 1),
+        (Duration::from_secs(30), 300),
+        (Duration::from_millis(3_276_700), 32_767),
+        (Duration::from_millis(3_276_800), 32_767),
+        (Duration::from_secs(7200), 32_767),
+        (Duration::MAX, 32_767),
+    ];
+    for (ttl, expected) in tenths {
+        let mut connection = open(beating(SECOND, 10 * SECOND, ttl), at(0));
+        assert_eq!(run_until(&mut connection, 1000), ping(expected, b""), "{ttl:?}");
+    }
+}
+
+#[test]
+fn a_heartbeat_with_a_timeout_has_a_ttl_of_three() {
+    let beat = Heartbeat::with_timeout(SECOND, 10 * SECOND);
+    assert_eq!(beat, Heartbeat { interval: SECOND, timeout: 10 * SECOND, ttl: 30 * SECOND });
+    assert_eq!(Heartbeat::with_timeout(SECOND, Duration::MAX).ttl, Duration::MAX);
+}
+
+#[test]
+fn only_one_ping_is_outstanding() {
+    let mut connection = open_client();
+    assert_eq!(run_until(&mut connection, 1000), ping(300, b""));
+    // Other life than its PONG keeps the connection, but asks for no second PING.
+    for second in 2..20 {
+        feed(&mut connection, at(second * 1000 - 500), &message(b"life"));
+        assert_eq!(run_until(&mut connection, second * 1000), b"");
+    }
+    feed(&mut connection, at(19_200), &pong(b""));
+    assert_eq!(run_until(&mut connection, 19_999), b"");
+    assert_eq!(run_until(&mut connection, 20_000), ping(300, b""));
+}
+
+#[test]
+fn a_ping_without_a_ttl_is_never_sent() {
+    let mut connection = open(beating(SECOND, 10 * SECOND, Duration::ZERO), at(0));
+    for second in 1..5 {
+        let bytes = run_until(&mut connection, second * 1000);
+        assert_eq!(bytes.len(), 2 + 5 + 2);
+        assert_ne!(bytes[7..], [0, 0], "JeroMQ fails on it");
+        feed(&mut connection, at(second * 1000 + 1), &pong(b""));
+    }
+}
+
+#[test]
+fn heartbeats_do_not_depend_on_the_version_that_the_peer_announces() {
+    for version in [(3, 0), (3, 1)] {
+        let mut connection = Connection::new(Config::client(), at(0));
+        let bytes = [greeting_of(version.0, version.1, b"NULL"), ready("SERVER")].concat();
+        feed(&mut connection, at(0), &bytes);
+        written(&mut connection);
+        assert_eq!(run_until(&mut connection, 1000), ping(300, b""));
+        fails_at(&mut connection, 10_000, &Error::HeartbeatTimeout);
+
+        let mut connection = Connection::new(Config::client(), at(0));
+        feed(&mut connection, at(0), &bytes);
+        written(&mut connection);
+        feed(&mut connection, at(1), &ping(0, b"context"));
+        assert_eq!(written(&mut connection), pong(b"context"));
+    }
+}
+
+#[test]
+fn without_a_heartbeat_nothing_is_sent_or_waited_for() {
+    let mut connection = open(common::quiet_client(), at(0));
+    assert_eq!(connection.poll_timeout(), None);
+    assert!(stands(&mut connection, 1_000_000_000));
+    assert_eq!(written(&mut connection), b"");
+}
+
+// ---- life
+
+#[test]
+fn a_silent_peer_is_given_up_exactly_at_the_timeout_after_its_last_byte() {
+    let mut connection = open_client();
+    feed(&mut connection, at(2_345), &message(b"last"));
+    run_until(&mut connection, 12_344);
+    fails_at(&mut connection, 12_345, &Error::HeartbeatTimeout);
+    assert_eq!(connection.last_received(), at(2_345));
+    assert_eq!(connection.poll_timeout(), None);
+}
+
+#[test]
+fn it_is_given_up_even_if_the_timeout_is_called_only_when_it_is_due() {
+    let mut connection = open_client();
+    let mut due = at(0);
+    while let Some(next) = connection.poll_timeout() {
+        assert!(next > due);
+        due = next;
+        connection.handle_timeout(due);
+    }
+    assert_eq!(due, at(10_000));
+    assert_eq!(failure(&events(&mut connection, due)), Error::HeartbeatTimeout);
+}
+
+#[test]
+fn any_byte_of_a_slow_frame_is_life() {
+    let mut connection = open_client();
+    let bytes = message(&vec![1; 1 << 20]);
+    // One byte every nine seconds, then the rest: no PONG, and no whole frame for minutes.
+    let (slow, rest) = bytes.split_at(40);
+    for (byte, count) in slow.iter().zip(1..) {
+        assert_eq!(feed(&mut connection, at(count * 9_000), &[*byte]), []);
+        run_until(&mut connection, count * 9_000 + 8_999);
+        assert!(stands(&mut connection, count * 9_000 + 8_999));
+    }
+    let last = 41 * 9_000;
+    assert_eq!(feed(&mut connection, at(last), rest), [told(bytes[9..].to_vec())]);
+    fails_at(&mut connection, last + 10_000, &Error::HeartbeatTimeout);
+}
+
+#[test]
+fn any_byte_of_a_command_is_life() {
+    let mut connection = open_client();
+    let bytes = pong(b"");
+    for (byte, count) in bytes.iter().zip(1..) {
+        feed(&mut connection, at(count * 9_999), &[*byte]);
+        assert!(stands(&mut connection, count * 9_999));
+    }
+}
+
+#[test]
+fn bytes_are_life_before_anyone_takes_the_events() {
+    let mut connection = open_client();
+    connection.handle_bytes(at(9_999), &message(b"m"));
+    connection.handle_timeout(at(19_998));
+    assert_eq!(events(&mut connection, at(19_998)), [told("m")]);
+    fails_at(&mut connection, 19_999, &Error::HeartbeatTimeout);
+}
+
+#[test]
+fn our_own_writes_are_not_life() {
+    let mut connection = open_client();
+    for millis in (100..10_000).step_by(100) {
+        connection.send(b"are you there").unwrap();
+        connection.handle_timeout(at(millis));
+        written(&mut connection);
+    }
+    fails_at(&mut connection, 10_000, &Error::HeartbeatTimeout);
+}
+
+#[test]
+fn reading_nothing_is_not_life() {
+    let mut connection = open_client();
+    for millis in (100..10_000).step_by(100) {
+        connection.handle_received(at(millis));
+        assert_eq!(events(&mut connection, at(millis)), []);
+    }
+    fails_at(&mut connection, 10_000, &Error::HeartbeatTimeout);
+}
+
+// ---- the peer's PINGs
+
+#[test]
+fn a_pong_repeats_up_to_16_bytes_of_context() {
+    let mut connection = open_server();
+    for length in 0..=16 {
+        let context: Vec<u8> = (0..length).collect();
+        assert_eq!(feed(&mut connection, at(1), &ping(300, &context)), []);
+        assert_eq!(written(&mut connection), pong(&context));
+    }
+}
+
+#[test]
+fn a_longer_context_is_refused() {
+    for length in [17, 100, 255, 4000] {
+        let mut connection = open_server();
+        let events = feed(&mut connection, at(1), &ping(300, &vec![0; length]));
+        assert!(matches!(failure(&events), Error::Protocol(_)));
+        assert_eq!(written(&mut connection), b"", "no PONG");
+    }
+}
+
+#[test]
+fn a_ping_without_a_whole_ttl_is_refused() {
+    for data in [&b""[..], b"\x01"] {
+        let events = feed(&mut open_server(), at(1), &command("PING", data));
+        assert!(matches!(failure(&events), Error::Protocol(_)));
+    }
+}
+
+#[test]
+fn a_ping_with_a_long_header_is_answered() {
+    let short = ping(300, b"ctx");
+    let bytes = [header(COMMAND, short.len() as u64 - 2), short[2..].to_vec()].concat();
+    let mut connection = open_server();
+    assert_eq!(feed(&mut connection, at(1), &bytes), []);
+    assert_eq!(written(&mut connection), pong(b"ctx"));
+}
+
+#[test]
+fn a_pong_of_any_context_is_taken() {
+    let mut connection = open_client();
+    for context in [&b""[..], b"never sent", &[0; 200]] {
+        assert_eq!(feed(&mut connection, at(1), &pong(context)), []);
+    }
+}
+
+#[test]
+fn a_pong_ahead_of_data_changes_nothing_about_the_data() {
+    let mut connection = open_client();
+    run_until(&mut connection, 1000);
+    let answers = [message(b"1"), message(b"2")].concat();
+    let first = feed(&mut connection, at(1001), &[pong(b""), answers].concat());
+    assert_eq!(first, [told("1"), told("2")]);
+    // The next PING is asked for by the interval, not by what is missing.
+    assert_eq!(run_until(&mut connection, 2000), ping(300, b""));
+}
+
+#[test]
+fn our_pong_goes_between_messages_never_into_one() {
+    let mut connection = open_server();
+    connection.send(b"before").unwrap();
+    // The first byte is on its way already.
+    connection.tx().advance(1);
+    feed(&mut connection, at(1), &ping(300, b"x"));
+    connection.send(b"after").unwrap();
+    let expected = [message(b"before"), pong(b"x"), message(b"after")].concat();
+    assert_eq!(written(&mut connection), expected[1..]);
+}
+
+#[test]
+fn a_flood_of_pings_with_unread_answers_stays_bounded() {
+    let mut connection = open_server();
+    let flood = ping(300, &[9; 16]).repeat(1000);
+    for _ in 0..100 {
+        assert_eq!(feed(&mut connection, at(1), &flood), []);
+        assert!(connection.tx_queued() <= 1024, "{}", connection.tx_queued());
+    }
+    assert!(!written(&mut connection).is_empty());
+    feed(&mut connection, at(2), &ping(300, b"again"));
+    assert_eq!(written(&mut connection), pong(b"again"), "answered again once it reads");
+}
+
+#[test]
+fn a_connection_that_always_has_something_to_write_answers_every_ping() {
+    let mut connection = open_server();
+    connection.send(&[0; 100]).unwrap();
+    for count in 0..1000 {
+        feed(&mut connection, at(count), &ping(300, b""));
+        let queued = connection.tx_queued();
+        connection.send(&[0; 100]).unwrap();
+        assert_eq!(queued, 102 + pong(b"").len(), "PING {count} is answered");
+        // The next message is there before the answer is gone.
+        connection.tx().advance(queued);
+    }
+}
+
+// ---- the peer's TTL
+
+#[test]
+fn the_peers_ttl_is_honoured_to_the_moment() {
+    let mut connection = open_server();
+    assert_eq!(connection.poll_timeout(), None);
+    feed(&mut connection, at(1000), &ping(300, b""));
+    assert_eq!(connection.poll_timeout(), Some(at(31_000)));
+    fails_at(&mut connection, 31_000, &Error::HeartbeatTimeout);
+}
+
+#[test]
+fn any_byte_starts_the_peers_ttl_anew() {
+    let mut connection = open_server();
+    feed(&mut connection, at(0), &ping(300, b""));
+    feed(&mut connection, at(29_999), &message(b"m")[..1]);
+    fails_at(&mut connection, 59_999, &Error::HeartbeatTimeout);
+}
+
+#[test]
+fn a_later_ping_replaces_the_ttl_and_zero_takes_it_away() {
+    let mut connection = open_server();
+    feed(&mut connection, at(0), &ping(10, b""));
+    feed(&mut connection, at(500), &ping(65_535, b""));
+    assert_eq!(connection.poll_timeout(), Some(at(500 + 6_553_500)));
+    feed(&mut connection, at(600), &ping(0, b""));
+    assert_eq!(connection.poll_timeout(), None);
+}
+
+#[test]
+fn the_shorter_of_our_timeout_and_the_peers_ttl_counts() {
+    for (tenths, millis) in [(20, 2_000), (300, 10_000)] {
+        let mut connection = open_client();
+        feed(&mut connection, at(0), &ping(tenths, b""));
+        fails_at(&mut connection, millis, &Error::HeartbeatTimeout);
+    }
+}
+
+#[test]
+fn a_ttl_read_late_is_counted_from_when_it_is_read() {
+    let mut connection = open_server();
+    connection.handle_bytes(at(0), &ping(10, b""));
+    assert_eq!(events(&mut connection, at(5000)), []);
+    fails_at(&mut connection, 6000, &Error::HeartbeatTimeout);
+}
+
+// ---- the idle timeout
+
+fn idle_server() -> Connection {
+    open(Config { idle_timeout: Some(90 * SECOND), ..Config::server() }, at(500))
+}
+
+#[test]
+fn a_peer_without_messages_is_idle_after_the_timeout() {
+    let mut connection = idle_server();
+    assert_eq!(connection.poll_timeout(), Some(at(90_500)));
+    fails_at(&mut connection, 90_500, &Error::IdleTimeout);
+}
+
+#[test]
+fn a_message_starts_the_idle_timeout_anew_and_heartbeats_do_not() {
+    let mut connection = idle_server();
+    feed(&mut connection, at(10_000), &message(b"m"));
+    for second in 11..100 {
+        feed(&mut connection, at(second * 1000), &ping(300, b""));
+    }
+    fails_at(&mut connection, 100_000, &Error::IdleTimeout);
+}
+
+// ---- a clock that jumped
+
+#[test]
+fn restarted_timers_probe_at_once_and_time_nothing_out() {
+    let mut connection = open_client();
+    run_until(&mut connection, 1000);
+    // The machine slept for an hour, with a PING unanswered.
+    let wake = 3_600_000;
+    connection.restart_timers(at(wake));
+    assert_eq!(written(&mut connection), ping(300, b""));
+    assert!(stands(&mut connection, wake));
+    assert_eq!(written(&mut connection), b"", "one probe");
+    fails_at(&mut connection, wake + 10_000, &Error::HeartbeatTimeout);
+}
+
+#[test]
+fn restarted_timers_give_the_handshake_its_time_again() {
+    let mut connection = Connection::new(Config::client(), at(0));
+    written(&mut connection);
+    connection.restart_timers(at(60_000));
+    assert_eq!(written(&mut connection), b"", "nothing after READY");
+    fails_at(&mut connection, 65_000, &Error::HandshakeTimeout);
+}
+
+#[test]
+fn restarted_timers_give_the_peers_ttl_and_the_idle_timeout_anew() {
+    let mut connection = idle_server();
+    feed(&mut connection, at(600), &ping(300, b""));
+    connection.restart_timers(at(600_000));
+    assert!(stands(&mut connection, 600_000));
+    assert_eq!(connection.poll_timeout(), Some(at(630_000)));
+    feed(&mut connection, at(620_000), &ping(0, b""));
+    fails_at(&mut connection, 690_000, &Error::IdleTimeout);
+}
+
+#[test]
+fn restarted_timers_lose_nothing_that_was_received() {
+    let mut connection = open_client();
+    connection.handle_bytes(at(1), &message(b"m"));
+    connection.restart_timers(at(60_000));
+    assert_eq!(events(&mut connection, at(60_000)), [told("m")]);
+}
+
+#[test]
+fn a_late_timeout_with_bytes_read_before_it_fails_nothing() {
+    let mut connection = open_client();
+    connection.handle_bytes(at(15_000), &frame(COMMAND, b"\x04PONG"));
+    connection.handle_timeout(at(15_000));
+    assert_eq!(events(&mut connection, at(15_000)), []);
+    assert!(matches!(feed(&mut connection, at(15_001), &message(b"m"))[..], [Event::Message(_)]));
+}
