@@ -89,14 +89,55 @@ impl Buf for TxBuffer {
             }
         }
         if count == self.tail.len() {
-            // The same allocation serves again, unless it grew large.
+            // The same allocation serves again, from its front, unless it grew large.
+            self.tail.clear();
+            let _ = self.tail.try_reclaim(self.tail.capacity() + 1);
             if self.tail.capacity() > KEEP {
                 self.tail = BytesMut::new();
-            } else {
-                self.tail.clear();
             }
         } else {
             self.tail.advance(count);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes all in pieces, and tells whether more than `KEEP` is still allocated.
+    fn keeps_much_after(tx: &mut TxBuffer, piece: usize) -> bool {
+        while tx.has_remaining() {
+            tx.advance(piece.min(tx.remaining()));
+        }
+        tx.tail.try_reclaim(KEEP + 1)
+    }
+
+    #[test]
+    fn a_tail_that_grew_large_is_given_back_however_it_was_written() {
+        for piece in [usize::MAX, 1 << 20, 64 << 10, 1000] {
+            let mut tx = TxBuffer::default();
+            for _ in 0..4096 {
+                tx.put_slice(&[1; 1024]);
+            }
+            assert!(!keeps_much_after(&mut tx, piece), "in pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn a_tail_that_grew_large_before_a_shared_segment_is_given_back() {
+        let mut tx = TxBuffer::default();
+        tx.put_slice(&[1; 4 << 20]);
+        tx.put_shared(Bytes::from(vec![2; SHARE_FROM]));
+        tx.put_slice(&[3; 10]);
+        assert!(!keeps_much_after(&mut tx, 64 << 10));
+    }
+
+    #[test]
+    fn a_small_tail_is_kept() {
+        let mut tx = TxBuffer::default();
+        tx.put_slice(&[1; 100_000]);
+        keeps_much_after(&mut tx, 64 << 10);
+        assert!(tx.tail.try_reclaim(100_000));
     }
 }
