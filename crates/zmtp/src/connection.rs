@@ -201,7 +201,7 @@ impl Connection {
                 }
             }
         };
-        if self.rx.is_empty() && self.rx.capacity() > KEEP {
+        if event.is_none() && self.rx.is_empty() && self.rx.try_reclaim(KEEP + 1) {
             self.rx = BytesMut::new();
         }
         self.known = self.rx.len();

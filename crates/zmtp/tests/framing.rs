@@ -274,3 +274,25 @@ fn a_config_without_room_for_anything_still_takes_empty_messages() {
     let events = feed(&mut connection, at(1), &message(b"x"));
     assert_eq!(failure(&events), Error::FrameTooLong(1));
 }
+
+/// Whether more than 256 KiB stay allocated.
+fn keeps_much(connection: &mut Connection) -> bool {
+    connection.recv_buffer().try_reclaim(256 * KIB + 1)
+}
+
+#[test]
+fn nothing_large_stays_allocated_when_all_is_taken() {
+    let burst: Vec<u8> = (0..2000).flat_map(|_| message(&[0; 1000])).collect();
+    let multipart = [frame(MORE, &vec![0; MIB]), message(b"")].concat();
+    let oversized = message(&vec![0; 20 * MIB]);
+    for bytes in [message(&vec![0; MIB]), burst, multipart, oversized] {
+        let mut connection = open_client();
+        read(&mut connection, &bytes);
+        // What was taken is let go one by one, as an application does.
+        while let Some(event) = connection.poll_event(at(1)) {
+            assert!(!matches!(event, Event::Failed(_)));
+        }
+        assert_eq!(connection.recv_buffer().len(), 0);
+        assert!(!keeps_much(&mut connection));
+    }
+}
