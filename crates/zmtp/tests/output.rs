@@ -284,3 +284,32 @@ fn of_a_handshake_that_failed_only_error_is_still_sent() {
     assert_eq!(sent.len(), 2 + usize::from(sent[1]));
     sends_nothing(&mut connection);
 }
+
+// ---- many messages
+
+#[test]
+fn many_messages_go_in_one_write_and_come_in_one_read() {
+    let mut client = open_client();
+    let mut server = open_server();
+    for number in 0..1000u32 {
+        client.send(&number.to_be_bytes()).unwrap();
+    }
+    let tx = client.tx();
+    assert_eq!(tx.chunk().len(), tx.remaining(), "one chunk");
+    let told = feed(&mut server, at(1), &written(&mut client));
+    let expected: Vec<Event> =
+        (0..1000u32).map(|number| common::told(number.to_be_bytes().to_vec())).collect();
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn what_waits_to_be_written_does_not_hold_reading_back() {
+    let mut connection = open_client();
+    connection.send_shared(bytes_of(10 << 20, 1)).unwrap();
+    for number in 0..1000u32 {
+        let body = number.to_be_bytes();
+        let told = feed(&mut connection, at(1), &message(&body));
+        assert_eq!(told, [common::told(body.to_vec())]);
+    }
+    assert_eq!(connection.received_messages(), 1000);
+}
