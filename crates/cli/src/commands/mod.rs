@@ -1,0 +1,8 @@
+//! One file a command.
+
+pub(crate) mod bench;
+pub(crate) mod demo;
+pub(crate) mod inspect;
+pub(crate) mod ping;
+pub(crate) mod server;
+pub(crate) mod store;

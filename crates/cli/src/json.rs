@@ -1,0 +1,256 @@
+//! Messages as JSON: the form of the test vectors. Numbers are exact integers, payloads hexadecimal.
+
+use serde_json::{Map, Value, json};
+use zraft_protocol::{
+    Capabilities, ClientMessage, CloseReason, CorrelationId, MemberId, Nonce, Payload,
+    RejectionReason, RequestErrorReason, RequestId, ServerMessage, SessionCloseReason, SessionId,
+    Timestamp,
+};
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+/// Bytes from hexadecimal digits, in any case.
+pub(crate) fn unhex(text: &str) -> Result<Vec<u8>, String> {
+    let digits = text.as_bytes();
+    if !digits.len().is_multiple_of(2) {
+        return Err("an odd number of hexadecimal digits".to_owned());
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    digits
+        .chunks_exact(2)
+        .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
+        .collect::<Option<_>>()
+        .ok_or_else(|| "not hexadecimal".to_owned())
+}
+
+pub(crate) fn from_client(message: &ClientMessage) -> Value {
+    let kind = message.kind().name();
+    match message {
+        ClientMessage::CreateSession { capabilities, nonce } => {
+            let entries: Vec<_> =
+                capabilities.iter().map(|(name, value)| json!([name, value])).collect();
+            json!({"type": kind, "capabilities": entries, "nonce": nonce.get()})
+        }
+        ClientMessage::ContinueSession { session_id, nonce } => {
+            json!({"type": kind, "sessionId": session_id.as_str(), "nonce": nonce.get()})
+        }
+        ClientMessage::KeepAlive { timestamp } => {
+            json!({"type": kind, "timestamp": timestamp.as_millis()})
+        }
+        ClientMessage::ClientRequest {
+            request_id,
+            lowest_pending_request_id,
+            payload,
+            created_at,
+        } => json!({
+            "type": kind,
+            "requestId": request_id.get(),
+            "lowestPendingRequestId": lowest_pending_request_id.get(),
+            "payload": hex(payload),
+            "createdAt": created_at.as_millis(),
+        }),
+        ClientMessage::ServerRequestAck { request_id } => {
+            json!({"type": kind, "requestId": request_id.get()})
+        }
+        ClientMessage::CloseSession { reason } => json!({"type": kind, "reason": reason.name()}),
+        ClientMessage::ConnectionClosed => json!({"type": kind}),
+        ClientMessage::Query { correlation_id, payload, created_at } => json!({
+            "type": kind,
+            "correlationId": correlation_id.as_str(),
+            "payload": hex(payload),
+            "createdAt": created_at.as_millis(),
+        }),
+    }
+}
+
+pub(crate) fn from_server(message: &ServerMessage) -> Value {
+    let kind = message.kind().name();
+    let leader = |id: &Option<MemberId>| id.as_ref().map(|id| id.as_str().to_owned());
+    match message {
+        ServerMessage::SessionCreated { session_id, nonce } => {
+            json!({"type": kind, "sessionId": session_id.as_str(), "nonce": nonce.get()})
+        }
+        ServerMessage::SessionContinued { nonce } => json!({"type": kind, "nonce": nonce.get()}),
+        ServerMessage::SessionRejected { reason, nonce, leader_id } => json!({
+            "type": kind,
+            "reason": reason.name(),
+            "nonce": nonce.get(),
+            "leaderId": leader(leader_id),
+        }),
+        ServerMessage::SessionClosed { reason, leader_id } => {
+            json!({"type": kind, "reason": reason.name(), "leaderId": leader(leader_id)})
+        }
+        ServerMessage::KeepAliveResponse { timestamp } => {
+            json!({"type": kind, "timestamp": timestamp.as_millis()})
+        }
+        ServerMessage::ClientResponse { request_id, result } => {
+            json!({"type": kind, "requestId": request_id.get(), "result": hex(result)})
+        }
+        ServerMessage::ServerRequest { request_id, payload, created_at } => json!({
+            "type": kind,
+            "requestId": request_id.get(),
+            "payload": hex(payload),
+            "createdAt": created_at.as_millis(),
+        }),
+        ServerMessage::RequestError { request_id, reason } => {
+            json!({"type": kind, "requestId": request_id.get(), "reason": reason.name()})
+        }
+        ServerMessage::QueryResponse { correlation_id, result } => {
+            json!({"type": kind, "correlationId": correlation_id.as_str(), "result": hex(result)})
+        }
+    }
+}
+
+/// The fields of a message that is to be built.
+struct Fields<'a>(&'a Map<String, Value>);
+
+impl<'a> Fields<'a> {
+    fn of(value: &'a Value) -> Result<(&'a str, Self), String> {
+        let fields = Self(value.as_object().ok_or("not a JSON object")?);
+        Ok((fields.text("type")?, fields))
+    }
+
+    fn get(&self, name: &str) -> Result<&'a Value, String> {
+        self.0.get(name).ok_or_else(|| format!("{name} is missing"))
+    }
+
+    fn text(&self, name: &str) -> Result<&'a str, String> {
+        self.get(name)?.as_str().ok_or_else(|| format!("{name} is not text"))
+    }
+
+    fn number(&self, name: &str) -> Result<i64, String> {
+        self.get(name)?.as_i64().ok_or_else(|| format!("{name} is not an integer of 64 bits"))
+    }
+
+    fn request_id(&self, name: &str) -> Result<RequestId, String> {
+        RequestId::try_from(self.number(name)?).map_err(|error| error.to_string())
+    }
+
+    fn nonce(&self) -> Result<Nonce, String> {
+        Nonce::new(self.number("nonce")?).map_err(|error| error.to_string())
+    }
+
+    fn timestamp(&self, name: &str) -> Result<Timestamp, String> {
+        self.number(name).map(Timestamp::from_millis)
+    }
+
+    fn payload(&self, name: &str) -> Result<Payload, String> {
+        Payload::new(unhex(self.text(name)?)?).map_err(|error| error.to_string())
+    }
+
+    fn session_id(&self) -> Result<SessionId, String> {
+        SessionId::new(self.text("sessionId")?).map_err(|error| error.to_string())
+    }
+
+    fn correlation_id(&self) -> Result<CorrelationId, String> {
+        CorrelationId::new(self.text("correlationId")?).map_err(|error| error.to_string())
+    }
+
+    fn leader_id(&self) -> Result<Option<MemberId>, String> {
+        match self.0.get("leaderId") {
+            None | Some(Value::Null) => Ok(None),
+            Some(_) => {
+                MemberId::new(self.text("leaderId")?).map(Some).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    fn reason<T>(&self, from_name: fn(&str) -> Option<T>) -> Result<T, String> {
+        let name = self.text("reason")?;
+        from_name(name).ok_or_else(|| format!("reason {name:?} is unknown"))
+    }
+
+    fn capabilities(&self) -> Result<Capabilities, String> {
+        let form = || "capabilities are not an array of pairs of text".to_owned();
+        let entries = self.get("capabilities")?.as_array().ok_or_else(form)?;
+        let pairs: Vec<(&str, &str)> = entries
+            .iter()
+            .map(|entry| match entry.as_array().map(Vec::as_slice) {
+                Some([name, value]) => Some((name.as_str()?, value.as_str()?)),
+                _ => None,
+            })
+            .collect::<Option<_>>()
+            .ok_or_else(form)?;
+        Capabilities::new(pairs).map_err(|error| error.to_string())
+    }
+}
+
+pub(crate) fn to_client(value: &Value) -> Result<ClientMessage, String> {
+    let (kind, fields) = Fields::of(value)?;
+    Ok(match kind {
+        "CreateSession" => ClientMessage::CreateSession {
+            capabilities: fields.capabilities()?,
+            nonce: fields.nonce()?,
+        },
+        "ContinueSession" => ClientMessage::ContinueSession {
+            session_id: fields.session_id()?,
+            nonce: fields.nonce()?,
+        },
+        "KeepAlive" => ClientMessage::KeepAlive { timestamp: fields.timestamp("timestamp")? },
+        "ClientRequest" => ClientMessage::ClientRequest {
+            request_id: fields.request_id("requestId")?,
+            lowest_pending_request_id: fields.request_id("lowestPendingRequestId")?,
+            payload: fields.payload("payload")?,
+            created_at: fields.timestamp("createdAt")?,
+        },
+        "ServerRequestAck" => {
+            ClientMessage::ServerRequestAck { request_id: fields.request_id("requestId")? }
+        }
+        "CloseSession" => {
+            ClientMessage::CloseSession { reason: fields.reason(CloseReason::from_name)? }
+        }
+        "ConnectionClosed" => ClientMessage::ConnectionClosed,
+        "Query" => ClientMessage::Query {
+            correlation_id: fields.correlation_id()?,
+            payload: fields.payload("payload")?,
+            created_at: fields.timestamp("createdAt")?,
+        },
+        _ => return Err(format!("clients send no {kind:?}")),
+    })
+}
+
+pub(crate) fn to_server(value: &Value) -> Result<ServerMessage, String> {
+    let (kind, fields) = Fields::of(value)?;
+    Ok(match kind {
+        "SessionCreated" => ServerMessage::SessionCreated {
+            session_id: fields.session_id()?,
+            nonce: fields.nonce()?,
+        },
+        "SessionContinued" => ServerMessage::SessionContinued { nonce: fields.nonce()? },
+        "SessionRejected" => ServerMessage::SessionRejected {
+            reason: fields.reason(RejectionReason::from_name)?,
+            nonce: fields.nonce()?,
+            leader_id: fields.leader_id()?,
+        },
+        "SessionClosed" => ServerMessage::SessionClosed {
+            reason: fields.reason(SessionCloseReason::from_name)?,
+            leader_id: fields.leader_id()?,
+        },
+        "KeepAliveResponse" => {
+            ServerMessage::KeepAliveResponse { timestamp: fields.timestamp("timestamp")? }
+        }
+        "ClientResponse" => ServerMessage::ClientResponse {
+            request_id: fields.request_id("requestId")?,
+            result: fields.payload("result")?,
+        },
+        "ServerRequest" => ServerMessage::ServerRequest {
+            request_id: fields.request_id("requestId")?,
+            payload: fields.payload("payload")?,
+            created_at: fields.timestamp("createdAt")?,
+        },
+        "RequestError" => ServerMessage::RequestError {
+            request_id: fields.request_id("requestId")?,
+            reason: fields.reason(RequestErrorReason::from_name)?,
+        },
+        "QueryResponse" => ServerMessage::QueryResponse {
+            correlation_id: fields.correlation_id()?,
+            result: fields.payload("result")?,
+        },
+        _ => return Err(format!("servers send no {kind:?}")),
+    })
+}
