@@ -323,12 +323,10 @@ impl Walk {
                     self.world.say(conn, ServerMessage::SessionContinued { nonce });
                 }
             }
-            ref request @ ClientMessage::ClientRequest { .. } => {
-                if !matches!(fate, Fate::Drop) {
-                    let answer = self.execute(conn, request);
-                    if matches!(fate, Fate::Answer) {
-                        self.world.say(conn, answer);
-                    }
+            ref request @ ClientMessage::ClientRequest { .. } if !matches!(fate, Fate::Drop) => {
+                let answer = self.execute(conn, request);
+                if matches!(fate, Fate::Answer) {
+                    self.world.say(conn, answer);
                 }
             }
             ClientMessage::Query { correlation_id, payload, .. } => {
