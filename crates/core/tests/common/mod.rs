@@ -3,6 +3,8 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+mod messages;
+
 use std::{collections::VecDeque, time::Duration};
 
 use bytes::{Buf, Bytes};
@@ -15,6 +17,8 @@ use zraft_protocol::{
     RequestId, ServerMessage, SessionCloseReason, SessionId, Timestamp,
 };
 use zraft_zmtp::Connection;
+
+pub use messages::*;
 
 /// One connection, as the member at its other end sees it.
 pub struct Peer {
@@ -617,86 +621,4 @@ fn drain(tx: &mut impl Buf) -> Vec<u8> {
     let mut bytes = vec![0; tx.remaining()];
     tx.copy_to_slice(&mut bytes);
     bytes
-}
-
-pub fn session() -> SessionId {
-    SessionId::new(SESSION).unwrap()
-}
-
-pub fn member(id: &str) -> MemberId {
-    MemberId::new(id).unwrap()
-}
-
-pub fn request(id: u64) -> RequestId {
-    RequestId::new(id).unwrap()
-}
-
-/// The ids of the commands among these messages.
-pub fn command_ids(messages: &[ClientMessage]) -> Vec<u64> {
-    messages
-        .iter()
-        .filter_map(|message| match message {
-            ClientMessage::ClientRequest { request_id, .. } => Some(request_id.get()),
-            _ => None,
-        })
-        .collect()
-}
-
-/// The lowest pending ids that the commands among these messages carry.
-pub fn lowest_ids(messages: &[ClientMessage]) -> Vec<u64> {
-    messages
-        .iter()
-        .filter_map(|message| match message {
-            ClientMessage::ClientRequest { lowest_pending_request_id, .. } => {
-                Some(lowest_pending_request_id.get())
-            }
-            _ => None,
-        })
-        .collect()
-}
-
-/// The correlation ids of the queries among these messages.
-pub fn correlation_ids(messages: &[ClientMessage]) -> Vec<CorrelationId> {
-    messages
-        .iter()
-        .filter_map(|message| match message {
-            ClientMessage::Query { correlation_id, .. } => Some(correlation_id.clone()),
-            _ => None,
-        })
-        .collect()
-}
-
-/// The payloads of the commands and queries among these messages, as text.
-pub fn payloads(messages: &[ClientMessage]) -> Vec<String> {
-    messages
-        .iter()
-        .filter_map(|message| match message {
-            ClientMessage::ClientRequest { payload, .. } | ClientMessage::Query { payload, .. } => {
-                Some(String::from_utf8_lossy(payload).into_owned())
-            }
-            _ => None,
-        })
-        .collect()
-}
-
-/// The ids that the acknowledgements among these messages carry.
-pub fn acks(messages: &[ClientMessage]) -> Vec<u64> {
-    messages
-        .iter()
-        .filter_map(|message| match message {
-            ClientMessage::ServerRequestAck { request_id } => Some(request_id.get()),
-            _ => None,
-        })
-        .collect()
-}
-
-/// How many of these messages are KeepAlives.
-pub fn keep_alives(messages: &[ClientMessage]) -> usize {
-    let keep_alive = |message: &&ClientMessage| matches!(message, ClientMessage::KeepAlive { .. });
-    messages.iter().filter(keep_alive).count()
-}
-
-/// An answer's payload.
-pub fn payload(text: &str) -> Payload {
-    Payload::new(Bytes::copy_from_slice(text.as_bytes())).unwrap()
 }
