@@ -13,8 +13,8 @@ use zraft_core::{
     Event, Failure, Instant, Machine, OpenFailure, RequestKey, RequestKind, StateName, Timeout,
 };
 use zraft_protocol::{
-    ClientMessage, CorrelationId, MemberId, Nonce, Payload, RejectionReason, RequestErrorReason,
-    RequestId, ServerMessage, SessionCloseReason, SessionId, Timestamp,
+    ClientMessage, CorrelationId, Nonce, Payload, RejectionReason, RequestErrorReason,
+    ServerMessage, SessionCloseReason, Timestamp,
 };
 use zraft_zmtp::Connection;
 
