@@ -1,0 +1,112 @@
+//! `zraft server`, `set`, `get`, `watch`, `ping` and `bench`, together.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::net::TcpListener;
+
+use serde_json::Value;
+use support::{Running, run, stderr, stdout};
+
+/// A server on successive ports, and its endpoints.
+fn server(members: u16) -> (Running, String) {
+    // Ports that were free a moment ago; when another took one meanwhile, others are tried.
+    for _ in 0..20 {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if port > u16::MAX - members {
+            continue;
+        }
+        let mut server = Running::start(&[
+            "server",
+            "--port",
+            &port.to_string(),
+            "--members",
+            &members.to_string(),
+        ]);
+        if let Some(endpoints) = server.line().strip_prefix("endpoints: ") {
+            let endpoints = endpoints.to_owned();
+            assert!(endpoints.starts_with(&format!("node-1=tcp://127.0.0.1:{port}")));
+            return (server, endpoints);
+        }
+    }
+    panic!("no ports");
+}
+
+#[test]
+fn set_get_and_watch_speak_as_the_live_tools_do() {
+    let (_server, endpoints) = server(3);
+    let absent = run(&["get", "-e", &endpoints, "key"]);
+    assert_eq!((absent.status.code(), stdout(&absent).as_str()), (Some(0), "key = <none>\n"));
+    let set = run(&["set", "--endpoints", &endpoints, "key", "value"]);
+    assert_eq!((set.status.code(), stdout(&set).as_str()), (Some(0), "OK\n"));
+    let present = run(&["get", "-e", &endpoints, "key"]);
+    assert_eq!(stdout(&present), "key = value\n");
+
+    let mut watch = Running::start(&["watch", "-e", &endpoints, "key"]);
+    assert_eq!(watch.line(), "watching key - press Ctrl+C to stop");
+    let first = watch.line();
+    assert!(first.starts_with("[20") && first.ends_with("Z] seq=1 key=key value=value"), "{first}");
+    assert!(run(&["set", "-e", &endpoints, "key", "другое"]).status.success());
+    assert!(watch.line().ends_with("seq=2 key=key value=другое"));
+    assert_eq!(watch.interrupt(), Some(130));
+}
+
+#[test]
+fn ping_tells_the_leader_and_round_trips() {
+    let (server, endpoints) = server(1);
+    let ping = run(&["ping", "-e", &endpoints, "--count", "2"]);
+    assert_eq!(ping.status.code(), Some(0));
+    let text = stdout(&ping);
+    assert!(text.contains("leader node-1") && text.contains("round trip 2: "), "{text}");
+    assert_eq!(server.interrupt(), Some(130));
+}
+
+#[test]
+fn bench_tells_throughput_latency_and_cpu() {
+    let (_server, endpoints) = server(1);
+    let arguments = ["bench", "-e", &endpoints, "--duration", "0.3", "--queries", "0.5", "--json"];
+    let bench = run(&arguments);
+    assert_eq!(bench.status.code(), Some(0), "{}", stderr(&bench));
+    let report: Value = serde_json::from_str(&stdout(&bench)).unwrap();
+    assert!(report["commands"].as_u64().unwrap() > 0 && report["queries"].as_u64().unwrap() > 0);
+    assert!(report["requestsPerSecond"].as_f64().unwrap() > 0.0);
+    assert!(report["latencyMs"]["p99"].as_f64().unwrap() > 0.0);
+    let embedded = run(&["bench", "--embedded", "--duration", "0.2", "--in-flight", "8"]);
+    assert!(stdout(&embedded).contains("throughput"), "{}", stderr(&embedded));
+}
+
+#[test]
+fn bad_input_exits_1_and_nobody_there_exits_2() {
+    let long = "k".repeat(257);
+    for arguments in [
+        &["set", "-e", "no-address", "key", "value"][..],
+        &["set", "-e", "node-1=udp://127.0.0.1:7001", "key", "value"],
+        &["get", &long],
+        &["get", ""],
+        &["set", "key", ""],
+        &["set", "key"],
+        &["fly"],
+        &["server", "--members", "0"],
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(!stderr(&output).is_empty());
+        assert_eq!(stdout(&output), "");
+    }
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for command in [&["get", "key"][..], &["set", "key", "value"], &["ping"], &["watch", "key"]] {
+        let endpoints = format!("node-1=tcp://{closed}");
+        let output = run(&[&command[..1], &["-e", &endpoints], &command[1..]].concat());
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+        assert!(stderr(&output).contains("refused"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn help_and_version_exit_0() {
+    for arguments in [&["--help"][..], &["--version"], &["demo", "--help"]] {
+        assert_eq!(run(arguments).status.code(), Some(0));
+    }
+}
