@@ -3,9 +3,10 @@
 // Arguments: `port=PORT|*`, `type=SERVER|ROUTER`, `state=FILE`. The file stands in for the replicated log: what it holds is known
 // again after a restart, and to another member that is told to lead.
 //
-// Commands: `follower ID|-`, `leader`, `drop N` (swallow the next N commands), `push HEX` (a server request to every
-// session), `close REASON ID|-` (SessionClosed to every bound peer), `log` (report what was applied), `raw HEX` (send to
-// every peer as it is), `echo` (from now on send every message back as it is).
+// Commands: `follower ID|-`, `leader`, `mute` (answer nothing until told to lead), `drop N` (swallow the next N commands),
+// `push HEX` (a server request to every session), `close REASON ID|-` (SessionClosed to every bound peer), `log` (report what
+// was applied), `raw HEX` (send to every peer as it is), `echo` (from now on send every message back as it is), `hold` and
+// `release` (keep the answers of commands back, and let them go).
 import { randomUUID } from "node:crypto"
 import { appendFileSync, existsSync, readFileSync } from "node:fs"
 import { Router } from "zeromq"
@@ -26,6 +27,8 @@ let follower = false
 let hint = "-"
 let drop = 0
 let echo = false
+let mute = false
+let held
 
 const SIGNATURE = Buffer.from("zraft\x01", "latin1")
 const byte = (value) => Buffer.from([value])
@@ -116,13 +119,16 @@ function request(peer, session, frame) {
     keep(`applied ${bound.get(peer)} ${id} ${lowest} ${hex(payload)}`)
     answer = apply(session, id, lowest, payload)
   }
-  send(peer, 6, long(id), int(answer.length), answer)
+  const answered = () => send(peer, 6, long(id), int(answer.length), answer)
+  if (!held) return answered()
+  held.push(answered)
+  report(`held ${id}`)
 }
 
 function received(peer, frame) {
   peers.add(peer)
   if (echo) return sendFrame(peer, frame)
-  if (frame.length < 7) return
+  if (mute || frame.length < 7) return
   const kind = frame[6]
   report(`received ${kind}`)
   const nonce = frame.subarray(frame.length - 8)
@@ -168,6 +174,7 @@ listen(([word, ...args]) => {
   if (word === "follower") [follower, hint] = [true, args[0]]
   else if (word === "leader") {
     follower = false
+    mute = false
     load()
   }
   else if (word === "drop") drop = Number(args[0])
@@ -183,7 +190,12 @@ listen(([word, ...args]) => {
     for (const peer of bound.keys()) send(peer, 4, byte(Number(args[0])), optional(args[1]))
     bound.clear()
   } else if (word === "echo") echo = true
-  else if (word === "log") return report(`log ${log.join(" ") || "-"}`)
+  else if (word === "mute") mute = true
+  else if (word === "hold") held = []
+  else if (word === "release") {
+    held.forEach((answered) => answered())
+    held = undefined
+  } else if (word === "log") return report(`log ${log.join(" ") || "-"}`)
   else if (word === "raw") {
     for (const peer of peers) sendFrame(peer, bytes(args[0]))
   } else return report(`unknown ${word}`)

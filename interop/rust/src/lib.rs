@@ -12,8 +12,9 @@ pub use wire::Wire;
 use std::{collections::VecDeque, io::Write as _, path::PathBuf, process::Stdio, time::Duration};
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::{Child, ChildStdin, Command},
+    sync::mpsc,
 };
 
 /// Nothing that a test waits for takes this long.
@@ -102,7 +103,8 @@ fn folder() -> PathBuf {
 pub struct Peer {
     child: Child,
     input: ChildStdin,
-    output: Lines<BufReader<ChildStdout>>,
+    /// Read at once, whoever waits for it: a peer whose pipe is full would stand still.
+    output: mpsc::UnboundedReceiver<String>,
     /// Reports that were read while another was waited for.
     passed: VecDeque<String>,
 }
@@ -153,7 +155,15 @@ impl Peer {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let input = child.stdin.take().expect("is piped");
-        let output = BufReader::new(child.stdout.take().expect("is piped")).lines();
+        let mut lines = BufReader::new(child.stdout.take().expect("is piped")).lines();
+        let (sender, output) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
         Self { child, input, output, passed: VecDeque::new() }
     }
 
@@ -185,7 +195,7 @@ impl Peer {
         }
         let found = tokio::time::timeout(PATIENCE, async {
             loop {
-                let line = self.output.next_line().await.ok().flatten().expect("the peer lives");
+                let line = self.output.recv().await.expect("the peer lives");
                 if let Some(rest) = line.strip_prefix(beginning) {
                     return rest.to_owned();
                 }
@@ -193,7 +203,18 @@ impl Peer {
             }
         });
         let found = found.await;
-        found.unwrap_or_else(|_| panic!("no {beginning:?}, but {:?}", self.passed))
+        let state = self.state();
+        found.unwrap_or_else(|_| {
+            panic!("no {beginning:?}, but {:?}; its process is {state:?}", self.passed)
+        })
+    }
+
+    /// What the kernel says of the process, `S` for sleeping and `T` for stopped, to tell a peer that hangs from one that
+    /// was never thawed.
+    fn state(&self) -> Option<char> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()?)).ok()?;
+        // The name before it is in parentheses and may hold anything.
+        stat.rsplit_once(") ")?.1.chars().next()
     }
 
     /// What the SERVER applied: id and payload in hexadecimal.

@@ -5,12 +5,15 @@
 use std::time::Duration;
 
 use tokio::process::Command;
-use zraft_interop::Peer;
+use zraft_interop::{Make, Peer};
 use zraft_test_server::{AppendLog, TestCluster};
 
 async fn client(cluster: &TestCluster) -> Peer {
+    client_of(&cluster.endpoints().into_values().next().unwrap()).await
+}
+
+async fn client_of(endpoint: &str) -> Peer {
     let mut client = Peer::start(&mut Command::new(env!("CARGO_BIN_EXE_steered-client")));
-    let endpoint = cluster.endpoints().into_values().next().unwrap();
     client.write(&format!("connect {endpoint}")).await;
     client.report("connected false").await;
     client
@@ -46,4 +49,22 @@ async fn a_client_stopped_while_its_connection_is_cut_resumes_its_session() {
     client.write("command again").await;
     client.report("answer 8").await;
     cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_client_stopped_past_its_deadline_finds_the_answer_of_a_server_that_others_wrote() {
+    for make in Make::ready() {
+        let (mut peer, port) = Peer::server(make, None).await;
+        let mut client = client_of(&format!("tcp://127.0.0.1:{port}")).await;
+        peer.tell("hold").await;
+        client.write("command hello").await;
+        peer.report("held 1").await;
+        client.freeze();
+        peer.tell("release").await;
+        // Longer than the request timeout, 2 s, and than the heartbeat timeout, 1 s.
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        client.thaw();
+        client.report("answer 13").await;
+        assert_eq!(peer.log().await.len(), 1);
+    }
 }

@@ -5,7 +5,9 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.UUID;
@@ -21,9 +23,11 @@ import zmq.ZMQ;
  * Arguments: {@code port=PORT|*}, {@code type=SERVER|ROUTER}, {@code state=FILE}. The file stands in for the replicated
  * log: what it holds is known again after a restart, and to another member that is told to lead.
  *
- * Commands: {@code follower ID|-}, {@code leader}, {@code drop N} (swallow the next N commands), {@code push HEX} (a server
- * request to every session), {@code close REASON ID|-} (SessionClosed to every bound peer), {@code log} (report what was
- * applied), {@code raw HEX} (send to every peer as it is), {@code echo} (from now on send every message back as it is).
+ * Commands: {@code follower ID|-}, {@code leader}, {@code mute} (answer nothing until told to lead), {@code drop N}
+ * (swallow the next N commands), {@code push HEX} (a server request to every session), {@code close REASON ID|-}
+ * (SessionClosed to every bound peer), {@code log} (report what was applied), {@code raw HEX} (send to every peer as it
+ * is), {@code echo} (from now on send every message back as it is), {@code hold} and {@code release} (keep the answers
+ * of commands back, and let them go).
  */
 public final class Server {
     private static final byte[] SIGNATURE = {'z', 'r', 'a', 'f', 't', 1};
@@ -47,6 +51,9 @@ public final class Server {
     private String hint = "-";
     private int drop;
     private boolean echo;
+    private boolean mute;
+    private boolean hold;
+    private final List<Runnable> held = new ArrayList<>();
 
     public static void main(String[] arguments) {
         Lines.listen();
@@ -90,8 +97,10 @@ public final class Server {
                 follower = true;
                 hint = words[1];
             }
+            case "mute" -> mute = true;
             case "leader" -> {
                 follower = false;
+                mute = false;
                 load();
             }
             case "drop" -> drop = Integer.parseInt(words[1]);
@@ -103,6 +112,12 @@ public final class Server {
                 bound.clear();
             }
             case "echo" -> echo = true;
+            case "hold" -> hold = true;
+            case "release" -> {
+                hold = false;
+                held.forEach(Runnable::run);
+                held.clear();
+            }
             case "log" -> {
                 Lines.report("log " + (log.isEmpty() ? "-" : log.toString().trim()));
                 return;
@@ -120,7 +135,7 @@ public final class Server {
             return;
         }
         // What the socket makes up when a peer goes, and whatever else is not ours.
-        if (in.remaining() < 7) {
+        if (mute || in.remaining() < 7) {
             return;
         }
         in.position(6);
@@ -212,7 +227,13 @@ public final class Server {
             keep("applied " + sessionId + ' ' + id + ' ' + lowest + ' ' + Lines.hex(payload));
             answer = apply(session, id, lowest, payload);
         }
-        send(peer, join(6, longs(id), ints(answer.length), answer));
+        byte[] frame = join(6, longs(id), ints(answer.length), answer);
+        if (hold) {
+            held.add(() -> send(peer, frame));
+            Lines.report("held " + id);
+            return;
+        }
+        send(peer, frame);
     }
 
     private byte[] apply(Session session, long id, long lowest, byte[] payload) {
