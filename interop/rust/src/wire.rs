@@ -14,7 +14,12 @@ pub struct Wire {
     stream: TcpStream,
     connection: Connection,
     origin: Clock,
+    /// So many bytes are written and no more.
+    limit: u64,
 }
+
+/// The length of a ZMTP greeting.
+const GREETING: u64 = 64;
 
 impl Wire {
     /// Opens a connection to a port of loopback.
@@ -27,7 +32,13 @@ impl Wire {
 
     /// On a socket that is open.
     pub fn new(stream: TcpStream, config: Config) -> Self {
-        Self { stream, connection: Connection::new(config, Instant::ZERO), origin: Clock::now() }
+        let connection = Connection::new(config, Instant::ZERO);
+        Self { stream, connection, origin: Clock::now(), limit: u64::MAX }
+    }
+
+    /// Writes the greeting alone: the peer must show its READY before it sees ours, and judge nothing by it.
+    pub fn hold_ready_back(&mut self) {
+        self.limit = GREETING;
     }
 
     /// The connection, to look at.
@@ -134,7 +145,7 @@ impl Wire {
     async fn turn(&mut self) {
         let due = self.connection.poll_timeout();
         let due = due.map(|at| at.saturating_duration_since(self.now()));
-        let waits = self.connection.tx_queued() > 0;
+        let waits = self.connection.tx_queued() > 0 && self.allowed() > 0;
         tokio::select! {
             biased;
             _ = self.stream.readable() => self.read(),
@@ -156,9 +167,17 @@ impl Wire {
         }
     }
 
+    /// How many bytes may still be written.
+    fn allowed(&self) -> usize {
+        let left = self.limit.saturating_sub(self.connection.tx_written());
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
     fn write(&mut self) {
+        let allowed = self.allowed();
         let tx = self.connection.tx();
-        match self.stream.try_write(tx.chunk()) {
+        let chunk = tx.chunk();
+        match self.stream.try_write(&chunk[..chunk.len().min(allowed)]) {
             Ok(count) => tx.advance(count),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             // Reading tells of it too.
