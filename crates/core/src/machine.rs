@@ -4,6 +4,7 @@ mod connected;
 mod connecting;
 mod disconnected;
 mod drain;
+mod interface;
 mod received;
 mod settle;
 mod time;
@@ -18,7 +19,6 @@ use zraft_zmtp::TxBuffer;
 use crate::{
     Instant,
     config::{Config, ValidationError},
-    endpoint::Endpoint,
     event::{Event, Events, StateName},
     failure::{ConnectionCause, Failure},
     link::{ConnId, Link},
@@ -33,108 +33,7 @@ use crate::{
     },
 };
 use drain::Drain;
-
-/// Names a call of [`Machine::connect`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ConnectKey(u64);
-
-/// Names a call of [`Machine::ping`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PingKey(u64);
-
-/// How long a request may take, from its submission to its answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Timeout {
-    /// As the configuration's `requestTimeout` says.
-    #[default]
-    Default,
-    /// This long.
-    After(Duration),
-    /// As long as it takes.
-    Never,
-}
-
-/// What the driver is to do with sockets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Open a connection, and say how it went.
-    Open {
-        /// Its number.
-        conn: ConnId,
-        /// The member it goes to.
-        member: MemberId,
-        /// Where the member is.
-        endpoint: Endpoint,
-    },
-    /// Shut down the write half, once all that was taken is written. Reading goes on.
-    ShutdownWrite {
-        /// Which.
-        conn: ConnId,
-    },
-    /// Close it, or stop opening it. Nothing more is said of it.
-    Close {
-        /// Which.
-        conn: ConnId,
-    },
-}
-
-/// Why a connection could not be opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OpenFailure {
-    /// Nothing listens there.
-    Refused,
-    /// The name does not resolve.
-    UnknownHost,
-    /// Anything else, in the operating system's words.
-    Other(String),
-}
-
-/// How a connection ended without our closing it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnEnd {
-    /// The peer closed it in order.
-    Eof,
-    /// It broke.
-    Reset,
-}
-
-/// The end of something the application asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Completion {
-    /// A request is settled, for its caller.
-    Request {
-        /// Which.
-        key: RequestKey,
-        /// The answer, or why there is none.
-        result: Result<Bytes, Failure>,
-        /// It goes on: a `Resolution` for the same key follows. Else the key is free.
-        detached: bool,
-    },
-    /// What became of a detached request in the end. The key is free.
-    Resolution {
-        /// Which.
-        key: RequestKey,
-        /// The late answer, or why there will never be one.
-        result: Result<Bytes, Failure>,
-    },
-    /// A call of connect() ended.
-    Connect {
-        /// Which.
-        key: ConnectKey,
-        /// The session stands, or why it does not.
-        result: Result<(), Failure>,
-    },
-    /// A ping was answered.
-    Ping {
-        /// Which.
-        key: PingKey,
-        /// From the keep-alive's last byte to its answer.
-        result: Result<Duration, Failure>,
-    },
-    /// The client is disconnected, as asked: everything is settled.
-    Disconnected,
-}
+pub use interface::{Action, Completion, ConnEnd, ConnectKey, OpenFailure, PingKey, Timeout};
 
 /// An attempt at a session connection, or the pause before the next.
 #[derive(Debug)]

@@ -1,0 +1,206 @@
+//! What the received bytes say: the peer's greeting and handshake, then its frames.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::{Connection, KEEP, Stage};
+use crate::{
+    Error, Event, Instant, Peer,
+    command::{self, Command},
+    frame::{self, Header},
+    greeting,
+};
+
+/// Of a message that is not kept, this much is.
+const HEAD: usize = 64;
+/// A command after the handshake may be this long.
+const MAX_COMMAND: u64 = 4096;
+/// PONGs that wait to be written; a peer that does not read gets no more.
+const MAX_PONGS: u32 = 32;
+
+/// What became of looking at the front of the receive buffer.
+pub(super) enum Step {
+    Event(Event),
+    /// There may be more.
+    Again,
+    /// There is no more, for now.
+    Wait,
+}
+
+impl Connection {
+    pub(super) fn greeting(&mut self) -> Result<Step, Error> {
+        let Some(version) = greeting::take(&mut self.rx)? else { return Ok(Step::Wait) };
+        self.handshake_bytes = greeting::LEN;
+        self.stage = Stage::Handshake { version };
+        Ok(Step::Again)
+    }
+
+    pub(super) fn handshake(&mut self, now: Instant, version: (u8, u8)) -> Result<Step, Error> {
+        let Some(header) = Header::read(&self.rx) else { return Ok(Step::Wait) };
+        if !header.is_command() || header.has_more() {
+            return Err(Error::Protocol("a message before READY"));
+        }
+        let left = self.config.handshake_limit.saturating_sub(self.handshake_bytes + header.size);
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        if length > left {
+            return Err(Error::HandshakeTooLong);
+        }
+        if self.rx.len() < header.size + length {
+            return Ok(Step::Wait);
+        }
+        self.handshake_bytes += header.size + length;
+        self.rx.advance(header.size);
+        let body = self.rx.split_to(length);
+        match Command::read(&body)? {
+            Command::Ready { socket_type } => {
+                let name = socket_type.unwrap_or_default();
+                let partner = self.config.socket_type.partner();
+                if name != partner.name().as_bytes() {
+                    self.put(&command::error("Invalid socket type"));
+                    return Err(Error::SocketType(name.escape_ascii().to_string()));
+                }
+                self.stage = Stage::Ready;
+                self.last_message = now;
+                self.next_ping = self.config.heartbeat.map(|beat| now + beat.interval);
+                Ok(Step::Event(Event::Ready(Peer { version, socket_type: partner })))
+            }
+            Command::Error { reason } => Err(Error::PeerError(reason.escape_ascii().to_string())),
+            Command::Ping { .. } | Command::Pong | Command::Unknown => Ok(Step::Again),
+        }
+    }
+
+    #[inline]
+    pub(super) fn frame(&mut self, now: Instant) -> Result<Step, Error> {
+        if self.skip > 0 {
+            self.skip_received();
+            if self.skip > 0 {
+                return Ok(Step::Wait);
+            }
+        }
+        let Some(header) = Header::read(&self.rx) else {
+            if self.rx.first().is_some_and(|flags| flags & frame::COMMAND == 0) {
+                self.count_unfinished();
+            }
+            return Ok(Step::Wait);
+        };
+        if header.length > i64::MAX as u64 {
+            return Err(Error::FrameTooLong(header.length));
+        }
+        if header.is_command() {
+            return self.command(now, header);
+        }
+        if header.length > self.config.max_frame as u64 {
+            return self.oversized(now, header);
+        }
+        let whole = header.size + header.length as usize;
+        if self.rx.len() < whole {
+            self.count_unfinished();
+            return Ok(Step::Wait);
+        }
+        self.message_bytes += (whole - self.counted) as u64;
+        self.counted = 0;
+        self.last_message = now;
+        if header.has_more() || self.multipart {
+            self.rx.advance(whole);
+            return Ok(self.part(header));
+        }
+        self.rx.advance(header.size);
+        let message = self.rx.split_to(whole - header.size).freeze();
+        if message.len() > KEEP && self.rx.len() <= message.len() {
+            // Whoever holds the rest of a large allocation holds all of it.
+            self.rx = BytesMut::from(&self.rx[..]);
+        }
+        self.messages += 1;
+        Ok(Step::Event(Event::Message(message)))
+    }
+
+    /// All of the buffer belongs to one message frame that goes on.
+    fn count_unfinished(&mut self) {
+        self.message_bytes += (self.rx.len() - self.counted) as u64;
+        self.counted = self.rx.len();
+    }
+
+    /// A part of a message of several frames is discarded; the event comes with the last one.
+    fn part(&mut self, header: Header) -> Step {
+        self.multipart = header.has_more();
+        if self.multipart { Step::Again } else { Step::Event(Event::MultipartDiscarded) }
+    }
+
+    fn oversized(&mut self, now: Instant, header: Header) -> Result<Step, Error> {
+        let limit = self.config.skip_limit;
+        let part = header.has_more() || self.multipart;
+        // Of a part nothing is told, so its head is not waited for.
+        if limit == 0 || (part && header.length > limit) {
+            return Err(Error::FrameTooLong(header.length));
+        }
+        let head = HEAD.min(usize::try_from(header.length).unwrap_or(HEAD));
+        if self.rx.len() < header.size + head {
+            self.count_unfinished();
+            return Ok(Step::Wait);
+        }
+        self.rx.advance(header.size);
+        let head = Bytes::copy_from_slice(&self.rx[..head]);
+        self.last_message = now;
+        if header.length > limit {
+            self.fail_next = Some(Error::FrameTooLong(header.length));
+        } else {
+            // What of the body was counted is counted again as it is read past.
+            self.message_bytes = self.message_bytes - self.counted as u64 + header.size as u64;
+            self.counted = 0;
+            self.skip = header.length;
+            self.skip_received();
+        }
+        if part {
+            return Ok(self.part(header));
+        }
+        self.messages += 1;
+        Ok(Step::Event(Event::Oversized { length: header.length, head }))
+    }
+
+    pub(super) fn skip_received(&mut self) {
+        let step = self.rx.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+        self.rx.advance(step);
+        self.skip -= step as u64;
+        self.message_bytes += step as u64;
+        if self.rx.is_empty() && self.rx.capacity() > KEEP {
+            self.rx = BytesMut::new();
+        }
+    }
+
+    fn command(&mut self, now: Instant, header: Header) -> Result<Step, Error> {
+        if header.has_more() {
+            return Err(Error::Protocol("a command of several frames"));
+        }
+        if header.length > MAX_COMMAND {
+            return Err(Error::FrameTooLong(header.length));
+        }
+        let length = header.length as usize;
+        if self.rx.len() < header.size + length {
+            return Ok(Step::Wait);
+        }
+        self.rx.advance(header.size);
+        let body = self.rx.split_to(length);
+        match Command::read(&body)? {
+            Command::Ping { ttl_tenths, context } => {
+                self.peer_ttl = (ttl_tenths > 0)
+                    .then(|| std::time::Duration::from_millis(u64::from(ttl_tenths) * 100));
+                self.last_received = self.last_received.max(now);
+                if self.tx.written() >= self.pongs_end {
+                    self.pongs = 0;
+                }
+                if self.pongs < MAX_PONGS {
+                    self.pongs += 1;
+                    self.put(&command::pong(context));
+                    self.pongs_end = self.tx_total;
+                }
+                Ok(Step::Again)
+            }
+            Command::Pong => {
+                self.ping_unanswered = false;
+                Ok(Step::Again)
+            }
+            Command::Error { reason } => Err(Error::PeerError(reason.escape_ascii().to_string())),
+            Command::Ready { .. } => Err(Error::Protocol("READY a second time")),
+            Command::Unknown => Ok(Step::Again),
+        }
+    }
+}
