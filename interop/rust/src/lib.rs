@@ -11,6 +11,7 @@ pub use wire::Wire;
 
 use std::{collections::VecDeque, io::Write as _, path::PathBuf, process::Stdio, time::Duration};
 
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStdin, Command},
@@ -227,14 +228,21 @@ impl Peer {
             .collect()
     }
 
-    /// Stops the process: its sockets stay, nothing answers.
+    /// Stops the process: its sockets stay, nothing answers. It stands still when this returns: the signal alone would
+    /// leave its threads a moment in which to answer.
+    ///
+    /// # Panics
+    /// When it cannot be.
     pub fn freeze(&self) {
-        self.signal(rustix::process::Signal::STOP);
+        self.signal(Signal::STOP);
+        // Waits for the stop only, so that the end of the process is left to its handle.
+        let stopped = waitid(WaitId::Pid(self.pid()), WaitIdOptions::STOPPED);
+        stopped.expect("is a child").expect("has stopped");
     }
 
     /// Lets it go on.
     pub fn thaw(&self) {
-        self.signal(rustix::process::Signal::CONT);
+        self.signal(Signal::CONT);
     }
 
     /// Ends it without any warning, and waits until it is gone.
@@ -245,9 +253,12 @@ impl Peer {
         self.child.kill().await.expect("can be killed");
     }
 
-    fn signal(&self, signal: rustix::process::Signal) {
-        let pid = self.child.id().and_then(|id| rustix::process::Pid::from_raw(id as i32));
-        rustix::process::kill_process(pid.expect("runs"), signal).expect("can be signalled");
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("can be signalled");
+    }
+
+    fn pid(&self) -> Pid {
+        self.child.id().and_then(|id| Pid::from_raw(id as i32)).expect("runs")
     }
 }
 
