@@ -3,6 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use clap::Args;
+use tokio::time::{Instant, timeout_at};
 use zraft_client::RaftClient;
 use zraft_kv::{Error, Key, KvClient, Value};
 
@@ -81,11 +82,11 @@ where
     W: FnOnce(KvClient) -> F,
 {
     with_client(endpoints, PATIENCE, async |client| {
-        let work = async {
-            client.connect_within(PATIENCE).await?;
-            what(KvClient::new(client.clone())).await
+        let until = Instant::now() + PATIENCE;
+        let result = match client.connect_within(PATIENCE).await {
+            Ok(()) => timeout_at(until, what(KvClient::new(client.clone()))).await,
+            Err(error) => Ok(Err(error.into())),
         };
-        let result = tokio::time::timeout(PATIENCE, work).await;
         let exit = match result {
             Ok(Ok(())) => Exit::Success,
             Ok(Err(error)) => fail(&error),
