@@ -48,13 +48,39 @@ impl Exit {
             _ => Self::Failure,
         }
     }
+
+    /// Input that cannot be read, or output that cannot be written. A reader that went away, as `head` does, is no failure,
+    /// and needs no words.
+    pub(crate) fn of_io(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::Success;
+        }
+        complain(&error.to_string());
+        Self::Failure
+    }
 }
 
-/// Prints a line. A reader that went away ends the program, as it ends others.
-pub(crate) fn print(line: &str) {
+/// Writes a line.
+pub(crate) fn write(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Prints a line; when that cannot be, the program ends.
+pub(crate) fn print(line: &str) {
+    if let Err(error) = write(line) {
+        std::process::exit(if Exit::of_io(&error) == Exit::Success { 0 } else { 3 });
+    }
+}
+
+/// Prints the outcome. That nobody reads it does not make it another one; that it was lost on the way is a failure.
+pub(crate) fn print_at_end(text: &str, exit: Exit) -> Exit {
+    match write(text) {
+        Err(error) if Exit::of_io(&error) != Exit::Success && exit == Exit::Success => {
+            Exit::Failure
+        }
+        _ => exit,
     }
 }
 
@@ -65,6 +91,14 @@ pub(crate) fn complain(line: &str) {
 
 /// Runs a command to its end, or to Ctrl+C.
 pub(crate) fn run(command: impl Future<Output = Exit>) -> Exit {
+    run_then(command, async {})
+}
+
+/// The same, and afterwards, whichever it was, what leaves things in order.
+pub(crate) fn run_then(
+    command: impl Future<Output = Exit>,
+    afterwards: impl Future<Output = ()>,
+) -> Exit {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -74,8 +108,13 @@ pub(crate) fn run(command: impl Future<Output = Exit>) -> Exit {
         }
     };
     let exit = runtime.block_on(async {
-        tokio::select! {
+        let exit = tokio::select! {
             exit = command => exit,
+            _ = tokio::signal::ctrl_c() => Exit::Interrupted,
+        };
+        // Whoever presses Ctrl+C again waits no longer.
+        tokio::select! {
+            () = afterwards => exit,
             _ = tokio::signal::ctrl_c() => Exit::Interrupted,
         }
     });

@@ -10,22 +10,31 @@ const HIGHEST: u64 = 10 * 60 * 1_000_000_000;
 
 /// A histogram of latencies, to three digits.
 #[derive(Debug, Clone)]
-pub(crate) struct Latencies(Histogram<u64>);
+pub struct Latencies(Histogram<u64>);
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Latencies {
-    pub(crate) fn new() -> Self {
+    /// None yet.
+    pub fn new() -> Self {
         let mut histogram = Histogram::new_with_bounds(1, HIGHEST, 3)
             .unwrap_or_else(|_| unreachable!("bounds are right"));
         histogram.auto(true);
         Self(histogram)
     }
 
-    pub(crate) fn record(&mut self, latency: Duration) {
+    /// Adds one. Longer ones than ten minutes count as that.
+    pub fn record(&mut self, latency: Duration) {
         let nanos = u64::try_from(latency.as_nanos()).unwrap_or(HIGHEST);
         self.0.saturating_record(nanos.clamp(1, HIGHEST));
     }
 
-    pub(crate) fn add(&mut self, other: &Self) {
+    /// Adds all of another.
+    pub fn add(&mut self, other: &Self) {
         // Both have the same bounds.
         let _ = self.0.add(&other.0);
     }
@@ -43,13 +52,55 @@ impl Latencies {
         ]
     }
 
-    /// In milliseconds.
-    pub(crate) fn to_json(&self) -> Value {
+    /// An object of milliseconds: p50, p90, p99, p99.9, max, mean.
+    pub fn to_json(&self) -> Value {
         self.points().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
     }
 
-    pub(crate) fn to_text(&self) -> String {
+    /// The same, to read.
+    pub fn to_text(&self) -> String {
         let points = self.points().map(|(name, value)| format!("{name} {value:.2} ms"));
         points.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_in_milliseconds_and_right_to_three_digits() {
+        let mut latencies = Latencies::new();
+        for millis in 1..=1000 {
+            latencies.record(Duration::from_millis(millis));
+        }
+        let told = latencies.to_json();
+        for (name, expected) in
+            [("p50", 500.0), ("p90", 900.0), ("p99", 990.0), ("p99.9", 999.0), ("max", 1000.0)]
+        {
+            let value = told[name].as_f64().unwrap();
+            assert!((value / expected - 1.0).abs() < 2e-3, "{name} {value}");
+        }
+    }
+
+    #[test]
+    fn what_two_gathered_is_what_one_would_have() {
+        let (mut left, mut right, mut both) =
+            (Latencies::new(), Latencies::new(), Latencies::new());
+        for micros in 1..500 {
+            let half = if micros % 2 == 0 { &mut left } else { &mut right };
+            half.record(Duration::from_micros(micros));
+            both.record(Duration::from_micros(micros));
+        }
+        left.add(&right);
+        assert_eq!(left.to_json(), both.to_json());
+    }
+
+    #[test]
+    fn no_latency_is_too_short_or_too_long() {
+        let mut latencies = Latencies::new();
+        latencies.record(Duration::ZERO);
+        latencies.record(Duration::MAX);
+        assert!(latencies.to_json()["max"].as_f64().unwrap() >= 600_000.0);
     }
 }

@@ -1,10 +1,7 @@
 //! `zraft`: see a cluster at work, run one, talk to one, look at its bytes, put load on it.
 
 mod commands;
-mod endpoints;
 mod exit;
-mod json;
-mod latency;
 
 use std::process::ExitCode;
 
@@ -12,13 +9,32 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{commands::*, exit::Exit};
 
-/// Sessions, commands and queries on ZIO Raft clusters.
+/// Sessions, commands and queries on ZIO Raft clusters
+///
+/// A ZIO Raft cluster is a state machine on several servers that agree on every command, in order. A client opens a session and
+/// submits commands, each of which is applied exactly once, whatever happens to connections and leaders, and queries, which
+/// read what was applied. The application here is a key-value store; demo has its own.
 #[derive(Debug, Parser)]
-#[command(name = "zraft", version, arg_required_else_help = true)]
+#[command(name = "zraft", version, arg_required_else_help = true, after_long_help = HELP)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
+
+const HELP: &str = "\
+To begin with:
+  zraft demo                    the main job, in a second
+  zraft server                  a server on 127.0.0.1:7001; in another terminal:
+  zraft watch colour            prints what the key gets; in a third:
+  zraft set colour green
+  zraft get colour
+
+Exit status:
+  0    success
+  1    bad input, or a demo that did not hold its promise
+  2    no connection, or no answer in time
+  3    any other failure
+  130  after Ctrl+C";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -25,11 +25,15 @@ fn server(members: u16) -> (Running, String) {
             "--members",
             &members.to_string(),
         ]);
-        if let Some(endpoints) = server.line().strip_prefix("endpoints: ") {
-            let endpoints = endpoints.to_owned();
-            assert!(endpoints.starts_with(&format!("node-1=tcp://127.0.0.1:{port}")));
+        if let Some(line) = server.next_line() {
+            let members = (0..members)
+                .map(|n| format!("node-{}=tcp://127.0.0.1:{}", n + 1, port + n))
+                .collect::<Vec<_>>();
+            let endpoints = members.join(",");
+            assert_eq!(line, format!("endpoints: {endpoints}"));
             return (server, endpoints);
         }
+        assert_eq!(server.end().0, Some(2), "a port that cannot be had");
     }
     panic!("no ports");
 }
@@ -59,7 +63,8 @@ fn ping_tells_the_leader_and_round_trips() {
     let ping = run(&["ping", "-e", &endpoints, "--count", "2"]);
     assert_eq!(ping.status.code(), Some(0));
     let text = stdout(&ping);
-    assert!(text.contains("leader node-1") && text.contains("round trip 2: "), "{text}");
+    assert!(text.starts_with("session ***, leader node-1\nround trip 1: "), "{text}");
+    assert!(text.contains("\nround trip 2: ") && !text.contains("round trip 3"), "{text}");
     assert_eq!(server.interrupt(), Some(130));
 }
 
@@ -74,11 +79,14 @@ fn bench_tells_throughput_latency_and_cpu() {
     assert!(report["requestsPerSecond"].as_f64().unwrap() > 0.0);
     assert!(report["latencyMs"]["p99"].as_f64().unwrap() > 0.0);
     let embedded = run(&["bench", "--embedded", "--duration", "0.2", "--in-flight", "8"]);
-    assert!(stdout(&embedded).contains("throughput"), "{}", stderr(&embedded));
+    assert_eq!(embedded.status.code(), Some(0), "{}", stderr(&embedded));
+    for word in ["requests", "errors", "throughput", "p99", "CPU"] {
+        assert!(stdout(&embedded).contains(word), "{word}");
+    }
 }
 
 #[test]
-fn bad_input_exits_1_and_nobody_there_exits_2() {
+fn bad_input_exits_1_and_says_why() {
     let long = "k".repeat(257);
     for arguments in [
         &["set", "-e", "no-address", "key", "value"][..],
@@ -89,19 +97,72 @@ fn bad_input_exits_1_and_nobody_there_exits_2() {
         &["set", "key"],
         &["fly"],
         &["server", "--members", "0"],
+        &["server", "--port", "65535", "--members", "2"],
+        &["ping", "--count", "0"],
+        &["bench", "--queries", "1.5"],
+        &["bench", "--duration", "0"],
+        &["bench", "--embedded", "-e", "node-1=tcp://127.0.0.1:1"],
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         assert!(!stderr(&output).is_empty());
         assert_eq!(stdout(&output), "");
     }
+}
+
+#[test]
+fn nobody_listening_exits_2_and_says_why() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for command in [&["get", "key"][..], &["set", "key", "value"], &["ping"], &["watch", "key"]] {
-        let endpoints = format!("node-1=tcp://{closed}");
-        let output = run(&[&command[..1], &["-e", &endpoints], &command[1..]].concat());
-        assert_eq!(output.status.code(), Some(2), "{command:?}");
-        assert!(stderr(&output).contains("refused"), "{}", stderr(&output));
-    }
+    // Each takes its five seconds: all at once.
+    std::thread::scope(|scope| {
+        for command in [&["get", "key"][..], &["set", "key", "value"], &["ping"], &["watch", "key"]]
+        {
+            scope.spawn(move || {
+                let endpoints = format!("node-1=tcp://{closed}");
+                let output = run(&[&command[..1], &["-e", &endpoints], &command[1..]].concat());
+                assert_eq!(output.status.code(), Some(2), "{command:?}");
+                assert!(stderr(&output).contains("refused"), "{}", stderr(&output));
+                assert_eq!(stdout(&output), "");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_port_that_is_taken_exits_2() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = run(&["server", "--port", &port]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains(&port), "{}", stderr(&output));
+}
+
+#[test]
+fn a_watch_goes_on_when_the_server_was_restarted_and_knows_nothing() {
+    let (server, endpoints) = server(1);
+    assert!(run(&["set", "-e", &endpoints, "key", "before"]).status.success());
+    let mut watch = Running::start(&["watch", "-e", &endpoints, "key"]);
+    watch.line();
+    assert!(watch.line().ends_with("seq=1 key=key value=before"));
+    assert_eq!(server.interrupt(), Some(130));
+    let port = endpoints.rsplit(':').next().unwrap();
+    let mut again = Running::start(&["server", "--port", port]);
+    assert!(again.line().starts_with("endpoints: "));
+    assert!(run(&["set", "-e", &endpoints, "key", "after"]).status.success());
+    assert!(watch.line().ends_with("seq=1 key=key value=after"));
+    assert_eq!(watch.interrupt(), Some(130));
+}
+
+#[test]
+fn a_slow_server_still_answers() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let mut server =
+        Running::start(&["server", "--port", &port, "--slow", "100", "--commit-delay", "20"]);
+    let endpoints = server.line().strip_prefix("endpoints: ").unwrap().to_owned();
+    let bench = run(&["bench", "-e", &endpoints, "--duration", "1", "--in-flight", "4", "--json"]);
+    let report: Value = serde_json::from_str(&stdout(&bench)).unwrap();
+    let rate = report["requestsPerSecond"].as_f64().unwrap();
+    assert!(rate > 0.0 && rate < 200.0, "100 a second and no more, but for a burst: {rate}");
 }
 
 #[test]

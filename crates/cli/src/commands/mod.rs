@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod demo;
+pub(crate) mod endpoints;
 pub(crate) mod inspect;
 pub(crate) mod ping;
 pub(crate) mod server;

@@ -1,32 +1,34 @@
 //! `zraft set`, `get` and `watch`: the key-value store, against any cluster, as the live tools do it.
 
-use std::{future::Future, time::Duration};
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use tokio::time::{Instant, timeout_at};
+use zraft_cli::time::utc;
 use zraft_client::RaftClient;
-use zraft_kv::{Error, Key, KvClient, Value};
+use zraft_kv::{Change, Error, Key, KvClient, Value};
 
-use crate::{
-    endpoints::Endpoints,
-    exit::{Exit, complain, print, run},
-};
+use super::endpoints::Endpoints;
+use crate::exit::{Exit, complain, print, run_then};
 
 /// A single operation gives up after this long, opening the session included.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Give a key a value
+///
+/// Prints OK. Gives up after 5 seconds.
 #[derive(Debug, Args)]
 pub(crate) struct Set {
     #[command(flatten)]
     endpoints: Endpoints,
     /// 1 to 256 bytes
     key: String,
-    /// 1 byte to 1 MiB
+    /// 1 byte to 1 MiB; after -- it may begin with a dash
     value: String,
 }
 
 /// Print the value of a key
+///
+/// Prints KEY = VALUE, or KEY = <none>. Gives up after 5 seconds.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     #[command(flatten)]
@@ -36,6 +38,9 @@ pub(crate) struct Get {
 }
 
 /// Print every value that a key gets, until Ctrl+C
+///
+/// Begins with the present value, if there is one. Connects again by itself, however long that takes; in a new session it
+/// watches the key again and is told its present value again.
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
     #[command(flatten)]
@@ -70,43 +75,43 @@ pub(crate) fn get(arguments: Get) -> Exit {
     })
 }
 
+pub(crate) fn watch(arguments: Watch) -> Exit {
+    let Watch { endpoints, key } = arguments;
+    if let Some(exit) = refuse(Key::new(key.clone()).err()) {
+        return exit;
+    }
+    // Watching again in a new session waits for as long as that takes.
+    with_client(&endpoints, None, async move |client| follow(&client, key).await)
+}
+
 fn refuse(error: Option<zraft_kv::ValueError>) -> Option<Exit> {
     complain(&error?.to_string());
     Some(Exit::BadInput)
 }
 
-/// Opens a session, does one thing, and closes it.
-fn once<F, W>(endpoints: &Endpoints, what: W) -> Exit
-where
-    F: Future<Output = Result<(), Error>>,
-    W: FnOnce(KvClient) -> F,
-{
-    with_client(endpoints, PATIENCE, async |client| {
-        let until = Instant::now() + PATIENCE;
-        let result = match client.connect_within(PATIENCE).await {
-            Ok(()) => timeout_at(until, what(KvClient::new(client.clone()))).await,
-            Err(error) => Ok(Err(error.into())),
+/// Opens a session, does one thing within the time that is left, and closes it.
+fn once(endpoints: &Endpoints, what: impl AsyncFnOnce(KvClient) -> Result<(), Error>) -> Exit {
+    with_client(endpoints, Some(PATIENCE), async |client| {
+        let started = Instant::now();
+        let work = async {
+            client.connect_within(PATIENCE).await?;
+            let left = PATIENCE.saturating_sub(started.elapsed());
+            what(KvClient::new(client.clone()).timeout(left)).await
         };
-        let exit = match result {
-            Ok(Ok(())) => Exit::Success,
-            Ok(Err(error)) => fail(&error),
-            Err(_) => {
-                complain("no answer in time");
-                Exit::Connection
-            }
-        };
-        client.disconnect_within(Duration::from_secs(1)).await;
-        exit
+        work.await.map_or_else(|error| fail(&error), |()| Exit::Success)
     })
 }
 
+/// Runs a command with a client, and closes its session afterwards, Ctrl+C or not.
 fn with_client(
     endpoints: &Endpoints,
-    patience: Duration,
+    patience: Option<Duration>,
     command: impl AsyncFnOnce(RaftClient) -> Exit,
 ) -> Exit {
     match endpoints.client(patience) {
-        Ok(client) => run(command(client)),
+        Ok(client) => run_then(command(client.clone()), async move {
+            client.disconnect_within(Duration::from_secs(1)).await;
+        }),
         Err(error) => {
             complain(&error);
             Exit::BadInput
@@ -123,75 +128,54 @@ fn fail(error: &Error) -> Exit {
     }
 }
 
-pub(crate) fn watch(arguments: Watch) -> Exit {
-    let Watch { endpoints, key } = arguments;
-    if let Some(exit) = refuse(Key::new(key.clone()).err()) {
-        return exit;
+/// Prints the changes of a key until something ends that cannot be mended.
+async fn follow(client: &RaftClient, key: String) -> Exit {
+    let started = Instant::now();
+    if let Err(error) = client.connect_within(PATIENCE).await {
+        return fail(&error.into());
     }
-    with_client(&endpoints, PATIENCE, async |client| {
-        if let Err(error) = client.connect_within(PATIENCE).await {
-            return fail(&error.into());
+    let left = PATIENCE.saturating_sub(started.elapsed());
+    let store = KvClient::new(client.clone());
+    let mut watch = match tokio::time::timeout(left, store.watch(key.clone())).await {
+        Ok(Ok(watch)) => watch,
+        Ok(Err(error)) => return fail(&error),
+        Err(_) => {
+            complain("no answer in time");
+            return Exit::Connection;
         }
-        let mut watch = match KvClient::new(client.clone()).watch(key.clone()).await {
-            Ok(watch) => watch,
-            Err(error) => return fail(&error),
-        };
-        print(&format!("watching {key} - press Ctrl+C to stop"));
-        loop {
-            match watch.next().await {
-                Some(Ok(change)) => {
-                    let time = utc(change.created_at.as_millis());
-                    let notification = &change.notification;
-                    print(&format!(
-                        "[{time}] seq={} key={} value={}",
-                        change.request_id,
-                        notification.key.as_str(),
-                        notification.value.as_str()
-                    ));
+    };
+    print(&format!("watching {key} - press Ctrl+C to stop"));
+    loop {
+        match watch.next().await {
+            Some(Ok(change)) => print(&line(&change)),
+            Some(Err(Error::NotWatching)) => {
+                if let Err(error) = connect_again(client).await {
+                    return fail(&error.into());
                 }
-                // The session has ended: a watch connects again by itself, however long that takes.
-                Some(Err(Error::NotWatching)) => while client.connect().await.is_err() {},
-                Some(Err(error)) => complain(&error.to_string()),
-                None => return Exit::Connection,
             }
+            // The session ended while the key was being watched anew: that there is none, or a new one, is told next.
+            Some(Err(Error::Client(zraft_client::Error::SessionExpired { .. }))) => {}
+            // One notification that is not understood; the next one may be.
+            Some(Err(error @ Error::Decode(_))) => complain(&error.to_string()),
+            Some(Err(error)) => return fail(&error),
+            None => return Exit::Connection,
         }
-    })
-}
-
-/// A time of the Unix epoch as RFC 3339 has it, in UTC, with milliseconds. Years outside 0 to 9999 are shown as they come.
-fn utc(millis: i64) -> String {
-    let (days, of_day) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
-    let (year, month, day) = civil(days);
-    let (seconds, millis) = (of_day / 1000, of_day % 1000);
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z")
-}
-
-/// The date of the proleptic Gregorian calendar, of days since 1970-01-01. Counts years from March, so that the leap day
-/// comes last, in cycles of 400 years.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (cycle, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let (day, month) =
-        (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
-    (year + cycle * 400 + i64::from(month <= 2), month, day)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::utc;
-
-    #[test]
-    fn times_are_shown_in_utc_with_milliseconds() {
-        assert_eq!(utc(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(utc(1_768_298_400_000), "2026-01-13T10:00:00.000Z");
-        assert_eq!(utc(951_782_399_999), "2000-02-28T23:59:59.999Z");
-        assert_eq!(utc(951_782_400_000), "2000-02-29T00:00:00.000Z");
-        assert_eq!(utc(-1), "1969-12-31T23:59:59.999Z");
-        assert_eq!(utc(4_107_542_399_001), "2100-02-28T23:59:59.001Z");
-        assert_eq!(utc(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
     }
+}
+
+/// Opens a session, however long that takes; what a server refuses, it would refuse again.
+async fn connect_again(client: &RaftClient) -> Result<(), zraft_client::Error> {
+    loop {
+        match client.connect().await {
+            // Each attempt lasts half a minute.
+            Err(zraft_client::Error::Connection { .. }) => {}
+            other => return other,
+        }
+    }
+}
+
+fn line(change: &Change) -> String {
+    let time = utc(change.created_at.as_millis());
+    let (key, value) = (&change.notification.key, &change.notification.value);
+    format!("[{time}] seq={} key={} value={}", change.request_id, key.as_str(), value.as_str())
 }

@@ -1,18 +1,18 @@
-//! The program as a user runs it.
+//! The program as a user runs it. Nothing here waits for ever, and no program outlives its test.
 
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     path::PathBuf,
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
 };
 
-pub fn zraft(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_zraft"));
-    command.args(arguments);
-    command
-}
+/// More than any part of a test takes, on a busy machine too.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 pub fn run(arguments: &[&str]) -> Output {
     run_with(arguments, b"")
@@ -20,16 +20,37 @@ pub fn run(arguments: &[&str]) -> Output {
 
 /// Runs with this on standard input.
 pub fn run_with(arguments: &[&str], input: &[u8]) -> Output {
-    let mut command = zraft(arguments);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
+    let mut program = Program::start(arguments, Stdio::piped(), Stdio::piped());
+    let mut stdin = program.child.stdin.take().unwrap();
     let input = input.to_vec();
-    // Both directions at once: neither side may have to wait for the other.
-    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
-    let output = child.wait_with_output().unwrap();
+    // All directions at once: neither side may have to wait for the other.
+    let writer = thread::spawn(move || drop(stdin.write_all(&input)));
+    let stdout = collect(program.child.stdout.take().unwrap());
+    let stderr = collect(program.child.stderr.take().unwrap());
+    let (stdout, stderr) = (program.all(&stdout), program.all(&stderr));
+    let status = program.child.wait().unwrap();
     writer.join().unwrap();
-    output
+    Output { status, stdout, stderr }
+}
+
+/// Runs while nobody reads its output.
+pub fn run_unread(arguments: &[&str]) -> ExitStatus {
+    let mut program = Program::start(arguments, Stdio::null(), Stdio::piped());
+    drop(program.child.stdout.take());
+    let stderr = collect(program.child.stderr.take().unwrap());
+    program.all(&stderr);
+    program.child.wait().unwrap()
+}
+
+/// Everything that comes through a pipe, when it ends.
+fn collect(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (tell, all) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).unwrap();
+        tell.send(bytes)
+    });
+    all
 }
 
 pub fn stdout(output: &Output) -> String {
@@ -44,36 +65,75 @@ pub fn testdata(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(name)
 }
 
-/// A program that goes on, killed at the end of the test.
+/// Killed when it is dropped.
+struct Program {
+    child: Child,
+    arguments: String,
+}
+
+impl Program {
+    fn start(arguments: &[&str], stdin: Stdio, stdout: Stdio) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zraft"));
+        command.args(arguments).stdin(stdin).stdout(stdout).stderr(Stdio::piped());
+        Self { child: command.spawn().unwrap(), arguments: arguments.join(" ") }
+    }
+
+    /// All that comes through a pipe. Pipes end with the program.
+    fn all(&self, pipe: &Receiver<Vec<u8>>) -> Vec<u8> {
+        let all = pipe.recv_timeout(PATIENCE);
+        all.unwrap_or_else(|error| panic!("zraft {} does not end: {error}", self.arguments))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A program that goes on.
 pub struct Running {
-    pub child: Child,
-    lines: BufReader<ChildStdout>,
+    program: Program,
+    lines: Receiver<String>,
+    complaints: Receiver<Vec<u8>>,
 }
 
 impl Running {
     pub fn start(arguments: &[&str]) -> Self {
-        let mut child = zraft(arguments).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines }
+        let mut program = Program::start(arguments, Stdio::null(), Stdio::piped());
+        let out = BufReader::new(program.child.stdout.take().unwrap());
+        let complaints = collect(program.child.stderr.take().unwrap());
+        let (tell, lines) = mpsc::channel();
+        thread::spawn(move || out.lines().try_for_each(|line| tell.send(line.unwrap())));
+        Self { program, lines, complaints }
+    }
+
+    /// The next line; `None` when it has ended.
+    pub fn next_line(&mut self) -> Option<String> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(error) => panic!("zraft {} says nothing: {error}", self.program.arguments),
+        }
     }
 
     pub fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
+        self.next_line().unwrap()
     }
 
     /// Ctrl+C, and how it ended.
-    pub fn interrupt(mut self) -> Option<i32> {
-        let pid = rustix::process::Pid::from_child(&self.child);
+    #[cfg(unix)]
+    pub fn interrupt(self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.program.child);
         rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-        self.child.wait().unwrap().code()
+        self.end().0
     }
-}
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// How it ended, and what it complained of.
+    pub fn end(mut self) -> (Option<i32>, String) {
+        while self.next_line().is_some() {}
+        let complaints = self.program.all(&self.complaints);
+        (self.program.child.wait().unwrap().code(), String::from_utf8(complaints).unwrap())
     }
 }

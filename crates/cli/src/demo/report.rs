@@ -14,32 +14,31 @@ use crate::latency::Latencies;
 
 /// A command that was answered: what it said, and the position that the answer gave.
 #[derive(Debug)]
-pub(super) struct Acknowledged {
-    pub(super) payload: Bytes,
-    pub(super) position: u64,
+pub struct Acknowledged {
+    /// The command.
+    pub payload: Bytes,
+    /// Where the log has it, as answered.
+    pub position: u64,
 }
 
 /// The servers' journal beside what the application was told.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Comparison {
+pub struct Comparison {
     /// Acknowledged, and in the journal exactly once, where the answer said.
-    pub(super) applied_once: u64,
+    pub applied_once: u64,
     /// Executions beyond the first of a command.
-    pub(super) applied_twice: u64,
+    pub applied_twice: u64,
     /// Acknowledged, and not in the journal, or elsewhere than the answer said.
-    pub(super) lost: u64,
+    pub lost: u64,
     /// In the journal, and never acknowledged.
-    pub(super) unacknowledged: u64,
+    pub unacknowledged: u64,
     /// Executions that the journal no longer holds.
-    pub(super) forgotten: u64,
+    pub forgotten: u64,
 }
 
 impl Comparison {
-    pub(super) fn new(
-        acknowledged: &[Acknowledged],
-        journal: &[Execution],
-        forgotten: u64,
-    ) -> Self {
+    /// Holds the journal, of which `forgotten` executions are gone, against the acknowledged commands. Payloads differ.
+    pub fn new(acknowledged: &[Acknowledged], journal: &[Execution], forgotten: u64) -> Self {
         let mut executions: HashMap<&[u8], Vec<u64>> = HashMap::new();
         for execution in journal {
             executions.entry(&execution.payload).or_default().push(execution.position);
@@ -62,23 +61,34 @@ impl Comparison {
     }
 }
 
+/// What the demo found.
 #[derive(Debug)]
-pub(super) struct Report {
-    pub(super) seed: u64,
-    pub(super) sessions: u64,
-    pub(super) leaders: Vec<String>,
-    pub(super) wanted: u64,
-    pub(super) acknowledged: u64,
-    pub(super) errors: u64,
-    pub(super) stats: Vec<Stats>,
-    pub(super) comparison: Comparison,
-    pub(super) took: Duration,
-    pub(super) latencies: Latencies,
+pub struct Report {
+    /// What it was run with.
+    pub seed: u64,
+    /// How many sessions were open, side by side.
+    pub sessions: u64,
+    /// Who led, in turn; the first before the first loss.
+    pub leaders: Vec<String>,
+    /// The commands submitted.
+    pub wanted: u64,
+    /// The commands answered.
+    pub acknowledged: u64,
+    /// The commands of which the application was told an error.
+    pub errors: u64,
+    /// Of each session's client.
+    pub stats: Vec<Stats>,
+    /// The journal beside the answers.
+    pub comparison: Comparison,
+    /// From the first command to the last answer.
+    pub took: Duration,
+    /// From submitting a command to its answer.
+    pub latencies: Latencies,
 }
 
 impl Report {
     /// The journal equals the acknowledged commands, and the application saw no error.
-    pub(super) fn holds(&self) -> bool {
+    pub fn holds(&self) -> bool {
         let comparison = &self.comparison;
         comparison.applied_once == self.wanted
             && self.acknowledged == self.wanted
@@ -101,7 +111,8 @@ impl Report {
         self.leaders.len() - 1
     }
 
-    pub(super) fn to_json(&self) -> Value {
+    /// One object.
+    pub fn to_json(&self) -> Value {
         json!({
             "seed": self.seed,
             "holds": self.holds(),
@@ -124,7 +135,8 @@ impl Report {
         })
     }
 
-    pub(super) fn to_text(&self) -> String {
+    /// The same, to read.
+    pub fn to_text(&self) -> String {
         let comparison = &self.comparison;
         let verdict = if self.holds() {
             "each command was applied exactly once: the journal equals the acknowledged commands"

@@ -1,4 +1,5 @@
 //! Messages as JSON: the form of the test vectors. Numbers are exact integers, payloads hexadecimal.
+//! Secrets are shown: whoever has the bytes has them already.
 
 use serde_json::{Map, Value, json};
 use zraft_protocol::{
@@ -8,14 +9,17 @@ use zraft_protocol::{
 };
 
 /// Bytes as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
     digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 /// Bytes from hexadecimal digits, in any case.
-pub(crate) fn unhex(text: &str) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+/// When a character is none, or their number is odd.
+pub fn unhex(text: &str) -> Result<Vec<u8>, String> {
     let digits = text.as_bytes();
     if !digits.len().is_multiple_of(2) {
         return Err("an odd number of hexadecimal digits".to_owned());
@@ -28,7 +32,8 @@ pub(crate) fn unhex(text: &str) -> Result<Vec<u8>, String> {
         .ok_or_else(|| "not hexadecimal".to_owned())
 }
 
-pub(crate) fn from_client(message: &ClientMessage) -> Value {
+/// A client's message.
+pub fn from_client(message: &ClientMessage) -> Value {
     let kind = message.kind().name();
     match message {
         ClientMessage::CreateSession { capabilities, nonce } => {
@@ -68,7 +73,8 @@ pub(crate) fn from_client(message: &ClientMessage) -> Value {
     }
 }
 
-pub(crate) fn from_server(message: &ServerMessage) -> Value {
+/// A server's message.
+pub fn from_server(message: &ServerMessage) -> Value {
     let kind = message.kind().name();
     let leader = |id: &Option<MemberId>| id.as_ref().map(|id| id.as_str().to_owned());
     match message {
@@ -180,7 +186,11 @@ impl<'a> Fields<'a> {
     }
 }
 
-pub(crate) fn to_client(value: &Value) -> Result<ClientMessage, String> {
+/// The message that a client would send.
+///
+/// # Errors
+/// Names the field that is missing, of the wrong type, or beyond what the wire carries.
+pub fn to_client(value: &Value) -> Result<ClientMessage, String> {
     let (kind, fields) = Fields::of(value)?;
     Ok(match kind {
         "CreateSession" => ClientMessage::CreateSession {
@@ -214,7 +224,11 @@ pub(crate) fn to_client(value: &Value) -> Result<ClientMessage, String> {
     })
 }
 
-pub(crate) fn to_server(value: &Value) -> Result<ServerMessage, String> {
+/// The message that a server would send.
+///
+/// # Errors
+/// Names the field that is missing, of the wrong type, or beyond what the wire carries.
+pub fn to_server(value: &Value) -> Result<ServerMessage, String> {
     let (kind, fields) = Fields::of(value)?;
     Ok(match kind {
         "SessionCreated" => ServerMessage::SessionCreated {

@@ -16,7 +16,7 @@ use zraft_protocol::ServerMessageKind;
 use zraft_test_server::{AppendLog, ClusterHandle, KillLoss, MessageClass, TestCluster};
 
 use super::{
-    Arguments,
+    Settings,
     report::{Acknowledged, Comparison, Report},
 };
 use crate::latency::Latencies;
@@ -34,22 +34,27 @@ struct Outcome {
     result: Result<Bytes, Error>,
 }
 
-pub(super) async fn run(arguments: &Arguments, progress: &ProgressBar) -> Result<Report, String> {
+/// Runs it, and compares the journal with what the callers were told. Its progress is shown on the bar.
+///
+/// # Errors
+/// When the cluster or a session cannot be had, or a switch of the cluster fails. A command that fails is no error here: the
+/// report tells.
+pub async fn run(settings: Settings, progress: &ProgressBar) -> Result<Report, String> {
     let cluster = TestCluster::builder()
         .members(3)
         .app(AppendLog::default())
-        .seed(arguments.seed)
+        .seed(settings.seed)
         .start()
         .await
         .map_err(|error| error.to_string())?;
-    cluster.set_deduplication(!arguments.no_dedup);
+    cluster.set_deduplication(settings.deduplication);
     let clients = connect(&cluster).await?;
 
     let (done, done_count) = watch::channel(0);
     let troubles =
-        tokio::spawn(troubles(cluster.handle(), arguments.commands, done_count, progress.clone()));
+        tokio::spawn(troubles(cluster.handle(), settings.commands, done_count, progress.clone()));
     let started = Instant::now();
-    let mut outcomes = work(&clients, arguments.commands);
+    let mut outcomes = work(&clients, settings.commands);
     let mut latencies = Latencies::new();
     let mut acknowledged = Vec::new();
     let mut errors = 0;
@@ -76,10 +81,10 @@ pub(super) async fn run(arguments: &Arguments, progress: &ProgressBar) -> Result
     }
     let (_, forgotten) = cluster.executed();
     let report = Report {
-        seed: arguments.seed,
+        seed: settings.seed,
         sessions: clients.len() as u64,
         leaders,
-        wanted: arguments.commands,
+        wanted: settings.commands,
         acknowledged: acknowledged.len() as u64,
         errors,
         stats,
