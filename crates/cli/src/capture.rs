@@ -1,6 +1,6 @@
 //! One direction of a ZMTP connection, from the first byte of the greeting on, as it was captured.
 //!
-//! [`zraft_zmtp::Connection`] judges a peer and hides what it needs for itself. This shows everything that was said,
+//! `zraft-zmtp`'s `Connection` judges a peer and hides what it needs for itself. This shows everything that was said,
 //! fitting or not, and goes on as long as the frames can be told apart.
 
 use std::io::{self, Read};
