@@ -28,7 +28,7 @@ pub(crate) struct Set {
 
 /// Print the value of a key
 ///
-/// Prints KEY = VALUE, or KEY = <none>. Gives up after 5 seconds.
+/// Prints `KEY = VALUE`, or `KEY = <none>`. Gives up after 5 seconds.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     #[command(flatten)]
