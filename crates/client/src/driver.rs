@@ -236,28 +236,30 @@ impl Driver {
         }
     }
 
-    /// Opens and closes connections as the machine wants. True: there is one to be looked at.
+    /// Opens and closes connections as the machine wants. True: there is one to be looked at, newly opened, or whose write
+    /// half is to be shut down: nothing else may come for a long time.
     fn run_actions(&mut self) -> bool {
         self.connections.retain(|connection| !connection.is_ended());
         let now = self.clock.now();
-        let mut opened = false;
+        let mut due = false;
         while let Some(action) = self.machine.poll_action(now) {
             match action {
                 Action::Open { conn, endpoint, .. } => {
                     self.connections.push(Connection::open(conn, endpoint));
-                    opened = true;
+                    due = true;
                 }
                 Action::ShutdownWrite { conn } => {
                     for connection in &mut self.connections {
                         if connection.id == conn {
                             connection.finish();
+                            due = true;
                         }
                     }
                 }
                 Action::Close { conn } => self.connections.retain(|c| c.id != conn),
             }
         }
-        opened
+        due
     }
 
     /// Gives the handles what the machine has for them: first how things are, then what

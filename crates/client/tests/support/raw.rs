@@ -69,6 +69,12 @@ impl Connection {
         while within(self.stream.read(&mut sink)).await.is_ok_and(|read| read > 0) {}
     }
 
+    /// Reads until the client has sent its last byte. This side stays open.
+    pub async fn until_shut_down(&mut self) {
+        let mut sink = vec![0; 65536];
+        while within(self.stream.read(&mut sink)).await.unwrap() > 0 {}
+    }
+
     pub async fn shake_hands(&mut self, socket_type: &str) {
         let mut greeting = [0; 64];
         greeting[..10].copy_from_slice(&[0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f]);
