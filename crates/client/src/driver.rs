@@ -1,109 +1,79 @@
 //! The task that owns the connection.
 //!
-//! It brings the machine everything from outside (what the handles ask, bytes, the time) and
+//! It brings the machine everything from outside (what the application asks, bytes, the time) and
 //! takes out what the machine decided. One turn does all there is to do once, in an order such
 //! that what came in is answered in the same turn, and writes once at its end.
 
-use std::collections::VecDeque;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Sleep;
-use zraft_core::{Action, Completion, Instant, Machine, StateName};
+use zraft_core::{Action, Config, Instant, Machine};
 
 use crate::clock::{Clock, wall_clock};
 use crate::connection::Connection;
-use crate::error::Error;
-use crate::handle::DISCONNECT_TIMEOUT;
-use crate::inbox::{Input, Phase};
-use crate::room::Load;
-use crate::shared::{Facts, Shared};
-use crate::sync::lock;
-use crate::waiters::Waiters;
-
-/// How many inputs are taken before connections get their turn.
-const INPUTS: usize = 1024;
+use crate::face::Face;
 
 /// How many turns are made before other tasks get theirs.
 const TURNS: usize = 4;
-
-/// How much room for inputs is kept after a burst of them.
-const KEPT_INPUTS: usize = 16 * INPUTS;
 
 /// The longest sleep. The runtime's timers stand still while the machine is suspended, unlike
 /// the clock of intervals; this is how late they may be afterwards.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// Whether a driver could be started here and now.
-pub(crate) fn can_start(shared: &Shared) -> bool {
-    shared.own_thread || tokio::runtime::Handle::try_current().is_ok()
-}
-
-/// Starts the driver. If that fails, what waits for it is told.
-pub(crate) fn start(shared: &Arc<Shared>) {
-    let driver = Driver::new(shared.clone());
-    if shared.own_thread {
-        // The thread ends with the driver; a thread that cannot be had drops the driver.
-        let _ = std::thread::Builder::new().name("zraft-client".to_owned()).spawn(move || {
-            if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build()
-            {
-                runtime.block_on(driver);
-            }
-        });
-    } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        runtime.spawn(driver);
-    }
-}
-
-struct Driver {
-    shared: Arc<Shared>,
+/// A machine with its connections and its time, to be polled by a tokio runtime. Ready when its
+/// face says that it is over; it may be asked new things, and polled again, after that.
+pub struct Driver<F> {
+    face: F,
     clock: Clock,
     machine: Machine,
     connections: Vec<Connection>,
-    waiters: Waiters,
-    /// Taken from the inbox and not told to the machine yet.
-    inputs: VecDeque<Input>,
     timer: Option<Pin<Box<Sleep>>>,
     /// When the timer rings, on the machine's clock.
     rings_at: Instant,
-    state: StateName,
-    /// Those to be woken when no lock is held; kept for its allocation.
-    woken: Vec<Waker>,
-    /// No handle is left.
-    closing: bool,
-    /// The machine has said so after `closing`.
-    closed: bool,
 }
 
-impl Driver {
-    fn new(shared: Arc<Shared>) -> Self {
+impl<F: Face> Driver<F> {
+    /// A driver that is Disconnected.
+    pub fn new(config: Config, face: F) -> Self {
         let clock = Clock::new();
         let now = clock.now();
         // Only jitter and correlation ids depend on it; the time will do where there is no better.
         let seed = getrandom::u64().unwrap_or(now.as_nanos());
         Self {
-            machine: Machine::new(shared.config.clone(), seed, now),
-            shared,
+            machine: Machine::new(config, seed, now),
+            face,
             clock,
             connections: Vec::new(),
-            waiters: Waiters::default(),
-            inputs: VecDeque::new(),
             timer: None,
             rings_at: now,
-            state: StateName::Disconnected,
-            woken: Vec::new(),
-            closing: false,
-            closed: false,
         }
+    }
+
+    /// Takes what the application asks and hands out what needs no connection, without a runtime.
+    /// True: all is done, the driver need not be polled.
+    pub fn settle(&mut self) -> bool {
+        while self.bring() {}
+        self.face.hand_out(&mut self.machine);
+        self.is_over()
+    }
+
+    fn is_over(&self) -> bool {
+        self.connections.is_empty() && self.face.is_over(&self.machine)
+    }
+
+    fn bring(&mut self) -> bool {
+        let Self { face, machine, clock, .. } = self;
+        face.bring(machine, &mut || clock.now())
     }
 
     /// Does all there is to do once; `last` before other tasks get their turn. True: there is more.
     fn turn(&mut self, context: &mut Context<'_>, last: bool) -> bool {
-        let mut again = self.take_inputs();
-        self.machine.observe_messages(self.shared.hub.wants_messages());
+        let mut again = self.bring();
+        self.machine.observe_messages(self.face.wants_messages());
         self.run_actions();
 
         let now = self.clock.now();
@@ -119,7 +89,7 @@ impl Driver {
         }
         again |= unread;
         again |= self.run_actions();
-        self.hand_out();
+        self.face.hand_out(&mut self.machine);
 
         if !self.connections.is_empty() {
             let wall = wall_clock();
@@ -129,111 +99,8 @@ impl Driver {
             // Writing may have found connections to be at an end.
             again |= self.run_actions();
         }
-        self.hand_out();
+        self.face.hand_out(&mut self.machine);
         again
-    }
-
-    /// Tells the machine what the handles ask.
-    fn take_inputs(&mut self) -> bool {
-        if self.inputs.is_empty() {
-            if self.inputs.capacity() > KEPT_INPUTS {
-                self.inputs = VecDeque::new();
-            }
-            self.settle_with_handles(None);
-        }
-        if self.inputs.is_empty() {
-            return false;
-        }
-        let now = self.clock.now();
-        for _ in 0..INPUTS {
-            let Some(input) = self.inputs.pop_front() else { return false };
-            self.take_input(now, input);
-        }
-        true
-    }
-
-    /// Empties the inbox and tells how much the machine holds. With a waker, and nothing in the
-    /// inbox, the driver may sleep: true.
-    fn settle_with_handles(&mut self, sleep: Option<&Waker>) -> bool {
-        let stats = self.machine.stats();
-        if sleep.is_some() {
-            lock(&self.shared.facts).stats = stats;
-        }
-        let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-        let held = Load { requests: size(stats.queued), bytes: size(stats.queued_bytes) };
-        let sleeps = {
-            let mut inbox = lock(&self.shared.inbox);
-            std::mem::swap(&mut self.inputs, &mut inbox.inputs);
-            inbox.room.settle(held, &mut self.woken);
-            match sleep {
-                Some(waker) if self.inputs.is_empty() => {
-                    inbox.sleep(waker);
-                    true
-                }
-                _ => {
-                    inbox.awake();
-                    false
-                }
-            }
-        };
-        for waker in self.woken.drain(..) {
-            waker.wake();
-        }
-        sleeps
-    }
-
-    fn take_input(&mut self, now: Instant, input: Input) {
-        let (machine, waiters) = (&mut self.machine, &mut self.waiters);
-        match input {
-            Input::Submit { kind, payload, timeout, call } => {
-                // Dropped before anything was done about it.
-                if call.is_left() {
-                    return;
-                }
-                match machine.submit(now, kind, payload, timeout) {
-                    Ok(key) => {
-                        if waiters.is_taken(key.slot) {
-                            // An input just before this one settled the request that had the slot.
-                            self.hand_out();
-                        }
-                        self.waiters.add_request(key, kind, call);
-                    }
-                    Err(failure) => call.answer(Err(failure.into())),
-                }
-            }
-            Input::Cancel(call) => {
-                if let Some(key) = call.key() {
-                    machine.cancel(now, key);
-                }
-            }
-            Input::Connect { ticket, timeout, done } => {
-                let key = machine.connect(now, timeout);
-                waiters.add_connect(ticket, key, done);
-            }
-            Input::CancelConnect { ticket } => {
-                if let Some(key) = waiters.remove_connect(ticket) {
-                    machine.cancel_connect(now, key);
-                }
-            }
-            Input::Ping { done } => {
-                let key = machine.ping(now);
-                waiters.add_ping(key, done);
-            }
-            Input::Disconnect { timeout, done } => {
-                machine.disconnect(now, timeout);
-                waiters.add_disconnect(done);
-            }
-            Input::ServerRequestDone { epoch, id } => {
-                if self.shared.deliveries.is_current(epoch) {
-                    machine.server_request_done(now, id);
-                }
-            }
-            Input::Look => {}
-            Input::LastHandle => {
-                self.closing = true;
-                machine.disconnect(now, DISCONNECT_TIMEOUT);
-            }
-        }
     }
 
     /// Opens and closes connections as the machine wants. True: there is one to be looked at, newly opened, or whose write
@@ -260,53 +127,6 @@ impl Driver {
             }
         }
         due
-    }
-
-    /// Gives the handles what the machine has for them: first how things are, then what
-    /// happened, then answers, so that who gets an answer finds the state that goes with it.
-    fn hand_out(&mut self) {
-        let mut events = false;
-        while let Some(event) = self.machine.poll_event() {
-            if !events {
-                events = true;
-                self.publish_facts();
-            }
-            self.shared.hub.publish(&event);
-        }
-        let mut completion = self.machine.poll_completion();
-        if completion.is_some() && !events {
-            self.publish_facts();
-        }
-        while let Some(complete) = completion {
-            // Of what was asked before, an answer may still be on its way; this one counts.
-            self.closed |= self.closing && matches!(complete, Completion::Disconnected);
-            self.waiters.complete(complete);
-            completion = self.machine.poll_completion();
-        }
-        let machine = &mut self.machine;
-        self.shared.deliveries.refill(|| machine.poll_server_request());
-    }
-
-    fn publish_facts(&mut self) {
-        let facts = Facts {
-            session_id: self.machine.session_id().cloned(),
-            member_id: self.machine.member_id().cloned(),
-            stats: self.machine.stats(),
-        };
-        let new_session = {
-            let mut known = lock(&self.shared.facts);
-            let new_session = known.session_id != facts.session_id;
-            *known = facts;
-            new_session
-        };
-        if new_session {
-            self.shared.deliveries.begin_epoch();
-        }
-        let state = self.machine.state();
-        if state != self.state {
-            self.state = state;
-            self.shared.state.send_replace(state);
-        }
     }
 
     /// Waits for the next deadline. True: it is here already.
@@ -338,20 +158,21 @@ impl Driver {
     }
 }
 
-impl Future for Driver {
+impl<F: Face + Unpin> Future for Driver<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let driver = self.get_mut();
         for turn in 1..=TURNS {
             let again = driver.turn(context, turn == TURNS);
-            if driver.closed && driver.connections.is_empty() {
+            if driver.is_over() {
+                // It belongs to the runtime that polled it.
+                driver.timer = None;
                 return Poll::Ready(());
             }
             if !again
                 && !driver.poll_timer(context)
-                && driver.inputs.is_empty()
-                && driver.settle_with_handles(Some(context.waker()))
+                && driver.face.sleep(&driver.machine, context.waker())
             {
                 return Poll::Pending;
             }
@@ -361,35 +182,8 @@ impl Future for Driver {
     }
 }
 
-impl Drop for Driver {
-    /// The driver has done its work, or its runtime ends, or something in it panicked: nobody may
-    /// be left waiting.
-    fn drop(&mut self) {
-        let mut inputs = std::mem::take(&mut self.inputs);
-        {
-            let mut inbox = lock(&self.shared.inbox);
-            inbox.phase = Phase::Idle;
-            inbox.awake();
-            inputs.append(&mut inbox.inputs);
-            inbox.room.reset(&mut self.woken);
-        }
-        {
-            let mut facts = lock(&self.shared.facts);
-            facts.session_id = None;
-            facts.member_id = None;
-        }
-        self.shared.deliveries.begin_epoch();
-        self.shared.state.send_if_modified(|state| {
-            std::mem::replace(state, StateName::Disconnected) != StateName::Disconnected
-        });
-        for input in inputs {
-            if let Input::Submit { call, .. } = input {
-                call.answer(Err(Error::closed(false)));
-            }
-        }
-        self.waiters.abandon();
-        for waker in self.woken.drain(..) {
-            waker.wake();
-        }
+impl<F> fmt::Debug for Driver<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("machine", &self.machine).finish_non_exhaustive()
     }
 }

@@ -13,9 +13,9 @@ use zraft_core::{Config, RequestKind, StateName, Stats, ValidationError};
 use zraft_protocol::{MemberId, SessionId};
 
 use crate::builder::ClientBuilder;
-use crate::driver;
 use crate::error::Error;
 use crate::events::Events;
+use crate::handles;
 use crate::inbox::{Input, Phase};
 use crate::room::Ticket;
 use crate::server_requests::ServerRequests;
@@ -91,7 +91,7 @@ impl RaftClient {
         let (ticket, sleeper, start) = {
             let mut inbox = lock(&shared.inbox);
             let start = inbox.phase == Phase::Idle;
-            if start && !driver::can_start(shared) {
+            if start && !handles::can_start(shared) {
                 return Connect { waiting: None };
             }
             inbox.phase = Phase::Running;
@@ -100,7 +100,7 @@ impl RaftClient {
             (ticket, sleeper, start)
         };
         if start {
-            driver::start(shared);
+            handles::start(shared);
         } else if let Some(sleeper) = sleeper {
             sleeper.wake();
         }

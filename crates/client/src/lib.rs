@@ -10,7 +10,8 @@
 //! | a request and its answer | `submission.rs`, `call.rs` |
 //! | who may queue, who waits | `room.rs` |
 //! | from the handles to the driver | `inbox.rs`, `shared.rs` |
-//! | the task that owns the connection | `driver.rs`, `connection.rs`, `waiters.rs` |
+//! | the task that owns the connection | `driver.rs`, `connection.rs` |
+//! | its side towards the application | `face.rs`, `handles.rs`, `waiters.rs` |
 //! | opening a connection | `transport.rs` |
 //! | events, server requests | `events.rs`, `server_requests.rs` |
 //! | errors, late answers | `error.rs` |
@@ -25,7 +26,9 @@ mod connection;
 mod driver;
 mod error;
 mod events;
+mod face;
 mod handle;
+mod handles;
 mod inbox;
 mod room;
 mod server_requests;
@@ -49,6 +52,15 @@ pub use zraft_core::{
 pub use zraft_protocol::{
     CorrelationId, MemberId, RejectionReason, RequestId, SessionId, Timestamp,
 };
+
+/// For this project's bindings to other languages, and no part of the interface: the driver with
+/// a face of one's own in the place of [`RaftClient`] and what belongs to it.
+#[doc(hidden)]
+pub mod binding {
+    pub use crate::driver::Driver;
+    pub use crate::face::Face;
+    pub use zraft_core as core;
+}
 
 /// The README's example is compiled with the documentation's tests.
 #[cfg(doctest)]

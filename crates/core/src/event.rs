@@ -26,6 +26,14 @@ pub enum StateName {
 }
 
 impl StateName {
+    /// Every one there is.
+    pub const ALL: &'static [Self] = &[
+        Self::Disconnected,
+        Self::ConnectingNewSession,
+        Self::ConnectingExistingSession,
+        Self::Connected,
+    ];
+
     /// The name, the same in every language.
     pub fn name(self) -> &'static str {
         match self {
@@ -64,6 +72,20 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
+    /// Every one there is.
+    pub const ALL: &'static [Self] = &[
+        Self::ConnectionLost,
+        Self::HeartbeatTimeout,
+        Self::KeepAliveTimeout,
+        Self::Silent,
+        Self::NotLeader,
+        Self::ServerShutdown,
+        Self::SessionError,
+        Self::SessionExpired,
+        Self::Rejected,
+        Self::Closed,
+    ];
+
     /// The name, the same in every language.
     pub fn name(self) -> &'static str {
         match self {
@@ -182,6 +204,50 @@ pub enum Event {
     },
     /// This many events were lost because nobody took them.
     Lagged(u64),
+}
+
+impl Event {
+    /// The names of all kinds of events, the same in every language.
+    pub const NAMES: &'static [&'static str] = &[
+        "connected",
+        "disconnected",
+        "reconnecting",
+        "sessionExpired",
+        "stateChange",
+        "connectionAttempt",
+        "connectionSuccess",
+        "connectionFailure",
+        "messageSent",
+        "messageReceived",
+        "requestTimeout",
+        "queryTimeout",
+        "serverRequestReceived",
+        "protocolError",
+        "requestQuarantined",
+        "lagged",
+    ];
+
+    /// The name of its kind.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Connected { .. } => "connected",
+            Self::Disconnected { .. } => "disconnected",
+            Self::Reconnecting { .. } => "reconnecting",
+            Self::SessionExpired { .. } => "sessionExpired",
+            Self::StateChange { .. } => "stateChange",
+            Self::ConnectionAttempt { .. } => "connectionAttempt",
+            Self::ConnectionSuccess { .. } => "connectionSuccess",
+            Self::ConnectionFailure { .. } => "connectionFailure",
+            Self::MessageSent { .. } => "messageSent",
+            Self::MessageReceived { .. } => "messageReceived",
+            Self::RequestTimeout { .. } => "requestTimeout",
+            Self::QueryTimeout { .. } => "queryTimeout",
+            Self::ServerRequestReceived { .. } => "serverRequestReceived",
+            Self::ProtocolError { .. } => "protocolError",
+            Self::RequestQuarantined { .. } => "requestQuarantined",
+            Self::Lagged(_) => "lagged",
+        }
+    }
 }
 
 /// A bounded queue of events.

@@ -109,6 +109,22 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The names of all kinds.
+    pub const CODES: &'static [&'static str] = &[
+        "TIMEOUT",
+        "CANCELLED",
+        "OVERLOADED",
+        "NOT_CONNECTED",
+        "CLOSED",
+        "SESSION_EXPIRED",
+        "SESSION_REJECTED",
+        "CONNECTION",
+        "RESPONSE_EVICTED",
+        "QUARANTINED",
+        "PROTOCOL",
+        "VALIDATION",
+    ];
+
     /// The stable name of the kind, the same in every language.
     pub fn code(&self) -> &'static str {
         match self {
@@ -195,4 +211,38 @@ pub enum ConnectionCause {
     /// The member ended the session's connection in words.
     #[error("the member closed the session's connection")]
     SessionClosed,
+}
+
+impl ConnectionCause {
+    /// The names of all kinds, the same in every language.
+    pub const NAMES: &'static [&'static str] = &[
+        "refused",
+        "unknownHost",
+        "unreachable",
+        "timedOut",
+        "closedBeforeFirstMessage",
+        "neverAnswered",
+        "lost",
+        "zmtp",
+        "noLeader",
+        "sessionUnknown",
+        "sessionClosed",
+    ];
+
+    /// The name of its kind.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::UnknownHost => "unknownHost",
+            Self::Unreachable(_) => "unreachable",
+            Self::TimedOut => "timedOut",
+            Self::ClosedBeforeFirstMessage => "closedBeforeFirstMessage",
+            Self::NeverAnswered => "neverAnswered",
+            Self::Lost => "lost",
+            Self::Zmtp(_) => "zmtp",
+            Self::NoLeader => "noLeader",
+            Self::SessionUnknown => "sessionUnknown",
+            Self::SessionClosed => "sessionClosed",
+        }
+    }
 }

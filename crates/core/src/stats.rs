@@ -41,3 +41,50 @@ pub struct Stats {
     /// Bytes sent.
     pub bytes_out: u64,
 }
+
+impl Stats {
+    /// Names, the same in every language, and values: counts, bytes, and milliseconds of time.
+    /// `None` where there is no value yet.
+    pub fn figures(&self) -> [(&'static str, Option<f64>); 17] {
+        // Everything is named: a field added later must be thought about here.
+        let Self {
+            sent,
+            resent,
+            answered,
+            unknown,
+            unmatched,
+            not_executed,
+            in_flight,
+            detached,
+            queued,
+            queued_bytes,
+            reconnects,
+            smoothed_answer,
+            server_requests,
+            duplicates,
+            protocol_errors,
+            bytes_in,
+            bytes_out,
+        } = *self;
+        let count = |count: u64| Some(count as f64);
+        [
+            ("sent", count(sent)),
+            ("resent", count(resent)),
+            ("answered", count(answered)),
+            ("unknown", count(unknown)),
+            ("unmatched", count(unmatched)),
+            ("notExecuted", count(not_executed)),
+            ("inFlight", count(in_flight)),
+            ("detached", count(detached)),
+            ("queued", count(queued)),
+            ("queuedBytes", count(queued_bytes)),
+            ("reconnects", count(reconnects)),
+            ("smoothedAnswer", smoothed_answer.map(|time| time.as_secs_f64() * 1000.0)),
+            ("serverRequests", count(server_requests)),
+            ("duplicates", count(duplicates)),
+            ("protocolErrors", count(protocol_errors)),
+            ("bytesIn", count(bytes_in)),
+            ("bytesOut", count(bytes_out)),
+        ]
+    }
+}

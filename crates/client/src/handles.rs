@@ -1,0 +1,267 @@
+//! The face of the driver that belongs to the handles.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+
+use zraft_core::{Completion, Instant, Machine, StateName};
+
+use crate::driver::Driver;
+use crate::error::Error;
+use crate::face::Face;
+use crate::handle::DISCONNECT_TIMEOUT;
+use crate::inbox::{Input, Phase};
+use crate::room::Load;
+use crate::shared::{Facts, Shared};
+use crate::sync::lock;
+use crate::waiters::Waiters;
+
+/// How many inputs are taken before connections get their turn.
+const INPUTS: usize = 1024;
+
+/// How much room for inputs is kept after a burst of them.
+const KEPT_INPUTS: usize = 16 * INPUTS;
+
+/// Whether a driver could be started here and now.
+pub(crate) fn can_start(shared: &Shared) -> bool {
+    shared.own_thread || tokio::runtime::Handle::try_current().is_ok()
+}
+
+/// Starts the driver. If that fails, what waits for it is told.
+pub(crate) fn start(shared: &Arc<Shared>) {
+    let driver = Driver::new(shared.config.clone(), Handles::new(shared.clone()));
+    if shared.own_thread {
+        // The thread ends with the driver; a thread that cannot be had drops the driver.
+        let _ = std::thread::Builder::new().name("zraft-client".to_owned()).spawn(move || {
+            if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build()
+            {
+                runtime.block_on(driver);
+            }
+        });
+    } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(driver);
+    }
+}
+
+struct Handles {
+    shared: Arc<Shared>,
+    waiters: Waiters,
+    /// Taken from the inbox and not told to the machine yet.
+    inputs: VecDeque<Input>,
+    state: StateName,
+    /// Those to be woken when no lock is held; kept for its allocation.
+    woken: Vec<Waker>,
+    /// No handle is left.
+    closing: bool,
+    /// The machine has said so after `closing`.
+    closed: bool,
+}
+
+impl Handles {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            waiters: Waiters::default(),
+            inputs: VecDeque::new(),
+            state: StateName::Disconnected,
+            woken: Vec::new(),
+            closing: false,
+            closed: false,
+        }
+    }
+
+    /// Empties the inbox and tells how much the machine holds. With a waker, and nothing in the
+    /// inbox, the driver may sleep: true.
+    fn settle_with_handles(&mut self, machine: &Machine, sleep: Option<&Waker>) -> bool {
+        let stats = machine.stats();
+        if sleep.is_some() {
+            lock(&self.shared.facts).stats = stats;
+        }
+        let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        let held = Load { requests: size(stats.queued), bytes: size(stats.queued_bytes) };
+        let sleeps = {
+            let mut inbox = lock(&self.shared.inbox);
+            std::mem::swap(&mut self.inputs, &mut inbox.inputs);
+            inbox.room.settle(held, &mut self.woken);
+            match sleep {
+                Some(waker) if self.inputs.is_empty() => {
+                    inbox.sleep(waker);
+                    true
+                }
+                _ => {
+                    inbox.awake();
+                    false
+                }
+            }
+        };
+        for waker in self.woken.drain(..) {
+            waker.wake();
+        }
+        sleeps
+    }
+
+    fn take_input(&mut self, machine: &mut Machine, now: Instant, input: Input) {
+        let waiters = &mut self.waiters;
+        match input {
+            Input::Submit { kind, payload, timeout, call } => {
+                // Dropped before anything was done about it.
+                if call.is_left() {
+                    return;
+                }
+                match machine.submit(now, kind, payload, timeout) {
+                    Ok(key) => {
+                        if waiters.is_taken(key.slot) {
+                            // An input just before this one settled the request that had the slot.
+                            self.hand_out(machine);
+                        }
+                        self.waiters.add_request(key, kind, call);
+                    }
+                    Err(failure) => call.answer(Err(failure.into())),
+                }
+            }
+            Input::Cancel(call) => {
+                if let Some(key) = call.key() {
+                    machine.cancel(now, key);
+                }
+            }
+            Input::Connect { ticket, timeout, done } => {
+                let key = machine.connect(now, timeout);
+                waiters.add_connect(ticket, key, done);
+            }
+            Input::CancelConnect { ticket } => {
+                if let Some(key) = waiters.remove_connect(ticket) {
+                    machine.cancel_connect(now, key);
+                }
+            }
+            Input::Ping { done } => {
+                let key = machine.ping(now);
+                waiters.add_ping(key, done);
+            }
+            Input::Disconnect { timeout, done } => {
+                machine.disconnect(now, timeout);
+                waiters.add_disconnect(done);
+            }
+            Input::ServerRequestDone { epoch, id } => {
+                if self.shared.deliveries.is_current(epoch) {
+                    machine.server_request_done(now, id);
+                }
+            }
+            Input::Look => {}
+            Input::LastHandle => {
+                self.closing = true;
+                machine.disconnect(now, DISCONNECT_TIMEOUT);
+            }
+        }
+    }
+
+    fn publish_facts(&mut self, machine: &Machine) {
+        let facts = Facts {
+            session_id: machine.session_id().cloned(),
+            member_id: machine.member_id().cloned(),
+            stats: machine.stats(),
+        };
+        let new_session = {
+            let mut known = lock(&self.shared.facts);
+            let new_session = known.session_id != facts.session_id;
+            *known = facts;
+            new_session
+        };
+        if new_session {
+            self.shared.deliveries.begin_epoch();
+        }
+        let state = machine.state();
+        if state != self.state {
+            self.state = state;
+            self.shared.state.send_replace(state);
+        }
+    }
+}
+
+impl Face for Handles {
+    fn bring(&mut self, machine: &mut Machine, now: &mut dyn FnMut() -> Instant) -> bool {
+        if self.inputs.is_empty() {
+            if self.inputs.capacity() > KEPT_INPUTS {
+                self.inputs = VecDeque::new();
+            }
+            self.settle_with_handles(machine, None);
+        }
+        if self.inputs.is_empty() {
+            return false;
+        }
+        let now = now();
+        for _ in 0..INPUTS {
+            let Some(input) = self.inputs.pop_front() else { return false };
+            self.take_input(machine, now, input);
+        }
+        true
+    }
+
+    fn wants_messages(&self) -> bool {
+        self.shared.hub.wants_messages()
+    }
+
+    /// First how things are, then what happened, then answers, so that who gets an answer finds
+    /// the state that goes with it.
+    fn hand_out(&mut self, machine: &mut Machine) {
+        let mut events = false;
+        while let Some(event) = machine.poll_event() {
+            if !events {
+                events = true;
+                self.publish_facts(machine);
+            }
+            self.shared.hub.publish(&event);
+        }
+        let mut completion = machine.poll_completion();
+        if completion.is_some() && !events {
+            self.publish_facts(machine);
+        }
+        while let Some(complete) = completion {
+            // Of what was asked before, an answer may still be on its way; this one counts.
+            self.closed |= self.closing && matches!(complete, Completion::Disconnected);
+            self.waiters.complete(complete);
+            completion = machine.poll_completion();
+        }
+        self.shared.deliveries.refill(|| machine.poll_server_request());
+    }
+
+    fn sleep(&mut self, machine: &Machine, waker: &Waker) -> bool {
+        self.inputs.is_empty() && self.settle_with_handles(machine, Some(waker))
+    }
+
+    fn is_over(&self, _machine: &Machine) -> bool {
+        self.closed
+    }
+}
+
+impl Drop for Handles {
+    /// The driver has done its work, or its runtime ends, or something in it panicked: nobody may
+    /// be left waiting.
+    fn drop(&mut self) {
+        let mut inputs = std::mem::take(&mut self.inputs);
+        {
+            let mut inbox = lock(&self.shared.inbox);
+            inbox.phase = Phase::Idle;
+            inbox.awake();
+            inputs.append(&mut inbox.inputs);
+            inbox.room.reset(&mut self.woken);
+        }
+        {
+            let mut facts = lock(&self.shared.facts);
+            facts.session_id = None;
+            facts.member_id = None;
+        }
+        self.shared.deliveries.begin_epoch();
+        self.shared.state.send_if_modified(|state| {
+            std::mem::replace(state, StateName::Disconnected) != StateName::Disconnected
+        });
+        for input in inputs {
+            if let Input::Submit { call, .. } = input {
+                call.answer(Err(Error::closed(false)));
+            }
+        }
+        self.waiters.abandon();
+        for waker in self.woken.drain(..) {
+            waker.wake();
+        }
+    }
+}
