@@ -53,6 +53,11 @@ impl<F: Face> Driver<F> {
         }
     }
 
+    /// Its side towards the application.
+    pub fn face_mut(&mut self) -> &mut F {
+        &mut self.face
+    }
+
     /// Takes what the application asks and hands out what needs no connection, without a runtime.
     /// True: all is done, the driver need not be polled.
     pub fn settle(&mut self) -> bool {

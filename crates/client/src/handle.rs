@@ -24,10 +24,10 @@ use crate::submission::{Answer, Submission};
 use crate::sync::lock;
 
 /// How long [`RaftClient::connect`] tries.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long [`RaftClient::disconnect`] waits for answers.
-pub(crate) const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client of a ZIO Raft cluster.
 ///

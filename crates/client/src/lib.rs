@@ -59,6 +59,7 @@ pub use zraft_protocol::{
 pub mod binding {
     pub use crate::driver::Driver;
     pub use crate::face::Face;
+    pub use crate::handle::{CONNECT_TIMEOUT, DISCONNECT_TIMEOUT};
     pub use zraft_core as core;
 }
 

@@ -1,0 +1,444 @@
+//! The driver's side towards JavaScript: batches in, records out.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::Bytes;
+use zraft_client::AckServerRequests;
+use zraft_client::binding::core::{
+    Completion, ConnectKey, Failure, Instant, Machine, PingKey, RequestKey, RequestKind, StateName,
+    Timeout,
+};
+use zraft_client::binding::{CONNECT_TIMEOUT, DISCONNECT_TIMEOUT, Face};
+use zraft_protocol::RequestId;
+
+use crate::json;
+use crate::layout::{
+    self, BESIDE, CHUNK, Entry, HEADER, Kind, MAX_INLINE, NEVER, USUAL, operation,
+};
+use crate::links::{Batch, Facts, Links, lock};
+
+/// How many server requests JavaScript may hold that it has not said to be done.
+const HELD: usize = 64;
+
+pub(crate) struct Bridge {
+    links: Arc<Links>,
+    /// Taken from the inbox; the first one is read from `at`.
+    batches: VecDeque<(Batch, usize)>,
+    requests: Requests,
+    connects: Vec<(ConnectKey, u32)>,
+    pings: Vec<(PingKey, u32)>,
+    disconnects: Vec<u32>,
+    /// They wait for room.
+    readies: Vec<u32>,
+    server_requests: ServerRequests,
+    messages: bool,
+    out: Out,
+    /// The driver is not polled.
+    rests: bool,
+}
+
+/// Which slot of JavaScript has which request of the machine, and the other way round.
+#[derive(Default)]
+struct Requests {
+    /// By the machine's slot; each place also says for which use of it it stands.
+    slots: Vec<(u32, Option<u32>)>,
+    /// By JavaScript's slot.
+    keys: Vec<Option<RequestKey>>,
+}
+
+impl Requests {
+    fn is_taken(&self, key: RequestKey) -> bool {
+        matches!(self.slots.get(key.slot as usize), Some((_, Some(_))))
+    }
+
+    fn add(&mut self, key: RequestKey, slot: u32) {
+        put(&mut self.slots, key.slot as usize, (key.generation, Some(slot)));
+        put(&mut self.keys, slot as usize, Some(key));
+    }
+
+    fn slot(&self, key: RequestKey) -> Option<u32> {
+        let (generation, slot) = *self.slots.get(key.slot as usize)?;
+        if generation == key.generation { slot } else { None }
+    }
+
+    fn remove(&mut self, key: RequestKey) -> Option<u32> {
+        let slot = self.slot(key)?;
+        self.slots[key.slot as usize].1 = None;
+        if let Some(key) = self.keys.get_mut(slot as usize) {
+            *key = None;
+        }
+        Some(slot)
+    }
+
+    fn key(&self, slot: u32) -> Option<RequestKey> {
+        self.keys.get(slot as usize).copied().flatten()
+    }
+}
+
+fn put<T: Clone + Default>(places: &mut Vec<T>, index: usize, value: T) {
+    if index >= places.len() {
+        places.resize(index + 1, T::default());
+    }
+    places[index] = value;
+}
+
+/// Server requests on their way to JavaScript.
+struct ServerRequests {
+    one_at_a_time: bool,
+    consumed: bool,
+    held: usize,
+    /// Counts sessions: ids begin anew with each.
+    epoch: u32,
+}
+
+/// Records that are being written.
+#[derive(Default)]
+struct Out {
+    chunk: Vec<u8>,
+    beside: VecDeque<Bytes>,
+}
+
+impl Out {
+    fn write(&mut self, links: &Links, kind: Kind, id: u32, head: &[u8], bytes: &[u8]) {
+        self.make_room(links, head.len() + bytes.len());
+        layout::write(&mut self.chunk, kind, id, head, Some(bytes), bytes.len());
+    }
+
+    /// Long bytes go beside the record.
+    fn write_bytes(&mut self, links: &Links, kind: Kind, id: u32, head: &[u8], bytes: Bytes) {
+        if bytes.len() > MAX_INLINE {
+            self.make_room(links, head.len());
+            layout::write(&mut self.chunk, kind, id, head, None, bytes.len());
+            self.beside.push_back(bytes);
+        } else {
+            self.write(links, kind, id, head, &bytes);
+        }
+    }
+
+    fn make_room(&mut self, links: &Links, length: usize) {
+        if !self.chunk.is_empty() && self.chunk.len() + HEADER + length + 8 > CHUNK {
+            self.deliver(links);
+        }
+    }
+
+    fn deliver(&mut self, links: &Links) {
+        if !self.chunk.is_empty() {
+            links.deliver(&mut self.chunk, &mut self.beside);
+        }
+    }
+}
+
+impl Bridge {
+    pub(crate) fn new(links: Arc<Links>, acknowledge: AckServerRequests) -> Self {
+        Self {
+            links,
+            batches: VecDeque::new(),
+            requests: Requests::default(),
+            connects: Vec::new(),
+            pings: Vec::new(),
+            disconnects: Vec::new(),
+            readies: Vec::new(),
+            server_requests: ServerRequests {
+                one_at_a_time: acknowledge == AckServerRequests::Handled,
+                consumed: false,
+                held: 0,
+                epoch: 0,
+            },
+            messages: false,
+            out: Out::default(),
+            rests: true,
+        }
+    }
+
+    /// From now on the driver is polled.
+    pub(crate) fn run(&mut self) {
+        self.rests = false;
+    }
+
+    fn take_batches(&mut self) {
+        let mut inbox = lock(&self.links.inbox);
+        inbox.sleeper = None;
+        self.batches.extend(inbox.batches.drain(..).map(|batch| (batch, 0)));
+    }
+
+    fn take(&mut self, machine: &mut Machine, now: Instant, batch: &mut Batch, entry: Entry) {
+        let Entry { operation, id, argument, length, at } = entry;
+        match operation {
+            operation::COMMAND | operation::QUERY => {
+                let payload = batch.entries.slice(at..at + length as usize);
+                self.submit(machine, now, operation, id, argument, payload);
+            }
+            _ if operation & BESIDE != 0 => {
+                let payload = std::mem::take(&mut batch.beside);
+                self.submit(machine, now, operation & !BESIDE, id, argument, payload);
+            }
+            operation::CANCEL => {
+                if let Some(key) = self.requests.key(id) {
+                    machine.cancel(now, key);
+                }
+            }
+            operation::CONNECT => {
+                let key = machine.connect(now, time(argument, CONNECT_TIMEOUT));
+                self.connects.push((key, id));
+            }
+            operation::CANCEL_CONNECT => {
+                if let Some(index) = self.connects.iter().position(|(_, call)| *call == id) {
+                    let (key, _) = self.connects.swap_remove(index);
+                    machine.cancel_connect(now, key);
+                }
+            }
+            operation::DISCONNECT => {
+                let timeout = time(argument, DISCONNECT_TIMEOUT).unwrap_or(Duration::MAX);
+                machine.disconnect(now, timeout);
+                self.disconnects.push(id);
+            }
+            operation::PING => {
+                let key = machine.ping(now);
+                self.pings.push((key, id));
+            }
+            operation::READY => self.readies.push(id),
+            operation::CONSUME => self.server_requests.consumed = argument != 0,
+            operation::SERVER_REQUEST_DONE => {
+                let done = u64::from(length) << 32 | u64::from(argument);
+                if id == self.server_requests.epoch
+                    && let Ok(done) = RequestId::new(done)
+                {
+                    self.server_requests.held = self.server_requests.held.saturating_sub(1);
+                    machine.server_request_done(now, done);
+                }
+            }
+            operation::OBSERVE => self.messages = argument != 0,
+            _ => {}
+        }
+    }
+
+    fn submit(
+        &mut self,
+        machine: &mut Machine,
+        now: Instant,
+        operation: u32,
+        slot: u32,
+        timeout: u32,
+        payload: Bytes,
+    ) {
+        let kind =
+            if operation == operation::COMMAND { RequestKind::Command } else { RequestKind::Query };
+        let timeout = match timeout {
+            USUAL => Timeout::Default,
+            NEVER => Timeout::Never,
+            millis => Timeout::After(Duration::from_millis(u64::from(millis))),
+        };
+        match machine.submit(now, kind, payload, timeout) {
+            Ok(key) => {
+                if self.requests.is_taken(key) {
+                    // An entry just before this one settled the request that had the slot.
+                    self.hand_out(machine);
+                }
+                self.requests.add(key, slot);
+            }
+            Err(failure) => self.fail(Kind::Failed, slot, &failure),
+        }
+    }
+
+    fn fail(&mut self, kind: Kind, id: u32, failure: &Failure) {
+        let text = json::failure(failure).to_string();
+        self.out.write(&self.links, kind, id, text.as_bytes(), &[]);
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        match completion {
+            Completion::Request { key, result: Ok(answer), .. } => {
+                if let Some(slot) = self.requests.remove(key) {
+                    self.out.write_bytes(&self.links, Kind::Answered, slot, &[], answer);
+                }
+            }
+            Completion::Request { key, result: Err(failure), detached: true } => {
+                if let Some(slot) = self.requests.slot(key) {
+                    self.fail(Kind::Detached, slot, &failure);
+                }
+            }
+            Completion::Request { key, result: Err(failure), detached: false } => {
+                if let Some(slot) = self.requests.remove(key) {
+                    self.fail(Kind::Failed, slot, &failure);
+                }
+            }
+            Completion::Resolution { key, result } => {
+                let Some(slot) = self.requests.remove(key) else { return };
+                match result {
+                    Ok(answer) => {
+                        self.out.write_bytes(&self.links, Kind::LateAnswer, slot, &[], answer);
+                    }
+                    Err(failure) => self.fail(Kind::LateFailure, slot, &failure),
+                }
+            }
+            Completion::Connect { key, result } => {
+                if let Some(index) = self.connects.iter().position(|(each, _)| *each == key) {
+                    let (_, call) = self.connects.swap_remove(index);
+                    self.settle_call(call, result);
+                }
+            }
+            Completion::Ping { key, result } => {
+                let Some(index) = self.pings.iter().position(|(each, _)| *each == key) else {
+                    return;
+                };
+                let (_, call) = self.pings.swap_remove(index);
+                match result {
+                    Ok(time) => {
+                        let millis = (time.as_secs_f64() * 1000.0).to_ne_bytes();
+                        self.out.write(&self.links, Kind::Pong, call, &millis, &[]);
+                    }
+                    Err(failure) => self.fail(Kind::CallFailed, call, &failure),
+                }
+            }
+            Completion::Disconnected => {
+                for call in std::mem::take(&mut self.disconnects) {
+                    self.settle_call(call, Ok(()));
+                }
+            }
+        }
+    }
+
+    fn settle_call(&mut self, call: u32, result: Result<(), Failure>) {
+        match result {
+            Ok(()) => self.out.write(&self.links, Kind::CallDone, call, &[], &[]),
+            Err(failure) => self.fail(Kind::CallFailed, call, &failure),
+        }
+    }
+
+    /// Tells how things are. True: this is another session than before, or none any more.
+    fn publish(&self, machine: &Machine) -> bool {
+        let facts = Facts {
+            state: machine.state(),
+            session_id: machine.session_id().cloned(),
+            member_id: machine.member_id().cloned(),
+            stats: machine.stats(),
+        };
+        let mut known = lock(&self.links.facts);
+        let another = known.session_id != facts.session_id;
+        *known = facts;
+        another
+    }
+
+    fn hand_out_server_requests(&mut self, machine: &mut Machine) {
+        let limit = if self.server_requests.one_at_a_time { 1 } else { HELD };
+        while self.server_requests.consumed
+            && self.server_requests.held < limit
+            && let Some(request) = machine.poll_server_request()
+        {
+            self.server_requests.held += 1;
+            let mut head = [0; 16];
+            head[..8].copy_from_slice(&request.request_id.get().to_ne_bytes());
+            head[8..].copy_from_slice(&request.created_at.as_millis().to_ne_bytes());
+            let epoch = self.server_requests.epoch;
+            let payload = request.payload;
+            self.out.write_bytes(&self.links, Kind::ServerRequest, epoch, &head, payload);
+        }
+    }
+
+    fn hand_out_ready(&mut self, machine: &Machine) {
+        if !self.readies.is_empty() && machine.has_room(1) {
+            for call in std::mem::take(&mut self.readies) {
+                self.settle_call(call, Ok(()));
+            }
+        }
+    }
+
+    /// Whether the driver, which is over, finds nothing more to do.
+    pub(crate) fn may_rest(&self) -> bool {
+        self.batches.is_empty() && lock(&self.links.inbox).batches.is_empty()
+    }
+
+    /// The driver will not be polled again before something is asked of it.
+    pub(crate) fn rest(&mut self) {
+        self.rests = true;
+        self.out.write(&self.links, Kind::Rests, 0, &[], &[]);
+        self.out.deliver(&self.links);
+    }
+}
+
+fn time(millis: u32, usual: Duration) -> Option<Duration> {
+    match millis {
+        NEVER => None,
+        USUAL => Some(usual),
+        millis => Some(Duration::from_millis(u64::from(millis))),
+    }
+}
+
+impl Face for Bridge {
+    fn bring(&mut self, machine: &mut Machine, now: &mut dyn FnMut() -> Instant) -> bool {
+        if self.batches.is_empty() {
+            self.take_batches();
+        }
+        let Some((mut batch, mut at)) = self.batches.pop_front() else { return false };
+        let now = now();
+        while let Some((entry, next)) = layout::read(&batch.entries, at) {
+            at = next;
+            self.take(machine, now, &mut batch, entry);
+        }
+        !self.batches.is_empty()
+    }
+
+    fn wants_messages(&self) -> bool {
+        self.messages
+    }
+
+    /// First how things are, then what happened, then answers, so that who gets an answer finds
+    /// the state that goes with it.
+    fn hand_out(&mut self, machine: &mut Machine) {
+        let mut published = false;
+        while let Some(event) = machine.poll_event() {
+            if !std::mem::replace(&mut published, true) && self.publish(machine) {
+                self.server_requests.epoch = self.server_requests.epoch.wrapping_add(1);
+                self.server_requests.held = 0;
+                let epoch = self.server_requests.epoch;
+                self.out.write(&self.links, Kind::Epoch, epoch, &[], &[]);
+            }
+            let (head, bytes) = json::event(&event);
+            self.out.write_bytes(&self.links, Kind::Event, 0, head.to_string().as_bytes(), bytes);
+        }
+        let mut completion = machine.poll_completion();
+        if completion.is_some() && !published {
+            lock(&self.links.facts).stats = machine.stats();
+        }
+        while let Some(complete) = completion {
+            self.complete(complete);
+            completion = machine.poll_completion();
+        }
+        self.hand_out_ready(machine);
+        self.hand_out_server_requests(machine);
+        self.out.deliver(&self.links);
+    }
+
+    fn sleep(&mut self, machine: &Machine, waker: &Waker) -> bool {
+        if !self.batches.is_empty() {
+            return false;
+        }
+        lock(&self.links.facts).stats = machine.stats();
+        let mut inbox = lock(&self.links.inbox);
+        if !inbox.batches.is_empty() {
+            return false;
+        }
+        match &mut inbox.sleeper {
+            Some(sleeper) => sleeper.clone_from(waker),
+            None => inbox.sleeper = Some(waker.clone()),
+        }
+        true
+    }
+
+    fn is_over(&self, machine: &Machine) -> bool {
+        machine.state() == StateName::Disconnected
+    }
+}
+
+impl Drop for Bridge {
+    /// A driver that ends at work leaves nobody waiting.
+    fn drop(&mut self) {
+        if !self.rests {
+            self.out.write(&self.links, Kind::Broke, 0, &[], &[]);
+            self.out.deliver(&self.links);
+        }
+    }
+}

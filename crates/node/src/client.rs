@@ -1,0 +1,131 @@
+//! What JavaScript holds of a client.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use napi::bindgen_prelude::{BufferSlice, Function};
+use napi_derive::napi;
+
+use crate::links::{Batch, lock};
+use crate::seat::Seat;
+use crate::{json, settings};
+
+/// A client, as far as JavaScript needs it. It promises no stability: the TypeScript half is its only user.
+#[napi]
+pub struct NativeClient {
+    seat: Arc<Seat>,
+}
+
+#[napi]
+impl NativeClient {
+    /// Opens nothing. `settings` have been checked; `wake` is called when there is something to take.
+    #[napi(constructor)]
+    pub fn new(settings: String, wake: Function<'_, (), ()>) -> napi::Result<Self> {
+        let config = settings::parse(&settings)
+            .map_err(|error| napi::Error::from_reason(json::failure(&error.into()).to_string()))?;
+        let seat = Arc::new(Seat::new(config));
+        let wake = wake.build_threadsafe_function::<()>().weak::<true>().build()?;
+        *lock(&seat.links.wake) = Some(wake);
+        Ok(Self { seat })
+    }
+
+    /// Hands over the first `length` bytes of a batch; they are copied. True: the driver rests, and what was asked
+    /// has been settled; there is something to take.
+    #[napi]
+    pub fn push(&self, batch: &[u8], length: u32) -> napi::Result<bool> {
+        self.hand_over(batch, length, Bytes::new())
+    }
+
+    /// As `push`, with the payload that goes beside the last entry; it is copied.
+    #[napi]
+    pub fn push_beside(&self, batch: &[u8], length: u32, payload: &[u8]) -> napi::Result<bool> {
+        self.hand_over(batch, length, Bytes::copy_from_slice(payload))
+    }
+
+    fn hand_over(&self, batch: &[u8], length: u32, beside: Bytes) -> napi::Result<bool> {
+        let entries = batch.get(..length as usize).unwrap_or(batch);
+        let batch = Batch { entries: Bytes::copy_from_slice(entries), beside };
+        self.seat.push(batch).map_err(|error| napi::Error::from_reason(error.to_string()))
+    }
+
+    /// Writes the next records into `into` from `offset` on and gives their length: 0 when there are none, and a
+    /// negative number when there is less room than that.
+    #[napi]
+    pub fn take(&self, mut into: BufferSlice<'_>, offset: u32) -> i32 {
+        let Some(room) = into.get_mut(offset as usize..) else { return 0 };
+        let mut outbox = lock(&self.seat.links.outbox);
+        match outbox.take(room.len()) {
+            Ok(None) => 0,
+            Ok(Some(chunk)) => {
+                let length = chunk.len();
+                room[..length].copy_from_slice(&chunk);
+                outbox.recycle(chunk);
+                i32::try_from(length).unwrap_or(i32::MAX)
+            }
+            Err(length) => -i32::try_from(length).unwrap_or(i32::MAX),
+        }
+    }
+
+    /// Writes the next bytes that go beside a record into `into`, which is as long as the record says.
+    #[napi]
+    pub fn take_beside(&self, mut into: BufferSlice<'_>) {
+        let beside = lock(&self.seat.links.outbox).beside.pop_front();
+        if let Some(bytes) = beside
+            && let Some(place) = into.get_mut(..bytes.len())
+        {
+            place.copy_from_slice(&bytes);
+        }
+    }
+
+    /// JavaScript has seen that the driver rests. False: it runs again.
+    #[napi]
+    pub fn release(&self) -> bool {
+        self.seat.release()
+    }
+
+    /// The name of the state.
+    #[napi(getter)]
+    pub fn state(&self) -> &'static str {
+        lock(&self.seat.links.facts).state.name()
+    }
+
+    /// The session, if there is one.
+    #[napi(getter)]
+    pub fn session_id(&self) -> Option<String> {
+        lock(&self.seat.links.facts).session_id.as_ref().map(|id| id.as_str().to_owned())
+    }
+
+    /// The member that the session is, or was last, connected to.
+    #[napi(getter)]
+    pub fn member_id(&self) -> Option<String> {
+        lock(&self.seat.links.facts).member_id.as_ref().map(|id| id.as_str().to_owned())
+    }
+
+    /// Figures as JSON.
+    #[napi]
+    pub fn stats(&self) -> String {
+        let stats = lock(&self.seat.links.facts).stats;
+        json::stats(&stats).to_string()
+    }
+}
+
+impl Drop for NativeClient {
+    /// The environment ends, or nobody holds the client any more.
+    fn drop(&mut self) {
+        *lock(&self.seat.links.wake) = None;
+        self.seat.abandon();
+    }
+}
+
+/// What is wrong with settings, as JSON; nothing if they will do.
+#[napi]
+pub fn check_settings(settings: String) -> Option<String> {
+    let error = settings::parse(&settings).err()?;
+    Some(json::failure(&error.into()).to_string())
+}
+
+/// How many clients and clusters share this process's thread. There is none without any.
+#[napi]
+pub fn sharers() -> u32 {
+    u32::try_from(crate::runtime::leases()).unwrap_or(u32::MAX)
+}

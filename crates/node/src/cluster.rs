@@ -1,0 +1,137 @@
+//! The embedded cluster, for tests in JavaScript: on the same thread as the clients.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use napi::Status;
+use napi::bindgen_prelude::{FnArgs, Function};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi_derive::napi;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use zraft_test_server::{AppendLog, Echo, KvStore, TestCluster};
+
+use crate::runtime::Lease;
+use crate::switches;
+
+/// Calls JavaScript with the number of a call and its result.
+type Answer = ThreadsafeFunction<(u32, String), (), FnArgs<(u32, String)>, Status, false, true, 0>;
+
+struct Call {
+    number: u32,
+    name: String,
+    arguments: Value,
+    payload: Vec<u8>,
+}
+
+/// An embedded cluster. It promises no stability: the TypeScript half is its only user.
+#[napi]
+pub struct NativeCluster {
+    calls: Option<mpsc::UnboundedSender<Call>>,
+    lease: Option<Lease>,
+}
+
+#[napi]
+impl NativeCluster {
+    /// Starts a cluster as the JSON `options` say. `answer` is called with the number and the result of each call;
+    /// that of the start is 0.
+    #[napi(constructor)]
+    pub fn new(
+        options: String,
+        answer: Function<'_, FnArgs<(u32, String)>, ()>,
+    ) -> napi::Result<Self> {
+        let answer: Answer = answer
+            .build_threadsafe_function::<(u32, String)>()
+            .weak::<true>()
+            .build_callback(|context| Ok(context.value.into()))?;
+        let lease = Lease::new().map_err(|error| napi::Error::from_reason(error.to_string()))?;
+        let (calls, inbox) = mpsc::unbounded_channel();
+        let options = serde_json::from_str(&options).unwrap_or_default();
+        lease.handle().spawn(serve(options, inbox, Arc::new(answer)));
+        Ok(Self { calls: Some(calls), lease: Some(lease) })
+    }
+
+    /// Calls a switch or a window by its name. The result comes by the function given at the start.
+    #[napi]
+    pub fn call(&self, number: u32, name: String, arguments: String, payload: &[u8]) {
+        if let Some(calls) = &self.calls {
+            let arguments = serde_json::from_str(&arguments).unwrap_or_default();
+            let _ = calls.send(Call { number, name, arguments, payload: payload.to_vec() });
+        }
+    }
+
+    /// JavaScript has seen that the cluster has stopped: the thread may go.
+    #[napi]
+    pub fn release(&mut self) {
+        self.calls = None;
+        self.lease = None;
+    }
+}
+
+async fn serve(options: Value, mut inbox: mpsc::UnboundedReceiver<Call>, answer: Arc<Answer>) {
+    let tell = move |number: u32, result: Result<Value, String>| {
+        let result = match result {
+            Ok(value) => json!({ "value": value }),
+            Err(error) => json!({ "error": error }),
+        };
+        answer.call((number, result.to_string()), ThreadsafeFunctionCallMode::NonBlocking);
+    };
+    let cluster = match start(&options).await {
+        Ok(cluster) => cluster,
+        Err(error) => return tell(0, Err(error)),
+    };
+    tell(0, Ok(Value::Null));
+    while let Some(call) = inbox.recv().await {
+        if call.name == "stop" && call.arguments.is_null() {
+            cluster.shutdown().await;
+            return tell(call.number, Ok(Value::Null));
+        }
+        let (handle, tell) = (cluster.handle(), tell.clone());
+        // Some of them wait for something that another one brings about.
+        tokio::spawn(async move {
+            let Call { number, name, arguments, payload } = call;
+            tell(number, switches::call(&handle, &name, &arguments, payload).await);
+        });
+    }
+}
+
+async fn start(options: &Value) -> Result<TestCluster, String> {
+    let mut builder = TestCluster::builder();
+    if let Some(count) = options["members"].as_u64() {
+        builder = builder.members(usize::try_from(count).unwrap_or(usize::MAX).min(64));
+    }
+    builder = match options["application"].as_str() {
+        Some("echo") => builder.app(Echo),
+        Some("appendLog") => builder.app(AppendLog::default()),
+        _ => builder.app(KvStore::default()),
+    };
+    let time = |name: &str| {
+        options[name].as_f64().and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok())
+    };
+    if let Some(time) = time("commitDelay") {
+        builder = builder.commit_delay(time);
+    }
+    if let Some(time) = time("sessionTimeout") {
+        builder = builder.session_timeout(time);
+    }
+    if let Some(time) = time("expiryTick") {
+        builder = builder.expiry_tick(time);
+    }
+    if let Some(time) = time("redeliveryInterval") {
+        builder = builder.redelivery_interval(time);
+    }
+    if let Some(time) = time("electionPause") {
+        builder = builder.election_pause(time);
+    }
+    if let Some(rate) = options["commitsPerSecond"].as_u64() {
+        builder = builder.commits_per_second(u32::try_from(rate).ok());
+    }
+    if let Some(seed) = options["seed"].as_u64() {
+        builder = builder.seed(seed);
+    }
+    if let Some(port) = options["basePort"].as_u64() {
+        let port = u16::try_from(port).map_err(|_| "basePort: must be from 0 to 65535")?;
+        builder = builder.base_port(port);
+    }
+    builder.start().await.map_err(|error| error.to_string())
+}

@@ -1,0 +1,149 @@
+//! What a client in JavaScript and its driver share.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use bytes::Bytes;
+use napi::Status;
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use zraft_client::binding::core::{StateName, Stats};
+use zraft_client::{MemberId, SessionId};
+
+use crate::layout::{CHUNK, operation};
+
+/// Calls JavaScript, without arguments.
+pub(crate) type WakeFunction = ThreadsafeFunction<(), (), (), Status, false, true, 0>;
+
+/// So many emptied chunks are kept to be filled again.
+const SPARE: usize = 16;
+
+/// Locks. What the mutexes of this crate guard is whole between any two statements.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A batch as it came, and the payload of its last entry if that came beside it.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) entries: Bytes,
+    pub(crate) beside: Bytes,
+}
+
+impl Batch {
+    /// A batch that asks to disconnect at once, for nobody.
+    pub(crate) fn disconnect() -> Self {
+        let words = [operation::DISCONNECT, 0, 0, 0];
+        let entries: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
+        Self { entries: entries.into(), beside: Bytes::new() }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    pub(crate) batches: VecDeque<Batch>,
+    /// Wakes the driver; there is one only while it sleeps.
+    pub(crate) sleeper: Option<Waker>,
+}
+
+/// Records on their way to JavaScript.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    chunks: VecDeque<Vec<u8>>,
+    /// Bytes that go beside records, in order.
+    pub(crate) beside: VecDeque<Bytes>,
+    spare: Vec<Vec<u8>>,
+    /// JavaScript has been called and has not seen the end of the chunks since.
+    called: bool,
+}
+
+impl Outbox {
+    /// The next chunk, if it is no longer than `room`; else its length.
+    pub(crate) fn take(&mut self, room: usize) -> Result<Option<Vec<u8>>, usize> {
+        match self.chunks.front() {
+            Some(chunk) if chunk.len() > room => return Err(chunk.len()),
+            _ => {}
+        }
+        let chunk = self.chunks.pop_front();
+        if self.chunks.is_empty() {
+            self.called = false;
+        }
+        Ok(chunk)
+    }
+
+    /// Gives an emptied chunk back.
+    pub(crate) fn recycle(&mut self, mut chunk: Vec<u8>) {
+        if self.spare.len() < SPARE && chunk.capacity() <= 2 * CHUNK {
+            chunk.clear();
+            self.spare.push(chunk);
+        }
+    }
+}
+
+/// What the driver last told about itself.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) state: StateName,
+    pub(crate) session_id: Option<SessionId>,
+    pub(crate) member_id: Option<MemberId>,
+    pub(crate) stats: Stats,
+}
+
+pub(crate) struct Links {
+    pub(crate) inbox: Mutex<Inbox>,
+    pub(crate) outbox: Mutex<Outbox>,
+    pub(crate) facts: Mutex<Facts>,
+    /// There while a driver runs.
+    pub(crate) wake: Mutex<Option<WakeFunction>>,
+}
+
+impl Links {
+    pub(crate) fn new() -> Self {
+        Self {
+            inbox: Mutex::default(),
+            outbox: Mutex::default(),
+            facts: Mutex::new(Facts {
+                state: StateName::Disconnected,
+                session_id: None,
+                member_id: None,
+                stats: Stats::default(),
+            }),
+            wake: Mutex::default(),
+        }
+    }
+
+    /// Adds records, and calls JavaScript unless it has been called already. `chunk` comes back
+    /// empty.
+    pub(crate) fn deliver(&self, chunk: &mut Vec<u8>, beside: &mut VecDeque<Bytes>) {
+        let call = {
+            let mut outbox = lock(&self.outbox);
+            outbox.beside.append(beside);
+            match outbox.chunks.back_mut() {
+                Some(last) if last.len() + chunk.len() <= CHUNK => {
+                    last.append(chunk);
+                }
+                _ => {
+                    let empty = outbox.spare.pop().unwrap_or_default();
+                    outbox.chunks.push_back(std::mem::replace(chunk, empty));
+                }
+            }
+            !std::mem::replace(&mut outbox.called, true)
+        };
+        if call && let Some(wake) = &*lock(&self.wake) {
+            // A loop that is closing hears nothing any more.
+            wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }
+    }
+
+    /// Hands a batch to the driver.
+    pub(crate) fn push(&self, batch: Batch) {
+        let sleeper = {
+            let mut inbox = lock(&self.inbox);
+            inbox.batches.push_back(batch);
+            inbox.sleeper.take()
+        };
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+}

@@ -1,0 +1,552 @@
+/** The client. */
+
+import { EventEmitter } from 'node:events';
+import { inspect, type InspectOptions } from 'node:util';
+
+import { checked, type ClientConfig } from './config';
+import { type Failure, ValidationError } from './errors';
+import { type ClientEvent, type ClientEventMap, type ClientStateName, toEvent } from './events';
+import type { MemberId, RequestId, SessionId } from './ids';
+import { Batch, BESIDE, HEADER, Kind, NEVER, Operation, Pool, USUAL } from './layout';
+import { native, type NativeClient } from './native';
+import { Pending, raise, Rejection, Slots } from './requests';
+import { type IncomingServerRequest, type ServerRequestHandler, ServerRequests } from './serverRequests';
+import type { Stats } from './stats';
+
+/** Options of connect(). */
+export interface ConnectOptions {
+  /** Gives this call up; the attempt goes on while another caller waits. */
+  readonly signal?: AbortSignal;
+  /** Milliseconds; `Infinity` waits for ever. Default 30000. */
+  readonly timeout?: number;
+}
+
+/** Options of a request. */
+export interface RequestOptions {
+  /** Gives the request up, as its timeout would. */
+  readonly signal?: AbortSignal;
+  /** Milliseconds from this call to the answer; `Infinity` waits for ever. Default `requestTimeout`. */
+  readonly timeout?: number;
+}
+
+/** Options of disconnect(). */
+export interface DisconnectOptions {
+  /** Milliseconds for what was submitted to be answered. Default 5000. */
+  readonly timeout?: number;
+}
+
+/** What is asked beside requests. */
+interface Call {
+  readonly operation: Operation;
+  readonly resolve: (value: never) => void;
+  readonly reject: (rejection: Rejection) => void;
+  readonly unhook?: () => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const EMPTY = Buffer.alloc(0);
+/** So many chunks are taken before the event loop gets its turn. */
+const CHUNKS = 256;
+/** Timers cannot be longer. */
+const LONG = 2 ** 31 - 1;
+
+// Listeners are typed by the event's name.
+export interface RaftClient {
+  on<E extends keyof ClientEventMap>(event: E, listener: (event: ClientEventMap[E]) => void): this;
+  once<E extends keyof ClientEventMap>(event: E, listener: (event: ClientEventMap[E]) => void): this;
+  addListener<E extends keyof ClientEventMap>(event: E, listener: (event: ClientEventMap[E]) => void): this;
+  prependListener<E extends keyof ClientEventMap>(event: E, listener: (event: ClientEventMap[E]) => void): this;
+  prependOnceListener<E extends keyof ClientEventMap>(event: E, listener: (event: ClientEventMap[E]) => void): this;
+  off<E extends keyof ClientEventMap>(event: E, listener: (event: ClientEventMap[E]) => void): this;
+  removeListener<E extends keyof ClientEventMap>(event: E, listener: (event: ClientEventMap[E]) => void): this;
+}
+
+/**
+ * A client of a ZIO Raft cluster: one durable session, commands that are applied exactly once, linearizable queries,
+ * and requests of the server in order. It finds the leader, and keeps the session through failures.
+ *
+ * Nothing is opened before {@link RaftClient.connect}; a client keeps the process alive from then until it ends.
+ */
+// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
+export class RaftClient extends EventEmitter {
+  readonly #native: NativeClient;
+  readonly #batch = new Batch();
+  readonly #pool = new Pool();
+  readonly #requests = new Slots<Pending>();
+  readonly #calls = new Slots<Call>();
+  readonly #serverRequests: ServerRequests;
+  readonly #limits: { maxMessageSize: number; requests: number; bytes: number };
+  /** Requests whose promises are not settled, and the bytes of their payloads. */
+  #open = 0;
+  #openBytes = 0;
+  #scheduled = false;
+  #observes = false;
+  /** Keeps the process alive. */
+  #alive: NodeJS.Timeout | undefined;
+  #unreferenced = false;
+
+  /** Throws a {@link ValidationError} that names the setting at fault. */
+  constructor(config: ClientConfig) {
+    super();
+    const settings = checked(config);
+    const limits = {
+      maxMessageSize: config.maxMessageSize ?? 16 * 1024 * 1024,
+      maxQueued: config.maxQueued ?? 100_000,
+      maxInFlight: config.maxInFlight ?? 256,
+    };
+    this.#limits = {
+      maxMessageSize: limits.maxMessageSize,
+      requests: limits.maxQueued + 2 * limits.maxInFlight,
+      bytes: config.maxQueuedBytes ?? 256 * 1024 * 1024,
+    };
+    this.#native = new native.NativeClient(settings, () => this.#drain());
+    this.#serverRequests = new ServerRequests(
+      {
+        consume: (on) => this.#ask(Operation.Consume, 0, on ? 1 : 0),
+        done: (id, epoch) => this.#serverRequestDone(id, epoch),
+        handlerError: (error, request) => this.#tell({ type: 'handlerError', error, request }),
+      },
+      config.ackServerRequests === 'handled',
+    );
+  }
+
+  /** Where the session is. */
+  get state(): ClientStateName {
+    return this.#native.state as ClientStateName;
+  }
+
+  /** The session, if there is one. A bearer secret. */
+  get sessionId(): SessionId | undefined {
+    return (this.#native.sessionId ?? undefined) as SessionId | undefined;
+  }
+
+  /** The member that the session is, or was last, connected to. */
+  get memberId(): MemberId | undefined {
+    return (this.#native.memberId ?? undefined) as MemberId | undefined;
+  }
+
+  /** Figures since the client was made. */
+  stats(): Stats {
+    this.#flush();
+    const stats = JSON.parse(this.#native.stats()) as Record<string, number | null>;
+    return Object.fromEntries(Object.entries(stats).map(([name, value]) => [name, value ?? undefined])) as unknown as Stats;
+  }
+
+  /**
+   * Opens a session, or joins the attempt under way; resolves when there is one. What is submitted after the call,
+   * even before it resolves, is queued.
+   *
+   * Rejects with ConnectionError, SessionRejectedError, CancelledError, or ClosedError when disconnect() overtakes it.
+   */
+  connect(options: ConnectOptions = {}): Promise<void> {
+    const timeout = toTimeout(options.timeout);
+    const signal = toSignal(options.signal);
+    if (signal?.aborted) return cancelled(signal);
+    const promise = new Promise<void>((resolve, reject) => {
+      const call: Call = { operation: Operation.Connect, resolve, reject, signal, unhook: () => signal?.removeEventListener('abort', abort) };
+      const number = this.#calls.add(call);
+      const abort = (): void => this.#ask(Operation.CancelConnect, number, 0);
+      signal?.addEventListener('abort', abort);
+      this.#keepAlive();
+      this.#batch.add(Operation.Connect, number, timeout, 0);
+      this.#flush();
+    });
+    return promise.then(undefined, raise);
+  }
+
+  /**
+   * Submits a command: it changes the replicated state, and is executed exactly once, or its outcome is told as
+   * unknown. The payload's bytes are taken at the call. Resolves with the answer.
+   */
+  submitCommand(payload: Uint8Array, options?: RequestOptions): Promise<Buffer> {
+    return this.#submit(Operation.Command, payload, options);
+  }
+
+  /** Submits a query: it reads the replicated state, linearizably. Resolves with the answer. */
+  submitQuery(payload: Uint8Array, options?: RequestOptions): Promise<Buffer> {
+    return this.#submit(Operation.Query, payload, options);
+  }
+
+  /** Resolves when there is room below `maxQueued` and `maxQueuedBytes`. */
+  ready(): Promise<void> {
+    return this.#call(Operation.Ready, 0);
+  }
+
+  /** The round-trip time to the leader, by a KeepAlive, in milliseconds. */
+  ping(): Promise<number> {
+    return this.#call(Operation.Ping, 0);
+  }
+
+  /**
+   * Registers the one handler of server requests; it may be registered before connect(). One that throws, or whose
+   * promise is rejected, is told by the event `handlerError`. The result takes the handler away again.
+   */
+  onServerRequest(handler: ServerRequestHandler): () => void {
+    return this.#serverRequests.handle(handler);
+  }
+
+  /** Server requests, in order: the other way to take them. An iteration ends when the client ends. */
+  get serverRequests(): AsyncIterable<IncomingServerRequest> {
+    return this.#serverRequests;
+  }
+
+  /**
+   * Ends the session: stops new work, waits for what was submitted to be answered, then closes. Never rejects, may be
+   * called again, and the process can exit afterwards.
+   */
+  disconnect(options: DisconnectOptions = {}): Promise<void> {
+    return this.#call(Operation.Disconnect, toTimeout(options.timeout), true);
+  }
+
+  /** As disconnect(). */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.disconnect();
+  }
+
+  /** The client keeps the process alive while it is open: the default. */
+  ref(): this {
+    this.#unreferenced = false;
+    this.#alive?.ref();
+    return this;
+  }
+
+  /** The client does not keep the process alive. */
+  unref(): this {
+    this.#unreferenced = true;
+    this.#alive?.unref();
+    return this;
+  }
+
+  override on(event: string | symbol, listener: (...args: never[]) => void): this {
+    return this.#observing(super.on(event, listener as () => void));
+  }
+
+  override addListener(event: string | symbol, listener: (...args: never[]) => void): this {
+    return this.#observing(super.addListener(event, listener as () => void));
+  }
+
+  override prependListener(event: string | symbol, listener: (...args: never[]) => void): this {
+    return this.#observing(super.prependListener(event, listener as () => void));
+  }
+
+  override off(event: string | symbol, listener: (...args: never[]) => void): this {
+    return this.#observing(super.off(event, listener as () => void));
+  }
+
+  override removeListener(event: string | symbol, listener: (...args: never[]) => void): this {
+    return this.#observing(super.removeListener(event, listener as () => void));
+  }
+
+  override removeAllListeners(event?: string | symbol): this {
+    return this.#observing(super.removeAllListeners(event));
+  }
+
+  /** @internal */
+  toJSON(): Record<string, unknown> {
+    return { state: this.state, memberId: this.memberId, ...(this.sessionId === undefined ? {} : { sessionId: '***' }) };
+  }
+
+  /** @internal */
+  [inspect.custom](_depth: number, options: InspectOptions): string {
+    return `RaftClient ${inspect(this.toJSON(), options)}`;
+  }
+
+  #submit(operation: Operation, payload: Uint8Array, options: RequestOptions | undefined): Promise<Buffer> {
+    if (!(payload instanceof Uint8Array)) throw new ValidationError('the payload must be a Uint8Array or a Buffer');
+    const { length } = payload;
+    if (length === 0) throw new ValidationError('the payload must not be empty');
+    if (length > this.#limits.maxMessageSize) {
+      throw new ValidationError(`the payload has ${length} bytes, more than maxMessageSize (${this.#limits.maxMessageSize})`);
+    }
+    let timeout = USUAL;
+    let signal: AbortSignal | undefined;
+    if (options !== undefined) {
+      timeout = toTimeout(options.timeout);
+      signal = toSignal(options.signal);
+      if (signal?.aborted) return cancelled(signal);
+    }
+    if (this.#open >= this.#limits.requests || this.#openBytes + length > this.#limits.bytes) return overloaded();
+    const pending = new Pending(length);
+    const promise = new Promise<Buffer>((resolve, reject) => {
+      pending.resolve = resolve;
+      pending.reject = reject;
+    });
+    const slot = this.#requests.add(pending);
+    this.#open += 1;
+    this.#openBytes += length;
+    if (signal !== undefined) {
+      pending.signal = signal;
+      pending.onAbort = () => this.#ask(Operation.Cancel, slot, 0);
+      signal.addEventListener('abort', pending.onAbort);
+    }
+    if (!this.#batch.addPayload(operation, slot, timeout, payload)) this.#flush(payload);
+    else if (this.#batch.isFull) this.#flush();
+    else this.#schedule();
+    return promise.then(undefined, raise);
+  }
+
+  #call<T>(operation: Operation, argument: number, now = false): Promise<T> {
+    const promise = new Promise<T>((resolve, reject) => {
+      this.#batch.add(operation, this.#calls.add({ operation, resolve, reject }), argument, 0);
+      if (now) this.#flush();
+      else this.#schedule();
+    });
+    return promise.then(undefined, raise);
+  }
+
+  /** Asks what has no answer. */
+  #ask(operation: Operation, id: number, argument: number): void {
+    this.#batch.add(operation, id, argument, 0);
+    this.#schedule();
+  }
+
+  #serverRequestDone(id: RequestId, epoch: number): void {
+    this.#batch.add(Operation.ServerRequestDone, epoch, Number(id & 0xffff_ffffn), Number(id >> 32n));
+    this.#schedule();
+  }
+
+  #observing(client: this): this {
+    const observes = this.listenerCount('messageSent') + this.listenerCount('messageReceived') > 0;
+    if (observes !== this.#observes) {
+      this.#observes = observes;
+      this.#ask(Operation.Observe, 0, observes ? 1 : 0);
+    }
+    return client;
+  }
+
+  /** What was asked in this turn of the event loop goes as one batch, after the promises' continuations. */
+  #schedule(): void {
+    if (this.#batch.isFull) {
+      this.#flush();
+    } else if (!this.#scheduled) {
+      this.#scheduled = true;
+      process.nextTick(flush, this);
+    }
+  }
+
+  /** @internal Hands the batch over; `beside` is the payload of its last entry. */
+  static flush(client: RaftClient): void {
+    client.#scheduled = false;
+    client.#flush();
+  }
+
+  #flush(beside?: Uint8Array): void {
+    const { bytes, length } = this.#batch;
+    if (length === 0) return;
+    this.#batch.length = 0;
+    let settled: boolean;
+    try {
+      settled = beside === undefined ? this.#native.push(bytes, length) : this.#native.pushBeside(bytes, length, beside);
+    } catch (error) {
+      this.#drain();
+      this.#break(error instanceof Error ? error.message : String(error));
+      return;
+    }
+    // The driver rests: nobody wakes this side, and the process may be about to end.
+    if (settled) process.nextTick(drain, this);
+  }
+
+  /** @internal Takes what the native half has. */
+  static drain(client: RaftClient): void {
+    client.#drain();
+  }
+
+  #drain(): void {
+    const pool = this.#pool;
+    for (let chunks = 0; chunks < CHUNKS; chunks++) {
+      let length = this.#native.take(pool.bytes, pool.at);
+      if (length === 0) return;
+      if (length < 0) {
+        pool.renew(-length);
+        length = this.#native.take(pool.bytes, 0);
+      }
+      const from = pool.at;
+      const { bytes, words } = pool;
+      pool.at = from + length;
+      // Where nothing of a chunk is kept its place is used again.
+      if (!this.#takeRecords(bytes, words, from, from + length) && pool.bytes === bytes && pool.at === from + length) pool.at = from;
+    }
+    setImmediate(drain, this);
+  }
+
+  /** True: something outside refers to the bytes. */
+  #takeRecords(bytes: Buffer, words: Int32Array, from: number, end: number): boolean {
+    let kept = false;
+    let at = from;
+    while (at < end) {
+      const word = at >> 2;
+      const kind = words[word] as number;
+      const id = words[word + 1] as number;
+      const headLength = words[word + 2] as number;
+      const length = words[word + 3] as number;
+      const head = at + HEADER;
+      const body = (head + headLength + 3) & ~3;
+      let payload: Buffer = EMPTY;
+      if ((kind & BESIDE) !== 0) {
+        payload = Buffer.allocUnsafeSlow(length);
+        this.#native.takeBeside(payload);
+        at = body;
+      } else {
+        if (length > 0) {
+          payload = bytes.subarray(body, body + length);
+          kept = true;
+        }
+        at = (body + length + 3) & ~3;
+      }
+      if ((kind & ~BESIDE) === Kind.Answered) {
+        const pending = this.#settled(id);
+        if (pending !== undefined) {
+          if (pending.signal !== undefined) pending.unhook();
+          pending.resolve(payload);
+        }
+      } else {
+        this.#takeRecord(kind & ~BESIDE, id, bytes.subarray(head, head + headLength), payload);
+      }
+    }
+    return kept;
+  }
+
+  /** A request's promise is about to be settled. */
+  #settled(slot: number): Pending | undefined {
+    const pending = this.#requests.take(slot);
+    if (pending !== undefined) {
+      this.#open -= 1;
+      this.#openBytes -= pending.length;
+    }
+    return pending;
+  }
+
+  #takeRecord(kind: Kind, id: number, head: Buffer, payload: Buffer): void {
+    switch (kind) {
+      case Kind.Failed:
+        this.#settled(id)?.fail(parse(head));
+        break;
+      case Kind.Detached: {
+        const pending = this.#requests.get(id);
+        if (pending === undefined) break;
+        this.#open -= 1;
+        this.#openBytes -= pending.length;
+        pending.detach(parse(head));
+        break;
+      }
+      case Kind.LateAnswer:
+        this.#requests.take(id)?.settleLate(payload);
+        break;
+      case Kind.LateFailure:
+        this.#requests.take(id)?.settleLate(parse(head));
+        break;
+      case Kind.CallDone:
+        this.#endCall(id)?.resolve(undefined as never);
+        break;
+      case Kind.Pong:
+        this.#endCall(id)?.resolve(head.readDoubleLE() as never);
+        break;
+      case Kind.CallFailed: {
+        const call = this.#endCall(id);
+        call?.reject(new Rejection(parse(head), call.signal?.reason));
+        break;
+      }
+      case Kind.ServerRequest:
+        this.#serverRequests.push(head.readBigInt64LE(0), Number(head.readBigInt64LE(8)), payload, id);
+        break;
+      case Kind.Epoch:
+        this.#serverRequests.begin(id);
+        break;
+      case Kind.Event:
+        this.#tell(toEvent(head.toString(), payload));
+        break;
+      case Kind.Rests:
+        this.#rest();
+        break;
+      case Kind.Broke:
+        this.#break('the client broke');
+        break;
+    }
+  }
+
+  #endCall(number: number): Call | undefined {
+    const call = this.#calls.take(number);
+    call?.unhook?.();
+    if (call?.operation === Operation.Disconnect) this.#serverRequests.end();
+    return call;
+  }
+
+  /** A listener that throws is the process's business, as with every emitter, but not now: others wait. */
+  #tell(event: ClientEvent): void {
+    try {
+      this.emit(event.type, event);
+    } catch (error) {
+      process.nextTick(rethrow, error);
+    }
+  }
+
+  /** Nothing is open any more, unless connect() was called meanwhile. */
+  #rest(): void {
+    if (!this.#native.release()) return;
+    clearInterval(this.#alive);
+    this.#alive = undefined;
+    this.#serverRequests.end();
+  }
+
+  /** The native half is gone: nobody may be left waiting. */
+  #break(why: string): void {
+    const failure: Failure = { code: 'CLOSED', message: `${why}; it may have been executed`, maybeExecuted: true };
+    this.#open = 0;
+    this.#openBytes = 0;
+    for (const pending of this.#requests.drain()) {
+      if (pending.isDetached) pending.settleLate(failure);
+      else pending.fail(failure);
+    }
+    for (const call of this.#calls.drain()) {
+      call.unhook?.();
+      if (call.operation === Operation.Disconnect) call.resolve(undefined as never);
+      else call.reject(new Rejection({ ...failure, message: why, maybeExecuted: false }));
+    }
+    this.#rest();
+  }
+
+  #keepAlive(): void {
+    if (this.#alive !== undefined) return;
+    this.#alive = setInterval(nothing, LONG);
+    if (this.#unreferenced) this.#alive.unref();
+  }
+}
+
+const flush = RaftClient.flush;
+const drain = RaftClient.drain;
+
+function nothing(): void {}
+
+function rethrow(error: unknown): never {
+  throw error;
+}
+
+function parse(head: Buffer): Failure {
+  return JSON.parse(head.toString()) as Failure;
+}
+
+/** A time as the native half has it: whole milliseconds, and no time is longer than this word. */
+function toTimeout(timeout: number | undefined): number {
+  if (timeout === undefined) return USUAL;
+  if (typeof timeout !== 'number' || !(timeout >= 0)) throw new ValidationError('timeout: must be a number of milliseconds from 0 on');
+  if (timeout === Infinity) return NEVER;
+  return Math.min(Math.ceil(timeout), USUAL - 1);
+}
+
+function toSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw new ValidationError('signal: must be an AbortSignal');
+  return signal;
+}
+
+/** What is rejected without asking the native half, in its words. */
+function rejected<T>(failure: Failure, cause?: unknown): Promise<T> {
+  return Promise.reject<T>(new Rejection(failure, cause)).then(undefined, raise);
+}
+
+function cancelled<T>(signal: AbortSignal): Promise<T> {
+  return rejected({ code: 'CANCELLED', message: 'cancelled; not executed', maybeExecuted: false }, signal.reason);
+}
+
+function overloaded<T>(): Promise<T> {
+  return rejected({ code: 'OVERLOADED', message: 'too many requests wait already; not executed', maybeExecuted: false });
+}

@@ -1,0 +1,59 @@
+/** The numbers of the protocol. */
+
+/** The first bytes of every message: "zraft". */
+export const PROTOCOL_SIGNATURE: Buffer = Buffer.from([0x7a, 0x72, 0x61, 0x66, 0x74]);
+
+/** The byte after the signature. */
+export const PROTOCOL_VERSION: number = 1;
+
+/** The kinds of messages that clients send. */
+export enum ClientMessageType {
+  CreateSession = 1,
+  ContinueSession = 2,
+  KeepAlive = 3,
+  ClientRequest = 4,
+  ServerRequestAck = 5,
+  CloseSession = 6,
+  ConnectionClosed = 7,
+  Query = 8,
+}
+
+/** The kinds of messages that servers send. */
+export enum ServerMessageType {
+  SessionCreated = 1,
+  SessionContinued = 2,
+  SessionRejected = 3,
+  SessionClosed = 4,
+  KeepAliveResponse = 5,
+  ClientResponse = 6,
+  ServerRequest = 7,
+  RequestError = 8,
+  QueryResponse = 9,
+}
+
+/** Why a server refuses a session. */
+export enum RejectionReasonCode {
+  NotLeader = 1,
+  SessionExpired = 2,
+  InvalidCapabilities = 3,
+  Other = 4,
+}
+
+/** Why a server ends a session's connection. */
+export enum SessionCloseReasonCode {
+  Shutdown = 1,
+  NotLeaderAnymore = 2,
+  SessionError = 3,
+  ConnectionClosed = 4,
+  SessionExpired = 5,
+}
+
+/** Why a client ends its session. */
+export enum CloseReasonCode {
+  ClientShutdown = 1,
+}
+
+/** Why a command has no answer. */
+export enum RequestErrorReasonCode {
+  ResponseEvicted = 1,
+}

@@ -1,0 +1,266 @@
+/** What can go wrong, and what the caller may do about it. */
+
+import type { CorrelationId, RequestId, SessionId } from './ids';
+import type { RejectionReason } from './messages';
+
+/** The stable names of the errors, the same in every language. */
+export type ErrorCode =
+  | 'TIMEOUT'
+  | 'CANCELLED'
+  | 'OVERLOADED'
+  | 'NOT_CONNECTED'
+  | 'CLOSED'
+  | 'SESSION_EXPIRED'
+  | 'SESSION_REJECTED'
+  | 'CONNECTION'
+  | 'RESPONSE_EVICTED'
+  | 'QUARANTINED'
+  | 'PROTOCOL'
+  | 'VALIDATION';
+
+/** @internal A failure as the native half tells it. */
+export interface Failure {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly maybeExecuted: boolean;
+  readonly requestId?: string;
+  readonly correlationId?: string;
+  readonly sessionId?: string | null;
+  readonly reason?: string;
+  readonly endpoint?: string | null;
+  readonly cause?: { readonly code: ConnectionCauseCode; readonly message: string };
+}
+
+/** What all errors of this package have in common. */
+export abstract class RaftClientError extends Error {
+  /** The stable name of the kind. */
+  abstract readonly code: ErrorCode;
+  /** Whether the command may have run, or may still run. False: it is safe to submit it again. */
+  readonly maybeExecuted: boolean;
+
+  protected constructor(message: string, maybeExecuted: boolean, options?: ErrorOptions) {
+    super(message, options);
+    this.maybeExecuted = maybeExecuted;
+  }
+
+  override get name(): string {
+    return this.constructor.name;
+  }
+}
+
+/** An error of a request that may be followed all the same: its answer can still come. */
+abstract class DetachableError extends RaftClientError {
+  /** The command's id; undefined when it was not sent, and for queries. */
+  readonly requestId: RequestId | undefined;
+  /** The query's id; undefined when it was not sent, and for commands. */
+  readonly correlationId: CorrelationId | undefined;
+  readonly #resolution: (() => Promise<Buffer>) | undefined;
+
+  protected constructor(failure: Failure, resolution: (() => Promise<Buffer>) | undefined, options?: ErrorOptions) {
+    super(failure.message, failure.maybeExecuted, options);
+    this.requestId = failure.requestId === undefined ? undefined : (BigInt(failure.requestId) as RequestId);
+    this.correlationId = failure.correlationId as CorrelationId | undefined;
+    this.#resolution = resolution;
+  }
+
+  /**
+   * The answer, if it still comes: a command that was sent is followed until `detachedTimeout`. Else a rejection:
+   * with this error itself where nothing was sent that could be answered.
+   */
+  resolution(): Promise<Buffer> {
+    return this.#resolution === undefined ? Promise.reject(this) : this.#resolution();
+  }
+}
+
+/** No answer came in time. */
+export class TimeoutError extends DetachableError {
+  readonly code = 'TIMEOUT';
+
+  /** @internal */
+  constructor(failure: Failure, resolution?: () => Promise<Buffer>) {
+    super(failure, resolution);
+  }
+}
+
+/** The caller gave it up; `cause` is the signal's reason. */
+export class CancelledError extends DetachableError {
+  readonly code = 'CANCELLED';
+
+  /** @internal */
+  constructor(failure: Failure, cause: unknown, resolution?: () => Promise<Buffer>) {
+    super(failure, resolution, { cause });
+  }
+}
+
+/** Too much waits already. Wait for `ready()`, or raise `maxQueued` or `maxQueuedBytes`. */
+export class OverloadedError extends RaftClientError {
+  readonly code = 'OVERLOADED';
+
+  /** @internal */
+  constructor(failure: Failure) {
+    super(failure.message, failure.maybeExecuted);
+  }
+}
+
+/** There is no session: call connect() first. */
+export class NotConnectedError extends RaftClientError {
+  readonly code = 'NOT_CONNECTED';
+
+  /** @internal */
+  constructor(failure: Failure) {
+    super(failure.message, failure.maybeExecuted);
+  }
+}
+
+/** The client was disconnected. */
+export class ClosedError extends RaftClientError {
+  readonly code = 'CLOSED';
+
+  /** @internal */
+  constructor(failure: Failure) {
+    super(failure.message, failure.maybeExecuted);
+  }
+}
+
+/** The server ended the session; connect() opens a new one. */
+export class SessionExpiredError extends RaftClientError {
+  readonly code = 'SESSION_EXPIRED';
+  /** The session that expired. Not shown by `inspect` or `JSON.stringify`. */
+  declare readonly sessionId: SessionId | undefined;
+
+  /** @internal */
+  constructor(failure: Failure) {
+    super(failure.message, failure.maybeExecuted);
+    Object.defineProperty(this, 'sessionId', { value: failure.sessionId ?? undefined, enumerable: false });
+  }
+}
+
+/** The server refused the session for good. */
+export class SessionRejectedError extends RaftClientError {
+  readonly code = 'SESSION_REJECTED';
+  /** What the server gave as its reason. */
+  readonly reason: RejectionReason;
+
+  /** @internal */
+  constructor(failure: Failure) {
+    super(failure.message, failure.maybeExecuted);
+    this.reason = failure.reason as RejectionReason;
+  }
+}
+
+/** Why a member could not be used. */
+export type ConnectionCauseCode =
+  | 'refused'
+  | 'unknownHost'
+  | 'unreachable'
+  | 'timedOut'
+  | 'closedBeforeFirstMessage'
+  | 'neverAnswered'
+  | 'lost'
+  | 'zmtp'
+  | 'noLeader'
+  | 'sessionUnknown'
+  | 'sessionClosed';
+
+/** What went wrong at a member. */
+export class ConnectionCause extends Error {
+  /** The stable name of the kind. */
+  readonly code: ConnectionCauseCode;
+
+  /** @internal */
+  constructor(cause: { readonly code: ConnectionCauseCode; readonly message: string }) {
+    super(cause.message);
+    this.code = cause.code;
+  }
+
+  override get name(): string {
+    return 'ConnectionCause';
+  }
+}
+
+/** No session could be opened; `cause` says what went wrong at the endpoint tried last. */
+export class ConnectionError extends RaftClientError {
+  readonly code = 'CONNECTION';
+  /** The endpoint tried last. */
+  readonly endpoint: string | undefined;
+  declare readonly cause: ConnectionCause | undefined;
+
+  /** @internal */
+  constructor(failure: Failure) {
+    super(failure.message, failure.maybeExecuted, failure.cause && { cause: new ConnectionCause(failure.cause) });
+    this.endpoint = failure.endpoint ?? undefined;
+  }
+}
+
+/** The server no longer has the answer: the command's outcome cannot be known. */
+export class ResponseEvictedError extends RaftClientError {
+  readonly code = 'RESPONSE_EVICTED';
+  /** The command's id. */
+  readonly requestId: RequestId;
+
+  /** @internal */
+  constructor(failure: Failure) {
+    super(failure.message, failure.maybeExecuted);
+    this.requestId = BigInt(failure.requestId ?? 0) as RequestId;
+  }
+}
+
+/** The request was alone in flight when members failed, again and again. */
+export class QuarantinedError extends RaftClientError {
+  readonly code = 'QUARANTINED';
+
+  /** @internal */
+  constructor(failure: Failure) {
+    super(failure.message, failure.maybeExecuted);
+  }
+}
+
+/** The answer came, but cannot be used. */
+export class ProtocolError extends RaftClientError {
+  readonly code = 'PROTOCOL';
+
+  /** @internal */
+  constructor(failure: Failure) {
+    super(failure.message, failure.maybeExecuted);
+  }
+}
+
+/** A setting or an argument that cannot be accepted. Nothing was opened, queued or sent. */
+export class ValidationError extends RaftClientError {
+  readonly code = 'VALIDATION';
+
+  /** @internal */
+  constructor(message: string) {
+    super(message, false);
+  }
+}
+
+/** @internal The error of a failure, made where its stack shows who waits for it. */
+export function toError(failure: Failure, cause: unknown, resolution?: () => Promise<Buffer>): RaftClientError {
+  switch (failure.code) {
+    case 'TIMEOUT':
+      return new TimeoutError(failure, resolution);
+    case 'CANCELLED':
+      return new CancelledError(failure, cause, resolution);
+    case 'OVERLOADED':
+      return new OverloadedError(failure);
+    case 'NOT_CONNECTED':
+      return new NotConnectedError(failure);
+    case 'CLOSED':
+      return new ClosedError(failure);
+    case 'SESSION_EXPIRED':
+      return new SessionExpiredError(failure);
+    case 'SESSION_REJECTED':
+      return new SessionRejectedError(failure);
+    case 'CONNECTION':
+      return new ConnectionError(failure);
+    case 'RESPONSE_EVICTED':
+      return new ResponseEvictedError(failure);
+    case 'QUARANTINED':
+      return new QuarantinedError(failure);
+    case 'PROTOCOL':
+      return new ProtocolError(failure);
+    case 'VALIDATION':
+      return new ValidationError(failure.message);
+  }
+}

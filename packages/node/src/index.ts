@@ -1,0 +1,79 @@
+/**
+ * A client for ZIO Raft clusters.
+ *
+ * @packageDocumentation
+ */
+
+export { RaftClient, type ConnectOptions, type DisconnectOptions, type RequestOptions } from './client';
+export { ClientConfig, type ReconnectBackoff } from './config';
+export * from './constants';
+export {
+  CancelledError,
+  ClosedError,
+  ConnectionCause,
+  type ConnectionCauseCode,
+  ConnectionError,
+  type ErrorCode,
+  NotConnectedError,
+  OverloadedError,
+  ProtocolError,
+  QuarantinedError,
+  RaftClientError,
+  ResponseEvictedError,
+  SessionExpiredError,
+  SessionRejectedError,
+  TimeoutError,
+  ValidationError,
+} from './errors';
+export {
+  type ClientEvent,
+  type ClientEventMap,
+  ClientEvents,
+  type ClientStateName,
+  type ConnectedEvent,
+  type ConnectionAttemptEvent,
+  type ConnectionFailureEvent,
+  type ConnectionSuccessEvent,
+  type DisconnectedEvent,
+  type DisconnectReason,
+  type HandlerErrorEvent,
+  type LaggedEvent,
+  type MessageReceivedEvent,
+  type MessageSentEvent,
+  type ProtocolErrorEvent,
+  type QueryTimeoutEvent,
+  type ReconnectingEvent,
+  type RequestQuarantinedEvent,
+  type RequestTimeoutEvent,
+  type ServerRequestReceivedEvent,
+  type SessionExpiredEvent,
+  type StateChangeEvent,
+} from './events';
+export { CorrelationId, MemberId, Nonce, RequestId, SessionId } from './ids';
+export type {
+  ClientMessage,
+  ClientRequest,
+  CloseReason,
+  CloseSession,
+  ConnectionClosed,
+  ContinueSession,
+  CreateSession,
+  KeepAlive,
+  KeepAliveResponse,
+  ClientResponse,
+  Query,
+  QueryResponse,
+  RejectionReason,
+  RequestError,
+  RequestErrorReason,
+  ServerMessage,
+  ServerRequest,
+  ServerRequestAck,
+  SessionClosed,
+  SessionCloseReason,
+  SessionContinued,
+  SessionCreated,
+  SessionRejected,
+} from './messages';
+export type { IncomingServerRequest, ServerRequestHandler } from './serverRequests';
+export type { Stats } from './stats';

@@ -1,0 +1,113 @@
+/**
+ * How batches (to the native half) and records (from it) are laid out: the other side, and the description, is
+ * `crates/node/src/layout.rs`. Numbers are in the machine's own byte order.
+ */
+
+/** Bytes of the header of an entry: four words. */
+export const HEADER = 16;
+/** Added to an operation or a kind whose bytes are not in the batch or the chunk. */
+export const BESIDE = 256;
+/** A timeout that never comes. */
+export const NEVER = 0xffff_ffff;
+/** The timeout that is usual for what is asked. */
+export const USUAL = 0xffff_fffe;
+
+/** What is asked of the native half. */
+export const enum Operation {
+  Command = 1,
+  Query = 2,
+  Cancel = 3,
+  Connect = 4,
+  CancelConnect = 5,
+  Disconnect = 6,
+  Ping = 7,
+  Ready = 8,
+  Consume = 9,
+  ServerRequestDone = 10,
+  Observe = 11,
+}
+
+/** What the native half tells. */
+export const enum Kind {
+  Answered = 1,
+  Failed = 2,
+  Detached = 3,
+  LateAnswer = 4,
+  LateFailure = 5,
+  CallDone = 6,
+  CallFailed = 7,
+  Pong = 8,
+  ServerRequest = 9,
+  Epoch = 10,
+  Event = 11,
+  Rests = 12,
+  Broke = 13,
+}
+
+/** A batch is handed over when this much is in it. A payload in it may keep all of it alive until it is answered. */
+const FULL = 16 * 1024;
+/** Longer payloads go beside. */
+const MAX_INLINE = 4 * 1024;
+/** Payloads up to this length are copied byte by byte, which is quicker. */
+const SHORT = 48;
+
+/** Entries on their way to the native half. */
+export class Batch {
+  readonly bytes: Buffer = Buffer.allocUnsafeSlow(FULL + HEADER + MAX_INLINE);
+  readonly #words: Int32Array = new Int32Array(this.bytes.buffer);
+  length = 0;
+
+  get isFull(): boolean {
+    return this.length >= FULL;
+  }
+
+  /** Adds an entry without bytes. */
+  add(operation: number, id: number, argument: number, length: number): void {
+    const at = this.length >> 2;
+    const words = this.#words;
+    words[at] = operation;
+    words[at + 1] = id;
+    words[at + 2] = argument;
+    words[at + 3] = length;
+    this.length += HEADER;
+  }
+
+  /** Adds an entry with a payload. False: the payload is too long and must be handed over beside the batch. */
+  addPayload(operation: number, id: number, argument: number, payload: Uint8Array): boolean {
+    const length = payload.length;
+    if (length > MAX_INLINE) {
+      this.add(operation | BESIDE, id, argument, length);
+      return false;
+    }
+    this.add(operation, id, argument, length);
+    const { bytes, length: at } = this;
+    if (length <= SHORT) {
+      for (let index = 0; index < length; index++) bytes[at + index] = payload[index] as number;
+    } else {
+      bytes.set(payload, at);
+    }
+    this.length = (at + length + 3) & ~3;
+    return true;
+  }
+}
+
+/** Chunks of records are no longer than this, but for a single record with a long head. */
+const CHUNK = 8 * 1024;
+
+/**
+ * Where records are put. Results are parts of it, packed one after the other, so that a result that is kept keeps
+ * little else alive.
+ */
+export class Pool {
+  bytes: Buffer = Buffer.allocUnsafeSlow(CHUNK);
+  words: Int32Array = new Int32Array(this.bytes.buffer);
+  /** The next free place; a multiple of four. */
+  at = 0;
+
+  /** Makes room for a chunk that did not fit. */
+  renew(length: number): void {
+    this.bytes = Buffer.allocUnsafeSlow(Math.max(CHUNK, (length + 3) & ~3));
+    this.words = new Int32Array(this.bytes.buffer);
+    this.at = 0;
+  }
+}

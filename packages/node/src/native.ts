@@ -1,0 +1,63 @@
+/** The native half, and where it is found. It is thin: bytes in, bytes out. */
+
+/** @internal One client of the native half. */
+export interface NativeClient {
+  readonly state: string;
+  readonly sessionId: string | null;
+  readonly memberId: string | null;
+  push(batch: Buffer, length: number): boolean;
+  pushBeside(batch: Buffer, length: number, payload: Uint8Array): boolean;
+  take(into: Buffer, offset: number): number;
+  takeBeside(into: Buffer): void;
+  release(): boolean;
+  stats(): string;
+}
+
+/** @internal One embedded cluster of the native half. */
+export interface NativeCluster {
+  call(number: number, name: string, args: string, payload: Uint8Array): void;
+  release(): void;
+}
+
+/** @internal The native half. */
+export interface Native {
+  NativeClient: new (settings: string, wake: () => void) => NativeClient;
+  NativeCluster: new (options: string, answer: (number: number, result: string) => void) => NativeCluster;
+  checkSettings(settings: string): string | null;
+  sharers(): number;
+  names(): string;
+  storeSet(key: string, value: string): Buffer;
+  storeWatch(key: string): Buffer;
+  storeGet(key: string): Buffer;
+  storeValue(result: Uint8Array): string | null;
+  storeNotification(payload: Uint8Array): [string, string];
+}
+
+/** The platform's name, as its package has it. */
+function platform(): string {
+  const { platform, arch } = process;
+  if (platform === 'win32') return `win32-${arch}-msvc`;
+  if (platform !== 'linux') return `${platform}-${arch}`;
+  const report = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
+  return `linux-${arch}-${report.header?.glibcVersionRuntime === undefined ? 'musl' : 'gnu'}`;
+}
+
+function load(): Native {
+  const name = platform();
+  const failures: unknown[] = [];
+  // A build of this tree goes first; an installed package has none.
+  for (const place of [`../native/zraft-client.${name}.node`, `zraft-client-${name}`]) {
+    try {
+      return require(place) as Native;
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  throw new Error(
+    `zraft-client has no native half for ${name} here: install without --no-optional, or see whether the platform is supported`,
+    { cause: new AggregateError(failures) },
+  );
+}
+
+/** @internal */
+export const native: Native = load();
