@@ -1,0 +1,145 @@
+//! The least that a client takes for a server: it opens sessions and answers everything at once.
+
+use std::{cell::Cell, io, rc::Rc};
+
+use bytes::Bytes;
+use clap::ValueEnum;
+use tokio::net::TcpStream;
+use zraft_protocol::{ClientMessage, HEADER_LEN, ServerMessage, ServerMessageKind, SessionId};
+use zraft_zmtp::{Config, Connection, Event};
+
+use super::{NOW, read, serve, write};
+
+/// Serves as a peer that answers everything at once, until its standard input ends
+///
+/// Prints one line of JSON with its endpoint. Opens and continues sessions, answers KeepAlives, commands and queries, and sends
+/// nothing else.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// What answers to commands and queries hold.
+    #[arg(long, value_enum, default_value_t = Answer::Empty)]
+    answer: Answer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Answer {
+    /// Nothing.
+    Empty,
+    /// So much that the answer's frame is as long as the request's.
+    Equal,
+}
+
+/// A ClientRequest without its payload, and a ClientResponse without its result.
+const REQUEST: usize = HEADER_LEN + 28;
+const RESPONSE: usize = HEADER_LEN + 12;
+/// The same of Query and QueryResponse, the correlation id left out.
+const QUERY: usize = HEADER_LEN + 14;
+const QUERY_RESPONSE: usize = HEADER_LEN + 6;
+
+pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
+    let answer = arguments.answer;
+    let sessions = Rc::new(Cell::new(0));
+    serve(move |stream| one(stream, answer, sessions.clone()))
+}
+
+async fn one(mut stream: TcpStream, answer: Answer, sessions: Rc<Cell<u64>>) -> io::Result<()> {
+    let mut connection = Connection::new(Config::server(), NOW);
+    let mut peer = Peer { answer, sessions, filling: Bytes::new(), frame: Vec::new() };
+    loop {
+        while let Some(event) = connection.poll_event(NOW) {
+            match event {
+                Event::Message(message) if !peer.answer(&mut connection, &message) => return Ok(()),
+                Event::Failed(error) => return Err(io::Error::other(error)),
+                _ => {}
+            }
+        }
+        write(&mut stream, &mut connection).await?;
+        if !read(&mut stream, &mut connection).await? {
+            return Ok(());
+        }
+    }
+}
+
+struct Peer {
+    answer: Answer,
+    sessions: Rc<Cell<u64>>,
+    /// Where results are cut from.
+    filling: Bytes,
+    frame: Vec<u8>,
+}
+
+impl Peer {
+    /// Answers a message. False: the session was closed.
+    fn answer(&mut self, connection: &mut Connection, message: &Bytes) -> bool {
+        let Ok(message) = ClientMessage::decode(message) else { return true };
+        match message {
+            ClientMessage::ClientRequest { request_id, payload, .. } => {
+                let length = self.length(payload.len() + (REQUEST - RESPONSE));
+                self.head(ServerMessageKind::ClientResponse);
+                self.frame.extend_from_slice(&request_id.get().to_be_bytes());
+                self.say(connection, length);
+            }
+            ClientMessage::Query { correlation_id, payload, .. } => {
+                let length = self.length(payload.len() + (QUERY - QUERY_RESPONSE));
+                let id = correlation_id.as_bytes();
+                self.head(ServerMessageKind::QueryResponse);
+                self.frame.extend_from_slice(&(id.len() as u16).to_be_bytes());
+                self.frame.extend_from_slice(id);
+                self.say(connection, length);
+            }
+            ClientMessage::CreateSession { nonce, .. } => {
+                self.sessions.set(self.sessions.get() + 1);
+                if let Ok(session_id) = SessionId::new(format!("bench-{}", self.sessions.get())) {
+                    self.say_message(
+                        connection,
+                        &ServerMessage::SessionCreated { session_id, nonce },
+                    );
+                }
+            }
+            ClientMessage::ContinueSession { nonce, .. } => {
+                self.say_message(connection, &ServerMessage::SessionContinued { nonce });
+            }
+            ClientMessage::KeepAlive { timestamp } => {
+                self.say_message(connection, &ServerMessage::KeepAliveResponse { timestamp });
+            }
+            ClientMessage::ServerRequestAck { .. } | ClientMessage::ConnectionClosed => {}
+            ClientMessage::CloseSession { .. } => return false,
+        }
+        true
+    }
+
+    fn length(&self, equal: usize) -> usize {
+        match self.answer {
+            Answer::Empty => 0,
+            Answer::Equal => equal,
+        }
+    }
+
+    fn head(&mut self, kind: ServerMessageKind) {
+        self.frame.clear();
+        self.frame.extend_from_slice(&zraft_protocol::SIGNATURE);
+        self.frame.extend_from_slice(&[zraft_protocol::VERSION, kind as u8]);
+    }
+
+    /// Sends the frame, with a result of that length at its end.
+    fn say(&mut self, connection: &mut Connection, length: usize) {
+        if self.filling.len() < length {
+            self.filling = Bytes::from(vec![7; length]);
+        }
+        // A payload's length fits the request, and so the answer.
+        self.frame.extend_from_slice(&(length as u32).to_be_bytes());
+        if connection.begin_message(self.frame.len() + length).is_ok() {
+            connection.put_slice(&self.frame);
+            if length > 0 {
+                connection.put_shared(self.filling.slice(..length));
+            }
+        }
+    }
+
+    fn say_message(&mut self, connection: &mut Connection, message: &ServerMessage) {
+        self.frame.clear();
+        message.encode(&mut self.frame);
+        // Before the handshake no message comes.
+        let _ = connection.send(&self.frame);
+    }
+}

@@ -1,0 +1,84 @@
+//! The answering peer is one that the client takes for a server.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use zraft_client::RaftClient;
+
+/// A server process, and its endpoint.
+fn serve(arguments: &[&str]) -> (Child, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_zraft-bench"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+    (child, said["endpoint"].as_str().unwrap().to_owned())
+}
+
+fn client(endpoint: &str) -> RaftClient {
+    // No PING while the bytes are counted.
+    RaftClient::builder()
+        .member("peer", endpoint)
+        .capability("kind", "bench")
+        .heartbeat_interval(Duration::from_secs(60))
+        .heartbeat_timeout(Duration::from_secs(180))
+        .build()
+        .unwrap()
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_peer_opens_sessions_and_answers_commands_queries_and_keep_alives() {
+    let (mut child, endpoint) = serve(&["peer"]);
+    let clients = [client(&endpoint), client(&endpoint)];
+    for client in &clients {
+        within(client.connect()).await.unwrap();
+        assert_eq!(within(client.submit_command("abc").into_future()).await.unwrap().len(), 0);
+        assert_eq!(within(client.submit_query("abc").into_future()).await.unwrap().len(), 0);
+        within(client.ping()).await.unwrap();
+    }
+    assert_ne!(clients[0].session_id(), clients[1].session_id());
+    for client in &clients {
+        within(client.disconnect()).await;
+    }
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn answers_are_as_long_as_their_requests_when_asked_for() {
+    let (mut child, endpoint) = serve(&["peer", "--answer", "equal"]);
+    let client = client(&endpoint);
+    within(client.connect()).await.unwrap();
+    let (sent, received) = (client.stats().bytes_out, client.stats().bytes_in);
+    for length in [1, 64, 300, 100_000] {
+        within(client.submit_command(vec![1; length]).into_future()).await.unwrap();
+        within(client.submit_query(vec![1; length]).into_future()).await.unwrap();
+    }
+    within(client.ping()).await.unwrap();
+    assert_eq!(client.stats().bytes_out - sent, client.stats().bytes_in - received);
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn servers_end_with_their_input() {
+    for arguments in [&["peer"][..], &["echo", "--kind", "zmtp"], &["echo", "--kind", "tcp"]] {
+        let (mut child, endpoint) = serve(arguments);
+        assert!(endpoint.starts_with("tcp://127.0.0.1:"));
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success(), "{arguments:?}");
+    }
+}
