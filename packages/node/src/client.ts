@@ -143,7 +143,13 @@ export class RaftClient extends EventEmitter {
     const signal = toSignal(options.signal);
     if (signal?.aborted) return cancelled(signal);
     const promise = new Promise<void>((resolve, reject) => {
-      const call: Call = { operation: Operation.Connect, resolve, reject, signal, unhook: () => signal?.removeEventListener('abort', abort) };
+      const call: Call = {
+        operation: Operation.Connect,
+        resolve,
+        reject,
+        signal,
+        unhook: () => signal?.removeEventListener('abort', abort),
+      };
       const number = this.#calls.add(call);
       const abort = (): void => this.#ask(Operation.CancelConnect, number, 0);
       signal?.addEventListener('abort', abort);

@@ -77,13 +77,7 @@ const CHOICES = {
   ackServerRequests: ['delivered', 'handled'],
   onSessionExpired: ['terminate', 'newSession'],
 } as const;
-const KNOWN: ReadonlySet<string> = new Set([
-  'clusterMembers',
-  'capabilities',
-  'reconnectBackoff',
-  ...NUMBERS,
-  ...Object.keys(CHOICES),
-]);
+const KNOWN: ReadonlySet<string> = new Set(['clusterMembers', 'capabilities', 'reconnectBackoff', ...NUMBERS, ...Object.keys(CHOICES)]);
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

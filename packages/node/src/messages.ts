@@ -5,14 +5,7 @@ import { Masked, SecretMap } from './secrets';
 
 /** What clients send. */
 export type ClientMessage =
-  | CreateSession
-  | ContinueSession
-  | KeepAlive
-  | ClientRequest
-  | Query
-  | ServerRequestAck
-  | CloseSession
-  | ConnectionClosed;
+  CreateSession | ContinueSession | KeepAlive | ClientRequest | Query | ServerRequestAck | CloseSession | ConnectionClosed;
 
 /** Opens a durable session. */
 export interface CreateSession {
