@@ -385,14 +385,17 @@ impl Machine {
     }
 
     /// Encodes what may go now, and gives what waits to be written. The driver writes from it, advances it, and calls
-    /// [`handle_written`](Self::handle_written). `wall` fills the timestamps on the wire, nothing else.
+    /// [`handle_written`](Self::handle_written). `wall` fills the timestamps on the wire, nothing else. `None` when
+    /// nothing is to be written any more: the connection is not wanted, or its write half was shut.
     pub fn transmit(
         &mut self,
         now: Instant,
         wall: Timestamp,
         conn: ConnId,
     ) -> Option<&mut TxBuffer> {
-        if self.link.as_ref().is_none_or(|link| link.id != conn || !link.open) {
+        if self.link.as_ref().is_none_or(|link| link.id != conn || !link.open)
+            || self.write_half_is_shut()
+        {
             return None;
         }
         self.fill(now, wall);

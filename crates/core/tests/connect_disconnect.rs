@@ -202,6 +202,22 @@ fn the_servers_end_of_the_stream_is_awaited_for_at_most_a_second() {
 }
 
 #[test]
+fn nothing_is_written_after_the_write_half_was_shut() {
+    let (mut world, conn) = World::connected(three());
+    world.machine.disconnect(world.now, seconds(5));
+    world.pump();
+    assert!(world.peer(conn).shut);
+    let written = world.machine.stats().bytes_out;
+    // The member's PING would be answered, and our own would be due.
+    world.raw(conn, b"\x04\x07\x04PING\x00\x64");
+    world.advance(millis(999));
+    let wall = zraft_protocol::Timestamp::from_millis(world.wall);
+    assert!(world.machine.transmit(world.now, wall, conn).is_none());
+    assert_eq!(world.machine.stats().bytes_out, written, "neither PING nor PONG");
+    assert!(!world.is_disconnected(), "the server's end of the stream is awaited");
+}
+
+#[test]
 fn the_write_half_is_shut_only_when_all_was_written() {
     let (mut world, conn) = World::connected(three());
     world.peer(conn).frozen = true;

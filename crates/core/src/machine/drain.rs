@@ -54,6 +54,12 @@ impl Machine {
         self.drain.as_ref().is_some_and(|drain| drain.closing.is_some())
     }
 
+    /// The stream has its end: not even a PONG can follow CloseSession.
+    pub(super) fn write_half_is_shut(&self) -> bool {
+        let closing = self.drain.as_ref().and_then(|drain| drain.closing.as_ref());
+        closing.is_some_and(|closing| closing.write_half_shut)
+    }
+
     fn nothing_is_left(&self) -> bool {
         self.requests.queued() == 0 && self.requests.in_flight() == 0
     }
