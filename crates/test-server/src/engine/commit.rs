@@ -58,6 +58,7 @@ impl Engine {
                     Applied::Cached(_) => self.stats.answered_from_cache += 1,
                     Applied::Evicted => self.stats.evicted += 1,
                     Applied::Rejected => self.close_bound(session, ClosedFor::RejectedPayload),
+                    Applied::Full => self.close_bound(session, ClosedFor::Limit),
                     Applied::NoSession => {}
                 }
             }
@@ -99,6 +100,13 @@ impl Engine {
     }
 
     fn commit_session(&mut self, peer: PeerId, nonce: zraft_protocol::Nonce) {
+        // Others may have been asked for before this one, and not been there yet when it was.
+        if self.replicated.sessions.len() >= self.config.limits.sessions {
+            if self.peers.contains_key(&peer) {
+                self.close_for(peer, ClosedFor::Limit);
+            }
+            return;
+        }
         // A drawn id is always a valid one.
         let Ok(session_id) = self.seed.session_id() else { return };
         self.stats.sessions_created += 1;

@@ -110,11 +110,6 @@ impl Engine {
                 },
                 Some(session),
             ) => {
-                let limits = &self.config.limits;
-                if self.replicated.sessions.get(&session).is_some_and(|s| !s.has_room(limits)) {
-                    self.close_for(peer, ClosedFor::Limit);
-                    return;
-                }
                 let lowest_pending = lowest_pending_request_id;
                 let entry = Entry::Command { session, request_id, lowest_pending, payload };
                 self.append_from(peer, entry);

@@ -59,6 +59,8 @@ pub(crate) enum Applied {
     Evicted,
     /// Not executed: the application refused the payload.
     Rejected,
+    /// Not executed: its answer could not be kept.
+    Full,
 }
 
 impl Replicated {
@@ -124,6 +126,9 @@ impl Replicated {
             if request_id < session.lowest {
                 return Applied::Evicted;
             }
+        }
+        if !session.has_room(lowest_pending, &self.limits) {
+            return Applied::Full;
         }
         let outcome = match self.app.apply(&session.id, payload, now) {
             Ok(outcome) => outcome,
@@ -216,9 +221,15 @@ impl Session {
         }
     }
 
-    /// Whether one more answer may be kept.
-    pub(crate) fn has_room(&self, limits: &Limits) -> bool {
-        self.cache.len() < limits.cached_answers && self.cached_bytes < limits.cached_bytes
+    /// Whether one more answer may be kept, once those below `lowest` are dropped.
+    fn has_room(&self, lowest: RequestId, limits: &Limits) -> bool {
+        let room = |answers, bytes| answers < limits.cached_answers && bytes < limits.cached_bytes;
+        room(self.cache.len(), self.cached_bytes) || {
+            let kept = self.cache.range(lowest..);
+            let (answers, bytes) =
+                kept.fold((0, 0), |(count, bytes), (_, kept)| (count + 1, bytes + kept.len()));
+            room(answers, bytes)
+        }
     }
 
     pub(crate) fn cached_answers(&self) -> usize {
@@ -241,7 +252,7 @@ impl Applied {
                 request_id,
                 reason: RequestErrorReason::ResponseEvicted,
             }),
-            Self::NoSession | Self::Rejected => None,
+            Self::NoSession | Self::Rejected | Self::Full => None,
         }
     }
 }

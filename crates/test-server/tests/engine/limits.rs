@@ -94,6 +94,21 @@ fn there_are_only_so_many_sessions() {
 }
 
 #[test]
+fn sessions_asked_for_together_do_not_pass_the_limit() {
+    let mut config = config(1);
+    config.limits.sessions = 2;
+    let mut rig = Rig::with(config, AppendLog::new());
+    let peers = [rig.connect(1), rig.connect(1), rig.connect(1)];
+    for peer in peers {
+        rig.create(peer);
+    }
+    rig.commit();
+    assert_eq!(rig.engine.sessions().count(), 2);
+    assert!(rig.closed.contains_key(&peers[2]) && rig.closed.len() == 1);
+    assert_eq!(rig.engine.stats().closed_limit, 1);
+}
+
+#[test]
 fn only_so_much_waits_in_the_log() {
     for (entries, bytes) in [(10, usize::MAX), (usize::MAX, 100)] {
         let mut config = config(1);
@@ -126,5 +141,29 @@ fn only_so_many_answers_are_kept_for_a_session() {
         rig.heard(peer);
         assert!(rig.closed.contains_key(&peer));
         assert_eq!(rig.executed().len(), 10);
+    }
+}
+
+#[test]
+fn answers_to_commands_that_came_together_do_not_pass_the_limit() {
+    for (answers, bytes) in [(10, usize::MAX), (usize::MAX, 100)] {
+        let mut config = config(1);
+        config.limits.cached_answers = answers;
+        config.limits.cached_bytes = bytes;
+        let mut rig = Rig::with(config, Echo);
+        let (peer, session) = rig.session();
+        for number in 1..=50 {
+            rig.command_of(peer, number, 1, payload(b"10 bytes.."));
+        }
+        rig.commit();
+        assert_eq!(rig.executed().len(), 10);
+        assert_eq!(rig.heard(peer).len(), 10);
+        assert!(rig.closed.contains_key(&peer));
+        assert_eq!(rig.engine.stats().closed_limit, 1);
+        // Who gives up the answers it has had makes room for more.
+        let peer = rig.resumed(&session);
+        rig.command_of(peer, 11, 11, payload(b"10 bytes.."));
+        rig.commit();
+        assert_eq!(rig.heard(peer), [answer(11, payload(b"10 bytes.."))]);
     }
 }
