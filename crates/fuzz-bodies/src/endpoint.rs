@@ -1,0 +1,54 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use zraft_core::{Config, Endpoint, EndpointError};
+
+/// Any text as a member's endpoint: what parses names a place, prints as what parses to the same, and is what the
+/// configuration takes; what does not parse is not repeated in the error.
+pub fn endpoint(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let parsed = text.parse::<Endpoint>();
+    let config = Config::builder().member("m", text).capability("c", "v").build();
+    assert_eq!(parsed.is_ok(), config.is_ok(), "the configuration judges as the parser does");
+    match parsed {
+        Ok(endpoint) => accepted(text, &endpoint),
+        Err(error) => refused(text, error),
+    }
+}
+
+fn accepted(text: &str, endpoint: &Endpoint) {
+    let printed = endpoint.to_string();
+    assert_eq!(printed.parse::<Endpoint>().as_ref(), Ok(endpoint), "{printed}");
+    assert!(!text.chars().any(char::is_control), "no control character gets through");
+    match endpoint {
+        Endpoint::Tcp { host, port } => {
+            assert_ne!(*port, 0);
+            assert!(
+                text.starts_with("tcp://") && text.ends_with(|last: char| last.is_ascii_digit())
+            );
+            assert!((1..=253).contains(&host.len()) && host.is_ascii(), "{host:?}");
+            assert!(!host.contains(|c: char| "/?#@[] \t".contains(c)), "{host:?}");
+            if host.contains(':') {
+                assert!(text.starts_with("tcp://["), "IPv6 stands in brackets");
+                let address: Ipv6Addr = host.parse().expect("a host with colons is an address");
+                assert_eq!(address.to_string(), *host, "in its canonical form");
+            } else if host.ends_with(|last: char| last.is_ascii_digit())
+                && !host.contains(|c: char| c.is_ascii_alphabetic() || c == '-' || c == '_')
+            {
+                host.parse::<Ipv4Addr>().expect("digits and dots are an address");
+            }
+        }
+        Endpoint::Ipc { path } => {
+            assert_eq!(text, format!("ipc://{path}"), "a path is taken as it is");
+            assert!((1..=103).contains(&path.len()) && !path.starts_with('@'));
+        }
+    }
+}
+
+fn refused(text: &str, error: EndpointError) {
+    let message = error.to_string();
+    let authority = text.split_once("://").map_or(text, |(_, rest)| rest);
+    // Short pieces occur in any sentence by chance.
+    if authority.len() > 8 {
+        assert!(!message.contains(authority), "the error repeats what was given");
+    }
+}

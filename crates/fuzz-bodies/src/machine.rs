@@ -1,0 +1,540 @@
+mod observer;
+
+use std::time::Duration;
+
+use bytes::Buf;
+use observer::Observer;
+use zraft_core::{
+    AckServerRequests, Action, Config, ConnEnd, ConnId, ConnectKey, Instant, Machine,
+    OnSessionExpired, OpenFailure, RequestKind, StateName, Timeout,
+};
+use zraft_protocol::{
+    ClientMessage, CorrelationId, MemberId, Nonce, Payload, RejectionReason, RequestErrorReason,
+    RequestId, ServerMessage, SessionCloseReason, SessionId, Timestamp,
+};
+
+use crate::{
+    bytes_of_peer::{COMMAND, LONG, frame, handshake},
+    codec,
+    script::Script,
+};
+
+/// A script of inputs, bytes and times for the state machine: whatever its members say and its application asks for, each
+/// request settles once and truthfully, ids and the lowest pending one go by the rules, nothing is said before the session
+/// answers, time does not stand still, and in the end everything is over.
+pub fn machine(input: &[u8]) {
+    run(input).finish();
+}
+
+fn run(input: &[u8]) -> Client {
+    let mut script = Script::new(input);
+    let mut client = Client::new(script.byte(), script.byte());
+    // An input decides how much happens, not for how long.
+    for _ in 0..600 {
+        if script.is_over() {
+            break;
+        }
+        client.step(&mut script);
+        client.pump();
+    }
+    client
+}
+
+/// Small, so that inputs reach them.
+pub(crate) const WINDOW: usize = 3;
+const QUEUE: usize = 6;
+const MEMBERS: usize = 3;
+/// Payloads and answers above this are too long; frames may be 64 KiB longer.
+const MESSAGE: usize = 300;
+const TOO_LONG: usize = (64 << 10) + MESSAGE + 1;
+
+/// A connection, as the one who carries its bytes sees it.
+struct Wire {
+    conn: ConnId,
+    open: bool,
+    /// Nothing of it concerns the machine any more.
+    over: bool,
+    shut: bool,
+}
+
+struct Client {
+    machine: Machine,
+    now: Instant,
+    wires: Vec<Wire>,
+    observer: Observer,
+    submitted: u64,
+    connects: Vec<ConnectKey>,
+    /// The socket takes this many more bytes; all of them when it does not stall.
+    socket_takes: Option<usize>,
+}
+
+impl Client {
+    fn new(options: u8, seed: u8) -> Self {
+        let mut config = Config::builder()
+            .capability("kind", "fuzz")
+            .max_in_flight(WINDOW)
+            .max_queued(QUEUE)
+            .max_message_size(MESSAGE)
+            .max_server_requests(4);
+        let members = if options & 1 == 0 { MEMBERS } else { 1 };
+        for number in 1..=members {
+            config =
+                config.member(format!("node-{number}"), format!("tcp://127.0.0.1:700{number}"));
+        }
+        if options & 2 == 2 {
+            config = config.on_session_expired(OnSessionExpired::NewSession);
+        }
+        if options & 4 == 4 {
+            config = config.ack_server_requests(AckServerRequests::Handled);
+        }
+        if options & 8 == 8 {
+            config = config.request_timeout(None);
+        }
+        if options & 16 == 16 {
+            config = config.max_queued_bytes(MESSAGE);
+        }
+        let now = Instant::from_nanos(1 << 42);
+        let config = config.build().unwrap();
+        let session_may_be_renewed = options & 2 == 2;
+        Self {
+            machine: Machine::new(config, seed.into(), now),
+            now,
+            wires: Vec::new(),
+            observer: Observer::new(session_may_be_renewed),
+            submitted: 0,
+            connects: Vec::new(),
+            socket_takes: None,
+        }
+    }
+
+    fn step(&mut self, script: &mut Script<'_>) {
+        match script.byte() % 32 {
+            0..=3 => self.submit(script, RequestKind::Command),
+            4..=5 => self.submit(script, RequestKind::Query),
+            6 => {
+                if let Some(key) = self.observer.key(script.byte()) {
+                    self.machine.cancel(self.now, key);
+                }
+            }
+            7 => self.ask(script),
+            8..=9 => self.open(script),
+            10..=11 => self.deliver(&handshake("SERVER")),
+            12..=18 => {
+                let message = self.message(script);
+                self.say(&message);
+            }
+            19 => self.say_oddly(script),
+            20 => {
+                let length = usize::from(script.byte());
+                self.deliver_wildly(script.take(length));
+            }
+            21 => self.end(script),
+            22 => self.take_server_requests(script.byte()),
+            23..=25 => self.pass(Duration::from_millis(u64::from(script.byte()) * 3)),
+            26..=27 => self.pass(Duration::from_millis(u64::from(script.byte()) * 250)),
+            28 => self.now = self.now + Duration::from_millis(u64::from(script.u16()) * 4),
+            29 => {
+                let room = usize::from(script.byte());
+                self.socket_takes = (room < 200).then_some(room);
+            }
+            30 => self.too_late(script),
+            _ => {
+                let times = script.byte();
+                self.machine.observe_messages(times & 1 == 1);
+            }
+        }
+    }
+
+    // ---- the application
+
+    fn submit(&mut self, script: &mut Script<'_>, kind: RequestKind) {
+        let timeout = match script.byte() {
+            0..128 => Timeout::Default,
+            128 => Timeout::Never,
+            ticks => Timeout::After(Duration::from_millis(u64::from(ticks - 128) * 40)),
+        };
+        self.submitted += 1;
+        let mut payload = format!("{}", self.submitted).into_bytes();
+        payload.resize(payload.len().max(usize::from(script.byte()) * 2), b'.');
+        let taken = self.machine.submit(self.now, kind, payload.clone().into(), timeout);
+        match taken {
+            Ok(key) => self.observer.submitted(key, kind, payload),
+            Err(failure) => assert!(!failure.maybe_executed(), "what is not taken never runs"),
+        }
+    }
+
+    fn ask(&mut self, script: &mut Script<'_>) {
+        let choice = script.byte();
+        let time = Duration::from_millis(u64::from(choice / 5) * 200);
+        match choice % 5 {
+            0 => self.connect(None),
+            1 => self.connect(Some(time)),
+            2 => {
+                if let Some(key) = self.connects.pop() {
+                    self.machine.cancel_connect(self.now, key);
+                    self.observer.connect_cancelled(key);
+                }
+            }
+            3 => {
+                let key = self.machine.ping(self.now);
+                self.observer.pinged(key);
+            }
+            _ => {
+                self.machine.disconnect(self.now, time);
+                self.observer.disconnecting();
+            }
+        }
+    }
+
+    fn connect(&mut self, timeout: Option<Duration>) {
+        let key = self.machine.connect(self.now, timeout);
+        assert_ne!(self.machine.state(), StateName::Disconnected, "the state changes at once");
+        self.connects.push(key);
+        self.observer.connecting(key);
+    }
+
+    fn take_server_requests(&mut self, most: u8) {
+        for _ in 0..most % 8 {
+            let Some(request) = self.machine.poll_server_request() else { break };
+            self.observer.server_request(&request);
+            self.machine.server_request_done(self.now, request.request_id);
+        }
+    }
+
+    // ---- the network
+
+    /// The connection that the machine wants, if it wants one.
+    fn wire(&mut self) -> Option<&mut Wire> {
+        self.wires.last_mut().filter(|wire| !wire.over)
+    }
+
+    fn open(&mut self, script: &mut Script<'_>) {
+        let (now, choice) = (self.now, script.byte());
+        let Some(wire) = self.wires.last_mut().filter(|wire| !wire.over && !wire.open) else {
+            return;
+        };
+        let conn = wire.conn;
+        if choice < 200 {
+            wire.open = true;
+            self.machine.handle_opened(now, conn);
+        } else {
+            wire.over = true;
+            let why = match choice % 3 {
+                0 => OpenFailure::Refused,
+                1 => OpenFailure::UnknownHost,
+                _ => OpenFailure::Other("no route".to_owned()),
+            };
+            self.machine.handle_open_failed(now, conn, why);
+        }
+    }
+
+    fn end(&mut self, script: &mut Script<'_>) {
+        let end = if script.byte() & 1 == 0 { ConnEnd::Eof } else { ConnEnd::Reset };
+        let now = self.now;
+        if let Some(wire) = self.wire().filter(|wire| wire.open) {
+            wire.over = true;
+            let conn = wire.conn;
+            self.machine.handle_ended(now, conn, end);
+        }
+    }
+
+    /// Bytes arrive at the machine.
+    fn deliver(&mut self, bytes: &[u8]) {
+        let now = self.now;
+        let Some(conn) = self.wire().filter(|wire| wire.open).map(|wire| wire.conn) else { return };
+        let buffer = self.machine.recv_buffer(conn).expect("a connection it did not close");
+        buffer.extend_from_slice(bytes);
+        self.machine.handle_received(now, conn);
+    }
+
+    /// The same, of bytes that may say anything.
+    fn deliver_wildly(&mut self, bytes: &[u8]) {
+        self.observer.anything_was_said();
+        self.deliver(bytes);
+    }
+
+    fn say(&mut self, message: &ServerMessage) {
+        self.observer.said(message);
+        let mut body = Vec::new();
+        message.encode(&mut body);
+        self.deliver(&frame(0, &body));
+    }
+
+    /// Frames that are not as they should be.
+    fn say_oddly(&mut self, script: &mut Script<'_>) {
+        let id = u64::from(script.byte() % 16);
+        match script.byte() % 8 {
+            0 => {
+                // An answer that is too long: its first bytes tell whose it is.
+                let request_id = RequestId::new(id).unwrap();
+                let result = Payload::new(vec![0; TOO_LONG]).unwrap();
+                self.say(&ServerMessage::ClientResponse { request_id, result });
+            }
+            1 => {
+                let request_id = RequestId::new(id).unwrap();
+                let payload = Payload::new(vec![0; TOO_LONG]).unwrap();
+                let created_at = Timestamp::from_millis(1);
+                self.say(&ServerMessage::ServerRequest { request_id, payload, created_at });
+            }
+            2 => {
+                // The same, and the rest never comes.
+                let length = script.one_of(&[1 << 20, 1 << 30, (1 << 30) + 1, 1 << 62]);
+                let mut bytes = vec![LONG];
+                bytes.extend_from_slice(&u64::to_be_bytes(length));
+                bytes.extend_from_slice(b"zraft\x01");
+                bytes.push(script.one_of(&[6, 7, 9]));
+                bytes.extend_from_slice(&id.to_be_bytes());
+                bytes.resize(bytes.len() + 64, 0);
+                self.deliver_wildly(&bytes);
+            }
+            3 => {
+                let length = usize::from(script.byte() % 64);
+                let body = [b"zraft\x01", script.take(length)].concat();
+                self.deliver_wildly(&frame(0, &body));
+            }
+            4 => {
+                let message = codec::server_message(script);
+                let mut body = Vec::new();
+                message.encode(&mut body);
+                self.deliver_wildly(&frame(0, &body));
+            }
+            5 => self.deliver(&frame(COMMAND, b"\x04PING\0\x0acontext")),
+            6 => self.deliver(&frame(COMMAND, b"\x04PONG")),
+            _ => {
+                let length = usize::from(script.byte() % 64);
+                let flags = script.byte();
+                self.deliver_wildly(&frame(flags, script.take(length)));
+            }
+        }
+    }
+
+    fn message(&mut self, script: &mut Script<'_>) -> ServerMessage {
+        let nonce = match script.byte() {
+            255 => Nonce::new(1).unwrap(),
+            _ => self.observer.nonce().unwrap_or(Nonce::new(1).unwrap()),
+        };
+        let id = |script: &mut Script<'_>| RequestId::new((script.byte() % 24).into()).unwrap();
+        let answer =
+            |script: &mut Script<'_>| Payload::new(script.byte().to_string().into_bytes()).unwrap();
+        match script.byte() % 24 {
+            0..=5 => match self.observer.continues() {
+                Some(true) => ServerMessage::SessionContinued { nonce },
+                _ => {
+                    let session_id = format!("session-{}", self.observer.sessions() + 1);
+                    ServerMessage::SessionCreated {
+                        session_id: SessionId::new(session_id).unwrap(),
+                        nonce,
+                    }
+                }
+            },
+            6 => ServerMessage::SessionContinued { nonce },
+            7 => ServerMessage::SessionRejected {
+                reason: RejectionReason::from_code(1 + script.byte() % 4).unwrap(),
+                nonce,
+                leader_id: hint(script),
+            },
+            8 => ServerMessage::SessionClosed {
+                reason: SessionCloseReason::from_code(1 + script.byte() % 5).unwrap(),
+                leader_id: hint(script),
+            },
+            9..=10 => {
+                let timestamp = Timestamp::from_millis(self.wall());
+                let timestamp = self.observer.keep_alive().unwrap_or(timestamp);
+                ServerMessage::KeepAliveResponse { timestamp }
+            }
+            11..=13 => ServerMessage::ClientResponse {
+                request_id: self.observer.command().unwrap_or(RequestId::FIRST),
+                result: answer(script),
+            },
+            14..=15 => {
+                ServerMessage::ClientResponse { request_id: id(script), result: answer(script) }
+            }
+            16..=17 => ServerMessage::ServerRequest {
+                request_id: id(script),
+                payload: answer(script),
+                created_at: Timestamp::from_millis(1),
+            },
+            18 => ServerMessage::ServerRequest {
+                request_id: self.observer.next_server_request(),
+                payload: answer(script),
+                created_at: Timestamp::from_millis(1),
+            },
+            19 => ServerMessage::RequestError {
+                request_id: id(script),
+                reason: RequestErrorReason::ResponseEvicted,
+            },
+            _ => {
+                let unknown = || CorrelationId::new("nobody's").unwrap();
+                ServerMessage::QueryResponse {
+                    correlation_id: self.observer.query(script.byte()).unwrap_or_else(unknown),
+                    result: answer(script),
+                }
+            }
+        }
+    }
+
+    /// What is said of a connection that is over changes nothing.
+    fn too_late(&mut self, script: &mut Script<'_>) {
+        let Some(conn) = self.wires.iter().rev().find(|wire| wire.over).map(|wire| wire.conn)
+        else {
+            return;
+        };
+        let before = (self.machine.state(), self.machine.stats());
+        match script.byte() % 5 {
+            0 => self.machine.handle_opened(self.now, conn),
+            1 => self.machine.handle_open_failed(self.now, conn, OpenFailure::Refused),
+            2 => self.machine.handle_received(self.now, conn),
+            3 => self.machine.handle_written(self.now, conn),
+            _ => self.machine.handle_ended(self.now, conn, ConnEnd::Eof),
+        }
+        assert!(self.machine.recv_buffer(conn).is_none(), "nobody reads an old connection");
+        let wall = Timestamp::from_millis(self.wall());
+        assert!(self.machine.transmit(self.now, wall, conn).is_none());
+        assert_eq!(before, (self.machine.state(), self.machine.stats()), "it is not believed");
+    }
+
+    // ---- time
+
+    fn wall(&self) -> i64 {
+        1_700_000_000_000 + (self.now.as_nanos() / 1_000_000) as i64
+    }
+
+    /// Time passes, and the machine is woken whenever it wants to be.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        let mut turns = 0;
+        self.pump();
+        while let Some(at) = self.machine.poll_timeout().filter(|at| *at <= end) {
+            if at > self.now {
+                self.now = at;
+                turns = 0;
+            }
+            self.machine.handle_timeout(self.now);
+            self.pump();
+            turns += 1;
+            assert!(turns < 50, "the machine wants to be woken at once, again and again");
+        }
+        self.now = end;
+    }
+
+    /// Takes everything that comes out of the machine.
+    fn pump(&mut self) {
+        self.take();
+        while self.write() {
+            self.take();
+        }
+        // Encoding may settle requests even when it makes no bytes.
+        self.take();
+        self.observer.check(&self.machine);
+    }
+
+    fn take(&mut self) {
+        while let Some(action) = self.machine.poll_action(self.now) {
+            self.act(&action);
+        }
+        while let Some(completion) = self.machine.poll_completion() {
+            self.observer.completed(completion);
+        }
+        while let Some(event) = self.machine.poll_event() {
+            let conn = self.wires.last().map(|wire| wire.conn);
+            self.observer.event(&event, conn, self.machine.session_id());
+        }
+    }
+
+    fn act(&mut self, action: &Action) {
+        match *action {
+            Action::Open { conn, .. } => {
+                assert!(self.wires.iter().all(|wire| wire.over), "one connection at a time");
+                assert!(self.wires.last().is_none_or(|wire| wire.conn < conn), "numbered upwards");
+                self.wires.push(Wire { conn, open: false, over: false, shut: false });
+                self.observer.opened(conn, self.now);
+            }
+            Action::ShutdownWrite { conn } => {
+                if let Some(wire) = self.wires.iter_mut().find(|wire| wire.conn == conn) {
+                    assert!(!wire.shut, "a write half is shut once");
+                    wire.shut = true;
+                }
+            }
+            Action::Close { conn } => {
+                if let Some(wire) = self.wires.iter_mut().find(|wire| wire.conn == conn) {
+                    wire.over = true;
+                }
+            }
+        }
+    }
+
+    /// The socket takes what it takes of what waits to be written.
+    fn write(&mut self) -> bool {
+        let wall = Timestamp::from_millis(self.wall());
+        let now = self.now;
+        let Some(wire) = self.wires.last().filter(|wire| wire.open && !wire.over) else {
+            return false;
+        };
+        let (conn, shut) = (wire.conn, wire.shut);
+        let Some(tx) = self.machine.transmit(now, wall, conn) else { return false };
+        let count = tx.remaining().min(self.socket_takes.unwrap_or(usize::MAX));
+        if count == 0 {
+            return false;
+        }
+        assert!(!shut, "nothing follows the end of the stream");
+        let mut bytes = vec![0; count];
+        tx.copy_to_slice(&mut bytes);
+        self.machine.handle_written(now, conn);
+        if let Some(room) = &mut self.socket_takes {
+            *room -= count;
+        }
+        self.observer.wrote(conn, now, &bytes);
+        true
+    }
+
+    /// In the end everything is over.
+    fn finish(mut self) {
+        self.machine.disconnect(self.now, Duration::from_secs(1));
+        self.observer.disconnecting();
+        self.pass(Duration::from_secs(4));
+        assert_eq!(self.machine.waiting(), 0);
+        self.observer.finished(&self.machine);
+    }
+}
+
+fn hint(script: &mut Script<'_>) -> Option<MemberId> {
+    match script.byte() % 6 {
+        0..=1 => None,
+        number => Some(MemberId::new(format!("node-{}", number - 1)).unwrap()),
+    }
+}
+
+/// What a message says of the session it belongs to.
+pub(crate) fn is_handshake(message: &ClientMessage) -> bool {
+    matches!(message, ClientMessage::CreateSession { .. } | ClientMessage::ContinueSession { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The seed, and what it was to bring about.
+    fn reaches(name: &str, holds: impl Fn(&Client) -> bool) {
+        let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata");
+        let seeds = crate::seeds(&testdata).unwrap();
+        let seed = seeds.iter().find(|(target, seed, _)| *target == "machine" && seed == name);
+        let client = run(&seed.unwrap().2);
+        assert!(holds(&client), "{name}: {:?}", client.machine);
+    }
+
+    #[test]
+    fn the_seeds_bring_about_what_they_are_for() {
+        reaches("work-0", |client| client.machine.stats().answered >= 4);
+        reaches("pushed-0", |client| client.machine.stats().server_requests == 1);
+        reaches("lost-0", |client| client.machine.stats().reconnects == 1);
+        reaches("told-0", |client| client.machine.stats().reconnects == 1);
+        reaches("expired-0", |client| client.observer.sessions() == 2);
+        reaches("expired-2", |client| client.observer.sessions() == 2);
+        reaches("too-long-0", |client| client.machine.stats().protocol_errors == 2);
+        reaches("slow-0", |client| client.machine.stats().answered >= 4);
+        reaches("silent-0", |client| client.wires.len() >= 2);
+        reaches("closed-0", |client| client.machine.stats().answered >= 2);
+    }
+}
