@@ -73,8 +73,8 @@ fn captures(folder: &Path, seeds: &mut Vec<Seed>) -> io::Result<()> {
         seeds.push(("frames", name.clone(), [&[to_server | 4, 5], frames].concat()));
         if to_server == 1 {
             // Open a connection and let the captured bytes come in.
-            let mut script = vec![1, 0, 0, 0, 5, 6];
-            for piece in bytes[..bytes.len().min(ready + 1000)].chunks(255) {
+            let mut script = vec![1, 0, 0, 0];
+            for piece in bytes[..bytes.len().min(ready + 1000)].chunks(24) {
                 script.extend_from_slice(&[2, 0, piece.len() as u8]);
                 script.extend_from_slice(piece);
                 script.extend_from_slice(&[13, 20]);
@@ -131,7 +131,7 @@ fn scripts(seeds: &mut Vec<Seed>) {
     let resumed: &[u8] = &[0, 1, 0, 5, 0, 2, 2, 0, 5, 0, 1, 4, 2, 1, 0, 13, 50];
     let fault: &[u8] = &[17, 0, 4, 15, 1, 0, 0, 1, 1, 5, 0, 2, 2, 0, 13, 50];
     let watch: &[u8] =
-        &[5, 0, 1, 4, 1, 1, 1, 5, 0, 1, 4, 2, 2, 0, 13, 50, 15, 20, 0, 5, 0, 1, 8, 1];
+        &[5, 0, 1, 4, 3, 1, 1, 5, 0, 1, 4, 4, 2, 0, 13, 50, 15, 20, 0, 5, 0, 1, 8, 1];
     let undecodable: &[u8] = &[4, 0, 5, 4, 0, 0, 0, 0, 13, 9];
     for (name, part) in [
         ("commands", commands),
