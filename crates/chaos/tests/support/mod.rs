@@ -1,0 +1,20 @@
+//! What the tests of this crate share.
+
+// Each test file uses a part of it.
+#![allow(dead_code, unreachable_pub)]
+
+use std::future::{Future, IntoFuture};
+use std::time::Duration;
+
+/// Awaits what must happen soon; the test fails when it does not.
+#[track_caller]
+pub fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
+    let place = std::panic::Location::caller();
+    let future = future.into_future();
+    async move {
+        match tokio::time::timeout(Duration::from_secs(60), future).await {
+            Ok(output) => output,
+            Err(_) => panic!("nothing happened for a minute, awaited at {place}"),
+        }
+    }
+}
