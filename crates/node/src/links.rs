@@ -71,6 +71,13 @@ impl Outbox {
         Ok(chunk)
     }
 
+    /// Keeps no memory for later.
+    pub(crate) fn shrink(&mut self) {
+        self.spare = Vec::new();
+        self.chunks.shrink_to_fit();
+        self.beside.shrink_to_fit();
+    }
+
     /// Gives an emptied chunk back.
     pub(crate) fn recycle(&mut self, mut chunk: Vec<u8>) {
         if self.spare.len() < SPARE && chunk.capacity() <= 2 * CHUNK {

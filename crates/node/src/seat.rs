@@ -84,6 +84,7 @@ impl Seat {
             return false;
         }
         drop(lock(&self.lease).take());
+        lock(&self.links.outbox).shrink();
         true
     }
 

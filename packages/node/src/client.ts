@@ -7,7 +7,7 @@ import { checked, type ClientConfig } from './config';
 import { type Failure, ValidationError } from './errors';
 import { type ClientEvent, type ClientEventMap, type ClientStateName, toEvent } from './events';
 import type { MemberId, RequestId, SessionId } from './ids';
-import { Batch, BESIDE, HEADER, Kind, NEVER, Operation, Pool, USUAL } from './layout';
+import { Batch, BESIDE, HEADER, Kind, NEVER, Operation, pool, USUAL } from './layout';
 import { native, type NativeClient } from './native';
 import { Pending, raise, Rejection, Slots } from './requests';
 import { type IncomingServerRequest, type ServerRequestHandler, ServerRequests } from './serverRequests';
@@ -70,8 +70,8 @@ export interface RaftClient {
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export class RaftClient extends EventEmitter {
   readonly #native: NativeClient;
-  readonly #batch = new Batch();
-  readonly #pool = new Pool();
+  /** What was asked and not handed over yet. */
+  #batch: Batch | undefined;
   readonly #requests = new Slots<Pending>();
   readonly #calls = new Slots<Call>();
   readonly #serverRequests: ServerRequests;
@@ -81,7 +81,7 @@ export class RaftClient extends EventEmitter {
   #openBytes = 0;
   #scheduled = false;
   #observes = false;
-  /** Keeps the process alive. */
+  /** Keeps the process alive, and this client. */
   #alive: NodeJS.Timeout | undefined;
   #unreferenced = false;
 
@@ -99,7 +99,7 @@ export class RaftClient extends EventEmitter {
       requests: limits.maxQueued + 2 * limits.maxInFlight,
       bytes: config.maxQueuedBytes ?? 256 * 1024 * 1024,
     };
-    this.#native = new native.NativeClient(settings, () => this.#drain());
+    this.#native = new native.NativeClient(settings, wakerOf(new WeakRef(this)));
     this.#serverRequests = new ServerRequests(
       {
         consume: (on) => this.#ask(Operation.Consume, 0, on ? 1 : 0),
@@ -154,7 +154,7 @@ export class RaftClient extends EventEmitter {
       const abort = (): void => this.#ask(Operation.CancelConnect, number, 0);
       signal?.addEventListener('abort', abort);
       this.#keepAlive();
-      this.#batch.add(Operation.Connect, number, timeout, 0);
+      this.#add(Operation.Connect, number, timeout);
       this.#flush();
     });
     return promise.then(undefined, raise);
@@ -285,15 +285,15 @@ export class RaftClient extends EventEmitter {
       pending.onAbort = () => this.#ask(Operation.Cancel, slot, 0);
       signal.addEventListener('abort', pending.onAbort);
     }
-    if (!this.#batch.addPayload(operation, slot, timeout, payload)) this.#flush(payload);
-    else if (this.#batch.isFull) this.#flush();
-    else this.#schedule();
+    this.#batch ??= Batch.take();
+    if (this.#batch.addPayload(operation, slot, timeout, payload)) this.#schedule();
+    else this.#flush(payload);
     return promise.then(undefined, raise);
   }
 
   #call<T>(operation: Operation, argument: number, now = false): Promise<T> {
     const promise = new Promise<T>((resolve, reject) => {
-      this.#batch.add(operation, this.#calls.add({ operation, resolve, reject }), argument, 0);
+      this.#add(operation, this.#calls.add({ operation, resolve, reject }), argument);
       if (now) this.#flush();
       else this.#schedule();
     });
@@ -302,12 +302,17 @@ export class RaftClient extends EventEmitter {
 
   /** Asks what has no answer. */
   #ask(operation: Operation, id: number, argument: number): void {
-    this.#batch.add(operation, id, argument, 0);
+    this.#add(operation, id, argument);
     this.#schedule();
   }
 
+  #add(operation: Operation, id: number, argument: number, length = 0): void {
+    this.#batch ??= Batch.take();
+    this.#batch.add(operation, id, argument, length);
+  }
+
   #serverRequestDone(id: RequestId, epoch: number): void {
-    this.#batch.add(Operation.ServerRequestDone, epoch, Number(id & 0xffff_ffffn), Number(id >> 32n));
+    this.#add(Operation.ServerRequestDone, epoch, Number(id & 0xffff_ffffn), Number(id >> 32n));
     this.#schedule();
   }
 
@@ -322,7 +327,7 @@ export class RaftClient extends EventEmitter {
 
   /** What was asked in this turn of the event loop goes as one batch, after the promises' continuations. */
   #schedule(): void {
-    if (this.#batch.isFull) {
+    if (this.#batch?.isFull === true) {
       this.#flush();
     } else if (!this.#scheduled) {
       this.#scheduled = true;
@@ -337,12 +342,14 @@ export class RaftClient extends EventEmitter {
   }
 
   #flush(beside?: Uint8Array): void {
-    const { bytes, length } = this.#batch;
-    if (length === 0) return;
-    this.#batch.length = 0;
+    const batch = this.#batch;
+    if (batch === undefined) return;
+    this.#batch = undefined;
+    const { bytes, length } = batch;
     let settled: boolean;
     try {
       settled = beside === undefined ? this.#native.push(bytes, length) : this.#native.pushBeside(bytes, length, beside);
+      batch.release();
     } catch (error) {
       this.#drain();
       this.#break(error instanceof Error ? error.message : String(error));
@@ -353,12 +360,11 @@ export class RaftClient extends EventEmitter {
   }
 
   /** @internal Takes what the native half has. */
-  static drain(client: RaftClient): void {
-    client.#drain();
+  static drain(client: RaftClient | undefined): void {
+    if (client !== undefined) client.#drain();
   }
 
   #drain(): void {
-    const pool = this.#pool;
     for (let chunks = 0; chunks < CHUNKS; chunks++) {
       let length = this.#native.take(pool.bytes, pool.at);
       if (length === 0) return;
@@ -513,7 +519,7 @@ export class RaftClient extends EventEmitter {
 
   #keepAlive(): void {
     if (this.#alive !== undefined) return;
-    this.#alive = setInterval(nothing, LONG);
+    this.#alive = setInterval(nothing, LONG, this);
     if (this.#unreferenced) this.#alive.unref();
   }
 }
@@ -521,7 +527,12 @@ export class RaftClient extends EventEmitter {
 const flush = RaftClient.flush;
 const drain = RaftClient.drain;
 
-function nothing(): void {}
+/** The native half must not keep a client alive that nobody holds: while it is open, its timer does. */
+function wakerOf(client: WeakRef<RaftClient>): () => void {
+  return () => drain(client.deref());
+}
+
+function nothing(_client: RaftClient): void {}
 
 function rethrow(error: unknown): never {
   throw error;

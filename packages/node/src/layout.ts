@@ -51,8 +51,23 @@ const MAX_INLINE = 4 * 1024;
 /** Payloads up to this length are copied byte by byte, which is quicker. */
 const SHORT = 48;
 
+/** So many emptied batches are kept, for all clients together. */
+const SPARE = 8;
+const spare: Batch[] = [];
+
 /** Entries on their way to the native half. */
 export class Batch {
+  /** An empty one. */
+  static take(): Batch {
+    return spare.pop() ?? new Batch();
+  }
+
+  /** Nobody uses it any more. */
+  release(): void {
+    this.length = 0;
+    if (spare.length < SPARE) spare.push(this);
+  }
+
   readonly bytes: Buffer = Buffer.allocUnsafeSlow(FULL + HEADER + MAX_INLINE);
   readonly #words: Int32Array = new Int32Array(this.bytes.buffer);
   length = 0;
@@ -95,10 +110,10 @@ export class Batch {
 const CHUNK = 8 * 1024;
 
 /**
- * Where records are put. Results are parts of it, packed one after the other, so that a result that is kept keeps
- * little else alive.
+ * Where records are put, for all clients of a thread. Results are parts of it, packed one after the other, so that a
+ * result that is kept keeps little else alive.
  */
-export class Pool {
+class Pool {
   bytes: Buffer = Buffer.allocUnsafeSlow(CHUNK);
   words: Int32Array = new Int32Array(this.bytes.buffer);
   /** The next free place; a multiple of four. */
@@ -111,3 +126,5 @@ export class Pool {
     this.at = 0;
   }
 }
+
+export const pool: Pool = new Pool();

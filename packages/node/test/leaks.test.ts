@@ -1,0 +1,40 @@
+/** Memory does not grow with what was done. */
+
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { TestCluster } from 'zraft-client/testing';
+
+const MIB = 1024 * 1024;
+const run = promisify(execFile);
+
+interface Memory {
+  readonly heap: number;
+  readonly outside: number;
+  readonly rss: number;
+}
+
+let cluster: TestCluster;
+
+beforeAll(async () => {
+  cluster = await TestCluster.start({ application: 'echo', commitDelay: 0 });
+});
+
+afterAll(() => cluster.stop());
+
+async function memoryOf(work: 'requests' | 'cycles'): Promise<{ before: Memory; after: Memory }> {
+  const program = new URL('./programs/leaks.mjs', import.meta.url).pathname;
+  const members = JSON.stringify(Object.fromEntries(cluster.clusterMembers));
+  // The cluster stays in this process: what it keeps is not the client's.
+  const { stdout } = await run(process.execPath, ['--expose-gc', program, work, members]);
+  return JSON.parse(stdout) as { before: Memory; after: Memory };
+}
+
+test.each(['requests', 'cycles'] as const)('memory is flat after many %s', { timeout: 240_000 }, async (work) => {
+  const { before, after } = await memoryOf(work);
+
+  expect(after.heap - before.heap).toBeLessThan(2 * MIB);
+  expect(after.outside - before.outside).toBeLessThan(2 * MIB);
+  expect(after.rss - before.rss).toBeLessThan(16 * MIB);
+});
