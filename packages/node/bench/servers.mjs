@@ -1,0 +1,40 @@
+// The servers that answer, each in a process of its own: `zraft-bench` of this workspace.
+import { execFile, spawn } from "node:child_process"
+import { once } from "node:events"
+import { createInterface } from "node:readline"
+import { promisify } from "node:util"
+
+const WORKSPACE = new URL("../../../", import.meta.url)
+
+/** Builds them and gives the program's path. */
+export async function build() {
+  const cargo = process.env.CARGO ?? "cargo"
+  const { stdout } = await promisify(execFile)(
+    cargo,
+    ["build", "--release", "--locked", "--quiet", "-p", "zraft-bench", "--message-format", "json"],
+    { cwd: WORKSPACE, maxBuffer: 64 * 1024 * 1024 },
+  )
+  for (const line of stdout.split("\n")) {
+    const message = line.startsWith("{") ? JSON.parse(line) : {}
+    if (message.target?.name === "zraft-bench" && message.executable) return message.executable
+  }
+  throw new Error("cargo built no program zraft-bench")
+}
+
+/** Starts one; it ends with its standard input. */
+export async function start(program, words) {
+  const child = spawn(program, words, { stdio: ["pipe", "pipe", "inherit"] })
+  const ended = once(child, "close")
+  const lines = createInterface({ input: child.stdout })
+  const line = await Promise.race([
+    once(lines, "line").then(([line]) => line),
+    ended.then(([code]) => Promise.reject(new Error(`zraft-bench ${words.join(" ")} ended with ${code}`))),
+  ])
+  return {
+    endpoint: JSON.parse(line).endpoint,
+    async stop() {
+      child.stdin.end()
+      await ended
+    },
+  }
+}

@@ -1,0 +1,11 @@
+/** The value below which such a part of sorted values lies. */
+export const quantile = (sorted, part) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))]
+
+export function median(values) {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+}
+
+/** The median with the least and the greatest. */
+export const summary = (values) => ({ median: median(values), least: Math.min(...values), most: Math.max(...values) })

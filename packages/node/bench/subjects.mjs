@@ -1,0 +1,39 @@
+// What is measured. Each subject opens a connection and gives a request function: it takes a payload, and its promise
+// stands for the answer.
+import { HandwrittenClient } from "./references/handwritten.mjs"
+import { BareEcho } from "./references/zeromq.mjs"
+
+export const SUBJECTS = {
+  "zraft-client": {
+    about: "this package",
+    server: ["peer", "--answer", "equal"],
+    async open(endpoint, inFlight) {
+      const { RaftClient } = await import("../dist/index.mjs")
+      const client = new RaftClient({
+        clusterMembers: { "node-1": endpoint },
+        capabilities: { application: "bench" },
+        maxInFlight: inFlight,
+      })
+      await client.connect()
+      return { request: (payload) => client.submitCommand(payload), close: () => client.disconnect() }
+    },
+  },
+  "hand-written": {
+    about: "a minimal client in plain JavaScript",
+    server: ["peer", "--answer", "equal"],
+    async open(endpoint) {
+      const { hostname, port } = new URL(endpoint)
+      const client = await HandwrittenClient.connect({ host: hostname, port: Number(port) })
+      return { request: (payload) => client.request(payload), close: () => client.close() }
+    },
+  },
+  zeromq: {
+    about: "a bare echo over npm zeromq's CLIENT",
+    server: ["echo", "--kind", "zmtp"],
+    // As long as the frame that a command is in.
+    overhead: 35,
+    async open(endpoint) {
+      return new BareEcho(endpoint)
+    },
+  },
+}

@@ -1,0 +1,52 @@
+// What must hold, and what is aimed at. Ratios are made within each round and their median is judged.
+import { summary } from "./statistics.mjs"
+
+const US = "zraft-client"
+const HAND = "hand-written"
+const ZEROMQ = "zeromq"
+
+/** From so many in flight up the package is held against the hand-written client. */
+const MANY = 256
+
+/** Rows `{ what, unit, value: { median, least, most }, must, goal, direction }`, of what was measured. */
+export function judge({ load, sequential, idle, memory }) {
+  const rows = []
+  const row = (what, unit, values, must, goal, direction = "at most") => {
+    const kept = values.filter(Number.isFinite)
+    if (kept.length > 0) rows.push({ what, unit, value: summary(kept), must, goal, direction })
+  }
+  const level = (inFlight, subject) => load.find((each) => each.inFlight === inFlight && each.subject === subject)?.rounds
+  const ratios = (ours, theirs, figure) => ours.map((round, index) => round[figure] / theirs[index][figure])
+
+  for (const inFlight of new Set(load.map((each) => each.inFlight))) {
+    const [ours, theirs] = [level(inFlight, US), level(inFlight, HAND)]
+    if (inFlight < MANY || ours === undefined || theirs === undefined) continue
+    const many = inFlight.toLocaleString("en")
+    row(`throughput against ${HAND}, ${many} in flight`, "", ratios(ours, theirs, "rate"), 0.9, 1, "at least")
+    row(`process CPU per request against ${HAND}, ${many} in flight`, "", ratios(ours, theirs, "cpu"), 1.2, 1)
+    row(`event-loop time per request against ${HAND}, ${many} in flight`, "", ratios(ours, theirs, "loop"), 0.7, 0.5)
+  }
+  const [most, many] = [level(10_000, US), level(1024, US)]
+  if (most !== undefined && many !== undefined) {
+    row("process CPU per request, 10,000 in flight against 1,024", "", ratios(most, many, "cpu"), 1.3)
+    row("event-loop time per request, 10,000 in flight against 1,024", "", ratios(most, many, "loop"), 1.3)
+  }
+  const latencies = (subject) => sequential.find((each) => each.subject === subject)?.rounds
+  if (latencies(US) !== undefined && latencies(ZEROMQ) !== undefined) {
+    row(`sequential p50 against ${ZEROMQ}`, "", ratios(latencies(US), latencies(ZEROMQ), "p50"), 1.3)
+  }
+  const resting = idle.find((each) => each.subject === US)
+  if (resting !== undefined) row("CPU when idle, of a core", "%", resting.rounds.map((round) => round.cpu), 0.5)
+  const loaded = memory.find((each) => each.subject === US)
+  if (loaded !== undefined) {
+    const { settings, result } = loaded
+    row(`growth of resident memory in ${settings.time / 1000} s of load`, "MB", [result.end - result.warm], 30)
+  }
+  return rows.map((row) => ({
+    ...row,
+    mustHolds: holds(row, row.must),
+    goalHolds: row.goal === undefined ? undefined : holds(row, row.goal),
+  }))
+}
+
+const holds = ({ value, direction }, limit) => (direction === "at least" ? value.median >= limit : value.median <= limit)
