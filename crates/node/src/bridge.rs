@@ -186,8 +186,13 @@ impl Bridge {
             }
             operation::CANCEL_CONNECT => {
                 if let Some(index) = self.connects.iter().position(|(_, call)| *call == id) {
-                    let (key, _) = self.connects.swap_remove(index);
+                    let (key, call) = self.connects.swap_remove(index);
                     machine.cancel_connect(now, key);
+                    self.fail(
+                        Kind::CallFailed,
+                        call,
+                        &Failure::Cancelled { id: None, sent: false },
+                    );
                 }
             }
             operation::DISCONNECT => {
@@ -389,7 +394,9 @@ impl Face for Bridge {
     /// the state that goes with it.
     fn hand_out(&mut self, machine: &mut Machine) {
         let mut published = false;
-        while let Some(event) = machine.poll_event() {
+        while !self.links.is_crowded()
+            && let Some(event) = machine.poll_event()
+        {
             if !std::mem::replace(&mut published, true) && self.publish(machine) {
                 self.server_requests.epoch = self.server_requests.epoch.wrapping_add(1);
                 self.server_requests.held = 0;

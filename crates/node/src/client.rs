@@ -53,13 +53,13 @@ impl NativeClient {
     #[napi]
     pub fn take(&self, mut into: BufferSlice<'_>, offset: u32) -> i32 {
         let Some(room) = into.get_mut(offset as usize..) else { return 0 };
-        let mut outbox = lock(&self.seat.links.outbox);
-        match outbox.take(room.len()) {
+        let links = &self.seat.links;
+        match links.take(room.len()) {
             Ok(None) => 0,
             Ok(Some(chunk)) => {
                 let length = chunk.len();
                 room[..length].copy_from_slice(&chunk);
-                outbox.recycle(chunk);
+                lock(&links.outbox).recycle(chunk);
                 i32::try_from(length).unwrap_or(i32::MAX)
             }
             Err(length) => -i32::try_from(length).unwrap_or(i32::MAX),

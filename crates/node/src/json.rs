@@ -7,11 +7,17 @@ use zraft_client::binding::core::{
 };
 use zraft_protocol::{ClientMessage, CorrelationId, MemberId, RequestId, ServerMessage, SessionId};
 
+use crate::settings;
+
 /// A failure, with what its error class needs.
 pub(crate) fn failure(failure: &Failure) -> Value {
+    let message = match failure {
+        Failure::Validation(error) => settings::in_javascript(&error.to_string()),
+        failure => failure.to_string(),
+    };
     let mut value = json!({
         "code": failure.code(),
-        "message": failure.to_string(),
+        "message": message,
         "maybeExecuted": failure.maybe_executed(),
     });
     let fields = match failure {

@@ -15,6 +15,10 @@ use crate::layout::{CHUNK, operation};
 /// Calls JavaScript, without arguments.
 pub(crate) type WakeFunction = ThreadsafeFunction<(), (), (), Status, false, true, 0>;
 
+/// With so many chunks waiting no event is made of what happens: the machine keeps a number of them, and counts the
+/// rest.
+const CROWD: usize = 512;
+
 /// So many emptied chunks are kept to be filled again.
 const SPARE: usize = 16;
 
@@ -55,11 +59,12 @@ pub(crate) struct Outbox {
     spare: Vec<Vec<u8>>,
     /// JavaScript has been called and has not seen the end of the chunks since.
     called: bool,
+    /// The driver has events that it kept back.
+    kept_back: bool,
 }
 
 impl Outbox {
-    /// The next chunk, if it is no longer than `room`; else its length.
-    pub(crate) fn take(&mut self, room: usize) -> Result<Option<Vec<u8>>, usize> {
+    fn take(&mut self, room: usize) -> Result<Option<Vec<u8>>, usize> {
         match self.chunks.front() {
             Some(chunk) if chunk.len() > room => return Err(chunk.len()),
             _ => {}
@@ -140,6 +145,27 @@ impl Links {
             // A loop that is closing hears nothing any more.
             wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
         }
+    }
+
+    /// Whether so much waits for JavaScript that events are to be kept back. The driver is woken when there is room.
+    pub(crate) fn is_crowded(&self) -> bool {
+        let mut outbox = lock(&self.outbox);
+        outbox.kept_back = outbox.chunks.len() >= CROWD;
+        outbox.kept_back
+    }
+
+    /// The next chunk, if it is no longer than `room`; else its length.
+    pub(crate) fn take(&self, room: usize) -> Result<Option<Vec<u8>>, usize> {
+        let mut outbox = lock(&self.outbox);
+        let taken = outbox.take(room);
+        if outbox.kept_back && outbox.chunks.is_empty() {
+            outbox.kept_back = false;
+            drop(outbox);
+            if let Some(sleeper) = lock(&self.inbox).sleeper.take() {
+                sleeper.wake();
+            }
+        }
+        taken
     }
 
     /// Hands a batch to the driver.

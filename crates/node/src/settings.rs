@@ -86,3 +86,68 @@ fn time(value: &Value) -> Option<Duration> {
     // A number that is no time is as wrong as none at all.
     value.as_f64().map(|millis| Duration::try_from_secs_f64(millis / 1000.0).unwrap_or_default())
 }
+
+/// A message about settings with their names as JavaScript has them. What it quotes stays as it is.
+pub(crate) fn in_javascript(message: &str) -> String {
+    let mut quoted = false;
+    let mut text = String::with_capacity(message.len());
+    let mut letters = message.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' if quoted => {
+                text.push(letter);
+                text.extend(letters.next());
+                continue;
+            }
+            '"' => quoted = !quoted,
+            '_' if !quoted && letters.peek().is_some_and(char::is_ascii_lowercase) => {
+                text.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+                continue;
+            }
+            _ => {}
+        }
+        text.push(letter);
+    }
+    match text.strip_prefix("members:") {
+        Some(rest) => format!("clusterMembers:{rest}"),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(settings: &str) -> String {
+        in_javascript(&parse(settings).unwrap_err().to_string())
+    }
+
+    #[test]
+    fn refusals_name_settings_as_javascript_has_them() {
+        let valid = r#""clusterMembers":[["a","tcp://h:1"]],"capabilities":[["k","v"]]"#;
+        let first_word = |settings: &str| refusal(settings).split(':').next().unwrap().to_owned();
+        assert_eq!(first_word("{}"), "clusterMembers");
+        assert_eq!(first_word(&format!(r#"{{{valid},"maxInFlight":0}}"#)), "maxInFlight");
+        assert_eq!(
+            refusal(&format!(
+                r#"{{{valid},"reconnectBackoff":{{"electionInitial":2,"electionMax":1}}}}"#
+            )),
+            "reconnectBackoff.electionInitial: must not be longer than reconnectBackoff.electionMax"
+        );
+    }
+
+    #[test]
+    fn what_a_refusal_quotes_stays_as_it_is() {
+        let text = refusal(r#"{"clusterMembers":[["my_\"_node","x"]],"capabilities":[["k","v"]]}"#);
+        assert!(text.contains(r#""my_\"_node""#), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_there_has_its_default_and_null_is_no_request_timeout() {
+        let valid = r#""clusterMembers":[["a","tcp://h:1"]],"capabilities":[["k","v"]]"#;
+        let config = parse(&format!("{{{valid}}}")).unwrap();
+        assert_eq!(config.request_timeout(), Some(Duration::from_secs(10)));
+        let config = parse(&format!(r#"{{{valid},"requestTimeout":null}}"#)).unwrap();
+        assert_eq!(config.request_timeout(), None);
+    }
+}

@@ -171,6 +171,8 @@ export class ConnectionCause extends Error {
   constructor(cause: { readonly code: ConnectionCauseCode; readonly message: string }) {
     super(cause.message);
     this.code = cause.code;
+    // It was made where nothing happened: its place says nothing.
+    this.stack = `ConnectionCause: ${cause.message}`;
   }
 
   override get name(): string {

@@ -1,0 +1,58 @@
+/** What a result that is kept keeps alive. */
+
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { RaftClient } from 'zraft-client';
+import { TestCluster } from 'zraft-client/testing';
+
+let cluster: TestCluster;
+let client: RaftClient;
+
+beforeAll(async () => {
+  cluster = await TestCluster.start({ application: 'echo' });
+  client = new RaftClient({ clusterMembers: cluster.clusterMembers, capabilities: { kind: 'memory' } });
+  await client.connect();
+});
+
+afterAll(async () => {
+  await client.disconnect();
+  await cluster.stop();
+});
+
+/** The bytes of the buffers behind results, each counted once. */
+function behind(results: readonly Buffer[]): number {
+  const buffers = new Set(results.map((result) => result.buffer));
+  return [...buffers].reduce((sum, buffer) => sum + buffer.byteLength, 0);
+}
+
+test('small results that come together share small buffers', async () => {
+  const results = await Promise.all(Array.from({ length: 10_000 }, (_, index) => client.submitQuery(Buffer.from(`result ${index}`))));
+
+  expect(results.map(String)).toEqual(results.map((_, index) => `result ${index}`));
+  expect(behind(results)).toBeLessThan(10_000 * 64);
+  expect(Math.max(...results.map((result) => result.buffer.byteLength))).toBeLessThanOrEqual(8192);
+});
+
+test('small results that come one by one share small buffers too', async () => {
+  const results: Buffer[] = [];
+  for (let index = 0; index < 500; index++) results.push(await client.submitQuery(Buffer.from(`${index}`)));
+
+  expect(behind(results)).toBeLessThan(500 * 64 + 8192);
+});
+
+test('a long result has a buffer of its own', async () => {
+  const payload = Buffer.alloc(100_000, 'long');
+  const [long, short] = await Promise.all([client.submitQuery(payload), client.submitQuery(Buffer.from('short'))]);
+
+  expect(long.equals(payload)).toBe(true);
+  expect(long.buffer.byteLength).toBe(100_000);
+  expect(short.toString()).toBe('short');
+});
+
+test('a result stays what it is while others come', async () => {
+  const kept = await Promise.all(Array.from({ length: 300 }, (_, index) => client.submitQuery(Buffer.alloc(40, index % 251))));
+  for (let round = 0; round < 20; round++) {
+    await Promise.all(Array.from({ length: 300 }, () => client.submitQuery(Buffer.alloc(40, 255))));
+  }
+
+  kept.forEach((result, index) => expect(result.equals(Buffer.alloc(40, index % 251))).toBe(true));
+});
