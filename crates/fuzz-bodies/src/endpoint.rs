@@ -1,17 +1,16 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use zraft_core::{Config, Endpoint, EndpointError};
+use zraft_core::{Config, Endpoint};
 
 /// Any text as a member's endpoint: what parses names a place, prints as what parses to the same, and is what the
-/// configuration takes; what does not parse is not repeated in the error.
+/// configuration takes.
 pub fn endpoint(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let parsed = text.parse::<Endpoint>();
     let config = Config::builder().member("m", text).capability("c", "v").build();
     assert_eq!(parsed.is_ok(), config.is_ok(), "the configuration judges as the parser does");
-    match parsed {
-        Ok(endpoint) => accepted(text, &endpoint),
-        Err(error) => refused(text, error),
+    if let Ok(endpoint) = parsed {
+        accepted(text, &endpoint);
     }
 }
 
@@ -41,14 +40,5 @@ fn accepted(text: &str, endpoint: &Endpoint) {
             assert_eq!(text, format!("ipc://{path}"), "a path is taken as it is");
             assert!((1..=103).contains(&path.len()) && !path.starts_with('@'));
         }
-    }
-}
-
-fn refused(text: &str, error: EndpointError) {
-    let message = error.to_string();
-    let authority = text.split_once("://").map_or(text, |(_, rest)| rest);
-    // Short pieces occur in any sentence by chance.
-    if authority.len() > 8 {
-        assert!(!message.contains(authority), "the error repeats what was given");
     }
 }

@@ -221,15 +221,16 @@ impl Session {
         }
     }
 
-    /// Whether one more answer may be kept, once those below `lowest` are dropped.
+    /// Whether one more answer may be kept, once those are dropped that a rise of L to `lowest` drops.
     fn has_room(&self, lowest: RequestId, limits: &Limits) -> bool {
         let room = |answers, bytes| answers < limits.cached_answers && bytes < limits.cached_bytes;
-        room(self.cache.len(), self.cached_bytes) || {
-            let kept = self.cache.range(lowest..);
-            let (answers, bytes) =
-                kept.fold((0, 0), |(count, bytes), (_, kept)| (count + 1, bytes + kept.len()));
-            room(answers, bytes)
-        }
+        room(self.cache.len(), self.cached_bytes)
+            || lowest > self.lowest && {
+                let kept = self.cache.range(lowest..);
+                let (answers, bytes) =
+                    kept.fold((0, 0), |(count, bytes), (_, kept)| (count + 1, bytes + kept.len()));
+                room(answers, bytes)
+            }
     }
 
     pub(crate) fn cached_answers(&self) -> usize {

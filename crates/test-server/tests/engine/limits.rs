@@ -167,3 +167,19 @@ fn answers_to_commands_that_came_together_do_not_pass_the_limit() {
         assert_eq!(rig.heard(peer), [answer(11, payload(b"10 bytes.."))]);
     }
 }
+
+#[test]
+fn an_answer_below_l_makes_no_room_as_long_as_it_is_kept() {
+    let mut config = config(1);
+    config.limits.cached_answers = 2;
+    let mut rig = Rig::with(config, Echo);
+    let (peer, session) = rig.session();
+    // Executed with an L above it: the answer stays until L goes on.
+    for (number, lowest) in [(1, 2), (2, 2), (3, 2)] {
+        rig.command_of(peer, number, lowest, payload(b"x"));
+        rig.commit();
+    }
+    assert_eq!(rig.executed(), [1, 2]);
+    assert_eq!(rig.engine.session(&session).map(|session| session.cached_answers), Some(2));
+    assert!(rig.closed.contains_key(&peer));
+}
