@@ -279,3 +279,20 @@ impl Events {
         event
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_grew_large_is_given_back_when_it_is_empty_and_a_small_one_is_kept() {
+        let mut events = Events::default();
+        for (count, kept) in [(5000, false), (100, true)] {
+            for _ in 0..count {
+                events.push(Event::Lagged(1));
+            }
+            while events.pop().is_some() {}
+            assert_eq!(events.queue.capacity() > 0, kept, "after {count}");
+        }
+    }
+}

@@ -28,3 +28,34 @@ impl Rng {
         std::time::Duration::from_nanos(self.below(nanos.saturating_add(1)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first numbers of the reference implementation for the seed 1234567, as its test vectors have them.
+    #[test]
+    fn it_is_splitmix64() {
+        let mut rng = Rng::new(1_234_567);
+        let expected = [
+            6_457_827_717_110_365_317,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+            4_593_380_528_125_082_431,
+            16_408_922_859_458_223_821,
+        ];
+        assert_eq!(expected, std::array::from_fn(|_| rng.next()));
+    }
+
+    #[test]
+    fn a_number_is_below_its_bound_and_a_duration_not_above_its_limit() {
+        let mut rng = Rng::new(1);
+        let numbers: Vec<u64> = (0..1000).map(|_| rng.below(3)).collect();
+        assert!((0..3).all(|number| numbers.contains(&number)) && numbers.iter().all(|n| *n < 3));
+        assert_eq!(rng.below(0), 0);
+        let limit = std::time::Duration::from_nanos(2);
+        let durations: Vec<u128> = (0..1000).map(|_| rng.up_to(limit).as_nanos()).collect();
+        assert!((0..=2).all(|nanos| durations.contains(&nanos)));
+        assert!(durations.iter().all(|nanos| *nanos <= 2));
+    }
+}

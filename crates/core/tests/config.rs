@@ -289,3 +289,42 @@ fn debug_shows_no_capability_value_and_no_unchecked_endpoint() {
     let shown = format!("{:?}", builder.member("node-2", "tcp://admin:hunter2@h:1"));
     assert!(shown.contains("node-2") && !shown.contains("hunter2"), "{shown}");
 }
+
+#[test]
+fn pauses_may_be_equal_to_their_longest() {
+    let pause = ms(100);
+    let backoff =
+        Backoff { initial: pause, max: pause, election_initial: pause, election_max: pause };
+    assert!(builder().reconnect_backoff(backoff).build().is_ok());
+}
+
+#[test]
+fn a_capability_that_is_refused_is_named_by_its_position_from_1() {
+    for position in 1..=4 {
+        let mut builder = Config::builder().member("node-1", "tcp://127.0.0.1:7001");
+        for number in 1..=4 {
+            builder = builder.capability(if number == position { "" } else { "kind" }, "test");
+        }
+        assert_eq!(refused(builder), ValidationError::CapabilityName { position });
+    }
+}
+
+#[test]
+fn capabilities_may_be_1_mib_in_all_and_no_more() {
+    let with = |bytes: usize| {
+        let mut builder = Config::builder().member("node-1", "tcp://127.0.0.1:7001");
+        let mut left = bytes;
+        for number in 0.. {
+            let name = format!("c{number:02}");
+            let value = left.min(65_535 - 3) - name.len();
+            builder = builder.capability(&name, "v".repeat(value));
+            left -= name.len() + value;
+            if left == 0 {
+                break;
+            }
+        }
+        builder.build()
+    };
+    assert!(with(1 << 20).is_ok());
+    assert!(with((1 << 20) + 1).is_err());
+}

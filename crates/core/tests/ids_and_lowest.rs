@@ -210,3 +210,19 @@ fn the_lowest_never_decreases_and_is_never_above_the_frames_id() {
     assert_eq!(ids, all, "1, 2, 3… without a gap");
     assert!(ids.len() > 300);
 }
+
+#[test]
+fn a_second_answer_to_a_query_is_not_taken_for_the_answer_of_a_command_in_its_place() {
+    let (mut world, conn) = World::connected(single());
+    let query = world.query("q");
+    let id = correlation_ids(&world.all_received(conn)).pop().unwrap();
+    world.answer_query(conn, &id, "ok");
+    // The first command's id is the first query's number, and the query's place in the table is free again.
+    let command = world.command("c");
+    assert_eq!(command.slot, query.slot);
+    world.answer_query(conn, &id, "again");
+    assert_eq!(world.result(command), None);
+    assert_eq!(world.machine.stats().unmatched, 1);
+    world.answer(conn, 1, "its own");
+    assert_eq!(world.result(command), Some(Ok("its own".into())));
+}

@@ -489,3 +489,20 @@ fn session_closed_with_session_expired_is_believed_at_once() {
     assert!(expired(&world));
     assert_eq!(world.state(), StateName::Disconnected);
 }
+
+#[test]
+fn one_keep_alive_answered_after_the_requests_is_proof_enough_of_a_silent_member() {
+    let (mut world, conn) = silent(three());
+    command(&mut world);
+    world.advance_until(seconds(30), moved);
+    assert_eq!(world.peer(conn).keep_alives, 1);
+}
+
+#[test]
+fn a_member_is_not_silent_about_what_nobody_waits_for_any_more() {
+    let (mut world, conn) = silent(three().keep_alive_interval(seconds(5)));
+    world.submit(RequestKind::Query, "x", Timeout::After(seconds(1)));
+    world.advance(seconds(60));
+    assert_eq!(world.state(), StateName::Connected);
+    assert!(!world.peer(conn).closed);
+}

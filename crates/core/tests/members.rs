@@ -479,3 +479,30 @@ fn a_message_of_the_session_before_the_handshake_message_changes_nothing() {
     world.say(conn, ServerMessage::SessionContinued { nonce });
     assert_eq!(world.state(), StateName::ConnectingNewSession);
 }
+
+#[test]
+fn a_pause_is_not_cut_short_by_being_woken_early() {
+    let mut world = World::new(single());
+    world.connect();
+    world.refuse("node-1");
+    let until = world.machine.poll_timeout().unwrap();
+    world.now = until - millis(1);
+    world.machine.handle_timeout(world.now);
+    assert_eq!(world.asks(), None);
+    world.now = until;
+    world.machine.handle_timeout(world.now);
+    assert_eq!(world.asks().as_deref(), Some("node-1"));
+}
+
+#[test]
+fn nothing_is_written_to_a_connection_before_it_is_open_or_after_another_took_its_place() {
+    let mut world = World::new(three());
+    world.connect();
+    let (first, _) = world.opening().unwrap();
+    let wall = zraft_protocol::Timestamp::from_millis(0);
+    assert!(world.machine.transmit(world.now, wall, first).is_none());
+    world.refuse("node-1");
+    let second = world.accept("node-2");
+    assert!(world.machine.transmit(world.now, wall, first).is_none());
+    assert!(world.machine.transmit(world.now, wall, second).is_some());
+}

@@ -28,7 +28,9 @@ fn debug_forms_of_events_completions_and_the_machine_mask_the_secrets() {
     let mut world = World::new(config());
     world.machine.observe_messages(true);
     world.connect();
-    shows_nothing(&format!("{:?}", world.machine));
+    let shown = format!("{:?}", world.machine);
+    shows_nothing(&shown);
+    assert!(shown.contains("ConnectingNewSession") && shown.contains("stats"), "{shown}");
     let conn = world.accept("node-1");
     world.create(conn);
     world.command("x");

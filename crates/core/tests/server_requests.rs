@@ -278,3 +278,12 @@ fn acknowledgements_wait_for_no_request_and_no_answer() {
     world.deliver();
     assert_eq!(acked(&mut world, conn), [1]);
 }
+
+#[test]
+fn a_server_request_shows_its_id_and_the_length_of_its_payload_only() {
+    let (mut world, conn) = World::connected(single());
+    world.server_request(conn, 1, "private words");
+    let shown = format!("{:?}", world.machine.poll_server_request().unwrap());
+    assert!(shown.contains("RequestId(1)") && shown.contains("13 bytes"), "{shown}");
+    assert!(!shown.contains("private"), "{shown}");
+}

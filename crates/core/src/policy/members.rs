@@ -210,3 +210,6 @@ impl Members {
 fn half_random(pause: Duration, rng: &mut Rng) -> Duration {
     pause / 2 + rng.up_to(pause / 2)
 }
+
+#[cfg(test)]
+mod tests;

@@ -292,3 +292,6 @@ mod tests {
         assert!(!resend.may_release());
     }
 }
+
+#[cfg(test)]
+mod steps;

@@ -76,3 +76,31 @@ impl Commands {
         (self.base..).zip(self.ring.iter().copied()).filter(|(_, slot)| *slot != NONE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_that_grew_large_is_given_back_when_it_is_empty_and_a_small_one_is_kept() {
+        let mut commands = Commands::new();
+        for slot in 0..100_000 {
+            commands.assign(slot);
+        }
+        for id in 1..=100_000 {
+            commands.settle(id);
+        }
+        assert_eq!(commands.ring.capacity(), 0);
+        for slot in 0..100 {
+            commands.assign(slot);
+        }
+        for id in 100_001..=100_100 {
+            commands.settle(id);
+        }
+        assert!(commands.ring.capacity() >= 100);
+        assert_eq!(
+            (commands.lowest(), commands.next_id(), commands.pending()),
+            (100_101, 100_101, 0)
+        );
+    }
+}

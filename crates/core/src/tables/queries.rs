@@ -94,4 +94,16 @@ mod tests {
         assert_eq!(ids.read(&[b'-'; 36]), None);
         assert_eq!(ids.read(&[0xff; 36]), None);
     }
+
+    #[test]
+    fn dashes_stand_where_a_uuid_has_them_and_nowhere_else() {
+        let ids = CorrelationIds::new(0xdead_beef_1234_5678);
+        let text = ids.text(QueryRef { slot: 5, counter: 6 });
+        for place in [8, 13, 18, 23] {
+            assert_eq!(text[place], b'-');
+            let mut moved = text;
+            moved.swap(place, place - 1);
+            assert_eq!(ids.read(&moved), None, "the dash at {place} is moved");
+        }
+    }
 }

@@ -298,4 +298,21 @@ mod tests {
         deliver_all(&mut tracker);
         assert_eq!(tracker.ack_due(), Some(NOW));
     }
+
+    #[test]
+    fn exactly_64_mib_are_held_and_not_a_byte_more() {
+        let half = MAX_HELD_BYTES / 2;
+        for order in [[2, 1], [1, 2], [2, 3]] {
+            let mut tracker = ServerRequests::new(10);
+            for number in order {
+                assert_eq!(arrive(&mut tracker, number, half), Arrival::Held);
+            }
+            assert_eq!(tracker.held(), 2, "{order:?}");
+            assert_eq!(arrive(&mut tracker, 4, 1), Arrival::GaveWay);
+        }
+        let mut tracker = ServerRequests::new(10);
+        arrive(&mut tracker, 2, half);
+        arrive(&mut tracker, 1, half + 1);
+        assert_eq!(tracker.held(), 1, "2 gave way");
+    }
 }

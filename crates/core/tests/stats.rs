@@ -1,0 +1,71 @@
+//! The counts that a client keeps.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::*;
+use zraft_core::{OnSessionExpired, RequestKind, Timeout};
+use zraft_protocol::SessionCloseReason;
+
+#[test]
+fn bytes_are_counted_while_a_connection_stands_and_stay_counted_after_it() {
+    let (mut world, conn) = World::connected(single());
+    let connected = world.machine.stats();
+    assert!(connected.bytes_in > 64 && connected.bytes_out > 64, "{connected:?}");
+    world.command("a payload of 24 bytes...");
+    let sent = world.machine.stats();
+    // The frame's header, the message's, two ids, a length and a clock around the payload.
+    assert_eq!(sent.bytes_out, connected.bytes_out + 2 + 7 + 16 + 4 + 24 + 8);
+    assert_eq!(sent.bytes_in, connected.bytes_in);
+    world.answer(conn, 1, "ok");
+    let answered = world.machine.stats();
+    assert_eq!(answered.bytes_in, sent.bytes_in + 2 + 7 + 8 + 4 + 2);
+    world.reset(conn);
+    let lost = world.machine.stats();
+    assert_eq!((lost.bytes_in, lost.bytes_out), (answered.bytes_in, answered.bytes_out));
+    let conn = world.resumed();
+    let resumed = world.machine.stats();
+    assert!(resumed.bytes_in > lost.bytes_in && resumed.bytes_out > lost.bytes_out);
+    world.answer(conn, 9, "nobody's");
+    assert_eq!(world.machine.stats().unmatched, 1);
+}
+
+#[test]
+fn a_command_counts_as_unknown_once_and_a_query_never_does() {
+    // Given up by its caller, and later for good.
+    let (mut world, conn) = World::connected(single().detached_timeout(seconds(5)));
+    world.peer(conn).answers_keep_alives = true;
+    world.submit(RequestKind::Command, "c", Timeout::After(seconds(1)));
+    world.submit(RequestKind::Query, "q", Timeout::After(seconds(1)));
+    world.advance(seconds(1));
+    assert_eq!(world.machine.stats().unknown, 1);
+    world.advance(seconds(60));
+    assert_eq!((world.machine.stats().detached, world.machine.stats().unknown), (0, 1));
+    // With the session's end, while its caller waits.
+    let config = single().on_session_expired(OnSessionExpired::Terminate);
+    let (mut world, conn) = World::connected(config);
+    world.command("c");
+    world.query("q");
+    world.closed(conn, SessionCloseReason::SessionExpired, None);
+    let stats = world.machine.stats();
+    assert_eq!((stats.unknown, stats.answered, stats.not_executed), (1, 0, 0));
+}
+
+#[test]
+fn an_unusable_answer_to_a_query_counts_as_its_answer_and_to_a_command_as_unknown() {
+    let (mut world, conn) = World::connected(single());
+    world.query("q");
+    world.command("c");
+    let query = correlation_ids(&world.all_received(conn)).pop().unwrap();
+    // Both answers say that a payload follows, and end.
+    let length = (query.as_bytes().len() as u16).to_be_bytes();
+    let cut = [b"zraft\x01\x09".as_slice(), &length, query.as_bytes(), &[0, 0, 0, 9]].concat();
+    world.say_bytes(conn, &cut);
+    let stats = world.machine.stats();
+    assert_eq!((stats.answered, stats.unknown, stats.protocol_errors), (1, 0, 1));
+    let cut = [b"zraft\x01\x06".as_slice(), &1_u64.to_be_bytes(), &[0, 0, 0, 9]].concat();
+    world.say_bytes(conn, &cut);
+    let stats = world.machine.stats();
+    assert_eq!((stats.answered, stats.unknown, stats.protocol_errors), (1, 1, 2));
+}
