@@ -16,23 +16,23 @@ import type { Stats } from './stats';
 /** Options of connect(). */
 export interface ConnectOptions {
   /** Gives this call up; the attempt goes on while another caller waits. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Milliseconds; `Infinity` waits for ever. Default 30000. */
-  readonly timeout?: number;
+  readonly timeout?: number | undefined;
 }
 
 /** Options of a request. */
 export interface RequestOptions {
   /** Gives the request up, as its timeout would. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Milliseconds from this call to the answer; `Infinity` waits for ever. Default `requestTimeout`. */
-  readonly timeout?: number;
+  readonly timeout?: number | undefined;
 }
 
 /** Options of disconnect(). */
 export interface DisconnectOptions {
   /** Milliseconds for what was submitted to be answered. Default 5000. */
-  readonly timeout?: number;
+  readonly timeout?: number | undefined;
 }
 
 /** What is asked beside requests. */
@@ -139,8 +139,7 @@ export class RaftClient extends EventEmitter {
    * Rejects with ConnectionError, SessionRejectedError, CancelledError, or ClosedError when disconnect() overtakes it.
    */
   connect(options: ConnectOptions = {}): Promise<void> {
-    const timeout = toTimeout(options.timeout);
-    const signal = toSignal(options.signal);
+    const { timeout, signal } = toOptions(options);
     if (signal?.aborted) return cancelled(signal);
     const promise = new Promise<void>((resolve, reject) => {
       const call: Call = {
@@ -201,7 +200,7 @@ export class RaftClient extends EventEmitter {
    * called again, and the process can exit afterwards.
    */
   disconnect(options: DisconnectOptions = {}): Promise<void> {
-    return this.#call(Operation.Disconnect, toTimeout(options.timeout), true);
+    return this.#call(Operation.Disconnect, toOptions(options).timeout, true);
   }
 
   /** As disconnect(). */
@@ -267,8 +266,7 @@ export class RaftClient extends EventEmitter {
     let timeout = USUAL;
     let signal: AbortSignal | undefined;
     if (options !== undefined) {
-      timeout = toTimeout(options.timeout);
-      signal = toSignal(options.signal);
+      ({ timeout, signal } = toOptions(options));
       if (signal?.aborted) return cancelled(signal);
     }
     if (this.#open >= this.#limits.requests || this.#openBytes + length > this.#limits.bytes) return overloaded();
@@ -548,6 +546,11 @@ function toTimeout(timeout: number | undefined): number {
   if (typeof timeout !== 'number' || !(timeout >= 0)) throw new ValidationError('timeout: must be a number of milliseconds from 0 on');
   if (timeout === Infinity) return NEVER;
   return Math.min(Math.ceil(timeout), USUAL - 1);
+}
+
+function toOptions(options: RequestOptions): { timeout: number; signal: AbortSignal | undefined } {
+  if (typeof options !== 'object' || options === null) throw new ValidationError('the options must be an object');
+  return { timeout: toTimeout(options.timeout), signal: toSignal(options.signal) };
 }
 
 function toSignal(signal: AbortSignal | undefined): AbortSignal | undefined {

@@ -7,13 +7,13 @@ import { native } from './native';
 /** The pauses between rounds of connection attempts, in milliseconds. Half of each is random. */
 export interface ReconnectBackoff {
   /** After the first round in which no member answered; it doubles. Default 100. */
-  readonly initial?: number;
+  readonly initial?: number | undefined;
   /** The longest such pause. Default 5000. */
-  readonly max?: number;
+  readonly max?: number | undefined;
   /** After the first round in which members answered but none led; it grows by 1.6. Default 50. */
-  readonly electionInitial?: number;
+  readonly electionInitial?: number | undefined;
   /** The longest such pause during the first 10 s of an election. Default 250. */
-  readonly electionMax?: number;
+  readonly electionMax?: number | undefined;
 }
 
 /** The settings of a client. Times are in milliseconds. */
@@ -23,37 +23,37 @@ export interface ClientConfig {
   /** What the client tells the server about itself. At least one; names of letters, digits, `_` and `-`. */
   readonly capabilities: ReadonlyMap<string, string> | Readonly<Record<string, string>>;
   /** The time for one attempt: resolve, connect, handshake, session answer. Default 5000. */
-  readonly connectionTimeout?: number;
+  readonly connectionTimeout?: number | undefined;
   /** The time between two KeepAlives, at most a third of `sessionTimeout`. Default 30000. */
-  readonly keepAliveInterval?: number;
+  readonly keepAliveInterval?: number | undefined;
   /** The server's own session timeout, which the protocol does not tell. Default 90000. */
-  readonly sessionTimeout?: number;
+  readonly sessionTimeout?: number | undefined;
   /** The time from submitting a request to its answer; `Infinity` waits for ever. Default 10000. */
-  readonly requestTimeout?: number;
+  readonly requestTimeout?: number | undefined;
   /** The least wait before a request is sent again. Default 3000. */
-  readonly resendInterval?: number;
+  readonly resendInterval?: number | undefined;
   /** How long a timed-out or cancelled command is still followed. Default 90000. */
-  readonly detachedTimeout?: number;
+  readonly detachedTimeout?: number | undefined;
   /** The most commands, and separately queries, on the wire unanswered. Default 256. */
-  readonly maxInFlight?: number;
+  readonly maxInFlight?: number | undefined;
   /** The most requests waiting. Default 100000. */
-  readonly maxQueued?: number;
+  readonly maxQueued?: number | undefined;
   /** The most payload bytes held in all. Default 256 MiB. */
-  readonly maxQueuedBytes?: number;
+  readonly maxQueuedBytes?: number | undefined;
   /** The longest payload, both ways. Default 16 MiB. */
-  readonly maxMessageSize?: number;
+  readonly maxMessageSize?: number | undefined;
   /** The most server requests waiting for the application. Default 1024. */
-  readonly maxServerRequests?: number;
+  readonly maxServerRequests?: number | undefined;
   /** When a server request is acknowledged: when it was delivered, or when it was handled. Default 'delivered'. */
-  readonly ackServerRequests?: 'delivered' | 'handled';
+  readonly ackServerRequests?: 'delivered' | 'handled' | undefined;
   /** The time between two heartbeats of the transport. Default 1000. */
-  readonly heartbeatInterval?: number;
+  readonly heartbeatInterval?: number | undefined;
   /** The connection is lost when nothing came for so long after a heartbeat. Default 10000. */
-  readonly heartbeatTimeout?: number;
+  readonly heartbeatTimeout?: number | undefined;
   /** The pauses between rounds of connection attempts. */
-  readonly reconnectBackoff?: ReconnectBackoff;
+  readonly reconnectBackoff?: ReconnectBackoff | undefined;
   /** What follows the end of a session by expiry. Default 'terminate'. */
-  readonly onSessionExpired?: 'terminate' | 'newSession';
+  readonly onSessionExpired?: 'terminate' | 'newSession' | undefined;
 }
 
 const NUMBERS = [

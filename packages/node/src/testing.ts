@@ -6,6 +6,7 @@
 
 import { inspect, type InspectOptions } from 'node:util';
 
+import { ValidationError } from './errors';
 import type { MemberId, RequestId, SessionId } from './ids';
 import type { ClientMessage, ServerMessage } from './messages';
 import { native, type NativeCluster } from './native';
@@ -14,25 +15,25 @@ import { Slots } from './requests';
 /** Settings of a cluster. Times are in milliseconds. */
 export interface TestClusterOptions {
   /** How many members, `node-1`, `node-2`, … Default 1. */
-  readonly members?: number;
+  readonly members?: number | undefined;
   /** What it runs: the key-value store, an echo of every payload, or a log of every command. Default 'kv'. */
-  readonly application?: 'kv' | 'echo' | 'appendLog';
+  readonly application?: 'kv' | 'echo' | 'appendLog' | undefined;
   /** From a command's arrival to its commit. Default 1. */
-  readonly commitDelay?: number;
+  readonly commitDelay?: number | undefined;
   /** The most commits a second. Default: any number. */
-  readonly commitsPerSecond?: number;
+  readonly commitsPerSecond?: number | undefined;
   /** A session expires so long after its last sign of life. Default 90000. */
-  readonly sessionTimeout?: number;
+  readonly sessionTimeout?: number | undefined;
   /** How often sessions are looked at. Default 1000. */
-  readonly expiryTick?: number;
+  readonly expiryTick?: number | undefined;
   /** How often unacknowledged server requests are looked at. Default 10000. */
-  readonly redeliveryInterval?: number;
+  readonly redeliveryInterval?: number | undefined;
   /** How long an election takes. Default 100. */
-  readonly electionPause?: number;
+  readonly electionPause?: number | undefined;
   /** What is drawn by lot is drawn from it. */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
   /** The first member's port; the others have those after it. Default: free ones. */
-  readonly basePort?: number;
+  readonly basePort?: number | undefined;
 }
 
 /** What a killed leader takes with it. */
@@ -66,6 +67,33 @@ export interface SessionView {
   readonly unacknowledged: number;
 }
 
+const NUMBERS: ReadonlySet<string> = new Set([
+  'members',
+  'commitDelay',
+  'commitsPerSecond',
+  'sessionTimeout',
+  'expiryTick',
+  'redeliveryInterval',
+  'electionPause',
+  'seed',
+  'basePort',
+] satisfies (keyof TestClusterOptions)[]);
+const APPLICATIONS: readonly unknown[] = ['kv', 'echo', 'appendLog'] satisfies TestClusterOptions['application'][];
+
+function checked(options: TestClusterOptions): string {
+  for (const [name, value] of Object.entries(options) as [string, unknown][]) {
+    if (value === undefined) continue;
+    if (name === 'application') {
+      if (!APPLICATIONS.includes(value)) throw new ValidationError(`application: must be one of ${APPLICATIONS.join(', ')}`);
+    } else if (!NUMBERS.has(name)) {
+      throw new ValidationError(`${name}: there is no such setting`);
+    } else if (typeof value !== 'number' || !(value >= 0) || value === Infinity) {
+      throw new ValidationError(`${name}: must be a number from 0 on`);
+    }
+  }
+  return JSON.stringify(options);
+}
+
 interface Call {
   readonly resolve: (value: unknown) => void;
   readonly reject: (message: string) => void;
@@ -89,11 +117,12 @@ export class TestCluster {
 
   /** Starts a cluster; its ports are open when this resolves. */
   static async start(options: TestClusterOptions = {}): Promise<TestCluster> {
+    const settings = checked(options);
     const cluster = new TestCluster();
     const started = cluster.#wait();
     cluster.#alive = setInterval(() => {}, 2 ** 31 - 1);
     try {
-      cluster.#native = new native.NativeCluster(JSON.stringify(options), (number, result) => cluster.#answer(number, result));
+      cluster.#native = new native.NativeCluster(settings, (number, result) => cluster.#answer(number, result));
       await started.promise;
       cluster.#members = new Map((await cluster.#call('endpoints')) as [MemberId, string][]);
     } catch (error) {

@@ -1,0 +1,51 @@
+import { expect, test } from 'vitest';
+import { ConnectionError } from 'zraft-client';
+
+import { bytes, collect, failureOf, newClient, startCluster } from './support/fixtures';
+
+test('what is submitted while connecting is queued, and sent in order when there is a session', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = newClient(cluster);
+  const connecting = client.connect();
+  expect(client.state).toBe('ConnectingNewSession');
+  const payloads = Array.from({ length: 20 }, (_, index) => bytes(`queued ${index}`));
+  const answers = await Promise.all(payloads.map((payload) => client.submitCommand(payload)));
+  expect(answers).toEqual(payloads);
+  expect((await cluster.journal()).map(({ payload }) => payload.toString())).toEqual(payloads.map(String));
+  await connecting;
+});
+
+test('connect twice opens one session: the second call joins the first', async () => {
+  const cluster = await startCluster();
+  const client = newClient(cluster);
+  const connected = collect(client, 'connected');
+  await Promise.all([client.connect(), client.connect()]);
+  await client.connect();
+  expect(connected).toHaveLength(1);
+  expect(await cluster.sessions()).toHaveLength(1);
+});
+
+test('the first member that leads is found, wherever it is', async () => {
+  const cluster = await startCluster({ members: 3 });
+  await cluster.moveLeadership('node-3');
+  const client = newClient(cluster);
+  await client.connect();
+  expect(client.memberId).toBe('node-3');
+});
+
+test('members may be given as a plain object', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = newClient({ clusterMembers: Object.fromEntries(cluster.clusterMembers) } as never);
+  await client.connect();
+  expect(await client.submitQuery(bytes('plain'))).toEqual(bytes('plain'));
+});
+
+test('an attempt ends when no caller waits any more, and what was queued was not executed', async () => {
+  const client = newClient({ clusterMembers: new Map([['node-1', 'tcp://127.0.0.1:1']]) } as never);
+  const connecting = client.connect({ timeout: 50 });
+  const queued = client.submitCommand(bytes('never'));
+  const [failure, queuedFailure] = await Promise.all([failureOf(connecting), failureOf(queued)]);
+  expect(failure).toBeInstanceOf(ConnectionError);
+  expect(queuedFailure).toMatchObject({ maybeExecuted: false });
+  expect(client.state).toBe('Disconnected');
+});

@@ -1,0 +1,70 @@
+import { expect, test } from 'vitest';
+import { type SessionId, ValidationError } from 'zraft-client';
+
+import { bytes, connectedClient, newClient, startCluster, until } from './support/fixtures';
+
+test('an iteration gives server requests in order, and ends with the client', async () => {
+  const cluster = await startCluster();
+  const client = await connectedClient(cluster);
+  const session = client.sessionId as SessionId;
+  const seen: string[] = [];
+  const iterating = (async () => {
+    for await (const { payload } of client.serverRequests) {
+      seen.push(payload.toString());
+      if (seen.length === 3) void client.disconnect();
+    }
+  })();
+  for (const text of ['one', 'two', 'three']) await cluster.pushServerRequest(session, bytes(text));
+  await iterating;
+  expect(seen).toEqual(['one', 'two', 'three']);
+});
+
+test('an iteration ends when the session expires', async () => {
+  const cluster = await startCluster();
+  const client = await connectedClient(cluster);
+  const iterator = client.serverRequests[Symbol.asyncIterator]();
+  const waiting = iterator.next();
+  await cluster.expireSession(client.sessionId as SessionId);
+  expect(await waiting).toEqual({ done: true, value: undefined });
+  expect(await iterator.next()).toEqual({ done: true, value: undefined });
+});
+
+test('who leaves an iteration makes room for another consumer, which gets what was not delivered', async () => {
+  const cluster = await startCluster();
+  const client = await connectedClient(cluster);
+  const session = client.sessionId as SessionId;
+  for (const text of ['one', 'two']) await cluster.pushServerRequest(session, bytes(text));
+  for await (const { payload } of client.serverRequests) {
+    expect(payload).toEqual(bytes('one'));
+    break;
+  }
+  const seen: string[] = [];
+  client.onServerRequest(({ payload }) => void seen.push(payload.toString()));
+  await until(() => seen.length > 0);
+  expect(seen).toEqual(['two']);
+});
+
+test('what an iteration has not taken is not acknowledged', async () => {
+  const cluster = await startCluster();
+  const client = await connectedClient(cluster);
+  const session = client.sessionId as SessionId;
+  const iterator = client.serverRequests[Symbol.asyncIterator]();
+  for (const text of ['one', 'two', 'three']) await cluster.pushServerRequest(session, bytes(text));
+  await iterator.next();
+  await until(async () => (await cluster.sessions())[0]?.unacknowledged === 2);
+});
+
+test('a second consumer is a ValidationError, whatever the first is', () => {
+  const client = newClient({ clusterMembers: new Map([['node-1', 'tcp://127.0.0.1:1']]) } as never);
+  const remove = client.onServerRequest(() => {});
+  expect(() => client.onServerRequest(() => {})).toThrow(ValidationError);
+  expect(() => client.serverRequests[Symbol.asyncIterator]()).toThrow(ValidationError);
+  remove();
+  client.serverRequests[Symbol.asyncIterator]();
+  expect(() => client.onServerRequest(() => {})).toThrow(ValidationError);
+});
+
+test('a handler that is no function is a ValidationError', () => {
+  const client = newClient({ clusterMembers: new Map([['node-1', 'tcp://127.0.0.1:1']]) } as never);
+  expect(() => client.onServerRequest(undefined as never)).toThrow(ValidationError);
+});

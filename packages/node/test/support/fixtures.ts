@@ -1,0 +1,73 @@
+/** What most tests need: a cluster and clients that are closed when the test ends. */
+
+import { once } from 'node:events';
+
+import { onTestFinished } from 'vitest';
+import { type ClientConfig, type ClientEventMap, RaftClient } from 'zraft-client';
+import { TestCluster, type TestClusterOptions } from 'zraft-client/testing';
+
+/** Longer than anything takes; what takes longer has hung. */
+export const HANG = 15_000;
+
+/** A cluster that is stopped when the test ends. */
+export async function startCluster(options: TestClusterOptions = {}): Promise<TestCluster> {
+  const cluster = await TestCluster.start(options);
+  onTestFinished(() => cluster.stop());
+  return cluster;
+}
+
+/** A client that is closed when the test ends. Nothing is opened. */
+export function newClient(cluster: Pick<TestCluster, 'clusterMembers'>, settings: Partial<ClientConfig> = {}): RaftClient {
+  const client = new RaftClient({ clusterMembers: cluster.clusterMembers, capabilities: { role: 'test' }, ...settings });
+  onTestFinished(() => client.disconnect({ timeout: 0 }));
+  return client;
+}
+
+/** A client with a session. */
+export async function connectedClient(cluster: TestCluster, settings: Partial<ClientConfig> = {}): Promise<RaftClient> {
+  const client = newClient(cluster, settings);
+  await client.connect();
+  return client;
+}
+
+/** The next event of a name. */
+export async function next<E extends keyof ClientEventMap>(client: RaftClient, event: E): Promise<ClientEventMap[E]> {
+  const [value] = (await once(client, event, { signal: AbortSignal.timeout(HANG) })) as [ClientEventMap[E]];
+  return value;
+}
+
+/** Everything that comes under a name from now on. */
+export function collect<E extends keyof ClientEventMap>(client: RaftClient, event: E): ClientEventMap[E][] {
+  const events: ClientEventMap[E][] = [];
+  client.on(event, (value) => events.push(value));
+  return events;
+}
+
+/** Why a promise was rejected. */
+export async function failureOf(promise: Promise<unknown>): Promise<unknown> {
+  const answer = await promise.then(
+    (value) => ({ value }),
+    (error: unknown) => ({ error }),
+  );
+  if ('error' in answer) return answer.error;
+  throw new Error(`should have been rejected, but resolved with ${String(answer.value)}`);
+}
+
+/** Waits until something is so, looking again whenever something else had its turn. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  const end = Date.now() + HANG;
+  while (!(await condition())) {
+    if (Date.now() > end) throw new Error(`did not become so: ${condition.toString()}`);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
+/** A promise and what settles it. */
+export function signal<T = void>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((done) => (resolve = done));
+  return { promise, resolve };
+}
+
+/** The bytes of a text. */
+export const bytes = (text: string): Buffer => Buffer.from(text);

@@ -1,0 +1,9 @@
+/** What the package keeps to itself, and tests look at. */
+
+import type { Native } from '../../src/native';
+
+declare module '../../dist/native.js' {
+  export const native: Native;
+}
+
+export { native } from '../../dist/native.js';
