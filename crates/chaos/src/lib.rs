@@ -1,9 +1,17 @@
-//! Chaos for the client: an in-process TCP [`proxy`], and the two judges of what came of it: the exactly-once [`audit`] and
-//! the [`linearizability`] checker.
+//! Chaos for the client: an in-process TCP [`proxy`] in front of the embedded cluster, [`faults`] of every kind, a steady
+//! [`load`], and the two judges of what came of it, the exactly-once [`audit`] and the [`linearizability`] checker.
 //!
-//! For this project's tests; no interface to build on.
+//! The [`runs`] put these together; the program `zraft-chaos` makes them at full length, the tests at a short one. No
+//! interface to build on.
 
 pub mod audit;
+pub mod beat;
+pub mod failure;
+pub mod faults;
 pub mod linearizability;
+pub mod load;
 pub mod proxy;
 pub mod register;
+pub mod report;
+pub mod runs;
+pub mod stage;

@@ -39,6 +39,16 @@ impl Latencies {
         let _ = self.0.add(&other.0);
     }
 
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// What this part of them, from 0 to 1, does not exceed.
+    pub fn quantile(&self, part: f64) -> Duration {
+        Duration::from_nanos(self.0.value_at_quantile(part))
+    }
+
     fn points(&self) -> [(&'static str, f64); 6] {
         let millis = |nanos: u64| nanos as f64 / 1e6;
         let at = |quantile| millis(self.0.value_at_quantile(quantile));
@@ -80,6 +90,18 @@ mod tests {
         {
             let value = told[name].as_f64().unwrap();
             assert!((value / expected - 1.0).abs() < 2e-3, "{name} {value}");
+        }
+    }
+
+    #[test]
+    fn a_quantile_is_not_exceeded_by_its_part() {
+        let mut latencies = Latencies::new();
+        for millis in [10, 20, 30, 40] {
+            latencies.record(Duration::from_millis(millis));
+        }
+        assert_eq!(latencies.count(), 4);
+        for (part, millis) in [(0.25, 10), (0.5, 20), (1.0, 40)] {
+            assert_eq!(latencies.quantile(part).as_millis(), millis);
         }
     }
 

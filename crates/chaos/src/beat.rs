@@ -1,0 +1,45 @@
+//! When the next thing is to happen: by the clock, or by what was done.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use zraft_test_server::ClusterHandle;
+
+/// The distance between two things that are to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beat {
+    /// So much time.
+    Every(Duration),
+    /// So many commands executed.
+    Executed(u64),
+}
+
+/// Counts beats from when it is made.
+#[derive(Debug)]
+pub struct Beats {
+    beat: Beat,
+    cluster: ClusterHandle,
+    started: Instant,
+    executed: u64,
+    count: u32,
+}
+
+impl Beats {
+    /// From now on.
+    pub fn new(beat: Beat, cluster: ClusterHandle) -> Self {
+        let executed = cluster.executed().0;
+        Self { beat, cluster, started: Instant::now(), executed, count: 0 }
+    }
+
+    /// Waits for the next.
+    pub async fn next(&mut self) {
+        self.count += 1;
+        match self.beat {
+            Beat::Every(time) => sleep_until(self.started + time * self.count).await,
+            Beat::Executed(commands) => {
+                let reached = self.executed + commands * u64::from(self.count);
+                self.cluster.journal_reached(reached).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The commands: arguments to runs, reports to standard output.
+
+use std::{
+    future::Future,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use zraft_chaos::{
+    beat::Beat,
+    failure::Failure,
+    faults::Fault,
+    load::Pace,
+    report,
+    runs::{cuts, registers, restarts},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Cut a connection every second while it carries commands
+    Cuts(Cuts),
+    /// Restart the members one after the other, again and again
+    Restarts(Restarts),
+    /// Write and read registers under every fault, and check that the histories are linearizable
+    Registers(Registers),
+}
+
+/// What all commands take.
+#[derive(Debug, Args)]
+struct Common {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Write the JSON object to this file too
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cuts {
+    /// How long
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    seconds: u32,
+    /// Commands a second
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    rate: u32,
+    /// Milliseconds between two cuts
+    #[arg(long, value_name = "MS", default_value_t = 1000)]
+    every: u64,
+    /// Milliseconds that the cluster takes to commit
+    #[arg(long, value_name = "MS", default_value_t = 10)]
+    commit_delay: u64,
+    /// Turn off the servers' deduplication, so that the run fails: for the tests of the run itself
+    #[arg(long, hide = true)]
+    no_dedup: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restarts {
+    /// How many restarts
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    restarts: u64,
+    /// Commands a second
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    rate: u32,
+    /// Commands executed while a member is down, and again before the next goes
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    between: u64,
+    /// Milliseconds that an election takes at most, and half of it at least
+    #[arg(long, value_name = "MS", default_value_t = 2000)]
+    election: u64,
+    /// Milliseconds that the cluster takes to commit
+    #[arg(long, value_name = "MS", default_value_t = 10)]
+    commit_delay: u64,
+    /// Feeds the random choices
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Registers {
+    /// How many runs, each with a seed of its own
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    runs: u64,
+    /// The first seed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Registers in each run
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    registers: usize,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What a run came to.
+struct Done {
+    report: Value,
+    holds: bool,
+}
+
+pub(crate) fn run(command: Command) -> ExitCode {
+    match command {
+        Command::Cuts(arguments) => {
+            let settings = cuts::Settings {
+                commands: u64::from(arguments.seconds) * u64::from(arguments.rate),
+                pace: Pace::PerSecond(arguments.rate),
+                cut: Beat::Every(Duration::from_millis(arguments.every)),
+                commit_delay: Duration::from_millis(arguments.commit_delay),
+                deduplication: !arguments.no_dedup,
+            };
+            execute(&arguments.common, async {
+                let report = cuts::run(settings).await?;
+                Ok(Done { report: report.to_json(), holds: report.holds() })
+            })
+        }
+        Command::Restarts(arguments) => {
+            let settings = restarts::Settings {
+                restarts: arguments.restarts,
+                pace: Pace::PerSecond(arguments.rate),
+                between: arguments.between,
+                commit_delay: Duration::from_millis(arguments.commit_delay),
+                election: Duration::from_millis(arguments.election),
+                linger: Duration::from_millis(2300),
+                seed: arguments.seed,
+            };
+            execute(&arguments.common, async {
+                let report = restarts::run(settings).await?;
+                Ok(Done { report: report.to_json(), holds: report.holds() })
+            })
+        }
+        Command::Registers(arguments) => execute(&arguments.common, linearizable(&arguments)),
+    }
+}
+
+async fn linearizable(arguments: &Registers) -> Result<Done, Failure> {
+    let (mut operations, mut unknown, mut faults) = (0, 0, 0);
+    let mut violations = Vec::new();
+    for seed in (0..arguments.runs).map(|run| arguments.seed.wrapping_add(run)) {
+        let settings = registers::Settings {
+            sessions: 3,
+            callers: 4,
+            registers: arguments.registers,
+            faults: Fault::ALL.to_vec(),
+            between: 20,
+            seed,
+            deduplication: true,
+        };
+        let found = registers::run(&settings).await?;
+        let (all, of_unknown_outcome) = found.operations();
+        operations += all;
+        unknown += of_unknown_outcome;
+        faults += found.faults.values().sum::<u64>();
+        violations.extend(found.violations().map(|(register, history, verdict)| {
+            json!({
+                "seed": seed,
+                "register": register,
+                "verdict": format!("{verdict:?}"),
+                "history": history.iter().map(|operation| format!("{operation:?}")).collect::<Vec<_>>(),
+            })
+        }));
+    }
+    let holds = violations.is_empty();
+    let report = json!({
+        "run": "registers",
+        "holds": holds,
+        "runs": arguments.runs,
+        "registers": arguments.runs * arguments.registers as u64,
+        "operations": operations,
+        "ofUnknownOutcome": unknown,
+        "faults": faults,
+        "violations": violations,
+    });
+    Ok(Done { report, holds })
+}
+
+fn execute(common: &Common, job: impl Future<Output = Result<Done, Failure>>) -> ExitCode {
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::from)
+        .and_then(|runtime| runtime.block_on(job));
+    match done.and_then(|done| publish(common, &done.report).map(|()| done.holds)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            // Where nobody reads it, the exit code says as much.
+            let _ = writeln!(io::stderr(), "zraft-chaos: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn publish(common: &Common, report: &Value) -> Result<(), Failure> {
+    let object = format!("{report:#}\n");
+    if let Some(file) = &common.out {
+        std::fs::write(file, &object)?;
+    }
+    let text = if common.json { object } else { report::to_text(report) };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}

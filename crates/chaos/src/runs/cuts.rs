@@ -1,0 +1,86 @@
+//! A connection that is cut again and again.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::{sync::watch, time::Instant};
+use zraft_test_server::{AppendLog, TestCluster};
+
+use crate::{
+    beat::{Beat, Beats},
+    failure::Failure,
+    load::{Load, Pace},
+    proxy::Cut,
+    report::{self, Report},
+    runs::{close, connect},
+    stage::Stage,
+};
+
+/// What to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How many commands.
+    pub commands: u64,
+    /// When they are submitted.
+    pub pace: Pace,
+    /// When the connection is cut.
+    pub cut: Beat,
+    /// How long the cluster takes to commit.
+    pub commit_delay: Duration,
+    /// Whether the servers know commands again that they have executed. Without it the run must fail.
+    pub deduplication: bool,
+}
+
+/// Cuts the one connection of one client, with default settings, in turn by a reset on the way, by an end on the way, and
+/// by a reset of the member.
+///
+/// # Errors
+/// When the run cannot be made.
+pub async fn run(settings: Settings) -> Result<Report, Failure> {
+    let cluster =
+        TestCluster::builder().members(3).app(AppendLog::new()).commit_delay(settings.commit_delay);
+    let stage = Stage::start(cluster).await?;
+    stage.cluster().set_deduplication(settings.deduplication);
+    let clients = connect(&stage, 1, |settings| settings).await?;
+
+    let started = Instant::now();
+    let load = Load::start(&clients, settings.pace, settings.commands);
+    let mut faults = BTreeMap::new();
+    let answered = watch::Sender::default();
+    let outcome = tokio::select! {
+        outcome = load.judge(stage.cluster(), &answered, |_| {}) => outcome,
+        error = cut(&stage, settings.cut, &mut faults) => return Err(error),
+    };
+    let took = started.elapsed();
+    let stats = report::stats(&clients);
+    close(&clients, stage).await;
+    Ok(Report { name: "cuts", took, outcome, stats, faults, more: Vec::new() })
+}
+
+/// Cuts until it is dropped.
+async fn cut(stage: &Stage, beat: Beat, faults: &mut BTreeMap<&'static str, u64>) -> Failure {
+    let mut beats = Beats::new(beat, stage.cluster().handle());
+    let proxies = stage.proxies();
+    loop {
+        for how in [Some(Cut::Reset), Some(Cut::Fin), None] {
+            beats.next().await;
+            let name = match how {
+                Some(Cut::Reset) => "reset on the way",
+                Some(Cut::Fin) => "end on the way",
+                None => "reset by the member",
+            };
+            match how {
+                Some(how) => {
+                    for proxy in proxies.values() {
+                        proxy.cut(how).await;
+                    }
+                }
+                None => {
+                    if let Err(error) = stage.cluster().cut_connections(None).await {
+                        return error.into();
+                    }
+                }
+            }
+            *faults.entry(name).or_default() += 1;
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Registers of the key-value store that many clients write and read at once, and whether what they saw can be.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use fastrand::Rng;
+use tokio::task::JoinSet;
+use zraft_client::{ClientBuilder, Error, RaftClient};
+use zraft_kv::KvClient;
+use zraft_test_server::{Application, KvStore, TestCluster};
+
+use crate::{
+    failure::Failure,
+    faults::{Fault, Faults},
+    linearizability::{Operation, Verdict},
+    register::{self, Op, Pending, Recorder},
+    runs::{close, connect},
+    stage::Stage,
+};
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Sessions, each with a connection of its own.
+    pub sessions: usize,
+    /// Callers side by side in each.
+    pub callers: usize,
+    /// Registers, each with as many operations as the checker takes.
+    pub registers: usize,
+    /// What befalls them, in a random order, again and again.
+    pub faults: Vec<Fault>,
+    /// Commands executed between two faults, and under one.
+    pub between: u64,
+    /// Feeds the random choices.
+    pub seed: u64,
+    /// Whether the servers know commands again that they have executed. Without it histories must be wrong.
+    pub deduplication: bool,
+}
+
+/// What a run found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Of each register: what was done, and whether it can be.
+    pub registers: Vec<(Vec<Operation<Op>>, Verdict)>,
+    /// What befell, and how often.
+    pub faults: BTreeMap<&'static str, u64>,
+}
+
+impl Found {
+    /// The registers whose history is not known to be linearizable.
+    pub fn violations(&self) -> impl Iterator<Item = (usize, &[Operation<Op>], Verdict)> {
+        let registers = self.registers.iter().enumerate();
+        registers
+            .map(|(number, (history, verdict))| (number, &history[..], *verdict))
+            .filter(|(_, _, verdict)| *verdict != Verdict::Linearizable)
+    }
+
+    /// How many operations were done, and of how many of them the outcome is unknown.
+    pub fn operations(&self) -> (usize, usize) {
+        let all = self.registers.iter().flat_map(|(history, _)| history);
+        (all.clone().count(), all.filter(|operation| operation.returned.is_none()).count())
+    }
+}
+
+/// Runs it on the key-value store.
+///
+/// # Errors
+/// When the run cannot be made.
+pub async fn run(settings: &Settings) -> Result<Found, Failure> {
+    run_on(settings, KvStore::new()).await
+}
+
+/// Runs it on an application that has the key-value store's payloads, and perhaps a bug.
+///
+/// # Errors
+/// When the run cannot be made.
+pub async fn run_on(
+    settings: &Settings,
+    app: impl Application + 'static,
+) -> Result<Found, Failure> {
+    let cluster = TestCluster::builder()
+        .members(3)
+        .app(app)
+        .commit_delay(Duration::from_millis(2))
+        .election_pause(Duration::from_millis(20))
+        .stop_linger(Duration::from_millis(100))
+        .seed(settings.seed);
+    let stage = Stage::start(cluster).await?;
+    stage.cluster().set_deduplication(settings.deduplication);
+    let clients = connect(&stage, settings.sessions, impatient).await?;
+    let recorder = Recorder::new(settings.registers);
+    let mut faults = stage.faults(settings.seed).lasting(settings.between);
+    let mut befell = BTreeMap::new();
+    let troubled = tokio::select! {
+        done = work(&clients, settings, &recorder) => done.map_err(Failure::from),
+        error = trouble(&mut faults, settings, &mut befell) => Err(error),
+    };
+    faults.heal().await;
+    troubled?;
+    let histories = recorder.histories();
+    close(&clients, stage).await;
+    let registers = histories
+        .into_iter()
+        .map(|history| {
+            let verdict = register::check(&history);
+            (history, verdict)
+        })
+        .collect();
+    Ok(Found { registers, faults: befell })
+}
+
+/// Finds out soon what has gone, so that a run has many faults in little time.
+fn impatient(settings: ClientBuilder) -> ClientBuilder {
+    settings
+        .connection_timeout(Duration::from_millis(300))
+        .resend_interval(Duration::from_millis(100))
+        .heartbeat_interval(Duration::from_millis(50))
+        .heartbeat_timeout(Duration::from_millis(250))
+        .request_timeout(Duration::from_secs(30))
+}
+
+async fn trouble(
+    faults: &mut Faults,
+    settings: &Settings,
+    befell: &mut BTreeMap<&'static str, u64>,
+) -> Failure {
+    if settings.faults.is_empty() {
+        return std::future::pending().await;
+    }
+    loop {
+        for fault in faults.shuffled(&settings.faults) {
+            faults.progress(settings.between).await;
+            *befell.entry(fault.name()).or_default() += 1;
+            if let Err(error) = faults.befall(fault, &mut |_| {}).await {
+                return error.into();
+            }
+        }
+    }
+}
+
+async fn work(
+    clients: &[RaftClient],
+    settings: &Settings,
+    recorder: &Recorder,
+) -> Result<(), tokio::task::JoinError> {
+    let mut callers = JoinSet::new();
+    for number in 0..settings.sessions * settings.callers {
+        let store = KvClient::new(clients[number % clients.len()].clone());
+        // Apart from each other, and from the other seeds.
+        let rng = Rng::with_seed(settings.seed.wrapping_mul(1000).wrapping_add(number as u64));
+        callers.spawn(caller(store, rng, settings.registers, recorder.clone()));
+    }
+    while let Some(ended) = callers.join_next().await {
+        ended?;
+    }
+    Ok(())
+}
+
+/// Writes and reads until every register's history is full.
+async fn caller(store: KvClient, mut rng: Rng, registers: usize, recorder: Recorder) {
+    let impatient = Arc::new(store.clone().timeout(Duration::from_millis(5)));
+    while !recorder.is_full() {
+        let register = rng.usize(..registers);
+        let store = if rng.u8(..20) == 0 { &impatient } else { &store };
+        if rng.bool() {
+            // Never the same twice, as far as chance allows: 53 bits.
+            let value = rng.u64(..1 << 53);
+            let Some(pending) = recorder.write(register, value) else { continue };
+            let written = store.set(key(register), value.to_string());
+            if rng.u8(..40) == 0 {
+                give_up(written, pending).await;
+            } else {
+                end(written.await, pending);
+            }
+        } else {
+            let Some(pending) = recorder.read(register) else { continue };
+            match store.get(key(register)).await {
+                Ok(value) => pending.gave(value.map(|value| read(value.as_str()))),
+                Err(_) => pending.not_done(),
+            }
+        }
+    }
+}
+
+fn key(register: usize) -> String {
+    format!("register-{register}")
+}
+
+/// A value that was never written must not look like one that was.
+fn read(value: &str) -> u64 {
+    value.parse().unwrap_or(u64::MAX)
+}
+
+fn end(written: Result<(), zraft_kv::Error>, pending: Pending) {
+    match written {
+        Ok(()) => pending.written(),
+        Err(error) if error.maybe_executed() => drop(pending),
+        Err(error) => {
+            debug_assert!(!matches!(error, zraft_kv::Error::Client(Error::Validation(_))));
+            pending.not_done();
+        }
+    }
+}
+
+/// Drops the write soon after it was queued.
+async fn give_up(written: impl Future<Output = Result<(), zraft_kv::Error>>, pending: Pending) {
+    let written = std::pin::pin!(written);
+    tokio::select! {
+        biased;
+        written = written => end(written, pending),
+        () = tokio::task::yield_now() => drop(pending),
+    }
+}

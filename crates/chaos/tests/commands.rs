@@ -1,0 +1,69 @@
+//! What the application sees of cut connections and restarted members, and what the journal has: the short forms of the
+//! runs that the program makes at full length.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use support::within;
+use zraft_chaos::{
+    beat::Beat,
+    load::Pace,
+    report::Report,
+    runs::{cuts, restarts},
+};
+
+#[track_caller]
+fn is_flawless(report: &Report) {
+    let outcome = &report.outcome;
+    assert!(report.holds(), "{:#}", report.to_json());
+    assert_eq!(
+        (outcome.answered, outcome.findings.applied_once),
+        (outcome.submitted, outcome.submitted)
+    );
+}
+
+/// Twenty cuts, as many as in twenty seconds of one each second.
+fn twenty_cuts() -> cuts::Settings {
+    cuts::Settings {
+        commands: 2000,
+        pace: Pace::Callers(4),
+        cut: Beat::Executed(100),
+        commit_delay: Duration::from_millis(1),
+        deduplication: true,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_cut_every_hundred_commands_costs_no_error_no_loss_and_no_repetition() {
+    let report = within(cuts::run(twenty_cuts())).await.unwrap();
+    is_flawless(&report);
+    // The last one may fall behind the last command.
+    assert!(report.faults.values().sum::<u64>() >= 19, "{:?}", report.faults);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_deduplication_the_same_run_shows_repetitions() {
+    let settings = cuts::Settings { deduplication: false, ..twenty_cuts() };
+    let report = within(cuts::run(settings)).await.unwrap();
+    assert!(!report.holds());
+    assert!(report.outcome.findings.doubled > 0, "{:#}", report.to_json());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rolling_restarts_cost_no_error_no_loss_and_no_repetition() {
+    let settings = restarts::Settings {
+        restarts: 12,
+        pace: Pace::Callers(4),
+        between: 50,
+        commit_delay: Duration::from_millis(1),
+        election: Duration::from_millis(50),
+        linger: Duration::from_millis(50),
+        seed: 1,
+    };
+    let report = within(restarts::run(settings)).await.unwrap();
+    is_flawless(&report);
+    assert_eq!(report.faults.values().sum::<u64>(), 12);
+}
