@@ -11,6 +11,7 @@ import { Batch, BESIDE, HEADER, Kind, NEVER, Operation, pool, USUAL } from './la
 import { native, type NativeClient } from './native';
 import { Pending, raise, Rejection, Slots } from './requests';
 import { type IncomingServerRequest, type ServerRequestHandler, ServerRequests } from './serverRequests';
+import { listen, unlisten } from './signals';
 import type { Stats } from './stats';
 
 /** Options of connect(). */
@@ -40,7 +41,7 @@ interface Call {
   readonly operation: Operation;
   readonly resolve: (value: never) => void;
   readonly reject: (rejection: Rejection) => void;
-  readonly unhook?: () => void;
+  readonly unhook?: () => unknown;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -147,11 +148,11 @@ export class RaftClient extends EventEmitter {
         resolve,
         reject,
         signal,
-        unhook: () => signal?.removeEventListener('abort', abort),
+        unhook: () => signal !== undefined && unlisten(signal, abort),
       };
       const number = this.#calls.add(call);
       const abort = (): void => this.#ask(Operation.CancelConnect, number, 0);
-      signal?.addEventListener('abort', abort);
+      if (signal !== undefined) listen(signal, abort);
       this.#keepAlive();
       this.#add(Operation.Connect, number, timeout);
       this.#flush();
@@ -281,7 +282,7 @@ export class RaftClient extends EventEmitter {
     if (signal !== undefined) {
       pending.signal = signal;
       pending.onAbort = () => this.#ask(Operation.Cancel, slot, 0);
-      signal.addEventListener('abort', pending.onAbort);
+      listen(signal, pending.onAbort);
     }
     this.#batch ??= Batch.take();
     if (this.#batch.addPayload(operation, slot, timeout, payload)) this.#schedule();

@@ -1,6 +1,7 @@
 /** What waits for an answer of the native half. */
 
 import { type Failure, type RaftClientError, toError } from './errors';
+import { unlisten } from './signals';
 
 /** Why a promise of the client is rejected; the error itself is made where its stack shows who waits. */
 export class Rejection {
@@ -62,7 +63,7 @@ export class Pending {
 
   /** Nobody listens to the signal for it any more. */
   unhook(): void {
-    if (this.signal !== undefined && this.onAbort !== undefined) this.signal.removeEventListener('abort', this.onAbort);
+    if (this.signal !== undefined && this.onAbort !== undefined) unlisten(this.signal, this.onAbort);
   }
 
   fail(failure: Failure): void {

@@ -55,7 +55,7 @@ test('what an iteration has not taken is not acknowledged', async () => {
 });
 
 test('a second consumer is a ValidationError, whatever the first is', () => {
-  const client = newClient({ clusterMembers: new Map([['node-1', 'tcp://127.0.0.1:1']]) } as never);
+  const client = newClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' } });
   const remove = client.onServerRequest(() => {});
   expect(() => client.onServerRequest(() => {})).toThrow(ValidationError);
   expect(() => client.serverRequests[Symbol.asyncIterator]()).toThrow(ValidationError);
@@ -65,6 +65,6 @@ test('a second consumer is a ValidationError, whatever the first is', () => {
 });
 
 test('a handler that is no function is a ValidationError', () => {
-  const client = newClient({ clusterMembers: new Map([['node-1', 'tcp://127.0.0.1:1']]) } as never);
+  const client = newClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' } });
   expect(() => client.onServerRequest(undefined as never)).toThrow(ValidationError);
 });

@@ -17,7 +17,7 @@ export async function startCluster(options: TestClusterOptions = {}): Promise<Te
 }
 
 /** A client that is closed when the test ends. Nothing is opened. */
-export function newClient(cluster: Pick<TestCluster, 'clusterMembers'>, settings: Partial<ClientConfig> = {}): RaftClient {
+export function newClient(cluster: Pick<ClientConfig, 'clusterMembers'>, settings: Partial<ClientConfig> = {}): RaftClient {
   const client = new RaftClient({ clusterMembers: cluster.clusterMembers, capabilities: { role: 'test' }, ...settings });
   onTestFinished(() => client.disconnect({ timeout: 0 }));
   return client;

@@ -1,0 +1,28 @@
+/** Listening to abort signals: once for each, however many requests share it, or Node would warn of a leak. */
+
+const hooks = new WeakMap<AbortSignal, Set<() => void>>();
+
+function abort(this: AbortSignal): void {
+  const waiting = hooks.get(this);
+  hooks.delete(this);
+  waiting?.forEach((hook) => hook());
+}
+
+/** @internal Calls `hook` when the signal, which has not aborted, does. */
+export function listen(signal: AbortSignal, hook: () => void): void {
+  const waiting = hooks.get(signal);
+  if (waiting !== undefined) {
+    waiting.add(hook);
+    return;
+  }
+  hooks.set(signal, new Set([hook]));
+  signal.addEventListener('abort', abort, { once: true });
+}
+
+/** @internal Does not call it any more. */
+export function unlisten(signal: AbortSignal, hook: () => void): void {
+  const waiting = hooks.get(signal);
+  if (waiting?.delete(hook) !== true || waiting.size > 0) return;
+  hooks.delete(signal);
+  signal.removeEventListener('abort', abort);
+}

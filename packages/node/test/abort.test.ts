@@ -1,0 +1,99 @@
+import { getEventListeners } from 'node:events';
+
+import { expect, test } from 'vitest';
+
+import { bytes, connectedClient, failureOf, newClient, next, startCluster } from './support/fixtures';
+
+test('connect rejects when its signal aborts, and the attempt ends with the last caller', async () => {
+  const cluster = await startCluster();
+  await cluster.dropMessages('CreateSession');
+  const client = newClient(cluster);
+  const controller = new AbortController();
+  const connecting = failureOf(client.connect({ signal: controller.signal }));
+  const queued = failureOf(client.submitCommand(bytes('queued')));
+  controller.abort('reason');
+  expect(await connecting).toMatchObject({ code: 'CANCELLED', cause: 'reason', maybeExecuted: false });
+  expect(await queued).toMatchObject({ maybeExecuted: false });
+  expect(client.state).toBe('Disconnected');
+});
+
+test('the attempt goes on while another caller waits', async () => {
+  const cluster = await startCluster();
+  await cluster.dropMessages('CreateSession', 1);
+  const client = newClient(cluster, { connectionTimeout: 100 });
+  const controller = new AbortController();
+  const given = failureOf(client.connect({ signal: controller.signal }));
+  const kept = client.connect();
+  controller.abort();
+  expect(await given).toMatchObject({ code: 'CANCELLED' });
+  await kept;
+  expect(client.state).toBe('Connected');
+});
+
+test('an abort after connect has resolved changes nothing', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = newClient(cluster);
+  const controller = new AbortController();
+  await client.connect({ signal: controller.signal });
+  controller.abort();
+  expect(await client.submitQuery(bytes('x'))).toEqual(bytes('x'));
+});
+
+test('a signal that is aborted already rejects, and nothing is opened or sent', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = newClient(cluster);
+  const signal = AbortSignal.abort('early');
+  expect(await failureOf(client.connect({ signal }))).toMatchObject({ code: 'CANCELLED', cause: 'early' });
+  expect(client.state).toBe('Disconnected');
+  await client.connect();
+  expect(await failureOf(client.submitCommand(bytes('x'), { signal }))).toMatchObject({ code: 'CANCELLED', maybeExecuted: false });
+  expect(await failureOf(client.submitQuery(bytes('x'), { signal }))).toMatchObject({ code: 'CANCELLED', maybeExecuted: false });
+  expect(client.stats().sent).toBe(0);
+});
+
+test('a request that was not sent when its signal aborts is not executed', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = await connectedClient(cluster, { maxInFlight: 1 });
+  await cluster.dropMessages('ClientResponse', 1);
+  const sent = next(client, 'messageSent');
+  const first = failureOf(client.submitCommand(bytes('first'), { timeout: 200 }));
+  await sent;
+  const controller = new AbortController();
+  const second = failureOf(client.submitCommand(bytes('second'), { signal: controller.signal }));
+  controller.abort();
+  expect(await second).toMatchObject({ code: 'CANCELLED', maybeExecuted: false, requestId: undefined });
+  await first;
+  expect((await cluster.journal()).map(({ payload }) => payload.toString())).toEqual(['first']);
+});
+
+test('AbortSignal.timeout ends a request with its reason as cause', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = await connectedClient(cluster);
+  await cluster.dropMessages('answers');
+  const failure = await failureOf(client.submitQuery(bytes('x'), { signal: AbortSignal.timeout(20) }));
+  expect(failure).toMatchObject({ code: 'CANCELLED', cause: expect.objectContaining({ name: 'TimeoutError' }) });
+});
+
+test('a signal has one listener however many requests share it, and ends them all', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = await connectedClient(cluster);
+  await cluster.dropMessages('answers');
+  const controller = new AbortController();
+  const requests = Array.from({ length: 50 }, () => failureOf(client.submitCommand(bytes('x'), controller)));
+  expect(getEventListeners(controller.signal, 'abort')).toHaveLength(1);
+  controller.abort();
+  for (const failure of await Promise.all(requests)) expect(failure).toMatchObject({ code: 'CANCELLED' });
+  expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
+});
+
+test('a signal is let go of when what it was given to is settled', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = newClient(cluster);
+  const { signal } = new AbortController();
+  await client.connect({ signal });
+  await Promise.all(Array.from({ length: 100 }, () => client.submitCommand(bytes('x'), { signal })));
+  await cluster.dropMessages('answers');
+  await failureOf(client.submitCommand(bytes('x'), { signal, timeout: 10 }));
+  await failureOf(client.submitQuery(bytes('x'), { signal, timeout: 10 }));
+  expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+});

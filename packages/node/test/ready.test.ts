@@ -1,0 +1,33 @@
+import { expect, test } from 'vitest';
+
+import { bytes, connectedClient, failureOf, newClient, startCluster } from './support/fixtures';
+
+test('ready resolves at once while there is room, connected or not', async () => {
+  const cluster = await startCluster();
+  const client = newClient(cluster);
+  await client.ready();
+  await client.connect();
+  await client.ready();
+});
+
+test('ready resolves when there is room again', async () => {
+  const cluster = await startCluster({ application: 'echo', commitDelay: 20 });
+  const client = await connectedClient(cluster, { maxInFlight: 1, maxQueued: 4 });
+  const answers: Promise<Buffer>[] = [];
+  for (let index = 0; index < 50; index++) {
+    await client.ready();
+    answers.push(client.submitCommand(bytes(`${index}`), { timeout: Infinity }));
+  }
+  expect((await Promise.all(answers)).map(String)).toEqual(Array.from({ length: 50 }, (_, index) => `${index}`));
+});
+
+test('ready settles when the client is closed while there is no room', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = await connectedClient(cluster, { maxInFlight: 1, maxQueued: 1 });
+  await cluster.dropMessages('ClientResponse');
+  const requests = [client.submitCommand(bytes('1')), client.submitCommand(bytes('2')), client.submitCommand(bytes('3'))].map(failureOf);
+  const ready = client.ready();
+  await client.disconnect({ timeout: 20 });
+  await ready;
+  await Promise.all(requests);
+});
