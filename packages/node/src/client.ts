@@ -244,7 +244,8 @@ export class RaftClient extends EventEmitter {
   }
 
   override removeAllListeners(event?: string | symbol): this {
-    return this.#observing(super.removeAllListeners(event));
+    // The emitter counts its arguments: an event that is undefined is an event.
+    return this.#observing(event === undefined ? super.removeAllListeners() : super.removeAllListeners(event));
   }
 
   /** @internal */

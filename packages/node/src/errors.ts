@@ -46,6 +46,13 @@ export abstract class RaftClientError extends Error {
   override get name(): string {
     return this.constructor.name;
   }
+
+  /** @internal What a log gets. Ids are text, since JSON has no numbers of 64 bits; secrets are not enumerable. */
+  toJSON(): Record<string, unknown> {
+    const { name, code, message, maybeExecuted } = this;
+    const rest = Object.entries(this).map(([key, value]: [string, unknown]) => [key, typeof value === 'bigint' ? value.toString() : value]);
+    return { name, code, message, maybeExecuted, ...Object.fromEntries(rest) };
+  }
 }
 
 /** An error of a request that may be followed all the same: its answer can still come. */
@@ -177,6 +184,11 @@ export class ConnectionCause extends Error {
 
   override get name(): string {
     return 'ConnectionCause';
+  }
+
+  /** @internal */
+  toJSON(): Record<string, unknown> {
+    return { code: this.code, message: this.message };
   }
 }
 

@@ -1,0 +1,151 @@
+/** Names and numbers are the same on both sides of the boundary. */
+
+import * as zraft from 'zraft-client';
+import { expect, expectTypeOf, test } from 'vitest';
+
+import { native } from './support/internals';
+
+const names = JSON.parse(native.names()) as {
+  states: string[];
+  disconnectReasons: string[];
+  events: string[];
+  errorCodes: string[];
+  connectionCauses: string[];
+  stats: string[];
+  protocolSignature: number[];
+  protocolVersion: number;
+  defaults: Record<string, number | Record<string, number>>;
+  [codes: string]: unknown;
+};
+
+/** A name of each, so that the compiler knows whether one is missing here, and the test whether one is there. */
+const states: Record<zraft.ClientStateName, 1> = { Disconnected: 1, ConnectingNewSession: 1, ConnectingExistingSession: 1, Connected: 1 };
+const disconnectReasons: Record<zraft.DisconnectReason, 1> = {
+  connectionLost: 1,
+  heartbeatTimeout: 1,
+  keepAliveTimeout: 1,
+  silent: 1,
+  notLeader: 1,
+  serverShutdown: 1,
+  sessionError: 1,
+  sessionExpired: 1,
+  rejected: 1,
+  closed: 1,
+};
+const errorCodes: Record<zraft.ErrorCode, 1> = {
+  TIMEOUT: 1,
+  CANCELLED: 1,
+  OVERLOADED: 1,
+  NOT_CONNECTED: 1,
+  CLOSED: 1,
+  SESSION_EXPIRED: 1,
+  SESSION_REJECTED: 1,
+  CONNECTION: 1,
+  RESPONSE_EVICTED: 1,
+  QUARANTINED: 1,
+  PROTOCOL: 1,
+  VALIDATION: 1,
+};
+const connectionCauses: Record<zraft.ConnectionCauseCode, 1> = {
+  refused: 1,
+  unknownHost: 1,
+  unreachable: 1,
+  timedOut: 1,
+  closedBeforeFirstMessage: 1,
+  neverAnswered: 1,
+  lost: 1,
+  zmtp: 1,
+  noLeader: 1,
+  sessionUnknown: 1,
+  sessionClosed: 1,
+};
+const stats: Record<keyof zraft.Stats, 1> = {
+  sent: 1,
+  resent: 1,
+  answered: 1,
+  unknown: 1,
+  unmatched: 1,
+  notExecuted: 1,
+  inFlight: 1,
+  detached: 1,
+  queued: 1,
+  queuedBytes: 1,
+  reconnects: 1,
+  smoothedAnswer: 1,
+  serverRequests: 1,
+  duplicates: 1,
+  protocolErrors: 1,
+  bytesIn: 1,
+  bytesOut: 1,
+};
+const sorted = (list: Iterable<string>): string[] => [...list].sort();
+
+test.each([
+  ['states', states],
+  ['disconnectReasons', disconnectReasons],
+  ['errorCodes', errorCodes],
+  ['connectionCauses', connectionCauses],
+  ['stats', stats],
+] as const)('the names of the %s are the same on both sides', (what, here) => {
+  expect(sorted(Object.keys(here))).toEqual(sorted(names[what]));
+});
+
+test('the names of the events are the same on both sides, but for handlerError, which only this side has', () => {
+  expect(sorted(Object.values(zraft.ClientEvents))).toEqual(sorted([...names.events, 'handlerError']));
+  expectTypeOf<(typeof zraft.ClientEvents)[keyof typeof zraft.ClientEvents]>().toEqualTypeOf<keyof zraft.ClientEventMap>();
+});
+
+test('stats has these names and no others, also before the first answer', () => {
+  const client = new zraft.RaftClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' }, capabilities: { role: 'test' } });
+  expect(Object.keys(client.stats())).toEqual(names.stats);
+  expect(client.stats()).toMatchObject({ sent: 0, smoothedAnswer: undefined });
+});
+
+test.each([
+  'ClientMessageType',
+  'ServerMessageType',
+  'RejectionReasonCode',
+  'SessionCloseReasonCode',
+  'CloseReasonCode',
+  'RequestErrorReasonCode',
+] as const)('the numbers of %s are the same on both sides', (name) => {
+  const here = Object.fromEntries(Object.entries(zraft[name]).filter(([, value]) => typeof value === 'number'));
+  expect(here).toEqual(names[name]);
+});
+
+test('signature and version of the protocol are the same on both sides', () => {
+  expect([...zraft.PROTOCOL_SIGNATURE]).toEqual(names.protocolSignature);
+  expect(zraft.PROTOCOL_VERSION).toBe(names.protocolVersion);
+});
+
+test('the defaults are the same on both sides', () => {
+  const here = Object.entries(zraft.ClientConfig).filter(([name]) => name.startsWith('DEFAULT_'));
+  const camel = (name: string): string => name.toLowerCase().replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
+  const { connectTimeout, disconnectTimeout, reconnectBackoff, ...there } = names.defaults;
+  expect(Object.fromEntries(here.map(([name, value]) => [camel(name.slice('DEFAULT_'.length)), value]))).toEqual(there);
+  // These have no constants; the documentation tells them.
+  expect([connectTimeout, disconnectTimeout]).toEqual([30_000, 5000]);
+  expect(reconnectBackoff).toEqual({ initial: 100, max: 5000, electionInitial: 50, electionMax: 250 });
+});
+
+test('the overload that this side finds is told in the words of the other', async () => {
+  const client = new zraft.RaftClient({
+    clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' },
+    capabilities: { role: 'test' },
+    maxQueuedBytes: 1,
+  });
+  await expect(client.submitCommand(Buffer.alloc(2))).rejects.toThrow(names['overloaded'] as string);
+});
+
+test('ids refuse what cannot be one', () => {
+  expect(() => zraft.SessionId.fromString('')).toThrow(TypeError);
+  expect(() => zraft.CorrelationId.fromString('')).toThrow(TypeError);
+  expect(() => zraft.RequestId.fromBigInt(-1n)).toThrow(RangeError);
+  expect(() => zraft.RequestId.next(zraft.RequestId.fromBigInt(2n ** 63n - 1n))).toThrow(RangeError);
+  expect(() => zraft.Nonce.fromBigInt(0n)).toThrow(RangeError);
+  expect(zraft.RequestId.next(zraft.RequestId.zero)).toBe(1n);
+  expect(zraft.Nonce.unwrap(zraft.Nonce.generate())).not.toBe(0n);
+  expect(zraft.CorrelationId.unwrap(zraft.CorrelationId.generate())).toMatch(/^[0-9a-f-]{36}$/);
+  expect(zraft.MemberId.unwrap(zraft.MemberId.fromString('node-1'))).toBe('node-1');
+  expect(zraft.SessionId.unwrap(zraft.SessionId.fromString('session'))).toBe('session');
+});
