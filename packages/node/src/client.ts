@@ -272,23 +272,18 @@ export class RaftClient extends EventEmitter {
       if (signal?.aborted) return cancelled(signal);
     }
     if (this.#open >= this.#limits.requests || this.#openBytes + length > this.#limits.bytes) return overloaded();
-    const pending = new Pending(length);
+    let pending!: Pending;
     const promise = new Promise<Buffer>((resolve, reject) => {
-      pending.resolve = resolve;
-      pending.reject = reject;
+      pending = new Pending(length, resolve, reject);
     });
     const slot = this.#requests.add(pending);
     this.#open += 1;
     this.#openBytes += length;
-    if (signal !== undefined) {
-      pending.signal = signal;
-      pending.onAbort = () => this.#ask(Operation.Cancel, slot, 0);
-      listen(signal, pending.onAbort);
-    }
+    if (signal !== undefined) pending.hook(signal, () => this.#ask(Operation.Cancel, slot, 0));
     this.#batch ??= Batch.take();
     if (this.#batch.addPayload(operation, slot, timeout, payload)) this.#schedule();
     else this.#flush(payload);
-    return promise.then(undefined, raise);
+    return promise;
   }
 
   #call<T>(operation: Operation, argument: number, now = false): Promise<T> {
@@ -406,11 +401,7 @@ export class RaftClient extends EventEmitter {
         at = (body + length + 3) & ~3;
       }
       if ((kind & ~BESIDE) === Kind.Answered) {
-        const pending = this.#settled(id);
-        if (pending !== undefined) {
-          if (pending.signal !== undefined) pending.unhook();
-          pending.resolve(payload);
-        }
+        this.#settled(id)?.answer(payload);
       } else {
         this.#takeRecord(kind & ~BESIDE, id, bytes.subarray(head, head + headLength), payload);
       }

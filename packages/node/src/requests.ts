@@ -1,7 +1,7 @@
 /** What waits for an answer of the native half. */
 
 import { type Failure, type RaftClientError, toError } from './errors';
-import { unlisten } from './signals';
+import { listen, unlisten } from './signals';
 
 /** Why a promise of the client is rejected; the error itself is made where its stack shows who waits. */
 export class Rejection {
@@ -51,40 +51,59 @@ class Resolution {
   }
 }
 
-/** A request that was submitted. */
+/**
+ * A request that was submitted. There are many, and next to all of them are answered, so it holds no more than an answer
+ * needs; what an error needs is made when there is one.
+ */
 export class Pending {
-  resolve!: (answer: Buffer) => void;
-  reject!: (rejection: Rejection) => void;
-  signal: AbortSignal | undefined = undefined;
-  onAbort: (() => void) | undefined = undefined;
-  #resolution: Resolution | undefined = undefined;
+  /** What only some have. */
+  #more: { signal?: AbortSignal; onAbort?: () => void; resolution?: Resolution } | undefined = undefined;
 
-  constructor(readonly length: number) {}
+  constructor(
+    readonly length: number,
+    readonly resolve: (answer: Buffer) => void,
+    private readonly reject: (error: unknown) => void,
+  ) {}
 
-  /** Nobody listens to the signal for it any more. */
-  unhook(): void {
-    if (this.signal !== undefined && this.onAbort !== undefined) unlisten(this.signal, this.onAbort);
+  /** Calls `onAbort` when the signal aborts, until it is settled. */
+  hook(signal: AbortSignal, onAbort: () => void): void {
+    this.#more = { signal, onAbort };
+    listen(signal, onAbort);
   }
 
-  fail(failure: Failure): void {
-    this.unhook();
-    this.reject(new Rejection(failure, this.signal?.reason));
+  answer(payload: Buffer): void {
+    if (this.#more !== undefined) this.#unhook();
+    this.resolve(payload);
+  }
+
+  fail(failure: Failure, resolution?: () => Promise<Buffer>): void {
+    this.#unhook();
+    const rejection = new Rejection(failure, this.#more?.signal?.reason, resolution);
+    // The engine looks for who waits where the error is made: it goes from a promise to those that this one resolves or
+    // rejects, and to the function that awaits the last of them.
+    Promise.reject(rejection).then(undefined, raise).then(this.resolve, this.reject);
   }
 
   /** It failed, and is followed all the same. */
   detach(failure: Failure): void {
-    this.unhook();
-    this.#resolution = new Resolution();
-    this.reject(new Rejection(failure, this.signal?.reason, this.#resolution.promise));
+    const resolution = new Resolution();
+    this.fail(failure, resolution.promise);
+    this.#more = { resolution };
   }
 
   get isDetached(): boolean {
-    return this.#resolution !== undefined;
+    return this.#more?.resolution !== undefined;
   }
 
   /** What became of it after it failed. */
   settleLate(outcome: Buffer | Failure): void {
-    this.#resolution?.settle(outcome instanceof Uint8Array ? outcome : new Rejection(outcome));
+    this.#more?.resolution?.settle(outcome instanceof Uint8Array ? outcome : new Rejection(outcome));
+  }
+
+  /** Nobody listens to the signal for it any more. */
+  #unhook(): void {
+    const { signal, onAbort } = this.#more ?? {};
+    if (signal !== undefined && onAbort !== undefined) unlisten(signal, onAbort);
   }
 }
 

@@ -59,3 +59,30 @@ test('the stack of a failed connect shows the line that awaits it', async () => 
   }
   expect(((await failureOf(connecter())) as Error).stack).toMatch(new RegExp(`^ConnectionError: .*\n +at (?:async )?connecter .*${HERE}:`));
 });
+
+test('the stack shows where a promise is awaited, also when that is later than the call', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = await connectedClient(cluster);
+  await cluster.dropMessages('ClientResponse');
+  async function awaiter(): Promise<void> {
+    const promise = client.submitCommand(bytes('x'), { timeout: 50 });
+    await client.ping();
+    await promise;
+  }
+  const error = (await failureOf(awaiter())) as Error;
+  expect(error.stack).toMatch(new RegExp(`^TimeoutError: .*\n +at (?:async )?awaiter .*${HERE}:`));
+});
+
+test('the stack of a request that is aborted on the wire shows the line that awaits it', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = await connectedClient(cluster);
+  await cluster.dropMessages('ClientResponse');
+  const controller = new AbortController();
+  async function submitter(): Promise<void> {
+    await client.submitCommand(bytes('x'), { signal: controller.signal });
+  }
+  const failure = failureOf(submitter());
+  await client.ping();
+  controller.abort();
+  expect(((await failure) as Error).stack).toMatch(new RegExp(`^CancelledError: .*\n +at (?:async )?submitter .*${HERE}:`));
+});
