@@ -1,0 +1,228 @@
+//! The state-space: every order of steps that the budget allows.
+
+use std::hash::{Hash, Hasher};
+
+use stateright::{Model, Property};
+
+use crate::{
+    sight::{Fate, Seen, Sight},
+    world::{Step, World},
+};
+
+/// How often what is up to us may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Budget {
+    /// Commands that are submitted.
+    pub commands: u8,
+    /// Leaders that die.
+    pub crashes: u8,
+    /// Commands that are sent again for want of an answer.
+    pub duplicates: u8,
+    /// Sessions that expire.
+    pub expiries: u8,
+    /// Callers that give up.
+    pub give_ups: u8,
+}
+
+impl Budget {
+    fn left(&mut self, step: Step) -> Option<&mut u8> {
+        match step {
+            Step::Submit => Some(&mut self.commands),
+            Step::Crash => Some(&mut self.crashes),
+            Step::Duplicate => Some(&mut self.duplicates),
+            Step::Expire => Some(&mut self.expiries),
+            Step::GiveUp => Some(&mut self.give_ups),
+            Step::ToServer | Step::ToClient => None,
+        }
+    }
+
+    fn allows(mut self, step: Step) -> bool {
+        self.left(step).is_none_or(|left| *left > 0)
+    }
+
+    fn after(mut self, step: Step) -> Self {
+        if let Some(left) = self.left(step) {
+            *left -= 1;
+        }
+        self
+    }
+}
+
+/// All courses within a budget.
+#[derive(Debug, Clone, Copy)]
+pub struct Course {
+    /// What may happen how often.
+    pub budget: Budget,
+    /// The client opens a new session when its own has expired.
+    pub renew: bool,
+}
+
+/// Where a course has come to.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// The steps that led here.
+    pub path: Vec<Step>,
+    /// What is left of the budget.
+    pub budget: Budget,
+    /// What can be seen.
+    pub sight: Sight,
+    /// What may happen next.
+    pub next: Vec<Step>,
+}
+
+/// Two that look the same are the same.
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.budget, &self.sight, &self.next) == (&other.budget, &other.sight, &other.next)
+    }
+}
+
+impl Eq for State {}
+
+impl Hash for State {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        (&self.budget, &self.sight, &self.next).hash(hasher);
+    }
+}
+
+const STEPS: [Step; 7] = [
+    Step::Submit,
+    Step::ToServer,
+    Step::ToClient,
+    Step::Crash,
+    Step::Duplicate,
+    Step::Expire,
+    Step::GiveUp,
+];
+
+impl Course {
+    /// Where these steps lead, done with a new client and new servers.
+    pub fn follow(&self, path: Vec<Step>) -> State {
+        let mut world = World::new(self.renew);
+        let mut budget = self.budget;
+        for step in &path {
+            world.take(*step);
+            budget = budget.after(*step);
+        }
+        let next =
+            STEPS.into_iter().filter(|step| budget.allows(*step) && world.can(*step)).collect();
+        State { path, budget, sight: Sight::of(&world), next }
+    }
+
+    /// Where one more step leads.
+    pub fn step(&self, state: &State, step: Step) -> State {
+        let mut path = state.path.clone();
+        path.push(step);
+        self.follow(path)
+    }
+}
+
+impl Model for Course {
+    type State = State;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![self.follow(Vec::new())]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Step>) {
+        actions.extend_from_slice(&state.next);
+    }
+
+    fn next_state(&self, state: &State, step: Step) -> Option<State> {
+        Some(self.step(state, step))
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("no rule of the interface is broken", |_, state: &State| {
+                state.sight.broken.is_none()
+            }),
+            Property::always("nothing is executed twice", |_, state: &State| {
+                let journal = &state.sight.journal;
+                let twice = |(at, (_, _, command)): (usize, &(usize, u64, usize))| {
+                    journal[at + 1..].iter().any(|(.., other)| other == command)
+                };
+                !journal.iter().enumerate().any(twice)
+            }),
+            Property::always("an answer is that of its own execution", |_, state: &State| {
+                each_fate(state, |command, fate| match fate {
+                    Fate::Answered(at) => executed(state, command) == Some(at),
+                    _ => true,
+                })
+            }),
+            Property::always("what was called not executed never is", |_, state: &State| {
+                let on_the_way = |command| {
+                    let is =
+                        |seen: &Seen| matches!(seen, Seen::Command(.., one) if *one == command);
+                    state.sight.to_server.iter().any(is)
+                };
+                each_fate(state, |command, fate| match fate {
+                    Fate::NotExecuted => executed(state, command).is_none() && !on_the_way(command),
+                    _ => true,
+                })
+            }),
+            Property::always("L is not above the id that carries it", |_, state: &State| {
+                let sight = &state.sight;
+                sight.to_server.iter().all(|seen| match seen {
+                    Seen::Command(id, lowest, _) => lowest <= id && *id >= 1,
+                    _ => true,
+                })
+            }),
+            Property::always(
+                "unknown and evicted are said only for a reason",
+                |model: &Self, state: &State| {
+                    // The reasons: the session ended, or the caller gave up.
+                    let gave_up = state.budget.give_ups < model.budget.give_ups;
+                    let expired = state.budget.expiries < model.budget.expiries;
+                    each_fate(state, |command, fate| match fate {
+                        Fate::Unknown => expired || (gave_up && command == 0),
+                        Fate::Evicted => gave_up && command == 0,
+                        _ => true,
+                    })
+                },
+            ),
+            Property::always("in the end everything has ended", |_, state: &State| {
+                let ended = state.sight.fates.iter().all(|(_, resolved)| resolved.is_some());
+                !state.next.is_empty() || ended
+            }),
+            Property::sometimes("both are answered", |_, state: &State| {
+                let answered = |fate: &(_, Option<Fate>)| matches!(fate.1, Some(Fate::Answered(_)));
+                state.sight.fates.len() == 2 && state.sight.fates.iter().all(answered)
+            }),
+            Property::sometimes("a copy is answered from the cache", |_, state: &State| {
+                let answers = |id| {
+                    let is = |seen: &Seen| matches!(seen, Seen::Answer(one, _) if *one == id);
+                    state.sight.to_client.iter().filter(|seen| is(seen)).count()
+                };
+                answers(1) == 2
+            }),
+            Property::sometimes(
+                "one runs though its caller was told unknown",
+                |_, state: &State| {
+                    state.sight.fates.iter().enumerate().any(|(command, (told, _))| {
+                        *told == Some(Fate::Unknown) && executed(state, command).is_some()
+                    })
+                },
+            ),
+            Property::sometimes("one never runs and is called so", |_, state: &State| {
+                state.sight.fates.iter().any(|(told, _)| *told == Some(Fate::NotExecuted))
+            }),
+            Property::sometimes("the second runs before the first", |_, state: &State| {
+                matches!((executed(state, 0), executed(state, 1)), (None, Some(_)))
+            }),
+        ]
+    }
+}
+
+fn each_fate(state: &State, holds: impl Fn(usize, Fate) -> bool) -> bool {
+    state.sight.fates.iter().enumerate().all(|(command, (told, resolved))| {
+        [told, resolved].into_iter().flatten().all(|fate| holds(command, *fate))
+    })
+}
+
+/// Where a command stands in the order of execution.
+fn executed(state: &State, command: usize) -> Option<u64> {
+    let place = state.sight.journal.iter().position(|(.., one)| *one == command)?;
+    u64::try_from(place).ok()
+}

@@ -1,0 +1,446 @@
+//! The real client and the real servers, with a network in which every message waits for its step.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes};
+use zraft_core::{
+    Action, Completion, Config, ConnEnd, ConnId, Instant, Machine, OnSessionExpired, OpenFailure,
+    RequestKey, RequestKind, StateName, Timeout,
+};
+use zraft_protocol::{ClientMessage, MemberId, RejectionReason, ServerMessage, Timestamp};
+use zraft_test_server::{AppendLog, Engine, EngineConfig, KillLoss, Output, PeerId};
+use zraft_zmtp::{Connection, Event};
+
+use crate::sight::Fate;
+
+/// Something that may happen next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// The application submits its next command.
+    Submit,
+    /// The oldest message on its way to the server arrives, and is executed.
+    ToServer,
+    /// The oldest message on its way to the client arrives.
+    ToClient,
+    /// The leader dies with what is on its way; another is elected.
+    Crash,
+    /// Time passes until the client sends a command again.
+    Duplicate,
+    /// So much time passes that the session expires, whatever is on its way.
+    Expire,
+    /// The caller of the first command gives up.
+    GiveUp,
+}
+
+/// The connection that the client has.
+#[derive(Debug)]
+struct Wire {
+    conn: ConnId,
+    peer: PeerId,
+    zmtp: Connection,
+    to_server: VecDeque<ClientMessage>,
+    to_client: VecDeque<ServerMessage>,
+    /// Copies of commands that went this way, by id, and whether time has passed since the last of them.
+    sent: BTreeMap<u64, (usize, bool)>,
+    answered: usize,
+}
+
+/// The whole of it.
+#[derive(Debug)]
+pub struct World {
+    machine: Machine,
+    engine: Engine,
+    now: Instant,
+    wire: Option<Wire>,
+    keys: Vec<RequestKey>,
+    /// How each command ended for its caller, and in the end.
+    fates: Vec<(Option<Fate>, Option<Fate>)>,
+    /// Connections that carried commands and ended without an answer: the client is careful after them.
+    barren: usize,
+    /// A rule was broken in a step.
+    broken: Option<String>,
+}
+
+/// What the n-th command carries.
+pub(crate) fn payload(number: usize) -> Bytes {
+    Bytes::from(format!("command {}", number + 1))
+}
+
+const MEMBERS: [&str; 2] = ["node-1", "node-2"];
+const SESSION_TIMEOUT: Duration = Duration::from_secs(90);
+const EVER: Duration = Duration::from_secs(20 * 24 * 3600);
+
+impl World {
+    /// Before the first step: the client is connecting, its CreateSession on the way.
+    pub fn new(renew: bool) -> Self {
+        let now = Instant::from_nanos(1 << 40);
+        let mut config = Config::builder()
+            .capability("kind", "model")
+            .request_timeout(None)
+            .detached_timeout(EVER)
+            // What is said to be lost is lost by a step, not by a silence of the heartbeat.
+            .heartbeat_interval(Duration::from_secs(3000))
+            .heartbeat_timeout(Duration::from_secs(3600))
+            .connection_timeout(Duration::from_secs(3600));
+        for (number, member) in MEMBERS.into_iter().enumerate() {
+            config = config.member(member, format!("tcp://127.0.0.1:700{number}"));
+        }
+        if renew {
+            config = config.on_session_expired(OnSessionExpired::NewSession);
+        }
+        // A third one, which the client does not know, makes a majority without the first.
+        let members = ["node-1", "node-2", "node-3"].map(|id| MemberId::new(id).unwrap());
+        let mut cluster = EngineConfig::new(members.to_vec());
+        cluster.commit_delay = Duration::ZERO;
+        cluster.session_timeout = SESSION_TIMEOUT;
+        let mut world = Self {
+            machine: Machine::new(config.build().unwrap(), 7, now),
+            engine: Engine::new(cluster, Box::new(AppendLog::new()), now),
+            now,
+            wire: None,
+            keys: Vec::new(),
+            fates: Vec::new(),
+            barren: 0,
+            broken: None,
+        };
+        world.machine.connect(now, None);
+        world.settle();
+        world
+    }
+
+    /// What may happen next, of everything that does not cost the budget.
+    pub fn possible(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if let Some(wire) = &self.wire {
+            if !wire.to_server.is_empty() {
+                steps.push(Step::ToServer);
+            }
+            if !wire.to_client.is_empty() {
+                steps.push(Step::ToClient);
+            }
+        }
+        steps
+    }
+
+    /// Whether the step can be taken as things stand.
+    pub fn can(&self, step: Step) -> bool {
+        let connected = self.machine.state() == StateName::Connected;
+        match step {
+            Step::Submit => self.machine.state() != StateName::Disconnected,
+            Step::ToServer | Step::ToClient => self.possible().contains(&step),
+            Step::Crash => {
+                self.engine.leader_id().is_some_and(|leader| leader.as_str() == "node-1")
+            }
+            Step::Duplicate => connected && self.machine.stats().in_flight > 0,
+            Step::Expire => self.engine.sessions().next().is_some(),
+            Step::GiveUp => self.fates.first().is_some_and(|fate| *fate == (None, None)),
+        }
+    }
+
+    /// Takes a step, and does what follows from it without any choice.
+    pub fn take(&mut self, step: Step) {
+        match step {
+            Step::Submit => self.submit(),
+            Step::ToServer => self.deliver_to_server(),
+            Step::ToClient => self.deliver_to_client(),
+            Step::Crash => self.crash(),
+            Step::Duplicate => self.duplicate(),
+            Step::Expire => self.expire(),
+            Step::GiveUp => self.machine.cancel(self.now, self.keys[0]),
+        }
+        self.settle();
+    }
+
+    fn submit(&mut self) {
+        let payload = payload(self.keys.len());
+        let submitted =
+            self.machine.submit(self.now, RequestKind::Command, payload, Timeout::Never);
+        self.fates.push((None, None));
+        // What is refused has its fate at once.
+        match submitted {
+            Ok(key) => self.keys.push(key),
+            Err(failure) => {
+                assert!(!failure.maybe_executed());
+                self.fates.pop();
+                self.broken = Some(format!("refused: {failure}"));
+            }
+        }
+    }
+
+    fn deliver_to_server(&mut self) {
+        let Some(wire) = &mut self.wire else { return };
+        let Some(message) = wire.to_server.pop_front() else { return };
+        self.engine.received(self.now, wire.peer, message);
+    }
+
+    fn deliver_to_client(&mut self) {
+        let Some(message) = self.next_to_client() else { return };
+        let doubtful = matches!(
+            message,
+            ServerMessage::SessionRejected { reason: RejectionReason::SessionExpired, .. }
+        );
+        self.hear(&message);
+        if doubtful {
+            self.ask_on();
+        }
+    }
+
+    fn next_to_client(&mut self) -> Option<ServerMessage> {
+        while self.outputs() {}
+        self.wire.as_mut()?.to_client.pop_front()
+    }
+
+    fn hear(&mut self, message: &ServerMessage) {
+        let Some(wire) = &mut self.wire else { return };
+        wire.answered += usize::from(matches!(message, ServerMessage::ClientResponse { .. }));
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        wire.zmtp.send(&bytes).unwrap();
+        let conn = wire.conn;
+        let bytes = drain(&mut wire.zmtp);
+        self.read(conn, &bytes);
+    }
+
+    /// That a session has expired may be a mistake: the client asks on for as long as it can live. How often it does is a
+    /// matter of times, so all of it is one step.
+    fn ask_on(&mut self) {
+        for _ in 0..1000 {
+            self.settle();
+            if self.machine.state() != StateName::ConnectingExistingSession {
+                return;
+            }
+            self.deliver_to_server();
+            while let Some(message) = self.next_to_client() {
+                self.hear(&message);
+            }
+        }
+        self.broken = Some("it asks on for ever".to_owned());
+    }
+
+    fn read(&mut self, conn: ConnId, bytes: &[u8]) {
+        if let Some(buffer) = self.machine.recv_buffer(conn) {
+            buffer.extend_from_slice(bytes);
+            self.machine.handle_received(self.now, conn);
+        }
+    }
+
+    fn crash(&mut self) {
+        let leader = self.engine.leader().unwrap();
+        self.engine.kill(self.now, leader, KillLoss::Uncommitted).unwrap();
+        if let Some(wire) = self.wire.take() {
+            self.barren += usize::from(!wire.sent.is_empty() && wire.answered == 0);
+            self.machine.handle_ended(self.now, wire.conn, ConnEnd::Reset);
+        }
+        self.pass_for_servers(Duration::from_millis(100));
+    }
+
+    /// Time passes as the client wants to be woken, until one more command is on its way.
+    fn duplicate(&mut self) {
+        let commands = |world: &Self| {
+            let wire = world.wire.iter().flat_map(|wire| &wire.to_server);
+            wire.filter(|message| matches!(message, ClientMessage::ClientRequest { .. })).count()
+        };
+        let before = commands(self);
+        for _ in 0..100 {
+            if commands(self) > before || self.machine.state() != StateName::Connected {
+                return;
+            }
+            let Some(at) = self.machine.poll_timeout() else { return };
+            self.now = self.now.max(at);
+            for (_, waited) in self.wire.iter_mut().flat_map(|wire| wire.sent.values_mut()) {
+                *waited = true;
+            }
+            self.machine.handle_timeout(self.now);
+            self.settle();
+        }
+    }
+
+    /// The client hears nothing while the time passes, as if it had been stopped.
+    fn expire(&mut self) {
+        // As a driver does before it sleeps.
+        let _ = self.machine.poll_timeout();
+        self.pass_for_servers(SESSION_TIMEOUT + Duration::from_secs(2));
+        self.machine.handle_timeout(self.now);
+    }
+
+    fn pass_for_servers(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.engine.poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.engine.handle_timeout(self.now);
+        }
+        self.now = end;
+        self.engine.handle_timeout(end);
+    }
+
+    /// Does what follows without any choice: opens connections, shakes hands, waits out pauses, encodes.
+    fn settle(&mut self) {
+        for _ in 0..1000 {
+            if !self.settle_once() {
+                return;
+            }
+        }
+        self.broken = Some("it never comes to rest".to_owned());
+    }
+
+    fn settle_once(&mut self) -> bool {
+        let mut moved = self.outputs() | self.actions();
+        moved |= self.write();
+        while let Some(completion) = self.machine.poll_completion() {
+            moved = true;
+            self.completed(completion);
+        }
+        while self.machine.poll_event().is_some() {}
+        // Nothing is open and nothing being opened: only a pause can be under way.
+        let pausing = self.wire.is_none()
+            && !matches!(self.machine.state(), StateName::Disconnected | StateName::Connected);
+        if !moved
+            && pausing
+            && let Some(at) = self.machine.poll_timeout()
+        {
+            self.now = self.now.max(at);
+            self.machine.handle_timeout(self.now);
+            moved = true;
+        }
+        moved
+    }
+
+    fn actions(&mut self) -> bool {
+        let mut moved = false;
+        while let Some(action) = self.machine.poll_action(self.now) {
+            moved = true;
+            match action {
+                Action::Open { conn, member, .. } => self.open(conn, &member),
+                Action::ShutdownWrite { .. } => {}
+                Action::Close { conn } => {
+                    if let Some(wire) = self.wire.take_if(|wire| wire.conn == conn) {
+                        self.engine.disconnected(self.now, wire.peer);
+                    }
+                }
+            }
+        }
+        moved
+    }
+
+    fn open(&mut self, conn: ConnId, member: &MemberId) {
+        let member = self.engine.index_of(member.as_str()).unwrap();
+        match self.engine.connected(self.now, member) {
+            None => self.machine.handle_open_failed(self.now, conn, OpenFailure::Refused),
+            Some(peer) => {
+                let zmtp = Connection::new(zraft_zmtp::Config::server(), self.now);
+                let (to_server, to_client) = (VecDeque::new(), VecDeque::new());
+                let (sent, answered) = (BTreeMap::new(), 0);
+                self.wire = Some(Wire { conn, peer, zmtp, to_server, to_client, sent, answered });
+                self.machine.handle_opened(self.now, conn);
+            }
+        }
+    }
+
+    /// Carries bytes into the queue of messages, and the handshake of ZMTP both ways.
+    fn write(&mut self) -> bool {
+        let wall = Timestamp::from_millis(0);
+        let Some(wire) = &mut self.wire else { return false };
+        let conn = wire.conn;
+        let Some(tx) = self.machine.transmit(self.now, wall, conn) else { return false };
+        let mut bytes = vec![0; tx.remaining()];
+        tx.copy_to_slice(&mut bytes);
+        self.machine.handle_written(self.now, conn);
+        wire.zmtp.handle_bytes(self.now, &bytes);
+        while let Some(event) = wire.zmtp.poll_event(self.now) {
+            let Event::Message(frame) = event else { continue };
+            match ClientMessage::decode(&frame).unwrap() {
+                // When the client probes its member depends on times, which are not looked at here.
+                ClientMessage::KeepAlive { .. } => {}
+                message => {
+                    if let ClientMessage::ClientRequest { request_id, .. } = &message {
+                        let (copies, waited) = wire.sent.entry(request_id.get()).or_default();
+                        (*copies, *waited) = (*copies + 1, false);
+                    }
+                    wire.to_server.push_back(message);
+                }
+            }
+        }
+        let back = drain(&mut wire.zmtp);
+        if !back.is_empty() {
+            self.read(conn, &back);
+        }
+        !bytes.is_empty() || !back.is_empty()
+    }
+
+    fn outputs(&mut self) -> bool {
+        let mut moved = false;
+        while let Some(output) = self.engine.poll_output() {
+            moved = true;
+            if let Output::Send { peer, message } = output
+                && let Some(wire) = self.wire.as_mut().filter(|wire| wire.peer == peer)
+            {
+                wire.to_client.push_back(message);
+            }
+        }
+        moved
+    }
+
+    fn completed(&mut self, completion: Completion) {
+        let (key, fate, last) = match completion {
+            Completion::Request { key, result, detached } => {
+                (key, Fate::of(&result), (!detached).then_some(()))
+            }
+            Completion::Resolution { key, result } => (key, Fate::of(&result), None),
+            _ => return,
+        };
+        let Some(number) = self.keys.iter().position(|known| *known == key) else {
+            self.broken = Some("a completion of nothing".to_owned());
+            return;
+        };
+        let (told, resolved) = &mut self.fates[number];
+        match (&told, &resolved) {
+            (None, None) => {
+                *told = Some(fate);
+                if last.is_some() {
+                    *resolved = Some(fate);
+                }
+            }
+            (Some(_), None) => *resolved = Some(fate),
+            _ => self.broken = Some(format!("command {} ended twice", number + 1)),
+        }
+    }
+
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn fates(&self) -> &[(Option<Fate>, Option<Fate>)] {
+        &self.fates
+    }
+
+    pub(crate) fn broken(&self) -> Option<&String> {
+        self.broken.as_ref()
+    }
+
+    /// What went on the present connection; connections that were in vain.
+    pub(crate) fn history(&self) -> (Vec<(u64, usize, bool)>, usize) {
+        let sent = self.wire.iter().flat_map(|wire| wire.sent.iter());
+        (sent.map(|(id, (copies, waited))| (*id, *copies, *waited)).collect(), self.barren)
+    }
+
+    pub(crate) fn on_the_way(
+        &self,
+    ) -> Option<(&VecDeque<ClientMessage>, &VecDeque<ServerMessage>, PeerId)> {
+        let wire = self.wire.as_ref()?;
+        Some((&wire.to_server, &wire.to_client, wire.peer))
+    }
+}
+
+fn drain(zmtp: &mut Connection) -> Vec<u8> {
+    let tx = zmtp.tx();
+    let mut bytes = vec![0; tx.remaining()];
+    tx.copy_to_slice(&mut bytes);
+    bytes
+}
