@@ -296,6 +296,18 @@ fn a_flood_of_pings_with_unread_answers_stays_bounded() {
 }
 
 #[test]
+fn of_the_pings_that_come_before_a_pong_is_written_32_are_answered() {
+    let mut connection = open_client();
+    for round in 0..2 {
+        for number in 0..40_u8 {
+            feed(&mut connection, at(round), &ping(300, &[number]));
+        }
+        let answered: Vec<u8> = (0..32_u8).flat_map(|number| pong(&[number])).collect();
+        assert_eq!(written(&mut connection), answered, "round {round}");
+    }
+}
+
+#[test]
 fn a_connection_that_always_has_something_to_write_answers_every_ping() {
     let mut connection = open_server();
     connection.send(&[0; 100]).unwrap();
