@@ -13,7 +13,9 @@ export interface Notification {
   readonly value: string;
 }
 
-function encoding<T>(encode: () => T): T {
+function encoding<T>(texts: readonly string[], encode: () => T): T {
+  // Half a surrogate pair would become another character.
+  if (texts.some((text) => /\p{Surrogate}/u.test(text))) throw new ValidationError('keys and values must not have lone surrogates');
   try {
     return encode();
   } catch (error) {
@@ -30,13 +32,13 @@ function decoding<T>(decode: () => T): T {
 }
 
 /** A command that sets a key. */
-export const set = (key: string, value: string): Buffer => encoding(() => native.storeSet(key, value));
+export const set = (key: string, value: string): Buffer => encoding([key, value], () => native.storeSet(key, value));
 
 /** A command that watches a key: its present value and every later one come as server requests. */
-export const watch = (key: string): Buffer => encoding(() => native.storeWatch(key));
+export const watch = (key: string): Buffer => encoding([key], () => native.storeWatch(key));
 
 /** A query for a key's value. */
-export const get = (key: string): Buffer => encoding(() => native.storeGet(key));
+export const get = (key: string): Buffer => encoding([key], () => native.storeGet(key));
 
 /** The value in the answer of {@link get}; undefined when the key has none. */
 export const readValue = (answer: Uint8Array): string | undefined => decoding(() => native.storeValue(answer)) ?? undefined;

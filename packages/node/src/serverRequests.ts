@@ -14,8 +14,8 @@ export interface IncomingServerRequest extends ServerRequest {
   acknowledge(): void;
 }
 
-/** Handles server requests, one after the other in their order. */
-export type ServerRequestHandler = (request: IncomingServerRequest) => void | PromiseLike<void>;
+/** Handles server requests, one after the other in their order. Of what it returns, only a promise matters. */
+export type ServerRequestHandler = (request: IncomingServerRequest) => unknown;
 
 class Incoming extends Masked implements IncomingServerRequest {
   readonly type = 'ServerRequest';
@@ -141,15 +141,17 @@ export class ServerRequests implements AsyncIterable<IncomingServerRequest> {
 
   #call(handler: ServerRequestHandler, request: Incoming): void {
     // A handler that fails has handled it all the same: what comes after it would wait for ever otherwise.
-    let result: void | PromiseLike<void>;
+    let result: unknown;
+    let isPending: boolean;
     try {
       result = handler(request);
+      isPending = typeof (result as PromiseLike<unknown> | undefined)?.then === 'function';
     } catch (error) {
       this.#client.handlerError(error, request);
       this.#finish(request);
       return;
     }
-    if (typeof result?.then !== 'function') {
+    if (!isPending) {
       this.#finish(request);
       return;
     }

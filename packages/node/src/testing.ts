@@ -81,6 +81,7 @@ const NUMBERS: ReadonlySet<string> = new Set([
 const APPLICATIONS: readonly unknown[] = ['kv', 'echo', 'appendLog'] satisfies TestClusterOptions['application'][];
 
 function checked(options: TestClusterOptions): string {
+  if (typeof options !== 'object' || options === null) throw new ValidationError('the options must be an object');
   for (const [name, value] of Object.entries(options) as [string, unknown][]) {
     if (value === undefined) continue;
     if (name === 'application') {

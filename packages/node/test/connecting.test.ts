@@ -5,12 +5,14 @@ import { bytes, collect, failureOf, newClient, startCluster } from './support/fi
 
 test('what is submitted while connecting is queued, and sent in order when there is a session', async () => {
   const cluster = await startCluster({ application: 'echo' });
-  const client = newClient(cluster);
+  await cluster.kill('node-1');
+  const client = newClient(cluster, { reconnectBackoff: { initial: 10, max: 20 } });
   const connecting = client.connect();
   expect(client.state).toBe('ConnectingNewSession');
   const payloads = Array.from({ length: 20 }, (_, index) => bytes(`queued ${index}`));
-  const answers = await Promise.all(payloads.map((payload) => client.submitCommand(payload)));
-  expect(answers).toEqual(payloads);
+  const answers = Promise.all(payloads.map((payload) => client.submitCommand(payload)));
+  await cluster.restart('node-1');
+  expect(await answers).toEqual(payloads);
   expect((await cluster.journal()).map(({ payload }) => payload.toString())).toEqual(payloads.map(String));
   await connecting;
 });

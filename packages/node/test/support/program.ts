@@ -1,0 +1,72 @@
+/** Programs of users, in processes of their own. */
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+import { onTestFinished } from 'vitest';
+import type { ClientConfig } from 'zraft-client';
+
+import { HANG } from './fixtures';
+
+/** What became of a program. */
+export interface Outcome {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A program that runs. */
+export interface Program {
+  /** Waits until it has printed a line. */
+  printed(line: string): Promise<void>;
+  /** Waits until it ends by itself. */
+  ended(): Promise<Outcome>;
+}
+
+const OPENING = `
+import { RaftClient } from 'zraft-client';
+import { TestCluster } from 'zraft-client/testing';
+const clusterMembers = JSON.parse(process.env.CLUSTER_MEMBERS ?? '{}');
+const capabilities = { role: 'program' };
+`;
+
+/**
+ * Starts a program. It finds `RaftClient` and `TestCluster` imported, and the members of `cluster` and some capabilities
+ * under the names of the settings.
+ */
+export function startProgram(code: string, cluster?: Pick<ClientConfig, 'clusterMembers'>, flags: string[] = []): Program {
+  const members = cluster === undefined ? {} : Object.fromEntries(cluster.clusterMembers as Map<string, string>);
+  const child = spawn(process.execPath, [...flags, '--input-type=module', '--eval', OPENING + code], {
+    cwd: fileURLToPath(new URL('../..', import.meta.url)),
+    env: { PATH: process.env['PATH'], CLUSTER_MEMBERS: JSON.stringify(members) },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const output = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) child[name].setEncoding('utf8').on('data', (text: string) => (output[name] += text));
+  const closed = once(child, 'close') as Promise<[number | null]>;
+  onTestFinished(() => void child.kill('SIGKILL'));
+  return {
+    async printed(line) {
+      const signal = AbortSignal.timeout(HANG);
+      while (!output.stdout.split('\n').includes(line)) {
+        if (child.exitCode !== null) throw new Error(`ended without printing ${line}: ${JSON.stringify(output)}`);
+        await Promise.race([once(child.stdout, 'data', { signal }), closed]);
+      }
+    },
+    async ended() {
+      const [status] = await closed;
+      return { status, ...output };
+    },
+  };
+}
+
+/** Runs a program until it ends by itself. */
+export function runProgram(code: string, cluster?: Pick<ClientConfig, 'clusterMembers'>): Promise<Outcome> {
+  return startProgram(code, cluster).ended();
+}
+
+/** The outcome of a program that ended well and printed these lines. */
+export function printed(...lines: string[]): Outcome {
+  return { status: 0, stdout: lines.map((line) => `${line}\n`).join(''), stderr: '' };
+}

@@ -1,0 +1,159 @@
+/** The embedded cluster, as users' tests have it. */
+
+import { createServer } from 'node:net';
+
+import { expect, test } from 'vitest';
+import { RaftClient, type SessionId, ValidationError } from 'zraft-client';
+import { get } from 'zraft-client/kv';
+import { TestCluster } from 'zraft-client/testing';
+
+import { bytes, connectedClient, failureOf, next, startCluster, until } from './support/fixtures';
+
+test('its members have loopback endpoints, and the first leads', async () => {
+  const cluster = await startCluster({ members: 3 });
+  expect([...cluster.clusterMembers.keys()]).toEqual(['node-1', 'node-2', 'node-3']);
+  for (const endpoint of cluster.clusterMembers.values()) expect(endpoint).toMatch(/^tcp:\/\/127\.0\.0\.1:\d+$/);
+  expect(await cluster.leaderElected()).toBe('node-1');
+  expect(await cluster.leader()).toBe('node-1');
+});
+
+test('two clusters share nothing', async () => {
+  const [one, two] = await Promise.all([startCluster({ application: 'echo' }), startCluster({ application: 'echo' })]);
+  const client = await connectedClient(one);
+  await client.submitCommand(bytes('x'));
+  expect([await one.executed(), await two.executed()]).toEqual([1, 0]);
+});
+
+test('stop closes the ports, may be called twice, and ends what waits', async () => {
+  const cluster = await TestCluster.start();
+  const [endpoint] = cluster.clusterMembers.values();
+  const waiting = failureOf(cluster.journalReached(1));
+  await Promise.all([cluster.stop(), cluster.stop(), cluster[Symbol.asyncDispose]()]);
+  expect(await waiting).toMatchObject({ message: 'the cluster has stopped' });
+  expect(await failureOf(cluster.leader())).toMatchObject({ message: 'the cluster has stopped' });
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(Number(endpoint?.split(':').pop()), '127.0.0.1', resolve);
+  });
+  server.close();
+});
+
+test('a setting that there is not, or that cannot be, is told', async () => {
+  for (const options of [
+    { member: 3 },
+    { application: 'kvs' },
+    { members: '3' },
+    { commitDelay: -1 },
+    { sessionTimeout: NaN },
+    'kv',
+    null,
+  ]) {
+    expect(await failureOf(TestCluster.start(options as never))).toBeInstanceOf(ValidationError);
+  }
+  expect(await failureOf(TestCluster.start({ basePort: 70_000 }))).toMatchObject({ message: expect.stringContaining('basePort') });
+});
+
+test('a switch for a member that there is not rejects', async () => {
+  const cluster = await startCluster();
+  expect(await failureOf(cluster.kill('node-9'))).toBeInstanceOf(Error);
+  expect(await failureOf(cluster.expireSession('nobody'))).toBeInstanceOf(Error);
+});
+
+test('the log gives each command its position', async () => {
+  const cluster = await startCluster({ application: 'appendLog' });
+  const client = await connectedClient(cluster);
+  const answers = [await client.submitCommand(bytes('a')), await client.submitCommand(bytes('b'))];
+  expect(answers[0]).not.toEqual(answers[1]);
+  expect(await cluster.journal()).toMatchObject([
+    { requestId: 1n, memberId: 'node-1', payload: bytes('a'), sessionId: client.sessionId },
+    { requestId: 2n, memberId: 'node-1', payload: bytes('b'), sessionId: client.sessionId },
+  ]);
+});
+
+test('leader loss: the client is told, and follows', async () => {
+  const cluster = await startCluster({ members: 3 });
+  const client = await connectedClient(cluster);
+  const connected = next(client, 'connected');
+  await cluster.moveLeadership('node-3');
+  expect(await connected).toMatchObject({ memberId: 'node-3', resumed: true });
+});
+
+test('a member that is stopped as by a signal is left, and found again when restarted', async () => {
+  const cluster = await startCluster({ members: 3 });
+  const client = await connectedClient(cluster, { heartbeatInterval: 50, heartbeatTimeout: 200 });
+  const connected = next(client, 'connected');
+  await cluster.stopMember('node-1');
+  expect((await connected).memberId).not.toBe('node-1');
+  await cluster.restart('node-1');
+  await cluster.moveLeadership('node-1');
+  await until(() => client.memberId === 'node-1' && client.state === 'Connected');
+});
+
+test('a frozen member is noticed by the heartbeat', async () => {
+  const cluster = await startCluster();
+  const client = await connectedClient(cluster, { heartbeatInterval: 20, heartbeatTimeout: 100 });
+  const disconnected = next(client, 'disconnected');
+  await cluster.setFrozen('node-1');
+  expect(await disconnected).toMatchObject({ reason: 'heartbeatTimeout' });
+  await cluster.setFrozen('node-1', false);
+  await next(client, 'connected');
+});
+
+test('a deaf member is noticed by the KeepAlive', async () => {
+  const cluster = await startCluster();
+  const client = await connectedClient(cluster, { keepAliveInterval: 50, connectionTimeout: 100 });
+  const disconnected = next(client, 'disconnected');
+  await cluster.setDeaf('node-1');
+  expect(await disconnected).toMatchObject({ reason: 'keepAliveTimeout' });
+});
+
+test('a session expires when nothing is heard of it', async () => {
+  const cluster = await startCluster({ sessionTimeout: 50, expiryTick: 10 });
+  const client = await connectedClient(cluster);
+  await next(client, 'sessionExpired');
+  expect(client.state).toBe('Disconnected');
+});
+
+test('without deduplication a repeated command is executed again: what the client guards against', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  await cluster.setDeduplication(false);
+  const client = await connectedClient(cluster, { resendInterval: 20 });
+  await cluster.dropMessages('ClientResponse', 1);
+  await client.submitCommand(bytes('x'));
+  expect(await cluster.executed()).toBeGreaterThan(1);
+});
+
+test('wrong hints are survived', async () => {
+  const cluster = await startCluster({ members: 3 });
+  await cluster.moveLeadership('node-3');
+  for (const hints of ['absent', 'itself', 'circular', { wrong: 'node-2' }] as const) {
+    await cluster.setHints(hints);
+    const client = new RaftClient({ clusterMembers: cluster.clusterMembers, capabilities: { role: 'test' } });
+    await client.connect();
+    expect(client.memberId).toBe('node-3');
+    await client.disconnect();
+  }
+});
+
+test('a slow leader commits so many a second', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  await cluster.setCommitsPerSecond(50);
+  const client = await connectedClient(cluster);
+  const answers = Promise.all(Array.from({ length: 10 }, () => client.submitCommand(bytes('x'))));
+  await cluster.setCommitsPerSecond(undefined);
+  expect(await answers).toHaveLength(10);
+});
+
+test('a session that a stale leader does not know lives on at the true one', async () => {
+  const cluster = await startCluster({ members: 3 });
+  const client = await connectedClient(cluster);
+  const session = client.sessionId as SessionId;
+  await cluster.moveLeadership('node-2');
+  await until(() => client.memberId === 'node-2' && client.state === 'Connected');
+  await cluster.setStaleLeader('node-1');
+  await cluster.setStaleSessionMap('node-1', []);
+  await cluster.cutConnections();
+  await client.submitQuery(get('key'));
+  expect(client.sessionId).toBe(session);
+});

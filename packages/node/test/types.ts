@@ -1,0 +1,109 @@
+/** What the compiler is to accept and to refuse. It runs nothing; `npm run typecheck` compiles it. */
+
+import { expectTypeOf } from 'vitest';
+import {
+  type ClientConfig,
+  type ClientEvent,
+  type ClientMessage,
+  ClientMessageType,
+  type ConnectedEvent,
+  type CorrelationId,
+  type IncomingServerRequest,
+  MemberId,
+  type MessageSentEvent,
+  RaftClient,
+  type RaftClientError,
+  RequestId,
+  type ServerMessage,
+  SessionId,
+  type SessionExpiredError,
+  type Stats,
+  TimeoutError,
+} from 'zraft-client';
+import { type Notification, readNotification, readValue, set } from 'zraft-client/kv';
+import { TestCluster } from 'zraft-client/testing';
+
+declare const client: RaftClient;
+
+export function methods(): void {
+  expectTypeOf(client.connect()).resolves.toBeVoid();
+  expectTypeOf(client.submitCommand(new Uint8Array(1))).resolves.toEqualTypeOf<Buffer>();
+  expectTypeOf(client.submitQuery(Buffer.from('x'), { timeout: 1, signal: AbortSignal.timeout(1) })).resolves.toExtend<Uint8Array>();
+  expectTypeOf(client.ping()).resolves.toBeNumber();
+  expectTypeOf(client.ready()).resolves.toBeVoid();
+  expectTypeOf(client.disconnect({ timeout: 5 })).resolves.toBeVoid();
+  expectTypeOf(client.stats()).toEqualTypeOf<Stats>();
+  expectTypeOf(client.state).toEqualTypeOf<'Disconnected' | 'ConnectingNewSession' | 'ConnectingExistingSession' | 'Connected'>();
+  expectTypeOf(client.sessionId).toEqualTypeOf<SessionId | undefined>();
+  expectTypeOf(client).toExtend<AsyncDisposable>();
+  // @ts-expect-error: a payload is bytes
+  void client.submitCommand('text');
+  // @ts-expect-error: there is no such option
+  void client.connect({ retries: 3 });
+}
+
+export function events(): void {
+  client.on('connected', (event) => expectTypeOf(event).toEqualTypeOf<ConnectedEvent>());
+  client.once('messageSent', (event) => expectTypeOf(event).toEqualTypeOf<MessageSentEvent>());
+  client.off('sessionExpired', ({ sessionId }) => expectTypeOf(sessionId).toEqualTypeOf<SessionId>());
+  // @ts-expect-error: there is no such event
+  client.on('error', () => {});
+  // @ts-expect-error: nor this property
+  client.on('connected', ({ session }) => session as string);
+}
+
+export function narrowing(event: ClientEvent, message: ClientMessage | ServerMessage, error: unknown): void {
+  if (event.type === 'serverRequestReceived') expectTypeOf(event.request.requestId).toEqualTypeOf<RequestId>();
+  if (message.type === 'Query') expectTypeOf(message.correlationId).toEqualTypeOf<CorrelationId>();
+  if (message.type === 'CreateSession') expectTypeOf(message.capabilities).toEqualTypeOf<Map<string, string>>();
+  if (error instanceof TimeoutError) {
+    expectTypeOf(error.requestId).toEqualTypeOf<RequestId | undefined>();
+    expectTypeOf(error.resolution()).resolves.toEqualTypeOf<Buffer>();
+    expectTypeOf<typeof error.code>().toEqualTypeOf<'TIMEOUT'>();
+  }
+  expectTypeOf<SessionExpiredError>().toExtend<RaftClientError>();
+}
+
+export function brands(session: SessionId, member: MemberId): void {
+  expectTypeOf(RequestId.next(RequestId.zero)).toEqualTypeOf<RequestId>();
+  expectTypeOf(SessionId.unwrap(session)).toBeString();
+  // @ts-expect-error: one id is not another
+  SessionId.unwrap(member);
+  // @ts-expect-error: nor any text
+  MemberId.unwrap('node-1');
+  // @ts-expect-error: nor any number
+  RequestId.next(1n);
+  const names: string[] = [session, member];
+  void names;
+}
+
+export function configuration(): void {
+  const plain: ClientConfig = { clusterMembers: { 'node-1': 'tcp://127.0.0.1:7001' }, capabilities: { role: 'test' } };
+  const maps: ClientConfig = {
+    clusterMembers: new Map([[MemberId.fromString('node-1'), 'tcp://127.0.0.1:7001']]),
+    capabilities: new Map([['role', 'test']]),
+    requestTimeout: undefined,
+    reconnectBackoff: { initial: 1, max: undefined },
+  };
+  // @ts-expect-error: a setting has its type
+  const wrong: ClientConfig = { ...plain, requestTimeout: '10' };
+  // @ts-expect-error: members are needed
+  const missing: ClientConfig = { capabilities: { role: 'test' } };
+  void [maps, wrong, missing];
+}
+
+export function serverRequests(): void {
+  expectTypeOf(client.onServerRequest(async () => {})).toEqualTypeOf<() => void>();
+  client.onServerRequest((request) => expectTypeOf(request).toEqualTypeOf<IncomingServerRequest>());
+  expectTypeOf(client.serverRequests).toEqualTypeOf<AsyncIterable<IncomingServerRequest>>();
+}
+
+export function others(): void {
+  expectTypeOf(set('key', 'value')).toEqualTypeOf<Buffer>();
+  expectTypeOf(readValue(new Uint8Array(1))).toEqualTypeOf<string | undefined>();
+  expectTypeOf(readNotification(new Uint8Array(1))).toEqualTypeOf<Notification>();
+  expectTypeOf(TestCluster.start({ members: 3 })).resolves.toEqualTypeOf<TestCluster>();
+  expectTypeOf(ClientMessageType.CreateSession).toExtend<number>();
+  // @ts-expect-error: it is started by start()
+  new TestCluster();
+}
