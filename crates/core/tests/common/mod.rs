@@ -158,6 +158,12 @@ impl World {
                     }
                     message => peer.inbox.push_back(message),
                 },
+                // Whose write half is shut sends no PINGs; when the time it had asked for is over, the member goes.
+                zraft_zmtp::Event::Failed(zraft_zmtp::Error::HeartbeatTimeout) if peer.shut => {
+                    peer.closed = true;
+                    self.machine.handle_ended(self.now, peer.conn, ConnEnd::Eof);
+                    return true;
+                }
                 other => panic!("the machine sent something odd: {other:?}"),
             }
         }
