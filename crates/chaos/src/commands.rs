@@ -15,8 +15,8 @@ use zraft_chaos::{
     failure::Failure,
     faults::Fault,
     load::Pace,
-    report,
-    runs::{cuts, registers, restarts},
+    plot, report,
+    runs::{cuts, failover, registers, restarts, soak},
 };
 
 #[derive(Debug, Subcommand)]
@@ -27,6 +27,10 @@ pub(crate) enum Command {
     Restarts(Restarts),
     /// Write and read registers under every fault, and check that the histories are linearizable
     Registers(Registers),
+    /// Measure how long commands take to flow again, and what an outage costs
+    Failover(Failover),
+    /// Let faults of every kind befall a steady load, for as long as asked
+    Soak(Soak),
 }
 
 /// What all commands take.
@@ -100,6 +104,74 @@ pub(crate) struct Registers {
     common: Common,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Failover {
+    /// How many leaders are killed
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    kills: u64,
+    /// How often leadership is handed over
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    hand_overs: u64,
+    /// How many leaders are frozen: half with an idle client, half with one at work
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    freezes: u64,
+    /// How many clusters go down as a whole
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    outages: u64,
+    /// Milliseconds that an election takes at most, and 50 at least
+    #[arg(long, value_name = "MS", default_value_t = 9900)]
+    election: u64,
+    /// How many clusters run side by side
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
+    side_by_side: u64,
+    /// Feeds the random choices
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Soak {
+    /// How long; Ctrl+C ends it earlier, with its report
+    #[arg(long, value_name = "MINUTES", default_value_t = 10.0)]
+    minutes: f64,
+    /// Commands a second
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    rate: u32,
+    /// Sessions
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    sessions: usize,
+    /// Seconds from the end of a fault to the next
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    every: f64,
+    /// Milliseconds that an election takes
+    #[arg(long, value_name = "MS", default_value_t = 1000)]
+    election: u64,
+    /// Milliseconds that the cluster takes to commit
+    #[arg(long, value_name = "MS", default_value_t = 10)]
+    commit_delay: u64,
+    /// Feeds the random choices
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Only this fault; may be given several times. Names are those in the report
+    #[arg(long = "fault", value_name = "NAME", value_parser = fault)]
+    faults: Vec<Fault>,
+    /// Draw the plot into this file
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+fn fault(name: &str) -> Result<Fault, String> {
+    let named = Fault::ALL.iter().find(|fault| fault.name() == name).copied();
+    named.ok_or_else(|| {
+        let names: Vec<_> = Fault::ALL.iter().map(|fault| fault.name()).collect();
+        format!("there are: {}", names.join(", "))
+    })
+}
+
 /// What a run came to.
 struct Done {
     report: Value,
@@ -137,7 +209,61 @@ pub(crate) fn run(command: Command) -> ExitCode {
             })
         }
         Command::Registers(arguments) => execute(&arguments.common, linearizable(&arguments)),
+        Command::Failover(arguments) => {
+            let settings = failover::Settings {
+                kills: arguments.kills,
+                hand_overs: arguments.hand_overs,
+                freezes: arguments.freezes,
+                outages: arguments.outages,
+                election: Duration::from_millis(arguments.election),
+                side_by_side: arguments.side_by_side,
+                seed: arguments.seed,
+            };
+            execute(&arguments.common, async {
+                let found = failover::run(settings).await?;
+                Ok(Done { report: found.to_json(), holds: found.holds() })
+            })
+        }
+        Command::Soak(arguments) => execute(&arguments.common, soaked(&arguments)),
     }
+}
+
+async fn soaked(arguments: &Soak) -> Result<Done, Failure> {
+    let seconds = |seconds: f64, what: &str| {
+        Duration::try_from_secs_f64(seconds).map_err(|error| {
+            Failure::Io(io::Error::new(io::ErrorKind::InvalidInput, format!("{what}: {error}")))
+        })
+    };
+    let settings = soak::Settings {
+        time: Beat::Every(seconds(arguments.minutes * 60.0, "--minutes")?),
+        pace: Pace::PerSecond(arguments.rate),
+        sessions: arguments.sessions,
+        every: Beat::Every(seconds(arguments.every, "--every")?),
+        lasting: u64::from(arguments.rate),
+        faults: match &arguments.faults[..] {
+            [] => Fault::ALL.to_vec(),
+            some => some.to_vec(),
+        },
+        election: Duration::from_millis(arguments.election),
+        commit_delay: Duration::from_millis(arguments.commit_delay),
+        seed: arguments.seed,
+    };
+    let stopped = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Then it cannot be ended earlier.
+            std::future::pending::<()>().await;
+        }
+    };
+    let soaked = soak::run(&settings, stopped).await?;
+    if let Some(file) = &arguments.plot {
+        let title = format!(
+            "{:.0} minutes at {} commands a second; red: a fault begins",
+            soaked.report.took.as_secs_f64() / 60.0,
+            arguments.rate
+        );
+        plot::draw(file, &title, &soaked.series, &soaked.marks)?;
+    }
+    Ok(Done { report: soaked.report.to_json(), holds: soaked.report.holds() })
 }
 
 async fn linearizable(arguments: &Registers) -> Result<Done, Failure> {

@@ -12,6 +12,9 @@ use zraft_test_server::{ClusterHandle, KillLoss, MessageClass, SwitchError};
 
 use crate::proxy::{Accepting, Cut, Direction, Link, ProxyHandle};
 
+/// Messages that vanish in a row at most: fewer than there are callers, so that somebody goes on at once.
+const MOST_LOST: u64 = 6;
+
 /// What can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
@@ -201,13 +204,14 @@ impl Faults {
             }
             Fault::HandOver => elected(self.hand_over(leader).await?),
             Fault::LostAnswers => {
-                self.cluster.drop_messages(MessageClass::Answers, Some(self.rng.u64(1..=20)));
+                self.cluster
+                    .drop_messages(MessageClass::Answers, Some(self.rng.u64(1..=MOST_LOST)));
                 self.lasts().await;
                 self.cluster.deliver_all();
             }
             Fault::LostRequests => {
                 for kind in [ClientMessageKind::ClientRequest, ClientMessageKind::Query] {
-                    let count = self.rng.u64(1..=20);
+                    let count = self.rng.u64(1..=MOST_LOST);
                     self.cluster.drop_messages(MessageClass::FromClient(kind), Some(count));
                 }
                 self.lasts().await;
@@ -273,14 +277,15 @@ impl Faults {
         others
     }
 
-    async fn hand_over(&mut self, leader: &str) -> Result<Elected, SwitchError> {
+    /// The leader steps down for another member, drawn; waits until that can answer.
+    pub(crate) async fn hand_over(&mut self, leader: &str) -> Result<Elected, SwitchError> {
         let next = self.others(leader).pop();
         self.cluster.step_down(next.as_deref())?;
         Ok(self.next_leader(leader).await)
     }
 
     /// Waits until another member than this leads and can answer.
-    async fn next_leader(&self, than: &str) -> Elected {
+    pub(crate) async fn next_leader(&self, than: &str) -> Elected {
         let mut elected = None;
         self.cluster
             .wait_for(|engine| {

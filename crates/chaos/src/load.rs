@@ -161,7 +161,7 @@ async fn steady(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for (number, client) in (0..commands).zip(clients.iter().cycle()) {
         ticks.tick().await;
-        if stop.load(Ordering::Relaxed) {
+        if stop.load(Ordering::Relaxed) || tell.is_closed() {
             return;
         }
         let (client, tell) = (client.clone(), tell.clone());

@@ -91,7 +91,7 @@ fn line(value: &Value) -> String {
                 object.iter().map(|(name, value)| format!("{name} {}", line(value))).collect();
             parts.join(", ")
         }
-        Value::Array(values) if values.iter().any(Value::is_object) => {
+        Value::Array(values) if values.len() > 10 || values.iter().any(Value::is_object) => {
             format!("{} entries", values.len())
         }
         Value::Array(values) => values.iter().map(line).collect::<Vec<_>>().join(" "),

@@ -1,8 +1,10 @@
 //! The runs: what the program's commands and the tests do, at their several lengths.
 
 pub mod cuts;
+pub mod failover;
 pub mod registers;
 pub mod restarts;
+pub mod soak;
 
 use std::time::Duration;
 

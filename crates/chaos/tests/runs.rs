@@ -5,14 +5,15 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use support::within;
 use zraft_chaos::{
     beat::Beat,
+    faults::Fault,
     load::Pace,
     report::Report,
-    runs::{cuts, restarts},
+    runs::{cuts, restarts, soak},
 };
 
 #[track_caller]
@@ -66,4 +67,49 @@ async fn rolling_restarts_cost_no_error_no_loss_and_no_repetition() {
     let report = within(restarts::run(settings)).await.unwrap();
     is_flawless(&report);
     assert_eq!(report.faults.values().sum::<u64>(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soak_tells_what_befell_and_how_long_each_new_leader_took_and_finds_nothing_wrong() {
+    let faults = [Fault::Kill, Fault::HandOver, Fault::LostAnswers, Fault::Reset, Fault::Delay];
+    let settings = soak::Settings {
+        time: Beat::Executed(3000),
+        pace: Pace::Callers(8),
+        sessions: 2,
+        every: Beat::Executed(40),
+        lasting: 20,
+        faults: faults.to_vec(),
+        election: Duration::from_millis(20),
+        commit_delay: Duration::from_millis(2),
+        seed: 1,
+    };
+    let soaked = within(soak::run(&settings, pending())).await.unwrap();
+    is_flawless(&soaked.report);
+    let report = soaked.report.to_json();
+    for fault in faults {
+        assert!(report["faults"][fault.name()].as_u64().is_some_and(|times| times > 0), "{report}");
+    }
+    for fault in [Fault::Kill, Fault::HandOver] {
+        assert!(report["failoverMs"][fault.name()]["p50"].is_number(), "{report}");
+    }
+    assert!(report["failoverMs"]["reset"].is_null(), "nobody else leads after that");
+    assert!(report["resendsPerRequest"].as_f64().is_some_and(|resends| resends > 0.0), "{report}");
+    assert_eq!(soaked.marks.len() as u64, soaked.report.faults.values().sum::<u64>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soak_that_is_told_to_stop_answers_what_is_under_way_and_reports() {
+    let settings = soak::Settings {
+        time: Beat::Executed(u64::MAX / 2),
+        pace: Pace::PerSecond(500),
+        sessions: 1,
+        every: Beat::Executed(1),
+        lasting: 1,
+        faults: vec![Fault::HandOver],
+        election: Duration::from_millis(20),
+        commit_delay: Duration::from_millis(1),
+        seed: 1,
+    };
+    let soaked = within(soak::run(&settings, tokio::task::yield_now())).await.unwrap();
+    is_flawless(&soaked.report);
 }
