@@ -1,5 +1,7 @@
 //! From bytes to messages. What is decoded shares the frame; nothing is allocated by an announced length.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use crate::{
@@ -166,6 +168,46 @@ impl<'a> Reader<'a> {
         let [value] = self.array(field)?;
         from_code(value).ok_or(DecodeError::UnknownReason { field, value })
     }
+}
+
+/// An answer, read where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// A ClientResponse: the command that it answers, and where in the frame the result lies.
+    Command(RequestId, Range<usize>),
+    /// A QueryResponse: the bytes of the correlation id, which may not be UTF-8, and where in the frame the result lies.
+    Query(&'a [u8], Range<usize>),
+}
+
+impl<'a> Answer<'a> {
+    /// Reads a ClientResponse or a QueryResponse. `None` for any other message, and for one that
+    /// [`ServerMessage::decode`] would refuse; but the correlation id is not looked at.
+    #[inline]
+    pub fn read(frame: &'a [u8]) -> Option<Self> {
+        let discriminator = discriminator(frame).ok()?;
+        if discriminator == ServerMessageKind::ClientResponse as u8 {
+            let head = frame.get(HEADER_LEN..)?.first_chunk::<12>()?;
+            let [id @ .., _, _, _, _] = head;
+            let id = RequestId::try_from(i64::from_be_bytes(*id)).ok()?;
+            let [.., a, b, c, d] = *head;
+            Some(Self::Command(id, result(frame, HEADER_LEN + 12, [a, b, c, d])?))
+        } else if discriminator == ServerMessageKind::QueryResponse as u8 {
+            let length = usize::from(u16::from_be_bytes(*frame.get(HEADER_LEN..)?.first_chunk()?));
+            let id = frame.get(HEADER_LEN + 2..)?.get(..length)?;
+            let at = HEADER_LEN + 2 + length;
+            Some(Self::Query(id, result(frame, at + 4, *frame.get(at..)?.first_chunk()?)?))
+        } else {
+            None
+        }
+    }
+}
+
+/// Where a result of this length lies that begins at `start`, if all of it is there.
+#[inline]
+fn result(frame: &[u8], start: usize, length: [u8; 4]) -> Option<Range<usize>> {
+    let length = usize::try_from(i32::from_be_bytes(length)).ok()?;
+    let end = start.checked_add(length)?;
+    (end <= frame.len()).then_some(start..end)
 }
 
 impl ClientMessage {

@@ -10,6 +10,11 @@ use crate::{
     RequestId, ServerMessage, Timestamp,
 };
 
+/// Bytes of a ClientRequest before its payload.
+pub const CLIENT_REQUEST_HEAD: usize = HEADER_LEN + 20;
+/// Bytes of a Query before its payload, without its correlation id.
+pub const QUERY_HEAD: usize = HEADER_LEN + 6;
+
 const fn header(discriminator: u8) -> [u8; HEADER_LEN] {
     let [z, r, a, f, t, version] = PREFIX;
     [z, r, a, f, t, version, discriminator]
@@ -34,7 +39,7 @@ pub fn client_request_head(
     lowest_pending_request_id: RequestId,
     payload_len: usize,
 ) {
-    let mut head = [0; HEADER_LEN + 20];
+    let mut head = [0; CLIENT_REQUEST_HEAD];
     head[..HEADER_LEN].copy_from_slice(&const { header(ClientMessageKind::ClientRequest as u8) });
     head[7..15].copy_from_slice(&request_id.to_wire().to_be_bytes());
     head[15..23].copy_from_slice(&lowest_pending_request_id.to_wire().to_be_bytes());

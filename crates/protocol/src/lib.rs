@@ -18,6 +18,7 @@ mod reason;
 mod text;
 mod value;
 
+pub use decode::Answer;
 pub use error::{DecodeError, ValueError};
 pub use ids::{CorrelationId, MemberId, Nonce, RequestId, SessionId, Timestamp};
 pub use kind::{ClientMessageKind, ServerMessageKind};

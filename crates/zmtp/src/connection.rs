@@ -1,12 +1,14 @@
 //! One connection: what goes in and out of it, and its heartbeats.
 
+mod messages;
 mod receiving;
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
-    Config, Error, Event, Instant, NotReady, SocketType, TxBuffer, command, frame, greeting,
+    Config, Error, Event, Instant, NotReady, SocketType, TxBuffer, command, frame, greeting, tx,
 };
+pub use messages::Messages;
 use receiving::Step;
 
 /// A drained receive buffer that grew beyond this is given back.
@@ -202,6 +204,32 @@ impl Connection {
         event
     }
 
+    /// The messages that lie whole in the receive buffer, up to the first thing that is none: for whoever takes many at
+    /// once. `None`: [`poll_event`](Self::poll_event) says what is next.
+    pub fn poll_messages(&mut self, now: Instant) -> Option<Messages> {
+        let plain = self.stage == Stage::Ready
+            && self.skip == 0
+            && !self.multipart
+            && self.failure.is_none()
+            && self.fail_next.is_none();
+        if !plain {
+            return None;
+        }
+        // What is longer is cut by itself, so that nobody holds more than he uses.
+        let longest = self.config.max_frame.min(KEEP) as u64;
+        let (count, length) = messages::whole(&self.rx, longest);
+        if count == 0 {
+            return None;
+        }
+        self.messages += count;
+        self.message_bytes += (length - self.counted) as u64;
+        self.counted = 0;
+        self.last_message = now;
+        let bytes = self.rx.split_to(length).freeze();
+        self.known = self.rx.len();
+        Some(Messages::new(bytes))
+    }
+
     fn fail(&mut self, error: Error) {
         if self.stage == Stage::Failed {
             return;
@@ -262,6 +290,27 @@ impl Connection {
     pub fn send_shared(&mut self, message: Bytes) -> Result<(), NotReady> {
         self.begin_message(message.len())?;
         self.put_shared(message);
+        Ok(())
+    }
+
+    /// Queues a message of three parts; a long middle one is not copied.
+    ///
+    /// # Errors
+    /// Before the handshake is done and after the end.
+    #[inline]
+    pub fn send_parts(&mut self, head: &[u8], middle: &Bytes, tail: &[u8]) -> Result<(), NotReady> {
+        let length = head.len() + middle.len() + tail.len();
+        let shared = middle.len() >= tx::SHARE_FROM;
+        self.tx.reserve(frame::MAX_HEADER + if shared { head.len() } else { length });
+        self.begin_message(length)?;
+        self.tx.put_slice(head);
+        if shared {
+            self.tx.put_shared(middle.clone());
+        } else {
+            self.tx.put_slice(middle);
+        }
+        self.tx.put_slice(tail);
+        self.tx_total += length as u64;
         Ok(())
     }
 

@@ -4,6 +4,9 @@ pub(crate) const MORE: u8 = 0x01;
 pub(crate) const LONG: u8 = 0x02;
 pub(crate) const COMMAND: u8 = 0x04;
 
+/// The longest header.
+pub(crate) const MAX_HEADER: usize = 9;
+
 /// A frame's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {

@@ -14,7 +14,7 @@ mod time;
 mod tx;
 
 pub use config::{Config, Heartbeat, SocketType};
-pub use connection::Connection;
+pub use connection::{Connection, Messages};
 pub use error::{Error, NotReady};
 pub use event::{Event, Peer};
 pub use time::Instant;

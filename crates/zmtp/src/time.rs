@@ -24,16 +24,24 @@ impl Instant {
     }
 
     /// The time since an earlier moment; zero if it is not earlier.
+    #[inline]
     pub fn saturating_duration_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
+#[inline]
+fn nanos(duration: Duration) -> u64 {
+    let nanos = u64::from(duration.subsec_nanos());
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(nanos)
+}
+
 impl Add<Duration> for Instant {
     type Output = Self;
 
+    #[inline]
     fn add(self, duration: Duration) -> Self {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = nanos(duration);
         Self(self.0.saturating_add(nanos))
     }
 }
@@ -41,8 +49,9 @@ impl Add<Duration> for Instant {
 impl Sub<Duration> for Instant {
     type Output = Self;
 
+    #[inline]
     fn sub(self, duration: Duration) -> Self {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = nanos(duration);
         Self(self.0.saturating_sub(nanos))
     }
 }
@@ -50,6 +59,7 @@ impl Sub<Duration> for Instant {
 impl Sub for Instant {
     type Output = Duration;
 
+    #[inline]
     fn sub(self, earlier: Self) -> Duration {
         self.saturating_duration_since(earlier)
     }

@@ -21,6 +21,7 @@ pub struct TxBuffer {
 }
 
 impl TxBuffer {
+    #[inline]
     pub(crate) fn put_slice(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
     }
@@ -37,6 +38,12 @@ impl TxBuffer {
         }
         self.segmented += bytes.len();
         self.segments.push_back(bytes);
+    }
+
+    /// Room for so many bytes that are copied.
+    #[inline]
+    pub(crate) fn reserve(&mut self, count: usize) {
+        self.tail.reserve(count);
     }
 
     /// All bytes ever taken.

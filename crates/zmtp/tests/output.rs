@@ -34,6 +34,8 @@ enum Op {
     SendShared(usize),
     /// A head that is copied, a payload that is shared, and a copied end.
     Pieces(usize, usize),
+    /// The same at once.
+    Parts(usize, usize),
     /// Writes some of what waits.
     Write(Index),
     WriteAll,
@@ -45,6 +47,7 @@ fn op() -> impl Strategy<Value = Op> {
         length().prop_map(Op::Send),
         length().prop_map(Op::SendShared),
         (0..40usize, length()).prop_map(|(head, payload)| Op::Pieces(head, payload)),
+        (0..40usize, length()).prop_map(|(head, payload)| Op::Parts(head, payload)),
         any::<Index>().prop_map(Op::Write),
         Just(Op::WriteAll),
     ]
@@ -81,6 +84,12 @@ proptest! {
                     connection.put_slice(&body[..*head]);
                     connection.put_shared(body.slice(*head..head + payload));
                     connection.put_slice(&body[head + payload..]);
+                    waiting.extend(message(&body));
+                }
+                Op::Parts(head, payload) => {
+                    let body = bytes_of(head + payload + 8, seed);
+                    let middle = body.slice(*head..head + payload);
+                    connection.send_parts(&body[..*head], &middle, &body[head + payload..]).unwrap();
                     waiting.extend(message(&body));
                 }
                 Op::Write(_) | Op::WriteAll => {}

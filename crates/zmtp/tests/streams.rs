@@ -1,5 +1,7 @@
 //! Whole streams in any pieces, and streams that make no sense.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 mod common;
 
 use common::{
@@ -76,6 +78,28 @@ impl Item {
     }
 }
 
+/// All events, with messages taken many at once, whole or in part.
+fn events_by_many(connection: &mut Connection, parts: bool) -> Vec<Event> {
+    let mut told = Vec::new();
+    loop {
+        if let Some(mut messages) = connection.poll_messages(at(1)) {
+            while let Some(length) = messages.first().map(<[u8]>::len) {
+                let message = if parts {
+                    messages.take_part(0..length)
+                } else {
+                    messages.take_first().unwrap()
+                };
+                told.push(Event::Message(message));
+            }
+            continue;
+        }
+        match connection.poll_event(at(1)) {
+            Some(event) => told.push(event),
+            None => return told,
+        }
+    }
+}
+
 /// Cuts at these places.
 fn pieces(bytes: &[u8], cuts: &[Index]) -> Vec<Vec<u8>> {
     let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
@@ -119,6 +143,26 @@ proptest! {
         prop_assert_eq!(connection.message_bytes_received(), messages as u64);
         prop_assert!(!connection.mid_message());
         prop_assert_eq!(connection.recv_buffer().len(), 0);
+    }
+
+    #[test]
+    fn messages_taken_many_at_once_are_those_taken_one_by_one(
+        items in vec(item(), 0..40),
+        cuts in vec(any::<Index>(), 0..60),
+        parts in any::<bool>(),
+    ) {
+        let mut bytes = [greeting(), ready("SERVER")].concat();
+        bytes.extend(items.iter().flat_map(Item::bytes));
+        let (mut one, mut many) = (Connection::new(config(), at(0)), Connection::new(config(), at(0)));
+        for piece in pieces(&bytes, &cuts) {
+            one.handle_bytes(at(1), &piece);
+            many.handle_bytes(at(1), &piece);
+            prop_assert_eq!(events(&mut one, at(1)), events_by_many(&mut many, parts));
+            prop_assert_eq!(one.received_messages(), many.received_messages());
+            prop_assert_eq!(one.message_bytes_received(), many.message_bytes_received());
+            prop_assert_eq!(one.mid_message(), many.mid_message());
+            prop_assert_eq!(one.recv_buffer().len(), many.recv_buffer().len());
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use zraft_protocol::{
-    Capabilities, ClientMessage, CloseReason, CorrelationId, MemberId, Nonce, Payload,
+    Answer, Capabilities, ClientMessage, CloseReason, CorrelationId, MemberId, Nonce, Payload,
     RejectionReason, RequestErrorReason, RequestId, ServerMessage, SessionCloseReason, SessionId,
     Timestamp, encode, peek_server,
 };
@@ -128,6 +128,45 @@ proptest! {
         message.encode(&mut out);
         prop_assert_eq!(out.len(), message.encoded_len());
         prop_assert_eq!(ServerMessage::decode(&out.freeze()), Ok(message));
+    }
+
+    #[test]
+    fn an_answer_read_where_it_lies_is_the_answer_decoded(
+        frame in prop_oneof![
+            (server_message(), vec(any::<u8>(), 0..9), any::<usize>()).prop_map(|(message, rest, cut)| {
+                let mut frame = Vec::new();
+                message.encode(&mut frame);
+                frame.extend(rest);
+                // Some are cut short.
+                frame.truncate(cut % (frame.len() * 3));
+                frame
+            }),
+            frame(),
+        ],
+    ) {
+        let decoded = ServerMessage::decode(&Bytes::copy_from_slice(&frame));
+        match Answer::read(&frame) {
+            Some(Answer::Command(id, result)) => {
+                let result = Payload::new(frame[result].to_vec()).unwrap();
+                prop_assert_eq!(decoded, Ok(ServerMessage::ClientResponse { request_id: id, result }));
+            }
+            // Of the correlation id it is not said that it is one.
+            Some(Answer::Query(id, result)) => {
+                let id = std::str::from_utf8(id).ok().and_then(|id| CorrelationId::new(id).ok());
+                prop_assert_eq!(id.is_some(), decoded.is_ok());
+                if let Some(correlation_id) = id {
+                    let result = Payload::new(frame[result].to_vec()).unwrap();
+                    prop_assert_eq!(decoded, Ok(ServerMessage::QueryResponse { correlation_id, result }));
+                }
+            }
+            None => {
+                let answer = matches!(
+                    decoded,
+                    Ok(ServerMessage::ClientResponse { .. } | ServerMessage::QueryResponse { .. })
+                );
+                prop_assert!(!answer);
+            }
+        }
     }
 
     #[test]
