@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use zraft_protocol::ClientMessage;
 use zraft_zmtp::Connection;
 
@@ -69,15 +69,18 @@ impl Link {
         }
     }
 
+    #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.zmtp.tx_queued() < AHEAD
     }
 
+    #[inline]
     pub(crate) fn note(&mut self, frame: Frame) {
         self.frames.push_back((self.zmtp.tx_total(), frame));
     }
 
     /// The next frame whose last byte the socket has taken.
+    #[inline]
     pub(crate) fn next_written(&mut self) -> Option<Frame> {
         let (end, frame) = *self.frames.front()?;
         if end > self.zmtp.tx_written() {
@@ -98,21 +101,9 @@ impl Link {
     }
 
     /// Writes a request: head, payload, the sender's clock.
-    pub(crate) fn send_request(
-        &mut self,
-        head: impl FnOnce(&mut BytesMut),
-        payload: &Bytes,
-        wall: i64,
-    ) {
-        self.scratch.clear();
-        head(&mut self.scratch);
-        if self.zmtp.begin_message(self.scratch.len() + payload.len() + 8).is_err() {
-            return;
-        }
-        self.zmtp.put_slice(&self.scratch);
-        self.zmtp.put_shared(payload.clone());
-        self.scratch.clear();
-        self.scratch.put_i64(wall);
-        self.zmtp.put_slice(&self.scratch);
+    #[inline]
+    pub(crate) fn send_request(&mut self, head: &[u8], payload: &Bytes, wall: i64) {
+        // Nothing is sent before the handshake is done, and nothing after the end.
+        let _ = self.zmtp.send_parts(head, payload, &wall.to_be_bytes());
     }
 }

@@ -316,6 +316,7 @@ impl Machine {
     }
 
     /// The next completion.
+    #[inline]
     pub fn poll_completion(&mut self) -> Option<Completion> {
         let completion = self.completions.pop_front();
         if self.completions.is_empty() && self.completions.capacity() > 1 << 16 {

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use zraft_protocol::{
-    DecodeError, PeekedId, RequestErrorReason, RequestId, ServerMessage, peek_server,
+    Answer, DecodeError, PeekedId, RequestErrorReason, RequestId, ServerMessage, peek_server,
 };
-use zraft_zmtp::Connection;
+use zraft_zmtp::{Connection, Messages};
 
 use super::{Completion, ConnEnd, Machine, OpenFailure, State, connected::End};
 use crate::{
@@ -75,6 +75,10 @@ impl Machine {
     pub(super) fn take_events(&mut self, now: Instant, conn: ConnId) {
         loop {
             let Some(link) = self.link.as_mut().filter(|link| link.id == conn) else { return };
+            if let Some(messages) = link.zmtp.poll_messages(now) {
+                self.take_messages(now, conn, messages);
+                continue;
+            }
             let member = link.member;
             let Some(event) = link.zmtp.poll_event(now) else { return };
             match event {
@@ -93,6 +97,31 @@ impl Machine {
                 zraft_zmtp::Event::Failed(error) => self.zmtp_failed(now, error),
                 _ => {}
             }
+        }
+    }
+
+    /// Takes messages that came together, until the connection is not ours any more.
+    fn take_messages(&mut self, now: Instant, conn: ConnId, mut messages: Messages) {
+        while self.link.as_ref().is_some_and(|link| link.id == conn) {
+            if matches!(self.state, State::Connected(_)) && !self.events.messages {
+                self.take_answers(now, &mut messages);
+            }
+            let Some(frame) = messages.take_first() else { return };
+            self.message(now, &frame);
+        }
+    }
+
+    /// Takes answers to what is pending where they lie, up to the first message that is something else.
+    fn take_answers(&mut self, now: Instant, messages: &mut Messages) {
+        while let Some(message) = messages.first() {
+            let (slot, result) = match Answer::read(message) {
+                Some(Answer::Command(id, result)) => (self.requests.command(id.get()), result),
+                Some(Answer::Query(id, result)) => (self.requests.query(id), result),
+                None => return,
+            };
+            let Some(slot) = slot else { return };
+            let result = messages.take_part(result);
+            self.answered(now, slot, Ok(result));
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     Instant,
     event::Event,
     link::{ConnId, Frame},
-    tables::slab::RequestKind,
+    tables::{queries::TEXT, slab::RequestKind},
 };
 
 /// The server keeps an answer for every id from the lowest pending one on: no id is further above it than this many
@@ -88,12 +88,30 @@ impl Machine {
         self.fill_acks(now);
         while self.link.as_ref().is_some_and(crate::link::Link::has_room) {
             match self.choose(now) {
-                Choice::New(slot) => self.send_new(slot, wall),
+                Choice::New(slot) => {
+                    self.send_new(slot, wall);
+                    if !self.requests.any_due()
+                        && self.resume() == Resume::Done
+                        && !self.quarantine.one_at_a_time()
+                    {
+                        self.fill_new(wall);
+                        break;
+                    }
+                }
                 Choice::Again(slot, allowed) => self.send_again(now, slot, allowed, wall),
                 Choice::None => break,
             }
         }
         self.close_when_drained(now);
+    }
+
+    /// Nothing but new work is left to choose from: it goes as far as window and buffer allow.
+    fn fill_new(&mut self, wall: Timestamp) {
+        while self.link.as_ref().is_some_and(crate::link::Link::has_room)
+            && let Choice::New(slot) = self.choose_new()
+        {
+            self.send_new(slot, wall);
+        }
     }
 
     fn fill_acks(&mut self, now: Instant) {
@@ -160,6 +178,7 @@ impl Machine {
         }
     }
 
+    #[inline]
     fn choose_new(&self) -> Choice {
         let limit = self.config.max_in_flight;
         let commands = &self.requests.commands;
@@ -208,6 +227,7 @@ impl Machine {
         self.resend.lowest_at().filter(|_| self.is_lowest(slot))
     }
 
+    #[inline]
     fn send_new(&mut self, slot: u32, wall: Timestamp) {
         let Some(link) = &self.link else { return };
         self.requests.hand_over(slot, link.id);
@@ -234,6 +254,7 @@ impl Machine {
         self.send_request(slot, wall);
     }
 
+    #[inline]
     fn send_request(&mut self, slot: u32, wall: Timestamp) {
         let Some(link) = &mut self.link else { return };
         let key = self.requests.slab.key(slot);
@@ -246,19 +267,15 @@ impl Machine {
                 else {
                     return;
                 };
-                link.send_request(
-                    |out| encode::client_request_head(out, request_id, lowest, length),
-                    &entry.payload,
-                    wall.as_millis(),
-                );
+                let mut head = [0; encode::CLIENT_REQUEST_HEAD];
+                encode::client_request_head(&mut &mut head[..], request_id, lowest, length);
+                link.send_request(&head, &entry.payload, wall.as_millis());
             }
             RequestKind::Query => {
                 let text = self.requests.correlation_text(slot, id);
-                link.send_request(
-                    |out| encode::query_head(out, &text, length),
-                    &entry.payload,
-                    wall.as_millis(),
-                );
+                let mut head = [0; encode::QUERY_HEAD + TEXT];
+                encode::query_head(&mut &mut head[..], &text, length);
+                link.send_request(&head, &entry.payload, wall.as_millis());
             }
         }
         link.note(Frame::Request(key));

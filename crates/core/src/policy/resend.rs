@@ -12,8 +12,10 @@ pub(crate) const OVERTAKEN: u64 = 32;
 /// The resend timeout and the allowance of the slow start, for one connection at a time.
 #[derive(Debug)]
 pub(crate) struct Resend {
-    least: Duration,
-    smoothed: Option<Duration>,
+    /// In nanoseconds.
+    least: u64,
+    /// In nanoseconds.
+    smoothed: Option<u64>,
     doublings: u32,
     /// Up to an eighth of the timeout, drawn anew with every resend.
     jitter: u64,
@@ -32,7 +34,7 @@ pub(crate) struct Resend {
 impl Resend {
     pub(crate) fn new(least: Duration) -> Self {
         Self {
-            least,
+            least: nanos(least),
             smoothed: None,
             doublings: 0,
             jitter: 0,
@@ -46,22 +48,28 @@ impl Resend {
 
     /// The smoothed answer time, once there is a sample.
     pub(crate) fn smoothed(&self) -> Option<Duration> {
-        self.smoothed
+        self.smoothed.map(Duration::from_nanos)
     }
 
-    fn base(&self) -> Duration {
-        let four = self.smoothed.unwrap_or_default().saturating_mul(4);
-        self.least.max(four)
+    /// In nanoseconds.
+    #[inline]
+    fn base(&self) -> u64 {
+        self.least.max(self.smoothed.unwrap_or(0).saturating_mul(4))
     }
 
     /// How long an answer is waited for before the request is due.
     pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_nanos(self.timeout_nanos())
+    }
+
+    #[inline]
+    fn timeout_nanos(&self) -> u64 {
         let base = self.base();
         if self.doublings == 0 {
             return base;
         }
         let doubled = base.saturating_mul(1 << self.doublings.min(16));
-        doubled.min(MAX_DOUBLED).max(base)
+        doubled.min(nanos(MAX_DOUBLED)).max(base)
     }
 
     /// The same with this resend's jitter: never less than the timeout.
@@ -134,18 +142,21 @@ impl Resend {
     }
 
     /// A request was answered that was never resent: `age` since its last byte went.
+    #[inline]
     pub(crate) fn sample(&mut self, age: Duration) {
+        let age = nanos(age);
         // Older than the timeout: the server is slow, it does not lose. Nothing more is released.
-        if age > self.timeout() {
+        if age > self.timeout_nanos() {
             self.begin_again();
         }
         self.smoothed = Some(match self.smoothed {
             None => age,
-            Some(smoothed) => (smoothed * 7 + age) / 8,
+            Some(smoothed) => smoothed.saturating_mul(7).saturating_add(age) / 8,
         });
     }
 
     /// Any request was answered: the doubling ends.
+    #[inline]
     pub(crate) fn answered(&mut self) {
         self.doublings = 0;
     }
@@ -171,6 +182,7 @@ impl Resend {
     }
 
     /// Nothing is due and no resend is unanswered: the next slow start begins at one.
+    #[inline]
     pub(crate) fn settle(&mut self) {
         if self.unanswered == 0 {
             self.restart();
@@ -201,6 +213,11 @@ impl Resend {
         let release = self.releases.peek().map(|Reverse((at, _))| *at);
         [release, self.missed_at].into_iter().flatten().min()
     }
+}
+
+#[inline]
+fn nanos(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(time.subsec_nanos()))
 }
 
 #[cfg(test)]

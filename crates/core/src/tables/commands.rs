@@ -1,79 +1,107 @@
 //! Commands by request id: which are pending, and the lowest of them.
 
-use std::collections::VecDeque;
-
 use super::slab::NONE;
 
 /// The commands of one session that were given an id, in a ring indexed by it.
 ///
-/// The first place of the ring is always pending, so the lowest pending id costs nothing to find; the ring moves on as
+/// The lowest id in the ring is always pending, so the lowest pending id costs nothing to find; the ring moves on as
 /// its first places are settled, once for each id.
 #[derive(Debug)]
 pub(crate) struct Commands {
-    /// The id of the ring's first place.
+    /// The lowest id in the ring.
     base: u64,
-    ring: VecDeque<u32>,
+    /// The id that comes next.
+    next: u64,
+    /// The slot of each id, at the id modulo the length, which is a power of two. What is beyond `next` means nothing.
+    ring: Vec<u32>,
     pending: usize,
 }
 
+/// A ring that grew beyond this is given back once it is empty.
+const KEPT: usize = 1 << 16;
+
 impl Commands {
     pub(crate) fn new() -> Self {
-        Self { base: 1, ring: VecDeque::new(), pending: 0 }
+        Self { base: 1, next: 1, ring: Vec::new(), pending: 0 }
     }
 
     /// The id that the next command gets.
+    #[inline]
     pub(crate) fn next_id(&self) -> u64 {
-        self.base + self.ring.len() as u64
+        self.next
     }
 
     /// The smallest id that is neither answered nor abandoned; the next id when there is none.
+    #[inline]
     pub(crate) fn lowest(&self) -> u64 {
         self.base
     }
 
     /// Commands with an id and without an answer.
+    #[inline]
     pub(crate) fn pending(&self) -> usize {
         self.pending
     }
 
+    #[inline]
+    fn place(&self, id: u64) -> usize {
+        id as usize & self.ring.len().wrapping_sub(1)
+    }
+
     /// Gives the next id to the command in `slot`.
+    #[inline]
     pub(crate) fn assign(&mut self, slot: u32) -> u64 {
-        let id = self.next_id();
-        self.ring.push_back(slot);
+        let id = self.next;
+        if id - self.base == self.ring.len() as u64 {
+            self.grow();
+        }
+        let place = self.place(id);
+        self.ring[place] = slot;
+        self.next += 1;
         self.pending += 1;
         id
     }
 
+    #[cold]
+    fn grow(&mut self) {
+        let length = (self.ring.len() * 2).max(16);
+        let mut ring = vec![NONE; length];
+        for id in self.base..self.next {
+            ring[id as usize & (length - 1)] = self.ring[self.place(id)];
+        }
+        self.ring = ring;
+    }
+
+    #[inline]
     pub(crate) fn slot(&self, id: u64) -> Option<u32> {
-        let index = usize::try_from(id.checked_sub(self.base)?).ok()?;
-        self.ring.get(index).copied().filter(|slot| *slot != NONE)
+        if id < self.base || id >= self.next {
+            return None;
+        }
+        let slot = self.ring[self.place(id)];
+        (slot != NONE).then_some(slot)
     }
 
     /// Forgets an id that was answered or abandoned.
+    #[inline]
     pub(crate) fn settle(&mut self, id: u64) {
-        let Some(place) = id
-            .checked_sub(self.base)
-            .and_then(|index| self.ring.get_mut(usize::try_from(index).ok()?))
-        else {
-            return;
-        };
-        if std::mem::replace(place, NONE) == NONE {
+        if self.slot(id).is_none() {
             return;
         }
+        let place = self.place(id);
+        self.ring[place] = NONE;
         self.pending -= 1;
-        while self.ring.front() == Some(&NONE) {
-            self.ring.pop_front();
+        while self.base < self.next && self.ring[self.place(self.base)] == NONE {
             self.base += 1;
         }
         // What an outage made large shrinks again once it is empty.
-        if self.ring.is_empty() && self.ring.capacity() > 1 << 16 {
-            self.ring = VecDeque::new();
+        if self.base == self.next && self.ring.len() > KEPT {
+            self.ring = Vec::new();
         }
     }
 
     /// The pending commands in id order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
-        (self.base..).zip(self.ring.iter().copied()).filter(|(_, slot)| *slot != NONE)
+        (self.base..self.next).filter_map(|id| Some((id, self.slot(id)?)))
     }
 }
 

@@ -16,14 +16,17 @@ impl List {
         Self { place, head: NONE, tail: NONE, len: 0 }
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
+    #[inline]
     pub(crate) fn front(&self) -> Option<u32> {
         (self.head != NONE).then_some(self.head)
     }
 
+    #[inline]
     pub(crate) fn push_back(&mut self, slab: &mut Slab, slot: u32) {
         let tail = self.tail;
         let entry = slab.get_mut(slot);
@@ -55,6 +58,7 @@ impl List {
     }
 
     /// Takes an entry out, wherever it stands, and gives the one that followed it.
+    #[inline]
     pub(crate) fn remove(&mut self, slab: &mut Slab, slot: u32) -> Option<u32> {
         let entry = slab.get_mut(slot);
         debug_assert_eq!(entry.place, self.place);

@@ -4,7 +4,8 @@
 //! the slot, 2 of variant, 16 of the slot again, then a counter of 46 bits. An answer finds its query by the slot, without a search, and the counter
 //! tells it from others that held the slot.
 
-const TEXT: usize = 36;
+/// Bytes of a correlation id.
+pub(crate) const TEXT: usize = 36;
 /// Slots of 28 bits: more requests than the configuration can allow.
 const SLOT_BITS: u32 = 28;
 /// The lower part of the slot stands beside the counter.

@@ -91,10 +91,12 @@ impl Requests {
 
     // ---- sizes
 
+    #[inline]
     pub(crate) fn queued(&self) -> usize {
         self.queues[0].len() + self.queues[1].len()
     }
 
+    #[inline]
     pub(crate) fn held_bytes(&self) -> usize {
         self.held_bytes
     }
@@ -108,12 +110,14 @@ impl Requests {
         self.commands.pending() - self.detached + self.queries_pending
     }
 
+    #[inline]
     pub(crate) fn queries_pending(&self) -> usize {
         self.queries_pending
     }
 
     // ---- the life of a request
 
+    #[inline]
     pub(crate) fn submit(
         &mut self,
         now: Instant,
@@ -123,15 +127,16 @@ impl Requests {
     ) -> RequestKey {
         self.held_bytes += payload.len();
         self.submitted += 1;
-        let slot = self.slab.insert(kind, payload, self.submitted);
-        self.queues[of(kind)].push_back(&mut self.slab, slot);
+        let key = self.slab.insert(kind, payload, self.submitted);
+        self.queues[of(kind)].push_back(&mut self.slab, key.slot);
         if let Some(tick) = deadline {
-            self.wheel.add(&mut self.slab, now, slot, tick);
+            self.wheel.add(&mut self.slab, now, key.slot, tick);
         }
-        self.slab.key(slot)
+        key
     }
 
     /// The request that was submitted first of those in the queues that are open.
+    #[inline]
     pub(crate) fn first_queued(&self, commands: bool, queries: bool) -> Option<u32> {
         let command = self.queues[0].front().filter(|_| commands);
         let query = self.queues[1].front().filter(|_| queries);
@@ -145,27 +150,26 @@ impl Requests {
     }
 
     /// A queued request is handed to a transport for the first time and gets its id.
+    #[inline]
     pub(crate) fn hand_over(&mut self, slot: u32, conn: ConnId) {
-        let kind = self.slab.get(slot).kind;
-        self.queues[of(kind)].remove(&mut self.slab, slot);
-        let id = match kind {
-            RequestKind::Command => self.commands.assign(slot),
-            RequestKind::Query => {
-                self.queries_pending += 1;
-                let known = self.slab.get(slot).id;
-                if known != 0 {
-                    known
-                } else {
-                    self.counter += 1;
-                    self.counter
-                }
-            }
-        };
         let entry = self.slab.get_mut(slot);
-        entry.id = id;
+        let (kind, known) = (entry.kind, entry.id);
         entry.phase = Phase::Live;
         entry.sent_on = conn;
         entry.sent_at = None;
+        entry.id = match kind {
+            RequestKind::Command => self.commands.assign(slot),
+            RequestKind::Query => {
+                self.queries_pending += 1;
+                if known == 0 {
+                    self.counter += 1;
+                    self.counter
+                } else {
+                    known
+                }
+            }
+        };
+        self.queues[of(kind)].remove(&mut self.slab, slot);
     }
 
     /// A due request is handed to a transport once more.
@@ -178,20 +182,19 @@ impl Requests {
     }
 
     /// The socket took the last byte of a request's frame.
+    #[inline]
     pub(crate) fn written(&mut self, now: Instant, key: RequestKey, conn: ConnId) -> bool {
-        let Some(entry) = self.slab.find(key) else { return false };
+        let Some(entry) = self.slab.find_mut(key) else { return false };
         let waits = matches!(entry.phase, Phase::Live | Phase::Detached);
         if !waits || entry.sent_on != conn || entry.place != Place::Nowhere || entry.due {
             return false;
         }
         let kind = entry.kind;
-        let trailing = match kind {
+        entry.sent_at = Some(now);
+        entry.gap = match kind {
             RequestKind::Command => std::mem::take(&mut self.trailing),
             RequestKind::Query => 0,
         };
-        let entry = self.slab.get_mut(key.slot);
-        entry.sent_at = Some(now);
-        entry.gap = trailing;
         self.sent[of(kind)].push_back(&mut self.slab, key.slot);
         true
     }
@@ -205,13 +208,11 @@ impl Requests {
     }
 
     /// Takes a request out of every table.
+    #[inline]
     pub(crate) fn settle(&mut self, slot: u32, leave: Leave) -> Settled {
-        self.wheel.remove(&mut self.slab, slot);
-        self.leave_order(slot, leave == Leave::Answered);
-        self.no_longer_due(slot);
         let entry = self.slab.get(slot);
         let settled = Settled {
-            key: self.slab.key(slot),
+            key: RequestKey { slot, generation: entry.generation },
             kind: entry.kind,
             phase: entry.phase,
             id: entry.id,
@@ -222,6 +223,14 @@ impl Requests {
             sent_at: entry.sent_at.filter(|at| *at >= self.floor),
         };
         self.held_bytes -= entry.payload.len();
+        let (place, due) = (entry.place, entry.due);
+        self.wheel.remove(&mut self.slab, slot);
+        if place != Place::Nowhere {
+            self.leave_order(slot, leave == Leave::Answered);
+        }
+        if due {
+            self.no_longer_due(slot);
+        }
         if settled.phase != Phase::Queued {
             match settled.kind {
                 RequestKind::Command => self.commands.settle(settled.id),
@@ -236,6 +245,7 @@ impl Requests {
     }
 
     /// Leaves the queue or the order of sending, whichever it stands in.
+    #[inline]
     fn leave_order(&mut self, slot: u32, answered: bool) {
         let entry = self.slab.get(slot);
         let (kind, gap) = (entry.kind, entry.gap);
@@ -260,11 +270,13 @@ impl Requests {
 
     // ---- finding
 
+    #[inline]
     pub(crate) fn command(&self, id: u64) -> Option<u32> {
         self.commands.slot(id)
     }
 
     /// The pending query that a correlation id names.
+    #[inline]
     pub(crate) fn query(&self, text: &[u8]) -> Option<u32> {
         let QueryRef { slot, counter } = self.correlation.read(text)?;
         let entry = self.slab.get_if_occupied(slot)?;
@@ -305,11 +317,13 @@ impl Requests {
         }
     }
 
+    #[inline]
     pub(crate) fn any_due(&self) -> bool {
         !self.due_commands.is_empty() || !self.due_queries.is_empty()
     }
 
     /// The first of what is due: commands in id order, then queries.
+    #[inline]
     pub(crate) fn first_due(&self) -> Option<u32> {
         match self.due_commands.first() {
             Some(id) => self.commands.slot(*id),

@@ -102,47 +102,86 @@ pub(crate) struct Entry {
 pub(crate) struct Slab {
     entries: Vec<Entry>,
     free: Vec<u32>,
+    /// The last generation of slots that were given back.
+    last_generation: u32,
     visits: Cell<u64>,
 }
 
+/// A slab that grew beyond this is given back once all is settled.
+const KEPT: usize = 1 << 14;
+
 impl Slab {
-    pub(crate) fn insert(&mut self, kind: RequestKind, payload: Bytes, submitted: u64) -> u32 {
-        let fresh = |generation| Entry {
-            generation,
-            kind,
-            phase: Phase::Queued,
+    #[inline]
+    pub(crate) fn insert(
+        &mut self,
+        kind: RequestKind,
+        payload: Bytes,
+        submitted: u64,
+    ) -> RequestKey {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => self.one_more(),
+        };
+        let entry = &mut self.entries[slot as usize];
+        entry.generation = entry.generation.wrapping_add(1);
+        entry.kind = kind;
+        entry.phase = Phase::Queued;
+        entry.resent = false;
+        entry.in_slow_start = false;
+        entry.suspect = false;
+        entry.id = 0;
+        entry.submitted = submitted;
+        entry.payload = payload;
+        entry.sent_on = ConnId::NONE;
+        entry.sent_at = None;
+        entry.gap = 0;
+        RequestKey { slot, generation: entry.generation }
+    }
+
+    #[cold]
+    fn one_more(&mut self) -> u32 {
+        self.entries.push(Entry {
+            generation: self.last_generation,
+            kind: RequestKind::Command,
+            phase: Phase::Free,
             place: Place::Nowhere,
             due: false,
             resent: false,
             in_slow_start: false,
             suspect: false,
             id: 0,
-            submitted,
-            payload,
+            submitted: 0,
+            payload: Bytes::new(),
             sent_on: ConnId::NONE,
             sent_at: None,
             gap: 0,
             deadline: u64::MAX,
             order: Link::UNLINKED,
             timer: Link::UNLINKED,
-        };
-        if let Some(slot) = self.free.pop() {
-            let generation = self.entries[slot as usize].generation.wrapping_add(1);
-            self.entries[slot as usize] = fresh(generation);
-            slot
-        } else {
-            self.entries.push(fresh(0));
-            (self.entries.len() - 1) as u32
-        }
+        });
+        (self.entries.len() - 1) as u32
     }
 
     /// Frees a slot that stands in no list any more. Lets the memory of an outage go once all is settled.
+    #[inline]
     pub(crate) fn remove(&mut self, slot: u32) {
         let entry = self.get_mut(slot);
         debug_assert!(entry.place == Place::Nowhere && !entry.due && entry.deadline == u64::MAX);
         entry.phase = Phase::Free;
         entry.payload = Bytes::new();
         self.free.push(slot);
+        if self.free.len() == self.entries.len() && self.entries.len() > KEPT {
+            self.give_back();
+        }
+    }
+
+    /// Nothing is left in it. No key that was given out names a request of the future all the same.
+    #[cold]
+    fn give_back(&mut self) {
+        let generations = self.entries.iter().map(|entry| entry.generation);
+        self.last_generation = generations.max().unwrap_or(0);
+        self.entries = Vec::new();
+        self.free = Vec::new();
     }
 
     #[inline]
@@ -157,17 +196,28 @@ impl Slab {
         &mut self.entries[slot as usize]
     }
 
+    #[inline]
     pub(crate) fn key(&self, slot: u32) -> RequestKey {
         RequestKey { slot, generation: self.entries[slot as usize].generation }
     }
 
     /// The entry that a key names, if it is still there.
+    #[inline]
     pub(crate) fn find(&self, key: RequestKey) -> Option<&Entry> {
         let entry = self.entries.get(key.slot as usize)?;
         (entry.generation == key.generation && entry.phase != Phase::Free).then_some(entry)
     }
 
+    /// As [`Slab::find`], to change it.
+    #[inline]
+    pub(crate) fn find_mut(&mut self, key: RequestKey) -> Option<&mut Entry> {
+        *self.visits.get_mut() += 1;
+        let entry = self.entries.get_mut(key.slot as usize)?;
+        (entry.generation == key.generation && entry.phase != Phase::Free).then_some(entry)
+    }
+
     /// What stands at a place that a peer named.
+    #[inline]
     pub(crate) fn get_if_occupied(&self, slot: u32) -> Option<&Entry> {
         self.visits.set(self.visits.get() + 1);
         self.entries.get(slot as usize).filter(|entry| entry.phase != Phase::Free)
@@ -184,5 +234,29 @@ impl Slab {
 
     pub(crate) fn visits(&self) -> u64 {
         self.visits.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_an_outage_is_given_back_and_its_keys_name_nothing_any_more() {
+        let mut slab = Slab::default();
+        let fill = |slab: &mut Slab| -> Vec<RequestKey> {
+            let insert = |_| slab.insert(RequestKind::Command, Bytes::new(), 0);
+            (0..=KEPT).map(insert).collect()
+        };
+        let mut old = Vec::new();
+        for _ in 0..3 {
+            let keys = fill(&mut slab);
+            assert!(old.iter().all(|key| slab.find(*key).is_none()));
+            for key in &keys {
+                slab.remove(key.slot);
+            }
+            assert_eq!(slab.entries.capacity(), 0);
+            old.extend(keys);
+        }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Wheel {
     seen: u64,
     heads: [[u32; SLOTS]; LEVELS],
     occupied: [u64; LEVELS],
+    /// The tick that was placed last, when the wheel stood at `current`, and where: what comes together has one deadline.
+    last: (u64, u64, usize, usize),
 }
 
 impl Wheel {
@@ -33,6 +35,7 @@ impl Wheel {
             seen: 0,
             heads: [[NONE; SLOTS]; LEVELS],
             occupied: [0; LEVELS],
+            last: (0, u64::MAX, 0, 0),
         }
     }
 
@@ -41,12 +44,14 @@ impl Wheel {
         (now + after).as_nanos().div_ceil(TICK_NANOS)
     }
 
+    #[inline]
     pub(crate) fn add(&mut self, slab: &mut Slab, now: Instant, slot: u32, tick: u64) {
         self.seen = self.seen.max(now.as_nanos() / TICK_NANOS);
         slab.get_mut(slot).deadline = tick;
         self.place(slab, slot, tick);
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, slab: &mut Slab, slot: u32) {
         let entry = slab.get_mut(slot);
         if entry.deadline == u64::MAX {
@@ -100,11 +105,13 @@ impl Wheel {
         self.current = self.current.max(target + 1);
     }
 
+    #[inline]
     fn place(&mut self, slab: &mut Slab, slot: u32, tick: u64) {
-        let tick = tick.clamp(self.current, self.current + HORIZON / 2);
-        let level = ((63 - ((tick ^ self.current) | MASK).leading_zeros()) / BITS) as usize;
-        let level = level.min(LEVELS - 1);
-        let index = ((tick >> (BITS * level as u32)) & MASK) as usize;
+        if (self.last.0, self.last.1) != (tick, self.current) {
+            let (level, index) = self.find_place(tick);
+            self.last = (tick, self.current, level, index);
+        }
+        let (_, _, level, index) = self.last;
         let next = self.heads[level][index];
         slab.get_mut(slot).timer = Link { prev: head_mark(level, index), next };
         if next != NONE {
@@ -112,6 +119,13 @@ impl Wheel {
         }
         self.heads[level][index] = slot;
         self.occupied[level] |= 1 << index;
+    }
+
+    fn find_place(&self, tick: u64) -> (usize, usize) {
+        let tick = tick.clamp(self.current, self.current + HORIZON / 2);
+        let level = ((63 - ((tick ^ self.current) | MASK).leading_zeros()) / BITS) as usize;
+        let level = level.min(LEVELS - 1);
+        (level, ((tick >> (BITS * level as u32)) & MASK) as usize)
     }
 
     /// The occupied slot whose time comes first; of two with the same time the higher level, which must be moved down.
@@ -167,7 +181,7 @@ mod tests {
         for _ in 0..20_000 {
             match rng.below(4) {
                 0 | 1 => {
-                    let slot = slab.insert(RequestKind::Query, Bytes::new(), 0);
+                    let slot = slab.insert(RequestKind::Query, Bytes::new(), 0).slot;
                     let scale = rng.below(38);
                     let after = Duration::from_micros(rng.below(1 << scale));
                     let tick = Wheel::tick(now, after);
