@@ -10,17 +10,14 @@ use crate::driver::Driver;
 use crate::error::Error;
 use crate::face::Face;
 use crate::handle::DISCONNECT_TIMEOUT;
-use crate::inbox::{Input, Phase};
+use crate::inbox::Input;
 use crate::room::Load;
 use crate::shared::{Facts, Shared};
 use crate::sync::lock;
 use crate::waiters::Waiters;
 
-/// How many inputs are taken before connections get their turn.
-const INPUTS: usize = 1024;
-
-/// How much room for inputs is kept after a burst of them.
-const KEPT_INPUTS: usize = 16 * INPUTS;
+/// How many completions are handed over under one lock.
+const COMPLETIONS: usize = 256;
 
 /// Whether a driver could be started here and now.
 pub(crate) fn can_start(shared: &Shared) -> bool {
@@ -48,6 +45,8 @@ struct Handles {
     waiters: Waiters,
     /// Taken from the inbox and not told to the machine yet.
     inputs: VecDeque<Input>,
+    /// There were more in the inbox.
+    more: bool,
     state: StateName,
     /// Those to be woken when no lock is held; kept for its allocation.
     woken: Vec<Waker>,
@@ -63,6 +62,7 @@ impl Handles {
             shared,
             waiters: Waiters::default(),
             inputs: VecDeque::new(),
+            more: false,
             state: StateName::Disconnected,
             woken: Vec::new(),
             closing: false,
@@ -70,7 +70,7 @@ impl Handles {
         }
     }
 
-    /// Empties the inbox and tells how much the machine holds. With a waker, and nothing in the
+    /// Takes from the inbox and tells how much the machine holds. With a waker, and nothing in the
     /// inbox, the driver may sleep: true.
     fn settle_with_handles(&mut self, machine: &Machine, sleep: Option<&Waker>) -> bool {
         let stats = machine.stats();
@@ -81,8 +81,7 @@ impl Handles {
         let held = Load { requests: size(stats.queued), bytes: size(stats.queued_bytes) };
         let sleeps = {
             let mut inbox = lock(&self.shared.inbox);
-            std::mem::swap(&mut self.inputs, &mut inbox.inputs);
-            inbox.room.settle(held, &mut self.woken);
+            self.more = inbox.take(&mut self.inputs, held, &mut self.woken);
             match sleep {
                 Some(waker) if self.inputs.is_empty() => {
                     inbox.sleep(waker);
@@ -100,14 +99,11 @@ impl Handles {
         sleeps
     }
 
+    #[inline]
     fn take_input(&mut self, machine: &mut Machine, now: Instant, input: Input) {
         let waiters = &mut self.waiters;
         match input {
             Input::Submit { kind, payload, timeout, call } => {
-                // Dropped before anything was done about it.
-                if call.is_left() {
-                    return;
-                }
                 match machine.submit(now, kind, payload, timeout) {
                     Ok(key) => {
                         if waiters.is_taken(key.slot) {
@@ -116,11 +112,18 @@ impl Handles {
                         }
                         self.waiters.add_request(key, kind, call);
                     }
-                    Err(failure) => call.answer(Err(failure.into())),
+                    Err(failure) => {
+                        let waker = lock(&self.shared.inbox)
+                            .calls
+                            .answer(call, Err(Box::new(failure.into())));
+                        if let Some(waker) = waker {
+                            waker.wake();
+                        }
+                    }
                 }
             }
             Input::Cancel(call) => {
-                if let Some(key) = call.key() {
+                if let Some(key) = waiters.key(call) {
                     machine.cancel(now, key);
                 }
             }
@@ -154,6 +157,38 @@ impl Handles {
         }
     }
 
+    /// Hands over how requests ended, many under one lock. Gives the completion that is next.
+    fn hand_out_requests(
+        &mut self,
+        machine: &mut Machine,
+        first: Completion,
+    ) -> Option<Completion> {
+        let mut next = Some(first);
+        {
+            let mut inbox = lock(&self.shared.inbox);
+            for _ in 0..COMPLETIONS {
+                match next {
+                    Some(Completion::Request { key, result, detached }) => {
+                        let calls = &mut inbox.calls;
+                        let waker = self.waiters.complete_request(calls, key, result, detached);
+                        if let Some(waker) = waker {
+                            self.woken.push(waker);
+                        }
+                        next = machine.poll_completion();
+                    }
+                    other => {
+                        next = other;
+                        break;
+                    }
+                }
+            }
+        }
+        for waker in self.woken.drain(..) {
+            waker.wake();
+        }
+        next
+    }
+
     fn publish_facts(&mut self, machine: &Machine) {
         let facts = Facts {
             session_id: machine.session_id().cloned(),
@@ -180,20 +215,16 @@ impl Handles {
 impl Face for Handles {
     fn bring(&mut self, machine: &mut Machine, now: &mut dyn FnMut() -> Instant) -> bool {
         if self.inputs.is_empty() {
-            if self.inputs.capacity() > KEPT_INPUTS {
-                self.inputs = VecDeque::new();
-            }
             self.settle_with_handles(machine, None);
         }
         if self.inputs.is_empty() {
             return false;
         }
         let now = now();
-        for _ in 0..INPUTS {
-            let Some(input) = self.inputs.pop_front() else { return false };
+        while let Some(input) = self.inputs.pop_front() {
             self.take_input(machine, now, input);
         }
-        true
+        self.more
     }
 
     fn wants_messages(&self) -> bool {
@@ -216,10 +247,15 @@ impl Face for Handles {
             self.publish_facts(machine);
         }
         while let Some(complete) = completion {
-            // Of what was asked before, an answer may still be on its way; this one counts.
-            self.closed |= self.closing && matches!(complete, Completion::Disconnected);
-            self.waiters.complete(complete);
-            completion = machine.poll_completion();
+            completion = match complete {
+                Completion::Request { .. } => self.hand_out_requests(machine, complete),
+                other => {
+                    // Of what was asked before, an answer may still be on its way; this one counts.
+                    self.closed |= self.closing && matches!(other, Completion::Disconnected);
+                    self.waiters.complete(other);
+                    machine.poll_completion()
+                }
+            };
         }
         self.shared.deliveries.refill(|| machine.poll_server_request());
     }
@@ -240,10 +276,14 @@ impl Drop for Handles {
         let mut inputs = std::mem::take(&mut self.inputs);
         {
             let mut inbox = lock(&self.shared.inbox);
-            inbox.phase = Phase::Idle;
-            inbox.awake();
-            inputs.append(&mut inbox.inputs);
-            inbox.room.reset(&mut self.woken);
+            inputs.append(&mut inbox.abandon(&mut self.woken));
+            for input in &inputs {
+                if let Input::Submit { call, .. } = input {
+                    let error = Box::new(Error::closed(false));
+                    self.woken.extend(inbox.calls.answer(*call, Err(error)));
+                }
+            }
+            self.waiters.abandon(&mut inbox.calls, &mut self.woken);
         }
         {
             let mut facts = lock(&self.shared.facts);
@@ -254,12 +294,8 @@ impl Drop for Handles {
         self.shared.state.send_if_modified(|state| {
             std::mem::replace(state, StateName::Disconnected) != StateName::Disconnected
         });
-        for input in inputs {
-            if let Input::Submit { call, .. } = input {
-                call.answer(Err(Error::closed(false)));
-            }
-        }
-        self.waiters.abandon();
+        drop(inputs);
+        self.waiters.abandon_others();
         for waker in self.woken.drain(..) {
             waker.wake();
         }

@@ -1,7 +1,6 @@
 //! What the handles ask of the driver, in the order in which they asked.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use tokio::sync::oneshot;
 use zraft_core::{RequestKind, Timeout};
 use zraft_protocol::RequestId;
 
-use crate::call::Call;
+use crate::calls::{CallId, Calls, Leaving};
 use crate::error::Error;
 use crate::room::{Load, Room};
 
@@ -21,9 +20,9 @@ pub(crate) enum Input {
         kind: RequestKind,
         payload: Bytes,
         timeout: Timeout,
-        call: Arc<Call>,
+        call: CallId,
     },
-    Cancel(Arc<Call>),
+    Cancel(CallId),
     Connect {
         ticket: u64,
         timeout: Option<Duration>,
@@ -58,9 +57,18 @@ pub(crate) enum Phase {
     Running,
 }
 
+/// How many inputs the driver takes before connections get their turn.
+pub(crate) const INPUTS: usize = 1024;
+
+/// How much room for inputs is kept after a burst of them.
+const KEPT_INPUTS: usize = 16 * INPUTS;
+
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    pub(crate) inputs: VecDeque<Input>,
+    inputs: VecDeque<Input>,
+    /// Inputs ever taken out: the number of the first that lies here.
+    taken: u64,
+    pub(crate) calls: Calls,
     pub(crate) phase: Phase,
     pub(crate) room: Room,
     /// Wakes the driver; there is one only while it sleeps.
@@ -72,6 +80,8 @@ impl Inbox {
     pub(crate) fn new(limit: Load) -> Self {
         Self {
             inputs: VecDeque::new(),
+            taken: 0,
+            calls: Calls::default(),
             phase: Phase::Idle,
             room: Room::new(limit),
             sleeper: None,
@@ -81,9 +91,82 @@ impl Inbox {
 
     /// Adds an input. The waker, if there is one, is for the caller to wake after unlocking.
     #[must_use]
+    #[inline]
     pub(crate) fn push(&mut self, input: Input) -> Option<Waker> {
         self.inputs.push_back(input);
         self.sleeper.take()
+    }
+
+    /// Adds a request for which room was taken. The waker is as that of [`Inbox::push`].
+    #[must_use]
+    #[inline]
+    pub(crate) fn submit(
+        &mut self,
+        kind: RequestKind,
+        payload: Bytes,
+        timeout: Timeout,
+    ) -> (CallId, Option<Waker>) {
+        let call = self.calls.open(self.taken + self.inputs.len() as u64);
+        (call, self.push(Input::Submit { kind, payload, timeout, call }))
+    }
+
+    /// A future goes away before it took its answer. What is left of it is to be dropped, and
+    /// the wakers to be woken, after unlocking.
+    pub(crate) fn leave(&mut self, call: CallId, woken: &mut Vec<Waker>) -> Left {
+        let leaving = self.calls.leave(call);
+        let Leaving::Early { input: number, .. } = leaving else {
+            return Left { _leaving: leaving, _input: None };
+        };
+        // What still lies here goes as if it had never come.
+        let lying = number
+            .checked_sub(self.taken)
+            .and_then(|index| self.inputs.get_mut(usize::try_from(index).ok()?));
+        let input = lying.map(|input| std::mem::replace(input, Input::Look));
+        if let Some(Input::Submit { payload, .. }) = &input {
+            self.calls.forget(call);
+            self.room.withdraw(payload.len(), woken);
+        } else if self.phase == Phase::Running {
+            woken.extend(self.push(Input::Cancel(call)));
+        }
+        Left { _leaving: leaving, _input: input }
+    }
+
+    /// The driver takes inputs, no more than [`INPUTS`], into a queue that it has emptied, and
+    /// tells how much the machine holds. True: there are more.
+    pub(crate) fn take(
+        &mut self,
+        inputs: &mut VecDeque<Input>,
+        held: Load,
+        woken: &mut Vec<Waker>,
+    ) -> bool {
+        debug_assert!(inputs.is_empty());
+        let taken = if self.inputs.len() <= INPUTS {
+            std::mem::swap(inputs, &mut self.inputs);
+            self.room.in_inbox()
+        } else {
+            let mut taken = Load::default();
+            inputs.extend(self.inputs.drain(..INPUTS).inspect(|input| {
+                if let Input::Submit { payload, .. } = input {
+                    taken.add(payload.len());
+                }
+            }));
+            taken
+        };
+        self.taken += inputs.len() as u64;
+        if self.inputs.is_empty() && self.inputs.capacity() > KEPT_INPUTS {
+            self.inputs = VecDeque::new();
+        }
+        self.room.settle(held, taken, woken);
+        !self.inputs.is_empty()
+    }
+
+    /// There is no driver any more: all that lies here, to be refused.
+    pub(crate) fn abandon(&mut self, woken: &mut Vec<Waker>) -> VecDeque<Input> {
+        self.phase = Phase::Idle;
+        self.sleeper = None;
+        self.room.reset(woken);
+        self.taken += self.inputs.len() as u64;
+        std::mem::take(&mut self.inputs)
     }
 
     /// The driver is about to sleep.
@@ -103,4 +186,11 @@ impl Inbox {
         self.next_ticket += 1;
         self.next_ticket
     }
+}
+
+/// What is left of a request whose future went away.
+#[derive(Debug)]
+pub(crate) struct Left {
+    _leaving: Leaving,
+    _input: Option<Input>,
 }

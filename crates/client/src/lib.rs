@@ -20,7 +20,7 @@
 //! sockets nor clocks; this crate brings it both.
 
 mod builder;
-mod call;
+mod calls;
 mod clock;
 mod connection;
 mod driver;

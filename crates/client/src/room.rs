@@ -19,6 +19,12 @@ impl Load {
         Self { requests: 1, bytes }
     }
 
+    /// One request more.
+    pub(crate) fn add(&mut self, bytes: usize) {
+        *self = self.plus(Self::one(bytes));
+    }
+
+    #[inline]
     fn plus(self, other: Self) -> Self {
         Self {
             requests: self.requests.saturating_add(other.requests),
@@ -26,6 +32,7 @@ impl Load {
         }
     }
 
+    #[inline]
     fn minus(self, other: Self) -> Self {
         Self {
             requests: self.requests.saturating_sub(other.requests),
@@ -57,6 +64,8 @@ pub(crate) struct Room {
     inbox: Load,
     /// Room given to those who waited and have not come to use it yet.
     granted: Load,
+    /// Held, taken and granted together.
+    elsewhere: Load,
     waiting: BTreeMap<Ticket, Waiting>,
     next_ticket: u64,
 }
@@ -69,15 +78,22 @@ impl Room {
             taken: Load::default(),
             inbox: Load::default(),
             granted: Load::default(),
+            elsewhere: Load::default(),
             waiting: BTreeMap::new(),
             next_ticket: 0,
         }
     }
 
     fn occupied(&self) -> Load {
-        self.held.plus(self.taken).plus(self.inbox).plus(self.granted)
+        self.elsewhere.plus(self.inbox)
     }
 
+    /// What does not lie in the inbox has changed.
+    fn add_up(&mut self) {
+        self.elsewhere = self.held.plus(self.taken).plus(self.granted);
+    }
+
+    #[inline]
     fn fits(&self, bytes: usize) -> bool {
         let after = self.occupied().plus(Load::one(bytes));
         after.requests <= self.limit.requests && after.bytes <= self.limit.bytes
@@ -90,6 +106,7 @@ impl Room {
     }
 
     /// Takes room for a request that goes into the inbox, if there is any.
+    #[inline]
     pub(crate) fn take(&mut self, bytes: usize) -> bool {
         let fits = self.fits(bytes);
         if fits {
@@ -125,12 +142,14 @@ impl Room {
     /// Turns room that was granted to one who waited into a request in the inbox.
     pub(crate) fn redeem(&mut self, bytes: usize) {
         self.granted = self.granted.minus(Load::one(bytes));
+        self.add_up();
         self.inbox = self.inbox.plus(Load::one(bytes));
     }
 
     /// Gives back room that was granted and is not wanted any more.
     pub(crate) fn give_back(&mut self, bytes: usize, woken: &mut Vec<Waker>) {
         self.granted = self.granted.minus(Load::one(bytes));
+        self.add_up();
         self.grant(woken);
     }
 
@@ -144,10 +163,23 @@ impl Room {
         was_waiting
     }
 
-    /// The driver empties the inbox and tells what the machine holds by now.
-    pub(crate) fn settle(&mut self, held: Load, woken: &mut Vec<Waker>) {
+    /// What lies in the inbox.
+    pub(crate) fn in_inbox(&self) -> Load {
+        self.inbox
+    }
+
+    /// A request leaves the inbox before the driver took it.
+    pub(crate) fn withdraw(&mut self, bytes: usize, woken: &mut Vec<Waker>) {
+        self.inbox = self.inbox.minus(Load::one(bytes));
+        self.grant(woken);
+    }
+
+    /// The driver takes so much out of the inbox, and tells what the machine holds by now.
+    pub(crate) fn settle(&mut self, held: Load, taken: Load, woken: &mut Vec<Waker>) {
         self.held = held;
-        self.taken = std::mem::take(&mut self.inbox);
+        self.inbox = self.inbox.minus(taken);
+        self.taken = taken;
+        self.add_up();
         self.grant(woken);
     }
 
@@ -162,6 +194,7 @@ impl Room {
             }
             woken.push(waiting.waker);
         }
+        self.add_up();
     }
 
     /// Gives room to those who wait, in order; one that does not fit yet is not overtaken.
@@ -180,6 +213,7 @@ impl Room {
             }
             if let Some(bytes) = bytes {
                 self.granted = self.granted.plus(Load::one(bytes));
+                self.add_up();
             }
         }
     }
@@ -195,6 +229,11 @@ mod tests {
 
     fn held(requests: usize, bytes: usize) -> Load {
         Load { requests, bytes }
+    }
+
+    /// The driver takes all.
+    fn settle(room: &mut Room, held: Load, woken: &mut Vec<Waker>) {
+        room.settle(held, room.in_inbox(), woken);
     }
 
     #[test]
@@ -213,11 +252,31 @@ mod tests {
     fn what_the_driver_took_counts_until_it_tells_what_the_machine_holds() {
         let (mut room, mut woken) = (room(), Vec::new());
         assert!(room.take(1) && room.take(1));
-        room.settle(held(0, 0), &mut woken);
+        settle(&mut room, held(0, 0), &mut woken);
         assert!(!room.take(1), "both are in the driver's hands");
-        room.settle(held(1, 1), &mut woken);
+        settle(&mut room, held(1, 1), &mut woken);
         assert!(room.take(1), "one was sent meanwhile");
         assert!(!room.take(1));
+    }
+
+    #[test]
+    fn what_the_driver_leaves_in_the_inbox_goes_on_counting() {
+        let (mut room, mut woken) = (room(), Vec::new());
+        assert!(room.take(10) && room.take(20));
+        room.settle(held(0, 0), held(1, 10), &mut woken);
+        assert_eq!(room.occupied(), held(2, 30));
+        room.settle(held(0, 0), held(1, 20), &mut woken);
+        assert_eq!(room.occupied(), held(1, 20));
+    }
+
+    #[test]
+    fn a_request_withdrawn_from_the_inbox_makes_room_for_the_next() {
+        let (mut room, mut woken) = (room(), Vec::new());
+        assert!(room.take(90));
+        let ticket = room.wait(Some(20), Waker::noop());
+        room.withdraw(90, &mut woken);
+        assert_eq!(woken.len(), 1);
+        assert!(room.poll_turn(ticket, Waker::noop()));
     }
 
     #[test]
@@ -227,9 +286,9 @@ mod tests {
         let large = room.wait(Some(50), Waker::noop());
         let small = room.wait(Some(5), Waker::noop());
         assert!(!room.take_in_turn(1), "others wait");
-        room.settle(held(1, 60), &mut woken);
+        settle(&mut room, held(1, 60), &mut woken);
         assert!(!room.poll_turn(large, Waker::noop()) && !room.poll_turn(small, Waker::noop()));
-        room.settle(held(0, 0), &mut woken);
+        settle(&mut room, held(0, 0), &mut woken);
         assert_eq!(woken.len(), 2);
         assert!(room.poll_turn(large, Waker::noop()) && room.poll_turn(small, Waker::noop()));
         assert!(!room.take(1), "the room is given away, though not used yet");
@@ -244,8 +303,8 @@ mod tests {
         assert!(room.take(100));
         let first = room.wait(Some(100), Waker::noop());
         let second = room.wait(Some(100), Waker::noop());
-        room.settle(held(0, 0), &mut woken);
-        room.settle(held(0, 0), &mut woken);
+        settle(&mut room, held(0, 0), &mut woken);
+        settle(&mut room, held(0, 0), &mut woken);
         assert!(room.poll_turn(first, Waker::noop()) && !room.poll_turn(second, Waker::noop()));
         room.give_back(100, &mut woken);
         assert!(room.poll_turn(second, Waker::noop()));
@@ -268,9 +327,9 @@ mod tests {
         let (mut room, mut woken) = (room(), Vec::new());
         assert!(room.take(1) && room.take(1));
         let ticket = room.wait(None, Waker::noop());
-        room.settle(held(0, 0), &mut woken);
+        settle(&mut room, held(0, 0), &mut woken);
         assert!(!room.poll_turn(ticket, Waker::noop()));
-        room.settle(held(1, 1), &mut woken);
+        settle(&mut room, held(1, 1), &mut woken);
         assert!(room.poll_turn(ticket, Waker::noop()));
         assert!(room.take(1));
     }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use zraft_core::{RequestKind, Timeout};
 
-use crate::call::Call;
+use crate::calls::{CallId, Polled};
 use crate::error::Error;
 use crate::handle::Handle;
-use crate::inbox::{Input, Phase};
+use crate::inbox::Phase;
 use crate::room::Ticket;
 use crate::sync::lock;
 
@@ -82,6 +82,9 @@ impl Future for SubmissionFuture {
     type Output = Result<Bytes, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Stage::Queued(answer) = &mut self.stage {
+            return Pin::new(answer).poll(context);
+        }
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::New(submission) => match submission.queue(context) {
                 Ok(stage) => self.stage = stage,
@@ -119,10 +122,8 @@ impl Submission {
     /// Queues, or waits for room.
     fn queue(self, context: &Context<'_>) -> Result<Stage, Error> {
         self.handle.check_payload(&self.payload)?;
-        let call = Arc::new(Call::default());
-        let handle = self.handle.clone();
-        let (sleeper, answer) = {
-            let mut inbox = lock(&handle.shared.inbox);
+        let (call, sleeper) = {
+            let mut inbox = lock(&self.handle.shared.inbox);
             if inbox.phase == Phase::Idle {
                 return Err(Error::NotConnected);
             }
@@ -131,42 +132,39 @@ impl Submission {
                 drop(inbox);
                 return Ok(Stage::Waiting(self, ticket));
             }
-            let (input, answer) = self.split(call);
-            (inbox.push(input), answer)
+            inbox.submit(self.kind, self.payload, self.timeout)
         };
         if let Some(sleeper) = sleeper {
             sleeper.wake();
         }
-        Ok(Stage::Queued(answer))
+        Ok(Stage::Queued(Answer::new(self.handle, call)))
     }
 
     /// Queues if room was granted meanwhile.
     fn turn(self, ticket: Ticket, context: &Context<'_>) -> Result<Stage, Error> {
         let mut woken = Vec::new();
-        let shared = self.handle.shared.clone();
-        let mut inbox = lock(&shared.inbox);
-        if !inbox.room.poll_turn(ticket, context.waker()) {
-            drop(inbox);
-            return Ok(Stage::Waiting(self, ticket));
-        }
-        let length = self.payload.len();
-        let result = if inbox.phase == Phase::Idle {
-            inbox.room.give_back(length, &mut woken);
-            Err(Error::closed(false))
-        } else {
-            inbox.room.redeem(length);
-            let (input, answer) = self.split(Arc::new(Call::default()));
-            woken.extend(inbox.push(input));
-            Ok(Stage::Queued(answer))
+        let call = {
+            let mut inbox = lock(&self.handle.shared.inbox);
+            if !inbox.room.poll_turn(ticket, context.waker()) {
+                drop(inbox);
+                return Ok(Stage::Waiting(self, ticket));
+            }
+            let length = self.payload.len();
+            if inbox.phase == Phase::Idle {
+                inbox.room.give_back(length, &mut woken);
+                None
+            } else {
+                inbox.room.redeem(length);
+                let (call, sleeper) = inbox.submit(self.kind, self.payload, self.timeout);
+                woken.extend(sleeper);
+                Some(call)
+            }
         };
-        drop(inbox);
         wake(woken);
-        result
-    }
-
-    fn split(self, call: Arc<Call>) -> (Input, Answer) {
-        let Self { handle, kind, payload, timeout } = self;
-        (Input::Submit { kind, payload, timeout, call: call.clone() }, Answer::new(handle, call))
+        match call {
+            Some(call) => Ok(Stage::Queued(Answer::new(self.handle, call))),
+            None => Err(Error::closed(false)),
+        }
     }
 }
 
@@ -186,12 +184,13 @@ fn wake(wakers: Vec<std::task::Waker>) {
 #[derive(Debug)]
 pub struct Answer {
     handle: Arc<Handle>,
-    call: Arc<Call>,
+    /// `None`: the answer was taken.
+    call: Option<CallId>,
 }
 
 impl Answer {
-    fn new(handle: Arc<Handle>, call: Arc<Call>) -> Self {
-        Self { handle, call }
+    fn new(handle: Arc<Handle>, call: CallId) -> Self {
+        Self { handle, call: Some(call) }
     }
 
     /// Queues at once, or fails.
@@ -201,8 +200,7 @@ impl Answer {
         payload: Bytes,
     ) -> Result<Self, Error> {
         handle.check_payload(&payload)?;
-        let call = Arc::new(Call::default());
-        let sleeper = {
+        let (call, sleeper) = {
             let mut inbox = lock(&handle.shared.inbox);
             if inbox.phase == Phase::Idle {
                 return Err(Error::NotConnected);
@@ -210,8 +208,7 @@ impl Answer {
             if !inbox.room.take(payload.len()) {
                 return Err(Error::Overloaded);
             }
-            let timeout = Timeout::Default;
-            inbox.push(Input::Submit { kind, payload, timeout, call: call.clone() })
+            inbox.submit(kind, payload, Timeout::Default)
         };
         if let Some(sleeper) = sleeper {
             sleeper.wake();
@@ -223,15 +220,40 @@ impl Answer {
 impl Future for Answer {
     type Output = Result<Bytes, Error>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.call.poll(context)
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // Polled after completion; there is nothing to give.
+        let Some(call) = self.call else { return Poll::Pending };
+        let polled = lock(&self.handle.shared.inbox).calls.poll(call, context.waker());
+        match polled {
+            Polled::Pending { .. } => Poll::Pending,
+            Polled::Answered(answer) => {
+                self.call = None;
+                Poll::Ready(Ok(answer))
+            }
+            Polled::Failed(error) => {
+                self.call = None;
+                Poll::Ready(Err(*error))
+            }
+        }
+    }
+}
+
+impl Answer {
+    #[cold]
+    fn leave(&self, call: CallId) {
+        let mut woken = Vec::new();
+        let left = lock(&self.handle.shared.inbox).leave(call, &mut woken);
+        drop(left);
+        wake(woken);
     }
 }
 
 impl Drop for Answer {
+    #[inline]
     fn drop(&mut self) {
-        if self.call.leave() {
-            self.handle.shared.push(Input::Cancel(self.call.clone()));
+        if let Some(call) = self.call {
+            self.leave(call);
         }
     }
 }
