@@ -1,5 +1,6 @@
 //! `zraft-bench`: measures the client, beside references that do nothing but carry the same bytes.
 
+mod drive;
 mod servers;
 
 use std::process::ExitCode;
@@ -20,12 +21,14 @@ struct Arguments {
 enum Command {
     Peer(peer::Arguments),
     Echo(echo::Arguments),
+    Drive(drive::Arguments),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Peer(arguments) => peer::run(&arguments),
         Command::Echo(arguments) => echo::run(&arguments),
+        Command::Drive(arguments) => drive::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

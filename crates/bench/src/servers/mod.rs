@@ -17,10 +17,10 @@ use tokio::{
 use zraft_zmtp::{Connection, Instant};
 
 /// How much one read takes.
-const READ: usize = 128 << 10;
+pub(crate) const READ: usize = 128 << 10;
 
 /// Heartbeats play no part: the servers send none, and the clock stands still.
-const NOW: Instant = Instant::ZERO;
+pub(crate) const NOW: Instant = Instant::ZERO;
 
 /// Serves connections on loopback until the standard input ends. One line of JSON tells where.
 fn serve<F>(one: impl Fn(TcpStream) -> F) -> io::Result<()>

@@ -1,0 +1,140 @@
+//! The measured side: one contender puts load on one server, in a process of its own.
+
+mod load;
+mod tcp;
+mod zmtp;
+mod zraft;
+
+use std::{io, time::Duration};
+
+use clap::ValueEnum;
+use serde_json::json;
+
+use load::{Load, Pace};
+
+/// Puts load on a server, and prints what came of it as one line of JSON
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Arguments {
+    /// What carries the requests.
+    #[arg(long, value_enum)]
+    contender: Contender,
+    /// Where the server is: tcp://host:port.
+    #[arg(long)]
+    endpoint: String,
+    /// Requests in flight, where no rate is given.
+    #[arg(long, default_value_t = 1)]
+    in_flight: usize,
+    /// Requests a second, each with the moment at which it should begin.
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Bytes of a payload.
+    #[arg(long, default_value_t = 64)]
+    payload: usize,
+    /// Which requests.
+    #[arg(long, value_enum, default_value_t = Mix::Commands)]
+    mix: Mix,
+    /// How long is measured.
+    #[arg(long, default_value_t = 1000)]
+    millis: u64,
+    /// How long nothing is measured before that.
+    #[arg(long, default_value_t = 200)]
+    warm_up_millis: u64,
+    /// Threads of the runtime; 0 for a current_thread runtime.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Contender {
+    /// The client.
+    Zraft,
+    /// A CLIENT of this project's ZMTP and nothing above it.
+    Zmtp,
+    /// Bytes.
+    Tcp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mix {
+    Commands,
+    Queries,
+    /// In turn.
+    Mixed,
+}
+
+/// Bytes that a command's message has besides its payload.
+const COMMAND: usize = zraft_protocol::HEADER_LEN + 28;
+/// The same of a query.
+const QUERY: usize = zraft_protocol::HEADER_LEN + 14 + 36;
+
+impl Arguments {
+    /// Bytes of a message.
+    fn message(&self) -> usize {
+        let head = if self.mix == Mix::Queries { QUERY } else { COMMAND };
+        head + self.payload
+    }
+
+    fn address(&self) -> &str {
+        self.endpoint.strip_prefix("tcp://").unwrap_or(&self.endpoint)
+    }
+
+    fn load(&self) -> Load {
+        let pace = match self.rate {
+            Some(rate) => Pace::Open { rate },
+            None => Pace::Closed { in_flight: self.in_flight },
+        };
+        let millis = Duration::from_millis;
+        Load::new(pace, millis(self.warm_up_millis), millis(self.millis))
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
+    let runtime = match arguments.threads {
+        0 => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+        threads => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .enable_all()
+            .build()?,
+    };
+    let own = arguments.clone();
+    let sample = async move {
+        match own.contender {
+            Contender::Zraft => zraft::drive(&own).await,
+            Contender::Zmtp => zmtp::drive(&own).await,
+            Contender::Tcp => tcp::drive(&own).await,
+        }
+    };
+    let sample = if arguments.threads == 0 {
+        runtime.block_on(sample)?
+    } else {
+        // On a worker: block_on's own thread is none.
+        runtime.block_on(runtime.spawn(sample)).map_err(io::Error::other)??
+    };
+    let percentile = |p: f64| sample.latencies.value_at_quantile(p / 100.0) as f64 / 1000.0;
+    let said = json!({
+        "count": sample.count,
+        "seconds": sample.wall.as_secs_f64(),
+        "cpu_seconds": sample.cpu.as_secs_f64(),
+        "rate": sample.count as f64 / sample.wall.as_secs_f64(),
+        "cpu_micros": sample.cpu.as_secs_f64() * 1e6 / sample.count as f64,
+        "p50": percentile(50.0),
+        "p90": percentile(90.0),
+        "p99": percentile(99.0),
+        "p999": percentile(99.9),
+        "p9999": percentile(99.99),
+        "max": sample.latencies.max() as f64 / 1000.0,
+        "behind": sample.behind,
+    });
+    io::Write::write_fmt(&mut io::stdout(), format_args!("{said}\n"))
+}
+
+/// Processor time that this process has used, user and system.
+pub(crate) fn process_cpu() -> Duration {
+    #[cfg(unix)]
+    {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+    #[cfg(not(unix))]
+    Duration::ZERO
+}

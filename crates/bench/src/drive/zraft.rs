@@ -1,0 +1,83 @@
+//! The client itself.
+
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use zraft_client::{Answer, RaftClient};
+
+use super::{Arguments, Mix, load::Sample};
+
+pub(crate) async fn drive(arguments: &Arguments) -> io::Result<Sample> {
+    let mut load = arguments.load();
+    let client = RaftClient::builder()
+        .member("node-1", &arguments.endpoint)
+        .capability("kind", "bench")
+        // Where a rate is given, what does not fit waits, and its wait counts.
+        .max_in_flight(arguments.rate.map_or(arguments.in_flight, |_| 1 << 20))
+        .max_queued(1 << 21)
+        .max_queued_bytes(4 << 30)
+        .build()
+        .map_err(io::Error::other)?;
+    client.connect().await.map_err(io::Error::other)?;
+    let payload = Bytes::from(vec![7; arguments.payload]);
+    let mix = arguments.mix;
+    let mut turn = false;
+    let mut submit = || {
+        turn = !turn;
+        match mix {
+            Mix::Commands => client.try_submit_command(payload.clone()),
+            Mix::Queries => client.try_submit_query(payload.clone()),
+            Mix::Mixed if turn => client.try_submit_command(payload.clone()),
+            Mix::Mixed => client.try_submit_query(payload.clone()),
+        }
+    };
+    let mut answers: VecDeque<Answer> = VecDeque::new();
+    load.start();
+    loop {
+        let now = Instant::now();
+        if load.is_over(now) {
+            break;
+        }
+        for _ in 0..load.due(now) {
+            answers.push_back(submit().map_err(io::Error::other)?);
+        }
+        let count = if load.is_closed() {
+            poll_fn(|context| take(&mut answers, context)).await
+        } else {
+            tokio::task::yield_now().await;
+            let now = poll_fn(|context| Poll::Ready(take(&mut answers, context))).await;
+            if let Poll::Ready(count) = now { count } else { Ok(0) }
+        }?;
+        load.answered(Instant::now(), count);
+    }
+    let sample = load.sample();
+    drop(answers);
+    client.disconnect_within(Duration::ZERO).await;
+    Ok(sample)
+}
+
+/// Takes the answers that are there, in order.
+fn take(
+    answers: &mut VecDeque<Answer>,
+    context: &mut std::task::Context<'_>,
+) -> Poll<io::Result<u64>> {
+    let mut count = 0;
+    while let Some(first) = answers.front_mut() {
+        match Pin::new(first).poll(context) {
+            Poll::Ready(Ok(_)) => {
+                answers.pop_front();
+                count += 1;
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+            Poll::Pending => break,
+        }
+    }
+    if count > 0 { Poll::Ready(Ok(count)) } else { Poll::Pending }
+}
