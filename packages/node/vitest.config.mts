@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
+    include: ['test/*.test.ts'],
     // Every file has a process of its own, as a user's program has.
     pool: 'forks',
     testTimeout: 30_000,

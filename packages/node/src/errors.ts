@@ -63,6 +63,7 @@ abstract class DetachableError extends RaftClientError {
   readonly correlationId: CorrelationId | undefined;
   readonly #resolution: (() => Promise<Buffer>) | undefined;
 
+  /** @internal */
   protected constructor(failure: Failure, resolution: (() => Promise<Buffer>) | undefined, options?: ErrorOptions) {
     super(failure.message, failure.maybeExecuted, options);
     this.requestId = failure.requestId === undefined ? undefined : (BigInt(failure.requestId) as RequestId);

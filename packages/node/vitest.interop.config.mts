@@ -1,0 +1,6 @@
+import { defineConfig } from 'vitest/config';
+
+// Wants peers that `interop/prepare` builds.
+export default defineConfig({
+  test: { include: ['test/interop/*.test.ts'], pool: 'forks', testTimeout: 60_000 },
+});
