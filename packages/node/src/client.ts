@@ -53,12 +53,19 @@ const LONG = 2 ** 31 - 1;
 
 // Listeners are typed by the event's name.
 export interface RaftClient {
+  /** Calls the listener at every event of this name; {@link ClientEventMap} says what it gets. */
   on<E extends keyof ClientEventMap>(event: E, listener: (event: ClientEventMap[E]) => void): this;
+  /** Calls the listener at the next event of this name. */
   once<E extends keyof ClientEventMap>(event: E, listener: (event: ClientEventMap[E]) => void): this;
+  /** As on(). */
   addListener<E extends keyof ClientEventMap>(event: E, listener: (event: ClientEventMap[E]) => void): this;
+  /** As on(), ahead of the listeners there are. */
   prependListener<E extends keyof ClientEventMap>(event: E, listener: (event: ClientEventMap[E]) => void): this;
+  /** As once(), ahead of the listeners there are. */
   prependOnceListener<E extends keyof ClientEventMap>(event: E, listener: (event: ClientEventMap[E]) => void): this;
+  /** Takes a listener away. */
   off<E extends keyof ClientEventMap>(event: E, listener: (event: ClientEventMap[E]) => void): this;
+  /** As off(). */
   removeListener<E extends keyof ClientEventMap>(event: E, listener: (event: ClientEventMap[E]) => void): this;
 }
 

@@ -38,11 +38,13 @@ export abstract class RaftClientError extends Error {
   /** Whether the command may have run, or may still run. False: it is safe to submit it again. */
   readonly maybeExecuted: boolean;
 
+  /** Errors are made by the client. */
   protected constructor(message: string, maybeExecuted: boolean, options?: ErrorOptions) {
     super(message, options);
     this.maybeExecuted = maybeExecuted;
   }
 
+  /** The name of the class. */
   override get name(): string {
     return this.constructor.name;
   }
@@ -183,6 +185,7 @@ export class ConnectionCause extends Error {
     this.stack = `ConnectionCause: ${cause.message}`;
   }
 
+  /** The name of the class. */
   override get name(): string {
     return 'ConnectionCause';
   }

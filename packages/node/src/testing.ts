@@ -212,6 +212,7 @@ export class TestCluster {
     await this.#call('moveLeadership', { member });
   }
 
+  /** How long the next election takes, in milliseconds. */
   async setElectionPause(time: number): Promise<void> {
     await this.#call('setElectionPause', { time });
   }
@@ -236,6 +237,7 @@ export class TestCluster {
     await this.#call('setStaleSessionMap', { member, known });
   }
 
+  /** From a command's arrival to its commit, in milliseconds. */
   async setCommitDelay(time: number): Promise<void> {
     await this.#call('setCommitDelay', { time });
   }
@@ -245,6 +247,7 @@ export class TestCluster {
     await this.#call('setCommitsPerSecond', { rate });
   }
 
+  /** A session expires so long after its last sign of life, in milliseconds. */
   async setSessionTimeout(time: number): Promise<void> {
     await this.#call('setSessionTimeout', { time });
   }
