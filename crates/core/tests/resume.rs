@@ -4,6 +4,7 @@
 
 mod common;
 
+use bytes::Buf;
 use common::*;
 use zraft_core::{ConnId, RequestKind, Timeout};
 use zraft_protocol::SessionCloseReason;
@@ -234,4 +235,62 @@ fn what_was_only_encoded_for_the_old_connection_goes_on_the_new_one() {
     world.advance(millis(60));
     let messages = world.all_received(conn);
     assert_eq!(command_ids(&messages), [1]);
+}
+
+/// The socket takes so many bytes, and the member reads them.
+fn trickle(world: &mut World, conn: ConnId, mut most: usize) {
+    let wall = zraft_protocol::Timestamp::from_millis(world.wall);
+    let tx = world.machine.transmit(world.now, wall, conn).unwrap();
+    let mut bytes = Vec::new();
+    while tx.has_remaining() && most > 0 {
+        let length = tx.chunk().len().min(most);
+        bytes.extend_from_slice(&tx.chunk()[..length]);
+        tx.advance(length);
+        most -= length;
+    }
+    world.machine.handle_written(world.now, conn);
+    let now = world.now;
+    let peer = world.peer(conn);
+    peer.zmtp.handle_bytes(now, &bytes);
+    while let Some(event) = peer.zmtp.poll_event(now) {
+        if let zraft_zmtp::Event::Message(frame) = event {
+            peer.inbox.push_back(zraft_protocol::ClientMessage::decode(&frame).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_backlog_that_takes_longer_than_the_timeout_to_write_goes_once_and_then_in_slow_start() {
+    const MANY: u64 = 11;
+    let patient = three().heartbeat_timeout(seconds(60)).connection_timeout(seconds(60));
+    let (mut world, conn) = World::connected(patient);
+    command(&mut world, "answered");
+    world.advance(millis(20));
+    world.answer(conn, 1, "");
+    for _ in 1..MANY {
+        let payload = bytes::Bytes::from(vec![b'c'; 200 << 10]);
+        let timeout = Timeout::Never;
+        world.machine.submit(world.now, RequestKind::Command, payload, timeout).unwrap();
+    }
+    world.all_received(conn);
+    world.reset(conn);
+    world.refuse("node-1");
+    let conn = world.accept("node-2");
+    // From here on the socket takes 200 KiB in a second: the backlog takes ten.
+    world.resume_slowly(conn);
+    let mut ids: Vec<u64> = Vec::new();
+    for _ in 0..MANY + 1 {
+        trickle(&mut world, conn, 205 << 10);
+        world.advance(millis(900));
+        let received: Vec<_> = world.peer(conn).inbox.drain(..).collect();
+        ids.extend(received.iter().filter_map(|message| match message {
+            zraft_protocol::ClientMessage::ClientRequest { request_id, .. } => {
+                Some(request_id.get())
+            }
+            _ => None,
+        }));
+    }
+    let first: Vec<u64> = ids.iter().copied().take(MANY as usize - 1).collect();
+    assert_eq!(first, (2..=MANY).collect::<Vec<_>>(), "each once, in id order");
+    assert!(ids.len() as u64 <= MANY, "then in slow start, which begins at one: {ids:?}");
 }

@@ -40,6 +40,7 @@ impl Machine {
         }
         let live = self.liveness.next(self.resend.smoothed(), self.resend.timeout());
         let due = self.requests.next_due(self.resend.due_after());
+        let due = due.filter(|_| connected.resume != Resume::Burst);
         let wait = match connected.resume {
             Resume::Await(until) => Some(until),
             _ => None,

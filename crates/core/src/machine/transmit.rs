@@ -147,7 +147,10 @@ impl Machine {
             let conn = self.link.as_ref().map_or(ConnId::NONE, |link| link.id);
             self.requests.all_due(conn);
         }
-        self.requests.find_due(now, self.resend.due_after());
+        // What of a backlog is written already does not go again before the rest has gone once.
+        if connected.resume != Resume::Burst {
+            self.requests.find_due(now, self.resend.due_after());
+        }
     }
 
     fn choose(&mut self, now: Instant) -> Choice {

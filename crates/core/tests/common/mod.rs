@@ -341,6 +341,18 @@ impl World {
         self.say(conn, ServerMessage::SessionContinued { nonce });
     }
 
+    /// The same, and the socket takes nothing from here on.
+    pub fn resume_slowly(&mut self, conn: ConnId) {
+        let nonce = self.continue_nonce(conn);
+        let mut frame = Vec::new();
+        ServerMessage::SessionContinued { nonce }.encode(&mut frame);
+        let peer = self.peer(conn);
+        peer.zmtp.send(&frame).unwrap();
+        peer.frozen = true;
+        let bytes = drain(peer.zmtp.tx());
+        self.arrive(conn, &bytes);
+    }
+
     pub fn closed(&mut self, conn: ConnId, reason: SessionCloseReason, leader: Option<&str>) {
         let leader_id = leader.map(member);
         self.say(conn, ServerMessage::SessionClosed { reason, leader_id });
