@@ -1,0 +1,306 @@
+//! What the machine reads.
+
+use bytes::Bytes;
+use zraft_core::{ConnId, Instant, RequestKind, StateName};
+use zraft_protocol::{
+    PeekedId, RejectionReason, RequestErrorReason, ServerMessage, SessionCloseReason, peek_server,
+};
+
+use super::{Judge, Session, Stage, settled::Loss};
+
+/// What a frame meant to the present connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    Nothing,
+    /// The session stands.
+    Connected,
+    /// Whatever follows on this connection means nothing.
+    Over,
+}
+
+impl Judge {
+    /// Bytes of the connection reach the machine; `message` when they are of a message frame.
+    pub(crate) fn bytes(&mut self, now: Instant, id: ConnId, message: bool) {
+        if let Some(wire) = self.wire.as_mut().filter(|wire| wire.id == id) {
+            wire.last_bytes = now;
+            if message {
+                wire.last_message_bytes = now;
+            }
+        }
+    }
+
+    /// A frame reaches the machine, which is in this state.
+    pub(crate) fn received(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        frame: &Bytes,
+        state: StateName,
+        fits: bool,
+    ) -> Meaning {
+        let Some(wire) = self.wire.as_ref().filter(|wire| wire.id == id) else {
+            self.coverage.cell("superseded_connection", state);
+            if let Ok(message) = ServerMessage::decode(frame) {
+                self.count_cell(&message, state, None);
+            }
+            return Meaning::Nothing;
+        };
+        let stage = wire.stage;
+        if stage == Stage::Over {
+            return Meaning::Over;
+        }
+        let message = match ServerMessage::decode(frame) {
+            Ok(message) if fits => message,
+            _ => {
+                self.coverage.cell("undecodable", state);
+                if stage == Stage::Connected {
+                    self.unusable(frame);
+                }
+                return Meaning::Nothing;
+            }
+        };
+        let nonce = wire.nonce;
+        self.count_cell(&message, state, Some(nonce));
+        match stage {
+            Stage::Connected => self.in_session(now, message),
+            Stage::Asked { nonce, create } => self.answer_to(now, message, nonce, create),
+            Stage::Fresh => match message {
+                ServerMessage::SessionClosed { reason, .. } => self.told_too_early(reason),
+                _ => Meaning::Nothing,
+            },
+            Stage::Over => Meaning::Over,
+        }
+    }
+
+    fn over(&mut self) -> Meaning {
+        if let Some(wire) = &mut self.wire {
+            wire.stage = Stage::Over;
+        }
+        Meaning::Over
+    }
+
+    fn told_too_early(&mut self, reason: SessionCloseReason) -> Meaning {
+        if reason == SessionCloseReason::SessionExpired && self.session.is_some() {
+            self.expiry_told = true;
+        }
+        self.over()
+    }
+
+    fn answer_to(
+        &mut self,
+        now: Instant,
+        message: ServerMessage,
+        nonce: i64,
+        create: bool,
+    ) -> Meaning {
+        match message {
+            ServerMessage::SessionCreated { session_id, nonce: its }
+                if create && its.get() == nonce =>
+            {
+                self.sessions += 1;
+                self.session_ids.push(session_id.as_str().to_owned());
+                self.delivered.push(Vec::new());
+                self.session = Some(Session {
+                    id: session_id.as_str().to_owned(),
+                    ids: Vec::new(),
+                    outstanding: std::collections::BTreeMap::new(),
+                    lowest: 0,
+                    delivered: 0,
+                    acknowledged: 0,
+                    proof: now,
+                    doubted: None,
+                });
+                self.stands(now)
+            }
+            ServerMessage::SessionContinued { nonce: its } if !create && its.get() == nonce => {
+                if let Some(session) = &mut self.session {
+                    session.proof = now;
+                    session.doubted = None;
+                }
+                self.stands(now)
+            }
+            ServerMessage::SessionRejected { reason, nonce: its, .. } if its.get() == nonce => {
+                match reason {
+                    RejectionReason::SessionExpired if !create => self.denied(now),
+                    RejectionReason::InvalidCapabilities | RejectionReason::Other => {
+                        self.rejected_for_good = true;
+                    }
+                    _ => {}
+                }
+                self.over()
+            }
+            ServerMessage::SessionClosed { reason, .. } => self.told_too_early(reason),
+            _ => Meaning::Nothing,
+        }
+    }
+
+    fn stands(&mut self, now: Instant) -> Meaning {
+        if let Some(wire) = &mut self.wire {
+            wire.stage = Stage::Connected;
+            wire.connected_at = now;
+            wire.last_keep_alive = now;
+        }
+        self.tries.connected();
+        Meaning::Connected
+    }
+
+    /// A member says that the session expired, which may be false.
+    fn denied(&mut self, now: Instant) {
+        let alone = self.terms.members == 1;
+        let Some(session) = &mut self.session else { return };
+        let first = *session.doubted.get_or_insert(now);
+        let again = alone && now - first >= std::time::Duration::from_secs(5);
+        if now - session.proof >= self.terms.session_timeout || again {
+            self.expiry_told = true;
+        }
+    }
+
+    fn in_session(&mut self, now: Instant, message: ServerMessage) -> Meaning {
+        match message {
+            ServerMessage::ClientResponse { request_id, result } => {
+                self.command_answered(request_id.get(), Ok(result.into_bytes()));
+            }
+            ServerMessage::RequestError {
+                request_id,
+                reason: RequestErrorReason::ResponseEvicted,
+            } => {
+                let id = request_id.get();
+                let pending =
+                    self.session.as_ref().is_some_and(|s| s.outstanding.contains_key(&id));
+                self.demand(!pending, "no answer that is still wanted is evicted", || {
+                    format!("command {id}")
+                });
+            }
+            ServerMessage::QueryResponse { correlation_id, result } => {
+                self.query_answered(correlation_id.as_bytes(), Ok(result.into_bytes()));
+            }
+            ServerMessage::KeepAliveResponse { timestamp } => {
+                if let Some(session) = &mut self.session {
+                    session.proof = now;
+                }
+                if let Some(wire) = &mut self.wire {
+                    let at = timestamp.as_millis();
+                    let place = wire.keep_alives.iter().position(|k| k.timestamp == at);
+                    if let Some(place) = place {
+                        wire.keep_alives.drain(..=place);
+                    }
+                }
+            }
+            ServerMessage::SessionClosed { reason, .. } => {
+                if reason == SessionCloseReason::SessionExpired {
+                    self.expiry_told = true;
+                }
+                return self.over();
+            }
+            _ => {}
+        }
+        Meaning::Nothing
+    }
+
+    fn command_answered(&mut self, id: u64, answer: Result<Bytes, ()>) {
+        let Some(session) = &mut self.session else { return };
+        let Some(number) = session.outstanding.remove(&id) else { return };
+        self.answered(number, answer);
+    }
+
+    fn query_answered(&mut self, correlation: &[u8], answer: Result<Bytes, ()>) {
+        let Some(&number) = self.by_correlation.get(correlation) else { return };
+        let asked = &self.requests[number];
+        let live = asked.correlation.as_deref() == Some(correlation) && asked.settled.is_none();
+        if live && asked.answer.is_none() {
+            self.answered(number, answer);
+        }
+    }
+
+    fn answered(&mut self, number: usize, answer: Result<Bytes, ()>) {
+        let asked = &mut self.requests[number];
+        asked.answer = Some(answer);
+        self.expected.push(number);
+        if let Some(wire) = &mut self.wire {
+            wire.answered = true;
+        }
+    }
+
+    /// A frame that cannot be used, though it may tell whose answer it was.
+    fn unusable(&mut self, frame: &Bytes) {
+        match peek_server(&frame.slice(..frame.len().min(64))) {
+            Some(PeekedId::ClientResponse(id)) => self.command_answered(id.get(), Err(())),
+            Some(PeekedId::QueryResponse(id)) => self.query_answered(id.as_bytes(), Err(())),
+            _ => {}
+        }
+    }
+
+    /// The connection ended, or its opening failed, and the machine is told now.
+    pub(crate) fn ended(&mut self, id: ConnId, state: StateName) {
+        if self.wire.as_ref().is_some_and(|wire| wire.id == id) {
+            self.coverage.cell("connection_lost", state);
+        } else {
+            self.coverage.cell("superseded_connection", state);
+        }
+    }
+
+    /// What the connection that is lost now had carried.
+    pub(super) fn loss(&self) -> Loss {
+        let wire = self.wire.as_ref();
+        Loss {
+            carried: wire.is_some_and(|wire| wire.carried),
+            answered: wire.is_some_and(|wire| wire.answered),
+            in_flight: wire.is_some_and(|wire| wire.on_it > 0),
+        }
+    }
+
+    /// `nonce` is the one that the connection asked with, 0 when it did not yet; none on a connection that was closed: there
+    /// the answer is to what was asked on it.
+    fn count_cell(&mut self, message: &ServerMessage, state: StateName, nonce: Option<i64>) {
+        let same = |its: &zraft_protocol::Nonce| nonce.is_none_or(|nonce| nonce == its.get());
+        let event = match message {
+            ServerMessage::SessionCreated { nonce, .. } if same(nonce) => "session_created",
+            ServerMessage::SessionContinued { nonce } if same(nonce) => "session_continued",
+            ServerMessage::SessionRejected { nonce, reason, .. } if same(nonce) => match reason {
+                RejectionReason::NotLeader => "rejected_not_leader",
+                RejectionReason::SessionExpired => "rejected_session_expired",
+                _ => "rejected_for_good",
+            },
+            ServerMessage::SessionCreated { .. }
+            | ServerMessage::SessionContinued { .. }
+            | ServerMessage::SessionRejected { .. } => "other_nonce",
+            ServerMessage::SessionClosed { reason: SessionCloseReason::SessionExpired, .. } => {
+                "session_closed_expired"
+            }
+            ServerMessage::SessionClosed { .. } => "session_closed",
+            ServerMessage::KeepAliveResponse { .. } => "keep_alive_response",
+            ServerMessage::ClientResponse { .. } => "client_response",
+            ServerMessage::ServerRequest { .. } => "server_request",
+            ServerMessage::RequestError { .. } => "response_evicted",
+            ServerMessage::QueryResponse { .. } => "query_response",
+        };
+        self.coverage.cell(event, state);
+    }
+
+    /// The application was handed a server request.
+    pub(crate) fn took(&mut self, id: u64, payload: &Bytes) {
+        let Some(session) = &mut self.session else {
+            return self.violated("server requests come in a session", format!("{id}"));
+        };
+        let next = session.delivered + 1;
+        if id != next {
+            return self.violated(
+                "server requests are delivered once, in order",
+                format!("{id} where {next} is next"),
+            );
+        }
+        session.delivered = id;
+        if let Some(delivered) = self.delivered.last_mut() {
+            delivered.push(payload.clone());
+        }
+        self.coverage.count("server requests", "delivered");
+    }
+
+    /// A query or command by its kind's name, for those who count.
+    pub(crate) fn kind_name(kind: RequestKind) -> &'static str {
+        match kind {
+            RequestKind::Command => "command",
+            RequestKind::Query => "query",
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! What the application is told: how its requests end, and what happened to the session.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use zraft_core::{
+    Completion, ConnectionCause, DisconnectReason, Event, Failure, Instant, RequestKind, StateName,
+};
+
+use super::{Judge, Settled, Stage};
+
+/// A completion may be this late: a tick of the timer wheel, and what a turn takes.
+const LATE: Duration = Duration::from_millis(50);
+/// After a pause of the process, deadlines wait this long for the probe's answer.
+const GRACE: Duration = Duration::from_millis(1050);
+
+/// What a connection did that is lost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Loss {
+    pub(super) carried: bool,
+    pub(super) answered: bool,
+    pub(super) in_flight: bool,
+}
+
+/// Barren and deaf losses, as far as giving a request up is concerned.
+#[derive(Debug, Default)]
+pub(super) struct Suspicion {
+    /// Barren losses in a row; a deaf one counts as three.
+    row: u32,
+    /// Since so many were in a row, what was pending then goes alone: until all of it is settled.
+    suspects: Vec<usize>,
+    /// Barren losses in a row since then.
+    further: u32,
+}
+
+impl Judge {
+    pub(crate) fn event(&mut self, now: Instant, event: &Event, state: StateName) {
+        match event {
+            Event::Lagged(_) => self.violated("no event is lost to who takes them", ""),
+            Event::Connected { session_id, resumed, .. } => {
+                let stage = self.wire.as_ref().map(|wire| wire.stage);
+                // A connection may be lost again in the same turn.
+                let stands = matches!(stage, Some(Stage::Connected | Stage::Over) | None);
+                let own = self.session_id() == Some(session_id.as_str());
+                self.demand(stands && own, "connected only by an answer to what was asked", || {
+                    format!("{stage:?}, resumed: {resumed}")
+                });
+                self.coverage.count("connected", if *resumed { "resumed" } else { "new" });
+            }
+            Event::Disconnected { reason, .. } => {
+                self.coverage.count("disconnected", reason.name());
+                self.lost(*reason);
+            }
+            Event::SessionExpired { .. } => self.expired(now),
+            Event::ConnectionFailure { error, .. } => {
+                self.coverage.count("attempt failed", error.name());
+                if matches!(error, ConnectionCause::TimedOut | ConnectionCause::NeverAnswered) {
+                    self.coverage.cell("attempt_timeout", state);
+                }
+            }
+            Event::RequestQuarantined { .. } => {
+                self.coverage.count("outcome", "quarantined");
+            }
+            Event::ProtocolError { .. } => self.coverage.count("outcome", "protocol error"),
+            _ => {}
+        }
+    }
+
+    fn lost(&mut self, reason: DisconnectReason) {
+        if reason == DisconnectReason::KeepAliveTimeout {
+            self.coverage.cell("keep_alive_unanswered", StateName::Connected);
+        }
+        let loss = self.loss();
+        let requests = &self.requests;
+        self.suspicion.suspects.retain(|number| requests[*number].is_pending());
+        let broken =
+            matches!(reason, DisconnectReason::ConnectionLost | DisconnectReason::HeartbeatTimeout);
+        let deaf = reason == DisconnectReason::KeepAliveTimeout && loss.in_flight;
+        let barren = loss.carried
+            && !loss.answered
+            && (broken || reason == DisconnectReason::KeepAliveTimeout);
+        let suspicion = &mut self.suspicion;
+        if deaf {
+            suspicion.row += 3;
+            suspicion.further += 2;
+        } else if loss.answered {
+            suspicion.row = 0;
+            suspicion.further = 0;
+        } else if barren {
+            suspicion.row += 1;
+            suspicion.further += 1;
+        }
+        if suspicion.suspects.is_empty() && suspicion.row >= 3 {
+            suspicion.further = 0;
+            let pending = |number: &usize| {
+                let asked = &requests[*number];
+                asked.is_pending() && (asked.place.is_some() || asked.correlation.is_some())
+            };
+            suspicion.suspects = (0..requests.len()).filter(pending).collect();
+        }
+    }
+
+    fn may_give_up(&self) -> bool {
+        self.suspicion.row >= 5
+            || (!self.suspicion.suspects.is_empty() && self.suspicion.further >= 2)
+    }
+
+    fn expired(&mut self, now: Instant) {
+        let Some(session) = self.session.take() else {
+            return self.violated("a session expires that there is", "");
+        };
+        let waited = now - session.proof;
+        let over = session.doubted.is_some() && waited >= self.terms.session_timeout;
+        let told = std::mem::take(&mut self.expiry_told);
+        self.demand(told || over, "an expiry is believed only when it can be true", || {
+            format!("{waited:?} after the last sign of life")
+        });
+        self.expired_at = Some(now);
+        self.coverage.count("outcome", "session expired");
+        self.session_over();
+        self.session_gone();
+    }
+
+    /// Queries may go again in another session, as new ones.
+    fn session_over(&mut self) {
+        self.queries_out = 0;
+        self.by_correlation.clear();
+        for asked in &mut self.requests {
+            asked.correlation = None;
+        }
+    }
+
+    fn session_gone(&mut self) {
+        self.suspicion = Suspicion::default();
+    }
+
+    pub(crate) fn completed(&mut self, now: Instant, completion: Completion, state: StateName) {
+        match completion {
+            Completion::Request { key, result, detached } => {
+                let Some(&number) = self.by_key.get(&key) else {
+                    return self.violated("only what was submitted settles", format!("{key:?}"));
+                };
+                if self.requests[number].settled.is_some() {
+                    return self.violated("each request settles once", format!("request {number}"));
+                }
+                self.settles(now, number, result, detached, state);
+            }
+            Completion::Resolution { key, result } => {
+                let Some(&number) = self.by_key.get(&key) else {
+                    return self.violated("only what was submitted resolves", format!("{key:?}"));
+                };
+                self.resolves(now, number, result);
+            }
+            Completion::Connect { key, result } => {
+                let known = self.connect_keys.get(&key).copied();
+                let until = known.and_then(|number| self.connects.remove(&number));
+                let Some(until) = until else {
+                    return self.violated("a connect() ends once", format!("{key:?}"));
+                };
+                self.coverage
+                    .count("connect()", result.as_ref().err().map_or("connected", Failure::code));
+                if result.is_err() {
+                    self.connect_gave_up = true;
+                    let early = until.is_none_or(|until| now < until);
+                    let why = self.rejected_for_good
+                        || self.expired_at.is_some()
+                        || self.disconnecting.is_some();
+                    self.demand(!early || why, "connect() gives up when its time is over", || {
+                        format!("{result:?}")
+                    });
+                }
+            }
+            Completion::Ping { result, .. } => {
+                self.coverage
+                    .count("ping()", result.as_ref().err().map_or("answered", Failure::code));
+            }
+            Completion::Disconnected => {
+                self.coverage.count("disconnect()", "done");
+                let asked = self.disconnecting.take().is_some();
+                self.demand(asked, "disconnect() ends when asked", String::new);
+                if self.session.take().is_some() {
+                    self.session_over();
+                }
+                self.session_gone();
+            }
+        }
+    }
+
+    fn settles(
+        &mut self,
+        now: Instant,
+        number: usize,
+        result: Result<Bytes, Failure>,
+        detached: bool,
+        state: StateName,
+    ) {
+        self.settled_count += 1;
+        self.in_time(now, number, &result);
+        let asked = &mut self.requests[number];
+        let kind = asked.kind;
+        let sent = asked.place.is_some();
+        let settled = match &result {
+            Ok(answer) => Settled::Answered(answer.clone()),
+            Err(_) if kind == RequestKind::Query => Settled::Failed,
+            Err(failure) if failure.maybe_executed() => Settled::Unknown,
+            Err(_) => Settled::NotExecuted,
+        };
+        let settled_unknown = settled == Settled::Unknown;
+        let name = match &result {
+            Ok(_) => "answered",
+            Err(failure) => failure.code(),
+        };
+        self.coverage.outcome(Self::kind_name(kind), name, settled_unknown);
+        asked.settled = Some(settled);
+        if detached {
+            asked.detached_at = Some(now);
+            self.demand(settled_unknown, "only an unknown outcome is detached", String::new);
+        } else {
+            self.leaves(number);
+        }
+        if matches!(&result, Err(Failure::Timeout { .. })) {
+            self.coverage.cell("request_deadline", state);
+        }
+        if kind == RequestKind::Command && result.is_err() {
+            self.demand(
+                sent == settled_unknown,
+                "what was sent is unknown, else not executed",
+                || format!("request {number}: sent {sent}, {result:?}"),
+            );
+        }
+        if kind == RequestKind::Query
+            && let Err(failure) = &result
+        {
+            self.demand(!failure.maybe_executed(), "a query is always safe to repeat", String::new);
+        }
+        self.agrees(now, number, &result);
+    }
+
+    fn resolves(&mut self, now: Instant, number: usize, result: Result<Bytes, Failure>) {
+        let asked = &mut self.requests[number];
+        if asked.detached_at.is_none() || asked.resolved {
+            return self.violated("a detached command resolves once", format!("request {number}"));
+        }
+        asked.resolved = true;
+        let since = asked.detached_at.unwrap_or(now);
+        let name = match &result {
+            Ok(_) => "answered late",
+            Err(failure) => failure.code(),
+        };
+        self.coverage.count("resolution", name);
+        let until = since + self.terms.detached_timeout;
+        let late = (until + LATE).max(self.paused_until + GRACE);
+        self.demand(now <= late, "a detached command is abandoned in time", || {
+            format!("request {number}, {:?} late", now - until)
+        });
+        let abandoned = matches!(&result, Err(Failure::Timeout { .. }));
+        self.demand(!abandoned || now >= until, "nothing is abandoned too early", || {
+            format!("request {number} after {:?}", now - since)
+        });
+        if let Err(failure) = &result {
+            let unknown = failure.maybe_executed();
+            self.demand(unknown, "what was unknown stays unknown", || format!("{failure:?}"));
+        }
+        self.leaves(number);
+        if !abandoned {
+            self.agrees(now, number, &result);
+        }
+    }
+
+    /// The machine holds it no longer.
+    fn leaves(&mut self, number: usize) {
+        let asked = &self.requests[number];
+        self.pending -= 1;
+        self.pending_bytes -= asked.payload.len();
+        if let Some((session, id)) = asked.place
+            && session == self.sessions
+            && let Some(session) = &mut self.session
+        {
+            session.outstanding.remove(&id);
+        }
+        if asked.correlation.is_some() {
+            self.queries_out = self.queries_out.saturating_sub(1);
+        }
+        if let Some(wire) = self.wire.as_mut()
+            && asked.last_wire == Some(wire.id)
+        {
+            wire.on_it -= 1;
+            wire.settled += 1;
+        }
+        self.expected.retain(|expected| *expected != number);
+    }
+
+    /// What the caller is told is what the wire told, or what the caller himself asked for.
+    fn agrees(&mut self, now: Instant, number: usize, result: &Result<Bytes, Failure>) {
+        let asked = &self.requests[number];
+        let holds = match (result, &asked.answer) {
+            (Ok(answer), Some(Ok(told))) => answer == told,
+            (Err(Failure::Protocol { .. }), Some(Err(()))) => true,
+            (_, Some(_)) | (Ok(_) | Err(Failure::Protocol { .. }), None) => false,
+            (Err(failure), None) => match failure {
+                Failure::Timeout { .. } => asked.deadline.is_some_and(|deadline| deadline <= now),
+                Failure::Cancelled { .. } => asked.cancelled,
+                Failure::Closed { .. } => self.disconnecting.is_some(),
+                Failure::SessionExpired { .. } => self.expired_at == Some(now),
+                Failure::SessionRejected { .. } => self.rejected_for_good,
+                Failure::Quarantined { .. } => self.may_give_up(),
+                Failure::Connection { .. } => self.connect_gave_up,
+                _ => false,
+            },
+        };
+        if !holds {
+            let told = format!("request {number}: {result:?}, where {:?}", asked.answer);
+            self.violated("each request is told what happened to it", told);
+        }
+    }
+
+    fn in_time(&mut self, now: Instant, number: usize, result: &Result<Bytes, Failure>) {
+        let Some(deadline) = self.requests[number].deadline else { return };
+        let late = (deadline + LATE).max(self.paused_until + GRACE);
+        self.demand(now <= late, "a deadline passes in time", || {
+            format!("request {number}, {:?} late: {result:?}", now - deadline)
+        });
+    }
+
+    /// The turn is over: whatever was answered in it has settled.
+    pub(super) fn all_answers_settled(&mut self) {
+        if let Some(number) = self.expected.pop() {
+            self.expected.clear();
+            self.violated("an answer settles its request", format!("request {number}"));
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What must be so at the end of every turn: limits, counts, and that the client leaves what it should leave.
+
+use std::{collections::VecDeque, time::Duration};
+
+use zraft_core::{Instant, Machine, StateName};
+
+use super::{Judge, Stage};
+
+/// What a turn may be late by, without the process having stood still.
+const SLACK: Duration = Duration::from_millis(20);
+/// A SessionCreated is waited for at most this long, unless `connectionTimeout` is longer.
+const CREATE_WAIT: Duration = Duration::from_secs(30);
+/// Between message bytes nearer to each other than this an answer may be behind them.
+const FLOWING: Duration = Duration::from_secs(1);
+/// Keep-alives under way that are enough.
+const ENOUGH: usize = 16;
+
+/// Attempts at members, for their pauses.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    pub(super) closed_at: Option<Instant>,
+    /// Whether a pause stood before each of the last attempts without a session.
+    paused: VecDeque<bool>,
+}
+
+impl Tries {
+    pub(super) fn connected(&mut self) {
+        self.paused.clear();
+    }
+}
+
+impl Judge {
+    /// Another attempt. A round asks each member once, and follows at most three hints in a row: then there is a pause.
+    pub(super) fn tries_again(&mut self, now: Instant) {
+        let pause = self.tries.closed_at.is_none_or(|at| now - at >= self.terms.least_pause);
+        let most = 4 * self.terms.members + 1;
+        let tries = &mut self.tries.paused;
+        tries.push_back(pause);
+        if tries.len() > most {
+            tries.pop_front();
+            let hasty = tries.iter().all(|paused| !paused);
+            self.demand(!hasty, "a round is followed by a pause", || {
+                format!("{most} attempts without one")
+            });
+        }
+    }
+
+    /// The end of a turn, in which all there was to read was read.
+    pub(crate) fn look(&mut self, now: Instant, machine: &Machine) {
+        self.all_answers_settled();
+        self.expiry_told = false;
+        let state = machine.state();
+        if state == StateName::Disconnected {
+            self.rejected_for_good = false;
+            self.connect_gave_up = false;
+            if self.session.take().is_some() {
+                self.expired_at = None;
+            }
+            let pending = self.pending;
+            self.demand(pending == 0, "Disconnected with everything settled", || {
+                format!("{pending} are not")
+            });
+        } else {
+            self.expired_at = None;
+        }
+        let stats = machine.stats();
+        let held = stats.queued + stats.in_flight + stats.detached;
+        let (pending, bytes) = (self.pending as u64, self.pending_bytes as u64);
+        self.demand(held == pending, "requests are held until they settle", || {
+            format!("{held} held, {pending} pending")
+        });
+        self.demand(stats.queued_bytes == bytes, "payloads are held until they settle", || {
+            format!("{} held, {bytes} pending", stats.queued_bytes)
+        });
+        let queued = stats.queued as usize;
+        // A renewed session puts queries that were sent back into the queue.
+        let most =
+            self.terms.max_queued + if self.terms.renew { self.terms.max_in_flight } else { 0 };
+        self.demand(queued <= most, "maxQueued", || format!("{queued} queued"));
+        let most = self.terms.max_queued_bytes as u64;
+        self.demand(bytes <= most, "maxQueuedBytes", || format!("{bytes} held"));
+        self.leaves_in_time(now, state);
+    }
+
+    fn leaves_in_time(&mut self, now: Instant, state: StateName) {
+        let terms = &self.terms;
+        let awake = self.paused_until;
+        let since = |at: Instant| now.saturating_duration_since(at.max(awake));
+        let Some(wire) = &self.wire else { return };
+        let mut broken = None;
+        if wire.stage != Stage::Connected {
+            let waited = since(wire.since);
+            let create = state == StateName::ConnectingNewSession && wire.stage != Stage::Fresh;
+            let most = if create {
+                terms.connection_timeout + CREATE_WAIT.max(terms.connection_timeout)
+            } else {
+                terms.connection_timeout
+            };
+            if wire.stage != Stage::Over && waited > most + SLACK {
+                broken = Some(("an attempt ends in time", format!("{waited:?}")));
+            }
+        } else if !wire.close_session {
+            let silent = since(wire.last_bytes);
+            if silent > terms.heartbeat_timeout + SLACK {
+                broken = Some(("a silent peer is left in time", format!("{silent:?}")));
+            }
+            let last = since(wire.last_keep_alive);
+            if last > terms.keep_alive * 2 + SLACK && wire.keep_alives.len() < ENOUGH {
+                broken = Some(("a KeepAlive goes in time", format!("{last:?} after the last")));
+            }
+            if let Some(keep_alive) = wire.keep_alives.front()
+                && let Some(written) = keep_alive.written
+            {
+                let quiet = wire.last_message_bytes <= written;
+                let waited = since(written);
+                let most = terms.connection_timeout + FLOWING.min(Duration::from_millis(1));
+                if quiet && waited > most + SLACK {
+                    broken = Some(("a deaf member is left", format!("{waited:?}")));
+                }
+            }
+        }
+        if let Some((rule, detail)) = broken {
+            self.violated(rule, detail);
+        }
+    }
+
+    /// The end of the run: what was asked for is over.
+    pub(crate) fn finish(&mut self) {
+        for (number, asked) in self.requests.iter().enumerate() {
+            if asked.is_pending() {
+                let detail = format!("request {number}");
+                return self.violated("each request settles", detail);
+            }
+        }
+        let waiting = self.connects.len();
+        self.demand(waiting == 0, "every connect() ends", || format!("{waiting} do not"));
+    }
+}

@@ -1,0 +1,286 @@
+//! The end of faults: of each after its time, of all at once in the heal phase, and whether everything settles then.
+
+use std::time::Duration;
+
+use zraft_core::StateName;
+use zraft_test_server::{Hints, KillLoss};
+
+use crate::{
+    fault::Fault,
+    net::Line,
+    params::{MIN_COMMANDS, MIN_NOTICES, MIN_QUERIES},
+    sim::{Sim, What},
+    trace::say,
+};
+
+/// What is put right again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Mend {
+    /// The ways between this client, or all, and this member, or all.
+    Paths(Option<usize>, Option<usize>),
+    Line(Line),
+    Silent(usize),
+    Start(usize),
+    Restart(usize),
+    Rejoin(usize),
+    Thaw(usize),
+    Hear(usize),
+    TrueMap(usize),
+    Hints,
+    Rate,
+    Deliver,
+    Outage,
+}
+
+/// Everything has settled within this, of virtual time, or never will. The longest waits that the rules allow are a
+/// minute each: a doubled resend timeout, and patience with silence.
+pub(crate) const SETTLES_WITHIN: Duration = Duration::from_secs(400);
+
+impl Sim {
+    pub(crate) fn mend(&mut self, mend: Mend) {
+        say!(self.trace, self.now, "mended: {mend:?}");
+        match mend {
+            Mend::Paths(client, member) => {
+                let healthy = self.net.healthy;
+                for (index, paths) in self.net.paths.iter_mut().enumerate() {
+                    for (to, path) in paths.iter_mut().enumerate() {
+                        if client.is_none_or(|client| client == index)
+                            && member.is_none_or(|member| member == to)
+                        {
+                            *path = healthy;
+                        }
+                    }
+                }
+                self.knock(client, member);
+            }
+            Mend::Line(line) => {
+                if let Some(conn) = self.net.conns.get_mut(&line) {
+                    conn.half_open = false;
+                    self.queue.push(self.now, What::Up(line));
+                    self.queue.push(self.now, What::Down(line));
+                }
+            }
+            Mend::Silent(member) => {
+                self.net.ports[member].silent = false;
+                self.accept_all(member);
+            }
+            // Somebody else may have done it already.
+            Mend::Start(member) => {
+                let _ = self.engine.restart(self.now, self.members[member]);
+            }
+            // In the heal phase it hears again already.
+            Mend::Restart(_) if self.healing.is_some() => {}
+            Mend::Restart(member) => {
+                let index = self.members[member];
+                let _ = self.engine.kill(self.now, index, KillLoss::Uncommitted);
+                let at = self.now + self.rng.millis(50, 1_000);
+                self.queue.push(at, What::Mend(Mend::Start(member)));
+            }
+            Mend::Rejoin(member) => {
+                let _ = self.engine.set_stale_leader(self.now, self.members[member], false);
+            }
+            Mend::Thaw(member) => {
+                let _ = self.engine.set_frozen(self.now, self.members[member], false);
+            }
+            Mend::Hear(member) => {
+                let _ = self.engine.set_deaf(self.now, self.members[member], false);
+            }
+            Mend::TrueMap(member) => {
+                let _ = self.engine.set_stale_session_map(self.now, self.members[member], None);
+            }
+            Mend::Hints => {
+                let _ = self.engine.set_hints(None, Hints::Leader);
+            }
+            Mend::Rate => self.engine.set_commits_per_second(self.now, self.plan.rate),
+            Mend::Deliver => self.engine.deliver_all(),
+            Mend::Outage => {
+                for member in 0..self.members.len() {
+                    self.mend(Mend::Start(member));
+                }
+            }
+        }
+    }
+
+    /// All faults end.
+    pub(crate) fn heal(&mut self) {
+        say!(self.trace, self.now, "the heal phase begins");
+        self.healing = Some(self.now);
+        self.mend(Mend::Paths(None, None));
+        for line in self.net.lines(None, None) {
+            self.mend(Mend::Line(line));
+        }
+        for member in 0..self.members.len() {
+            self.mend(Mend::Silent(member));
+            self.mend(Mend::Start(member));
+            self.mend(Mend::Rejoin(member));
+            self.mend(Mend::Thaw(member));
+            self.mend(Mend::Hear(member));
+            self.mend(Mend::TrueMap(member));
+        }
+        self.mend(Mend::Hints);
+        self.mend(Mend::Deliver);
+        self.engine.set_commits_per_second(self.now, None);
+        self.engine.set_election_pause(Duration::from_millis(200));
+        for client in 0..self.clients.len() {
+            self.resume(client);
+            let state = &mut self.clients[client];
+            state.slow_until = self.now;
+            state.consuming = true;
+            state.poison = 0;
+            self.dirty[client] = true;
+            self.works(client, Duration::ZERO);
+        }
+        // The first client makes up for what could not be submitted.
+        let missing = |least: usize, had: u64| least.saturating_sub(had as usize);
+        let commands = missing(MIN_COMMANDS, self.facts.commands);
+        let queries = missing(MIN_QUERIES, self.facts.queries);
+        let first = &mut self.clients[0];
+        first.commands_left = first.commands_left.max(commands);
+        first.queries_left = first.queries_left.max(queries);
+        for _ in 0..missing(MIN_NOTICES, self.facts.notices) {
+            let at = self.now + self.rng.millis(10, 1_000);
+            self.queue.push(at, What::Notice);
+        }
+        self.frames_at_heal = self.clients.iter().map(|client| client.judge.frames).sum();
+        self.queue.push(self.now + Duration::from_millis(100), What::Check);
+    }
+
+    /// Whether all is settled by now: then everybody leaves, and then the run is over.
+    pub(crate) fn check(&mut self) {
+        let since = self.healing.map_or(Duration::ZERO, |healing| self.now - healing);
+        let settled = if self.closing { self.all_left() } else { self.all_settled() };
+        if settled {
+            if self.closing {
+                self.finish();
+            } else {
+                self.settled(since);
+                self.leave();
+            }
+        } else if since > SETTLES_WITHIN {
+            let waits = self.what_waits();
+            self.violated("after the faults everything settles", waits);
+        }
+        self.queue.push(self.now + Duration::from_millis(100), What::Check);
+    }
+
+    fn all_settled(&self) -> bool {
+        self.facts.commands >= MIN_COMMANDS as u64
+            && self.facts.queries >= MIN_QUERIES as u64
+            && self.facts.notices >= MIN_NOTICES as u64
+            && self.clients.iter().all(|client| {
+                client.commands_left + client.queries_left == 0
+                    && client.judge.pending() == 0
+                    && client.machine.state() == StateName::Connected
+                    && self.is_heard(client.index)
+                    && self.has_all_notices(client.index)
+            })
+    }
+
+    /// Its connection speaks for its session at the leader. (A client that waits for no answer learns with its next KeepAlive
+    /// only that it does not.)
+    fn is_heard(&self, client: usize) -> bool {
+        let line = self.clients[client].current();
+        let conn = line.and_then(|line| self.net.conns.get(&line));
+        conn.is_some_and(|conn| {
+            self.engine.leader() == Some(self.members[conn.member])
+                && conn.served.peer.is_some_and(|peer| self.engine.is_bound(peer))
+        })
+    }
+
+    /// The session's application has had everything that was pushed to it, and the cluster knows.
+    fn has_all_notices(&self, client: usize) -> bool {
+        let judge = &self.clients[client].judge;
+        let Some(id) = judge.session_id() else { return false };
+        let pushed = self.pushed.get(id).map_or(0, Vec::len);
+        let Ok(id) = zraft_protocol::SessionId::new(id) else { return false };
+        let view = self.engine.session(&id);
+        judge.delivered_in_session() as usize == pushed
+            && view.is_some_and(|view| view.unacknowledged == 0)
+    }
+
+    fn what_waits(&self) -> String {
+        let mut waits = Vec::new();
+        for client in &self.clients {
+            let stats = client.machine.stats();
+            waits.push(format!(
+                "client {}: {:?}, {} queued, {} in flight, {} detached, {} to submit, notices {}",
+                client.index,
+                client.machine.state(),
+                stats.queued,
+                stats.in_flight,
+                stats.detached,
+                client.commands_left + client.queries_left,
+                self.has_all_notices(client.index),
+            ));
+        }
+        waits.join("; ")
+    }
+
+    /// The frames that it took are bounded by what was to be done.
+    fn settled(&mut self, since: Duration) {
+        let frames: u64 = self.clients.iter().map(|client| client.judge.frames).sum();
+        let frames = frames - self.frames_at_heal;
+        self.facts.heal_time = since;
+        self.facts.heal_frames = frames;
+        let requests: u64 = self.clients.iter().map(|c| c.judge.requests.len() as u64).sum();
+        let notices = self.facts.notices;
+        let clients = self.clients.len() as u64;
+        let most = 200 * clients + 4 * requests + notices + 12 * clients * (since.as_secs() + 1);
+        if frames > most {
+            self.violated("the heal phase takes few frames", format!("{frames}, over {most}"));
+        }
+    }
+
+    fn leave(&mut self) {
+        self.closing = true;
+        say!(self.trace, self.now, "all is settled; everybody leaves");
+        for client in 0..self.clients.len() {
+            self.clients[client].leaving = true;
+            self.disconnect(client, crate::work::LEAVING);
+        }
+    }
+
+    fn all_left(&self) -> bool {
+        self.clients.iter().all(|client| client.machine.state() == StateName::Disconnected)
+    }
+
+    /// The end: the journal against what everybody was told.
+    fn finish(&mut self) {
+        // An end of a session is committed like everything else.
+        let wait = self.plan.engine.commit_delay + Duration::from_millis(500);
+        self.engine.handle_timeout(self.now + wait);
+        self.done = true;
+        for client in &mut self.clients {
+            client.judge.finish();
+            if let Some(violation) = client.judge.violation.take() {
+                self.violation.get_or_insert(violation);
+            }
+        }
+        self.check_journal();
+        self.check_notices();
+        for client in 0..self.clients.len() {
+            let last = self.clients[client].judge.session_ids.last().cloned();
+            let alive = last
+                .and_then(|id| zraft_protocol::SessionId::new(id).ok())
+                .is_some_and(|id| self.engine.session(&id).is_some());
+            if alive {
+                self.violated(
+                    "a session closed in order is gone",
+                    format!("the one of client {client} lives on"),
+                );
+            }
+        }
+        let faults = self.facts.faults;
+        if faults < crate::params::MIN_FAULTS as u64 {
+            self.violated("a run has its faults", format!("{faults}"));
+        }
+    }
+
+    /// Leaves a fault for the counters, once it has really come about.
+    pub(crate) fn struck(&mut self, fault: Fault) {
+        self.facts.faults += 1;
+        self.trace.fact(self.now, 9, fault as u64);
+        self.coverage.fault(fault.name());
+        say!(self.trace, self.now, "fault: {}", fault.name());
+    }
+}

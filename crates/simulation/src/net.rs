@@ -1,0 +1,153 @@
+//! The network: who is connected to whom, over what way, in which condition.
+
+use std::collections::BTreeMap;
+
+use zraft_core::{ConnId, Instant};
+use zraft_test_server::{Listening, PeerId};
+use zraft_zmtp::{Config, Connection};
+
+use crate::{
+    pipe::{Pipe, Way},
+    rng::Rng,
+};
+
+/// Numbers the connections of a run, over all clients.
+pub(crate) type Line = u64;
+
+/// The member's end of a connection.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) zmtp: Connection,
+    /// The process took it from its backlog.
+    pub(crate) accepted: bool,
+    pub(crate) peer: Option<PeerId>,
+    pub(crate) reading: bool,
+    pub(crate) over: bool,
+    pub(crate) armed: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(crate) client: usize,
+    pub(crate) id: ConnId,
+    pub(crate) member: usize,
+    /// The handshake of TCP is done.
+    pub(crate) open: bool,
+    pub(crate) up: Pipe,
+    pub(crate) down: Pipe,
+    /// The client has closed its socket; its driver may still have read from it.
+    pub(crate) closed: bool,
+    /// The client was told of the end.
+    pub(crate) told: bool,
+    /// Nothing passes any more in either direction, and nobody says so.
+    pub(crate) half_open: bool,
+    pub(crate) served: Served,
+}
+
+impl Conn {
+    pub(crate) fn new(
+        client: usize,
+        id: ConnId,
+        member: usize,
+        capacity: usize,
+        now: Instant,
+    ) -> Self {
+        Self {
+            client,
+            id,
+            member,
+            open: false,
+            up: Pipe::new(capacity),
+            down: Pipe::new(capacity),
+            closed: false,
+            told: false,
+            half_open: false,
+            served: Served {
+                zmtp: Connection::new(Config::server(), now),
+                accepted: false,
+                peer: None,
+                reading: true,
+                over: false,
+                armed: None,
+            },
+        }
+    }
+}
+
+/// The way between one client and one member.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Path {
+    pub(crate) up: Way,
+    pub(crate) down: Way,
+    /// The port refuses, whatever the process does.
+    pub(crate) refused: bool,
+}
+
+/// A member's port.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Port {
+    pub(crate) listening: Listening,
+    /// Accepts, and then nothing.
+    pub(crate) silent: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Net {
+    pub(crate) conns: BTreeMap<Line, Conn>,
+    pub(crate) by_peer: BTreeMap<PeerId, Line>,
+    /// By client, then by member.
+    pub(crate) paths: Vec<Vec<Path>>,
+    pub(crate) healthy: Path,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) rng: Rng,
+    pub(crate) capacity: usize,
+    lines: Line,
+}
+
+impl Net {
+    pub(crate) fn new(
+        clients: usize,
+        members: usize,
+        healthy: Path,
+        capacity: usize,
+        rng: Rng,
+    ) -> Self {
+        Self {
+            conns: BTreeMap::new(),
+            by_peer: BTreeMap::new(),
+            paths: vec![vec![healthy; members]; clients],
+            healthy,
+            ports: vec![Port { listening: Listening::Open, silent: false }; members],
+            rng,
+            capacity,
+            lines: 0,
+        }
+    }
+
+    pub(crate) fn add(&mut self, client: usize, id: ConnId, member: usize, now: Instant) -> Line {
+        self.lines += 1;
+        let conn = Conn::new(client, id, member, self.capacity, now);
+        self.conns.insert(self.lines, conn);
+        self.lines
+    }
+
+    pub(crate) fn path(&self, client: usize, member: usize) -> &Path {
+        &self.paths[client][member]
+    }
+
+    /// The lines between these two that the client has not closed.
+    pub(crate) fn lines(&self, client: Option<usize>, member: Option<usize>) -> Vec<Line> {
+        let wanted = |conn: &Conn| {
+            client.is_none_or(|client| client == conn.client)
+                && member.is_none_or(|member| member == conn.member)
+        };
+        self.conns.iter().filter(|(_, conn)| wanted(conn)).map(|(line, _)| *line).collect()
+    }
+
+    /// Forgets a connection that neither end needs any more.
+    pub(crate) fn forget(&mut self, line: Line) {
+        if self.conns.get(&line).is_some_and(|conn| conn.closed && conn.served.over) {
+            self.conns.remove(&line);
+        }
+    }
+}

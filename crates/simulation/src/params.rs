@@ -1,0 +1,208 @@
+//! What a run is like: everything drawn from its seed.
+
+use std::time::Duration;
+
+use zraft_core::{AckServerRequests, Backoff, Config, OnSessionExpired};
+use zraft_test_server::EngineConfig;
+
+use crate::{fault::Fault, net::Path, pipe::Way, rng::Rng};
+
+/// One client: its configuration, and what its application is like.
+#[derive(Debug, Clone)]
+pub(crate) struct ClientPlan {
+    pub(crate) config: Config,
+    pub(crate) seed: u64,
+    /// Commands and queries that it submits.
+    pub(crate) commands: usize,
+    pub(crate) queries: usize,
+    /// Between two bursts of requests.
+    pub(crate) pause: Duration,
+    pub(crate) burst: u64,
+    pub(crate) payload: (u64, u64),
+    /// How long its application may take for a server request; none: it takes them at once.
+    pub(crate) consumer: Option<Duration>,
+    /// Bytes arrive in pieces of at most so many.
+    pub(crate) pieces: usize,
+    /// The driver may offer what it read of a connection after it was closed.
+    pub(crate) reads_late: bool,
+    /// It calls connect() with this much patience.
+    pub(crate) patience: Option<Duration>,
+    /// One in a hundred requests has a deadline of its own.
+    pub(crate) own_deadlines: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) members: usize,
+    pub(crate) clients: Vec<ClientPlan>,
+    pub(crate) engine: EngineConfig,
+    pub(crate) rate: Option<u32>,
+    pub(crate) path: Path,
+    pub(crate) capacity: usize,
+    /// Faults that may occur, each as often as it stands here.
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) fault_count: usize,
+    pub(crate) leader_changes: usize,
+    /// How long faults occur.
+    pub(crate) duration: Duration,
+    pub(crate) notices: usize,
+}
+
+pub(crate) const MIN_COMMANDS: usize = 200;
+pub(crate) const MIN_QUERIES: usize = 50;
+pub(crate) const MIN_NOTICES: usize = 20;
+pub(crate) const MIN_FAULTS: usize = 5;
+
+pub(crate) fn member_name(index: usize) -> String {
+    format!("node-{}", index + 1)
+}
+
+fn way(rng: &mut Rng) -> Way {
+    let latency = match rng.below(4) {
+        0 => rng.micros(20, 200),
+        1 | 2 => rng.micros(200, 3_000),
+        _ => rng.millis(5, 60),
+    };
+    let jitter = if rng.percent(50) { latency / 2 } else { Duration::ZERO };
+    Way { latency, jitter, rate: None, blocked: false }
+}
+
+impl Plan {
+    pub(crate) fn draw(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let members = rng.range(3, 5) as usize;
+        let clients = rng.pick(&[1, 1, 1, 2, 2, 3]);
+        let short_sessions = rng.percent(40);
+        let session_timeout =
+            if short_sessions { rng.millis(6_000, 20_000) } else { Duration::from_secs(90) };
+        let path = Path { up: way(&mut rng), down: way(&mut rng), refused: false };
+        let duration = rng.millis(15_000, 45_000);
+        let mut engine = EngineConfig::new(
+            (0..members)
+                .filter_map(|index| zraft_protocol::MemberId::new(member_name(index)).ok())
+                .collect(),
+        );
+        engine.session_timeout = session_timeout;
+        engine.commit_delay = rng.pick(&[
+            Duration::from_micros(200),
+            Duration::from_millis(1),
+            Duration::from_millis(8),
+            Duration::from_millis(25),
+        ]);
+        engine.election_pause = rng.millis(20, 3_000);
+        engine.redelivery_interval =
+            if rng.percent(50) { Duration::from_secs(10) } else { rng.millis(1_000, 5_000) };
+        engine.stop_linger = rng.millis(100, 2_300);
+        engine.seed = rng.next();
+        let large = rng.percent(12);
+        let mut plans: Vec<ClientPlan> = (0..clients)
+            .map(|_| client(&mut rng, members, clients, session_timeout, duration, large))
+            .collect();
+        // The first client has the rest.
+        let rest = MIN_COMMANDS.saturating_sub(plans.iter().map(|plan| plan.commands).sum());
+        plans[0].commands += rest;
+        let capacity = if large {
+            rng.range(8, 128) as usize * 1024
+        } else {
+            rng.pick(&[4 << 10, 64 << 10, 256 << 10])
+        };
+        let mut faults = Vec::new();
+        for (fault, _) in Fault::ALL {
+            for _ in 0..rng.pick(&[0, 1, 1, 3]) {
+                faults.push(*fault);
+            }
+        }
+        let leader_changes = if rng.percent(60) { rng.range(2, 5) } else { rng.below(3) };
+        Self {
+            seed,
+            members,
+            clients: plans,
+            rate: rng.percent(15).then(|| rng.range(30, 400) as u32),
+            engine,
+            path,
+            capacity,
+            faults,
+            fault_count: rng.range(MIN_FAULTS as u64, 16) as usize,
+            leader_changes: leader_changes as usize,
+            duration,
+            notices: rng.range(MIN_NOTICES as u64, 60) as usize,
+        }
+    }
+}
+
+fn client(
+    rng: &mut Rng,
+    members: usize,
+    clients: usize,
+    session_timeout: Duration,
+    duration: Duration,
+    large: bool,
+) -> ClientPlan {
+    let mut builder = Config::builder().capability("kind", "simulated");
+    for index in 0..members {
+        builder = builder.member(member_name(index), format!("tcp://127.0.0.1:{}", 7001 + index));
+    }
+    let keep_alive = match rng.below(3) {
+        0 => session_timeout / 3,
+        1 => rng.millis(500, 2_000),
+        _ => session_timeout / 9,
+    };
+    let heartbeat = rng.millis(200, 1_000);
+    let request_timeout = if rng.percent(50) { None } else { Some(rng.millis(500, 10_000)) };
+    let detached = if rng.percent(60) { rng.millis(500, 6_000) } else { Duration::from_secs(90) };
+    let window = rng.pick(&[1, 2, 8, 32, 64, 256]);
+    let backoff = if rng.percent(50) {
+        Backoff::default()
+    } else {
+        Backoff {
+            initial: rng.millis(20, 200),
+            max: rng.millis(500, 3_000),
+            election_initial: rng.millis(20, 80),
+            election_max: rng.millis(100, 400),
+        }
+    };
+    let per_client = MIN_COMMANDS.div_ceil(clients) as u64;
+    let commands = rng.range(per_client, per_client * 2) as usize;
+    let queries = rng.range(MIN_QUERIES as u64, 120) as usize;
+    let burst = rng.pick(&[1, 3, 10, 40, 200]);
+    let bursts = (commands + queries) as u64 * 2 / (burst + 1);
+    let builder = builder
+        .session_timeout(session_timeout)
+        .keep_alive_interval(keep_alive.min(session_timeout / 3))
+        .connection_timeout(rng.millis(300, 5_000))
+        .request_timeout(request_timeout)
+        .resend_interval(rng.millis(200, 3_000))
+        .detached_timeout(detached)
+        .max_in_flight(window)
+        .max_queued(if rng.percent(20) { rng.range(10, 100) as usize } else { 100_000 })
+        .max_message_size(64 << 10)
+        .max_server_requests(rng.pick(&[16, 64, 1024]))
+        .ack_server_requests(if rng.percent(30) {
+            AckServerRequests::Handled
+        } else {
+            AckServerRequests::Delivered
+        })
+        .heartbeat_interval(heartbeat)
+        .heartbeat_timeout(heartbeat * rng.range(2, 10) as u32)
+        .reconnect_backoff(backoff)
+        .on_session_expired(if rng.percent(50) {
+            OnSessionExpired::NewSession
+        } else {
+            OnSessionExpired::Terminate
+        });
+    ClientPlan {
+        config: builder.build().expect("what is drawn is within the limits"),
+        seed: rng.next(),
+        commands,
+        queries,
+        pause: (duration / (bursts.max(1) as u32)).max(Duration::from_millis(1)),
+        burst,
+        payload: if large { (2_000, 40_000) } else { (8, 200) },
+        consumer: rng.percent(30).then(|| rng.millis(1, 2_000)),
+        pieces: if rng.percent(25) { rng.range(1, 40) as usize } else { usize::MAX },
+        reads_late: rng.percent(50),
+        patience: rng.percent(40).then(|| rng.millis(500, 20_000)),
+        own_deadlines: if rng.percent(30) { 10 } else { 0 },
+    }
+}

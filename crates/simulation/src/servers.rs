@@ -1,0 +1,388 @@
+//! The members' side: ports, sockets, and the engine that has their rules.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use zraft_protocol::{ClientMessage, ServerMessage};
+use zraft_test_server::{CloseHow, Listening, Output};
+use zraft_zmtp::{Config, Connection, Event};
+
+use crate::{
+    mend::Mend,
+    net::{Conn, Line},
+    pipe::End,
+    sim::{Sim, What},
+    trace::say,
+};
+
+/// A member drops messages to a connection that has so much waiting.
+const HIGH_WATER: usize = 256 << 10;
+/// A lost SYN is sent again after this.
+const SYN_AGAIN: Duration = Duration::from_secs(1);
+/// What a payload begins with that no member survives, until the heal phase.
+pub(crate) const POISON: &[u8] = b"poison";
+
+impl Sim {
+    /// A connection is asked for: what the port says now.
+    pub(crate) fn syn(&mut self, line: Line) {
+        let Some(conn) = self.net.conns.get(&line) else { return };
+        if conn.closed {
+            return;
+        }
+        let path = *self.net.path(conn.client, conn.member);
+        let port = self.net.ports[conn.member];
+        if path.up.blocked || path.down.blocked {
+            self.queue.push(self.now + SYN_AGAIN, What::Syn(line));
+            return;
+        }
+        let accepted = !path.refused && port.listening != Listening::Closed;
+        self.queue.push(self.now + path.down.latency, What::SynAck(line, accepted));
+    }
+
+    pub(crate) fn syn_ack(&mut self, line: Line, accepted: bool) {
+        let Some(conn) = self.net.conns.get_mut(&line) else { return };
+        if conn.closed {
+            return;
+        }
+        let client = conn.client;
+        self.dirty[client] = true;
+        if accepted && self.net.ports[conn.member].listening != Listening::Closed {
+            conn.open = true;
+            self.clients[client].opened.push((line, true));
+            self.accept(line);
+        } else {
+            conn.served.over = true;
+            self.clients[client].opened.push((line, false));
+        }
+    }
+
+    /// The member's process takes a connection from its port, if it does that now.
+    fn accept(&mut self, line: Line) {
+        let Some(conn) = self.net.conns.get_mut(&line) else { return };
+        let port = self.net.ports[conn.member];
+        if port.listening == Listening::Open && !port.silent && conn.open && !conn.served.accepted {
+            conn.served.accepted = true;
+            conn.served.zmtp = Connection::new(Config::server(), self.now);
+            self.serve(line);
+        }
+    }
+
+    /// Whoever waits at the port is taken.
+    pub(crate) fn accept_all(&mut self, member: usize) {
+        for line in self.net.lines(None, Some(member)) {
+            self.accept(line);
+        }
+    }
+
+    fn way_is_free(&self, conn: &Conn, up: bool) -> bool {
+        let path = self.net.path(conn.client, conn.member);
+        let way = if up { path.up } else { path.down };
+        !way.blocked && !conn.half_open
+    }
+
+    /// Bytes may have arrived at the member.
+    pub(crate) fn serve(&mut self, line: Line) {
+        let Some(conn) = self.net.conns.get(&line) else { return };
+        let free = self.way_is_free(conn, true);
+        let Some(conn) = self.net.conns.get_mut(&line) else { return };
+        if free {
+            conn.up.arrive(self.now);
+        }
+        if conn.served.over {
+            conn.up.discard();
+            return;
+        }
+        // Nobody shakes hands while the process stands still.
+        let held = self.net.ports[conn.member].listening == Listening::Held;
+        if !conn.served.accepted || !conn.served.reading || (conn.served.peer.is_none() && held) {
+            return;
+        }
+        let bytes = conn.up.read(conn.up.arrived.len());
+        let client = conn.client;
+        if !bytes.is_empty() {
+            conn.served.zmtp.handle_bytes(self.now, &bytes);
+            self.dirty[client] = true;
+        }
+        match conn.up.ended {
+            Some(End::Fin) => conn.served.zmtp.handle_eof(self.now),
+            Some(End::Reset) => {
+                self.take_messages(line);
+                self.gone(line);
+                return;
+            }
+            None => {}
+        }
+        self.take_messages(line);
+        self.push_down(line);
+        self.arm_peer(line);
+    }
+
+    fn take_messages(&mut self, line: Line) {
+        loop {
+            let Some(conn) = self.net.conns.get_mut(&line) else { return };
+            if conn.served.over || !conn.served.reading {
+                return;
+            }
+            let member = conn.member;
+            let Some(event) = conn.served.zmtp.poll_event(self.now) else { return };
+            match event {
+                Event::Ready(_) => match self.engine.connected(self.now, self.members[member]) {
+                    Some(peer) => {
+                        conn.served.peer = Some(peer);
+                        self.net.by_peer.insert(peer, line);
+                    }
+                    None => {
+                        self.ends_stream(line, End::Fin, false);
+                        return;
+                    }
+                },
+                Event::Message(frame) => self.message(line, member, &frame),
+                Event::Failed(_) => {
+                    self.ends_stream(line, End::Fin, false);
+                    self.gone(line);
+                    return;
+                }
+                _ => {}
+            }
+            // What the engine said may be that nothing more is read.
+            self.carry_out();
+        }
+    }
+
+    fn message(&mut self, line: Line, member: usize, frame: &Bytes) {
+        let Some(peer) = self.net.conns.get(&line).and_then(|conn| conn.served.peer) else {
+            return;
+        };
+        if !self.engine.reads(peer) {
+            return;
+        }
+        let Ok(message) = ClientMessage::decode(frame) else {
+            self.violated(
+                "members understand what they are sent",
+                format!("{} bytes", frame.len()),
+            );
+            return;
+        };
+        say!(self.trace, self.now, "          member {} reads {message:?}", member + 1);
+        let poison = match &message {
+            ClientMessage::ClientRequest { payload, .. } | ClientMessage::Query { payload, .. } => {
+                payload.starts_with(POISON)
+            }
+            _ => false,
+        };
+        if poison && self.healing.is_none() && self.engine.leader() == Some(self.members[member]) {
+            // The live server's loop of messages stops at it; somebody starts the member anew.
+            if self.engine.set_deaf(self.now, self.members[member], true).is_ok() {
+                let at = self.now + self.rng.millis(3_000, 12_000);
+                self.queue.push(at, What::Mend(Mend::Restart(member)));
+                self.coverage.fault("poison taken");
+            }
+            return;
+        }
+        if let ClientMessage::CreateSession { nonce, .. }
+        | ClientMessage::ContinueSession { nonce, .. } = &message
+        {
+            if std::mem::take(&mut self.reject_next) {
+                let nonce = *nonce;
+                self.reject(line, nonce);
+                return;
+            }
+            if self.stray_next > 0 {
+                self.stray_next -= 1;
+                if let Some(client) = self.net.conns.get(&line).map(|conn| conn.client) {
+                    for _ in 0..3 {
+                        let message = self.stray(client);
+                        self.say(line, &message);
+                    }
+                }
+            }
+        }
+        self.engine.received(self.now, peer, message);
+    }
+
+    /// The member's end of the connection is gone.
+    fn gone(&mut self, line: Line) {
+        let Some(conn) = self.net.conns.get_mut(&line) else { return };
+        conn.served.over = true;
+        conn.up.discard();
+        if let Some(peer) = conn.served.peer.take() {
+            self.net.by_peer.remove(&peer);
+            self.engine.disconnected(self.now, peer);
+        }
+        self.net.forget(line);
+    }
+
+    /// The member ends its direction of the stream.
+    pub(crate) fn ends_stream(&mut self, line: Line, end: End, losing: bool) {
+        self.push_down(line);
+        let Some(conn) = self.net.conns.get_mut(&line) else { return };
+        if conn.down.is_ended() {
+            return;
+        }
+        conn.served.over = true;
+        let way = self.net.paths[conn.client][conn.member].down;
+        let at = conn.down.finish(self.now, end, losing, &way, &mut self.net.rng);
+        self.queue.push(at, What::Down(line));
+    }
+
+    /// Does what the engine wants done.
+    pub(crate) fn carry_out(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Send { peer, message } => {
+                    if let Some(line) = self.net.by_peer.get(&peer).copied() {
+                        self.say(line, &message);
+                    }
+                }
+                Output::Close { peer, how } => {
+                    let Some(line) = self.net.by_peer.remove(&peer) else { continue };
+                    if let Some(conn) = self.net.conns.get_mut(&line) {
+                        conn.served.peer = None;
+                    }
+                    match how {
+                        CloseHow::Flush => self.ends_stream(line, End::Fin, false),
+                        CloseHow::Reset => {
+                            let losing = self.rng.percent(50);
+                            self.ends_stream(line, End::Reset, losing);
+                        }
+                    }
+                    self.serve(line);
+                }
+                Output::StopReading { peer } => {
+                    if let Some(conn) = self.conn_of(peer) {
+                        conn.served.reading = false;
+                    }
+                }
+                Output::ResumeReading { peer } => {
+                    if let Some(conn) = self.conn_of(peer) {
+                        conn.served.reading = true;
+                        if let Some(line) = self.net.by_peer.get(&peer).copied() {
+                            self.queue.push(self.now, What::Up(line));
+                        }
+                    }
+                }
+                Output::Listen { member, listening } => self.listen(member.get(), listening),
+                _ => {}
+            }
+        }
+    }
+
+    fn conn_of(&mut self, peer: zraft_test_server::PeerId) -> Option<&mut Conn> {
+        let line = self.net.by_peer.get(&peer)?;
+        self.net.conns.get_mut(line)
+    }
+
+    fn listen(&mut self, member: usize, listening: Listening) {
+        self.net.ports[member].listening = listening;
+        match listening {
+            Listening::Open => {
+                self.accept_all(member);
+                for line in self.net.lines(None, Some(member)) {
+                    self.queue.push(self.now, What::Up(line));
+                }
+            }
+            Listening::Held => {}
+            Listening::Closed => {
+                // Those that were no peers yet go with the process.
+                for line in self.net.lines(None, Some(member)) {
+                    let conn = &self.net.conns[&line];
+                    if conn.open && conn.served.peer.is_none() && !conn.served.over {
+                        self.ends_stream(line, End::Reset, true);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A member says something on a connection.
+    pub(crate) fn say(&mut self, line: Line, message: &ServerMessage) {
+        let mut frame = Vec::with_capacity(message.encoded_len());
+        message.encode(&mut frame);
+        self.say_bytes(line, &frame);
+    }
+
+    pub(crate) fn say_bytes(&mut self, line: Line, frame: &[u8]) {
+        let Some(conn) = self.net.conns.get_mut(&line) else { return };
+        if conn.served.over {
+            return;
+        }
+        if conn.served.zmtp.tx_queued() > HIGH_WATER {
+            self.coverage.fault("message dropped at a full pipe");
+            return;
+        }
+        if conn.served.zmtp.send(frame).is_ok() {
+            self.push_down(line);
+        }
+    }
+
+    /// What the member wrote goes on its way, as far as there is room.
+    pub(crate) fn push_down(&mut self, line: Line) {
+        let Some(conn) = self.net.conns.get_mut(&line) else { return };
+        let way = self.net.paths[conn.client][conn.member].down;
+        let tx = conn.served.zmtp.tx();
+        let mut last = None;
+        while tx.has_remaining() {
+            let room = conn.down.room();
+            if room == 0 {
+                break;
+            }
+            let chunk = tx.chunk();
+            let length = chunk.len().min(room);
+            last = Some(conn.down.send(self.now, &chunk[..length], &way, &mut self.net.rng));
+            tx.advance(length);
+        }
+        if let Some(at) = last {
+            self.queue.push(at, What::Down(line));
+        }
+    }
+
+    /// Bytes may have arrived at the client.
+    pub(crate) fn arrives(&mut self, line: Line) {
+        let Some(conn) = self.net.conns.get(&line) else { return };
+        let free = self.way_is_free(conn, false);
+        let Some(conn) = self.net.conns.get_mut(&line) else { return };
+        if free && conn.down.arrive(self.now) {
+            self.dirty[conn.client] = true;
+        }
+    }
+
+    fn arm_peer(&mut self, line: Line) {
+        let Some(conn) = self.net.conns.get_mut(&line) else { return };
+        if conn.served.over {
+            return;
+        }
+        if let Some(at) = conn.served.zmtp.poll_timeout()
+            && conn.served.armed.is_none_or(|armed| at < armed)
+        {
+            conn.served.armed = Some(at);
+            self.queue.push(at, What::PeerTimer(line));
+        }
+    }
+
+    pub(crate) fn peer_timer(&mut self, line: Line) {
+        let Some(conn) = self.net.conns.get_mut(&line) else { return };
+        conn.served.armed = None;
+        if conn.served.over || !conn.served.accepted {
+            return;
+        }
+        if conn.served.reading {
+            conn.served.zmtp.handle_timeout(self.now);
+            self.take_messages(line);
+            self.push_down(line);
+            self.arm_peer(line);
+        } else {
+            // It stands still: looked at again when it may go on.
+            let at = self.now + Duration::from_secs(1);
+            conn.served.armed = Some(at);
+            self.queue.push(at, What::PeerTimer(line));
+        }
+    }
+
+    /// A way changed: what waited may arrive.
+    pub(crate) fn knock(&mut self, client: Option<usize>, member: Option<usize>) {
+        for line in self.net.lines(client, member) {
+            self.queue.push(self.now, What::Up(line));
+            self.queue.push(self.now, What::Down(line));
+        }
+    }
+}
