@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 use zraft_core::Event;
 
-use crate::sync::lock;
+use crate::sync::{AtomicBool, Mutex, lock};
 
 /// How many events wait for one listener; beyond, the oldest give way.
 const CAPACITY: usize = 1024;

@@ -6,6 +6,7 @@ use std::task::Waker;
 
 use zraft_core::{Completion, Instant, Machine, StateName};
 
+#[cfg(not(all(test, shuttle)))]
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::face::Face;
@@ -19,12 +20,17 @@ use crate::waiters::Waiters;
 /// How many completions are handed over under one lock.
 const COMPLETIONS: usize = 256;
 
+#[cfg(all(test, shuttle))]
+pub(crate) use crate::interleavings::{can_start, start};
+
 /// Whether a driver could be started here and now.
+#[cfg(not(all(test, shuttle)))]
 pub(crate) fn can_start(shared: &Shared) -> bool {
     shared.own_thread || tokio::runtime::Handle::try_current().is_ok()
 }
 
 /// Starts the driver. If that fails, what waits for it is told.
+#[cfg(not(all(test, shuttle)))]
 pub(crate) fn start(shared: &Arc<Shared>) {
     let driver = Driver::new(shared.config.clone(), Handles::new(shared.clone()));
     if shared.own_thread {
@@ -40,7 +46,7 @@ pub(crate) fn start(shared: &Arc<Shared>) {
     }
 }
 
-struct Handles {
+pub(crate) struct Handles {
     shared: Arc<Shared>,
     waiters: Waiters,
     /// Taken from the inbox and not told to the machine yet.
@@ -57,7 +63,7 @@ struct Handles {
 }
 
 impl Handles {
-    fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
             waiters: Waiters::default(),

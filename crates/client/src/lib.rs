@@ -30,6 +30,8 @@ mod face;
 mod handle;
 mod handles;
 mod inbox;
+#[cfg(all(test, shuttle))]
+mod interleavings;
 mod room;
 mod server_requests;
 mod shared;

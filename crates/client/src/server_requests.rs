@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use zraft_protocol::{RequestId, Timestamp};
 
 use crate::inbox::Input;
 use crate::shared::Shared;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// How many server requests lie ready for the application; the machine keeps the others.
 const READY: usize = 64;

@@ -1,6 +1,6 @@
 //! What the handles and the driver of one client share.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 use zraft_core::{Config, StateName, Stats};
@@ -10,7 +10,7 @@ use crate::events::Hub;
 use crate::inbox::{Inbox, Input, Phase};
 use crate::room::Load;
 use crate::server_requests::Deliveries;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// What the driver last told about itself.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,7 @@ pub(crate) struct Facts {
 pub(crate) struct Shared {
     pub(crate) config: Config,
     /// Whether the driver gets a thread of its own.
+    #[cfg_attr(all(test, shuttle), expect(dead_code, reason = "shuttle starts drivers its way"))]
     pub(crate) own_thread: bool,
     pub(crate) inbox: Mutex<Inbox>,
     pub(crate) facts: Mutex<Facts>,

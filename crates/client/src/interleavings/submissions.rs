@@ -1,0 +1,95 @@
+//! Submitting from several threads, and giving up.
+
+use std::{future::IntoFuture, task::Poll};
+
+use shuttle::future;
+
+use super::rig::{connected, ended, in_many_orders};
+use crate::sync::lock;
+
+#[test]
+fn what_several_threads_submit_is_answered_each_with_its_own_answer_and_once() {
+    in_many_orders(|| {
+        future::block_on(async {
+            let (client, cluster) = connected().await;
+            let tasks: Vec<_> = (0..3)
+                .map(|number| {
+                    let client = client.clone();
+                    future::spawn(async move {
+                        let command = format!("command {number}");
+                        let answer = client.submit_command(command.clone()).await.unwrap();
+                        assert_eq!(answer, command);
+                        let query = format!("query {number}");
+                        assert_eq!(client.submit_query(query.clone()).await.unwrap(), query);
+                    })
+                })
+                .collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+            for number in 0..3 {
+                assert_eq!(lock(&cluster).executed(&format!("command {number}")), 1);
+            }
+            drop(client);
+            ended(&cluster, 1).await;
+            assert_eq!(lock(&cluster).sessions(), 0, "the session is closed in order");
+        });
+    });
+}
+
+#[test]
+fn what_is_dropped_runs_at_most_once_and_disturbs_nobody() {
+    in_many_orders(|| {
+        future::block_on(async {
+            let (client, cluster) = connected().await;
+            let giving_up = client.clone();
+            let giving_up = future::spawn(async move {
+                for number in 0..3 {
+                    let mut submission =
+                        giving_up.submit_command(format!("dropped {number}")).into_future();
+                    // Polled as often as it takes to be on its way, or nearly so.
+                    let mut polls = number;
+                    std::future::poll_fn(|context| {
+                        let ready = std::pin::Pin::new(&mut submission).poll(context).is_ready();
+                        if ready || polls == 0 {
+                            return Poll::Ready(());
+                        }
+                        polls -= 1;
+                        context.waker().wake_by_ref();
+                        Poll::Pending
+                    })
+                    .await;
+                    drop(submission);
+                }
+            });
+            for number in 0..2 {
+                let command = format!("kept {number}");
+                assert_eq!(client.submit_command(command.clone()).await.unwrap(), command);
+                assert_eq!(lock(&cluster).executed(&command), 1);
+            }
+            giving_up.await.unwrap();
+            drop(client);
+            ended(&cluster, 1).await;
+            let cluster = lock(&cluster);
+            assert!((0..3).all(|number| cluster.executed(&format!("dropped {number}")) <= 1));
+        });
+    });
+}
+
+#[test]
+fn an_answer_that_is_dropped_before_anything_was_done_is_never_executed_later() {
+    in_many_orders(|| {
+        future::block_on(async {
+            let (client, cluster) = connected().await;
+            let answer = client.try_submit_command("early").unwrap();
+            let other = client.clone();
+            let other = future::spawn(async move { other.submit_command("other").await });
+            drop(answer);
+            assert_eq!(other.await.unwrap().unwrap(), "other");
+            // What comes after the other was answered finds the queue as it is.
+            let before = lock(&cluster).executed("early");
+            assert_eq!(client.submit_command("last").await.unwrap(), "last");
+            assert_eq!(lock(&cluster).executed("early"), before);
+        });
+    });
+}
