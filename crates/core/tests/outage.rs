@@ -1,14 +1,15 @@
-//! What an outage of all members costs, and how soon a member that stands still is left: bounds of the whole, whatever the
-//! single policies add up to.
+//! What an outage of all members costs, how soon a new leader is found, and how soon a member that stands still is left:
+//! bounds of the whole, whatever the single policies add up to.
 
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use common::{World, millis, seconds, three};
+use common::{World, command_ids, millis, seconds, three};
 use zraft_core::{ConnEnd, DisconnectReason, Event, OpenFailure};
+use zraft_protocol::RejectionReason;
 
 /// Runs of the random choices.
 const SEEDS: u64 = 300;
@@ -101,9 +102,56 @@ fn a_client_that_starts_in_an_outage_makes_no_more_attempts() {
     }
 }
 
+/// A client with a command in flight whose leader, node-1, is killed, while the others elect `leader` for this long; from
+/// then on it is known as the leader to the other. How long after that it has the command.
+fn found_after(election: Duration, leader: &str, seed: u64) -> Duration {
+    let mut world = World::seeded(three(), seed);
+    world.connect();
+    let conn = world.accept("node-1");
+    world.create(conn);
+    world.answer_keep_alive(conn);
+    world.command("in flight");
+    let elected = world.now + election;
+    world.reset(conn);
+    loop {
+        world.pump();
+        while let Some((_, member)) = world.opening() {
+            if member == "node-1" {
+                world.refuse(&member);
+                continue;
+            }
+            let conn = world.accept(&member);
+            let leads = world.now >= elected;
+            if leads && member == leader {
+                world.resume(conn);
+                assert_eq!(command_ids(&world.all_received(conn)), [1]);
+                return world.now - elected;
+            }
+            let nonce = world.continue_nonce(conn);
+            world.reject(conn, nonce, RejectionReason::NotLeader, leads.then_some(leader));
+        }
+        let next = world.machine.poll_timeout().expect("it tries again");
+        let pause = next - world.now;
+        world.advance(pause);
+    }
+}
+
+#[test]
+fn after_a_kill_the_new_leader_has_the_commands_within_300_ms_in_elections_of_up_to_10_s() {
+    for seed in 0..SEEDS {
+        // Each election another length, each length with both leaders.
+        let election =
+            millis(50) + seconds(10).saturating_sub(millis(60)) * seed as u32 / SEEDS as u32;
+        for leader in ["node-2", "node-3"] {
+            let found = found_after(election, leader, seed);
+            assert!(found <= millis(300), "{found:?} after an election of {election:?}, {seed}");
+        }
+    }
+}
+
 /// A client with default settings whose member freezes this long after a heartbeat, with work or without; how long it takes
 /// to leave.
-fn frozen(after: u64, at_work: bool) -> std::time::Duration {
+fn frozen(after: u64, at_work: bool) -> Duration {
     let mut world = World::new(three());
     world.connect();
     let conn = world.accept("node-1");
