@@ -1,9 +1,10 @@
 //! Holds what callers were told against what the servers executed, as both go on, with little memory.
 //!
-//! Commands are numbered 0, 1, 2… and carry their number as their payload; the log answers each with its position.
+//! Commands are numbered 0, 1, 2… and carry their number in their payload; the log answers each with its position.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 use zraft_test_server::Engine;
 
@@ -127,14 +128,16 @@ impl Audit {
     }
 }
 
-/// The payload of a command.
-pub fn payload(number: u64) -> bytes::Bytes {
-    bytes::Bytes::copy_from_slice(&number.to_be_bytes())
+/// The payload of a command: its number, and as many bytes more.
+pub fn payload(number: u64, padding: usize) -> Bytes {
+    let mut payload = BytesMut::zeroed(size_of::<u64>() + padding);
+    payload[..size_of::<u64>()].copy_from_slice(&number.to_be_bytes());
+    payload.freeze()
 }
 
 /// The number in a payload, or the position in an answer.
 pub fn number(bytes: &[u8]) -> Option<u64> {
-    bytes.try_into().ok().map(u64::from_be_bytes)
+    bytes.first_chunk().copied().map(u64::from_be_bytes)
 }
 
 /// A set of numbers most of which follow each other from 0 on.
@@ -228,6 +231,15 @@ mod tests {
         });
         assert_eq!(findings, Findings { unknown: 1, ..Findings::default() });
         assert!(findings.hold());
+    }
+
+    #[test]
+    fn a_payload_carries_its_number_however_long_it_is() {
+        for padding in [0, 1, 5000] {
+            let payload = payload(77, padding);
+            assert_eq!((payload.len(), number(&payload)), (8 + padding, Some(77)));
+        }
+        assert_eq!(number(b"short"), None);
     }
 
     #[test]

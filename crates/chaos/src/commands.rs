@@ -139,6 +139,9 @@ pub(crate) struct Soak {
     /// Commands a second
     #[arg(long, value_name = "N", default_value_t = 100)]
     rate: u32,
+    /// Bytes of a command's payload at most, beyond its number
+    #[arg(long, value_name = "BYTES", default_value_t = 1000)]
+    padding: usize,
     /// Sessions
     #[arg(long, value_name = "N", default_value_t = 4)]
     sessions: usize,
@@ -237,6 +240,7 @@ async fn soaked(arguments: &Soak) -> Result<Done, Failure> {
     let settings = soak::Settings {
         time: Beat::Every(seconds(arguments.minutes * 60.0, "--minutes")?),
         pace: Pace::PerSecond(arguments.rate),
+        padding: arguments.padding,
         sessions: arguments.sessions,
         every: Beat::Every(seconds(arguments.every, "--every")?),
         lasting: u64::from(arguments.rate),

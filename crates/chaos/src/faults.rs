@@ -143,6 +143,26 @@ impl Faults {
         self.cluster.journal_reached(from + commands).await;
     }
 
+    /// Makes all links late, or slow, or neither, as drawn: what a fault may come on top of. One that concerns links leaves
+    /// those it concerned as they are without any.
+    pub fn change_weather(&mut self) {
+        let link = match self.rng.u8(..4) {
+            0 => self.delayed(),
+            1 => self.slow(),
+            _ => Link::default(),
+        };
+        self.proxies.values().for_each(|proxy| proxy.set_links(link));
+    }
+
+    fn delayed(&mut self) -> Link {
+        Link { delay: Duration::from_millis(self.rng.u64(1..=30)), ..Link::default() }
+    }
+
+    fn slow(&mut self) -> Link {
+        let bytes_per_second = NonZeroU32::new(self.rng.u32(50_000..=500_000));
+        Link { bytes_per_second, ..Link::default() }
+    }
+
     /// Brings a fault about and heals it. `elected` is told of a new leader as soon as it can answer.
     ///
     /// # Errors
@@ -220,12 +240,12 @@ impl Faults {
             Fault::Reset => self.cut(Cut::Reset).await,
             Fault::Fin => self.cut(Cut::Fin).await,
             Fault::Delay => {
-                let delay = Duration::from_millis(self.rng.u64(1..=30));
-                self.links(Link { delay, ..Link::default() }).await;
+                let link = self.delayed();
+                self.links(link).await;
             }
             Fault::SlowLink => {
-                let bytes_per_second = NonZeroU32::new(self.rng.u32(20_000..=200_000));
-                self.links(Link { bytes_per_second, ..Link::default() }).await;
+                let link = self.slow();
+                self.links(link).await;
             }
             Fault::Blackhole => {
                 at_leader.set_links(Link { blackhole: true, ..Link::default() });

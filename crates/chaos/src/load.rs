@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval},
@@ -29,6 +30,32 @@ pub enum Pace {
     PerSecond(u32),
     /// So many callers side by side; each submits when its last one is done.
     Callers(usize),
+}
+
+/// What is submitted.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    /// When.
+    pub pace: Pace,
+    /// How many commands, unless it is stopped before.
+    pub commands: u64,
+    /// Bytes of a payload at most, beyond its number.
+    pub padding: usize,
+}
+
+impl Work {
+    /// Short commands, as many as come until it is stopped.
+    pub fn at(pace: Pace) -> Self {
+        Self { pace, commands: u64::MAX, padding: 0 }
+    }
+
+    /// This command, its length somewhere below the most.
+    fn payload(&self, number: u64) -> Bytes {
+        // Scattered, and the same in every run.
+        let scattered = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let span = self.padding as u64 + 1;
+        payload(number, usize::try_from(scattered % span).unwrap_or_default())
+    }
 }
 
 /// What a caller was told of its command.
@@ -60,20 +87,20 @@ impl Stop {
 }
 
 impl Load {
-    /// Starts it; it ends after so many commands.
-    pub fn start(clients: &[RaftClient], pace: Pace, commands: u64) -> Self {
+    /// Starts it.
+    pub fn start(clients: &[RaftClient], work: Work) -> Self {
         let (tell, told) = mpsc::channel(1024);
         let stop = Arc::new(AtomicBool::new(false));
-        match pace {
+        match work.pace {
             Pace::PerSecond(rate) => {
                 let (clients, stop) = (clients.to_vec(), stop.clone());
-                tokio::spawn(steady(clients, rate, commands, tell, stop));
+                tokio::spawn(steady(clients, rate, work, tell, stop));
             }
             Pace::Callers(callers) => {
                 let next = Arc::new(AtomicU64::new(0));
                 for client in clients.iter().cycle().take(callers) {
                     let (client, tell) = (client.clone(), tell.clone());
-                    tokio::spawn(caller(client, next.clone(), commands, tell, stop.clone()));
+                    tokio::spawn(caller(client, next.clone(), work, tell, stop.clone()));
                 }
             }
         }
@@ -152,14 +179,14 @@ impl Outcome {
 async fn steady(
     clients: Vec<RaftClient>,
     rate: u32,
-    commands: u64,
+    work: Work,
     tell: mpsc::Sender<Told>,
     stop: Arc<AtomicBool>,
 ) {
     let mut ticks = interval(Duration::from_secs(1) / rate.max(1));
     // What could not be submitted in time is submitted later: the rate is held.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    for (number, client) in (0..commands).zip(clients.iter().cycle()) {
+    for (number, client) in (0..work.commands).zip(clients.iter().cycle()) {
         ticks.tick().await;
         if stop.load(Ordering::Relaxed) || tell.is_closed() {
             return;
@@ -167,7 +194,7 @@ async fn steady(
         let (client, tell) = (client.clone(), tell.clone());
         tokio::spawn(async move {
             // Nobody listens any more only when the run is given up.
-            let _ = tell.send(submit(&client, number).await).await;
+            let _ = tell.send(submit(&client, number, work.payload(number)).await).await;
         });
     }
 }
@@ -175,21 +202,23 @@ async fn steady(
 async fn caller(
     client: RaftClient,
     next: Arc<AtomicU64>,
-    commands: u64,
+    work: Work,
     tell: mpsc::Sender<Told>,
     stop: Arc<AtomicBool>,
 ) {
     while !stop.load(Ordering::Relaxed) {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        if number >= commands || tell.send(submit(&client, number).await).await.is_err() {
+        if number >= work.commands
+            || tell.send(submit(&client, number, work.payload(number)).await).await.is_err()
+        {
             return;
         }
     }
 }
 
-async fn submit(client: &RaftClient, number: u64) -> Told {
+async fn submit(client: &RaftClient, number: u64, payload: Bytes) -> Told {
     let started = Instant::now();
-    let answer = client.submit_command(payload(number)).await;
+    let answer = client.submit_command(payload).await;
     // An answer that is no position cannot be right: no log is that long.
     let result = answer.map(|answer| self::number(&answer).unwrap_or(u64::MAX - 1));
     Told { number, took: started.elapsed(), result }

@@ -23,7 +23,7 @@ use zraft_protocol::{Payload, SessionId};
 use zraft_test_server::{Application, KvStore, Outcome, Rejected, TestCluster};
 
 /// How often every fault befalls the registers.
-const ROUNDS: u32 = 3;
+const ROUNDS: u32 = 2;
 /// What a sabotage may need before it is found.
 const TRIES: u64 = 10;
 

@@ -75,6 +75,7 @@ async fn a_soak_tells_what_befell_and_how_long_each_new_leader_took_and_finds_no
     let settings = soak::Settings {
         time: Beat::Executed(3000),
         pace: Pace::Callers(8),
+        padding: 500,
         sessions: 2,
         every: Beat::Executed(40),
         lasting: 20,
@@ -102,6 +103,7 @@ async fn a_soak_that_is_told_to_stop_answers_what_is_under_way_and_reports() {
     let settings = soak::Settings {
         time: Beat::Executed(u64::MAX / 2),
         pace: Pace::PerSecond(500),
+        padding: 0,
         sessions: 1,
         every: Beat::Executed(1),
         lasting: 1,

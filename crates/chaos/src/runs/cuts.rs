@@ -8,7 +8,7 @@ use zraft_test_server::{AppendLog, TestCluster};
 use crate::{
     beat::{Beat, Beats},
     failure::Failure,
-    load::{Load, Pace},
+    load::{Load, Pace, Work},
     proxy::Cut,
     report::{self, Report},
     runs::{close, connect},
@@ -43,7 +43,8 @@ pub async fn run(settings: Settings) -> Result<Report, Failure> {
     let clients = connect(&stage, 1, |settings| settings).await?;
 
     let started = Instant::now();
-    let load = Load::start(&clients, settings.pace, settings.commands);
+    let load =
+        Load::start(&clients, Work { commands: settings.commands, ..Work::at(settings.pace) });
     let mut faults = BTreeMap::new();
     let answered = watch::Sender::default();
     let outcome = tokio::select! {

@@ -18,7 +18,7 @@ use zraft_test_server::{AppendLog, KillLoss, TestCluster};
 use crate::{
     failure::Failure,
     faults::Elected,
-    load::{Load, Outcome, Pace},
+    load::{Load, Outcome, Pace, Work},
     stage::Stage,
 };
 
@@ -180,7 +180,7 @@ async fn changes(
     let stage = Stage::start(TestCluster::builder().members(3).app(AppendLog::new())).await?;
     let client = stage.direct_client().request_timeout(Duration::from_secs(60)).build()?;
     client.connect().await?;
-    let load = Load::start(std::slice::from_ref(&client), Pace::Callers(CALLERS), u64::MAX);
+    let load = Load::start(std::slice::from_ref(&client), Work::at(Pace::Callers(CALLERS)));
     let stop = load.stop();
     let answered = watch::Sender::default();
     let measure = async {
@@ -247,7 +247,7 @@ async fn freeze(at_work: bool, seed: u64) -> Result<(bool, Duration), Failure> {
     let mut events = client.events();
     // Dropped at the end, and its callers end with it.
     let load =
-        at_work.then(|| Load::start(std::slice::from_ref(&client), Pace::PerSecond(100), u64::MAX));
+        at_work.then(|| Load::start(std::slice::from_ref(&client), Work::at(Pace::PerSecond(100))));
     if at_work {
         stage.cluster().journal_reached(10).await;
     }

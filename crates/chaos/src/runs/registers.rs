@@ -130,6 +130,7 @@ async fn trouble(
         for fault in faults.shuffled(&settings.faults) {
             faults.progress(settings.between).await;
             *befell.entry(fault.name()).or_default() += 1;
+            faults.change_weather();
             if let Err(error) = faults.befall(fault, &mut |_| {}).await {
                 return error.into();
             }

@@ -9,7 +9,7 @@ use zraft_test_server::{AppendLog, KillLoss, TestCluster};
 
 use crate::{
     failure::Failure,
-    load::{Load, Pace, Stop},
+    load::{Load, Pace, Stop, Work},
     report::{self, Report},
     runs::{close, connect},
     stage::Stage,
@@ -50,7 +50,7 @@ pub async fn run(settings: Settings) -> Result<Report, Failure> {
     let clients = connect(&stage, 1, |settings| settings).await?;
 
     let started = Instant::now();
-    let load = Load::start(&clients, settings.pace, u64::MAX);
+    let load = Load::start(&clients, Work::at(settings.pace));
     let stop = load.stop();
     let answered = watch::Sender::default();
     let (outcome, restarted) = tokio::join!(

@@ -19,7 +19,7 @@ use crate::{
     beat::{Beat, Beats},
     failure::Failure,
     faults::{Elected, Fault},
-    load::{Load, Pace, Told},
+    load::{Load, Pace, Told, Work},
     report::{self, Report},
     runs::{close, connect, failover::first_answer},
     series::{Sample, Series, memory},
@@ -39,6 +39,8 @@ pub struct Settings {
     pub time: Beat,
     /// When they are submitted.
     pub pace: Pace,
+    /// Bytes of a payload at most, beyond its number.
+    pub padding: usize,
     /// Sessions, each with a connection of its own.
     pub sessions: usize,
     /// How long after the end of a fault the next one comes.
@@ -89,7 +91,7 @@ pub async fn run(
         connect(&stage, settings.sessions, |client| client.request_timeout(PATIENCE)).await?;
 
     let started = Instant::now();
-    let load = Load::start(&clients, settings.pace, u64::MAX);
+    let load = Load::start(&clients, Work { padding: settings.padding, ..Work::at(settings.pace) });
     let stop = load.stop();
     let mut time = Beats::new(settings.time, stage.cluster().handle());
     let end = async {
@@ -198,6 +200,7 @@ impl Troubles {
                     // Whoever measures it is there as long as this is.
                     let _ = self.tell.send((fault, elected));
                 };
+                faults.change_weather();
                 if let Err(error) = faults.befall(fault, &mut elected).await {
                     return error.into();
                 }
