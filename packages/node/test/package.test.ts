@@ -129,7 +129,7 @@ test('CommonJS and ESM get the same things under the same names', () => {
   expect(program('same.mjs', code)).toBe('');
 });
 
-test('types are found from CommonJS and from ESM, and compile', async () => {
+test('types are found from CommonJS and from ESM, and all code of the README compiles', async () => {
   const code = `
     import { RaftClient, type SessionId, TimeoutError } from 'zraft-client';
     import { readValue } from 'zraft-client/kv';
@@ -144,6 +144,12 @@ test('types are found from CommonJS and from ESM, and compile', async () => {
   `;
   const names = ['work.cts', 'work.mts'];
   for (const name of names) writeFileSync(join(app, name), code);
+  const blocks = [...readFileSync(join(home, 'README.md'), 'utf8').matchAll(/^```ts\n(.*?)^```/gms)].map(([, block]) => block as string);
+  expect(blocks.length).toBeGreaterThan(3);
+  for (const [index, block] of blocks.entries()) {
+    names.push(`readme-${index}.mts`);
+    writeFileSync(join(app, `readme-${index}.mts`), block);
+  }
   const flags = ['--noEmit', '--strict', '--module', 'node16', '--target', 'es2022', '--types', 'node'];
   // The declarations of the package are checked, too.
   flags.push('--typeRoots', join(home, 'node_modules/@types'), '--skipLibCheck', 'false');

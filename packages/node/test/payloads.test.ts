@@ -9,7 +9,8 @@ for (const length of [1, 3, 48, 49, 4096, 4097, 100_000]) {
     const payload = Buffer.alloc(length, 1);
     const answers = [client.submitCommand(payload), client.submitQuery(payload)];
     payload.fill(2);
-    expect(await Promise.all(answers)).toEqual([Buffer.alloc(length, 1), Buffer.alloc(length, 1)]);
+    const before = Buffer.alloc(length, 1);
+    expect((await Promise.all(answers)).map((answer) => answer.equals(before))).toEqual([true, true]);
   });
 }
 

@@ -1,0 +1,56 @@
+/** The examples run, and print what they are to show. */
+
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+import { expect, onTestFinished, test } from 'vitest';
+
+const folder = fileURLToPath(new URL('../examples/', import.meta.url));
+
+const OUTPUT: Record<string, string> = {
+  'key-value.mjs': `
+light was never set
+light is now red
+light is now green
+`,
+  'many-commands.mjs': `
+1000 answers, the last to command 999
+10000 rows
+{ sent: 11000, resent: 0, notExecuted: 0, unknown: 0 }
+`,
+  'errors.mjs': `
+before connect(): NOT_CONNECTED, not executed: connect() first
+empty: VALIDATION, not executed: a bug in the program: nothing was sent
+too much: OVERLOADED, not executed: await ready(), then submit again
+aborted: CANCELLED, not executed: submit again if it is still wanted
+no answer in time: TIMEOUT, maybe executed: look at the state, or await resolution()
+resolution: payload
+expired: SESSION_EXPIRED, maybe executed: look at the state in a new session
+closed: CLOSED, maybe executed: disconnect() came before the answer
+nobody there: CONNECTION, not executed: no member leads or can be reached: look at the cause, try again later
+`,
+};
+
+test.each(Object.entries(OUTPUT))('%s prints what it is to show', (name, output) => {
+  const printed = execFileSync(process.execPath, [name], { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+  expect(`\n${printed}`).toBe(output);
+});
+
+test('graceful-shutdown.mjs works until it is told to stop, and leaves nothing over', async () => {
+  const child = spawn(process.execPath, ['graceful-shutdown.mjs'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  let printed = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    printed += text;
+    if (printed === 'working\n') child.kill('SIGTERM');
+  });
+  expect(await once(child, 'close')).toEqual([0, null]);
+  expect(printed).toBe('working\nstopped: 0 requests left over\n');
+});
+
+test('every example is run', () => {
+  const examples = readdirSync(folder).filter((name) => name.endsWith('.mjs'));
+  expect(examples.sort()).toEqual([...Object.keys(OUTPUT), 'graceful-shutdown.mjs'].sort());
+});
