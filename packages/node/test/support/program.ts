@@ -39,7 +39,8 @@ export function startProgram(code: string, cluster?: Pick<ClientConfig, 'cluster
   const members = cluster === undefined ? {} : Object.fromEntries(cluster.clusterMembers as Map<string, string>);
   const child = spawn(process.execPath, [...flags, '--input-type=module', '--eval', OPENING + code], {
     cwd: fileURLToPath(new URL('../..', import.meta.url)),
-    env: { PATH: process.env['PATH'], CLUSTER_MEMBERS: JSON.stringify(members) },
+    // Of the test runner's settings none is to reach it.
+    env: { PATH: process.env['PATH'], SystemRoot: process.env['SystemRoot'], CLUSTER_MEMBERS: JSON.stringify(members) },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const output = { stdout: '', stderr: '' };
