@@ -1,7 +1,7 @@
 /** The client. */
 
 import { EventEmitter } from 'node:events';
-import { inspect, type InspectOptions } from 'node:util';
+import { inspect, type InspectOptions, types } from 'node:util';
 
 import { checked, type ClientConfig } from './config';
 import { type Failure, ValidationError } from './errors';
@@ -45,6 +45,8 @@ interface Call {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Also for what comes from another realm, as in some test runners. */
+const { isUint8Array } = types;
 const EMPTY = Buffer.alloc(0);
 /** So many chunks are taken before the event loop gets its turn. */
 const CHUNKS = 256;
@@ -83,6 +85,8 @@ export class RaftClient extends EventEmitter {
   readonly #requests = new Slots<Pending>();
   readonly #calls = new Slots<Call>();
   readonly #serverRequests: ServerRequests;
+  /** What of them others see. */
+  readonly #iterable: AsyncIterable<IncomingServerRequest> = { [Symbol.asyncIterator]: () => this.#serverRequests[Symbol.asyncIterator]() };
   readonly #limits: { maxMessageSize: number; requests: number; bytes: number };
   /** Requests whose promises are not settled, and the bytes of their payloads. */
   #open = 0;
@@ -200,7 +204,7 @@ export class RaftClient extends EventEmitter {
 
   /** Server requests, in order: the other way to take them. An iteration ends when the client ends. */
   get serverRequests(): AsyncIterable<IncomingServerRequest> {
-    return this.#serverRequests;
+    return this.#iterable;
   }
 
   /**
@@ -266,7 +270,8 @@ export class RaftClient extends EventEmitter {
   }
 
   #submit(operation: Operation, payload: Uint8Array, options: RequestOptions | undefined): Promise<Buffer> {
-    if (!(payload instanceof Uint8Array)) throw new ValidationError('the payload must be a Uint8Array or a Buffer');
+    if (!(payload instanceof Uint8Array) && !isUint8Array(payload))
+      throw new ValidationError('the payload must be a Uint8Array or a Buffer');
     const { length } = payload;
     if (length === 0) throw new ValidationError('the payload must not be empty');
     if (length > this.#limits.maxMessageSize) {
@@ -554,7 +559,10 @@ function toOptions(options: RequestOptions): { timeout: number; signal: AbortSig
 }
 
 function toSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw new ValidationError('signal: must be an AbortSignal');
+  // Other realms, and libraries, have classes of their own.
+  if (signal !== undefined && !(signal instanceof AbortSignal) && typeof (signal as AbortSignal | null)?.addEventListener !== 'function') {
+    throw new ValidationError('signal: must be an AbortSignal');
+  }
   return signal;
 }
 

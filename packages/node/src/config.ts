@@ -1,5 +1,7 @@
 /** The settings of a client. What they may be is the native half's to say. */
 
+import { types } from 'node:util';
+
 import { type Failure, ValidationError } from './errors';
 import type { MemberId } from './ids';
 import { native } from './native';
@@ -79,13 +81,15 @@ const CHOICES = {
 } as const;
 const KNOWN: ReadonlySet<string> = new Set(['clusterMembers', 'capabilities', 'reconnectBackoff', ...NUMBERS, ...Object.keys(CHOICES)]);
 
+const { isMap } = types;
+
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** The entries of a map or of a plain object; all are strings. Values may be secrets: no message shows one. */
 function entries(setting: string, value: unknown): [string, string][] {
-  const pairs = value instanceof Map ? [...(value as Map<unknown, unknown>)] : isRecord(value) ? Object.entries(value) : undefined;
+  const pairs = isMap(value) ? [...(value as Map<unknown, unknown>)] : isRecord(value) ? Object.entries(value) : undefined;
   if (pairs === undefined) throw new ValidationError(`${setting}: must be a Map or an object of strings`);
   for (const [name, content] of pairs) {
     if (typeof name !== 'string') throw new ValidationError(`${setting}: names must be strings`);

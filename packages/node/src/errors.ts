@@ -135,13 +135,17 @@ export class ClosedError extends RaftClientError {
 /** The server ended the session; connect() opens a new one. */
 export class SessionExpiredError extends RaftClientError {
   readonly code = 'SESSION_EXPIRED';
-  /** The session that expired. Not shown by `inspect` or `JSON.stringify`. */
-  declare readonly sessionId: SessionId | undefined;
+  readonly #sessionId: SessionId | undefined;
 
   /** @internal */
   constructor(failure: Failure) {
     super(failure.message, failure.maybeExecuted);
-    Object.defineProperty(this, 'sessionId', { value: failure.sessionId ?? undefined, enumerable: false });
+    this.#sessionId = (failure.sessionId ?? undefined) as SessionId | undefined;
+  }
+
+  /** The session that expired. Not shown by `inspect` or `JSON.stringify`. */
+  get sessionId(): SessionId | undefined {
+    return this.#sessionId;
   }
 }
 

@@ -19,7 +19,8 @@ export class SecretMap extends Map<string, string> {
 export class Masked {
   /** Gives `target` a property that is not shown. */
   static add(target: object, sessionId: string): void {
-    Object.defineProperty(target, 'sessionId', { value: sessionId, enumerable: false });
+    // A getter is not run by who shows hidden properties.
+    Object.defineProperty(target, 'sessionId', { get: () => sessionId, enumerable: false });
   }
 
   private shown(): Record<string, unknown> {

@@ -13,6 +13,7 @@ function shown(thing: unknown): string[] {
   return [
     inspect(thing),
     inspect(thing, { depth: 10, compact: false }),
+    inspect(thing, { depth: 10, showHidden: true }),
     inspect({ nested: [thing] }, { depth: 10 }),
     String(thing),
     JSON.stringify(thing) ?? '',

@@ -68,3 +68,9 @@ test('a handler that is no function is a ValidationError', () => {
   const client = newClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' } });
   expect(() => client.onServerRequest(undefined as never)).toThrow(ValidationError);
 });
+
+test('serverRequests gives an iteration and nothing else', () => {
+  const client = newClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' } });
+  expect(Reflect.ownKeys(client.serverRequests)).toEqual([Symbol.asyncIterator]);
+  expect(Object.getPrototypeOf(client.serverRequests)).toBe(Object.prototype);
+});
