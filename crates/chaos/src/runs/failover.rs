@@ -210,20 +210,24 @@ async fn measure(
         faults.progress(100).await;
         let leader = stage.cluster().leader_elected().await;
         let leader = leader.as_str();
-        let elected = match loss {
+        // From the moment at which the cluster elects, not from when this task learns of it.
+        let pause = match loss {
             Loss::Kill => {
                 let shortest = Duration::from_millis(50);
-                let span = election.saturating_sub(shortest);
-                stage.cluster().set_election_pause(shortest + span.mul_f64(rng.f64()));
+                shortest + election.saturating_sub(shortest).mul_f64(rng.f64())
+            }
+            Loss::HandOver => Duration::ZERO,
+        };
+        stage.cluster().set_election_pause(pause);
+        let at = Instant::now() + pause;
+        let elected = match loss {
+            Loss::Kill => {
                 stage.cluster().kill(leader, KillLoss::Mixed).await?;
                 faults.next_leader(leader).await
             }
-            Loss::HandOver => {
-                stage.cluster().set_election_pause(Duration::ZERO);
-                faults.hand_over(leader).await?
-            }
+            Loss::HandOver => faults.hand_over(leader).await?,
         };
-        latencies.record(first_answer(elected, answered).await);
+        latencies.record(first_answer(Elected { at, ..elected }, answered).await);
         if matches!(loss, Loss::Kill) {
             stage.cluster().restart(leader).await?;
         }
