@@ -10,6 +10,11 @@ mod event;
 mod failure;
 mod link;
 mod machine;
+#[cfg(feature = "museum")]
+#[doc(hidden)]
+pub mod museum;
+#[cfg(not(feature = "museum"))]
+mod museum;
 mod policy;
 mod rng;
 mod stats;

@@ -5,6 +5,7 @@ mod connecting;
 mod disconnected;
 mod drain;
 mod interface;
+mod old_links;
 mod received;
 mod settle;
 mod time;
@@ -144,12 +145,15 @@ pub struct Machine {
     grace: Option<Instant>,
     /// When the driver was last told to come back.
     promised: Cell<Option<Instant>>,
+    /// The latest time it was told.
+    latest: Instant,
     /// The clock jumped, and what could be read may not be read yet.
     jumped: bool,
     actions: VecDeque<Action>,
     completions: VecDeque<Completion>,
     events: Events,
     stats: Stats,
+    museum: old_links::Museum,
 }
 
 impl Machine {
@@ -184,11 +188,13 @@ impl Machine {
             last_failure: None,
             grace: None,
             promised: Cell::new(None),
+            latest: now,
             jumped: false,
             actions: VecDeque::new(),
             completions: VecDeque::new(),
             events: Events::default(),
             stats: Stats::default(),
+            museum: old_links::Museum::default(),
         }
     }
 
@@ -382,7 +388,8 @@ impl Machine {
     /// Where the driver reads to, and then calls [`handle_received`](Self::handle_received). `None` for a connection
     /// that is not wanted any more.
     pub fn recv_buffer(&mut self, conn: ConnId) -> Option<&mut BytesMut> {
-        self.link.as_mut().filter(|link| link.id == conn).map(|link| link.zmtp.recv_buffer())
+        let link = self.link.as_mut().filter(|link| link.id == conn);
+        link.or_else(|| self.museum.old(conn)).map(|link| link.zmtp.recv_buffer())
     }
 
     /// Encodes what may go now, and gives what waits to be written. The driver writes from it, advances it, and calls
@@ -399,6 +406,7 @@ impl Machine {
         {
             return None;
         }
+        self.latest = now;
         self.fill(now, wall);
         self.link.as_mut().map(|link| link.zmtp.tx())
     }
@@ -429,6 +437,7 @@ impl Machine {
             self.stats.bytes_in += link.zmtp.bytes_received();
             self.stats.bytes_out += link.zmtp.tx_written();
             self.actions.push_back(Action::Close { conn: link.id });
+            self.museum.keep_link(link);
         }
     }
 

@@ -6,7 +6,7 @@ mod common;
 
 use bytes::Buf;
 use common::*;
-use zraft_core::{ConnId, RequestKind, Timeout};
+use zraft_core::{Completion, ConnId, RequestKind, Timeout};
 use zraft_protocol::SessionCloseReason;
 
 fn command(world: &mut World, text: &str) {
@@ -267,6 +267,7 @@ fn a_backlog_that_takes_longer_than_the_timeout_to_write_goes_once_and_then_in_s
     command(&mut world, "answered");
     world.advance(millis(20));
     world.answer(conn, 1, "");
+    world.completions.clear();
     for _ in 1..MANY {
         let payload = bytes::Bytes::from(vec![b'c'; 200 << 10]);
         let timeout = Timeout::Never;
@@ -279,8 +280,12 @@ fn a_backlog_that_takes_longer_than_the_timeout_to_write_goes_once_and_then_in_s
     // From here on the socket takes 200 KiB in a second: the backlog takes ten.
     world.resume_slowly(conn);
     let mut ids: Vec<u64> = Vec::new();
-    for _ in 0..MANY + 1 {
+    for second in 0..MANY + 1 {
         trickle(&mut world, conn, 205 << 10);
+        // What became due while it was written is no sign of a clock that jumped: deadlines fire as ever.
+        world.submit(RequestKind::Query, "short", Timeout::After(millis(100)));
+        world.advance(millis(110));
+        assert_eq!(world.completions.drain(..).count(), 1, "in second {second}");
         world.advance(millis(900));
         let received: Vec<_> = world.peer(conn).inbox.drain(..).collect();
         ids.extend(received.iter().filter_map(|message| match message {

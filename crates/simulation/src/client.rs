@@ -138,8 +138,15 @@ impl Sim {
             state.armed = Some(at);
             self.queue.push(at, What::Wake(client));
         }
+        let net = &mut self.net;
         state.sockets.retain(|socket| {
-            socket.closed_at.is_none_or(|at| state.plan.reads_late && now < at + LATE_READS)
+            let late = state.plan.reads_late;
+            let keep = socket.closed_at.is_none_or(|at| late && now < at + LATE_READS);
+            if !keep && let Some(conn) = net.conns.get_mut(&socket.line) {
+                conn.down.discard();
+                net.forget(socket.line);
+            }
+            keep
         });
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use zraft_core::StateName;
+use zraft_core::{RequestKind, StateName};
 use zraft_protocol::{
     ClientMessageKind, MemberId, RejectionReason, ServerMessage, ServerMessageKind,
     SessionCloseReason, SessionId,
@@ -62,7 +62,7 @@ impl Sim {
         }
     }
 
-    fn later(&mut self, low: u64, high: u64, mend: Mend) {
+    pub(crate) fn later(&mut self, low: u64, high: u64, mend: Mend) {
         let at = self.now + self.rng.millis(low, high);
         self.queue.push(at, What::Mend(mend));
     }
@@ -103,7 +103,8 @@ impl Sim {
             | Fault::ResetLosingBytes
             | Fault::Eof
             | Fault::EofLosingBytes
-            | Fault::HalfOpen => self.strike_line(fault),
+            | Fault::HalfOpen
+            | Fault::LateBytes => self.strike_line(fault),
             Fault::Stall
             | Fault::Partition
             | Fault::BlockedToServer
@@ -160,6 +161,7 @@ impl Sim {
             | Fault::Reconnect
             | Fault::SlowConsumer
             | Fault::Ping
+            | Fault::SlowBacklog
             | Fault::Poison => self.strike_client(fault),
         }
     }
@@ -168,6 +170,16 @@ impl Sim {
         let Some(line) = self.some_line() else { return false };
         let losing = matches!(fault, Fault::ResetLosingBytes | Fault::EofLosingBytes);
         match fault {
+            Fault::LateBytes => {
+                // Answers of a young session are under way when nothing of them passes any more; the next session, with the
+                // same ids, waits for its own when they arrive.
+                let client = self.net.conns.get(&line).map_or(0, |conn| conn.client);
+                if self.clients[client].paused {
+                    return false;
+                }
+                self.mend(Mend::Renew(client));
+                self.later(100, 600, Mend::HoldBack(client));
+            }
             Fault::HalfOpen => {
                 if let Some(conn) = self.net.conns.get_mut(&line) {
                     conn.half_open = true;
@@ -422,6 +434,17 @@ impl Sim {
                 if self.rng.percent(70) {
                     self.connect(client);
                 }
+            }
+            Fault::SlowBacklog => {
+                let plan = &self.plan.clients[client];
+                if plan.payload.0 < 1000 || name != StateName::Connected {
+                    return false;
+                }
+                for _ in 0..40 {
+                    self.submit(client, RequestKind::Command);
+                }
+                self.engine.set_commits_per_second(self.now, Some(5));
+                self.later(150, 600, Mend::SlowMove(client));
             }
             Fault::SlowConsumer => {
                 let until = self.now + self.rng.millis(1_000, 15_000);

@@ -23,6 +23,7 @@ mod faults;
 mod journal;
 mod judge;
 mod mend;
+mod museum;
 mod net;
 mod params;
 mod pipe;
@@ -38,5 +39,6 @@ mod words;
 mod work;
 
 pub use judge::Violation;
+pub use museum::{Exhibit, museum, planted};
 pub use run::{Range, Report, run_many, run_seed};
 pub use sim::Outcome;

@@ -4,7 +4,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
-use zraft_simulation::{Range, run_many, run_seed};
+use zraft_simulation::{Range, museum, planted, run_many, run_seed};
 
 /// The client in virtual time, against a cluster that fails in every way
 #[derive(Debug, Parser)]
@@ -22,6 +22,21 @@ enum Command {
     Replay {
         /// Which
         seed: u64,
+        /// With this bug of the museum planted
+        #[arg(long)]
+        plant: Option<String>,
+    },
+    /// Plants one bug after the other, and tells which invariant finds it, at which seed
+    Museum {
+        /// Only those with this in their name
+        #[arg(default_value = "")]
+        only: String,
+        /// At most so many seeds for each
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// Threads; all cores by default
+        #[arg(long)]
+        jobs: Option<usize>,
     },
 }
 
@@ -49,7 +64,8 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let passed = match Arguments::parse().command {
         Command::Run(run) => seeds(&run),
-        Command::Replay { seed } => replay(seed),
+        Command::Replay { seed, plant } => replay(seed, plant.as_deref()),
+        Command::Museum { only, seeds, jobs } => visit(&only, seeds, jobs.unwrap_or_else(cores)),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -77,11 +93,37 @@ fn seeds(run: &Run) -> bool {
     failures.is_empty()
 }
 
-fn replay(seed: u64) -> bool {
-    let outcome = run_seed(seed, true);
+fn replay(seed: u64, plant: Option<&str>) -> bool {
+    let run = || run_seed(seed, true);
+    let outcome = match plant {
+        Some(name) => planted(name, run),
+        None => Some(run()),
+    };
+    let Some(outcome) = outcome else {
+        eprintln!("the museum has no such bug; `zraft-simulation museum` lists them");
+        return false;
+    };
     for line in &outcome.lines {
         println!("{line}");
     }
     println!("seed {seed}, trace {:016x}", outcome.hash);
     outcome.violation.is_none()
+}
+
+fn visit(only: &str, seeds: u64, jobs: usize) -> bool {
+    let started = std::time::Instant::now();
+    let exhibits = museum(only, seeds, jobs);
+    let mut found = 0;
+    for exhibit in &exhibits {
+        match &exhibit.found {
+            Some((seed, violation)) => {
+                found += 1;
+                println!("{:<55} seed {seed:>3}: “{}”", exhibit.name, violation.rule);
+            }
+            None => println!("{:<55} NOT FOUND in {seeds} seeds", exhibit.name),
+        }
+    }
+    let took = started.elapsed().as_secs_f64();
+    println!("museum: {found} of {} bugs found, in {took:.1} s", exhibits.len());
+    found == exhibits.len()
 }

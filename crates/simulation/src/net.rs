@@ -41,6 +41,8 @@ pub(crate) struct Conn {
     pub(crate) told: bool,
     /// Nothing passes any more in either direction, and nobody says so.
     pub(crate) half_open: bool,
+    /// The same, of what comes from the member.
+    pub(crate) held_back: bool,
     pub(crate) served: Served,
 }
 
@@ -62,6 +64,7 @@ impl Conn {
             closed: false,
             told: false,
             half_open: false,
+            held_back: false,
             served: Served {
                 zmtp: Connection::new(Config::server(), now),
                 accepted: false,
@@ -146,7 +149,11 @@ impl Net {
 
     /// Forgets a connection that neither end needs any more.
     pub(crate) fn forget(&mut self, line: Line) {
-        if self.conns.get(&line).is_some_and(|conn| conn.closed && conn.served.over) {
+        if self
+            .conns
+            .get(&line)
+            .is_some_and(|conn| conn.closed && conn.served.over && conn.down.is_empty())
+        {
             self.conns.remove(&line);
         }
     }

@@ -113,6 +113,10 @@ impl Plan {
                 faults.push(*fault);
             }
         }
+        if large {
+            faults.extend([Fault::SlowLink; 6]);
+            faults.extend([Fault::SlowBacklog; 6]);
+        }
         let leader_changes = if rng.percent(60) { rng.range(2, 5) } else { rng.below(3) };
         Self {
             seed,
@@ -151,7 +155,8 @@ fn client(
     let heartbeat = rng.millis(200, 1_000);
     let request_timeout = if rng.percent(50) { None } else { Some(rng.millis(500, 10_000)) };
     let detached = if rng.percent(60) { rng.millis(500, 6_000) } else { Duration::from_secs(90) };
-    let window = rng.pick(&[1, 2, 8, 32, 64, 256]);
+    let window =
+        if large { rng.pick(&[1, 16, 64, 256]) } else { rng.pick(&[1, 2, 8, 32, 64, 256]) };
     let backoff = if rng.percent(50) {
         Backoff::default()
     } else {
@@ -201,7 +206,7 @@ fn client(
         payload: if large { (2_000, 40_000) } else { (8, 200) },
         consumer: rng.percent(30).then(|| rng.millis(1, 2_000)),
         pieces: if rng.percent(25) { rng.range(1, 40) as usize } else { usize::MAX },
-        reads_late: rng.percent(50),
+        reads_late: rng.percent(70),
         patience: rng.percent(40).then(|| rng.millis(500, 20_000)),
         own_deadlines: if rng.percent(30) { 10 } else { 0 },
     }

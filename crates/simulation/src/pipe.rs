@@ -140,6 +140,11 @@ impl Pipe {
         self.capacity = usize::MAX;
     }
 
+    /// Nothing is under way, and nothing waits to be read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+
     pub(crate) fn is_ended(&self) -> bool {
         self.end.is_some()
     }

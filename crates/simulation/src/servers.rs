@@ -77,7 +77,7 @@ impl Sim {
     fn way_is_free(&self, conn: &Conn, up: bool) -> bool {
         let path = self.net.path(conn.client, conn.member);
         let way = if up { path.up } else { path.down };
-        !way.blocked && !conn.half_open
+        !way.blocked && !conn.half_open && (up || !conn.held_back)
     }
 
     /// Bytes may have arrived at the member.

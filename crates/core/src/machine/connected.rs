@@ -9,6 +9,7 @@ use crate::{
     Instant,
     event::{DisconnectReason, Event},
     failure::{ConnectionCause, Failure},
+    museum::{self, Plant},
     policy::{
         members::{Ended, Next},
         quarantine::{Carried, Finding, Loss},
@@ -80,7 +81,10 @@ impl Machine {
             proof: now,
             ended: LastEnd::Lost,
             doubted: None,
-            tracker: ServerRequests::new(self.config.max_server_requests),
+            tracker: self
+                .museum
+                .tracker()
+                .unwrap_or_else(|| ServerRequests::new(self.config.max_server_requests)),
         });
         self.unattended = false;
         self.create_wait = self.config.connection_timeout;
@@ -96,6 +100,12 @@ impl Machine {
         session.member = link.member;
         session.proof = now;
         session.doubted = None;
+        if museum::is(Plant::TrackerResetOnResume) {
+            session.tracker = ServerRequests::new(self.config.max_server_requests);
+        }
+        if museum::is(Plant::IdReusedOnResume) && self.requests.commands.pending() == 0 {
+            self.requests.commands = crate::tables::commands::Commands::new();
+        }
         let resume = if self.quarantine.one_at_a_time()
             || self.quarantine.slow_resume()
             || ended == LastEnd::Silent

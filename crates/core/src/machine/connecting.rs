@@ -10,6 +10,7 @@ use crate::{
     event::{DisconnectReason, Event},
     failure::{ConnectionCause, Failure},
     link::{ConnId, Link},
+    museum::{self, Plant},
     policy::members::{Ended, Next},
 };
 
@@ -39,6 +40,12 @@ impl Machine {
             }
             State::Disconnected | State::Connected(_) => None,
         }
+    }
+
+    /// The nonce is the one that the present attempt's answer must carry.
+    pub(super) fn is_expected(&self, nonce: Nonce) -> bool {
+        let expected = self.expected_nonce();
+        expected == Some(nonce) || (museum::is(Plant::NonceIgnored) && expected.is_some())
     }
 
     /// Tries a member now, or pauses.
@@ -96,6 +103,11 @@ impl Machine {
             self.last_failure = Some((address, cause.clone()));
             self.events.push(Event::ConnectionFailure { member_id, error: cause });
         }
+        if museum::is(Plant::QueueLostOnRedirect)
+            && matches!(ended, Ended::Refused { hint: Some(_) })
+        {
+            self.requests.lose_queue();
+        }
         self.close_link();
         let next = self.members.after_attempt(now, ended, &mut self.rng);
         self.go(now, next);
@@ -140,7 +152,7 @@ impl Machine {
         let single = self.config.members.len() == 1;
         let limit = self.config.session_timeout;
         let Some(session) = &mut self.session else { return false };
-        if now - session.proof >= limit {
+        if now - session.proof >= limit || museum::is(Plant::FalseExpiryBelieved) {
             return true;
         }
         let first = *session.doubted.get_or_insert(now);
@@ -157,7 +169,8 @@ impl Machine {
 
     /// The session is gone. Believed: everything settles, or goes on in a new session.
     pub(super) fn session_expired(&mut self, now: Instant) {
-        let Some(Session { id, .. }) = self.session.take() else { return };
+        let Some(Session { id, tracker, .. }) = self.session.take() else { return };
+        self.museum.keep_tracker(tracker);
         self.events.push(Event::SessionExpired { session_id: id.clone() });
         let session_id = Some(id.clone());
         let renew = self.config.on_session_expired == crate::config::OnSessionExpired::NewSession;
@@ -215,6 +228,10 @@ impl Machine {
                     .link
                     .as_ref()
                     .map_or((false, false), |link| (link.zmtp.is_ready(), link.asked));
+                if museum::is(Plant::TwoCreateSessions) && new_session && asked {
+                    let wait = self.config.connection_timeout;
+                    return self.ask_again(now + wait);
+                }
                 if new_session && asked {
                     let limit = MAX_CREATE_WAIT.max(self.config.connection_timeout);
                     self.create_wait = (self.create_wait * CREATE_WAIT_GROWTH).min(limit);
@@ -228,6 +245,17 @@ impl Machine {
                 self.go(now, Next::Now(member));
             }
             _ => {}
+        }
+    }
+
+    /// The plant of a second CreateSession.
+    fn ask_again(&mut self, later: Instant) {
+        if let Some(Attempt { phase: AttemptPhase::Trying { until, .. }, .. }) = self.attempt_mut()
+        {
+            *until = later;
+        }
+        if let Some(link) = &mut self.link {
+            link.asked = false;
         }
     }
 

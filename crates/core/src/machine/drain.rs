@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use super::{Action, Completion, Machine, State};
-use crate::{Instant, event::DisconnectReason, failure::Failure, tables::slab::Phase};
+use crate::{
+    Instant,
+    event::DisconnectReason,
+    failure::Failure,
+    museum::{self, Plant},
+    tables::slab::Phase,
+};
 
 /// How long the server's end of the stream is waited for, after ours.
 const CLOSING: Duration = Duration::from_secs(1);
@@ -76,6 +82,9 @@ impl Machine {
     fn begin_closing(&mut self, now: Instant) {
         self.settle_all(|sent| Failure::Closed { sent });
         self.send_close();
+        if museum::is(Plant::CloseSessionLost) {
+            return self.end(now, Some(DisconnectReason::Closed), &Failure::Closed { sent: false });
+        }
         if let Some(drain) = &mut self.drain {
             drain.closing = Some(Closing { until: now + CLOSING, write_half_shut: false });
         }

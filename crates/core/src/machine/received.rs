@@ -44,6 +44,9 @@ impl Machine {
     /// Bytes were read into the connection's buffer.
     pub fn handle_received(&mut self, now: Instant, conn: ConnId) {
         self.note_jump(now);
+        if self.museum.is_old(conn) {
+            return self.received_on_old(now, conn);
+        }
         let Some(link) = self.link.as_mut().filter(|link| link.id == conn) else { return };
         let before = link.zmtp.message_bytes_received();
         let mid_message = link.zmtp.mid_message();
@@ -140,7 +143,7 @@ impl Machine {
         }
     }
 
-    fn message(&mut self, now: Instant, frame: &Bytes) {
+    pub(super) fn message(&mut self, now: Instant, frame: &Bytes) {
         let message = match ServerMessage::decode(frame) {
             Ok(message) => message,
             Err(error) => return self.undecodable(now, frame, &error),
@@ -173,19 +176,19 @@ impl Machine {
                 self.session_closed(now, reason, leader_id.as_ref());
             }
             ServerMessage::SessionCreated { session_id, nonce } => {
-                let expected = self.expected_nonce() == Some(nonce);
+                let expected = self.is_expected(nonce);
                 if expected && matches!(self.state, State::ConnectingNew(_)) {
                     self.created(now, &session_id);
                 }
             }
             ServerMessage::SessionContinued { nonce } => {
-                let expected = self.expected_nonce() == Some(nonce);
+                let expected = self.is_expected(nonce);
                 if expected && matches!(self.state, State::ConnectingExisting(_)) {
                     self.continued(now);
                 }
             }
             ServerMessage::SessionRejected { reason, nonce, leader_id } => {
-                if self.expected_nonce() == Some(nonce) {
+                if self.is_expected(nonce) {
                     self.rejected(now, reason, leader_id.as_ref());
                 }
             }

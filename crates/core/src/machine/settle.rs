@@ -8,6 +8,7 @@ use crate::{
     Instant,
     event::Event,
     failure::{Failure, RequestRef},
+    museum::{self, Plant},
     tables::{
         requests::{Leave, Settled},
         slab::{Phase, RequestKind},
@@ -62,6 +63,11 @@ impl Machine {
         match phase {
             Phase::Free => {}
             Phase::Detached if why == GaveUp::Cancelled => {}
+            Phase::Detached if museum::is(Plant::AbandonedIdResent) => {
+                let key = self.requests.slab.key(slot);
+                let result = Err(failure(true));
+                self.completions.push_back(Completion::Resolution { key, result });
+            }
             Phase::Detached => self.forget(slot, failure(true)),
             Phase::Live if kind == RequestKind::Command => {
                 let tick = Wheel::tick(now, self.config.detached_timeout);
@@ -143,7 +149,9 @@ impl Machine {
     pub(super) fn settle_all(&mut self, failure: impl Fn(bool) -> Failure) {
         for slot in self.requests.all() {
             let entry = self.requests.slab.get(slot);
-            let sent = entry.phase != Phase::Queued && entry.kind == RequestKind::Command;
+            let sent = entry.phase != Phase::Queued
+                && entry.kind == RequestKind::Command
+                && !museum::is(Plant::SentCalledNotExecuted);
             self.forget(slot, failure(sent));
         }
     }
@@ -153,6 +161,10 @@ impl Machine {
         let mut sent: Vec<(u64, u32)> = self.requests.commands.iter().collect();
         sent.sort_unstable();
         for (_, slot) in sent {
+            let live = self.requests.slab.get(slot).phase == Phase::Live;
+            if museum::is(Plant::ResendIntoNewSession) && live {
+                continue;
+            }
             self.forget(slot, failure.clone());
         }
     }

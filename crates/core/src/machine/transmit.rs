@@ -9,6 +9,7 @@ use crate::{
     Instant,
     event::Event,
     link::{ConnId, Frame},
+    museum::{self, Plant},
     tables::{queries::TEXT, slab::RequestKind},
 };
 
@@ -62,6 +63,9 @@ impl Machine {
             },
         };
         self.send(message);
+        if museum::is(Plant::MessageBeforeAnswer) {
+            self.send(ClientMessage::KeepAlive { timestamp: Timestamp::from_millis(0) });
+        }
         self.await_created();
     }
 
@@ -77,12 +81,8 @@ impl Machine {
         if self.is_closing() {
             return;
         }
-        if self.liveness.wants_keep_alive() {
-            let timestamp = self.liveness.keep_alive(wall);
-            self.send(ClientMessage::KeepAlive { timestamp });
-            if let Some(link) = &mut self.link {
-                link.note(Frame::KeepAlive);
-            }
+        if !museum::is(Plant::KeepAliveBehindQueue) {
+            self.fill_keep_alive(wall);
         }
         self.find_due(now);
         self.fill_acks(now);
@@ -102,7 +102,22 @@ impl Machine {
                 Choice::None => break,
             }
         }
+        if museum::is(Plant::KeepAliveBehindQueue)
+            && self.link.as_ref().is_some_and(crate::link::Link::has_room)
+        {
+            self.fill_keep_alive(wall);
+        }
         self.close_when_drained(now);
+    }
+
+    fn fill_keep_alive(&mut self, wall: Timestamp) {
+        if self.liveness.wants_keep_alive(wall) {
+            let timestamp = self.liveness.keep_alive(wall);
+            self.send(ClientMessage::KeepAlive { timestamp });
+            if let Some(link) = &mut self.link {
+                link.note(Frame::KeepAlive);
+            }
+        }
     }
 
     /// Nothing but new work is left to choose from: it goes as far as window and buffer allow.
@@ -148,7 +163,7 @@ impl Machine {
             self.requests.all_due(conn);
         }
         // What of a backlog is written already does not go again before the rest has gone once.
-        if connected.resume != Resume::Burst {
+        if connected.resume != Resume::Burst || museum::is(Plant::BacklogWrittenAgain) {
             self.requests.find_due(now, self.resend.due_after());
         }
     }
@@ -185,7 +200,8 @@ impl Machine {
     fn choose_new(&self) -> Choice {
         let limit = self.config.max_in_flight;
         let commands = &self.requests.commands;
-        let command = commands.pending() < limit
+        let more = usize::from(museum::is(Plant::WindowOffByOne));
+        let command = commands.pending() < limit + more
             && commands.next_id() - commands.lowest() <= ID_SPAN * limit as u64;
         let query = self.requests.queries_pending() < limit;
         match self.requests.first_queued(command, query) {
@@ -263,22 +279,28 @@ impl Machine {
         let key = self.requests.slab.key(slot);
         let entry = self.requests.slab.get(slot);
         let (id, length) = (entry.id, entry.payload.len());
+        let mut payload = &entry.payload;
+        let other: bytes::Bytes;
+        if museum::is(Plant::PayloadChangedOnResend) && entry.resent {
+            other = payload.iter().rev().copied().collect();
+            payload = &other;
+        }
         match entry.kind {
             RequestKind::Command => {
-                let (Ok(request_id), Ok(lowest)) =
-                    (RequestId::new(id), RequestId::new(self.requests.commands.lowest()))
+                let lowest = self.requests.lowest_to_send(id);
+                let (Ok(request_id), Ok(lowest)) = (RequestId::new(id), RequestId::new(lowest))
                 else {
                     return;
                 };
                 let mut head = [0; encode::CLIENT_REQUEST_HEAD];
                 encode::client_request_head(&mut &mut head[..], request_id, lowest, length);
-                link.send_request(&head, &entry.payload, wall.as_millis());
+                link.send_request(&head, payload, wall.as_millis());
             }
             RequestKind::Query => {
                 let text = self.requests.correlation_text(slot, id);
                 let mut head = [0; encode::QUERY_HEAD + TEXT];
                 encode::query_head(&mut &mut head[..], &text, length);
-                link.send_request(&head, &entry.payload, wall.as_millis());
+                link.send_request(&head, payload, wall.as_millis());
             }
         }
         link.note(Frame::Request(key));

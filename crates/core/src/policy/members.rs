@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use crate::{Instant, config::Backoff, rng::Rng};
+use crate::{
+    Instant,
+    config::Backoff,
+    museum::{self, Plant},
+    rng::Rng,
+};
 
 /// Hints followed one after the other before the members are asked in turn again.
 const MAX_HINTS_IN_A_ROW: u8 = 3;
@@ -159,7 +164,7 @@ impl Members {
 
     fn go_on(&mut self, now: Instant, giver: usize, hint: Option<usize>, rng: &mut Rng) -> Next {
         if let Some(hint) = hint.filter(|&hint| self.usable(now, giver, hint)) {
-            self.hints_in_a_row += 1;
+            self.hints_in_a_row = self.hints_in_a_row.saturating_add(1);
             return Next::Now(self.take(hint));
         }
         self.hints_in_a_row = 0;
@@ -173,6 +178,9 @@ impl Members {
     }
 
     fn usable(&self, now: Instant, giver: usize, hint: usize) -> bool {
+        if museum::is(Plant::HintLoop) {
+            return hint != giver;
+        }
         let member = &self.members[hint];
         let deaf = member.deaf_until.is_some_and(|until| now < until);
         let others_asked =

@@ -286,6 +286,10 @@ impl Judge {
     }
 
     pub(crate) fn connect_called(&mut self, key: ConnectKey, until: Option<Instant>) {
+        // From Disconnected it begins at the first member, with the first round.
+        if self.session.is_none() && self.wire.is_none() {
+            self.tries.connected();
+        }
         let number = self.connect_keys.len() as u64;
         self.connect_keys.insert(key, number);
         self.connects.insert(number, until);

@@ -176,6 +176,7 @@ impl Judge {
             }
             Completion::Disconnected => {
                 self.coverage.count("disconnect()", "done");
+                self.tries.connected();
                 let asked = self.disconnecting.take().is_some();
                 self.demand(asked, "disconnect() ends when asked", String::new);
                 if self.session.take().is_some() {
