@@ -54,6 +54,7 @@ const CHUNKS = 256;
 const LONG = 2 ** 31 - 1;
 
 // Listeners are typed by the event's name.
+// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export interface RaftClient {
   /** Calls the listener at every event of this name; {@link ClientEventMap} says what it gets. */
   on<E extends keyof ClientEventMap>(event: E, listener: (event: ClientEventMap[E]) => void): this;
@@ -343,7 +344,7 @@ export class RaftClient extends EventEmitter {
   }
 
   /** @internal Hands the batch over; `beside` is the payload of its last entry. */
-  static flush(client: RaftClient): void {
+  static flush(this: void, client: RaftClient): void {
     client.#scheduled = false;
     client.#flush();
   }
@@ -367,7 +368,7 @@ export class RaftClient extends EventEmitter {
   }
 
   /** @internal Takes what the native half has. */
-  static drain(client: RaftClient | undefined): void {
+  static drain(this: void, client: RaftClient | undefined): void {
     if (client !== undefined) client.#drain();
   }
 
@@ -568,6 +569,7 @@ function toSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
 
 /** What is rejected without asking the native half, in its words. */
 function rejected<T>(failure: Failure, cause?: unknown): Promise<T> {
+  // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- it becomes one
   return Promise.reject<T>(new Rejection(failure, cause)).then(undefined, raise);
 }
 

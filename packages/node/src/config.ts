@@ -89,7 +89,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 /** The entries of a map or of a plain object; all are strings. Values may be secrets: no message shows one. */
 function entries(setting: string, value: unknown): [string, string][] {
-  const pairs = isMap(value) ? [...(value as Map<unknown, unknown>)] : isRecord(value) ? Object.entries(value) : undefined;
+  const pairs = isMap(value) ? [...value] : isRecord(value) ? Object.entries(value) : undefined;
   if (pairs === undefined) throw new ValidationError(`${setting}: must be a Map or an object of strings`);
   for (const [name, content] of pairs) {
     if (typeof name !== 'string') throw new ValidationError(`${setting}: names must be strings`);

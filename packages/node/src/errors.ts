@@ -53,7 +53,7 @@ export abstract class RaftClientError extends Error {
   toJSON(): Record<string, unknown> {
     const { name, code, message, maybeExecuted } = this;
     const rest = Object.entries(this).map(([key, value]: [string, unknown]) => [key, typeof value === 'bigint' ? value.toString() : value]);
-    return { name, code, message, maybeExecuted, ...Object.fromEntries(rest) };
+    return { name, code, message, maybeExecuted, ...(Object.fromEntries(rest) as Record<string, unknown>) };
   }
 }
 

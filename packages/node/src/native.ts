@@ -53,6 +53,7 @@ function load(): Native {
   // A build of this tree goes first; an installed package has none.
   for (const place of [`../native/zraft-client.${name}.node`, `zraft-client-${name}`]) {
     try {
+      // eslint-disable-next-line @typescript-eslint/no-require-imports -- there is no other way to load a native module
       return require(place) as Native;
     } catch (error) {
       failures.push(error);

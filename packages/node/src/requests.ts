@@ -81,6 +81,7 @@ export class Pending {
     const rejection = new Rejection(failure, this.#more?.signal?.reason, resolution);
     // The engine looks for who waits where the error is made: it goes from a promise to those that this one resolves or
     // rejects, and to the function that awaits the last of them.
+    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- it becomes one
     Promise.reject(rejection).then(undefined, raise).then(this.resolve, this.reject);
   }
 
@@ -136,6 +137,6 @@ export class Slots<T> {
     const entries = this.#entries.filter((entry) => entry !== undefined);
     this.#entries.length = 0;
     this.#free.length = 0;
-    return entries as T[];
+    return entries;
   }
 }

@@ -134,7 +134,7 @@ test('the overload that this side finds is told in the words of the other', asyn
     capabilities: { role: 'test' },
     maxQueuedBytes: 1,
   });
-  await expect(client.submitCommand(Buffer.alloc(2))).rejects.toThrow(names['overloaded'] as string);
+  await expect(client.submitCommand(Buffer.alloc(2))).rejects.toThrow(names['overloaded']);
 });
 
 test('ids refuse what cannot be one', () => {

@@ -154,7 +154,9 @@ test('types are found from CommonJS and from ESM, and all code of the README com
   // The declarations of the package are checked, too.
   flags.push('--typeRoots', join(home, 'node_modules/@types'), '--skipLibCheck', 'false');
   const compiler = join(home, 'node_modules/typescript/bin/tsc');
-  const compiled = await run(process.execPath, [compiler, ...flags, ...names], { cwd: app }).catch((error: { stdout: string }) => error);
+  const compiled = await run(process.execPath, [compiler, ...flags, ...names], { cwd: app }).catch(
+    (error: unknown) => error as { stdout: string },
+  );
   expect(compiled.stdout).toBe('');
 });
 

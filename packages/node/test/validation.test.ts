@@ -34,7 +34,7 @@ const bad: [string, object, RegExp][] = [
 
 for (const [what, settings, named] of bad) {
   test(`the constructor throws a ValidationError that names the setting: ${what}`, () => {
-    const config = { ...good, ...settings } as ClientConfig;
+    const config = { ...good, ...settings };
     expect(() => new RaftClient(config)).toThrow(ValidationError);
     expect(() => new RaftClient(config)).toThrow(named);
     expect(() => ClientConfig.validate(config)).toThrow(named);
@@ -47,7 +47,7 @@ test('a configuration that is no object is a ValidationError', () => {
 });
 
 test('a good configuration passes, and settings that are undefined have their defaults', () => {
-  ClientConfig.validate({ ...good, requestTimeout: Infinity, maxInFlight: undefined } as ClientConfig);
+  ClientConfig.validate({ ...good, requestTimeout: Infinity, maxInFlight: undefined });
 });
 
 test('an endpoint with user information is refused, and the message does not show it', () => {

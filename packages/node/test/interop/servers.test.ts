@@ -48,7 +48,7 @@ for (const make of makes) {
   test(`${make.name}: server requests arrive in order and are acknowledged`, async () => {
     const { peer, client } = await open(make);
     const seen: string[] = [];
-    client.onServerRequest(({ requestId, payload }) => void seen.push(`${requestId} ${payload}`));
+    client.onServerRequest(({ requestId, payload }) => void seen.push(`${requestId} ${payload.toString()}`));
     for (const text of ['one', 'two', 'three']) await peer.tell(`push ${bytes(text).toString('hex')}`);
     await until(() => seen.length === 3);
     expect(seen).toEqual(['1 one', '2 two', '3 three']);

@@ -99,7 +99,7 @@ function serve(socket: Socket, script: Script): void {
       if (frame.isCommand) {
         if (frame.body.subarray(1, 5).toString() === 'PING') socket.write(command('PONG', frame.body.subarray(7)));
       } else {
-        script({ kind: frame.body[6] as ClientMessageType, fields: frame.body.subarray(7) }, connection);
+        script({ kind: frame.body[6] as number, fields: frame.body.subarray(7) }, connection);
       }
     }
   });
