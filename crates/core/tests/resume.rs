@@ -6,7 +6,7 @@ mod common;
 
 use bytes::Buf;
 use common::*;
-use zraft_core::{Completion, ConnId, RequestKind, Timeout};
+use zraft_core::{ConnId, RequestKind, Timeout};
 use zraft_protocol::SessionCloseReason;
 
 fn command(world: &mut World, text: &str) {
