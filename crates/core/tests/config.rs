@@ -328,3 +328,14 @@ fn capabilities_may_be_1_mib_in_all_and_no_more() {
     assert!(with(1 << 20).is_ok());
     assert!(with((1 << 20) + 1).is_err());
 }
+
+#[test]
+fn capabilities_may_be_65_535_and_no_more() {
+    let with = |count: usize| {
+        let builder = Config::builder().member("node-1", "tcp://127.0.0.1:7001");
+        (0..count).fold(builder, |builder, number| builder.capability(format!("{number}"), "v"))
+    };
+    assert!(with(65_535).build().is_ok());
+    let error = with(65_536).build().unwrap_err();
+    assert!(matches!(error, ValidationError::CapabilitiesTooLarge { entries: 65_535, .. }));
+}
