@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use zraft_protocol::ClientMessage;
+use zraft_protocol::{ClientMessage, Timestamp};
 use zraft_zmtp::Connection;
 
 use crate::{Instant, tables::slab::RequestKey};
@@ -100,10 +100,15 @@ impl Link {
         }
     }
 
-    /// Writes a request: head, payload, the sender's clock.
-    #[inline]
-    pub(crate) fn send_request(&mut self, head: &[u8], payload: &Bytes, wall: i64) {
+    /// Writes a request: its head in pieces, payload, the sender's clock.
+    #[inline(always)]
+    pub(crate) fn send_request<const N: usize>(
+        &mut self,
+        head: [&[u8]; N],
+        payload: &Bytes,
+        wall: Timestamp,
+    ) {
         // Nothing is sent before the handshake is done, and nothing after the end.
-        let _ = self.zmtp.send_parts(head, payload, &wall.to_be_bytes());
+        let _ = self.zmtp.send_parts(head, payload, &wall.as_millis().to_be_bytes());
     }
 }

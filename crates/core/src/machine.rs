@@ -126,6 +126,8 @@ pub struct Machine {
     /// The session that expired last, while Disconnected because of it.
     expired: Option<SessionId>,
     requests: Requests,
+    /// The time of the last request with the default timeout, and its tick.
+    deadline: (Instant, Option<u64>),
     members: Members,
     resend: Resend,
     liveness: Liveness,
@@ -171,6 +173,7 @@ impl Machine {
                 config.members.len() > 1,
             ),
             create_wait: config.connection_timeout,
+            deadline: (now, config.request_timeout.map(|time| Wheel::tick(now, time))),
             config,
             rng,
             state: State::Disconnected,
@@ -235,6 +238,7 @@ impl Machine {
     /// # Errors
     /// When the request is not taken, and so never executed: Disconnected, draining, too much waits already, or the
     /// payload is empty or too long.
+    #[inline]
     pub fn submit(
         &mut self,
         now: Instant,
@@ -242,14 +246,40 @@ impl Machine {
         payload: Bytes,
         timeout: Timeout,
     ) -> Result<RequestKey, Failure> {
-        self.admit(payload.len()).inspect_err(|_| self.stats.not_executed += 1)?;
-        let timeout = match timeout {
-            Timeout::Default => self.config.request_timeout,
-            Timeout::After(timeout) => Some(timeout),
+        if !self.admits(payload.len()) {
+            return Err(self.refuse(payload.len()));
+        }
+        let deadline = match timeout {
+            Timeout::Default => self.default_deadline(now),
+            Timeout::After(timeout) => Some(Wheel::tick(now, timeout)),
             Timeout::Never => None,
         };
-        let deadline = timeout.map(|timeout| Wheel::tick(now, timeout));
         Ok(self.requests.submit(now, kind, payload, deadline))
+    }
+
+    /// What is submitted at the same time has the same deadline: it is reckoned once.
+    #[inline]
+    fn default_deadline(&mut self, now: Instant) -> Option<u64> {
+        if self.deadline.0 != now {
+            self.deadline = (now, self.config.request_timeout.map(|time| Wheel::tick(now, time)));
+        }
+        self.deadline.1
+    }
+
+    #[inline]
+    fn admits(&self, len: usize) -> bool {
+        len > 0
+            && len <= self.config.max_message_size.min(self.config.max_queued_bytes)
+            && self.drain.is_none()
+            && !matches!(self.state, State::Disconnected)
+            && self.has_room(len)
+    }
+
+    /// Why a request is not taken.
+    #[cold]
+    fn refuse(&mut self, len: usize) -> Failure {
+        self.stats.not_executed += 1;
+        self.admit(len).err().unwrap_or(Failure::Overloaded)
     }
 
     fn admit(&self, len: usize) -> Result<(), Failure> {
@@ -273,6 +303,7 @@ impl Machine {
     }
 
     /// Whether a request with a payload of this length would be taken, as far as room goes.
+    #[inline]
     pub fn has_room(&self, payload_len: usize) -> bool {
         self.requests.queued() < self.config.max_queued
             && self.requests.held_bytes().saturating_add(payload_len)
@@ -319,6 +350,12 @@ impl Machine {
     /// What to do next with sockets.
     pub fn poll_action(&mut self, _now: Instant) -> Option<Action> {
         self.actions.pop_front()
+    }
+
+    /// Whether there is a completion.
+    #[inline]
+    pub fn has_completions(&self) -> bool {
+        !self.completions.is_empty()
     }
 
     /// The next completion.
@@ -377,7 +414,8 @@ impl Machine {
         }
     }
 
-    /// How often an entry of the request tables was looked at: for the tests of their cost.
+    /// How often an entry of the request tables was looked at: for the tests of their cost. Counted with debug assertions
+    /// only.
     #[doc(hidden)]
     pub fn table_visits(&self) -> u64 {
         self.requests.visits()

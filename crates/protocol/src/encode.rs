@@ -10,8 +10,6 @@ use crate::{
     RequestId, ServerMessage, Timestamp,
 };
 
-/// Bytes of a ClientRequest before its payload.
-pub const CLIENT_REQUEST_HEAD: usize = HEADER_LEN + 20;
 /// Bytes of a Query before its payload, without its correlation id.
 pub const QUERY_HEAD: usize = HEADER_LEN + 6;
 
@@ -28,6 +26,40 @@ fn payload_length(length: usize) -> [u8; 4] {
     (length as u32).to_be_bytes()
 }
 
+/// A ClientRequest up to its payload, in pieces: each is in the machine's registers when it is written.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientRequestHead {
+    request_id: [u8; 8],
+    lowest_pending_request_id: [u8; 8],
+    payload_len: [u8; 4],
+}
+
+impl ClientRequestHead {
+    /// The head before a payload of `payload_len` bytes.
+    ///
+    /// # Panics
+    /// When `payload_len` is above [`Payload::MAX_LEN`].
+    #[inline]
+    pub fn new(
+        request_id: RequestId,
+        lowest_pending_request_id: RequestId,
+        payload_len: usize,
+    ) -> Self {
+        Self {
+            request_id: request_id.to_wire().to_be_bytes(),
+            lowest_pending_request_id: lowest_pending_request_id.to_wire().to_be_bytes(),
+            payload_len: payload_length(payload_len),
+        }
+    }
+
+    /// What is to be written, one after the other.
+    #[inline]
+    pub fn pieces(&self) -> [&[u8]; 4] {
+        const HEADER: [u8; HEADER_LEN] = header(ClientMessageKind::ClientRequest as u8);
+        [&HEADER, &self.request_id, &self.lowest_pending_request_id, &self.payload_len]
+    }
+}
+
 /// Writes a ClientRequest up to its payload, which is `payload_len` bytes long.
 ///
 /// # Panics
@@ -39,12 +71,10 @@ pub fn client_request_head(
     lowest_pending_request_id: RequestId,
     payload_len: usize,
 ) {
-    let mut head = [0; CLIENT_REQUEST_HEAD];
-    head[..HEADER_LEN].copy_from_slice(&const { header(ClientMessageKind::ClientRequest as u8) });
-    head[7..15].copy_from_slice(&request_id.to_wire().to_be_bytes());
-    head[15..23].copy_from_slice(&lowest_pending_request_id.to_wire().to_be_bytes());
-    head[23..].copy_from_slice(&payload_length(payload_len));
-    out.put_slice(&head);
+    let head = ClientRequestHead::new(request_id, lowest_pending_request_id, payload_len);
+    for piece in head.pieces() {
+        out.put_slice(piece);
+    }
 }
 
 /// Writes a Query up to its payload, which is `payload_len` bytes long. `correlation_id` is UTF-8 of 1 to 65,535 bytes.

@@ -293,23 +293,31 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues a message of three parts; a long middle one is not copied.
+    /// Queues a message: the pieces of its head, a middle that is not copied if it is long, and its end.
     ///
     /// # Errors
     /// Before the handshake is done and after the end.
-    #[inline]
-    pub fn send_parts(&mut self, head: &[u8], middle: &Bytes, tail: &[u8]) -> Result<(), NotReady> {
-        let length = head.len() + middle.len() + tail.len();
+    #[inline(always)]
+    pub fn send_parts<const N: usize>(
+        &mut self,
+        head: [&[u8]; N],
+        middle: &Bytes,
+        end: &[u8],
+    ) -> Result<(), NotReady> {
+        let copied = head.iter().map(|piece| piece.len()).sum::<usize>() + end.len();
+        let length = copied + middle.len();
         let shared = middle.len() >= tx::SHARE_FROM;
-        self.tx.reserve(frame::MAX_HEADER + if shared { head.len() } else { length });
+        self.tx.reserve(frame::MAX_HEADER + if shared { copied } else { length });
         self.begin_message(length)?;
-        self.tx.put_slice(head);
+        for piece in head {
+            self.tx.put_slice(piece);
+        }
         if shared {
             self.tx.put_shared(middle.clone());
         } else {
             self.tx.put_slice(middle);
         }
-        self.tx.put_slice(tail);
+        self.tx.put_slice(end);
         self.tx_total += length as u64;
         Ok(())
     }

@@ -89,7 +89,8 @@ proptest! {
                 Op::Parts(head, payload) => {
                     let body = bytes_of(head + payload + 8, seed);
                     let middle = body.slice(*head..head + payload);
-                    connection.send_parts(&body[..*head], &middle, &body[head + payload..]).unwrap();
+                    let (first, second) = body[..*head].split_at(head / 3);
+                    connection.send_parts([first, second], &middle, &body[head + payload..]).unwrap();
                     waiting.extend(message(&body));
                 }
                 Op::Write(_) | Op::WriteAll => {}

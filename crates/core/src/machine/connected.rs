@@ -146,6 +146,7 @@ impl Machine {
     }
 
     /// An answer of any kind came: the connection is worth something.
+    #[inline]
     pub(super) fn heard(&mut self) {
         if let State::Connected(connected) = &mut self.state
             && !connected.heard

@@ -124,7 +124,7 @@ impl Machine {
             };
             let Some(slot) = slot else { return };
             let result = messages.take_part(result);
-            self.answered(now, slot, Ok(result));
+            self.answered_well(now, slot, result);
         }
     }
 

@@ -246,7 +246,7 @@ impl Machine {
         self.resend.lowest_at().filter(|_| self.is_lowest(slot))
     }
 
-    #[inline]
+    #[inline(always)]
     fn send_new(&mut self, slot: u32, wall: Timestamp) {
         let Some(link) = &self.link else { return };
         self.requests.hand_over(slot, link.id);
@@ -273,7 +273,7 @@ impl Machine {
         self.send_request(slot, wall);
     }
 
-    #[inline]
+    #[inline(always)]
     fn send_request(&mut self, slot: u32, wall: Timestamp) {
         let Some(link) = &mut self.link else { return };
         let key = self.requests.slab.key(slot);
@@ -292,15 +292,14 @@ impl Machine {
                 else {
                     return;
                 };
-                let mut head = [0; encode::CLIENT_REQUEST_HEAD];
-                encode::client_request_head(&mut &mut head[..], request_id, lowest, length);
-                link.send_request(&head, payload, wall.as_millis());
+                let head = encode::ClientRequestHead::new(request_id, lowest, length);
+                link.send_request(head.pieces(), payload, wall);
             }
             RequestKind::Query => {
                 let text = self.requests.correlation_text(slot, id);
                 let mut head = [0; encode::QUERY_HEAD + TEXT];
                 encode::query_head(&mut &mut head[..], &text, length);
-                link.send_request(&head, payload, wall.as_millis());
+                link.send_request([&head], payload, wall);
             }
         }
         link.note(Frame::Request(key));

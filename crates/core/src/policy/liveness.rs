@@ -192,11 +192,13 @@ impl Liveness {
     }
 
     /// A request's last byte went.
+    #[inline]
     pub(crate) fn request_written(&mut self, now: Instant) {
         self.silent_since.get_or_insert(now);
     }
 
     /// A request was answered; `more` says whether others are on the wire.
+    #[inline]
     pub(crate) fn request_answered(&mut self, now: Instant, more: bool) {
         self.silent_since = more.then_some(now);
         self.fruitless_moves = 0;

@@ -90,8 +90,11 @@ impl Commands {
         let place = self.place(id);
         self.ring[place] = NONE;
         self.pending -= 1;
-        while self.base < self.next && self.ring[self.place(self.base)] == NONE {
+        if id == self.base {
             self.base += 1;
+            while self.base < self.next && self.ring[self.place(self.base)] == NONE {
+                self.base += 1;
+            }
         }
         // What an outage made large shrinks again once it is empty.
         if self.base == self.next && self.ring.len() > KEPT {

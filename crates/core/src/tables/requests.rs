@@ -174,7 +174,7 @@ impl Requests {
     }
 
     /// A queued request is handed to a transport for the first time and gets its id.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hand_over(&mut self, slot: u32, conn: ConnId) {
         let entry = self.slab.get_mut(slot);
         let (kind, known) = (entry.kind, entry.id);
@@ -235,7 +235,7 @@ impl Requests {
     }
 
     /// Takes a request out of every table.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn settle(&mut self, slot: u32, leave: Leave) -> Settled {
         let entry = self.slab.get(slot);
         let settled = Settled {
@@ -288,7 +288,7 @@ impl Requests {
     }
 
     /// Leaves the queue or the order of sending, whichever it stands in.
-    #[inline]
+    #[inline(always)]
     fn leave_order(&mut self, slot: u32, answered: bool) {
         let entry = self.slab.get(slot);
         let (kind, gap) = (entry.kind, entry.gap);

@@ -20,12 +20,13 @@ const HORIZON: u64 = 1 << (BITS * LEVELS as u32);
 pub(crate) struct Wheel {
     /// The first tick not yet processed.
     current: u64,
-    /// The latest time at which something was added: nothing is called for earlier than that.
+    /// The latest time at which something was added, in nanoseconds: nothing is called for earlier than its tick.
     seen: u64,
-    heads: [[u32; SLOTS]; LEVELS],
+    /// Level by level.
+    heads: [u32; SLOTS * LEVELS],
     occupied: [u64; LEVELS],
     /// The tick that was placed last, when the wheel stood at `current`, and where: what comes together has one deadline.
-    last: (u64, u64, usize, usize),
+    last: (u64, u64, usize),
 }
 
 impl Wheel {
@@ -33,9 +34,9 @@ impl Wheel {
         Self {
             current: now.as_nanos() / TICK_NANOS,
             seen: 0,
-            heads: [[NONE; SLOTS]; LEVELS],
+            heads: [NONE; SLOTS * LEVELS],
             occupied: [0; LEVELS],
-            last: (0, u64::MAX, 0, 0),
+            last: (0, u64::MAX, 0),
         }
     }
 
@@ -46,7 +47,9 @@ impl Wheel {
 
     #[inline]
     pub(crate) fn add(&mut self, slab: &mut Slab, now: Instant, slot: u32, tick: u64) {
-        self.seen = self.seen.max(now.as_nanos() / TICK_NANOS);
+        if self.seen < now.as_nanos() {
+            self.seen = now.as_nanos();
+        }
         slab.get_mut(slot).deadline = tick;
         self.place(slab, slot, tick);
     }
@@ -63,10 +66,10 @@ impl Wheel {
             slab.get_mut(next).timer.prev = prev;
         }
         // The first of a slot keeps, instead of a neighbour, the slot it stands in.
-        if let Some((level, index)) = head_of(prev) {
-            self.heads[level][index] = next;
+        if let Some(head) = head_of(prev) {
+            self.heads[head] = next;
             if next == NONE {
-                self.occupied[level] &= !(1 << index);
+                self.occupied[head / SLOTS] &= !(1 << (head % SLOTS));
             }
         } else {
             slab.get_mut(prev).timer.next = next;
@@ -76,7 +79,7 @@ impl Wheel {
     /// The earliest time at which something may fire. May be earlier than the first deadline, never later.
     pub(crate) fn next(&self) -> Option<Instant> {
         let (_, _, tick) = self.next_slot()?;
-        Some(Instant::from_nanos(tick.max(self.seen).saturating_mul(TICK_NANOS)))
+        Some(Instant::from_nanos(tick.max(self.seen / TICK_NANOS).saturating_mul(TICK_NANOS)))
     }
 
     /// Takes out everything whose deadline is at or before `now`, in the order of deadlines.
@@ -87,7 +90,7 @@ impl Wheel {
                 break;
             }
             self.current = self.current.max(tick);
-            let mut slot = std::mem::replace(&mut self.heads[level][index], NONE);
+            let mut slot = std::mem::replace(&mut self.heads[level * SLOTS + index], NONE);
             self.occupied[level] &= !(1 << index);
             while slot != NONE {
                 let entry = slab.get_mut(slot);
@@ -107,25 +110,25 @@ impl Wheel {
 
     #[inline]
     fn place(&mut self, slab: &mut Slab, slot: u32, tick: u64) {
-        if (self.last.0, self.last.1) != (tick, self.current) {
-            let (level, index) = self.find_place(tick);
-            self.last = (tick, self.current, level, index);
+        if self.last.0 != tick || self.last.1 != self.current {
+            self.last = (tick, self.current, self.find_place(tick));
         }
-        let (_, _, level, index) = self.last;
-        let next = self.heads[level][index];
-        slab.get_mut(slot).timer = Link { prev: head_mark(level, index), next };
-        if next != NONE {
+        let head = self.last.2;
+        let next = std::mem::replace(&mut self.heads[head], slot);
+        slab.get_mut(slot).timer = Link { prev: head_mark(head), next };
+        if next == NONE {
+            self.occupied[head / SLOTS] |= 1 << (head % SLOTS);
+        } else {
             slab.get_mut(next).timer.prev = slot;
         }
-        self.heads[level][index] = slot;
-        self.occupied[level] |= 1 << index;
     }
 
-    fn find_place(&self, tick: u64) -> (usize, usize) {
+    #[cold]
+    fn find_place(&self, tick: u64) -> usize {
         let tick = tick.clamp(self.current, self.current + HORIZON / 2);
         let level = ((63 - ((tick ^ self.current) | MASK).leading_zeros()) / BITS) as usize;
         let level = level.min(LEVELS - 1);
-        (level, ((tick >> (BITS * level as u32)) & MASK) as usize)
+        level * SLOTS + ((tick >> (BITS * level as u32)) & MASK) as usize
     }
 
     /// The occupied slot whose time comes first; of two with the same time the higher level, which must be moved down.
@@ -150,14 +153,16 @@ impl Wheel {
     }
 }
 
-/// Slots are marked by numbers that no slab index reaches.
-fn head_mark(level: usize, index: usize) -> u32 {
-    NONE - 1 - (level * SLOTS + index) as u32
+/// Slots of the wheel are marked by numbers that no index of the slab reaches.
+#[inline]
+fn head_mark(head: usize) -> u32 {
+    NONE - 1 - head as u32
 }
 
-fn head_of(mark: u32) -> Option<(usize, usize)> {
-    let number = (NONE - 1 - mark) as usize;
-    (number < LEVELS * SLOTS).then_some((number / SLOTS, number % SLOTS))
+#[inline]
+fn head_of(mark: u32) -> Option<usize> {
+    let head = NONE.wrapping_sub(1).wrapping_sub(mark) as usize;
+    (head < LEVELS * SLOTS).then_some(head)
 }
 
 #[cfg(test)]
