@@ -25,19 +25,24 @@ const KEPT: usize = 1 << 16;
 /// The end of the list of free places.
 const NONE: u32 = u32::MAX;
 
+/// A place. Its fields are taken out one by one: nothing is put together and taken apart again on
+/// the way of an answer.
 #[derive(Debug)]
-enum Place {
-    Free {
-        next: u32,
-    },
+struct Place {
+    stage: Stage,
+    /// The number of the input that asks for the answer; of a free place, the next one.
+    number: u64,
+    waker: Option<Waker>,
+    answer: Option<Bytes>,
+    error: Option<Box<Error>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Free,
     /// The answer is still to come.
-    Waiting {
-        /// The number of the input that asks for it.
-        input: u64,
-        waker: Option<Waker>,
-    },
-    Answered(Bytes),
-    Failed(Box<Error>),
+    Waiting,
+    Answered,
     /// Nobody waits any more, but the driver does not know yet.
     Left,
 }
@@ -47,7 +52,7 @@ enum Place {
 #[derive(Debug)]
 pub(crate) enum Leaving {
     /// The answer was there.
-    Done { _answer: Result<Bytes, Box<Error>> },
+    Done { _answer: Option<Bytes>, _error: Option<Box<Error>> },
     /// The answer was still to come.
     Early {
         /// The number of the input that asked for it.
@@ -85,51 +90,46 @@ impl Calls {
     #[inline]
     pub(crate) fn open(&mut self, input: u64) -> CallId {
         self.used += 1;
-        let opened = Place::Waiting { input, waker: None };
-        match self.places.get_mut(self.free as usize) {
-            Some(place) => {
-                let id = CallId(self.free);
-                if let Place::Free { next } = std::mem::replace(place, opened) {
-                    self.free = next;
-                }
-                id
-            }
-            None => {
-                self.places.push(opened);
-                CallId(self.places.len() as u32 - 1)
-            }
+        if let Some(place) = self.places.get_mut(self.free as usize) {
+            let id = CallId(self.free);
+            self.free = place.number as u32;
+            place.number = input;
+            place.stage = Stage::Waiting;
+            return id;
         }
+        let stage = Stage::Waiting;
+        self.places.push(Place { stage, number: input, waker: None, answer: None, error: None });
+        CallId(self.places.len() as u32 - 1)
     }
 
-    #[inline(always)]
-    fn close(&mut self, id: CallId) -> Place {
-        let closed =
-            std::mem::replace(&mut self.places[id.index()], Place::Free { next: self.free });
+    /// Frees a place of which all was taken.
+    #[inline]
+    fn close(&mut self, id: CallId) {
+        let place = &mut self.places[id.index()];
+        place.stage = Stage::Free;
+        place.number = u64::from(self.free);
         self.free = id.0;
         self.used -= 1;
         if self.used == 0 && self.places.len() > KEPT {
             *self = Self::default();
         }
-        closed
     }
 
     /// The answer, once.
     #[inline(always)]
     pub(crate) fn poll(&mut self, id: CallId, waker: &Waker) -> Polled {
-        match &mut self.places[id.index()] {
-            Place::Waiting { waker: Some(kept), .. } if kept.will_wake(waker) => {
-                Polled::Pending { _unused: None }
-            }
-            Place::Waiting { waker: kept, .. } => {
-                Polled::Pending { _unused: kept.replace(waker.clone()) }
-            }
-            _ => match self.close(id) {
-                Place::Answered(answer) => Polled::Answered(answer),
-                Place::Failed(error) => Polled::Failed(error),
-                Place::Free { .. } | Place::Waiting { .. } | Place::Left => {
-                    Polled::Pending { _unused: None }
-                }
-            },
+        let place = &mut self.places[id.index()];
+        if place.stage == Stage::Waiting {
+            let kept = place.waker.as_ref().is_some_and(|kept| kept.will_wake(waker));
+            let unused = if kept { None } else { place.waker.replace(waker.clone()) };
+            return Polled::Pending { _unused: unused };
+        }
+        let (answer, error) = (place.answer.take(), place.error.take());
+        self.close(id);
+        match (answer, error) {
+            (Some(answer), _) => Polled::Answered(answer),
+            (None, Some(error)) => Polled::Failed(error),
+            (None, None) => Polled::Pending { _unused: None },
         }
     }
 
@@ -141,35 +141,31 @@ impl Calls {
         result: Result<Bytes, Box<Error>>,
     ) -> Option<Waker> {
         let place = &mut self.places[id.index()];
-        let waker = match place {
-            Place::Waiting { waker, .. } => waker.take(),
-            Place::Left => {
+        if place.stage != Stage::Waiting {
+            if place.stage == Stage::Left {
                 self.close(id);
-                return None;
             }
-            _ => None,
-        };
-        *place = match result {
-            Ok(answer) => Place::Answered(answer),
-            Err(error) => Place::Failed(error),
-        };
-        waker
+            return None;
+        }
+        place.stage = Stage::Answered;
+        match result {
+            Ok(answer) => place.answer = Some(answer),
+            Err(error) => place.error = Some(error),
+        }
+        place.waker.take()
     }
 
     /// The future goes away before it took the answer. Early: the driver is to be told, by
     /// [`Calls::forget`] or by taking its input back.
     pub(crate) fn leave(&mut self, id: CallId) -> Leaving {
         let place = &mut self.places[id.index()];
-        if matches!(place, Place::Waiting { .. })
-            && let Place::Waiting { input, waker } = std::mem::replace(place, Place::Left)
-        {
-            return Leaving::Early { input, _waker: waker };
+        if place.stage == Stage::Waiting {
+            place.stage = Stage::Left;
+            return Leaving::Early { input: place.number, _waker: place.waker.take() };
         }
-        match self.close(id) {
-            Place::Failed(error) => Leaving::Done { _answer: Err(error) },
-            Place::Answered(answer) => Leaving::Done { _answer: Ok(answer) },
-            _ => Leaving::Done { _answer: Ok(Bytes::new()) },
-        }
+        let done = Leaving::Done { _answer: place.answer.take(), _error: place.error.take() };
+        self.close(id);
+        done
     }
 
     /// The input of a place that was left never reached the driver.
@@ -179,7 +175,7 @@ impl Calls {
 
     /// Whether the future went away.
     pub(crate) fn is_left(&self, id: CallId) -> bool {
-        matches!(self.places[id.index()], Place::Left)
+        self.places[id.index()].stage == Stage::Left
     }
 }
 
@@ -225,7 +221,7 @@ mod tests {
         let mut calls = Calls::default();
         let id = calls.open(0);
         calls.answer(id, Ok(Bytes::new()));
-        assert!(matches!(calls.leave(id), Leaving::Done { _answer: Ok(_) }));
+        assert!(matches!(calls.leave(id), Leaving::Done { _answer: Some(_), .. }));
         assert_eq!(calls.open(1), id);
     }
 

@@ -16,10 +16,10 @@ use crate::transport::{self, Opening, Stream};
 const MIN_READ: usize = 4 << 10;
 
 /// The most space offered to a read, once reads have filled less.
-const MAX_READ: usize = 256 << 10;
+const MAX_READ: usize = 128 << 10;
 
 /// How much is read, and how much written, before the driver looks at everything else again.
-const TURN: usize = 512 << 10;
+const TURN: usize = 128 << 10;
 
 /// How many pieces one write takes.
 const SLICES: usize = 64;
@@ -98,6 +98,10 @@ impl Connection {
                     total += read;
                     self.adapt(read, spare);
                     machine.handle_received(now, self.id);
+                    if spare - read < self.read_size / 2 {
+                        // Once the answers are handed out, the same buffer may serve again.
+                        return true;
+                    }
                     continue;
                 }
                 Poll::Ready(Err(_)) => ConnEnd::Reset,
@@ -170,10 +174,13 @@ impl Connection {
     }
 }
 
-/// Makes room for a read, and tells how much there is.
+/// Makes room for a read, and tells how much there is. Half of an allocation is used before there
+/// is a new one, unless nobody holds anything in it: then it serves again, from its front.
 fn reserve(buffer: &mut BytesMut, size: usize) -> usize {
-    if buffer.capacity() - buffer.len() < MIN_READ {
-        buffer.reserve(size);
+    if buffer.capacity() - buffer.len() < size / 2 {
+        // The beginning of a frame counts, so that what serves again need not grow.
+        let begun = if buffer.len() < size / 2 { buffer.len() } else { 0 };
+        buffer.reserve(size - begun);
     }
     buffer.capacity() - buffer.len()
 }

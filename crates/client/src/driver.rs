@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::connection::Connection;
 use crate::face::Face;
 
 /// How many turns are made before other tasks get theirs.
-const TURNS: usize = 4;
+const TURNS: usize = 1;
 
 /// The longest sleep. The runtime's timers stand still while the machine is suspended, unlike
 /// the clock of intervals; this is how late they may be afterwards.
@@ -182,8 +182,8 @@ impl<F: Face + Unpin> Future for Driver<F> {
                 return Poll::Pending;
             }
         }
-        context.waker().wake_by_ref();
-        Poll::Pending
+        // To the end of the queue, and after a look at the sockets.
+        pin!(tokio::task::yield_now()).poll(context)
     }
 }
 

@@ -127,6 +127,7 @@ impl RaftClient {
     /// # Errors
     /// [`Error::Overloaded`] when the queue is full, [`Error::NotConnected`] before the first
     /// [`connect`](Self::connect), [`Error::Validation`] for a payload that is empty or too long.
+    #[inline]
     pub fn try_submit_command(&self, payload: impl Into<Bytes>) -> Result<Answer, Error> {
         Answer::queue(&self.handle, RequestKind::Command, payload.into())
     }
@@ -135,6 +136,7 @@ impl RaftClient {
     ///
     /// # Errors
     /// As [`try_submit_command`](Self::try_submit_command).
+    #[inline]
     pub fn try_submit_query(&self, payload: impl Into<Bytes>) -> Result<Answer, Error> {
         Answer::queue(&self.handle, RequestKind::Query, payload.into())
     }
@@ -224,18 +226,24 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    pub(crate) fn check_payload(&self, payload: &Bytes) -> Result<(), ValidationError> {
-        let config = &self.shared.config;
-        // What is longer than the whole queue would wait for room for ever.
-        let limit = config.max_message_size().min(config.max_queued_bytes());
+    #[inline]
+    pub(crate) fn check_payload(&self, payload: &Bytes) -> Result<(), Error> {
         let length = payload.len();
-        if length == 0 {
-            Err(ValidationError::EmptyPayload)
-        } else if length > limit {
-            Err(ValidationError::PayloadTooLarge { length, limit })
-        } else {
+        if (1..=self.shared.longest_payload).contains(&length) {
             Ok(())
+        } else {
+            Err(self.refuse_payload(length))
         }
+    }
+
+    #[cold]
+    fn refuse_payload(&self, length: usize) -> Error {
+        let limit = self.shared.longest_payload;
+        let error = match length {
+            0 => ValidationError::EmptyPayload,
+            _ => ValidationError::PayloadTooLarge { length, limit },
+        };
+        error.into()
     }
 }
 

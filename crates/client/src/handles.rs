@@ -82,6 +82,7 @@ impl Handles {
         let stats = machine.stats();
         if sleep.is_some() {
             lock(&self.shared.facts).stats = stats;
+            self.waiters.shrink();
         }
         let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         let held = Load { requests: size(stats.queued), bytes: size(stats.queued_bytes) };
@@ -163,27 +164,23 @@ impl Handles {
         }
     }
 
-    /// Hands over how requests ended, many under one lock. Gives the completion that is next.
-    fn hand_out_requests(
-        &mut self,
-        machine: &mut Machine,
-        first: Completion,
-    ) -> Option<Completion> {
-        let mut next = Some(first);
+    /// Hands over how requests ended, many under one lock. Gives the first completion that is no
+    /// request's.
+    fn hand_out_requests(&mut self, machine: &mut Machine) -> Option<Completion> {
+        let mut other = None;
         {
             let mut inbox = lock(&self.shared.inbox);
             for _ in 0..COMPLETIONS {
-                match next {
+                match machine.poll_completion() {
                     Some(Completion::Request { key, result, detached }) => {
                         let calls = &mut inbox.calls;
                         let waker = self.waiters.complete_request(calls, key, result, detached);
                         if let Some(waker) = waker {
                             self.woken.push(waker);
                         }
-                        next = machine.poll_completion();
                     }
-                    other => {
-                        next = other;
+                    last => {
+                        other = last;
                         break;
                     }
                 }
@@ -192,7 +189,7 @@ impl Handles {
         for waker in self.woken.drain(..) {
             waker.wake();
         }
-        next
+        other
     }
 
     fn publish_facts(&mut self, machine: &Machine) {
@@ -248,20 +245,16 @@ impl Face for Handles {
             }
             self.shared.hub.publish(&event);
         }
-        let mut completion = machine.poll_completion();
-        if completion.is_some() && !events {
+        if machine.has_completions() && !events {
             self.publish_facts(machine);
         }
-        while let Some(complete) = completion {
-            completion = match complete {
-                Completion::Request { .. } => self.hand_out_requests(machine, complete),
-                other => {
-                    // Of what was asked before, an answer may still be on its way; this one counts.
-                    self.closed |= self.closing && matches!(other, Completion::Disconnected);
-                    self.waiters.complete(other);
-                    machine.poll_completion()
-                }
-            };
+        while machine.has_completions() {
+            // What is no request's is handed over when no lock is held.
+            if let Some(other) = self.hand_out_requests(machine) {
+                // Of what was asked before, an answer may still be on its way; this one counts.
+                self.closed |= self.closing && matches!(other, Completion::Disconnected);
+                self.waiters.complete(other);
+            }
         }
         self.shared.deliveries.refill(|| machine.poll_server_request());
     }

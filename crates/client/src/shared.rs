@@ -23,6 +23,8 @@ pub(crate) struct Facts {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: Config,
+    /// What is longer than the whole queue would wait for room for ever.
+    pub(crate) longest_payload: usize,
     /// Whether the driver gets a thread of its own.
     #[cfg_attr(all(test, shuttle), expect(dead_code, reason = "shuttle starts drivers its way"))]
     pub(crate) own_thread: bool,
@@ -37,6 +39,7 @@ impl Shared {
     pub(crate) fn new(config: Config, own_thread: bool) -> Self {
         let limit = Load { requests: config.max_queued(), bytes: config.max_queued_bytes() };
         Self {
+            longest_payload: config.max_message_size().min(config.max_queued_bytes()),
             own_thread,
             inbox: Mutex::new(Inbox::new(limit)),
             facts: Mutex::default(),

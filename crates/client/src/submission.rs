@@ -194,6 +194,7 @@ impl Answer {
     }
 
     /// Queues at once, or fails.
+    #[inline]
     pub(crate) fn queue(
         handle: &Arc<Handle>,
         kind: RequestKind,

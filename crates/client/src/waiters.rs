@@ -1,5 +1,6 @@
 //! Who waits for what the machine completes.
 
+use std::collections::HashMap;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -14,13 +15,20 @@ use crate::error::{Error, LateAnswer, LateResult};
 pub(crate) struct Waiters {
     /// By the slot of the request's key: slots are dense and used again, so each place also says
     /// for which use of the slot it stands.
-    requests: Vec<(u32, Waiter)>,
+    requests: Vec<Waiter>,
+    /// Places of `requests` where somebody waits.
+    waiting: usize,
     /// The key of the request that a call waits for, by the call's place.
     keys: Vec<RequestKey>,
+    /// Calls that failed, but whose answers may still come.
+    late: HashMap<RequestKey, watch::Sender<LateResult>>,
     connects: Vec<ConnectWaiter>,
     pings: Vec<(PingKey, oneshot::Sender<Result<Duration, Error>>)>,
     disconnects: Vec<oneshot::Sender<()>>,
 }
+
+/// Tables that grew beyond this are given back when nobody waits any more.
+const KEPT: usize = 1 << 14;
 
 #[derive(Debug)]
 struct ConnectWaiter {
@@ -29,13 +37,13 @@ struct ConnectWaiter {
     done: oneshot::Sender<Result<(), Error>>,
 }
 
-#[derive(Debug, Default)]
-enum Waiter {
-    #[default]
-    Nobody,
-    Call(CallId, RequestKind),
-    /// The call failed; its answer may still come.
-    Late(watch::Sender<LateResult>),
+/// Who waits for a request.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waiter {
+    generation: u32,
+    call: Option<CallId>,
+    /// Whether it is a command.
+    command: bool,
 }
 
 impl Waiters {
@@ -43,20 +51,22 @@ impl Waiters {
     /// completion for the one that had it before is still to be taken.
     #[inline]
     pub(crate) fn is_taken(&self, slot: u32) -> bool {
-        !matches!(self.requests.get(slot as usize), None | Some((_, Waiter::Nobody)))
+        self.requests.get(slot as usize).is_some_and(|waiter| waiter.call.is_some())
     }
 
     #[inline]
     pub(crate) fn add_request(&mut self, key: RequestKey, kind: RequestKind, call: CallId) {
         let slot = key.slot as usize;
         if slot >= self.requests.len() {
-            self.requests.resize_with(slot + 1, Default::default);
+            self.requests.resize(slot + 1, Waiter::default());
         }
         if call.index() >= self.keys.len() {
             self.keys.resize(call.index() + 1, RequestKey { slot: u32::MAX, generation: 0 });
         }
         self.keys[call.index()] = key;
-        self.requests[slot] = (key.generation, Waiter::Call(call, kind));
+        let command = kind == RequestKind::Command;
+        self.requests[slot] = Waiter { generation: key.generation, call: Some(call), command };
+        self.waiting += 1;
     }
 
     /// The request that a call waits for, or waited for last.
@@ -64,10 +74,24 @@ impl Waiters {
         self.keys.get(call.index()).copied()
     }
 
+    /// Who waits for a request, and does no longer.
     #[inline]
-    fn request(&mut self, key: RequestKey) -> Option<&mut Waiter> {
-        let (generation, waiter) = self.requests.get_mut(key.slot as usize)?;
-        (*generation == key.generation).then_some(waiter)
+    fn take(&mut self, key: RequestKey) -> Option<CallId> {
+        let waiter = self.requests.get_mut(key.slot as usize)?;
+        if waiter.generation != key.generation {
+            return None;
+        }
+        let call = waiter.call.take()?;
+        self.waiting -= 1;
+        Some(call)
+    }
+
+    /// Gives the memory of a burst back once it is over.
+    pub(crate) fn shrink(&mut self) {
+        if self.waiting == 0 && self.requests.len().max(self.keys.len()) > KEPT {
+            self.requests = Vec::new();
+            self.keys = Vec::new();
+        }
     }
 
     pub(crate) fn add_connect(
@@ -107,19 +131,24 @@ impl Waiters {
         result: Result<Bytes, Failure>,
         detached: bool,
     ) -> Option<Waker> {
-        let waiter = self.request(key)?;
-        let Waiter::Call(call, _) = *waiter else { return None };
-        *waiter = Waiter::Nobody;
-        let error = match result {
-            Ok(answer) => return calls.answer(call, Ok(answer)),
-            Err(failure) if detached && !calls.is_left(call) => {
-                let (sender, late) = LateAnswer::new();
-                *waiter = Waiter::Late(sender);
-                Error::from_failure(failure, Some(late))
+        let call = self.take(key)?;
+        match result {
+            Ok(answer) => calls.answer(call, Ok(answer)),
+            Err(failure) => {
+                let error = self.error(key, failure, detached && !calls.is_left(call));
+                calls.answer(call, Err(Box::new(error)))
             }
-            Err(failure) => failure.into(),
-        };
-        calls.answer(call, Err(Box::new(error)))
+        }
+    }
+
+    #[cold]
+    fn error(&mut self, key: RequestKey, failure: Failure, late: bool) -> Error {
+        if !late {
+            return failure.into();
+        }
+        let (sender, answer) = LateAnswer::new();
+        self.late.insert(key, sender);
+        Error::from_failure(failure, Some(answer))
     }
 
     /// Hands over what else is complete. Nobody may be there to take it any more.
@@ -128,8 +157,7 @@ impl Waiters {
             // Handed over by `complete_request`.
             Completion::Request { .. } => {}
             Completion::Resolution { key, result } => {
-                let Some(waiter) = self.request(key) else { return };
-                if let Waiter::Late(sender) = std::mem::take(waiter) {
+                if let Some(sender) = self.late.remove(&key) {
                     sender.send_replace(Some(result.map_err(Error::from)));
                 }
             }
@@ -155,17 +183,19 @@ impl Waiters {
     /// The driver goes away with all it knew: whoever still waits is told. Senders that are
     /// dropped tell by themselves.
     pub(crate) fn abandon(&mut self, calls: &mut Calls, woken: &mut Vec<Waker>) {
-        for (_, waiter) in self.requests.drain(..) {
-            if let Waiter::Call(call, kind) = waiter {
+        for waiter in self.requests.drain(..) {
+            if let Some(call) = waiter.call {
                 // Whether it was sent is not known any more.
-                let error = Error::closed(kind == RequestKind::Command);
+                let error = Error::closed(waiter.command);
                 woken.extend(calls.answer(call, Err(Box::new(error))));
             }
         }
+        self.waiting = 0;
     }
 
     /// What is left of those who wait for anything else is dropped.
     pub(crate) fn abandon_others(&mut self) {
+        self.late.clear();
         self.connects.clear();
         self.pings.clear();
         self.disconnects.clear();
