@@ -70,9 +70,8 @@ impl Outbox {
             _ => {}
         }
         let chunk = self.chunks.pop_front();
-        if self.chunks.is_empty() {
-            self.called = false;
-        }
+        // What comes until then is seen without another call.
+        self.called &= chunk.is_some();
         Ok(chunk)
     }
 

@@ -7,9 +7,9 @@ import { checked, type ClientConfig } from './config';
 import { type Failure, ValidationError } from './errors';
 import { type ClientEvent, type ClientEventMap, type ClientStateName, toEvent } from './events';
 import type { MemberId, RequestId, SessionId } from './ids';
-import { Batch, BESIDE, HEADER, Kind, NEVER, Operation, pool, USUAL } from './layout';
+import { Batch, BESIDE, HEADER, Kind, NEVER, Operation, part, pool, USUAL } from './layout';
 import { native, type NativeClient } from './native';
-import { Pending, raise, Rejection, Slots } from './requests';
+import { raise, Rejection, Requests, Slots } from './requests';
 import { type IncomingServerRequest, type ServerRequestHandler, ServerRequests } from './serverRequests';
 import { listen, unlisten } from './signals';
 import type { Stats } from './stats';
@@ -83,15 +83,12 @@ export class RaftClient extends EventEmitter {
   readonly #native: NativeClient;
   /** What was asked and not handed over yet. */
   #batch: Batch | undefined;
-  readonly #requests = new Slots<Pending>();
+  readonly #requests = new Requests();
   readonly #calls = new Slots<Call>();
   readonly #serverRequests: ServerRequests;
   /** What of them others see. */
   readonly #iterable: AsyncIterable<IncomingServerRequest> = { [Symbol.asyncIterator]: () => this.#serverRequests[Symbol.asyncIterator]() };
   readonly #limits: { maxMessageSize: number; requests: number; bytes: number };
-  /** Requests whose promises are not settled, and the bytes of their payloads. */
-  #open = 0;
-  #openBytes = 0;
   #scheduled = false;
   #observes = false;
   /** Keeps the process alive, and this client. */
@@ -284,15 +281,13 @@ export class RaftClient extends EventEmitter {
       ({ timeout, signal } = toOptions(options));
       if (signal?.aborted) return cancelled(signal);
     }
-    if (this.#open >= this.#limits.requests || this.#openBytes + length > this.#limits.bytes) return overloaded();
-    let pending!: Pending;
-    const promise = new Promise<Buffer>((resolve, reject) => {
-      pending = new Pending(length, resolve, reject);
+    const requests = this.#requests;
+    if (requests.open >= this.#limits.requests || requests.bytes + length > this.#limits.bytes) return overloaded();
+    let slot!: number;
+    const promise = new Promise<Buffer>((resolve) => {
+      slot = requests.add(resolve, length);
     });
-    const slot = this.#requests.add(pending);
-    this.#open += 1;
-    this.#openBytes += length;
-    if (signal !== undefined) pending.hook(signal, () => this.#ask(Operation.Cancel, slot, 0));
+    if (signal !== undefined) requests.hook(slot, signal, () => this.#ask(Operation.Cancel, slot, 0));
     this.#batch ??= Batch.take();
     if (this.#batch.addPayload(operation, slot, timeout, payload)) this.#schedule();
     else this.#flush(payload);
@@ -381,16 +376,16 @@ export class RaftClient extends EventEmitter {
         length = this.#native.take(pool.bytes, 0);
       }
       const from = pool.at;
-      const { bytes, words } = pool;
+      const { bytes, memory, words } = pool;
       pool.at = from + length;
       // Where nothing of a chunk is kept its place is used again.
-      if (!this.#takeRecords(bytes, words, from, from + length) && pool.bytes === bytes && pool.at === from + length) pool.at = from;
+      if (!this.#takeRecords(memory, words, from, from + length) && pool.bytes === bytes && pool.at === from + length) pool.at = from;
     }
     setImmediate(drain, this);
   }
 
   /** True: something outside refers to the bytes. */
-  #takeRecords(bytes: Buffer, words: Int32Array, from: number, end: number): boolean {
+  #takeRecords(memory: ArrayBuffer, words: Int32Array, from: number, end: number): boolean {
     let kept = false;
     let at = from;
     while (at < end) {
@@ -408,48 +403,33 @@ export class RaftClient extends EventEmitter {
         at = body;
       } else {
         if (length > 0) {
-          payload = bytes.subarray(body, body + length);
+          payload = part(memory, body, length);
           kept = true;
         }
         at = (body + length + 3) & ~3;
       }
       if ((kind & ~BESIDE) === Kind.Answered) {
-        this.#settled(id)?.answer(payload);
+        this.#requests.answer(id, payload);
       } else {
-        this.#takeRecord(kind & ~BESIDE, id, bytes.subarray(head, head + headLength), payload);
+        this.#takeRecord(kind & ~BESIDE, id, part(memory, head, headLength), payload);
       }
     }
     return kept;
   }
 
-  /** A request's promise is about to be settled. */
-  #settled(slot: number): Pending | undefined {
-    const pending = this.#requests.take(slot);
-    if (pending !== undefined) {
-      this.#open -= 1;
-      this.#openBytes -= pending.length;
-    }
-    return pending;
-  }
-
   #takeRecord(kind: Kind, id: number, head: Buffer, payload: Buffer): void {
     switch (kind) {
       case Kind.Failed:
-        this.#settled(id)?.fail(parse(head));
+        this.#requests.fail(id, parse(head));
         break;
-      case Kind.Detached: {
-        const pending = this.#requests.get(id);
-        if (pending === undefined) break;
-        this.#open -= 1;
-        this.#openBytes -= pending.length;
-        pending.detach(parse(head));
+      case Kind.Detached:
+        this.#requests.detach(id, parse(head));
         break;
-      }
       case Kind.LateAnswer:
-        this.#requests.take(id)?.settleLate(payload);
+        this.#requests.settleLate(id, payload);
         break;
       case Kind.LateFailure:
-        this.#requests.take(id)?.settleLate(parse(head));
+        this.#requests.settleLate(id, parse(head));
         break;
       case Kind.CallDone:
         this.#endCall(id)?.resolve(undefined as never);
@@ -507,12 +487,7 @@ export class RaftClient extends EventEmitter {
   /** The native half is gone: nobody may be left waiting. */
   #break(why: string): void {
     const failure: Failure = { code: 'CLOSED', message: `${why}; it may have been executed`, maybeExecuted: true };
-    this.#open = 0;
-    this.#openBytes = 0;
-    for (const pending of this.#requests.drain()) {
-      if (pending.isDetached) pending.settleLate(failure);
-      else pending.fail(failure);
-    }
+    this.#requests.failAll(failure);
     for (const call of this.#calls.drain()) {
       call.unhook?.();
       if (call.operation === Operation.Disconnect) call.resolve(undefined as never);

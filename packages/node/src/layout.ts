@@ -115,16 +115,35 @@ const CHUNK = 8 * 1024;
  */
 class Pool {
   bytes: Buffer = Buffer.allocUnsafeSlow(CHUNK);
-  words: Int32Array = new Int32Array(this.bytes.buffer);
+  /** The same memory: asking a Buffer for it takes longer than making one of its parts. */
+  memory: ArrayBuffer = this.bytes.buffer as ArrayBuffer;
+  words: Int32Array = new Int32Array(this.memory);
   /** The next free place; a multiple of four. */
   at = 0;
 
   /** Makes room for a chunk that did not fit. */
   renew(length: number): void {
     this.bytes = Buffer.allocUnsafeSlow(Math.max(CHUNK, (length + 3) & ~3));
-    this.words = new Int32Array(this.bytes.buffer);
+    this.memory = this.bytes.buffer as ArrayBuffer;
+    this.words = new Int32Array(this.memory);
     this.at = 0;
   }
 }
 
 export const pool: Pool = new Pool();
+
+interface Parts {
+  new (memory: ArrayBuffer, from: number, length: number): Buffer;
+  readonly prototype: unknown;
+}
+
+const Part = (Buffer as unknown as { readonly [Symbol.species]?: Parts })[Symbol.species];
+
+/**
+ * A part of memory as a Buffer. The class by which Buffers make parts of themselves, where it is what it has always been,
+ * takes half the time of their methods.
+ */
+export const part: (memory: ArrayBuffer, from: number, length: number) => Buffer =
+  Part !== undefined && Part.prototype === Buffer.prototype
+    ? (memory, from, length) => new Part(memory, from, length)
+    : (memory, from, length) => Buffer.from(memory, from, length);

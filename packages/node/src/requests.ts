@@ -51,61 +51,129 @@ class Resolution {
   }
 }
 
+/** Settles a request's promise. */
+type Resolve = (answer: Buffer | Promise<never>) => void;
+
+const NONE = -1;
+
 /**
- * A request that was submitted. There are many, and next to all of them are answered, so it holds no more than an answer
- * needs; what an error needs is made when there is one.
+ * The requests that were submitted, by slots that are used again. There are many, and next to all of them are answered, so
+ * nothing is made for one but its promise; what an error needs is made when there is one.
  */
-export class Pending {
-  /** What only some have. */
-  #more: { signal?: AbortSignal; onAbort?: () => void; resolution?: Resolution } | undefined = undefined;
+export class Requests {
+  /** How many promises are not settled, and the bytes of their payloads. */
+  open = 0;
+  bytes = 0;
+  readonly #resolves: (Resolve | undefined)[] = [];
+  /** The length of a request's payload; of a free slot, the next free one. */
+  #numbers = new Int32Array(64);
+  #free = NONE;
+  readonly #signals = new Map<number, { readonly signal: AbortSignal; readonly onAbort: () => void }>();
+  /** Requests that failed and are followed all the same. They keep their slots. */
+  readonly #detached = new Map<number, Resolution>();
 
-  constructor(
-    readonly length: number,
-    readonly resolve: (answer: Buffer) => void,
-    private readonly reject: (error: unknown) => void,
-  ) {}
+  /** Gives the slot of a request with a payload of so many bytes. */
+  add(resolve: Resolve, length: number): number {
+    let slot = this.#free;
+    if (slot === NONE) {
+      slot = this.#resolves.length;
+      if (slot === this.#numbers.length) this.#grow();
+    } else {
+      this.#free = this.#numbers[slot] as number;
+    }
+    this.#resolves[slot] = resolve;
+    this.#numbers[slot] = length;
+    this.open += 1;
+    this.bytes += length;
+    return slot;
+  }
 
-  /** Calls `onAbort` when the signal aborts, until it is settled. */
-  hook(signal: AbortSignal, onAbort: () => void): void {
-    this.#more = { signal, onAbort };
+  /** Calls `onAbort` when the signal aborts, until the request is settled. */
+  hook(slot: number, signal: AbortSignal, onAbort: () => void): void {
+    this.#signals.set(slot, { signal, onAbort });
     listen(signal, onAbort);
   }
 
-  answer(payload: Buffer): void {
-    if (this.#more !== undefined) this.#unhook();
-    this.resolve(payload);
+  answer(slot: number, payload: Buffer): void {
+    const resolve = this.#settle(slot);
+    if (resolve === undefined) return;
+    this.#release(slot);
+    if (this.#signals.size > 0) this.#unhook(slot);
+    resolve(payload);
   }
 
-  fail(failure: Failure, resolution?: () => Promise<Buffer>): void {
-    this.#unhook();
-    const rejection = new Rejection(failure, this.#more?.signal?.reason, resolution);
-    // The engine looks for who waits where the error is made: it goes from a promise to those that this one resolves or
-    // rejects, and to the function that awaits the last of them.
-    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- it becomes one
-    Promise.reject(rejection).then(undefined, raise).then(this.resolve, this.reject);
+  fail(slot: number, failure: Failure): void {
+    const resolve = this.#settle(slot);
+    if (resolve === undefined) return;
+    this.#release(slot);
+    reject(resolve, new Rejection(failure, this.#unhook(slot)?.reason));
   }
 
-  /** It failed, and is followed all the same. */
-  detach(failure: Failure): void {
+  /** The request failed, and is followed until it is settled late. */
+  detach(slot: number, failure: Failure): void {
+    const resolve = this.#settle(slot);
+    if (resolve === undefined) return;
     const resolution = new Resolution();
-    this.fail(failure, resolution.promise);
-    this.#more = { resolution };
+    this.#detached.set(slot, resolution);
+    reject(resolve, new Rejection(failure, this.#unhook(slot)?.reason, resolution.promise));
   }
 
-  get isDetached(): boolean {
-    return this.#more?.resolution !== undefined;
+  /** What became of a request after it failed. */
+  settleLate(slot: number, outcome: Buffer | Failure): void {
+    const resolution = this.#detached.get(slot);
+    if (resolution === undefined) return;
+    this.#detached.delete(slot);
+    this.#release(slot);
+    resolution.settle(outcome instanceof Uint8Array ? outcome : new Rejection(outcome));
   }
 
-  /** What became of it after it failed. */
-  settleLate(outcome: Buffer | Failure): void {
-    this.#more?.resolution?.settle(outcome instanceof Uint8Array ? outcome : new Rejection(outcome));
+  /** Fails all. */
+  failAll(failure: Failure): void {
+    for (const slot of this.#resolves.keys()) this.fail(slot, failure);
+    for (const slot of this.#detached.keys()) this.settleLate(slot, failure);
+  }
+
+  #settle(slot: number): Resolve | undefined {
+    const resolve = this.#resolves[slot];
+    if (resolve === undefined) return undefined;
+    this.#resolves[slot] = undefined;
+    this.open -= 1;
+    this.bytes -= this.#numbers[slot] as number;
+    return resolve;
+  }
+
+  #release(slot: number): void {
+    this.#numbers[slot] = this.#free;
+    this.#free = slot;
   }
 
   /** Nobody listens to the signal for it any more. */
-  #unhook(): void {
-    const { signal, onAbort } = this.#more ?? {};
-    if (signal !== undefined && onAbort !== undefined) unlisten(signal, onAbort);
+  #unhook(slot: number): AbortSignal | undefined {
+    const hook = this.#signals.get(slot);
+    if (hook === undefined) return undefined;
+    this.#signals.delete(slot);
+    unlisten(hook.signal, hook.onAbort);
+    return hook.signal;
   }
+
+  #grow(): void {
+    const numbers = new Int32Array(2 * this.#numbers.length);
+    numbers.set(this.#numbers);
+    this.#numbers = numbers;
+  }
+}
+
+/**
+ * Rejects a promise with an error whose stack shows who waits. The engine looks for that where the error is made: it goes
+ * from a promise to the one that this one settles, and to the function that awaits the last of them. So the error is made
+ * only after the promises are tied to each other, which takes a turn.
+ */
+function reject(resolve: Resolve, rejection: Rejection): void {
+  resolve(Promise.reject<never>(rejection).then(undefined, pass).then(undefined, raise));
+}
+
+function pass(rejection: Rejection): never {
+  throw rejection;
 }
 
 /** A table of what waits, by small numbers that are used again. */
