@@ -1,8 +1,9 @@
 use bytes::Bytes;
 use zraft_protocol::{
-    Capabilities, ClientMessage, ClientMessageKind, CloseReason, CorrelationId, DecodeError,
-    MemberId, Nonce, Payload, PeekedId, RejectionReason, RequestErrorReason, RequestId,
-    ServerMessage, ServerMessageKind, SessionCloseReason, SessionId, Timestamp, peek_server,
+    Answer, Capabilities, ClientMessage, ClientMessageKind, CloseReason, CorrelationId,
+    DecodeError, MemberId, Nonce, Payload, PeekedId, RejectionReason, RequestErrorReason,
+    RequestId, ServerMessage, ServerMessageKind, SessionCloseReason, SessionId, Timestamp,
+    peek_server,
 };
 
 use crate::script::Script;
@@ -63,7 +64,30 @@ fn decode_client(frame: &Bytes) {
     around(&encoded, &message, ClientMessage::decode);
 }
 
+/// An answer that is read where it lies is what the whole message says.
+fn read_answer(frame: &Bytes) {
+    let read = Answer::read(frame);
+    match ServerMessage::decode(frame) {
+        Ok(ServerMessage::ClientResponse { request_id, result }) => match read {
+            Some(Answer::Command(id, part)) => {
+                assert_eq!((id, &frame[part]), (request_id, &*result));
+            }
+            other => panic!("{other:?}"),
+        },
+        Ok(ServerMessage::QueryResponse { correlation_id, result }) => match read {
+            Some(Answer::Query(id, part)) => {
+                assert_eq!((id, &frame[part]), (correlation_id.as_bytes(), &*result));
+            }
+            other => panic!("{other:?}"),
+        },
+        Ok(_) => assert_eq!(read, None),
+        // Of a correlation id the text is not looked at.
+        Err(_) => assert!(!matches!(read, Some(Answer::Command(..)))),
+    }
+}
+
 fn decode_server(frame: &Bytes) {
+    read_answer(frame);
     let Ok(message) = ServerMessage::decode(frame) else {
         return undecodable(frame, |frame| ServerMessage::decode(frame).is_ok());
     };

@@ -40,6 +40,11 @@ pub fn frames(input: &[u8]) {
         rest = more;
     }
     assert_eq!(told, told_split, "however the stream is cut");
+
+    let mut batches = open(config);
+    batches.handle_bytes(NOW, stream);
+    assert_eq!(told, many_at_once(&mut batches), "one by one or many at once");
+    assert_eq!(batches.received_messages(), whole.received_messages());
     if !expected.failed {
         assert_eq!(whole.message_bytes_received(), split.message_bytes_received());
         assert_eq!(whole.mid_message(), split.mid_message());
@@ -80,6 +85,29 @@ fn open(config: Config) -> Connection {
 
 fn events(connection: &mut Connection) -> Vec<Event> {
     std::iter::from_fn(|| connection.poll_event(NOW)).collect()
+}
+
+/// The same by way of `poll_messages`, and by both ways to take a message out.
+fn many_at_once(connection: &mut Connection) -> Vec<Event> {
+    let mut events = Vec::new();
+    loop {
+        while let Some(mut messages) = connection.poll_messages(NOW) {
+            while let Some(length) = messages.first().map(<[u8]>::len) {
+                let message = if events.len() % 2 == 0 {
+                    messages.take_first().unwrap()
+                } else {
+                    messages.take_part(0..length)
+                };
+                assert_eq!(message.len(), length);
+                events.push(Event::Message(message));
+            }
+            assert_eq!(messages.take_first(), None);
+        }
+        match connection.poll_event(NOW) {
+            Some(event) => events.push(event),
+            None => return events,
+        }
+    }
 }
 
 fn written(connection: &mut Connection) -> Vec<u8> {
