@@ -1,6 +1,7 @@
 /** Memory does not grow with what was done. */
 
 import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -24,7 +25,7 @@ beforeAll(async () => {
 afterAll(() => cluster.stop());
 
 async function memoryOf(work: 'requests' | 'cycles'): Promise<{ before: Memory; after: Memory }> {
-  const program = new URL('./programs/leaks.mjs', import.meta.url).pathname;
+  const program = fileURLToPath(new URL('./programs/leaks.mjs', import.meta.url));
   const members = JSON.stringify(Object.fromEntries(cluster.clusterMembers));
   // The cluster stays in this process: what it keeps is not the client's.
   const { stdout } = await run(process.execPath, ['--expose-gc', program, work, members]);

@@ -2,6 +2,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -71,7 +72,7 @@ test('the thread ends with the last that shares it, and starts again for the nex
 
 test('a process can exit in the midst of work', () => {
   const url = new URL('./programs/exit.mjs', import.meta.url);
-  const child = spawnSync(process.execPath, [url.pathname], { encoding: 'utf8', timeout: 60_000 });
+  const child = spawnSync(process.execPath, [fileURLToPath(url)], { encoding: 'utf8', timeout: 60_000 });
 
   expect(child).toMatchObject({ status: 7, signal: null, stdout: '', stderr: '' });
 });
