@@ -217,6 +217,38 @@ fn a_deaf_loss_with_nothing_in_flight_counts_for_nothing() {
     assert_eq!(on_the_wire(&mut world, conn), ["c1", "c2", "c3"]);
 }
 
+/// The member takes a KeepAlive in and then stands still, as when it is frozen or the network swallows everything: not even
+/// PONGs come.
+fn stands_still(world: &mut World, conn: ConnId) -> ConnId {
+    world.peer(conn).answers_keep_alives = false;
+    world.machine.ping(world.now);
+    world.pump();
+    world.peer(conn).frozen = true;
+    world.events.clear();
+    world.advance(seconds(5));
+    assert_eq!(world.disconnect_reason(), Some(zraft_core::DisconnectReason::KeepAliveTimeout));
+    world.resumed()
+}
+
+#[test]
+fn members_that_stand_still_one_after_the_other_are_not_deaf_and_cost_no_request() {
+    let (mut world, mut conn) = heard(three());
+    let keys: Vec<_> = (0..6).map(|n| command(&mut world, &format!("c{n}"))).collect();
+    for id in 1..=3 {
+        // Each answers one, and then nothing any more.
+        world.pump();
+        world.answer(conn, id, "");
+        conn = stands_still(&mut world, conn);
+        assert!(quarantined(&world).is_empty(), "{id}");
+    }
+    let expected = ["c3", "c4", "c5"];
+    assert_eq!(on_the_wire(&mut world, conn), expected, "nothing is suspected: all at once");
+    for id in 4..=6 {
+        world.answer(conn, id, "");
+    }
+    assert!(keys.iter().all(|key| world.result(*key) == Some(Ok("".into()))));
+}
+
 fn quarantined(world: &World) -> Vec<RequestRef> {
     let ids = world.events.iter().filter_map(|event| match event {
         Event::RequestQuarantined { id } => Some(id.clone()),

@@ -53,9 +53,11 @@ impl End {
         }
     }
 
-    fn loss(self) -> Loss {
+    /// `stood_still`: not even PINGs were answered.
+    fn loss(self, stood_still: bool) -> Loss {
         match self {
             Self::Broken | Self::Violation | Self::HeartbeatTimeout => Loss::Broken,
+            Self::KeepAliveTimeout if stood_still => Loss::Broken,
             Self::KeepAliveTimeout => Loss::Deaf,
             Self::Silent => Loss::Silent,
             Self::Told(..) => Loss::Told,
@@ -190,6 +192,11 @@ impl Machine {
         if worth {
             self.members.heard();
         }
+        // A deaf member answers PING. One that does not is frozen or cut off, for which no request is to blame. Where
+        // PINGs are too rare to tell, it counts as deaf.
+        let two_pings = self.config.heartbeat_interval.saturating_mul(2);
+        let stood_still = two_pings < self.config.connection_timeout
+            && now - link.zmtp.last_received() > two_pings;
         let (member_id, endpoint) = self.member(member);
         let why = Failure::Connection { endpoint: Some(endpoint), cause: ConnectionCause::Lost };
         let pings = self.liveness.disconnected();
@@ -202,7 +209,7 @@ impl Machine {
             session.ended = end.last_end();
             session.member = member;
         }
-        match self.quarantine.lost(end.loss(), carried) {
+        match self.quarantine.lost(end.loss(stood_still), carried) {
             Finding::Nothing => {}
             Finding::Suspect => {
                 let suspects = self.requests.suspect_all();

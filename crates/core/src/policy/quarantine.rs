@@ -8,9 +8,9 @@ const CONVICTED: u32 = 2;
 /// How a connection that had been Connected ended, as far as poison is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loss {
-    /// The end of the stream, a reset, a missed heartbeat.
+    /// The end of the stream, a reset, a missed heartbeat; or neither keep-alives nor PINGs were answered.
     Broken,
-    /// A keep-alive was not answered.
+    /// A keep-alive was not answered, PINGs were.
     Deaf,
     /// Keep-alives were answered, requests were not.
     Silent,
