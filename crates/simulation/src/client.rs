@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What the driver reads late of a closed connection, it reads within this time.
-const LATE_READS: Duration = Duration::from_secs(20);
+const LATE_READS: Duration = Duration::from_secs(8);
 const WALL: i64 = 1_700_000_000_000;
 
 /// A connection as the driver sees it.
@@ -141,7 +141,9 @@ impl Sim {
         let net = &mut self.net;
         state.sockets.retain(|socket| {
             let late = state.plan.reads_late;
-            let keep = socket.closed_at.is_none_or(|at| late && now < at + LATE_READS);
+            let keep = socket.closed_at.is_none_or(|at| {
+                late && now < at + LATE_READS && net.conns.contains_key(&socket.line)
+            });
             if !keep && let Some(conn) = net.conns.get_mut(&socket.line) {
                 conn.down.discard();
                 net.forget(socket.line);

@@ -101,11 +101,7 @@ impl Sim {
         text.extend_from_slice(format!("{letter}{client}.{}:", state.number).as_bytes());
         let (low, high) = state.plan.payload;
         let length = state.rng.range(low, high) as usize;
-        let mut filler = state.number as u8;
-        while text.len() < length {
-            filler = filler.wrapping_mul(31).wrapping_add(7);
-            text.push(filler);
-        }
+        text.resize(length.max(text.len()), state.number as u8);
         let payload = Bytes::from(text);
         let (timeout, patience) = if state.rng.below(100) < state.plan.own_deadlines {
             let after = state.rng.millis(1, 3_000);

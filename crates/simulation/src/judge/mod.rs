@@ -150,7 +150,7 @@ pub(crate) struct Judge {
     pub(crate) name: usize,
     pub(crate) requests: Vec<Asked>,
     by_key: HashMap<RequestKey, usize>,
-    by_payload: HashMap<Bytes, usize>,
+    by_beginning: HashMap<Bytes, usize>,
     by_correlation: HashMap<Bytes, usize>,
     queries_out: usize,
     pending: usize,
@@ -184,6 +184,11 @@ pub(crate) struct Judge {
     pub(crate) settled_count: usize,
 }
 
+/// A payload begins with a number of its own.
+fn beginning(payload: &Bytes) -> Bytes {
+    payload.slice(..payload.len().min(24))
+}
+
 impl Judge {
     pub(crate) fn new(name: usize, config: &Config, now: Instant) -> Self {
         let backoff = config.reconnect_backoff();
@@ -207,7 +212,7 @@ impl Judge {
             name,
             requests: Vec::new(),
             by_key: HashMap::new(),
-            by_payload: HashMap::new(),
+            by_beginning: HashMap::new(),
             by_correlation: HashMap::new(),
             queries_out: 0,
             pending: 0,
@@ -233,6 +238,12 @@ impl Judge {
             delivered: Vec::new(),
             settled_count: 0,
         }
+    }
+
+    /// The request with exactly this payload.
+    fn by_payload(&self, payload: &Bytes) -> Option<usize> {
+        let number = *self.by_beginning.get(&beginning(payload))?;
+        (self.requests[number].payload == *payload).then_some(number)
     }
 
     /// The first violation is the one that tells.
@@ -306,7 +317,7 @@ impl Judge {
         let number = self.requests.len();
         let fresh = self.by_key.insert(key, number).is_none();
         self.demand(fresh, "a key is used once", String::new);
-        self.by_payload.insert(payload.clone(), number);
+        self.by_beginning.insert(beginning(&payload), number);
         self.pending += 1;
         self.pending_bytes += payload.len();
         self.requests.push(Asked {

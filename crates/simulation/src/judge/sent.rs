@@ -128,7 +128,7 @@ impl Judge {
     }
 
     fn command_sent(&mut self, now: Instant, id: u64, lowest: u64, payload: &Bytes) {
-        let Some(&number) = self.by_payload.get(payload) else {
+        let Some(number) = self.by_payload(payload) else {
             return self.violated("a payload is sent as it was submitted", format!("command {id}"));
         };
         let present = self.sessions;
@@ -200,7 +200,7 @@ impl Judge {
     }
 
     fn query_sent(&mut self, now: Instant, correlation: Bytes, payload: &Bytes) {
-        let Some(&number) = self.by_payload.get(payload) else {
+        let Some(number) = self.by_payload(payload) else {
             return self.violated("a payload is sent as it was submitted", "a query");
         };
         let known = self.by_correlation.get(&correlation).copied();
