@@ -332,3 +332,25 @@ fn a_query_answered_is_not_sent_again_and_keeps_its_id_when_it_is() {
     world.advance(seconds(60));
     assert!(correlation_ids(&world.all_received(conn)).is_empty());
 }
+
+#[test]
+fn what_was_due_before_the_server_was_known_to_be_slow_is_waited_for_on() {
+    let (mut world, conn) = connected();
+    for _ in 0..20 {
+        command(&mut world);
+    }
+    // All are due after three seconds; one goes, in slow start.
+    world.advance(seconds(8));
+    // Answered at last, in order. The second goes again, as the lowest may; the third shows how slow the server is.
+    for id in 1..=3 {
+        world.answer(conn, id, "");
+        world.advance(millis(500));
+    }
+    assert_eq!(world.machine.stats().smoothed_answer, Some(seconds(9)));
+    world.all_received(conn);
+    for id in 4..12 {
+        world.advance(seconds(1));
+        world.answer(conn, id, "");
+    }
+    assert_eq!(command_ids(&world.all_received(conn)), [], "copies would make it slower");
+}

@@ -31,6 +31,7 @@ mod queue;
 mod report;
 mod rng;
 mod run;
+pub mod scenario;
 mod servers;
 mod sim;
 mod trace;

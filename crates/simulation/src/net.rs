@@ -104,6 +104,8 @@ pub(crate) struct Net {
     pub(crate) ports: Vec<Port>,
     pub(crate) rng: Rng,
     pub(crate) capacity: usize,
+    /// Connections asked for at each member.
+    pub(crate) opened: Vec<usize>,
     lines: Line,
 }
 
@@ -123,12 +125,14 @@ impl Net {
             ports: vec![Port { listening: Listening::Open, silent: false }; members],
             rng,
             capacity,
+            opened: vec![0; members],
             lines: 0,
         }
     }
 
     pub(crate) fn add(&mut self, client: usize, id: ConnId, member: usize, now: Instant) -> Line {
         self.lines += 1;
+        self.opened[member] += 1;
         let conn = Conn::new(client, id, member, self.capacity, now);
         self.conns.insert(self.lines, conn);
         self.lines

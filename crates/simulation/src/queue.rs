@@ -47,6 +47,11 @@ impl<T> Queue<T> {
         self.heap.push(Reverse(Entry { at, number: self.number, what }));
     }
 
+    /// When the next is to happen.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse(entry)| entry.at)
+    }
+
     pub(crate) fn pop(&mut self) -> Option<(Instant, T)> {
         self.heap.pop().map(|Reverse(entry)| (entry.at, entry.what))
     }

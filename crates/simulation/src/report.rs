@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::{
     coverage::Key,
     expected::{EXPECTED, RARE},
+    fault::Fault,
     run::Report,
 };
 
@@ -47,7 +48,8 @@ impl Report {
     /// What should occur often, and does not.
     fn too_rare(&self) -> Vec<Key> {
         let rare = |key: &Key| self.runs_with(key).0 * OFTEN < self.runs && !RARE.contains(key);
-        let mut keys: Vec<Key> = EXPECTED.iter().copied().filter(rare).collect();
+        let faults = Fault::ALL.iter().map(|(_, name)| ("fault", *name, ""));
+        let mut keys: Vec<Key> = EXPECTED.iter().copied().chain(faults).filter(rare).collect();
         keys.extend(self.coverage.keys().filter(|key| !EXPECTED.contains(key) && rare(key)));
         keys
     }

@@ -180,22 +180,27 @@ impl Sim {
     /// Runs to its end, or to the first violation.
     pub(crate) fn run(&mut self) {
         while !self.done && self.violation.is_none() {
-            let Some((at, what)) = self.queue.pop() else {
+            if !self.step() {
                 self.violated("the calendar of a run has an end", "nothing happens any more");
-                break;
-            };
-            if at > self.now {
-                self.same_moment = 0;
-            } else {
-                self.same_moment += 1;
-                if self.same_moment > 200_000 {
-                    self.violated("time does not stand still", format!("{what:?}"));
-                }
             }
-            self.now = self.now.max(at);
-            self.happens(what);
-            self.after();
         }
+    }
+
+    /// The next thing happens. False: there is none.
+    pub(crate) fn step(&mut self) -> bool {
+        let Some((at, what)) = self.queue.pop() else { return false };
+        if at > self.now {
+            self.same_moment = 0;
+        } else {
+            self.same_moment += 1;
+            if self.same_moment > 200_000 {
+                self.violated("time does not stand still", format!("{what:?}"));
+            }
+        }
+        self.now = self.now.max(at);
+        self.happens(what);
+        self.after();
+        true
     }
 
     fn happens(&mut self, what: What) {

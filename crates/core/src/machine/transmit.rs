@@ -164,6 +164,8 @@ impl Machine {
         }
         // What of a backlog is written already does not go again before the rest has gone once.
         if connected.resume != Resume::Burst || museum::is(Plant::BacklogWrittenAgain) {
+            let conn = self.link.as_ref().map_or(ConnId::NONE, |link| link.id);
+            self.requests.wait_on(now, conn, std::time::Duration::from_nanos(self.resend.base()));
             self.requests.find_due(now, self.resend.due_after());
         }
     }

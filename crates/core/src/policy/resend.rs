@@ -57,7 +57,7 @@ impl Resend {
 
     /// In nanoseconds.
     #[inline]
-    fn base(&self) -> u64 {
+    pub(crate) fn base(&self) -> u64 {
         self.least.max(self.smoothed.unwrap_or(0).saturating_mul(4))
     }
 

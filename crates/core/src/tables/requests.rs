@@ -201,6 +201,7 @@ impl Requests {
         self.no_longer_due(slot);
         let entry = self.slab.get_mut(slot);
         entry.resent = true;
+        entry.overtaken = false;
         entry.sent_on = conn;
         entry.sent_at = None;
     }
@@ -390,7 +391,44 @@ impl Requests {
                     break;
                 }
                 self.make_due(slot);
+                self.slab.get_mut(slot).overtaken = overtaken;
             }
+        }
+    }
+
+    /// What is due by its age alone is waited for on where, at the pace that the server is known to have now, it would not be.
+    pub(crate) fn wait_on(&mut self, now: Instant, conn: ConnId, after: std::time::Duration) {
+        for kind in 0..2 {
+            let mut early = Vec::new();
+            while let Some(slot) = self.first_due_of(kind) {
+                let entry = self.slab.get(slot);
+                let ripe = entry.overtaken
+                    || entry.sent_on != conn
+                    || entry.sent_at.is_none_or(|at| at.max(self.floor) + after <= now);
+                if ripe {
+                    break;
+                }
+                self.no_longer_due(slot);
+                early.push(slot);
+            }
+            for slot in early.into_iter().rev() {
+                // Those answered before its follower was sent count as sent before it, too.
+                let before = match self.sent[kind].front() {
+                    Some(next) => &mut self.slab.get_mut(next).gap,
+                    None => &mut self.trailing,
+                };
+                let gap = if kind == 0 { std::mem::take(before) } else { 0 };
+                self.slab.get_mut(slot).gap = gap;
+                self.sent[kind].push_front(&mut self.slab, slot);
+            }
+        }
+    }
+
+    fn first_due_of(&self, kind: usize) -> Option<u32> {
+        if kind == 0 {
+            self.due_commands.first().and_then(|id| self.commands.slot(*id))
+        } else {
+            self.due_queries.first_key_value().map(|(_, slot)| *slot)
         }
     }
 

@@ -74,6 +74,8 @@ pub(crate) struct Entry {
     pub(crate) place: Place,
     /// Stands among what is due for a resend.
     pub(crate) due: bool,
+    /// Is due because many sent after it were answered, whatever its age.
+    pub(crate) overtaken: bool,
     /// Was sent more than once, so its answer time means nothing.
     pub(crate) resent: bool,
     /// Counts as an unanswered resend of the slow start.
@@ -146,6 +148,7 @@ impl Slab {
             phase: Phase::Free,
             place: Place::Nowhere,
             due: false,
+            overtaken: false,
             resent: false,
             in_slow_start: false,
             suspect: false,

@@ -1,0 +1,250 @@
+//! Scenarios that are not drawn: one thing happens, and figures come of it. All times are virtual.
+
+use std::time::Duration;
+
+use zraft_core::{Config, ConfigBuilder, RequestKind, StateName};
+use zraft_protocol::ClientMessageKind;
+use zraft_test_server::{KillLoss, MessageClass};
+
+use crate::{
+    judge::{Settled, Violation},
+    net::Path,
+    params::{Plan, member_name},
+    pipe::Way,
+    sim::Sim,
+    trace::ORIGIN,
+};
+
+/// What came of many commands.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Commands that were sent at least once.
+    pub sent: u64,
+    /// ClientRequest frames, the copies included.
+    pub frames: u64,
+    /// Commands answered.
+    pub answered: u64,
+    /// Commands that ended in any other way.
+    pub failed: u64,
+    /// From the first submission to the last answer, or to the end of the scenario.
+    pub took: Duration,
+}
+
+/// Commands that a client submits at once while load is built up.
+const RAMP: usize = 16;
+
+type Result<T> = std::result::Result<T, Violation>;
+
+fn config(members: usize) -> ConfigBuilder {
+    let mut builder = Config::builder().capability("kind", "scenario").request_timeout(None);
+    for index in 0..members {
+        builder = builder.member(member_name(index), format!("tcp://127.0.0.1:{}", 7001 + index));
+    }
+    builder
+}
+
+/// Clients with sessions, three members on a fast network, and no faults.
+fn connected(seed: u64, clients: usize, rate: Option<u32>, window: usize) -> Result<Sim> {
+    const MEMBERS: usize = 3;
+    let mut plan = Plan::draw(seed);
+    let way = Way {
+        latency: Duration::from_micros(250),
+        jitter: Duration::ZERO,
+        rate: None,
+        blocked: false,
+    };
+    plan.members = MEMBERS;
+    plan.path = Path { up: way, down: way, refused: false };
+    plan.capacity = 256 << 10;
+    plan.engine.members.truncate(MEMBERS);
+    plan.engine.commit_delay = Duration::from_millis(1);
+    plan.engine.session_timeout = Duration::from_secs(90);
+    plan.rate = rate;
+    let mut first = plan.clients[0].clone();
+    first.config = config(MEMBERS).max_in_flight(window).build().expect("within the limits");
+    first.payload = (64, 64);
+    first.consumer = None;
+    first.pieces = usize::MAX;
+    first.patience = None;
+    first.own_deadlines = 0;
+    plan.clients = (0..clients as u64)
+        .map(|client| {
+            let mut plan = first.clone();
+            plan.seed = seed.wrapping_add(client);
+            plan
+        })
+        .collect();
+    let mut sim = Sim::new(plan, false);
+    for client in 0..clients {
+        sim.connect(client);
+    }
+    sim.after();
+    let connected = |sim: &Sim| {
+        let states = sim.clients.iter().map(|client| client.machine.state());
+        states.into_iter().all(|state| state == StateName::Connected)
+    };
+    sim.until(Duration::from_secs(10), connected)?;
+    Ok(sim)
+}
+
+fn submit(sim: &mut Sim, client: usize, count: usize) {
+    for _ in 0..count {
+        sim.submit(client, RequestKind::Command);
+    }
+    sim.dirty[client] = true;
+    sim.after();
+}
+
+fn answered(sim: &Sim) -> usize {
+    let ok = |settled: &Option<Settled>| matches!(settled, Some(Settled::Answered(_)));
+    sim.clients
+        .iter()
+        .map(|client| client.judge.requests.iter().filter(|asked| ok(&asked.settled)).count())
+        .sum()
+}
+
+fn load(sim: &Sim, took: Duration) -> Load {
+    let requests = || sim.clients.iter().flat_map(|client| client.judge.requests.iter());
+    let settled = requests().filter(|asked| asked.settled.is_some()).count() as u64;
+    let answered = answered(sim) as u64;
+    Load {
+        sent: requests().filter(|asked| asked.place.is_some()).count() as u64,
+        frames: sim.clients.iter().map(|client| client.judge.request_frames).sum(),
+        answered,
+        failed: settled - answered,
+        took,
+    }
+}
+
+/// A server of 100 commands a second, and clients with so many in flight each, for so long.
+///
+/// # Errors
+/// An invariant that was broken.
+pub fn overload(clients: usize, in_flight: usize, lasts: Duration) -> Result<Load> {
+    let mut sim = connected(1, clients, Some(100), in_flight)?;
+    let each = (lasts.as_secs() as usize * 100).div_ceil(clients) + 2 * in_flight;
+    let from = sim.now;
+    // They come to be in flight side by side, not one client's after the other's.
+    for _ in 0..in_flight / RAMP {
+        for client in 0..clients {
+            submit(&mut sim, client, RAMP);
+        }
+        sim.pass(Duration::from_millis(5))?;
+    }
+    for client in 0..clients {
+        submit(&mut sim, client, each - in_flight);
+    }
+    sim.pass(lasts - (sim.now - from))?;
+    Ok(load(&sim, lasts))
+}
+
+/// So many commands at once, of which none reaches the server at first.
+///
+/// # Errors
+/// An invariant that was broken.
+pub fn lost_at_once(commands: usize) -> Result<Load> {
+    let mut sim = connected(2, 1, None, commands)?;
+    let class = MessageClass::FromClient(ClientMessageKind::ClientRequest);
+    sim.engine.drop_messages(class, Some(commands as u64));
+    let from = sim.now;
+    submit(&mut sim, 0, commands);
+    sim.until(Duration::from_secs(600), |sim| sim.clients[0].judge.pending() == 0)?;
+    Ok(load(&sim, sim.now - from))
+}
+
+/// All members are gone, their ports refuse: how often each was tried in the first ten seconds.
+///
+/// # Errors
+/// An invariant that was broken.
+pub fn outage(seed: u64) -> Result<Vec<usize>> {
+    let mut sim = connected(seed, 1, None, 256)?;
+    submit(&mut sim, 0, 10);
+    sim.pass(Duration::from_secs(1))?;
+    for member in 0..sim.members.len() {
+        let _ = sim.engine.kill(sim.now, sim.members[member], KillLoss::Uncommitted);
+    }
+    sim.net.opened = vec![0; sim.members.len()];
+    sim.after();
+    sim.pass(Duration::from_secs(10))?;
+    Ok(sim.net.opened.clone())
+}
+
+/// The leader is killed, and the next elected after a pause: from the moment it can answer until the first command
+/// submitted after the kill is answered.
+///
+/// # Errors
+/// An invariant that was broken.
+pub fn kill(seed: u64) -> Result<Duration> {
+    let mut sim = connected(seed, 1, None, 256)?;
+    submit(&mut sim, 0, 10);
+    sim.pass(Duration::from_secs(6))?;
+    let pause = sim.rng.millis(200, 9_000);
+    sim.engine.set_election_pause(pause);
+    let leader = sim.engine.leader().expect("somebody leads");
+    let _ = sim.engine.kill(sim.now, leader, KillLoss::Mixed);
+    sim.after();
+    sim.flows_again(leader)
+}
+
+/// Leadership is handed over, and the next leads at once: from then until a command is answered there.
+///
+/// # Errors
+/// An invariant that was broken.
+pub fn hand_over(seed: u64) -> Result<Duration> {
+    let mut sim = connected(seed, 1, None, 256)?;
+    submit(&mut sim, 0, 10);
+    sim.pass(Duration::from_secs(6))?;
+    let leader = sim.engine.leader().expect("somebody leads");
+    let members = sim.members.clone();
+    let others: Vec<_> = members.into_iter().filter(|member| *member != leader).collect();
+    let next = sim.rng.pick(&others);
+    sim.engine.set_election_pause(Duration::ZERO);
+    let _ = sim.engine.step_down_for(sim.now, Some(next));
+    sim.after();
+    sim.flows_again(leader)
+}
+
+impl Sim {
+    fn flows_again(&mut self, before: zraft_test_server::MemberIndex) -> Result<Duration> {
+        let had = answered(self);
+        submit(self, 0, 20);
+        let leads = |sim: &Self| {
+            sim.engine.commits() && sim.engine.leader().is_some_and(|leader| leader != before)
+        };
+        self.until(Duration::from_secs(20), leads)?;
+        let from = self.now;
+        let executed = |sim: &Self| answered(sim) > had;
+        self.until(Duration::from_secs(60), executed)?;
+        Ok(self.now - from)
+    }
+
+    /// Lets time pass.
+    fn pass(&mut self, time: Duration) -> Result<()> {
+        let until = self.now + time;
+        while self.queue.next().is_some_and(|at| at <= until) {
+            self.step();
+            self.sound()?;
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    /// Lets time pass until this holds.
+    fn until(&mut self, limit: Duration, holds: impl Fn(&Self) -> bool) -> Result<()> {
+        let until = self.now + limit;
+        while !holds(self) {
+            if self.queue.next().is_none_or(|at| at > until) {
+                let since = self.now - ORIGIN;
+                let detail = format!("not by {since:?}: {:?}", self.clients[0].machine);
+                return Err(Violation { rule: "the scenario comes about", detail });
+            }
+            self.step();
+            self.sound()?;
+        }
+        Ok(())
+    }
+
+    fn sound(&mut self) -> Result<()> {
+        self.violation.take().map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,52 @@
+//! Figures that must hold, in virtual time.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use zraft_simulation::scenario::{hand_over, kill, lost_at_once, outage, overload};
+
+#[test]
+fn an_overloaded_server_that_loses_nothing_gets_few_copies_and_does_useful_work() {
+    let lasts = Duration::from_secs(300);
+    let load = overload(4, 1024, lasts).unwrap();
+    assert_eq!(load.failed, 0);
+    let copies = load.frames as f64 / load.sent as f64;
+    assert!(copies <= 1.1, "{copies} frames for each request: {load:?}");
+    let goodput = load.answered as f64 / lasts.as_secs_f64();
+    assert!(goodput >= 90.0, "{goodput} commands a second: {load:?}");
+}
+
+#[test]
+fn a_thousand_commands_lost_at_once_are_all_recovered() {
+    let load = lost_at_once(1024).unwrap();
+    assert_eq!((load.answered, load.failed), (1024, 0), "{load:?}");
+}
+
+#[test]
+fn a_full_outage_costs_at_most_ten_attempts_at_each_member_in_ten_seconds() {
+    for seed in 0..50 {
+        let attempts = outage(seed).unwrap();
+        assert!(attempts.iter().all(|attempts| *attempts <= 10), "seed {seed}: {attempts:?}");
+    }
+}
+
+/// The 99th of a hundred.
+fn p99(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() * 99 / 100 - 1]
+}
+
+#[test]
+fn after_a_kill_commands_flow_soon_after_the_next_leader_can_answer() {
+    let times: Vec<_> = (0..300).map(|seed| kill(seed).unwrap()).collect();
+    let p99 = p99(times);
+    assert!(p99 <= Duration::from_millis(300), "{p99:?}");
+}
+
+#[test]
+fn after_a_hand_over_commands_flow_at_once() {
+    let times: Vec<_> = (0..300).map(|seed| hand_over(seed).unwrap()).collect();
+    let p99 = p99(times);
+    assert!(p99 <= Duration::from_millis(50), "{p99:?}");
+}
