@@ -8,7 +8,7 @@ npm run bench -- [options]
   --quick           the short form: fewer rounds and levels, seconds instead of minutes
   --rounds N        interleaved rounds (7; short form 3)
   --levels A,B,...  requests in flight (1,16,64,256,1024,10000; short form 1,256,1024)
-  --subjects A,...  zraft-client,hand-written,zeromq
+  --subjects A,...  zraft-client,hand-written,zeromq,promises
   --only A,...      load,idle,memory
   --payload N       bytes of a request (64)
   --json FILE       where the results go (results/latest.json)

@@ -33,7 +33,8 @@ async function measure(subject, measurement, settings) {
 
 /** What is measured in rounds: for each of `cases`, all subjects one after the other, each round in another order. */
 async function interleaved(measurement, cases) {
-  const results = cases.flatMap((settings) => subjects.map((subject) => ({ subject, ...settings, rounds: [] })))
+  const measured = subjects.filter((subject) => (SUBJECTS[subject].only ?? measurement) === measurement)
+  const results = cases.flatMap((settings) => measured.map((subject) => ({ subject, ...settings, rounds: [] })))
   for (let round = 0; round < rounds; round++) {
     for (const settings of cases) {
       const all = results.filter((each) => each.inFlight === settings.inFlight)
@@ -65,7 +66,7 @@ if (parts.includes("idle")) {
   idle.push(...(await interleaved("idle", [{ inFlight: 1, warmUp: 1000, time: chosen.idle }])))
 }
 if (parts.includes("memory")) {
-  for (const subject of subjects) {
+  for (const subject of subjects.filter((subject) => SUBJECTS[subject].only === undefined)) {
     progress(`memory, ${subject}`)
     const settings = { inFlight: 1024, ...chosen.memory }
     memory.push({ subject, settings, result: await measure(subject, "memory", settings) })

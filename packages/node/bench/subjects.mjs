@@ -1,7 +1,7 @@
 // What is measured. Each subject opens a connection and gives a request function: it takes a payload, and its promise
 // stands for the answer.
 import { HandwrittenClient } from "./references/handwritten.mjs"
-import { BareEcho } from "./references/zeromq.mjs"
+import { Promises } from "./references/promises.mjs"
 
 export const SUBJECTS = {
   "zraft-client": {
@@ -33,7 +33,17 @@ export const SUBJECTS = {
     // As long as the frame that a command is in.
     overhead: 35,
     async open(endpoint) {
+      // Loaded where it is used: its draft sockets warn when they are.
+      const { BareEcho } = await import("./references/zeromq.mjs")
       return new BareEcho(endpoint)
+    },
+  },
+  promises: {
+    about: "no client: the callers and their promises alone",
+    server: ["peer"],
+    only: "throughput",
+    async open() {
+      return new Promises(Buffer.alloc(80, 7))
     },
   },
 }
