@@ -263,6 +263,10 @@ impl World {
         // As a driver does before it sleeps.
         let _ = self.machine.poll_timeout();
         self.pass_for_servers(SESSION_TIMEOUT + Duration::from_secs(2));
+        // After such a jump of the clock all waits begin anew.
+        for (_, waited) in self.wire.iter_mut().flat_map(|wire| wire.sent.values_mut()) {
+            *waited = false;
+        }
         self.machine.handle_timeout(self.now);
     }
 

@@ -22,7 +22,7 @@ fn two_commands_with_a_crash_a_duplicate_an_expiry_and_a_caller_that_gives_up() 
 }
 
 /// States that look the same are taken for one. That is right only if the same steps lead on from them to what looks the
-/// same again.
+/// same again. Where they do not, the client remembers something that [`zraft_model::Sight`] does not tell yet.
 #[test]
 fn from_states_that_look_the_same_the_same_steps_lead_to_what_looks_the_same() {
     let course = Course { budget: BUDGET, renew: true };
