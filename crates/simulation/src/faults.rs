@@ -426,9 +426,6 @@ impl Sim {
                 }
             }
             Fault::Reconnect => {
-                if name == StateName::Disconnected {
-                    return false;
-                }
                 let within = self.rng.millis(0, 5_000);
                 self.disconnect(client, within);
                 if self.rng.percent(70) {

@@ -95,7 +95,7 @@ impl Plan {
             if rng.percent(50) { Duration::from_secs(10) } else { rng.millis(1_000, 5_000) };
         engine.stop_linger = rng.millis(100, 2_300);
         engine.seed = rng.next();
-        let large = rng.percent(12);
+        let large = rng.percent(16);
         let mut plans: Vec<ClientPlan> = (0..clients)
             .map(|_| client(&mut rng, members, clients, session_timeout, duration, large))
             .collect();
@@ -115,7 +115,7 @@ impl Plan {
         }
         if large {
             faults.extend([Fault::SlowLink; 6]);
-            faults.extend([Fault::SlowBacklog; 6]);
+            faults.extend([Fault::SlowBacklog; 12]);
         }
         let leader_changes = if rng.percent(60) { rng.range(2, 5) } else { rng.below(3) };
         Self {

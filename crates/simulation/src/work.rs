@@ -33,6 +33,9 @@ impl Sim {
         self.dirty[client] = true;
         let name = state.machine.state();
         if name == StateName::Disconnected && !state.connecting {
+            if self.rng.percent(20) {
+                self.submit(client, RequestKind::Query);
+            }
             self.connect(client);
         } else if name != StateName::Disconnected && self.rng.percent(2) {
             self.coverage.cell("connect", name);
