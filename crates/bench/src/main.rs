@@ -1,13 +1,18 @@
 //! `zraft-bench`: measures the client, beside references that do nothing but carry the same bytes.
 
+mod budget;
 mod drive;
+mod rig;
 mod servers;
+mod sessions;
+mod soak;
+mod suite;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use servers::{echo, peer};
+use servers::{echo, embedded, peer};
 
 /// Measures the client beside its references
 #[derive(Debug, Parser)]
@@ -21,14 +26,24 @@ struct Arguments {
 enum Command {
     Peer(peer::Arguments),
     Echo(echo::Arguments),
+    Embedded(embedded::Arguments),
     Drive(drive::Arguments),
+    Sessions(sessions::Arguments),
+    Soak(soak::Arguments),
+    Core(rig::Arguments),
+    Run(suite::Arguments),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Peer(arguments) => peer::run(&arguments),
         Command::Echo(arguments) => echo::run(&arguments),
+        Command::Embedded(_) => embedded::run(),
         Command::Drive(arguments) => drive::run(&arguments),
+        Command::Sessions(arguments) => sessions::run(&arguments),
+        Command::Soak(arguments) => soak::run(&arguments),
+        Command::Core(arguments) => rig::run(&arguments),
+        Command::Run(arguments) => suite::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -20,7 +20,7 @@ impl CallId {
 }
 
 /// A table that grew beyond this is given back when nothing is left in it.
-const KEPT: usize = 1 << 16;
+const KEPT: usize = 1 << 12;
 
 /// The end of the list of free places.
 const NONE: u32 = u32::MAX;

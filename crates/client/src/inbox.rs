@@ -61,7 +61,7 @@ pub(crate) enum Phase {
 pub(crate) const INPUTS: usize = 1024;
 
 /// How much room for inputs is kept after a burst of them.
-const KEPT_INPUTS: usize = 16 * INPUTS;
+const KEPT_INPUTS: usize = 2 * INPUTS;
 
 #[derive(Debug)]
 pub(crate) struct Inbox {

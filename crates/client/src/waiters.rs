@@ -28,7 +28,7 @@ pub(crate) struct Waiters {
 }
 
 /// Tables that grew beyond this are given back when nobody waits any more.
-const KEPT: usize = 1 << 14;
+const KEPT: usize = 1 << 12;
 
 #[derive(Debug)]
 struct ConnectWaiter {

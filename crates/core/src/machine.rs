@@ -36,6 +36,9 @@ use crate::{
 use drain::Drain;
 pub use interface::{Action, Completion, ConnEnd, ConnectKey, OpenFailure, PingKey, Timeout};
 
+/// Room for completions that is kept when there are none.
+const KEPT_COMPLETIONS: usize = 1 << 14;
+
 /// An attempt at a session connection, or the pause before the next.
 #[derive(Debug)]
 struct Attempt {
@@ -362,7 +365,7 @@ impl Machine {
     #[inline]
     pub fn poll_completion(&mut self) -> Option<Completion> {
         let completion = self.completions.pop_front();
-        if self.completions.is_empty() && self.completions.capacity() > 1 << 16 {
+        if self.completions.is_empty() && self.completions.capacity() > KEPT_COMPLETIONS {
             self.completions = VecDeque::new();
         }
         completion

@@ -1,6 +1,5 @@
 //! The measured side: one contender puts load on one server, in a process of its own.
 
-mod load;
 mod tcp;
 mod zmtp;
 mod zraft;
@@ -8,9 +7,7 @@ mod zraft;
 use std::{io, time::Duration};
 
 use clap::ValueEnum;
-use serde_json::json;
-
-use load::{Load, Pace};
+use zraft_bench::load::{Load, Pace};
 
 /// Puts load on a server, and prints what came of it as one line of JSON
 #[derive(Debug, Clone, clap::Args)]
@@ -36,6 +33,9 @@ pub(crate) struct Arguments {
     /// How long is measured.
     #[arg(long, default_value_t = 1000)]
     millis: u64,
+    /// How many answers, whatever time they take; nothing is measured before them.
+    #[arg(long)]
+    count: Option<u64>,
     /// How long nothing is measured before that.
     #[arg(long, default_value_t = 200)]
     warm_up_millis: u64,
@@ -84,6 +84,9 @@ impl Arguments {
             None => Pace::Closed { in_flight: self.in_flight },
         };
         let millis = Duration::from_millis;
+        if let Some(count) = self.count {
+            return Load::of_count(pace, count);
+        }
         Load::new(pace, millis(self.warm_up_millis), millis(self.millis))
     }
 }
@@ -110,31 +113,5 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
         // On a worker: block_on's own thread is none.
         runtime.block_on(runtime.spawn(sample)).map_err(io::Error::other)??
     };
-    let percentile = |p: f64| sample.latencies.value_at_quantile(p / 100.0) as f64 / 1000.0;
-    let said = json!({
-        "count": sample.count,
-        "seconds": sample.wall.as_secs_f64(),
-        "cpu_seconds": sample.cpu.as_secs_f64(),
-        "rate": sample.count as f64 / sample.wall.as_secs_f64(),
-        "cpu_micros": sample.cpu.as_secs_f64() * 1e6 / sample.count as f64,
-        "p50": percentile(50.0),
-        "p90": percentile(90.0),
-        "p99": percentile(99.0),
-        "p999": percentile(99.9),
-        "p9999": percentile(99.99),
-        "max": sample.latencies.max() as f64 / 1000.0,
-        "behind": sample.behind,
-    });
-    io::Write::write_fmt(&mut io::stdout(), format_args!("{said}\n"))
-}
-
-/// Processor time that this process has used, user and system.
-pub(crate) fn process_cpu() -> Duration {
-    #[cfg(unix)]
-    {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-    }
-    #[cfg(not(unix))]
-    Duration::ZERO
+    io::Write::write_fmt(&mut io::stdout(), format_args!("{}\n", sample.json()))
 }

@@ -14,7 +14,9 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Arguments, load::Sample};
+use zraft_bench::load::Sample;
+
+use super::Arguments;
 use crate::servers::READ;
 
 /// How much one write offers.

@@ -15,7 +15,9 @@ use tokio::{
 };
 use zraft_zmtp::{Config, Connection, Event};
 
-use super::{Arguments, load::Sample};
+use zraft_bench::load::Sample;
+
+use super::Arguments;
 use crate::servers::{NOW, READ};
 
 /// How many pieces one write takes.

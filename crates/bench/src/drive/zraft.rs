@@ -12,7 +12,9 @@ use std::{
 use bytes::Bytes;
 use zraft_client::{Answer, RaftClient};
 
-use super::{Arguments, Mix, load::Sample};
+use zraft_bench::load::Sample;
+
+use super::{Arguments, Mix};
 
 pub(crate) async fn drive(arguments: &Arguments) -> io::Result<Sample> {
     let mut load = arguments.load();

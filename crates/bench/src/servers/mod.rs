@@ -1,6 +1,7 @@
 //! The servers that the client and the references are measured against, each in a process of its own.
 
 pub(crate) mod echo;
+pub(crate) mod embedded;
 pub(crate) mod peer;
 
 use std::{
@@ -31,10 +32,7 @@ where
     let tasks = tokio::task::LocalSet::new();
     tasks.block_on(&runtime, async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let endpoint = format!("tcp://{}", listener.local_addr()?);
-        let mut stdout = io::stdout();
-        writeln!(stdout, "{}", json!({ "endpoint": endpoint, "pid": std::process::id() }))?;
-        stdout.flush()?;
+        tell(&format!("tcp://{}", listener.local_addr()?))?;
         let accept = async {
             loop {
                 let (stream, _) = listener.accept().await?;
@@ -48,6 +46,12 @@ where
             () = end_of_input() => Ok(()),
         }
     })
+}
+
+fn tell(endpoint: &str) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{}", json!({ "endpoint": endpoint, "pid": std::process::id() }))?;
+    stdout.flush()
 }
 
 /// Waits until the standard input is closed: whoever started this process is gone, or done.

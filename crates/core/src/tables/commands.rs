@@ -18,7 +18,7 @@ pub(crate) struct Commands {
 }
 
 /// A ring that grew beyond this is given back once it is empty.
-const KEPT: usize = 1 << 16;
+const KEPT: usize = 1 << 12;
 
 impl Commands {
     pub(crate) fn new() -> Self {

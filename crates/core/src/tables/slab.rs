@@ -110,7 +110,7 @@ pub(crate) struct Slab {
 }
 
 /// A slab that grew beyond this is given back once all is settled.
-const KEPT: usize = 1 << 14;
+const KEPT: usize = 1 << 12;
 
 impl Slab {
     #[inline]

@@ -10,34 +10,79 @@ use std::{
 
 use hdrhistogram::Histogram;
 
-use super::process_cpu;
+use serde_json::{Value, json};
 
 /// Nobody sends more than this at once, however late it is.
 const BURST: u64 = 1 << 16;
 
+/// When requests begin.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Pace {
+pub enum Pace {
     /// With each answer one more request goes.
-    Closed { in_flight: usize },
+    Closed {
+        /// How many.
+        in_flight: usize,
+    },
     /// Requests begin at their times, whether or not answers come. Latencies count from then.
-    Open { rate: f64 },
+    Open {
+        /// A second.
+        rate: f64,
+    },
 }
 
 /// What was measured.
-pub(crate) struct Sample {
-    pub(crate) count: u64,
-    pub(crate) wall: Duration,
-    pub(crate) cpu: Duration,
+#[derive(Debug)]
+pub struct Sample {
+    /// Answers.
+    pub count: u64,
+    /// The time it took.
+    pub wall: Duration,
+    /// Processor time of this process.
+    pub cpu: Duration,
     /// In nanoseconds.
-    pub(crate) latencies: Histogram<u64>,
+    pub latencies: Histogram<u64>,
     /// Requests that should have begun, and had no answer at the end.
-    pub(crate) behind: u64,
+    pub behind: u64,
 }
 
-pub(crate) struct Load {
+impl Sample {
+    /// Rates a second, times in microseconds.
+    pub fn json(&self) -> Value {
+        let percentile = |p: f64| self.latencies.value_at_quantile(p / 100.0) as f64 / 1000.0;
+        json!({
+            "count": self.count,
+            "seconds": self.wall.as_secs_f64(),
+            "rate": self.count as f64 / self.wall.as_secs_f64(),
+            "cpu": self.cpu.as_secs_f64() * 1e6 / self.count as f64,
+            "p50": percentile(50.0),
+            "p99": percentile(99.0),
+            "p999": percentile(99.9),
+            "max": self.latencies.max() as f64 / 1000.0,
+            "rss": resident() as f64 / 1024.0,
+            "behind": self.behind,
+        })
+    }
+}
+
+/// Processor time that this process has used, user and system.
+pub fn process_cpu() -> Duration {
+    #[cfg(unix)]
+    {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+    #[cfg(not(unix))]
+    Duration::ZERO
+}
+
+/// Load, and its measuring.
+#[derive(Debug)]
+pub struct Load {
     pace: Pace,
     warm_up: Duration,
     time: Duration,
+    /// So many answers are enough.
+    enough: u64,
     started: Instant,
     sent: u64,
     answered: u64,
@@ -49,7 +94,8 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn new(pace: Pace, warm_up: Duration, time: Duration) -> Self {
+    /// Load for that time, after warming up.
+    pub fn new(pace: Pace, warm_up: Duration, time: Duration) -> Self {
         // Never fails: three digits up to a minute.
         let latencies = Histogram::new_with_bounds(1, 60_000_000_000, 3)
             .unwrap_or_else(|_| unreachable!("bounds are fixed"));
@@ -57,6 +103,7 @@ impl Load {
             pace,
             warm_up,
             time,
+            enough: u64::MAX,
             started: Instant::now(),
             sent: 0,
             answered: 0,
@@ -66,20 +113,26 @@ impl Load {
         }
     }
 
+    /// Load of that many answers, without warming up.
+    pub fn of_count(pace: Pace, count: u64) -> Self {
+        Self { enough: count, ..Self::new(pace, Duration::ZERO, Duration::from_secs(3600)) }
+    }
+
     /// Whether sending waits for answers only.
-    pub(crate) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         matches!(self.pace, Pace::Closed { .. })
     }
 
     /// The time begins.
-    pub(crate) fn start(&mut self) {
+    pub fn start(&mut self) {
         self.started = Instant::now();
     }
 
     /// How many requests are to be sent now. They count as sent.
-    pub(crate) fn due(&mut self, now: Instant) -> u64 {
+    pub fn due(&mut self, now: Instant) -> u64 {
         let due = match self.pace {
-            Pace::Closed { in_flight } => in_flight as u64 - (self.sent - self.answered),
+            Pace::Closed { in_flight } => (in_flight as u64 - (self.sent - self.answered))
+                .min(self.enough.saturating_sub(self.sent)),
             Pace::Open { rate } => {
                 let should = ((now - self.started).as_secs_f64() * rate) as u64;
                 should.saturating_sub(self.sent).min(BURST)
@@ -93,7 +146,7 @@ impl Load {
     }
 
     /// So many answers came.
-    pub(crate) fn answered(&mut self, now: Instant, mut count: u64) {
+    pub fn answered(&mut self, now: Instant, mut count: u64) {
         if let Pace::Open { rate } = self.pace {
             for number in self.answered..self.answered + count {
                 let begin = self.started + Duration::from_secs_f64(number as f64 / rate);
@@ -116,7 +169,7 @@ impl Load {
     }
 
     /// Whether the time is over. Ends the warming up when that is.
-    pub(crate) fn is_over(&mut self, now: Instant) -> bool {
+    pub fn is_over(&mut self, now: Instant) -> bool {
         match self.measured_from {
             None => {
                 if now - self.started >= self.warm_up {
@@ -125,11 +178,12 @@ impl Load {
                 }
                 false
             }
-            Some((from, ..)) => now - from >= self.time,
+            Some((from, ..)) => now - from >= self.time || self.answered >= self.enough,
         }
     }
 
-    pub(crate) fn sample(self) -> Sample {
+    /// What was measured.
+    pub fn sample(self) -> Sample {
         let now = Instant::now();
         let (from, cpu, answered) = self.measured_from.unwrap_or((now, process_cpu(), 0));
         Sample {
@@ -140,4 +194,11 @@ impl Load {
             behind: self.sent - self.answered,
         }
     }
+}
+
+/// Resident memory of this process in KiB; 0 where it is not told.
+pub fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }

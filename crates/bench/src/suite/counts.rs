@@ -1,0 +1,147 @@
+//! Counts that need tools: instructions by valgrind's callgrind, system calls by strace. Each is the difference between a long and
+//! a short run, so that starting and ending count for nothing.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::{Value, json};
+
+use super::process::{Server, itself, say};
+use crate::budget;
+
+/// Requests of the long run more than of the short one.
+const MORE: u64 = 100_000;
+const FEW: u64 = 20_000;
+
+pub(super) fn measure() -> io::Result<Value> {
+    let mut rows = Vec::new();
+    let mut row = |what: &str, value: f64| -> io::Result<()> {
+        say(&format!("{what}: {value:.1}"))?;
+        rows.push(
+            json!({ "contender": "zraft", "at": { "what": what }, "rounds": [{ "value": value }] }),
+        );
+        Ok(())
+    };
+    // valgrind hides what rustix reads at the start; with libc beneath it there is nothing to hide.
+    let program = build()?;
+    let core = |what: &str, pending: u64| {
+        per_request(|count| {
+            let (count, pending) = (count.to_string(), pending.to_string());
+            let arguments = ["core", "--what", what, "--pending", &pending, "--count", &count];
+            instructions(&program, &arguments)
+        })
+    };
+    row("codec", core("codec", 0)?)?;
+    let one = core("command", 1)?;
+    row("core.command", one)?;
+    row("core.query", core("query", 1000)?)?;
+    let million = core("command", 1_000_000)?;
+    row("core.command with 1,000,000 pending", million)?;
+    row("core.growth", million / one)?;
+
+    let peer = Server::start(&["peer", "--answer", "equal"])?;
+    let drive = |count: u64| {
+        let mut arguments = vec!["drive".to_owned(), "--contender".to_owned(), "zraft".to_owned()];
+        let count = count.to_string();
+        for (name, value) in
+            [("--endpoint", peer.endpoint.as_str()), ("--in-flight", "1024"), ("--count", &count)]
+        {
+            arguments.extend([name.to_owned(), value.to_owned()]);
+        }
+        arguments
+    };
+    row("client.command", per_request(|count| instructions(&program, &drive(count)))?)?;
+    let calls = per_request(|count| system_calls(&itself()?, &drive(count * 10)))? / 10.0;
+    row("client.perThousandCommands", calls * 1000.0)?;
+    judge(&rows)?;
+    Ok(json!({ "rows": rows }))
+}
+
+fn per_request(run: impl Fn(u64) -> io::Result<f64>) -> io::Result<f64> {
+    Ok((run(FEW + MORE)? - run(FEW)?) / MORE as f64)
+}
+
+fn build() -> io::Result<PathBuf> {
+    let target = budget::root().join("target/instructions");
+    let status = Command::new("cargo")
+        .args(["build", "--release", "--locked", "--quiet", "-p", "zraft-bench", "--target-dir"])
+        .arg(&target)
+        .env("RUSTFLAGS", "--cfg rustix_use_libc")
+        .current_dir(budget::root())
+        .status()?;
+    if !status.success() {
+        return Err(io::Error::other("the program to be counted could not be built"));
+    }
+    Ok(target.join("release/zraft-bench"))
+}
+
+fn instructions<S: AsRef<std::ffi::OsStr>>(program: &Path, arguments: &[S]) -> io::Result<f64> {
+    let file = std::env::temp_dir().join(format!("zraft-callgrind.{}", std::process::id()));
+    let mut option = std::ffi::OsString::from("--callgrind-out-file=");
+    option.push(&file);
+    let status = Command::new("valgrind")
+        .args(["--tool=callgrind", "-q"])
+        .arg(option)
+        .arg(program)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .status()
+        .map_err(|error| io::Error::other(format!("valgrind is needed: {error}")))?;
+    if !status.success() {
+        return Err(io::Error::other("the program failed under valgrind"));
+    }
+    let text = std::fs::read_to_string(&file)?;
+    std::fs::remove_file(&file)?;
+    let total = text
+        .lines()
+        .find_map(|line| line.strip_prefix("totals:").or(line.strip_prefix("summary:")));
+    total
+        .and_then(|total| total.split_whitespace().next()?.parse().ok())
+        .ok_or_else(|| io::Error::other("callgrind tells no total"))
+}
+
+fn system_calls<S: AsRef<std::ffi::OsStr>>(program: &Path, arguments: &[S]) -> io::Result<f64> {
+    let file = std::env::temp_dir().join(format!("zraft-strace.{}", std::process::id()));
+    let status = Command::new("strace")
+        .args(["-f", "-c", "-o"])
+        .arg(&file)
+        .arg(program)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .status()
+        .map_err(|error| io::Error::other(format!("strace is needed: {error}")))?;
+    if !status.success() {
+        return Err(io::Error::other("the program failed under strace"));
+    }
+    let text = std::fs::read_to_string(&file)?;
+    std::fs::remove_file(&file)?;
+    // The last line adds up: share, seconds, microseconds each, calls.
+    let total = text.lines().rev().find(|line| line.trim_end().ends_with("total"));
+    total
+        .and_then(|total| total.split_whitespace().nth(3)?.parse().ok())
+        .ok_or_else(|| io::Error::other("strace tells no total"))
+}
+
+/// Nothing may cost more than the budget says.
+fn judge(rows: &[Value]) -> io::Result<()> {
+    let budget = budget::load()?;
+    let mut over = Vec::new();
+    for row in rows {
+        let (what, value) =
+            (row["at"]["what"].as_str().unwrap_or_default(), row["rounds"][0]["value"].as_f64());
+        let limit = budget["instructions"][what].as_f64().or(budget["systemCalls"][what].as_f64());
+        if let (Some(value), Some(limit)) = (value, limit)
+            && value > limit
+        {
+            over.push(format!("{what}: {value:.1}, and {limit} allowed"));
+        }
+    }
+    if over.is_empty() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("over budget: {}", over.join("; "))))
+    }
+}

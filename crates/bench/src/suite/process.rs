@@ -1,0 +1,97 @@
+//! Other processes: servers, contenders; and where all of it runs.
+
+use std::{
+    ffi::OsStr,
+    io::{self, BufRead, BufReader, Write},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::{Value, json};
+
+use crate::budget;
+
+/// This program.
+pub(super) fn itself() -> io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
+/// libzmq's contender, if it was built.
+pub(super) fn libzmq() -> Option<PathBuf> {
+    let program = budget::root().join("target/libzmq-echo/release/zraft-libzmq-echo");
+    program.exists().then_some(program)
+}
+
+/// A server in a process of its own; it ends with this value.
+#[derive(Debug)]
+pub(super) struct Server {
+    child: Child,
+    pub(super) endpoint: String,
+}
+
+impl Server {
+    pub(super) fn start(arguments: &[&str]) -> io::Result<Self> {
+        let mut child = Command::new(itself()?)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        BufReader::new(stdout).read_line(&mut line)?;
+        let said: Value = serde_json::from_str(&line).map_err(io::Error::other)?;
+        let endpoint = said["endpoint"].as_str().unwrap_or_default().to_owned();
+        Ok(Self { child, endpoint })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a program to its end and reads the line of JSON that it prints last.
+pub(super) fn measured<S: AsRef<OsStr>>(
+    program: impl AsRef<OsStr>,
+    arguments: &[S],
+) -> io::Result<Value> {
+    let output = Command::new(program).args(arguments).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(io::Error::other(format!("a measured process failed: {}", output.status)));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().last().unwrap_or_default();
+    serde_json::from_str(line).map_err(io::Error::other)
+}
+
+fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).current_dir(budget::root()).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).lines().next()?.trim().to_owned())
+}
+
+/// The machine, the commit, and how busy it was.
+pub(super) fn conditions(rounds: usize) -> Value {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().and_then(|load| load.parse::<f64>().ok());
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    json!({
+        "cpu": model,
+        "cores": std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+        "system": format!("{} {}", std::env::consts::OS, kernel.trim()),
+        "rust": first_line("rustc", &["--version"]),
+        "commit": first_line("git", &["rev-parse", "--short=10", "HEAD"]),
+        "loadAverage": load,
+        "rounds": rounds,
+    })
+}
+
+/// Prints a line.
+pub(super) fn say(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{text}")?;
+    stdout.flush()
+}
