@@ -166,6 +166,7 @@ impl Sim {
             self.queue.push(at, What::Notice);
         }
         for client in 0..self.clients.len() {
+            say!(self.trace, self.now, "client {client}: {:?}", self.clients[client].plan.config);
             let at = self.now + self.rng.millis(0, 100);
             self.queue.push(at, What::Work(client));
         }

@@ -82,6 +82,7 @@ impl Tap {
 
     /// Bytes of a message frame that has begun and is not whole.
     pub(crate) fn mid_message(&self) -> bool {
-        self.greeted && (self.skip > 0 || (self.buffer.len() > 9 && self.buffer[0] & 4 == 0))
+        let begun = self.buffer.first().is_some_and(|flags| flags & 4 == 0);
+        self.greeted && (self.skip > 0 || begun)
     }
 }
