@@ -4,7 +4,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
-use zraft_simulation::{Range, museum, planted, run_many, run_seed};
+use zraft_simulation::{Range, Violation, museum, planted, run_many, run_seed, scenario};
 
 /// The client in virtual time, against a cluster that fails in every way
 #[derive(Debug, Parser)]
@@ -26,6 +26,8 @@ enum Command {
         #[arg(long)]
         plant: Option<String>,
     },
+    /// Overload, loss, outage, kill and hand-over: the figures
+    Scenarios,
     /// Plants one bug after the other, and tells which invariant finds it, at which seed
     Museum {
         /// Only those with this in their name
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
     let passed = match Arguments::parse().command {
         Command::Run(run) => seeds(&run),
         Command::Replay { seed, plant } => replay(seed, plant.as_deref()),
+        Command::Scenarios => scenarios(),
         Command::Museum { only, seeds, jobs } => visit(&only, seeds, jobs.unwrap_or_else(cores)),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -108,6 +111,51 @@ fn replay(seed: u64, plant: Option<&str>) -> bool {
     }
     println!("seed {seed}, trace {:016x}", outcome.hash);
     outcome.violation.is_none()
+}
+
+fn scenarios() -> bool {
+    let lasts = Duration::from_secs(300);
+    let figures = || -> Result<(), Violation> {
+        let load = scenario::overload(4, 1024, lasts)?;
+        println!(
+            "overload: {:.3} frames for each request, {:.1} answers a second, {} failed",
+            load.frames as f64 / load.sent as f64,
+            load.answered as f64 / lasts.as_secs_f64(),
+            load.failed
+        );
+        let load = scenario::lost_at_once(1024)?;
+        println!(
+            "1,024 lost at once: {} answered within {:.1} s, {} frames, {} failed",
+            load.answered,
+            load.took.as_secs_f64(),
+            load.frames,
+            load.failed
+        );
+        let mut most = 0;
+        for seed in 0..300 {
+            most = most.max(scenario::outage(seed)?.into_iter().max().unwrap_or(0));
+        }
+        println!("outage: at most {most} attempts at a member in its first 10 s");
+        for (name, run) in [
+            ("kill", scenario::kill as fn(u64) -> Result<Duration, Violation>),
+            ("hand-over", scenario::hand_over),
+        ] {
+            let mut times = (0..300).map(run).collect::<Result<Vec<_>, _>>()?;
+            times.sort_unstable();
+            println!(
+                "{name}: commands flow after {:?} (p50), {:?} (p99), {:?} at most",
+                times[150], times[297], times[299]
+            );
+        }
+        Ok(())
+    };
+    match figures() {
+        Ok(()) => true,
+        Err(violation) => {
+            eprintln!("“{}”: {}", violation.rule, violation.detail);
+            false
+        }
+    }
 }
 
 fn visit(only: &str, seeds: u64, jobs: usize) -> bool {
