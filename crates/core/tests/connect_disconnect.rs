@@ -410,3 +410,19 @@ fn state_changes_are_told_in_order() {
         ]
     );
 }
+
+#[test]
+fn a_second_disconnect_overtakes_a_connect_that_waits_for_the_first() {
+    let (mut world, conn) = World::connected(three());
+    world.command("a");
+    world.machine.disconnect(world.now, seconds(5));
+    let key = world.connect();
+    world.machine.disconnect(world.now, seconds(5));
+    world.pump();
+    assert_eq!(world.connect_result(key), Some(Err(Failure::Closed { sent: false })));
+    world.answer(conn, 1, "");
+    world.hang_up(conn);
+    assert!(world.is_disconnected());
+    assert_eq!(world.state(), StateName::Disconnected, "the last call said disconnect");
+    assert_eq!(world.asks(), None);
+}

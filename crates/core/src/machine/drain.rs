@@ -30,17 +30,18 @@ struct Closing {
 
 impl Machine {
     /// Stops new work, waits for what is pending, through reconnects if need be, for up to `timeout`, then closes the
-    /// session. Answered by [`Completion::Disconnected`]. Idempotent; a second call can only shorten the wait.
+    /// session. Answered by [`Completion::Disconnected`]. Idempotent; a second call can only shorten the wait. Overtakes
+    /// every connect() before it, one that waits for an earlier disconnect() too.
     pub fn disconnect(&mut self, now: Instant, timeout: Duration) {
         let until = now + timeout;
-        if let Some(drain) = &mut self.drain {
-            drain.until = drain.until.min(until);
-            return;
-        }
         let why = Failure::Closed { sent: false };
         for waiter in std::mem::take(&mut self.waiters) {
             self.completions
                 .push_back(Completion::Connect { key: waiter.key, result: Err(why.clone()) });
+        }
+        if let Some(drain) = &mut self.drain {
+            drain.until = drain.until.min(until);
+            return;
         }
         match self.state {
             State::Disconnected => self.completions.push_back(Completion::Disconnected),
