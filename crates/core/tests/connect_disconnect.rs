@@ -426,3 +426,38 @@ fn a_second_disconnect_overtakes_a_connect_that_waits_for_the_first() {
     assert_eq!(world.state(), StateName::Disconnected, "the last call said disconnect");
     assert_eq!(world.asks(), None);
 }
+
+#[test]
+fn the_second_for_the_servers_end_begins_when_the_write_half_is_shut() {
+    let (mut world, conn) = World::connected(three());
+    // The socket takes nothing for a while: CloseSession is still on its way.
+    world.peer(conn).frozen = true;
+    world.machine.disconnect(world.now, seconds(5));
+    let wall = zraft_protocol::Timestamp::from_millis(world.wall);
+    world.machine.transmit(world.now, wall, conn);
+    world.advance(seconds(3));
+    assert!(!world.is_disconnected(), "CloseSession was not written yet");
+    world.peer(conn).frozen = false;
+    assert!(matches!(world.all_received(conn).first(), Some(ClientMessage::CloseSession { .. })));
+    assert!(world.peer(conn).shut);
+    world.advance(millis(999));
+    assert!(!world.is_disconnected());
+    world.advance(millis(1));
+    assert!(world.is_disconnected());
+}
+
+#[test]
+fn a_socket_that_never_takes_close_session_holds_disconnect_up_until_its_timeout_only() {
+    for (timeout, end) in [(seconds(5), seconds(5)), (millis(100), seconds(1))] {
+        let (mut world, conn) = World::connected(three());
+        world.peer(conn).frozen = true;
+        world.machine.disconnect(world.now, timeout);
+        let wall = zraft_protocol::Timestamp::from_millis(world.wall);
+        world.machine.transmit(world.now, wall, conn);
+        world.advance(end - millis(1));
+        assert!(!world.is_disconnected(), "{timeout:?}");
+        world.advance(millis(1));
+        assert!(world.is_disconnected(), "{timeout:?}");
+        assert!(world.peer(conn).closed && !world.peer(conn).shut);
+    }
+}

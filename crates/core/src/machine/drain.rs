@@ -87,12 +87,14 @@ impl Machine {
             return self.end(now, Some(DisconnectReason::Closed), &Failure::Closed { sent: false });
         }
         if let Some(drain) = &mut self.drain {
-            drain.closing = Some(Closing { until: now + CLOSING, write_half_shut: false });
+            // Until then CloseSession has time to be written.
+            let until = drain.until.max(now + CLOSING);
+            drain.closing = Some(Closing { until, write_half_shut: false });
         }
     }
 
     /// CloseSession is on its way: the write half follows it.
-    pub(super) fn shut_down_when_written(&mut self) {
+    pub(super) fn shut_down_when_written(&mut self, now: Instant) {
         let (Some(Drain { closing: Some(closing), .. }), Some(link)) =
             (&mut self.drain, &self.link)
         else {
@@ -100,6 +102,7 @@ impl Machine {
         };
         if !closing.write_half_shut && link.zmtp.tx_queued() == 0 {
             closing.write_half_shut = true;
+            closing.until = now + CLOSING;
             self.actions.push_back(Action::ShutdownWrite { conn: link.id });
         }
     }

@@ -353,6 +353,6 @@ impl Machine {
                 }
             }
         }
-        self.shut_down_when_written();
+        self.shut_down_when_written(now);
     }
 }
