@@ -375,3 +375,33 @@ fn one_poison_among_a_hundred_deafens_two_members_and_all_else_is_answered() {
     let settled = world.completions.iter().filter(|c| matches!(c, Completion::Request { .. }));
     assert_eq!(settled.count(), 100);
 }
+
+#[test]
+fn what_was_alone_is_not_cleared_because_another_is_given_up() {
+    let (mut world, mut conn, keys) = suspected(1, 1);
+    assert_eq!(on_the_wire(&mut world, conn), ["c0"]);
+    conn = barren(&mut world, conn);
+    // One that waits for its turn is given up meanwhile: that says nothing of the one that was alone.
+    world.machine.cancel(world.now, keys[1]);
+    assert_eq!(on_the_wire(&mut world, conn), ["c0"]);
+    barren(&mut world, conn);
+    assert_eq!(quarantined(&world), [RequestRef::Command(request(1))]);
+}
+
+#[test]
+fn what_was_alone_is_not_blamed_for_what_befell_another() {
+    let (mut world, mut conn, keys) = suspected(2, 0);
+    // The first was alone at one loss, and is answered on the next connection.
+    assert_eq!(on_the_wire(&mut world, conn), ["c0"]);
+    conn = barren(&mut world, conn);
+    world.answer(conn, 1, "");
+    assert_eq!(world.result(keys[0]), Some(Ok("".into())));
+    world.advance(millis(10));
+    assert_eq!(on_the_wire(&mut world, conn), ["c0", "c1"]);
+    // That connection is not barren; two more are needed for the second.
+    conn = barren(&mut world, conn);
+    conn = barren(&mut world, conn);
+    assert!(quarantined(&world).is_empty());
+    barren(&mut world, conn);
+    assert_eq!(quarantined(&world), [RequestRef::Command(request(2))]);
+}

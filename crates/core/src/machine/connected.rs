@@ -209,7 +209,7 @@ impl Machine {
             session.ended = end.last_end();
             session.member = member;
         }
-        match self.quarantine.lost(end.loss(stood_still), carried) {
+        match self.quarantine.lost(end.loss(stood_still), carried, self.alone) {
             Finding::Nothing => {}
             Finding::Suspect => {
                 let suspects = self.requests.suspect_all();

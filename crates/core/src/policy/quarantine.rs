@@ -1,5 +1,7 @@
 //! Poison: a request that takes down or deafens whichever member executes it must not take them all.
 
+use crate::tables::slab::RequestKey;
+
 /// Barren losses in a row before requests go one at a time.
 const SUSPICIOUS: u32 = 3;
 /// Further barren losses with the same request alone in flight before it is given up.
@@ -46,7 +48,9 @@ pub(crate) struct Quarantine {
     last_was_barren: bool,
     /// Requests not yet settled of those pending when poison was suspected; 0 when it is not.
     suspects: usize,
-    /// Barren losses with the same request alone in flight.
+    /// The request that was alone in flight at the last loss of these.
+    blamed: Option<RequestKey>,
+    /// Barren losses in a row with it alone in flight.
     alone_lost: u32,
 }
 
@@ -61,19 +65,29 @@ impl Quarantine {
         self.last_was_barren
     }
 
-    pub(crate) fn lost(&mut self, loss: Loss, carried: Carried) -> Finding {
+    /// A connection that had been Connected ended. `alone` is the request that went alone on it, if one did.
+    pub(crate) fn lost(
+        &mut self,
+        loss: Loss,
+        carried: Carried,
+        alone: Option<RequestKey>,
+    ) -> Finding {
         let barren = carried.any && !carried.answered && loss != Loss::Told;
         if carried.any {
             self.last_was_barren = barren;
         }
         let deaf = loss == Loss::Deaf && carried.in_flight;
         if self.suspects > 0 {
+            if carried.in_flight && self.blamed != alone {
+                self.blamed = alone;
+                self.alone_lost = 0;
+            }
             if deaf {
                 self.alone_lost = CONVICTED;
             } else if carried.answered {
                 self.alone_lost = 0;
             }
-            if !deaf && barren && loss == Loss::Broken {
+            if !deaf && barren && carried.in_flight && loss == Loss::Broken {
                 self.alone_lost += 1;
             }
             if carried.in_flight && self.alone_lost >= CONVICTED {
@@ -96,13 +110,13 @@ impl Quarantine {
     pub(crate) fn suspect(&mut self, pending: usize) {
         self.suspects = pending;
         self.barren_in_a_row = 0;
+        self.blamed = None;
         self.alone_lost = 0;
     }
 
-    /// One of the suspects is settled.
+    /// One of the suspects is settled. That says nothing of another that was alone at a loss.
     pub(crate) fn cleared(&mut self) {
         self.suspects = self.suspects.saturating_sub(1);
-        self.alone_lost = 0;
     }
 
     /// A new session, or none.
