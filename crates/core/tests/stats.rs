@@ -69,3 +69,15 @@ fn an_unusable_answer_to_a_query_counts_as_its_answer_and_to_a_command_as_unknow
     let stats = world.machine.stats();
     assert_eq!((stats.answered, stats.unknown, stats.protocol_errors), (1, 1, 2));
 }
+
+#[test]
+fn a_detached_command_whose_late_answer_tells_nothing_is_not_counted_as_unknown_again() {
+    let (mut world, conn) = World::connected(single());
+    let key = world.command("c");
+    world.machine.cancel(world.now, key);
+    assert_eq!(world.machine.stats().unknown, 1);
+    world.evicted(conn, 1);
+    assert!(matches!(world.resolution(key), Some(Err(_))));
+    let stats = world.machine.stats();
+    assert_eq!((stats.unknown, stats.answered, stats.detached), (1, 0, 0));
+}

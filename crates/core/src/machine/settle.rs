@@ -28,7 +28,10 @@ impl Machine {
     pub(super) fn answered(&mut self, now: Instant, slot: u32, result: Result<Bytes, Failure>) {
         let Some(settled) = self.settle_answered(now, slot) else { return };
         match &result {
-            Err(failure) if failure.maybe_executed() => self.stats.unknown += 1,
+            // What is detached was counted when its caller was told.
+            Err(failure) if failure.maybe_executed() => {
+                self.stats.unknown += u64::from(settled.phase != Phase::Detached);
+            }
             _ => self.stats.answered += 1,
         }
         self.complete(&settled, result, false);
