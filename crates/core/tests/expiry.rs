@@ -45,6 +45,8 @@ fn by_default_everything_settles_and_the_client_is_disconnected() {
 #[test]
 fn under_new_session_sent_commands_are_unknown_and_the_rest_goes_in_the_new_session() {
     let (mut world, conn) = World::connected(renewing());
+    // The connection was worth something: no pause follows its end.
+    world.answer_keep_alive(conn);
     let commands: Vec<_> = (0..4).map(|n| world.command(&format!("c{n}"))).collect();
     let queries: Vec<_> = (0..3).map(|n| world.query(&format!("q{n}"))).collect();
     world.closed(conn, SessionCloseReason::SessionExpired, None);
@@ -76,6 +78,8 @@ fn under_new_session_sent_commands_are_unknown_and_the_rest_goes_in_the_new_sess
 #[test]
 fn a_command_of_one_session_is_never_sent_in_another() {
     let (mut world, conn) = World::connected(renewing());
+    // The connection was worth something: no pause follows its end.
+    world.answer_keep_alive(conn);
     for n in 0..2 {
         world.submit(RequestKind::Command, &format!("old{n}"), Timeout::Never);
     }
@@ -105,6 +109,8 @@ fn queries_keep_their_deadlines_over_sessions() {
 #[test]
 fn a_query_answered_in_the_new_session_is_found_again() {
     let (mut world, conn) = World::connected(renewing());
+    // The connection was worth something: no pause follows its end.
+    world.answer_keep_alive(conn);
     let key = world.query("q");
     world.all_received(conn);
     world.closed(conn, SessionCloseReason::SessionExpired, None);
@@ -154,4 +160,23 @@ fn a_connect_that_waits_is_answered_by_the_new_session() {
     let conn = world.accept("node-2");
     world.closed(conn, SessionCloseReason::SessionExpired, None);
     assert_eq!(world.connect_result(key), Some(Err(expired(false))));
+}
+
+#[test]
+fn sessions_that_expire_as_soon_as_they_stand_are_asked_for_with_backoff() {
+    let (mut world, mut conn) = World::connected(renewing());
+    for pause in [100, 200, 400] {
+        world.closed(conn, SessionCloseReason::SessionExpired, None);
+        assert_eq!(world.state(), StateName::ConnectingNewSession);
+        assert_eq!(world.asks(), None, "an unheard connection is a round that failed");
+        let (member, took) = world.next_asked(seconds(10));
+        assert_eq!(member, "node-1");
+        assert!(took >= millis(pause / 2) && took <= millis(pause), "{took:?} of {pause} ms");
+        conn = world.accept("node-1");
+        world.create(conn);
+    }
+    // One that was worth something is followed by the next at once.
+    world.answer_keep_alive(conn);
+    world.closed(conn, SessionCloseReason::SessionExpired, None);
+    assert_eq!(world.asks().as_deref(), Some("node-1"));
 }

@@ -241,6 +241,7 @@ fn the_tracker_survives_a_resume() {
 fn a_new_session_starts_the_tracker_again_and_drops_what_was_not_delivered() {
     let config = single().on_session_expired(OnSessionExpired::NewSession);
     let (mut world, conn) = World::connected(config);
+    world.answer_keep_alive(conn);
     for id in 1..=3 {
         world.server_request(conn, id, "old");
     }

@@ -73,6 +73,13 @@ impl End {
     }
 }
 
+impl Connected {
+    /// Were it to end now, it would count as a round that failed.
+    pub(super) fn is_stillborn(&self, now: Instant) -> bool {
+        !self.heard && now - self.since < STANDS
+    }
+}
+
 impl Machine {
     /// SessionCreated with the right nonce.
     pub(super) fn created(&mut self, now: Instant, session_id: &SessionId) {
@@ -184,7 +191,7 @@ impl Machine {
             return self.end(now, Some(DisconnectReason::Closed), &Failure::Closed { sent: false });
         }
         let (State::Connected(connected), Some(link)) = (&self.state, &self.link) else { return };
-        let stillborn = !connected.heard && now - connected.since < STANDS;
+        let stillborn = connected.is_stillborn(now);
         let worth = !connected.heard && !stillborn;
         let member = link.member;
         let carried =

@@ -190,7 +190,10 @@ impl Machine {
             return;
         }
         let why = Failure::SessionExpired { session_id, sent: true };
-        let was_connected = matches!(self.state, State::Connected(_));
+        let (was_connected, stillborn) = match &self.state {
+            State::Connected(connected) => (true, connected.is_stillborn(now)),
+            _ => (false, false),
+        };
         let member = self.link.as_ref().map(|link| link.member);
         if was_connected {
             let pings = self.liveness.disconnected();
@@ -211,11 +214,15 @@ impl Machine {
         self.create_wait = self.config.connection_timeout;
         self.enter(State::ConnectingNew(Attempt::first(now)));
         // The member that ended the session leads, or did; else the next round begins.
-        let first = match member {
-            Some(member) => self.members.same_again(member),
-            None => self.members.begin_round(),
+        let next = match member {
+            // Sessions that expire as soon as they stand must not be asked for without pause.
+            Some(member) if stillborn => {
+                self.members.after_stillborn(now, member, Some(member), None, &mut self.rng)
+            }
+            Some(member) => Next::Now(self.members.same_again(member)),
+            None => Next::Now(self.members.begin_round()),
         };
-        self.go(now, Next::Now(first));
+        self.go(now, next);
     }
 
     /// The attempt, or the pause after one, is over. `true` when something happened.
