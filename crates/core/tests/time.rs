@@ -290,3 +290,21 @@ fn a_submit_after_a_long_pause_is_no_jump() {
         assert!(world.result(key).is_some(), "after {part:?}");
     }
 }
+
+#[test]
+fn after_a_jump_answers_to_what_was_in_flight_are_awaited_anew() {
+    let (mut world, conn) = World::connected(three());
+    world.answers_keep_alives = true;
+    world.command("answered: the connection is not barren");
+    world.answer(conn, 1, "");
+    world.submit(RequestKind::Command, "x", Timeout::Never);
+    world.reset(conn);
+    let conn = world.resumed();
+    assert!(command_ids(&world.all_received(conn)).is_empty());
+    world.sleep(seconds(60));
+    world.wake();
+    world.advance(millis(49));
+    assert!(command_ids(&world.all_received(conn)).is_empty(), "its answer may be on its way");
+    world.advance(millis(1));
+    assert_eq!(command_ids(&world.all_received(conn)), [2]);
+}

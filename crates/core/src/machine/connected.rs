@@ -123,15 +123,27 @@ impl Machine {
         } else if !same || ended == LastEnd::Told {
             Resume::Burst
         } else {
-            let most = self.config.resend_interval.max(MIN_AWAIT);
-            let wait = self.resend.smoothed().unwrap_or_default().clamp(MIN_AWAIT, most);
-            Resume::Await(now + wait)
+            Resume::Await(now + self.await_for())
         };
         if matches!(resume, Resume::Slow | Resume::Burst) {
             self.requests.all_due(conn);
         }
         self.stats.reconnects += 1;
         self.become_connected(now, true, resume);
+    }
+
+    /// After a resume at the same member, how long answers are expected by themselves.
+    fn await_for(&self) -> Duration {
+        let most = self.config.resend_interval.max(MIN_AWAIT);
+        self.resend.smoothed().unwrap_or_default().clamp(MIN_AWAIT, most)
+    }
+
+    /// After a jump of the clock they are expected anew.
+    pub(super) fn restart_await(&mut self, now: Instant) {
+        let anew = now + self.await_for();
+        if let State::Connected(Connected { resume: Resume::Await(until), .. }) = &mut self.state {
+            *until = anew;
+        }
     }
 
     fn become_connected(&mut self, now: Instant, resumed: bool, resume: Resume) {

@@ -121,6 +121,7 @@ impl Machine {
         if matches!(self.state, State::Connected(_)) {
             self.liveness.restart(now);
             self.resend.restart_timers(now);
+            self.restart_await(now);
         }
     }
 }
