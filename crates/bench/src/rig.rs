@@ -106,6 +106,8 @@ impl Rig {
         let config = Config::builder()
             .member("node-1", "tcp://127.0.0.1:7001")
             .capability("kind", "bench")
+            // It does not pass.
+            .request_timeout(Duration::from_secs(3600))
             .max_in_flight(1 << 20)
             .max_queued(2 << 20)
             .max_queued_bytes(1 << 30)
@@ -157,9 +159,7 @@ impl Rig {
 
     fn submit(&mut self) {
         let payload = self.payload.clone();
-        // An hour: it does not pass.
-        let timeout = Timeout::After(Duration::from_secs(3600));
-        let _ = black_box(self.machine.submit(self.now, self.kind, payload, timeout));
+        let _ = black_box(self.machine.submit(self.now, self.kind, payload, Timeout::Default));
     }
 
     fn turn(&mut self, count: u64) {

@@ -31,46 +31,67 @@ impl CorrelationIds {
         Self { client: random & 0xffff_ffff_ffff }
     }
 
+    #[inline]
     pub(crate) fn text(&self, query: QueryRef) -> [u8; TEXT] {
         let slot = u64::from(query.slot) & ((1 << SLOT_BITS) - 1);
         let high = (self.client << 16) | (8 << 12) | (slot >> LOW_SLOT_BITS);
         let low = (0b10 << 62)
             | ((slot & 0xffff) << COUNTER_BITS)
             | (query.counter & ((1 << COUNTER_BITS) - 1));
-        let mut text = [b'-'; TEXT];
-        let bits = (u128::from(high) << 64) | u128::from(low);
-        let mut shift = 128;
-        for (place, digit) in text.iter_mut().enumerate() {
-            if !matches!(place, 8 | 13 | 18 | 23) {
-                shift -= 4;
-                *digit = b"0123456789abcdef"[((bits >> shift) & 0xf) as usize];
-            }
+        let parts = [(high >> 32) as u32, high as u32, (low >> 32) as u32, low as u32];
+        let mut digits = [0; 32];
+        for (place, part) in digits.chunks_exact_mut(8).zip(parts) {
+            place.copy_from_slice(&digits_of(part));
         }
+        let mut text = [b'-'; TEXT];
+        text[..8].copy_from_slice(&digits[..8]);
+        text[9..13].copy_from_slice(&digits[8..12]);
+        text[14..18].copy_from_slice(&digits[12..16]);
+        text[19..23].copy_from_slice(&digits[16..20]);
+        text[24..].copy_from_slice(&digits[20..]);
         text
     }
 
     /// Reads an id of this client; `None` for any other text.
+    #[inline]
     pub(crate) fn read(&self, text: &[u8]) -> Option<QueryRef> {
-        if text.len() != TEXT {
-            return None;
-        }
-        let mut bits: u128 = 0;
-        for (place, byte) in text.iter().enumerate() {
-            let digit = match byte {
-                b'-' if matches!(place, 8 | 13 | 18 | 23) => continue,
-                b'0'..=b'9' => byte - b'0',
-                b'a'..=b'f' => byte - b'a' + 10,
-                _ => return None,
-            };
-            bits = (bits << 4) | u128::from(digit);
-        }
-        let (high, low) = ((bits >> 64) as u64, bits as u64);
-        if high >> 16 != self.client || (high >> 12) & 0xf != 8 || low >> 62 != 0b10 {
-            return None;
-        }
-        let slot = ((high & 0xfff) << LOW_SLOT_BITS) | ((low >> COUNTER_BITS) & 0xffff);
-        Some(QueryRef { slot: slot as u32, counter: low & ((1 << COUNTER_BITS) - 1) })
+        let text: &[u8; TEXT] = text.try_into().ok()?;
+        let part = |from: usize| number_of(text[from..].first_chunk().copied().unwrap_or_default());
+        // The slot's twelve upper bits end the third group; the rest of it, and the counter, follow the variant.
+        let low = (number_of([
+            text[19], text[20], text[21], text[22], text[24], text[25], text[26], text[27],
+        ]) << 32)
+            | part(28);
+        let upper = number_of([0, 0, 0, 0, text[14], text[15], text[16], text[17]]) & 0xfff;
+        let slot = (upper << LOW_SLOT_BITS) | ((low >> COUNTER_BITS) & 0xffff);
+        let query = QueryRef { slot: slot as u32, counter: low & ((1 << COUNTER_BITS) - 1) };
+        // What was read of other bytes than digits means nothing; only the very text of this reference is one.
+        (self.text(query) == *text).then_some(query)
     }
+}
+
+/// The eight hexadecimal digits of a number, all at once.
+#[inline]
+fn digits_of(number: u32) -> [u8; 8] {
+    let mut digits = u64::from(number);
+    digits = (digits | (digits << 16)) & 0x0000_ffff_0000_ffff;
+    digits = (digits | (digits << 8)) & 0x00ff_00ff_00ff_00ff;
+    digits = (digits | (digits << 4)) & 0x0f0f_0f0f_0f0f_0f0f;
+    // From ten on they are letters, which stand 0x27 behind the digits.
+    let letters = ((digits + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
+    (digits + 0x3030_3030_3030_3030 + letters * 0x27).to_be_bytes()
+}
+
+/// The number of eight hexadecimal digits, all at once; any number for other bytes.
+#[inline]
+fn number_of(digits: [u8; 8]) -> u64 {
+    let text = u64::from_be_bytes(digits);
+    let letters = (text >> 6) & 0x0101_0101_0101_0101;
+    let mut number = (text & 0x0f0f_0f0f_0f0f_0f0f).wrapping_add(letters.wrapping_mul(9));
+    number &= 0x0f0f_0f0f_0f0f_0f0f;
+    number = (number | (number >> 4)) & 0x00ff_00ff_00ff_00ff;
+    number = (number | (number >> 8)) & 0x0000_ffff_0000_ffff;
+    (number | (number >> 16)) & 0xffff_ffff
 }
 
 #[cfg(test)]
@@ -86,11 +107,24 @@ mod tests {
             let query = QueryRef { slot, counter };
             let text = ids.text(query);
             assert_eq!(ids.read(&text), Some(query));
+            let plain = format!("{:08x}", query.counter as u32);
+            assert!(text.ends_with(plain.as_bytes()));
             assert_eq!(text[14], b'8');
             assert!(matches!(text[19], b'8'..=b'b'));
             let other = CorrelationIds::new(1);
             assert_eq!(other.read(&text), None);
         }
+        // Any other text is none: one byte of it changed in any way.
+        let text = ids.text(QueryRef { slot: 0x0abc_def1, counter: 0x1234_5678_9abc });
+        for place in 0..TEXT {
+            for byte in 0..=u8::MAX {
+                let mut other = text;
+                other[place] = byte;
+                let read = ids.read(&other);
+                assert!(read.is_none_or(|query| ids.text(query) == other), "{place} {byte}");
+            }
+        }
+        assert_eq!(ids.read(&text.to_ascii_uppercase()), None);
         assert_eq!(ids.read(b"corr-123"), None);
         assert_eq!(ids.read(&[b'-'; 36]), None);
         assert_eq!(ids.read(&[0xff; 36]), None);
