@@ -169,11 +169,11 @@ export class Requests {
  * only after the promises are tied to each other, which takes a turn.
  */
 function reject(resolve: Resolve, rejection: Rejection): void {
-  resolve(Promise.reject<never>(rejection).then(undefined, pass).then(undefined, raise));
+  resolve(Promise.resolve(rejection).then(pass).then(raise));
 }
 
-function pass(rejection: Rejection): never {
-  throw rejection;
+function pass(rejection: Rejection): Rejection {
+  return rejection;
 }
 
 /** A table of what waits, by small numbers that are used again. */
