@@ -18,6 +18,7 @@ use plotters::{
 use serde_json::Value;
 
 use super::figures::{figure, rows};
+use crate::budget;
 
 const SIZE: (u32, u32) = (900, 480);
 const FONT: (&str, u32) = ("sans-serif", 15);
@@ -49,6 +50,7 @@ type Drawn = Result<(), DrawingAreaErrorKind<io::Error>>;
 /// Draws what there are figures for.
 pub(super) fn draw(folder: &Path, results: &Value) -> io::Result<()> {
     let log = Scale::Log;
+    let node = node();
     let plots = [
         Plot {
             file: "throughput.svg",
@@ -85,6 +87,20 @@ pub(super) fn draw(folder: &Path, results: &Value) -> io::Result<()> {
             y: ("MiB", Scale::Linear),
             lines: memory(results),
         },
+        Plot {
+            file: "node-throughput.svg",
+            title: "Node: requests a second against requests in flight",
+            x: ("in flight", log),
+            y: ("requests/s", log),
+            lines: by_subject(&node, "rate"),
+        },
+        Plot {
+            file: "node-cpu.svg",
+            title: "Node: CPU of the process per request against requests in flight",
+            x: ("in flight", log),
+            y: ("µs", log),
+            lines: by_subject(&node, "cpu"),
+        },
     ];
     for plot in plots.iter().filter(|plot| plot.lines.iter().any(|line| !line.points.is_empty())) {
         let mut svg = String::new();
@@ -107,6 +123,29 @@ fn by_contender(results: &Value, part: &str, x: &str, y: &str) -> Vec<Line> {
         let rows = rows(results, part).iter().filter(|row| row["contender"] == *contender);
         let points = rows.filter_map(|row| Some((row["at"][x].as_f64()?, figure(row, y)?.median)));
         Line { label: (*label).to_owned(), points: points.collect(), colour: *colour }
+    });
+    lines.collect()
+}
+
+/// The figures of the Node package's own benchmark, if there are any.
+fn node() -> Value {
+    let file = budget::root().join("packages/node/bench/results/node.json");
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+fn by_subject(node: &Value, name: &str) -> Vec<Line> {
+    let subjects = [
+        ("zraft-client", RGBColor(214, 39, 40)),
+        ("hand-written", RGBColor(31, 119, 180)),
+        ("zeromq", RGBColor(44, 160, 44)),
+    ];
+    let lines = subjects.iter().map(|(subject, colour)| {
+        let rows = node["load"].as_array().into_iter().flatten();
+        let rows = rows.filter(|row| row["subject"] == *subject);
+        let points =
+            rows.filter_map(|row| Some((row["inFlight"].as_f64()?, figure(row, name)?.median)));
+        Line { label: (*subject).to_owned(), points: points.collect(), colour: *colour }
     });
     lines.collect()
 }
@@ -233,6 +272,7 @@ mod tests {
             .unwrap()
             .map(|file| file.unwrap().file_name().into_string().unwrap())
             .collect();
+        files.retain(|file| !file.starts_with("node-"));
         files.sort();
         assert_eq!(files, ["cpu.svg", "throughput.svg"]);
         let svg = std::fs::read_to_string(folder.join("cpu.svg")).unwrap();
