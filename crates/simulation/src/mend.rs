@@ -252,7 +252,9 @@ impl Sim {
         let line = self.clients[client].current();
         let conn = line.and_then(|line| self.net.conns.get(&line));
         conn.is_some_and(|conn| {
-            self.engine.leader() == Some(self.members[conn.member])
+            // What a slow way carries arrives when it was sent to, also after the way is fast again.
+            conn.up.is_empty()
+                && self.engine.leader() == Some(self.members[conn.member])
                 && conn.served.peer.is_some_and(|peer| self.engine.is_bound(peer))
         })
     }
