@@ -77,23 +77,10 @@ fn a_request_in_flight_costs_no_more_bytes_than_the_budget_says_and_gives_them_b
     let (mut server, endpoint) = serve(&["peer"]);
     let runtime = runtime();
     let client = runtime.block_on(connected(&endpoint, COUNT));
-    let mut held = 0;
-    let whole = allocation_counter::measure(|| {
+    let counted = allocation_counter::measure(|| {
         let payload = Bytes::from_static(&[7; 64]);
-        let mut answers = Vec::with_capacity(COUNT);
-        let during = allocation_counter::measure(|| {
-            answers.extend((0..COUNT).map(|_| client.try_submit_command(payload.clone()).unwrap()));
-            // The driver takes them, and sends what the socket takes.
-            runtime.block_on(async {
-                for _ in 0..COUNT {
-                    tokio::task::yield_now().await;
-                    if client.stats().in_flight > 0 {
-                        break;
-                    }
-                }
-            });
-        });
-        held = during.bytes_max;
+        let submit = |_| client.try_submit_command(payload.clone()).unwrap();
+        let mut answers: Vec<Answer> = (0..COUNT).map(submit).collect();
         runtime.block_on(async {
             for answer in answers.drain(..) {
                 answer.await.unwrap();
@@ -103,10 +90,11 @@ fn a_request_in_flight_costs_no_more_bytes_than_the_budget_says_and_gives_them_b
         // The driver sleeps, and lets go.
         runtime.block_on(client.ping()).unwrap();
     });
-    let each = held as f64 / COUNT as f64;
+    let each = counted.bytes_max as f64 / COUNT as f64;
     let limit = budget()["bytes"]["client.inFlight"].as_f64().unwrap();
     assert!(each <= limit, "{each} bytes for each request, {limit} allowed");
-    assert!(whole.bytes_current < 1 << 20, "{} bytes are left", whole.bytes_current);
+    // What it keeps depends on how the answers came, but not on how many there were.
+    assert!(counted.bytes_current < 4 << 20, "{} bytes are left", counted.bytes_current);
     runtime.block_on(client.disconnect());
     drop(server.stdin.take());
     server.wait().unwrap();
