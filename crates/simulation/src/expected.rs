@@ -168,6 +168,8 @@ pub(crate) const EXPECTED: &[Key] = &[
 /// What may occur in under 1 % of the runs, with its count in the report.
 #[rustfmt::skip]
 pub(crate) const RARE: &[Key] = &[
+    ("ping()", "SESSION_EXPIRED", ""),
+    ("cell", "attempt_timeout", "Disconnected"),
     ("cell", "client_response", "Disconnected"),
     ("cell", "disconnect", "ConnectingNewSession"),
     ("cell", "disconnect", "Disconnected"),

@@ -90,8 +90,12 @@ impl Judge {
             suspicion.row += 1;
             suspicion.further += 1;
         }
-        if suspicion.suspects.is_empty() && suspicion.row >= 3 {
-            suspicion.further = 0;
+        if suspicion.row >= 3 {
+            // The client may take one that stands still for less than deaf, and begin to suspect later: whatever is pending
+            // at any such loss may be suspected.
+            if suspicion.suspects.is_empty() {
+                suspicion.further = 0;
+            }
             let pending = |number: &usize| {
                 let asked = &requests[*number];
                 asked.is_pending() && (asked.place.is_some() || asked.correlation.is_some())
