@@ -134,7 +134,8 @@ impl Load {
             Pace::Closed { in_flight } => (in_flight as u64 - (self.sent - self.answered))
                 .min(self.enough.saturating_sub(self.sent)),
             Pace::Open { rate } => {
-                let should = ((now - self.started).as_secs_f64() * rate) as u64;
+                // The first begins at once.
+                let should = ((now - self.started).as_secs_f64() * rate) as u64 + 1;
                 should.saturating_sub(self.sent).min(BURST)
             }
         };
@@ -201,4 +202,27 @@ pub fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_an_open_loop_a_request_is_due_at_its_moment_and_its_latency_counts_from_there() {
+        let long = Duration::from_secs(60);
+        let mut load = Load::new(Pace::Open { rate: 1000.0 }, Duration::ZERO, long);
+        let after = |micros| Duration::from_micros(micros);
+        let begin = load.started;
+        assert!(!load.is_over(begin));
+        assert_eq!(load.due(begin), 1);
+        assert_eq!(load.due(begin + after(900)), 0);
+        load.answered(begin + after(900), 1);
+        // Two more whose moments were missed: they waited.
+        assert_eq!(load.due(begin + after(2_500)), 2);
+        load.answered(begin + after(2_600), 2);
+        let took: Vec<u64> =
+            load.latencies.iter_recorded().map(|value| value.value_iterated_to() / 1000).collect();
+        assert_eq!(took, [600, 900, 1600]);
+    }
 }

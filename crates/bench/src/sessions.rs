@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 1000)]
     count: usize,
     /// How long they stay idle, in seconds.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 10)]
     idle: u64,
     /// Between two KeepAlives of a session, in seconds.
     #[arg(long, default_value_t = 2)]
@@ -86,6 +86,7 @@ async fn measure(arguments: &Arguments) -> io::Result<()> {
         "idle_cpu_percent": idle_cpu.as_secs_f64() / arguments.idle as f64 * 100.0,
         "connected_after_idle": alive,
         "reconnects": unanswered,
+        "keep_alive_interval": arguments.keep_alive,
         "rate": requests / took.as_secs_f64(),
         "cpu": cpu.as_secs_f64() * 1e6 / requests,
     });

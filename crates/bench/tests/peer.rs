@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::serve;
+use support::{next, serve, start};
 use zraft_client::RaftClient;
 
 fn client(endpoint: &str) -> RaftClient {
@@ -66,4 +66,18 @@ fn servers_end_with_their_input() {
         drop(child.stdin.take());
         assert!(child.wait().unwrap().success(), "{arguments:?}");
     }
+}
+
+#[tokio::test]
+async fn the_peer_tells_how_far_apart_keep_alives_came_and_of_a_session_that_sent_none() {
+    let (mut child, mut said) = start(&["peer", "--keep-alives"]);
+    let endpoint = next(&mut said)["endpoint"].as_str().unwrap().to_owned();
+    let client = client(&endpoint);
+    within(client.connect()).await.unwrap();
+    within(client.disconnect()).await;
+    drop(child.stdin.take());
+    let told = next(&mut said);
+    assert_eq!(told["keep_alives"], 1, "{told}");
+    assert!(told["gap_most"].as_f64().unwrap() > 0.0, "{told}");
+    assert!(child.wait().unwrap().success());
 }

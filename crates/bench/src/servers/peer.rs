@@ -1,9 +1,16 @@
 //! The least that a client takes for a server: it opens sessions and answers everything at once.
 
-use std::{cell::Cell, io, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    io::{self, Write},
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use clap::ValueEnum;
+use hdrhistogram::Histogram;
+use serde_json::json;
 use tokio::net::TcpStream;
 use zraft_protocol::{ClientMessage, HEADER_LEN, ServerMessage, ServerMessageKind, SessionId};
 use zraft_zmtp::{Config, Connection, Event};
@@ -19,6 +26,9 @@ pub(crate) struct Arguments {
     /// What answers to commands and queries hold.
     #[arg(long, value_enum, default_value_t = Answer::Empty)]
     answer: Answer,
+    /// Prints, at the end, how far apart the KeepAlives of a session came.
+    #[arg(long)]
+    keep_alives: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -39,12 +49,24 @@ const QUERY_RESPONSE: usize = HEADER_LEN + 6;
 pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
     let answer = arguments.answer;
     let sessions = Rc::new(Cell::new(0));
-    serve(move |stream| one(stream, answer, sessions.clone()))
+    let gaps = Rc::new(RefCell::new(Gaps::new()?));
+    let noted = gaps.clone();
+    serve(move |stream| one(stream, answer, sessions.clone(), noted.clone()))?;
+    match arguments.keep_alives {
+        true => gaps.borrow().tell(),
+        false => Ok(()),
+    }
 }
 
-async fn one(mut stream: TcpStream, answer: Answer, sessions: Rc<Cell<u64>>) -> io::Result<()> {
+async fn one(
+    mut stream: TcpStream,
+    answer: Answer,
+    sessions: Rc<Cell<u64>>,
+    gaps: Rc<RefCell<Gaps>>,
+) -> io::Result<()> {
     let mut connection = Connection::new(Config::server(), NOW);
-    let mut peer = Peer { answer, sessions, filling: Bytes::new(), frame: Vec::new() };
+    let lived = Lived { since: None, gaps };
+    let mut peer = Peer { answer, sessions, lived, filling: Bytes::new(), frame: Vec::new() };
     loop {
         while let Some(event) = connection.poll_event(NOW) {
             match event {
@@ -60,9 +82,66 @@ async fn one(mut stream: TcpStream, answer: Answer, sessions: Rc<Cell<u64>>) -> 
     }
 }
 
+/// How long sessions were without a KeepAlive.
+struct Gaps {
+    /// In microseconds.
+    between: Histogram<u64>,
+}
+
+impl Gaps {
+    fn new() -> io::Result<Self> {
+        let between = Histogram::new_with_bounds(1, 3_600_000_000, 3).map_err(io::Error::other)?;
+        Ok(Self { between })
+    }
+
+    fn note(&mut self, gap: Duration) {
+        self.between.saturating_record(gap.as_micros() as u64);
+    }
+
+    fn tell(&self) -> io::Result<()> {
+        let seconds = |micros: u64| micros as f64 / 1e6;
+        let said = json!({
+            "keep_alives": self.between.len(),
+            "gap_p50": seconds(self.between.value_at_quantile(0.5)),
+            "gap_p99": seconds(self.between.value_at_quantile(0.99)),
+            "gap_most": seconds(self.between.max()),
+        });
+        writeln!(io::stdout(), "{said}")
+    }
+}
+
+/// One session's time without a KeepAlive: since it was opened, or since the last one. Its end ends a gap as well, so that
+/// one that is never kept alive is seen.
+struct Lived {
+    since: Option<Instant>,
+    gaps: Rc<RefCell<Gaps>>,
+}
+
+impl Lived {
+    fn begins(&mut self) {
+        self.since = Some(Instant::now());
+    }
+
+    fn renewed(&mut self) {
+        let now = Instant::now();
+        if let Some(since) = self.since.replace(now) {
+            self.gaps.borrow_mut().note(now - since);
+        }
+    }
+}
+
+impl Drop for Lived {
+    fn drop(&mut self) {
+        if self.since.is_some() {
+            self.renewed();
+        }
+    }
+}
+
 struct Peer {
     answer: Answer,
     sessions: Rc<Cell<u64>>,
+    lived: Lived,
     /// Where results are cut from.
     filling: Bytes,
     frame: Vec<u8>,
@@ -88,6 +167,7 @@ impl Peer {
                 self.say(connection, length);
             }
             ClientMessage::CreateSession { nonce, .. } => {
+                self.lived.begins();
                 self.sessions.set(self.sessions.get() + 1);
                 if let Ok(session_id) = SessionId::new(format!("bench-{}", self.sessions.get())) {
                     self.say_message(
@@ -97,9 +177,11 @@ impl Peer {
                 }
             }
             ClientMessage::ContinueSession { nonce, .. } => {
+                self.lived.begins();
                 self.say_message(connection, &ServerMessage::SessionContinued { nonce });
             }
             ClientMessage::KeepAlive { timestamp } => {
+                self.lived.renewed();
                 self.say_message(connection, &ServerMessage::KeepAliveResponse { timestamp });
             }
             ClientMessage::ServerRequestAck { .. } | ClientMessage::ConnectionClosed => {}

@@ -36,6 +36,12 @@ pub(super) fn ratio(row: &Value, reference: &Value, name: &str) -> Option<Figure
     Figure::of(pairs.filter_map(|(one, other)| Some(one[name].as_f64()? / other[name].as_f64()?)))
 }
 
+/// How much more the figure `name` of a row is than that of a reference, round by round.
+pub(super) fn difference(row: &Value, reference: &Value, name: &str) -> Option<Figure> {
+    let pairs = rounds(row).iter().zip(rounds(reference));
+    Figure::of(pairs.filter_map(|(one, other)| Some(one[name].as_f64()? - other[name].as_f64()?)))
+}
+
 fn rounds(row: &Value) -> &[Value] {
     row["rounds"].as_array().map_or(&[], Vec::as_slice)
 }
@@ -70,5 +76,7 @@ mod tests {
             |values: [f64; 3]| json!({ "rounds": values.map(|rate| json!({ "rate": rate })) });
         let ratio = ratio(&row([10.0, 20.0, 90.0]), &row([20.0, 40.0, 100.0]), "rate").unwrap();
         assert_eq!((ratio.least, ratio.median, ratio.most), (0.5, 0.5, 0.9));
+        let more = difference(&row([10.0, 20.0, 90.0]), &row([20.0, 40.0, 100.0]), "rate").unwrap();
+        assert_eq!((more.least, more.median, more.most), (-20.0, -10.0, -10.0));
     }
 }

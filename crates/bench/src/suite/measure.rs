@@ -164,7 +164,7 @@ pub(super) fn payload(extent: Extent) -> io::Result<Value> {
     Ok(json!({ "rows": rows }))
 }
 
-/// Rates are parts of what the client reaches with 1,024 in flight.
+/// Rates that services have, and parts of what the client reaches with 1,024 in flight.
 pub(super) fn open(extent: Extent) -> io::Result<Value> {
     let servers = Servers::start()?;
     let full =
@@ -172,16 +172,26 @@ pub(super) fn open(extent: Extent) -> io::Result<Value> {
     let full = [servers.entrant("zraft", &json!({}), &full)?];
     let most = interleave(&full, extent.rounds)?;
     let most = super::figures::figure(&most[0], "rate").map_or(1e6, |rate| rate.median);
-    let parts: &[f64] = if extent.short { &[0.5] } else { &[0.05, 0.1, 0.25, 0.5, 0.75] };
-    let mut rows = Vec::new();
-    for part in parts {
+    let part = |part: f64| {
         // Two digits: a rate that can be asked for again.
         let digits = 10_f64.powf((most * part).log10().floor() - 1.0);
-        let rate = (most * part / digits).round() * digits;
+        ((most * part / digits).round() * digits, Some(part))
+    };
+    let rates = match extent.short {
+        true => vec![(10_000.0, None), part(0.5)],
+        false => [1_000.0, 10_000.0, 100_000.0]
+            .map(|rate| (rate, None))
+            .into_iter()
+            .chain([0.05, 0.1, 0.25, 0.5, 0.75].map(part))
+            .collect(),
+    };
+    let mut rows = Vec::new();
+    for (rate, part) in rates {
         say(&format!("{rate} a second"))?;
         let at = json!({ "part": part, "rate": rate });
-        let more =
-            options(&[("--rate", rate.to_string()), ("--millis", (extent.millis * 2).to_string())]);
+        // Slow rates take longer to have a hundredth worth the name.
+        let millis = if rate < 10_000.0 { extent.millis * 10 } else { extent.millis * 2 };
+        let more = options(&[("--rate", rate.to_string()), ("--millis", millis.to_string())]);
         let entrants = [
             servers.entrant("tcp", &at, &more)?,
             servers.entrant("zmtp", &at, &more)?,
@@ -218,23 +228,31 @@ pub(super) fn pending(extent: Extent) -> io::Result<Value> {
 }
 
 pub(super) fn sessions(extent: Extent) -> io::Result<Value> {
-    let peer = Server::start(&["peer"])?;
     let counts: &[usize] = if extent.short { &[1, 1000] } else { &[1, 100, 1000, 10_000] };
     let mut rows = Vec::new();
     for count in counts {
         say(&format!("{count} sessions"))?;
-        let arguments = options(&[
-            ("--endpoint", peer.endpoint.clone()),
-            ("--count", count.to_string()),
-            ("--commands", (100_000 / count).clamp(10, 2000).to_string()),
-        ]);
-        let entrant = Entrant {
-            contender: "zraft",
-            at: json!({ "sessions": count }),
-            program: itself()?,
-            arguments: strings(&["sessions"]).into_iter().chain(arguments).collect(),
-        };
-        rows.extend(interleave(&[entrant], extent.rounds.min(3))?);
+        let mut rounds = Vec::new();
+        for _ in 0..extent.rounds.min(3) {
+            let peer = Server::start(&["peer", "--keep-alives"])?;
+            let commands = (100_000 / count).clamp(10, 2000).to_string();
+            let arguments = [
+                "sessions",
+                "--endpoint",
+                &peer.endpoint,
+                "--count",
+                &count.to_string(),
+                "--commands",
+                &commands,
+            ];
+            let mut sample = measured(itself()?, &arguments)?;
+            // The peer alone sees when a KeepAlive comes.
+            if let (Some(sample), Value::Object(seen)) = (sample.as_object_mut(), peer.finish()?) {
+                sample.extend(seen);
+            }
+            rounds.push(sample);
+        }
+        rows.push(json!({ "contender": "zraft", "at": { "sessions": count }, "rounds": rounds }));
     }
     Ok(json!({ "rows": rows }))
 }

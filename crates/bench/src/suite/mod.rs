@@ -6,6 +6,7 @@ mod measure;
 mod plots;
 mod process;
 mod report;
+mod verdict;
 
 use std::io;
 

@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     io::{self, BufRead, BufReader, Write},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -26,6 +26,7 @@ pub(super) fn libzmq() -> Option<PathBuf> {
 #[derive(Debug)]
 pub(super) struct Server {
     child: Child,
+    said: BufReader<ChildStdout>,
     pub(super) endpoint: String,
 }
 
@@ -36,12 +37,23 @@ impl Server {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let mut line = String::new();
         let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        BufReader::new(stdout).read_line(&mut line)?;
-        let said: Value = serde_json::from_str(&line).map_err(io::Error::other)?;
-        let endpoint = said["endpoint"].as_str().unwrap_or_default().to_owned();
-        Ok(Self { child, endpoint })
+        let mut server = Self { child, said: BufReader::new(stdout), endpoint: String::new() };
+        let said = server.line()?;
+        said["endpoint"].as_str().unwrap_or_default().clone_into(&mut server.endpoint);
+        Ok(server)
+    }
+
+    /// Ends it, and reads what it says in the end.
+    pub(super) fn finish(mut self) -> io::Result<Value> {
+        drop(self.child.stdin.take());
+        self.line()
+    }
+
+    fn line(&mut self) -> io::Result<Value> {
+        let mut line = String::new();
+        self.said.read_line(&mut line)?;
+        serde_json::from_str(&line).map_err(io::Error::other)
     }
 }
 

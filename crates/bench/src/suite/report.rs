@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::{
     Part,
-    figures::{Figure, figure, ratio, rows, same},
+    figures::{Figure, difference, figure, ratio, rows, same},
+    verdict,
 };
 use crate::budget;
 
@@ -124,6 +125,31 @@ pub(super) fn tables(results: &Value) -> String {
         };
         let _ = writeln!(out, "### {title}\n\n{}\n{text}", conditions(results, part));
     }
+    let judged = verdict::of(results);
+    if !judged.is_empty() {
+        let lines = judged.iter().map(|one| {
+            let bound = |bound: Option<f64>| bound.map(|bound| one.bound(bound));
+            let kept = |bound: Option<f64>| match bound.map(|bound| one.keeps(bound)) {
+                Some(true) => "yes".to_owned(),
+                Some(false) => "**no**".to_owned(),
+                None => String::new(),
+            };
+            vec![
+                one.what.to_owned(),
+                spread(Some(one.figure), one.digits),
+                bound(one.must).unwrap_or_default(),
+                kept(one.must),
+                bound(one.goal).unwrap_or_default(),
+                kept(one.goal),
+            ]
+        });
+        let heads = ["what", "median (least–most)", "must", "holds", "goal", "reached"];
+        let _ = writeln!(
+            out,
+            "### What must hold, and what is aimed at\n\n{}",
+            table(&heads, lines.collect())
+        );
+    }
     out.trim_end().to_owned()
 }
 
@@ -228,15 +254,16 @@ fn open(results: &Value) -> String {
     let rows = rows(results, "open");
     let lines = rows.iter().map(|row| {
         let bare = same(rows, row, "zmtp").unwrap_or(row);
-        let part = row["at"]["part"].as_f64().unwrap_or(0.0);
+        let part = row["at"]["part"].as_f64();
         vec![
             at(row, "rate"),
-            format!("{} %", number(part * 100.0, 0)),
+            part.map_or_else(String::new, |part| format!("{} %", number(part * 100.0, 0))),
             name(row["contender"].as_str().unwrap_or_default()).to_owned(),
             spread(figure(row, "p50"), 1),
             spread(figure(row, "p99"), 1),
             plain(figure(row, "p999"), 1),
             plain(ratio(row, bare, "p99"), 2),
+            plain(difference(row, bare, "p99"), 1),
         ]
     });
     let heads = [
@@ -247,6 +274,7 @@ fn open(results: &Value) -> String {
         "p99",
         "p99.9",
         "p99 : bare",
+        "p99 − bare, µs",
     ];
     format!("{}\n![latency against rate](benchmarks/latency.svg)\n", table(&heads, lines.collect()),)
 }
@@ -272,6 +300,9 @@ fn sessions(results: &Value) -> String {
             plain(figure(row, "idle_cpu_percent"), 1),
             plain(figure(row, "connected_after_idle"), 0),
             plain(figure(row, "reconnects"), 0),
+            plain(figure(row, "keep_alive_interval"), 0),
+            spread(figure(row, "gap_p99"), 3),
+            spread(figure(row, "gap_most"), 3),
             spread(figure(row, "rate"), 0),
             plain(figure(row, "cpu"), 2),
         ]
@@ -283,6 +314,9 @@ fn sessions(results: &Value) -> String {
         "CPU when idle, % of a core",
         "connected after being idle",
         "reconnects",
+        "KeepAlives every, s",
+        "99 of 100 after, s",
+        "all after, s",
         "commands/s",
         "CPU µs/command",
     ];
