@@ -10,7 +10,7 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use zraft_client::binding::core::{StateName, Stats};
 use zraft_client::{MemberId, SessionId};
 
-use crate::layout::{CHUNK, operation};
+use crate::layout::{self, CHUNK, operation};
 
 /// Calls JavaScript, without arguments.
 pub(crate) type WakeFunction = ThreadsafeFunction<(), (), (), Status, false, true, 0>;
@@ -40,6 +40,12 @@ impl Batch {
         let words = [operation::DISCONNECT, 0, 0, 0];
         let entries: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
         Self { entries: entries.into(), beside: Bytes::new() }
+    }
+
+    /// Whether there is one entry, with all that belongs to it.
+    pub(crate) fn is_single(&self) -> bool {
+        let next = layout::read(&self.entries, 0).map(|(_, next)| next);
+        next == Some(self.entries.len()) && self.beside.is_empty()
     }
 }
 
@@ -167,15 +173,41 @@ impl Links {
         taken
     }
 
-    /// Hands a batch to the driver.
-    pub(crate) fn push(&self, batch: Batch) {
-        let sleeper = {
-            let mut inbox = lock(&self.inbox);
-            inbox.batches.push_back(batch);
-            inbox.sleeper.take()
-        };
-        if let Some(sleeper) = sleeper {
-            sleeper.wake();
+    /// Hands a batch to the driver, and gives what wakes it if it sleeps.
+    #[must_use = "the driver is to be woken"]
+    pub(crate) fn push(&self, batch: Batch) -> Option<Waker> {
+        let mut inbox = lock(&self.inbox);
+        inbox.batches.push_back(batch);
+        inbox.sleeper.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Commands with payloads of these lengths.
+    fn batch(lengths: &[u32]) -> Batch {
+        let mut entries = Vec::new();
+        for &length in lengths {
+            for word in [operation::COMMAND, 0, 0, length] {
+                entries.extend_from_slice(&word.to_ne_bytes());
+            }
+            entries.resize(layout::padded(entries.len() + length as usize), 7);
         }
+        Batch { entries: entries.into(), beside: Bytes::new() }
+    }
+
+    #[test]
+    fn a_batch_of_one_entry_is_single() {
+        assert!(batch(&[5]).is_single());
+        assert!(Batch::disconnect().is_single());
+    }
+
+    #[test]
+    fn a_batch_of_none_or_more_or_with_bytes_beside_it_is_not_single() {
+        assert!(!batch(&[]).is_single());
+        assert!(!batch(&[5, 5]).is_single());
+        assert!(!Batch { beside: Bytes::from_static(b"b"), ..batch(&[5]) }.is_single());
     }
 }

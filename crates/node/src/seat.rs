@@ -1,7 +1,12 @@
 //! A driver that runs on the shared thread, or rests where it was left.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::task::{Context, Poll, Waker};
 
+use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use zraft_client::binding::Driver;
 use zraft_client::binding::core::Config;
@@ -9,6 +14,10 @@ use zraft_client::binding::core::Config;
 use crate::bridge::Bridge;
 use crate::links::{Batch, Links, lock};
 use crate::runtime::Lease;
+
+/// A single request up to this length is done by the thread that brings it, if the driver sleeps: to write it takes no
+/// longer than to wake another thread, and saves it the way through that one. More is better done beside.
+const SHORT: usize = 1 << 10;
 
 /// Where a client's driver is. While it is Disconnected it rests, needs no thread, and what is asked of it is
 /// settled by whoever asks.
@@ -21,9 +30,47 @@ pub(crate) struct Seat {
 
 enum Place {
     Rests(Box<Driver<Bridge>>),
-    Runs(AbortHandle),
-    /// It broke, or its client is gone.
+    Runs(Running),
+    /// Its client is gone.
     Empty,
+}
+
+/// A driver that a task of the shared thread polls.
+struct Running {
+    driver: Arc<Shared>,
+    task: AbortHandle,
+    runtime: Handle,
+}
+
+impl Running {
+    /// Polls the driver here, in place of its task, unless that does so right now. False: it is the task's turn.
+    fn poll_here(&self, waker: &Waker) -> bool {
+        let driver = match self.driver.0.try_lock() {
+            Ok(driver) => driver,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        // Timers and connections are made with it.
+        let _runtime = self.runtime.enter();
+        poll(driver, &mut Context::from_waker(waker)).is_pending()
+    }
+}
+
+/// There until it broke, or rests.
+struct Shared(Mutex<Option<Box<Driver<Bridge>>>>);
+
+/// Ready when the driver is over, or broke.
+fn poll(
+    mut driver: MutexGuard<'_, Option<Box<Driver<Bridge>>>>,
+    context: &mut Context<'_>,
+) -> Poll<()> {
+    let Some(running) = &mut *driver else { return Poll::Ready(()) };
+    let running = Pin::new(&mut **running);
+    catch_unwind(AssertUnwindSafe(|| running.poll(context))).unwrap_or_else(|_| {
+        // Its bridge tells JavaScript.
+        *driver = None;
+        Poll::Ready(())
+    })
 }
 
 impl Seat {
@@ -41,9 +88,17 @@ impl Seat {
     /// of it has failed.
     pub(crate) fn push(self: &Arc<Self>, batch: Batch) -> std::io::Result<bool> {
         let place = lock(&self.place);
-        self.links.push(batch);
+        let alone = batch.entries.len() <= SHORT && batch.is_single();
+        let sleeper = self.links.push(batch);
         match &*place {
-            Place::Runs(task) if !task.is_finished() => Ok(false),
+            Place::Runs(running) if !running.task.is_finished() => {
+                if let Some(sleeper) = sleeper
+                    && !(alone && running.poll_here(&sleeper))
+                {
+                    sleeper.wake();
+                }
+                Ok(false)
+            }
             Place::Rests(_) => self.settle(place),
             _ => Err(std::io::Error::other("the client broke")),
         }
@@ -59,7 +114,8 @@ impl Seat {
             match Lease::new() {
                 Ok(new) => *lease = Some(new),
                 Err(error) => {
-                    self.links.push(Batch::disconnect());
+                    // It rests, and nothing sleeps that is to be woken.
+                    let _ = self.links.push(Batch::disconnect());
                     driver.settle();
                     return Err(error);
                 }
@@ -69,8 +125,10 @@ impl Seat {
             && let Place::Rests(mut driver) = std::mem::replace(&mut *place, Place::Empty)
         {
             driver.face_mut().run();
-            let task = lease.handle().spawn(run(self.clone(), driver));
-            *place = Place::Runs(task.abort_handle());
+            let driver = Arc::new(Shared(Mutex::new(Some(driver))));
+            let runtime = lease.handle().clone();
+            let task = runtime.spawn(run(self.clone(), driver.clone())).abort_handle();
+            *place = Place::Runs(Running { driver, task, runtime });
         }
         Ok(false)
     }
@@ -78,8 +136,8 @@ impl Seat {
     /// JavaScript has seen that the driver rests: the thread may go. False: the driver runs again.
     pub(crate) fn release(&self) -> bool {
         let place = lock(&self.place);
-        if let Place::Runs(task) = &*place
-            && !task.is_finished()
+        if let Place::Runs(running) = &*place
+            && !running.task.is_finished()
         {
             return false;
         }
@@ -90,25 +148,31 @@ impl Seat {
 
     /// Ends everything at once. The session is left to expire.
     pub(crate) fn abandon(&self) {
-        if let Place::Runs(task) = std::mem::replace(&mut *lock(&self.place), Place::Empty) {
-            task.abort();
+        if let Place::Runs(running) = std::mem::replace(&mut *lock(&self.place), Place::Empty) {
+            running.task.abort();
         }
         drop(lock(&self.lease).take());
     }
 }
 
-async fn run(seat: Arc<Seat>, mut driver: Box<Driver<Bridge>>) {
+async fn run(seat: Arc<Seat>, driver: Arc<Shared>) {
     loop {
-        (&mut *driver).await;
+        poll_fn(|context| poll(lock(&driver.0), context)).await;
+        // It is over and so does not sleep: whoever brings something now leaves it for here.
         let mut place = lock(&seat.place);
         if !matches!(*place, Place::Runs(_)) {
             // The client is gone.
             return;
         }
-        if driver.face_mut().may_rest() {
-            driver.face_mut().rest();
-            *place = Place::Rests(driver);
-            return;
-        }
+        let mut driver = lock(&driver.0);
+        let Some(mut resting) = driver.take_if(|driver| driver.face_mut().may_rest()) else {
+            if driver.is_none() {
+                return;
+            }
+            continue;
+        };
+        resting.face_mut().rest();
+        *place = Place::Rests(resting);
+        return;
     }
 }

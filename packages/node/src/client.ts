@@ -13,6 +13,7 @@ import { raise, Rejection, Requests, Slots } from './requests';
 import { type IncomingServerRequest, type ServerRequestHandler, ServerRequests } from './serverRequests';
 import { listen, unlisten } from './signals';
 import type { Stats } from './stats';
+import { Vigil } from './vigil';
 
 /** Options of connect(). */
 export interface ConnectOptions {
@@ -84,6 +85,7 @@ export class RaftClient extends EventEmitter {
   /** What was asked and not handed over yet. */
   #batch: Batch | undefined;
   readonly #requests = new Requests();
+  readonly #vigil = new Vigil(this.#requests);
   readonly #calls = new Slots<Call>();
   readonly #serverRequests: ServerRequests;
   /** What of them others see. */
@@ -283,15 +285,18 @@ export class RaftClient extends EventEmitter {
     }
     const requests = this.#requests;
     if (requests.open >= this.#limits.requests || requests.bytes + length > this.#limits.bytes) return overloaded();
-    let slot!: number;
-    const promise = new Promise<Buffer>((resolve) => {
-      slot = requests.add(resolve, length);
-    });
-    if (signal !== undefined) requests.hook(slot, signal, () => this.#ask(Operation.Cancel, slot, 0));
+    const promise = requests.add(length);
+    const { slot } = requests;
+    if (signal !== undefined) this.#cancelAt(signal, slot);
     this.#batch ??= Batch.take();
     if (this.#batch.addPayload(operation, slot, timeout, payload)) this.#schedule();
     else this.#flush(payload);
     return promise;
+  }
+
+  /** Apart from #submit(), where a closure would cost every request something. */
+  #cancelAt(signal: AbortSignal, slot: number): void {
+    this.#requests.hook(slot, signal, () => this.#ask(Operation.Cancel, slot, 0));
   }
 
   #call<T>(operation: Operation, argument: number, now = false): Promise<T> {
@@ -358,6 +363,7 @@ export class RaftClient extends EventEmitter {
       this.#break(error instanceof Error ? error.message : String(error));
       return;
     }
+    this.#vigil.begin();
     // The driver rests: nobody wakes this side, and the process may be about to end.
     if (settled) process.nextTick(drain, this);
   }

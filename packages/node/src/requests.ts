@@ -54,6 +54,13 @@ class Resolution {
 /** Settles a request's promise. */
 type Resolve = (answer: Buffer | Promise<never>) => void;
 
+let resolveLast: Resolve | undefined;
+
+/** One executor for all promises: each would need a closure, and what it closes over, else. */
+function executor(resolve: Resolve): void {
+  resolveLast = resolve;
+}
+
 const NONE = -1;
 
 /**
@@ -72,8 +79,11 @@ export class Requests {
   /** Requests that failed and are followed all the same. They keep their slots. */
   readonly #detached = new Map<number, Resolution>();
 
-  /** Gives the slot of a request with a payload of so many bytes. */
-  add(resolve: Resolve, length: number): number {
+  /** The slot of the request that was added last. */
+  slot = NONE;
+
+  /** The promise of a request with a payload of so many bytes. */
+  add(length: number): Promise<Buffer> {
     let slot = this.#free;
     if (slot === NONE) {
       slot = this.#resolves.length;
@@ -81,11 +91,14 @@ export class Requests {
     } else {
       this.#free = this.#numbers[slot] as number;
     }
-    this.#resolves[slot] = resolve;
+    const promise = new Promise<Buffer>(executor);
+    this.#resolves[slot] = resolveLast;
+    resolveLast = undefined;
     this.#numbers[slot] = length;
     this.open += 1;
     this.bytes += length;
-    return slot;
+    this.slot = slot;
+    return promise;
   }
 
   /** Calls `onAbort` when the signal aborts, until the request is settled. */
