@@ -64,8 +64,3 @@ pub mod binding {
     pub use crate::handle::{CONNECT_TIMEOUT, DISCONNECT_TIMEOUT};
     pub use zraft_core as core;
 }
-
-/// The README's example is compiled with the documentation's tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
