@@ -7,7 +7,7 @@
 //! | idea | file |
 //! | --- | --- |
 //! | what the application holds | `handle.rs`, `builder.rs` |
-//! | a request and its answer | `submission.rs`, `call.rs` |
+//! | a request and its answer | `submission.rs`, `calls.rs` |
 //! | who may queue, who waits | `room.rs` |
 //! | from the handles to the driver | `inbox.rs`, `shared.rs` |
 //! | the task that owns the connection | `driver.rs`, `connection.rs` |
@@ -48,11 +48,13 @@ pub use handle::{Connect, Disconnect, Ping, RaftClient, Ready};
 pub use server_requests::{ServerRequest, ServerRequests};
 pub use submission::{Answer, Submission, SubmissionFuture};
 pub use zraft_core::{
-    AckServerRequests, Backoff, Config, ConfigBuilder, ConnectionCause, Endpoint, EndpointError,
-    Event, Member, OnSessionExpired, RequestRef, StateName, Stats, ValidationError,
+    AckServerRequests, Backoff, Config, ConfigBuilder, ConnectionCause, DisconnectReason, Endpoint,
+    EndpointError, Event, Member, OnSessionExpired, RequestRef, StateName, Stats, ValidationError,
 };
+/// The messages that [`Event::MessageSent`] and [`Event::MessageReceived`] carry, and their parts.
+pub use zraft_protocol as protocol;
 pub use zraft_protocol::{
-    CorrelationId, MemberId, RejectionReason, RequestId, SessionId, Timestamp,
+    Capabilities, CorrelationId, MemberId, RejectionReason, RequestId, SessionId, Timestamp,
 };
 
 /// For this project's bindings to other languages, and no part of the interface: the driver with

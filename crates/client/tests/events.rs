@@ -6,7 +6,8 @@ mod support;
 
 use support::raw::connected;
 use support::{builder, next_event, within};
-use zraft_client::{Event, Timestamp};
+use zraft_client::protocol::ServerMessage as Received;
+use zraft_client::{DisconnectReason, Event, Timestamp};
 use zraft_protocol::ServerMessage;
 
 fn is_message(event: &Event) -> bool {
@@ -102,4 +103,23 @@ async fn listeners_that_are_dropped_are_forgotten() {
     drop((0..100).map(|_| client.events()).collect::<Vec<_>>());
     drop(connection);
     next_event(&mut stays, |event| matches!(event, Event::Disconnected { .. }).then_some(())).await;
+}
+
+#[tokio::test]
+async fn what_events_carry_is_named_by_this_crate_alone() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let mut events = client.events().with_messages();
+    let timestamp = Timestamp::from_millis(1);
+    connection.send(&ServerMessage::KeepAliveResponse { timestamp }).await;
+    let alive = |event: &Event| {
+        let Event::MessageReceived { message } = event else { return None };
+        matches!(message, Received::KeepAliveResponse { .. }).then_some(())
+    };
+    next_event(&mut events, alive).await;
+    drop(connection);
+    let reason = |event: &Event| match event {
+        Event::Disconnected { reason, .. } => Some(*reason),
+        _ => None,
+    };
+    assert_eq!(next_event(&mut events, reason).await, DisconnectReason::ConnectionLost);
 }
