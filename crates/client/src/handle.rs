@@ -75,8 +75,9 @@ impl RaftClient {
     /// gives up, if nobody else waits for the session either.
     ///
     /// # Errors
-    /// [`Error::Connection`] after 30 s, [`Error::SessionRejected`] when the server refuses, and
-    /// [`Error::Closed`] when a disconnect overtakes it.
+    /// [`Error::Connection`] after 30 s, [`Error::SessionRejected`] when the server refuses,
+    /// [`Error::Closed`] when a disconnect overtakes it, and [`Error::Validation`] outside a tokio
+    /// runtime, unless the client has a thread of its own.
     pub fn connect(&self) -> Connect {
         self.connect_within(CONNECT_TIMEOUT)
     }

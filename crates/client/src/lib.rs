@@ -4,20 +4,48 @@
 //! session, keeps it alive, finds the leader again when it moves, and sends again what was
 //! lost, so that each command is executed once.
 //!
-//! | idea | file |
-//! | --- | --- |
-//! | what the application holds | `handle.rs`, `builder.rs` |
-//! | a request and its answer | `submission.rs`, `calls.rs` |
-//! | who may queue, who waits | `room.rs` |
-//! | from the handles to the driver | `inbox.rs`, `shared.rs` |
-//! | the task that owns the connection | `driver.rs`, `connection.rs` |
-//! | its side towards the application | `face.rs`, `handles.rs`, `waiters.rs` |
-//! | opening a connection | `transport.rs` |
-//! | events, server requests | `events.rs`, `server_requests.rs` |
-//! | errors, late answers | `error.rs` |
+//! ```no_run
+//! # async fn example(command: Vec<u8>, query: Vec<u8>) -> Result<(), zraft_client::Error> {
+//! use zraft_client::RaftClient;
+//!
+//! let client = RaftClient::builder()
+//!     .member("node-1", "tcp://127.0.0.1:7001")
+//!     .member("node-2", "tcp://127.0.0.1:7002")
+//!     .capability("role", "example")
+//!     .build()?;
+//! client.connect().await?;
+//! // Both are bytes that the application's own codec made; so are the answers.
+//! let written = client.submit_command(command).await?;
+//! let read = client.submit_query(query).await?;
+//! client.disconnect().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`RaftClient::connect`] wants a tokio runtime with I/O and time enabled, as `#[tokio::main]`
+//!   makes one; with [`ClientBuilder::own_thread`] any runtime will do, or none.
+//! - Every request settles exactly once, and [`Error::maybe_executed`] tells whether a command
+//!   that failed may have run. [`Error::resolution`] gives the late answer of one that timed out.
+//! - [`RaftClient::server_requests`] gives what the server asks, once and in order;
+//!   [`RaftClient::events`] and [`RaftClient::stats`] tell what goes on.
+//! - Memory is bounded: [`RaftClient::submit_command`] waits while the queue is full,
+//!   [`RaftClient::try_submit_command`] fails.
 //!
 //! All decisions about sessions and requests are made by `zraft-core`, which knows neither
 //! sockets nor clocks; this crate brings it both.
+
+// | idea | file |
+// | --- | --- |
+// | what the application holds | `handle.rs`, `builder.rs` |
+// | a request and its answer | `submission.rs`, `calls.rs` |
+// | who may queue, who waits | `room.rs` |
+// | from the handles to the driver | `inbox.rs`, `shared.rs` |
+// | the task that owns the connection | `driver.rs`, `connection.rs` |
+// | its side towards the application | `face.rs`, `handles.rs`, `waiters.rs` |
+// | opening a connection | `transport.rs` |
+// | events, server requests | `events.rs`, `server_requests.rs` |
+// | errors, late answers | `error.rs` |
+// | locks, and what takes their place under shuttle; time | `sync.rs`, `clock.rs` |
 
 mod builder;
 mod calls;

@@ -7,14 +7,14 @@
 //! The live server falls silent for good when it meets a payload that does not decode, so nothing should be sent to it
 //! that was not encoded here. [`Key::new`] and [`Value::new`] hold to the limits that the live command lines have; decoding
 //! takes any text, since others may have written it.
-//!
-//! | idea | file |
-//! | --- | --- |
-//! | keys and values, with their limits | `text.rs` |
-//! | the payloads | `payload.rs` |
-//! | bytes to payloads and back | `codec.rs` |
-//! | what can be wrong | `error.rs` |
-//! | the typed client | `client.rs`, `watch.rs` |
+
+// | idea | file |
+// | --- | --- |
+// | keys and values, with their limits | `text.rs` |
+// | the payloads | `payload.rs` |
+// | bytes to payloads and back | `codec.rs` |
+// | what can be wrong | `error.rs` |
+// | the typed client | `client.rs`, `watch.rs` |
 
 #[cfg(feature = "client")]
 mod client;
