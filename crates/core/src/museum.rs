@@ -39,6 +39,12 @@ pub enum Plant {
     CloseSessionLost,
     EverythingResentAtOnce,
     BacklogWrittenAgain,
+    LateTakenForJump,
+    LastWishLost,
+    WrittenAfterTheEnd,
+    UnknownCountedTwice,
+    ExpiryLoop,
+    FrozenTakenForDeaf,
 }
 
 #[cfg(feature = "museum")]
@@ -96,6 +102,12 @@ mod planted {
             (Self::CloseSessionLost, "CloseSession lost in the close"),
             (Self::EverythingResentAtOnce, "everything resent at once on a slow server"),
             (Self::BacklogWrittenAgain, "a slow link's backlog written again from its beginning"),
+            (Self::LateTakenForJump, "a late timer taken for a jump of the clock"),
+            (Self::LastWishLost, "a connect() between two disconnect()s obeyed after them"),
+            (Self::WrittenAfterTheEnd, "something written after the write half was shut"),
+            (Self::UnknownCountedTwice, "an unknown outcome counted twice"),
+            (Self::ExpiryLoop, "new sessions asked for without pause"),
+            (Self::FrozenTakenForDeaf, "a frozen member taken for deaf"),
         ];
     }
 }

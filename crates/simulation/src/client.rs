@@ -35,6 +35,8 @@ pub(crate) struct Socket {
     /// The machine has closed it; what is read after that is late.
     closed_at: Option<Instant>,
     finish: bool,
+    /// The write half was shut, or will be as soon as all is written.
+    shut: bool,
 }
 
 pub(crate) struct Client {
@@ -175,6 +177,7 @@ impl Sim {
                         written: 0,
                         closed_at: None,
                         finish: false,
+                        shut: false,
                     });
                     self.trace.fact(self.now, 1, index as u64);
                     say!(self.trace, self.now, "client {client} opens {} to {member}", conn.get());
@@ -182,6 +185,7 @@ impl Sim {
                 Action::ShutdownWrite { conn } => {
                     for socket in &mut self.clients[client].sockets {
                         socket.finish |= socket.id == conn;
+                        socket.shut |= socket.id == conn;
                     }
                     say!(self.trace, self.now, "client {client} will shut {}", conn.get());
                 }
@@ -325,6 +329,11 @@ impl Sim {
                 return;
             }
             let Some(tx) = state.machine.transmit(self.now, wall, id) else { break };
+            if socket.shut && tx.has_remaining() {
+                let detail = format!("{} bytes", tx.remaining());
+                state.judge.violated("nothing is written after the write half was shut", detail);
+                break;
+            }
             // What was encoded just now stands at the end of it.
             let total = socket.written + tx.remaining() as u64;
             let mut skip = tx.remaining().saturating_sub((total - socket.sent.seen) as usize);

@@ -149,7 +149,9 @@ impl Sim {
             | Fault::DropHandshakes
             | Fault::OrphanSession
             | Fault::DropAll => self.strike_messages(fault),
-            Fault::ExpireSession | Fault::LostExpiry => self.strike_session(fault),
+            Fault::ExpireSession | Fault::LostExpiry | Fault::ShortLived => {
+                self.strike_session(fault)
+            }
             Fault::RejectForGood
             | Fault::SessionClosedInWords
             | Fault::StrayMessages
@@ -373,6 +375,10 @@ impl Sim {
         if self.engine.expire_session(self.now, &id).is_err() {
             return false;
         }
+        if fault == Fault::ShortLived {
+            let times = self.rng.range(10, 40) as u32;
+            self.later(1, 10, Mend::ExpireAgain(client, times));
+        }
         if fault == Fault::LostExpiry {
             self.carry_out();
             let _ = self.engine.step_down_for(self.now, None);
@@ -429,7 +435,12 @@ impl Sim {
                 let within = self.rng.millis(0, 5_000);
                 self.disconnect(client, within);
                 if self.rng.percent(70) {
+                    self.drain(client);
                     self.connect(client);
+                    if self.rng.percent(30) {
+                        let within = self.rng.millis(0, 5_000);
+                        self.disconnect(client, within);
+                    }
                 }
             }
             Fault::SlowBacklog => {

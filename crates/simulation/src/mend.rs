@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use zraft_core::{RequestKind, StateName};
+use zraft_protocol::SessionId;
 use zraft_test_server::{Hints, KillLoss};
 
 use crate::{
@@ -30,6 +31,8 @@ pub(crate) enum Mend {
     Rate,
     Deliver,
     Outage,
+    /// Not put right: its session expires, so many times more.
+    ExpireAgain(usize, u32),
     /// Not put right: its session is left for another.
     Renew(usize),
     /// Neither: what comes to it on its present connection is held back for a time.
@@ -102,6 +105,15 @@ impl Sim {
             }
             Mend::Rate => self.engine.set_commits_per_second(self.now, self.plan.rate),
             Mend::Deliver => self.engine.deliver_all(),
+            Mend::ExpireAgain(client, times) => {
+                let id = self.clients[client].judge.session_id().map(str::to_owned);
+                if let Some(id) = id.and_then(|id| SessionId::new(id).ok()) {
+                    let _ = self.engine.expire_session(self.now, &id);
+                }
+                if times > 0 && self.healing.is_none() {
+                    self.later(1, 10, Mend::ExpireAgain(client, times - 1));
+                }
+            }
             Mend::Renew(client) => {
                 let state = &self.clients[client];
                 if self.healing.is_none()

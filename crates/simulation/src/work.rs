@@ -161,7 +161,7 @@ impl Sim {
         let name = state.machine.state();
         self.coverage.cell("disconnect", name);
         say!(self.trace, self.now, "client {client}: disconnect() within {within:?}");
-        state.judge.disconnecting.get_or_insert(self.now);
+        state.judge.disconnect_called(self.now);
         state.machine.disconnect(self.now, within);
         self.dirty[client] = true;
     }

@@ -214,7 +214,8 @@ impl Machine {
         // A deaf member answers PING. One that does not is frozen or cut off, for which no request is to blame. Where
         // PINGs are too rare to tell, it counts as deaf.
         let two_pings = self.config.heartbeat_interval.saturating_mul(2);
-        let stood_still = two_pings < self.config.connection_timeout
+        let stood_still = !museum::is(Plant::FrozenTakenForDeaf)
+            && two_pings < self.config.connection_timeout
             && now - link.zmtp.last_received() > two_pings;
         let (member_id, endpoint) = self.member(member);
         let why = Failure::Connection { endpoint: Some(endpoint), cause: ConnectionCause::Lost };

@@ -35,6 +35,10 @@ impl Machine {
     pub fn disconnect(&mut self, now: Instant, timeout: Duration) {
         let until = now + timeout;
         let why = Failure::Closed { sent: false };
+        if let Some(drain) = self.drain.as_mut().filter(|_| museum::is(Plant::LastWishLost)) {
+            drain.until = drain.until.min(until);
+            return;
+        }
         for waiter in std::mem::take(&mut self.waiters) {
             self.completions
                 .push_back(Completion::Connect { key: waiter.key, result: Err(why.clone()) });
@@ -65,6 +69,7 @@ impl Machine {
     pub(super) fn write_half_is_shut(&self) -> bool {
         let closing = self.drain.as_ref().and_then(|drain| drain.closing.as_ref());
         closing.is_some_and(|closing| closing.write_half_shut)
+            && !museum::is(Plant::WrittenAfterTheEnd)
     }
 
     fn nothing_is_left(&self) -> bool {

@@ -30,7 +30,9 @@ impl Machine {
         match &result {
             // What is detached was counted when its caller was told.
             Err(failure) if failure.maybe_executed() => {
-                self.stats.unknown += u64::from(settled.phase != Phase::Detached);
+                let told =
+                    settled.phase == Phase::Detached && !museum::is(Plant::UnknownCountedTwice);
+                self.stats.unknown += u64::from(!told);
             }
             _ => self.stats.answered += 1,
         }

@@ -135,6 +135,7 @@ struct Terms {
     max_queued_bytes: usize,
     session_timeout: Duration,
     keep_alive: Duration,
+    heartbeat: Duration,
     connection_timeout: Duration,
     heartbeat_timeout: Duration,
     resend_interval: Duration,
@@ -172,6 +173,8 @@ pub(crate) struct Judge {
     connect_keys: HashMap<ConnectKey, u64>,
     connect_gave_up: bool,
     pub(crate) disconnecting: Option<Instant>,
+    /// The application's last wish was connect().
+    wanted: bool,
     /// The application's process stood still until then, at the latest.
     pub(crate) paused_until: Instant,
     suspicion: settled::Suspicion,
@@ -182,6 +185,8 @@ pub(crate) struct Judge {
     /// Server requests delivered in each session.
     pub(crate) delivered: Vec<Vec<Bytes>>,
     pub(crate) settled_count: usize,
+    /// Commands whose callers were told that their outcome is unknown.
+    told_unknown: u64,
 }
 
 /// A payload begins with a number of its own.
@@ -202,6 +207,7 @@ impl Judge {
                 max_queued_bytes: config.max_queued_bytes(),
                 session_timeout: config.session_timeout(),
                 keep_alive: config.keep_alive_interval(),
+                heartbeat: config.heartbeat_interval(),
                 connection_timeout: config.connection_timeout(),
                 heartbeat_timeout: config.heartbeat_timeout(),
                 resend_interval: config.resend_interval(),
@@ -230,6 +236,7 @@ impl Judge {
             connect_keys: HashMap::new(),
             connect_gave_up: false,
             disconnecting: None,
+            wanted: false,
             paused_until: now,
             suspicion: settled::Suspicion::default(),
             tries: watch::Tries::default(),
@@ -237,6 +244,7 @@ impl Judge {
             request_frames: 0,
             delivered: Vec::new(),
             settled_count: 0,
+            told_unknown: 0,
         }
     }
 
@@ -299,11 +307,17 @@ impl Judge {
     pub(crate) fn connect_called(&mut self, key: ConnectKey, until: Option<Instant>) {
         // From Disconnected it begins at the first member, with the first round.
         if self.session.is_none() && self.wire.is_none() {
-            self.tries.connected();
+            self.tries.stand();
         }
+        self.wanted = true;
         let number = self.connect_keys.len() as u64;
         self.connect_keys.insert(key, number);
         self.connects.insert(number, until);
+    }
+
+    pub(crate) fn disconnect_called(&mut self, now: Instant) {
+        self.wanted = false;
+        self.disconnecting.get_or_insert(now);
     }
 
     /// The application handed in a request and it was taken.

@@ -62,7 +62,18 @@ impl Judge {
         let nonce = wire.nonce;
         self.count_cell(&message, state, Some(nonce));
         match stage {
-            Stage::Connected => self.in_session(now, message),
+            Stage::Connected => {
+                if matches!(
+                    message,
+                    ServerMessage::ClientResponse { .. }
+                        | ServerMessage::QueryResponse { .. }
+                        | ServerMessage::RequestError { .. }
+                        | ServerMessage::KeepAliveResponse { .. }
+                ) {
+                    self.tries.stand();
+                }
+                self.in_session(now, message)
+            }
             Stage::Asked { nonce, create } => self.answer_to(now, message, nonce, create),
             Stage::Fresh => match message {
                 ServerMessage::SessionClosed { reason, .. } => self.told_too_early(reason),
@@ -140,7 +151,6 @@ impl Judge {
             wire.connected_at = now;
             wire.last_keep_alive = now;
         }
-        self.tries.connected();
         Meaning::Connected
     }
 
@@ -246,6 +256,7 @@ impl Judge {
             carried: wire.is_some_and(|wire| wire.carried),
             answered: wire.is_some_and(|wire| wire.answered),
             in_flight: wire.is_some_and(|wire| wire.on_it > 0),
+            last_bytes: wire.map(|wire| wire.last_bytes),
         }
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use zraft_core::{ConnId, Instant, RequestKind, StateName};
 use zraft_protocol::ClientMessage;
 
-use super::{Judge, KeepAlive, Stage, Wire};
+use super::{Judge, KeepAlive, Stage, Wire, watch::STANDS};
 
 /// No id is further above the lowest pending one than this many windows.
 const SPAN: u64 = 8;
@@ -41,6 +41,11 @@ impl Judge {
     /// The machine closes a connection.
     pub(crate) fn closes(&mut self, now: Instant, id: ConnId) {
         if self.wire.as_ref().is_some_and(|wire| wire.id == id) {
+            if self.wire.as_ref().is_some_and(|wire| {
+                wire.stage == Stage::Connected && now - wire.connected_at >= STANDS
+            }) {
+                self.tries.stand();
+            }
             if let Some(wire) = self.wire.take().filter(|wire| wire.nonce != 0) {
                 self.past_nonces.push_back(wire.nonce);
                 if self.past_nonces.len() > 3 {

@@ -14,12 +14,16 @@ const LATE: Duration = Duration::from_millis(50);
 /// After a pause of the process, deadlines wait this long for the probe's answer.
 const GRACE: Duration = Duration::from_millis(1050);
 
+/// No byte for two PINGs, and so much more, leaves no doubt.
+const STILL: Duration = Duration::from_millis(10);
+
 /// What a connection did that is lost.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Loss {
     pub(super) carried: bool,
     pub(super) answered: bool,
     pub(super) in_flight: bool,
+    pub(super) last_bytes: Option<Instant>,
 }
 
 /// Barren and deaf losses, as far as giving a request up is concerned.
@@ -49,7 +53,7 @@ impl Judge {
             }
             Event::Disconnected { reason, .. } => {
                 self.coverage.count("disconnected", reason.name());
-                self.lost(*reason);
+                self.lost(now, *reason);
             }
             Event::SessionExpired { .. } => self.expired(now),
             Event::ConnectionFailure { error, .. } => {
@@ -66,7 +70,7 @@ impl Judge {
         }
     }
 
-    fn lost(&mut self, reason: DisconnectReason) {
+    fn lost(&mut self, now: Instant, reason: DisconnectReason) {
         if reason == DisconnectReason::KeepAliveTimeout {
             self.coverage.cell("keep_alive_unanswered", StateName::Connected);
         }
@@ -75,7 +79,11 @@ impl Judge {
         self.suspicion.suspects.retain(|number| requests[*number].is_pending());
         let broken =
             matches!(reason, DisconnectReason::ConnectionLost | DisconnectReason::HeartbeatTimeout);
-        let deaf = reason == DisconnectReason::KeepAliveTimeout && loss.in_flight;
+        // A deaf member answers PING; where PINGs are too rare to tell, it counts as deaf.
+        let two_pings = self.terms.heartbeat * 2;
+        let stood_still = two_pings < self.terms.connection_timeout
+            && loss.last_bytes.is_some_and(|last| now - last > two_pings + STILL);
+        let deaf = reason == DisconnectReason::KeepAliveTimeout && loss.in_flight && !stood_still;
         let barren = loss.carried
             && !loss.answered
             && (broken || reason == DisconnectReason::KeepAliveTimeout);
@@ -180,7 +188,7 @@ impl Judge {
             }
             Completion::Disconnected => {
                 self.coverage.count("disconnect()", "done");
-                self.tries.connected();
+                self.tries.stand();
                 let asked = self.disconnecting.take().is_some();
                 self.demand(asked, "disconnect() ends when asked", String::new);
                 if self.session.take().is_some() {
@@ -211,6 +219,7 @@ impl Judge {
             Err(_) => Settled::NotExecuted,
         };
         let settled_unknown = settled == Settled::Unknown;
+        self.told_unknown += u64::from(settled_unknown);
         let name = match &result {
             Ok(_) => "answered",
             Err(failure) => failure.code(),

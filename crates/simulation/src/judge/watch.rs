@@ -12,6 +12,8 @@ const SLACK: Duration = Duration::from_millis(20);
 const CREATE_WAIT: Duration = Duration::from_secs(30);
 /// Between message bytes nearer to each other than this an answer may be behind them.
 const FLOWING: Duration = Duration::from_secs(1);
+/// A connection that was Connected for so long stands, even unheard.
+pub(super) const STANDS: Duration = Duration::from_secs(5);
 /// Keep-alives under way that are enough.
 const ENOUGH: usize = 16;
 
@@ -19,12 +21,14 @@ const ENOUGH: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Tries {
     pub(super) closed_at: Option<Instant>,
-    /// Whether a pause stood before each of the last attempts without a session.
+    /// Whether a pause stood before each of the last attempts. A connection that is Connected, but ends at once and unheard,
+    /// counts like one that failed.
     paused: VecDeque<bool>,
 }
 
 impl Tries {
-    pub(super) fn connected(&mut self) {
+    /// A connection stands, or nobody tries any more.
+    pub(super) fn stand(&mut self) {
         self.paused.clear();
     }
 }
@@ -45,11 +49,20 @@ impl Judge {
         }
     }
 
+    /// After a disconnect() that no connect() followed nothing is sought any more.
+    fn obeys_the_last_wish(&mut self, state: StateName) {
+        let over = self.disconnecting.is_none() && !self.wanted;
+        self.demand(!over || state == StateName::Disconnected, "the last wish counts", || {
+            format!("{state:?} after the last disconnect()")
+        });
+    }
+
     /// The end of a turn, in which all there was to read was read.
     pub(crate) fn look(&mut self, now: Instant, machine: &Machine) {
         self.all_answers_settled();
         self.expiry_told = false;
         let state = machine.state();
+        self.obeys_the_last_wish(state);
         if state == StateName::Disconnected {
             self.rejected_for_good = false;
             self.connect_gave_up = false;
@@ -71,6 +84,10 @@ impl Judge {
         });
         self.demand(stats.queued_bytes == bytes, "payloads are held until they settle", || {
             format!("{} held, {bytes} pending", stats.queued_bytes)
+        });
+        let (counted, told) = (stats.unknown, self.told_unknown);
+        self.demand(counted == told, "an unknown outcome counts once", || {
+            format!("{counted} counted, {told} told")
         });
         let queued = stats.queued as usize;
         // A renewed session puts queries that were sent back into the queue.
