@@ -47,6 +47,24 @@ test("10,000 in flight are held against 1,024 of the same round", () => {
   assert.equal(find(rows, "event-loop time per request, 10,000").mustHolds, false)
 })
 
+test("what promises alone take more is told beside it, and not judged", () => {
+  const load = [
+    { inFlight: 1024, subject: "zraft-client", rounds: rounds([1, 0.5, 0.4]) },
+    { inFlight: 10_000, subject: "zraft-client", rounds: rounds([1, 0.75, 0.6]) },
+    { inFlight: 1024, subject: "promises", rounds: rounds([1, 0.2, 0.2]) },
+    { inFlight: 10_000, subject: "promises", rounds: rounds([1, 0.4, 0.3]) },
+  ]
+  const rows = judge({ ...nothing, load })
+  const alone = rows.filter(({ what }) => what.includes("promises alone"))
+  assert.deepEqual(
+    alone.map(({ value, mustHolds, goalHolds }) => [value.median.toFixed(2), mustHolds, goalHolds]),
+    [
+      ["0.40", undefined, undefined],
+      ["0.25", undefined, undefined],
+    ],
+  )
+})
+
 test("what could not be measured is not judged", () => {
   const load = ["zraft-client", "hand-written"].map((subject) => ({
     inFlight: 256,
