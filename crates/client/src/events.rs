@@ -14,10 +14,13 @@ use crate::sync::{AtomicBool, Mutex, lock};
 /// How many events wait for one listener; beyond, the oldest give way.
 const CAPACITY: usize = 1024;
 
+/// How many bytes of payloads they may carry.
+const MAX_BYTES: usize = 64 << 20;
+
 /// A stream of the client's events, from [`RaftClient::events`](crate::RaftClient::events).
 ///
-/// A listener that does not keep up loses the oldest events and finds [`Event::Lagged`] in
-/// their place. The stream ends when the client is gone; it does not keep the client alive.
+/// A listener that does not keep up, beyond 1,024 events or 64 MiB of payloads in them, loses the
+/// oldest and finds [`Event::Lagged`] in their place. The stream ends when the client is gone; it does not keep the client alive.
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]
 pub struct Events {
@@ -48,7 +51,7 @@ impl Stream for Events {
         if state.lost > 0 {
             return Poll::Ready(Some(Event::Lagged(std::mem::take(&mut state.lost))));
         }
-        if let Some(event) = state.queue.pop_front() {
+        if let Some(event) = state.take() {
             return Poll::Ready(Some(event));
         }
         if state.over {
@@ -66,7 +69,8 @@ impl Drop for Events {
     fn drop(&mut self) {
         let mut state = lock(&self.listener.state);
         state.over = true;
-        state.queue.clear();
+        state.queue = VecDeque::new();
+        state.bytes = 0;
     }
 }
 
@@ -78,11 +82,34 @@ struct Listener {
 #[derive(Debug, Default)]
 struct Listening {
     queue: VecDeque<Event>,
+    /// Of the payloads in the queue.
+    bytes: usize,
     lost: u64,
     messages: bool,
     waker: Option<Waker>,
     /// The listener or the client is gone.
     over: bool,
+}
+
+impl Listening {
+    fn take(&mut self) -> Option<Event> {
+        let event = self.queue.pop_front()?;
+        self.bytes -= event.payload_len();
+        Some(event)
+    }
+
+    /// The newest is always kept, whatever it carries.
+    fn put(&mut self, event: Event) {
+        let bytes = event.payload_len();
+        while self.queue.len() >= CAPACITY
+            || (!self.queue.is_empty() && self.bytes + bytes > MAX_BYTES)
+        {
+            self.take();
+            self.lost = self.lost.saturating_add(1);
+        }
+        self.bytes += bytes;
+        self.queue.push_back(event);
+    }
 }
 
 /// All listeners of one client.
@@ -119,11 +146,7 @@ impl Hub {
             if is_message && !state.messages {
                 return true;
             }
-            if state.queue.len() >= CAPACITY {
-                state.queue.pop_front();
-                state.lost = state.lost.saturating_add(1);
-            }
-            state.queue.push_back(event.clone());
+            state.put(event.clone());
             woken.extend(state.waker.take());
             true
         });
@@ -148,5 +171,67 @@ impl Drop for Hub {
                 waker.wake();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use zraft_protocol::{Payload, RequestId, ServerMessage, Timestamp};
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn next(events: &mut Events) -> Option<Event> {
+        let mut context = Context::from_waker(Waker::noop());
+        match Pin::new(events).poll_next(&mut context) {
+            Poll::Ready(event) => event,
+            Poll::Pending => None,
+        }
+    }
+
+    fn server_request(payload: Bytes) -> Event {
+        let (request_id, created_at) = (RequestId::FIRST, Timestamp::from_millis(0));
+        let request = zraft_core::ServerRequest { request_id, payload, created_at };
+        Event::ServerRequestReceived { request }
+    }
+
+    #[test]
+    fn payloads_in_events_that_nobody_takes_have_a_limit_of_bytes() {
+        let hub = Hub::default();
+        let mut events = hub.listen();
+        let payload = Bytes::from(vec![0; 16 * MIB]);
+        for _ in 0..10 {
+            hub.publish(&server_request(payload.clone()));
+        }
+        assert_eq!(next(&mut events), Some(Event::Lagged(6)), "four of 16 MiB fit into 64");
+        for _ in 0..4 {
+            assert_eq!(next(&mut events), Some(server_request(payload.clone())));
+        }
+        assert_eq!(next(&mut events), None);
+        for _ in 0..4 {
+            hub.publish(&server_request(payload.clone()));
+        }
+        assert_eq!(
+            next(&mut events),
+            Some(server_request(payload)),
+            "what was taken counts no more"
+        );
+    }
+
+    #[test]
+    fn an_event_beyond_the_limit_of_bytes_is_kept_alone() {
+        let hub = Hub::default();
+        let mut events = hub.listen().with_messages();
+        hub.publish(&server_request(Bytes::from_static(b"small")));
+        let result = Payload::new(vec![0; 65 * MIB]).unwrap();
+        let message = ServerMessage::ClientResponse { request_id: RequestId::FIRST, result };
+        hub.publish(&Event::MessageReceived { message: message.clone() });
+        assert_eq!(next(&mut events), Some(Event::Lagged(1)));
+        assert_eq!(next(&mut events), Some(Event::MessageReceived { message }));
+        hub.publish(&server_request(Bytes::from_static(b"small again")));
+        assert_eq!(next(&mut events), Some(server_request(Bytes::from_static(b"small again"))));
+        assert_eq!(next(&mut events), None);
     }
 }

@@ -11,6 +11,8 @@ use crate::{
 
 /// Events kept for an observer that does not look; older ones give way.
 const MAX_EVENTS: usize = 16_384;
+/// And this many bytes of payloads in them.
+const MAX_BYTES: usize = 64 << 20;
 
 /// The four states of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -248,12 +250,32 @@ impl Event {
             Self::Lagged(_) => "lagged",
         }
     }
+
+    /// How many bytes the payload has that it keeps alive; 0 for events without one.
+    pub fn payload_len(&self) -> usize {
+        match self {
+            Self::ServerRequestReceived { request } => request.payload.len(),
+            Self::MessageSent {
+                message:
+                    ClientMessage::ClientRequest { payload, .. } | ClientMessage::Query { payload, .. },
+            } => payload.len(),
+            Self::MessageReceived {
+                message:
+                    ServerMessage::ClientResponse { result: payload, .. }
+                    | ServerMessage::QueryResponse { result: payload, .. }
+                    | ServerMessage::ServerRequest { payload, .. },
+            } => payload.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// A bounded queue of events.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     queue: VecDeque<Event>,
+    /// Of the payloads in the queue.
+    bytes: usize,
     lost: u64,
     /// Somebody listens for every message.
     pub(crate) messages: bool,
@@ -261,18 +283,29 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) fn push(&mut self, event: Event) {
-        if self.queue.len() >= MAX_EVENTS {
-            self.queue.pop_front();
+        let bytes = event.payload_len();
+        // The newest is always kept, whatever it carries.
+        while self.queue.len() >= MAX_EVENTS
+            || (!self.queue.is_empty() && self.bytes + bytes > MAX_BYTES)
+        {
+            self.take();
             self.lost += 1;
         }
+        self.bytes += bytes;
         self.queue.push_back(event);
+    }
+
+    fn take(&mut self) -> Option<Event> {
+        let event = self.queue.pop_front()?;
+        self.bytes -= event.payload_len();
+        Some(event)
     }
 
     pub(crate) fn pop(&mut self) -> Option<Event> {
         if self.lost > 0 {
             return Some(Event::Lagged(std::mem::take(&mut self.lost)));
         }
-        let event = self.queue.pop_front();
+        let event = self.take();
         if self.queue.is_empty() && self.queue.capacity() > 1024 {
             self.queue = VecDeque::new();
         }
@@ -293,6 +326,26 @@ mod tests {
             }
             while events.pop().is_some() {}
             assert_eq!(events.queue.capacity() > 0, kept, "after {count}");
+        }
+    }
+
+    #[test]
+    fn payloads_in_events_that_nobody_takes_have_a_limit_of_bytes() {
+        let payload = bytes::Bytes::from(vec![0; 16 << 20]);
+        let (request_id, created_at) =
+            (RequestId::FIRST, zraft_protocol::Timestamp::from_millis(0));
+        let request = ServerRequest { request_id, payload, created_at };
+        let event = Event::ServerRequestReceived { request };
+        let mut events = Events::default();
+        for round in ["of none", "of what was taken"] {
+            for _ in 0..10 {
+                events.push(event.clone());
+            }
+            assert_eq!(events.pop(), Some(Event::Lagged(6)), "four of 16 MiB fit, {round}");
+            for _ in 0..4 {
+                assert_eq!(events.pop(), Some(event.clone()));
+            }
+            assert_eq!((events.pop(), events.bytes), (None, 0));
         }
     }
 }
