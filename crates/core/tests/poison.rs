@@ -249,6 +249,40 @@ fn members_that_stand_still_one_after_the_other_are_not_deaf_and_cost_no_request
     assert!(keys.iter().all(|key| world.result(*key) == Some(Ok("".into()))));
 }
 
+/// A KeepAlive stays without its answer, and the last that is heard of the member is a PONG so long before the loss. What
+/// is on the wire of the next connection at first, and after one answer.
+fn deaf_and_heard_last(before: std::time::Duration) -> (Vec<String>, Vec<String>) {
+    let (mut world, conn) = heard(three().heartbeat_interval(seconds(1)));
+    for n in 0..4 {
+        command(&mut world, &format!("c{n}"));
+    }
+    world.answer(conn, 1, "");
+    world.peer(conn).answers_keep_alives = false;
+    world.machine.ping(world.now);
+    world.pump();
+    world.peer(conn).frozen = true;
+    world.events.clear();
+    world.advance(seconds(5) - before);
+    world.raw(conn, b"\x04\x05\x04PONG");
+    world.advance(before);
+    assert_eq!(world.disconnect_reason(), Some(zraft_core::DisconnectReason::KeepAliveTimeout));
+    let conn = world.resumed();
+    let first = on_the_wire(&mut world, conn);
+    world.answer(conn, 2, "");
+    world.advance(millis(100));
+    (first, on_the_wire(&mut world, conn))
+}
+
+#[test]
+fn a_member_is_deaf_when_it_was_heard_two_heartbeats_before_the_loss_and_stood_still_when_longer_ago()
+ {
+    let (first, then) = deaf_and_heard_last(seconds(2));
+    assert_eq!((first, then), (vec!["c1".into()], vec!["c2".into()]), "one at a time");
+    let (first, then) = deaf_and_heard_last(seconds(2) + millis(1));
+    assert_eq!(first, ["c1", "c2", "c3"]);
+    assert!(then.is_empty(), "{then:?}");
+}
+
 fn quarantined(world: &World) -> Vec<RequestRef> {
     let ids = world.events.iter().filter_map(|event| match event {
         Event::RequestQuarantined { id } => Some(id.clone()),

@@ -1,9 +1,12 @@
 //! The machine's main path, once through.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::*;
-use zraft_core::StateName;
+use zraft_core::{Completion, StateName};
+use zraft_protocol::ServerMessage;
 
 #[test]
 fn a_command_goes_out_and_its_answer_comes_back() {
@@ -20,6 +23,21 @@ fn a_command_goes_out_and_its_answer_comes_back() {
     world.hang_up(conn);
     assert_eq!(world.state(), StateName::Disconnected);
     assert!(world.is_disconnected());
+}
+
+#[test]
+fn there_is_a_completion_from_the_end_of_a_request_until_it_is_taken() {
+    let (mut world, conn) = World::connected(three());
+    let key = world.command("hello");
+    assert!(!world.machine.has_completions());
+    let mut body = Vec::new();
+    ServerMessage::ClientResponse { request_id: request(1), result: payload("world") }
+        .encode(&mut body);
+    world.arrive(conn, &[&[0, u8::try_from(body.len()).unwrap()], &body[..]].concat());
+    assert!(world.machine.has_completions());
+    let taken = world.machine.poll_completion();
+    assert!(matches!(taken, Some(Completion::Request { key: of, .. }) if of == key), "{taken:?}");
+    assert!(!world.machine.has_completions());
 }
 
 #[test]

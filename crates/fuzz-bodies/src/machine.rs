@@ -66,6 +66,8 @@ struct Client {
     connects: Vec<ConnectKey>,
     /// The socket takes this many more bytes; all of them when it does not stall.
     socket_takes: Option<usize>,
+    /// Bytes that it did not take wait in the machine.
+    backlog: bool,
 }
 
 impl Client {
@@ -104,6 +106,7 @@ impl Client {
             submitted: 0,
             connects: Vec::new(),
             socket_takes: None,
+            backlog: false,
         }
     }
 
@@ -447,7 +450,8 @@ impl Client {
                 assert!(self.wires.iter().all(|wire| wire.over), "one connection at a time");
                 assert!(self.wires.last().is_none_or(|wire| wire.conn < conn), "numbered upwards");
                 self.wires.push(Wire { conn, open: false, over: false, shut: false });
-                self.observer.opened(conn, self.now);
+                let cut = std::mem::take(&mut self.backlog);
+                self.observer.opened(conn, self.now, cut);
             }
             Action::ShutdownWrite { conn } => {
                 if let Some(wire) = self.wires.iter_mut().find(|wire| wire.conn == conn) {
@@ -474,16 +478,19 @@ impl Client {
         let Some(tx) = self.machine.transmit(now, wall, conn) else { return false };
         let count = tx.remaining().min(self.socket_takes.unwrap_or(usize::MAX));
         if count == 0 {
+            self.backlog |= tx.has_remaining();
             return false;
         }
         assert!(!shut, "nothing follows the end of the stream");
         let mut bytes = vec![0; count];
         tx.copy_to_slice(&mut bytes);
+        // What is left will have been said of an earlier moment.
+        let fresh = !std::mem::replace(&mut self.backlog, tx.has_remaining());
         self.machine.handle_written(now, conn);
         if let Some(room) = &mut self.socket_takes {
             *room -= count;
         }
-        self.observer.wrote(conn, now, &bytes);
+        self.observer.wrote(conn, now, &bytes, fresh);
         true
     }
 

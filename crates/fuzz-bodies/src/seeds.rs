@@ -98,6 +98,9 @@ fn scripts(seeds: &mut Vec<Seed>) {
     let session: &[u8] = &[7, 0, 8, 0, 10, 12, 0, 0];
     let work: &[u8] = &[0, 0, 9, 0, 0, 9, 4, 0, 9, 12, 0, 11, 1, 12, 0, 20, 0, 2];
     let pushed: &[u8] = &[12, 0, 18, 1, 22, 3, 23, 40];
+    // Pushed, lost, and pushed once more under the same id.
+    let again: &[u8] =
+        &[12, 0, 18, 1, 22, 3, 21, 0, 8, 0, 10, 12, 0, 0, 12, 0, 16, 1, 1, 22, 3, 23, 40];
     let lost: &[u8] = &[0, 0, 9, 21, 0, 8, 0, 10, 12, 0, 0, 26, 4, 12, 0, 11, 1];
     let told: &[u8] = &[0, 0, 9, 12, 0, 8, 1, 4, 8, 0, 10, 12, 0, 0, 12, 0, 11, 3];
     let expired: &[u8] = &[0, 0, 9, 12, 0, 8, 4, 0, 7, 0, 8, 0, 10, 12, 0, 0, 0, 0, 9];
@@ -105,10 +108,15 @@ fn scripts(seeds: &mut Vec<Seed>) {
     let slow: &[u8] = &[29, 90, 0, 0, 99, 0, 0, 99, 23, 99, 29, 250, 12, 0, 11, 1];
     let stopped: &[u8] = &[0, 129, 9, 28, 20, 0, 12, 0, 9, 12, 0, 11, 1, 26, 200];
     let silent: &[u8] = &[0, 0, 9, 26, 40, 12, 0, 9, 26, 40, 26, 255, 8, 0, 10, 12, 0, 0];
+    // The window is full, one that waits is given up, and new ones go.
+    let given_up: &[u8] = &[
+        0, 0, 9, 0, 0, 9, 0, 0, 9, 0, 0, 9, 6, 0, 12, 0, 11, 1, 12, 0, 11, 1, 12, 0, 11, 1, 0, 0, 9,
+    ];
     let closed: &[u8] = &[7, 4, 26, 8, 21, 0];
     let parts = [
         ("work", work),
         ("pushed", pushed),
+        ("pushed-again", again),
         ("lost", lost),
         ("told", told),
         ("expired", expired),
@@ -116,6 +124,7 @@ fn scripts(seeds: &mut Vec<Seed>) {
         ("slow", slow),
         ("stopped", stopped),
         ("silent", silent),
+        ("given-up", given_up),
         ("closed", closed),
     ];
     for options in [0, 1, 2, 12] {

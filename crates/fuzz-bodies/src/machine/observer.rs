@@ -40,6 +40,9 @@ struct Peer {
     handshake: Option<ClientMessage>,
     /// The machine said that the session stands.
     connected: bool,
+    /// Commands that it got, and the last of those that an earlier one had got too.
+    carried: BTreeSet<u64>,
+    resent: u64,
 }
 
 pub(super) struct Observer {
@@ -57,6 +60,8 @@ pub(super) struct Observer {
     /// Of the present session: commands by id, and the highest L.
     ids: BTreeMap<u64, Vec<u8>>,
     lowest: u64,
+    /// A connection ended with bytes that had not reached the socket.
+    cut: bool,
     queries: Vec<CorrelationId>,
     keep_alives: Vec<Timestamp>,
     /// Answers that were given to an id in this session.
@@ -83,6 +88,7 @@ impl Observer {
             session_id: None,
             ids: BTreeMap::new(),
             lowest: 0,
+            cut: false,
             queries: Vec::new(),
             keep_alives: Vec::new(),
             answers: BTreeMap::new(),
@@ -175,9 +181,18 @@ impl Observer {
         self.disconnects += 1;
     }
 
-    pub(super) fn opened(&mut self, conn: ConnId, now: Instant) {
+    /// `cut`: bytes of the last connection had not reached the socket.
+    pub(super) fn opened(&mut self, conn: ConnId, now: Instant, cut: bool) {
+        self.cut |= cut;
         let zmtp = Connection::new(Config { max_frame: 1 << 20, ..Config::server() }, now);
-        self.peer = Some(Peer { conn, zmtp, handshake: None, connected: false });
+        self.peer = Some(Peer {
+            conn,
+            zmtp,
+            handshake: None,
+            connected: false,
+            carried: BTreeSet::new(),
+            resent: 0,
+        });
         self.keep_alives.clear();
     }
 
@@ -279,6 +294,7 @@ impl Observer {
                     self.queries.clear();
                     self.too_long.clear();
                     (self.lowest, self.delivered) = (0, 0);
+                    self.cut = false;
                 }
             }
             // Of bytes that mean nothing, one read may hold more than are kept.
@@ -287,8 +303,8 @@ impl Observer {
         }
     }
 
-    /// Bytes were written: reads them as a member does.
-    pub(super) fn wrote(&mut self, conn: ConnId, now: Instant, bytes: &[u8]) {
+    /// Bytes were written: reads them as a member does. `fresh`: none of them had waited since before the last input.
+    pub(super) fn wrote(&mut self, conn: ConnId, now: Instant, bytes: &[u8], fresh: bool) {
         let peer = self.peer.as_mut().expect("a connection");
         assert_eq!(peer.conn, conn);
         peer.zmtp.handle_bytes(now, bytes);
@@ -299,7 +315,7 @@ impl Observer {
                 zraft_zmtp::Event::Ready(_) => {}
                 zraft_zmtp::Event::Message(frame) => {
                     let message = ClientMessage::decode(&frame).expect("what is sent decodes");
-                    self.message(message);
+                    self.message(message, fresh);
                 }
                 // ERROR to a member of another socket type.
                 zraft_zmtp::Event::Failed(zraft_zmtp::Error::PeerError(_)) => {}
@@ -308,7 +324,7 @@ impl Observer {
         }
     }
 
-    fn message(&mut self, message: ClientMessage) {
+    fn message(&mut self, message: ClientMessage, fresh: bool) {
         let peer = self.peer.as_mut().expect("a connection");
         if is_handshake(&message) {
             assert!(peer.handshake.is_none(), "one handshake message per connection");
@@ -326,6 +342,7 @@ impl Observer {
                 request_id.get(),
                 lowest_pending_request_id.get(),
                 payload.to_vec(),
+                fresh,
             ),
             ClientMessage::Query { correlation_id, payload, .. } => {
                 let request = self.requests.get(&payload[..]).expect("a query that was submitted");
@@ -346,10 +363,11 @@ impl Observer {
         }
     }
 
-    fn command_sent(&mut self, id: u64, lowest: u64, payload: Vec<u8>) {
-        // Ids may be left out: of commands that were encoded and never reached the socket's other end.
+    fn command_sent(&mut self, id: u64, lowest: u64, payload: Vec<u8>, fresh: bool) {
+        // What was encoded and never reached the socket's other end may come later than new work.
         let last = self.ids.last_key_value().map_or(0, |(id, _)| *id);
-        assert!(id > last || self.ids.contains_key(&id), "{id} after {last} for the first time");
+        let known = self.ids.contains_key(&id);
+        assert!(known || id == last + 1 || self.cut, "{id} after {last} for the first time");
         let first = self.ids.entry(id).or_insert_with(|| payload.clone());
         assert_eq!(*first, payload, "an id carries one payload");
         let request = self.requests.get_mut(&payload).expect("a command that was submitted");
@@ -363,6 +381,15 @@ impl Observer {
         self.lowest = lowest;
         for (passed, payload) in self.ids.range(..lowest) {
             assert!(!self.requests[payload].is_pending(), "L {lowest} passed {passed}");
+        }
+        // It may stand for one that was encoded and never reached the socket's other end.
+        let named = self.ids.get(&lowest).filter(|_| fresh);
+        let pending = named.is_none_or(|payload| self.requests[payload].is_pending());
+        assert!(pending, "L {lowest} is over");
+        let peer = self.peer.as_mut().expect("a connection");
+        if peer.carried.insert(id) && known {
+            assert!(id > peer.resent, "{id} is carried over after {}", peer.resent);
+            peer.resent = id;
         }
     }
 
