@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::*;
 use zraft_core::{ConnId, RequestKind, Timeout};
-use zraft_protocol::{ClientMessage, CorrelationId};
+use zraft_protocol::{ClientMessage, CorrelationId, SessionCloseReason};
 
 /// The jitter lengthens a resend timeout by an eighth at most.
 fn jittered(timeout: Duration) -> Duration {
@@ -353,4 +353,37 @@ fn what_was_due_before_the_server_was_known_to_be_slow_is_waited_for_on() {
         world.answer(conn, id, "");
     }
     assert_eq!(command_ids(&world.all_received(conn)), [], "copies would make it slower");
+}
+
+#[test]
+fn the_answer_to_what_went_again_after_a_move_tells_no_answer_time() {
+    let (mut world, conn) = World::connected(three());
+    command(&mut world);
+    world.closed(conn, SessionCloseReason::NotLeaderAnymore, Some("node-2"));
+    let conn = world.resumed();
+    assert_eq!(command_ids(&world.all_received(conn)), [1], "at once");
+    world.advance(millis(500));
+    world.answer(conn, 1, "");
+    assert_eq!(world.machine.stats().answered, 1);
+    assert_eq!(world.machine.stats().smoothed_answer, None);
+}
+
+#[test]
+fn an_answer_to_what_was_only_sent_on_an_earlier_connection_releases_no_resend() {
+    let (mut world, conn) = connected();
+    for _ in 0..4 {
+        command(&mut world);
+    }
+    world.all_received(conn);
+    world.reset(conn);
+    let conn = world.resumed();
+    world.peer(conn).answers_keep_alives = true;
+    let (_, ids) = wait_commands(&mut world, conn, seconds(10));
+    assert_eq!(ids, [1], "what was awaited goes in slow start");
+    world.answer(conn, 4, "");
+    world.advance(millis(100));
+    assert!(command_ids(&world.all_received(conn)).is_empty(), "the resend is not answered yet");
+    world.answer(conn, 1, "");
+    world.advance(millis(200));
+    assert_eq!(command_ids(&world.all_received(conn)), [2, 3]);
 }
