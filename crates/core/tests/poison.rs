@@ -439,3 +439,12 @@ fn what_was_alone_is_not_blamed_for_what_befell_another() {
     barren(&mut world, conn);
     assert_eq!(quarantined(&world), [RequestRef::Command(request(2))]);
 }
+
+#[test]
+fn while_one_goes_at_a_time_nobody_is_woken_for_those_that_wait_for_it() {
+    let (mut world, conn, _) = suspected(0, 2);
+    assert_eq!(on_the_wire(&mut world, conn), ["q0"]);
+    // Fails when the machine wants to be woken again and again.
+    world.advance(seconds(5));
+    assert_eq!(world.state(), zraft_core::StateName::Connected);
+}
