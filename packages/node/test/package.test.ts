@@ -158,7 +158,7 @@ test('types are found from CommonJS and from ESM, and all code of the README com
     (error: unknown) => error as { stdout: string },
   );
   expect(compiled.stdout).toBe('');
-});
+}, 180_000);
 
 test('licences, sources and source maps are in it, and each map finds its source', () => {
   for (const place of [inPackage(), join(app, `node_modules/zraft-client-${own}`)]) {
