@@ -36,6 +36,8 @@ pub(crate) struct Bridge {
     server_requests: ServerRequests,
     messages: bool,
     out: Out,
+    /// Events were kept back when the last were handed out.
+    kept_back: bool,
     /// The driver is not polled.
     rests: bool,
 }
@@ -99,6 +101,8 @@ struct ServerRequests {
 struct Out {
     chunk: Vec<u8>,
     beside: VecDeque<Bytes>,
+    /// Bytes of what goes beside.
+    bytes: usize,
 }
 
 impl Out {
@@ -112,6 +116,7 @@ impl Out {
         if bytes.len() > MAX_INLINE {
             self.make_room(links, head.len());
             layout::write(&mut self.chunk, kind, id, head, None, bytes.len());
+            self.bytes += bytes.len();
             self.beside.push_back(bytes);
         } else {
             self.write(links, kind, id, head, &bytes);
@@ -127,6 +132,7 @@ impl Out {
     fn deliver(&mut self, links: &Links) {
         if !self.chunk.is_empty() {
             links.deliver(&mut self.chunk, &mut self.beside);
+            self.bytes = 0;
         }
     }
 }
@@ -149,6 +155,7 @@ impl Bridge {
             },
             messages: false,
             out: Out::default(),
+            kept_back: false,
             rests: true,
         }
     }
@@ -394,9 +401,12 @@ impl Face for Bridge {
     /// the state that goes with it.
     fn hand_out(&mut self, machine: &mut Machine) {
         let mut published = false;
-        while !self.links.is_crowded()
-            && let Some(event) = machine.poll_event()
-        {
+        loop {
+            self.kept_back = self.links.is_crowded(self.out.bytes);
+            if self.kept_back {
+                break;
+            }
+            let Some(event) = machine.poll_event() else { break };
             if !std::mem::replace(&mut published, true) && self.publish(machine) {
                 self.server_requests.epoch = self.server_requests.epoch.wrapping_add(1);
                 self.server_requests.held = 0;
@@ -432,7 +442,9 @@ impl Face for Bridge {
             Some(sleeper) => sleeper.clone_from(waker),
             None => inbox.sleeper = Some(waker.clone()),
         }
-        true
+        drop(inbox);
+        // From here on whoever makes room wakes it; room that was made before is seen.
+        !self.kept_back || self.links.is_still_crowded()
     }
 
     fn is_over(&self, machine: &Machine) -> bool {

@@ -69,7 +69,7 @@ impl NativeClient {
     /// Writes the next bytes that go beside a record into `into`, which is as long as the record says.
     #[napi]
     pub fn take_beside(&self, mut into: BufferSlice<'_>) {
-        let beside = lock(&self.seat.links.outbox).beside.pop_front();
+        let beside = lock(&self.seat.links.outbox).take_beside();
         if let Some(bytes) = beside
             && let Some(place) = into.get_mut(..bytes.len())
         {

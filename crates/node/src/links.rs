@@ -15,9 +15,10 @@ use crate::layout::{self, CHUNK, operation};
 /// Calls JavaScript, without arguments.
 pub(crate) type WakeFunction = ThreadsafeFunction<(), (), (), Status, false, true, 0>;
 
-/// With so many chunks waiting no event is made of what happens: the machine keeps a number of them, and counts the
-/// rest.
+/// With so many chunks waiting, or so many bytes with what goes beside them, no event is made of what happens: the machine
+/// keeps a number of them, and counts the rest.
 const CROWD: usize = 512;
+const CROWD_BYTES: usize = 64 << 20;
 
 /// So many emptied chunks are kept to be filled again.
 const SPARE: usize = 16;
@@ -61,7 +62,9 @@ pub(crate) struct Inbox {
 pub(crate) struct Outbox {
     chunks: VecDeque<Vec<u8>>,
     /// Bytes that go beside records, in order.
-    pub(crate) beside: VecDeque<Bytes>,
+    beside: VecDeque<Bytes>,
+    /// Bytes of both.
+    bytes: usize,
     spare: Vec<Vec<u8>>,
     /// JavaScript has been called and has not seen the end of the chunks since.
     called: bool,
@@ -76,9 +79,17 @@ impl Outbox {
             _ => {}
         }
         let chunk = self.chunks.pop_front();
+        self.bytes -= chunk.as_ref().map_or(0, Vec::len);
         // What comes until then is seen without another call.
         self.called &= chunk.is_some();
         Ok(chunk)
+    }
+
+    /// The next bytes that go beside a record.
+    pub(crate) fn take_beside(&mut self) -> Option<Bytes> {
+        let bytes = self.beside.pop_front()?;
+        self.bytes -= bytes.len();
+        Some(bytes)
     }
 
     /// Keeps no memory for later.
@@ -134,6 +145,7 @@ impl Links {
     pub(crate) fn deliver(&self, chunk: &mut Vec<u8>, beside: &mut VecDeque<Bytes>) {
         let call = {
             let mut outbox = lock(&self.outbox);
+            outbox.bytes += chunk.len() + beside.iter().map(Bytes::len).sum::<usize>();
             outbox.beside.append(beside);
             match outbox.chunks.back_mut() {
                 Some(last) if last.len() + chunk.len() <= CHUNK => {
@@ -152,11 +164,17 @@ impl Links {
         }
     }
 
-    /// Whether so much waits for JavaScript that events are to be kept back. The driver is woken when there is room.
-    pub(crate) fn is_crowded(&self) -> bool {
+    /// Whether so much waits for JavaScript, with these bytes that are to follow, that events are to be kept back. The
+    /// driver is woken when there is room.
+    pub(crate) fn is_crowded(&self, more: usize) -> bool {
         let mut outbox = lock(&self.outbox);
-        outbox.kept_back = outbox.chunks.len() >= CROWD;
+        outbox.kept_back = outbox.chunks.len() >= CROWD || outbox.bytes + more >= CROWD_BYTES;
         outbox.kept_back
+    }
+
+    /// Whether events that were kept back are still to be: asked by a driver that can be woken.
+    pub(crate) fn is_still_crowded(&self) -> bool {
+        lock(&self.outbox).kept_back
     }
 
     /// The next chunk, if it is no longer than `room`; else its length.
@@ -196,6 +214,37 @@ mod tests {
             entries.resize(layout::padded(entries.len() + length as usize), 7);
         }
         Batch { entries: entries.into(), beside: Bytes::new() }
+    }
+
+    fn delivered(links: &Links, length: usize, beside: usize) {
+        let beside = Bytes::from(vec![7; beside]);
+        links.deliver(&mut vec![7; length], &mut VecDeque::from([beside]));
+    }
+
+    #[test]
+    fn what_goes_beside_records_crowds_until_it_is_taken() {
+        let links = Links::new();
+        delivered(&links, 16, 40 << 20);
+        assert!(!links.is_crowded(0));
+        assert!(links.is_crowded(24 << 20));
+        delivered(&links, 16, 24 << 20);
+        assert!(links.is_crowded(0) && links.is_still_crowded());
+        assert_eq!(lock(&links.outbox).take_beside().map(|bytes| bytes.len()), Some(40 << 20));
+        assert!(!links.is_crowded(0));
+        assert!(links.take(CHUNK).is_ok_and(|chunk| chunk.is_some()));
+        assert!(lock(&links.outbox).take_beside().is_some());
+        assert_eq!(lock(&links.outbox).bytes, 0);
+    }
+
+    #[test]
+    fn who_was_crowded_is_not_any_more_when_all_chunks_are_taken() {
+        let links = Links::new();
+        for _ in 0..CROWD {
+            delivered(&links, CHUNK, 0);
+        }
+        assert!(links.is_crowded(0));
+        while links.take(CHUNK).is_ok_and(|chunk| chunk.is_some()) {}
+        assert!(!links.is_still_crowded());
     }
 
     #[test]
