@@ -131,6 +131,17 @@ mod tests {
     }
 
     #[test]
+    fn clients_whose_numbers_differ_in_any_bit_have_different_correlation_ids() {
+        let query = QueryRef { slot: 5, counter: 6 };
+        let text = CorrelationIds::new(0).text(query);
+        for bit in 0..48 {
+            let other = CorrelationIds::new(1 << bit);
+            assert_ne!(other.text(query), text, "bit {bit}");
+            assert_eq!(other.read(&text), None, "bit {bit}");
+        }
+    }
+
+    #[test]
     fn dashes_stand_where_a_uuid_has_them_and_nowhere_else() {
         let ids = CorrelationIds::new(0xdead_beef_1234_5678);
         let text = ids.text(QueryRef { slot: 5, counter: 6 });
