@@ -122,7 +122,10 @@ fn decode_server(frame: &Bytes) {
         _ => None,
     };
     assert_eq!(peek_server(frame), id, "the first bytes tell whose a message is");
-    around(&encoded, &message, ServerMessage::decode);
+    around(&encoded, &message, |frame| {
+        read_answer(frame);
+        ServerMessage::decode(frame)
+    });
 }
 
 /// What does not decode does not begin to when its end is missing.

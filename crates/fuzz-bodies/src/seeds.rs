@@ -90,6 +90,12 @@ fn handshakes(seeds: &mut Vec<Seed>) {
         let seed = [&[options, 2], &handshake(socket_type)[..]].concat();
         seeds.push(("greeting", format!("{}-{options}", socket_type.to_lowercase()), seed));
     }
+    // Versions before and after ours.
+    for major in [1, 2, 4] {
+        let mut seed = [&[0, 2], &handshake("SERVER")[..]].concat();
+        seed[2 + 10] = major;
+        seeds.push(("greeting", format!("version-{major}"), seed));
+    }
 }
 
 /// Scripts in the terms of the targets `machine` and `server`, in which a session comes about and serves.

@@ -270,4 +270,15 @@ mod tests {
             old.extend(keys);
         }
     }
+
+    #[test]
+    fn the_memory_of_a_few_thousand_is_kept_for_the_next() {
+        let mut slab = Slab::default();
+        let insert = |_| slab.insert(RequestKind::Command, Bytes::new(), 0);
+        let keys: Vec<_> = (0..KEPT).map(insert).collect();
+        for key in keys {
+            slab.remove(key.slot);
+        }
+        assert!(KEPT > 1024 && slab.entries.len() == KEPT);
+    }
 }
