@@ -226,4 +226,44 @@ mod tests {
             }
         }
     }
+
+    fn with_one(start: Instant, tick: u64) -> (Wheel, Slab, u32) {
+        let (mut wheel, mut slab) = (Wheel::new(start), Slab::default());
+        let slot = slab.insert(RequestKind::Query, Bytes::new(), 0).slot;
+        wheel.add(&mut slab, start, slot, tick);
+        (wheel, slab, slot)
+    }
+
+    #[test]
+    fn deadlines_beyond_the_horizon_are_waited_for() {
+        let start = Instant::from_nanos(1_234_567_890_123);
+        let now = start.as_nanos() / TICK_NANOS;
+        for ahead in [HORIZON / 2 + 1, HORIZON - 1, HORIZON, HORIZON + 1, 2 * HORIZON] {
+            let (mut wheel, mut slab, slot) = with_one(start, now + ahead);
+            let mut at = start;
+            let mut fired = Vec::new();
+            let mut calls = 0;
+            while fired.is_empty() {
+                let next = wheel.next().unwrap();
+                assert!(next > at, "{ahead}: it is asked for at once, again and again");
+                at = next;
+                wheel.expire(&mut slab, at, &mut fired);
+                calls += 1;
+            }
+            assert_eq!((fired, at.as_nanos() / TICK_NANOS), (vec![slot], now + ahead));
+            assert!(calls <= 200, "{ahead}: {calls}");
+        }
+    }
+
+    #[test]
+    fn a_tick_is_processed_once_and_what_comes_for_it_later_fires_at_the_next() {
+        let start = Instant::from_nanos(100 * TICK_NANOS);
+        let (mut wheel, mut slab, first) = with_one(start, 100);
+        let mut fired = Vec::new();
+        wheel.expire(&mut slab, start, &mut fired);
+        assert_eq!(fired, [first]);
+        let late = slab.insert(RequestKind::Query, Bytes::new(), 0).slot;
+        wheel.add(&mut slab, start, late, 100);
+        assert_eq!(wheel.next(), Some(Instant::from_nanos(101 * TICK_NANOS)));
+    }
 }
