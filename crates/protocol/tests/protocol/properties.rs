@@ -205,6 +205,7 @@ proptest! {
     ) {
         let mut pieces = Vec::new();
         encode::query_head(&mut pieces, correlation_id.as_bytes(), payload.len());
+        prop_assert_eq!(pieces.len(), encode::QUERY_HEAD + correlation_id.as_bytes().len());
         pieces.put_slice(&payload);
         encode::created_at(&mut pieces, created_at);
         let mut whole = Vec::new();
