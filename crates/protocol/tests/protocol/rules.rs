@@ -167,3 +167,10 @@ fn text_that_is_not_utf8_is_an_error() {
     // The byte ff behind the flag bit: 1 0000000000000001 11111111 0000000.
     assert_eq!(server("04 02 8000ff80"), Err(invalid("the leader id")));
 }
+
+#[test]
+fn a_request_id_prints_as_its_number_and_a_payload_gives_back_its_bytes() {
+    assert_eq!(zraft_protocol::RequestId::new(42).unwrap().to_string(), "42");
+    let payload = zraft_protocol::Payload::new(&b"bytes"[..]).unwrap();
+    assert_eq!(payload.into_bytes(), &b"bytes"[..]);
+}
