@@ -167,6 +167,23 @@ fn beyond_max_server_requests_the_highest_give_way_unacknowledged() {
 }
 
 #[test]
+fn the_next_in_order_has_room_where_what_came_out_of_order_takes_it_all() {
+    for max in [1, 3] {
+        let (mut world, conn) = World::connected(single().max_server_requests(max));
+        for id in 2..2 + max as u64 {
+            world.server_request(conn, id, "x");
+        }
+        world.server_request(conn, 1, "x");
+        let expected: Vec<u64> = (1..=max as u64).collect();
+        assert_eq!(world.deliver(), expected, "the highest gave way");
+        assert_eq!(acked(&mut world, conn), [max as u64]);
+        // The one that gave way comes again.
+        world.server_request(conn, max as u64 + 1, "x");
+        assert_eq!(world.deliver(), [max as u64 + 1]);
+    }
+}
+
+#[test]
 fn what_was_handed_over_and_not_done_counts_as_held() {
     let (mut world, conn) = World::connected(single().max_server_requests(4));
     let mut handed = Vec::new();
@@ -214,6 +231,45 @@ fn one_above_max_message_size_is_reported_and_acknowledged() {
     world.server_request(conn, 3, "x");
     assert_eq!(world.deliver(), [3, 5]);
     assert_eq!(acked(&mut world, conn), [5]);
+}
+
+/// A ServerRequest whose payload has a negative length: undecodable, though its id can be read.
+fn undecodable(id: i64) -> Vec<u8> {
+    let mut bytes = b"zraft\x01\x07".to_vec();
+    bytes.extend_from_slice(&id.to_be_bytes());
+    bytes.extend_from_slice(&(-1_i32).to_be_bytes());
+    bytes.extend_from_slice(&[0; 8]);
+    bytes
+}
+
+#[test]
+fn an_undecodable_one_whose_id_can_be_read_is_reported_and_acknowledged_in_its_turn() {
+    let (mut world, conn) = connected();
+    world.server_request(conn, 1, "x");
+    world.say_bytes(conn, &undecodable(2));
+    world.server_request(conn, 3, "x");
+    assert_eq!(world.count_events(|event| matches!(event, Event::ProtocolError { .. })), 1);
+    assert!(acked(&mut world, conn).is_empty(), "not before the one before it is delivered");
+    assert_eq!(world.deliver(), [1, 3], "what comes after it is not held up for ever");
+    assert_eq!(acked(&mut world, conn), [3]);
+    // Its copy is one seen before.
+    world.say_bytes(conn, &undecodable(2));
+    assert_eq!(acked(&mut world, conn), [3]);
+    assert_eq!(world.machine.stats().duplicates, 1);
+    assert_eq!(world.machine.stats().protocol_errors, 2);
+    assert_eq!(world.machine.stats().server_requests, 2);
+}
+
+#[test]
+fn an_undecodable_one_before_the_sessions_answer_is_acknowledged_by_nobody() {
+    let mut world = World::continuing(three());
+    let conn = world.accept("node-2");
+    let nonce = world.continue_nonce(conn);
+    world.say_bytes(conn, &undecodable(1));
+    world.say(conn, ServerMessage::SessionContinued { nonce });
+    assert!(acked(&mut world, conn).is_empty());
+    world.server_request(conn, 1, "x");
+    assert_eq!(world.deliver(), [1]);
 }
 
 #[test]

@@ -251,12 +251,7 @@ impl Machine {
 
     fn undecodable(&mut self, now: Instant, frame: &Bytes, error: &DecodeError) {
         let head = frame.slice(..frame.len().min(64));
-        let detail = error.to_string();
-        let answer = matches!(
-            peek_server(&head),
-            Some(PeekedId::ClientResponse(_) | PeekedId::QueryResponse(_))
-        );
-        if answer { self.unusable(now, &head, &detail) } else { self.protocol_error(detail) }
+        self.unusable(now, &head, &error.to_string());
     }
 
     /// A message that cannot be used, though its first bytes may tell whose it is.
@@ -276,9 +271,10 @@ impl Machine {
             Some(PeekedId::QueryResponse(id)) => {
                 self.query_answered(now, id.as_bytes(), Err(failure(RequestKind::Query)));
             }
+            // The next copy will be no better, and nothing after it could be delivered: it is stepped over.
             Some(PeekedId::ServerRequest(id)) => {
                 if let Some(session) = &mut self.session
-                    && session.tracker.arrived_too_long(now, id) == Arrival::Duplicate
+                    && session.tracker.arrived_unusable(now, id) == Arrival::Duplicate
                 {
                     self.stats.duplicates += 1;
                 }

@@ -53,7 +53,7 @@ enum Held {
         payload: Bytes,
         created_at: Timestamp,
     },
-    /// Too long to be kept; skipped when its turn comes.
+    /// Too long to be kept, or undecodable; skipped when its turn comes.
     Skip,
 }
 
@@ -96,8 +96,8 @@ impl ServerRequests {
         self.hold(now, id.get(), Held::Request { payload, created_at })
     }
 
-    /// A request too long to be kept, of which only the id is known.
-    pub(crate) fn arrived_too_long(&mut self, now: Instant, id: RequestId) -> Arrival {
+    /// A request too long to be kept, or undecodable, of which only the id is known.
+    pub(crate) fn arrived_unusable(&mut self, now: Instant, id: RequestId) -> Arrival {
         let arrival = self.hold(now, id.get(), Held::Skip);
         self.skip(now);
         arrival
@@ -189,7 +189,7 @@ impl ServerRequests {
         }
     }
 
-    /// Steps over requests that were too long, once everything before them is delivered.
+    /// Steps over requests that cannot be used, once everything before them is delivered.
     fn skip(&mut self, now: Instant) {
         while self.delivered == self.handed
             && matches!(self.held.first_key_value(), Some((&id, Held::Skip)) if id == self.handed + 1)
@@ -297,7 +297,7 @@ mod tests {
     fn one_that_is_too_long_is_stepped_over_and_acknowledged() {
         let mut tracker = ServerRequests::new(10);
         arrive(&mut tracker, 1, 1);
-        tracker.arrived_too_long(NOW, id(2));
+        tracker.arrived_unusable(NOW, id(2));
         arrive(&mut tracker, 3, 1);
         assert_eq!(deliver_all(&mut tracker), [1, 3]);
         assert_eq!(tracker.take_ack(), Some(id(3)));
