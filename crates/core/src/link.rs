@@ -11,6 +11,9 @@ use crate::{Instant, tables::slab::RequestKey};
 /// The most that is encoded ahead of the socket, unless a single frame is longer: heartbeats wait behind no more.
 pub(crate) const AHEAD: usize = 256 << 10;
 
+/// What a request's frame takes besides its payload, at most.
+const FIELDS: usize = 80;
+
 /// Numbers the connections of a client; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub(crate) u64);
@@ -72,6 +75,13 @@ impl Link {
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.zmtp.tx_queued() < AHEAD
+    }
+
+    /// The same for a request with a payload of this length.
+    #[inline]
+    pub(crate) fn has_room_for(&self, payload: usize) -> bool {
+        let queued = self.zmtp.tx_queued();
+        queued == 0 || payload + FIELDS <= AHEAD.saturating_sub(queued)
     }
 
     #[inline]

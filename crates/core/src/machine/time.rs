@@ -57,7 +57,7 @@ impl Machine {
         let room = self.link.as_ref().is_some_and(crate::link::Link::has_room);
         let ack = self.session.as_ref().and_then(|session| session.tracker.ack_due());
         let lowest = self.next_lowest();
-        [live, due, wait, self.resend.next(), ack.filter(|_| room), lowest.filter(|_| room)]
+        [live, due, wait, self.resend.next(), ack.filter(|_| room), lowest]
             .into_iter()
             .flatten()
             .min()

@@ -88,6 +88,7 @@ impl Machine {
         self.fill_acks(now);
         while self.link.as_ref().is_some_and(crate::link::Link::has_room) {
             match self.choose(now) {
+                Choice::New(slot) | Choice::Again(slot, _) if !self.has_room_for(slot) => break,
                 Choice::New(slot) => {
                     self.send_new(slot, wall);
                     if !self.requests.any_due()
@@ -120,10 +121,18 @@ impl Machine {
         }
     }
 
+    /// Whether this request's frame fits into what may be written ahead, or is alone in it.
+    #[inline]
+    pub(super) fn has_room_for(&self, slot: u32) -> bool {
+        let length = self.requests.slab.get(slot).payload.len();
+        self.link.as_ref().is_some_and(|link| link.has_room_for(length))
+    }
+
     /// Nothing but new work is left to choose from: it goes as far as window and buffer allow.
     fn fill_new(&mut self, wall: Timestamp) {
         while self.link.as_ref().is_some_and(crate::link::Link::has_room)
             && let Choice::New(slot) = self.choose_new()
+            && self.has_room_for(slot)
         {
             self.send_new(slot, wall);
         }
@@ -245,7 +254,8 @@ impl Machine {
             return None;
         }
         let slot = self.requests.first_due()?;
-        self.resend.lowest_at().filter(|_| self.is_lowest(slot))
+        // What waits for room in the buffer waits for the socket, not for the time.
+        self.resend.lowest_at().filter(|_| self.is_lowest(slot) && self.has_room_for(slot))
     }
 
     #[inline(always)]
