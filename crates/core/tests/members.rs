@@ -140,6 +140,30 @@ fn after_a_round_with_answers_the_pause_grows_from_50_to_250_ms_for_10_s_then_to
 }
 
 #[test]
+fn a_round_that_none_answers_does_not_begin_the_ten_seconds_of_an_election_anew() {
+    let mut world = connecting(three());
+    let start = world.now;
+    let election = |world: &mut World| {
+        for _ in 0..3 {
+            redirect(world, None);
+        }
+        world.next_asked(seconds(10)).1
+    };
+    while world.now - start < seconds(9) {
+        assert!(election(&mut world) <= millis(250));
+    }
+    for _ in 0..3 {
+        refuse(&mut world);
+    }
+    world.next_asked(seconds(10));
+    let mut longest = Duration::ZERO;
+    while world.now - start < seconds(18) {
+        longest = longest.max(election(&mut world));
+    }
+    assert!(longest > millis(500), "asked as often as in the first ten seconds: {longest:?}");
+}
+
+#[test]
 fn a_round_with_answers_and_refusals_is_an_election() {
     let mut world = connecting(three());
     refuse(&mut world);

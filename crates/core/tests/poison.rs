@@ -448,3 +448,36 @@ fn while_one_goes_at_a_time_nobody_is_woken_for_those_that_wait_for_it() {
     world.advance(seconds(5));
     assert_eq!(world.state(), zraft_core::StateName::Connected);
 }
+
+#[test]
+fn what_is_alone_keeps_its_place_when_its_caller_no_longer_waits() {
+    let (mut world, mut conn, keys) = suspected(2, 0);
+    assert_eq!(on_the_wire(&mut world, conn), ["c0"]);
+    world.machine.cancel(world.now, keys[0]);
+    // It is still looked for, and still alone.
+    world.advance(millis(500));
+    assert!(on_the_wire(&mut world, conn).is_empty(), "nothing beside it");
+    // It is still the one to blame, over the connections.
+    for _ in 0..2 {
+        assert!(quarantined(&world).is_empty());
+        conn = barren(&mut world, conn);
+        let messages = world.all_received(conn);
+        assert_eq!(payloads(&messages).len(), 1);
+    }
+    assert_eq!(quarantined(&world), [RequestRef::Command(request(1))]);
+    assert_eq!(world.resolution(keys[0]), Some(Err(Failure::Quarantined { sent: true })));
+    world.answer(conn, 2, "r");
+    assert_eq!(world.result(keys[1]), Some(Ok("r".into())));
+}
+
+#[test]
+fn what_is_alone_and_detached_lets_the_next_go_when_it_is_answered() {
+    let (mut world, conn, keys) = suspected(2, 0);
+    assert_eq!(on_the_wire(&mut world, conn), ["c0"]);
+    world.machine.cancel(world.now, keys[0]);
+    world.advance(millis(500));
+    assert!(on_the_wire(&mut world, conn).is_empty(), "nothing beside it");
+    world.answer(conn, 1, "late");
+    assert_eq!(world.resolution(keys[0]), Some(Ok("late".into())));
+    assert_eq!(on_the_wire(&mut world, conn), ["c1"]);
+}

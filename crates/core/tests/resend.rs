@@ -221,6 +221,24 @@ fn a_timeout_without_an_answer_to_a_resend_doubles_the_wait_up_to_sixty_seconds(
 }
 
 #[test]
+fn the_doubling_outlives_a_reconnect() {
+    let (mut world, conn) = connected();
+    world.answers_keep_alives = true;
+    command(&mut world);
+    world.all_received(conn);
+    assert_eq!(wait_commands(&mut world, conn, seconds(4)).1, [1]);
+    // Not answered either, in another 3 s: doubled once.
+    world.advance(jittered(seconds(3)));
+    world.reset(conn);
+    let conn = world.resumed();
+    assert_eq!(wait_commands(&mut world, conn, seconds(1)).1, [1], "after the resume");
+    // Nor in 6 s on the new connection: doubled twice.
+    let (took, ids) = wait_commands(&mut world, conn, seconds(60));
+    assert_eq!(ids, [1]);
+    assert!(took >= seconds(12) && took <= jittered(seconds(12)) + millis(1), "{took:?}");
+}
+
+#[test]
 fn the_first_answer_ends_the_doubling() {
     let (mut world, conn) = connected();
     for _ in 0..2 {
