@@ -51,6 +51,8 @@ pub(crate) fn open(endpoint: Endpoint) -> Opening {
 }
 
 async fn open_tcp(host: &str, port: u16) -> Result<Stream, OpenFailure> {
+    #[cfg(test)]
+    tests::LOOKUPS.set(tests::LOOKUPS.get() + 1);
     let addresses = match tokio::net::lookup_host((host, port)).await {
         Ok(addresses) => alternate(addresses),
         // The resolver's own words differ from platform to platform and tell no more.
@@ -212,12 +214,20 @@ impl AsyncWrite for Stream {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::future::{pending, ready};
     use std::sync::{Arc, Mutex};
 
-    use tokio::time::Instant;
+    use tokio::net::TcpListener;
+    use tokio::time::{Instant, timeout};
 
     use super::*;
+    use crate::RaftClient;
+
+    thread_local! {
+        /// How often a name was resolved by this thread.
+        pub(super) static LOOKUPS: Cell<usize> = const { Cell::new(0) };
+    }
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -296,6 +306,26 @@ mod tests {
         assert_eq!(result.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         assert_eq!(time, ms(0));
         assert_eq!(tried.len(), 3);
+    }
+
+    /// A name may lead elsewhere after a failover.
+    #[tokio::test]
+    async fn a_name_is_resolved_at_every_attempt() {
+        let listener = TcpListener::bind(("localhost", 0)).await.unwrap();
+        let endpoint = format!("tcp://localhost:{}", listener.local_addr().unwrap().port());
+        let client = RaftClient::builder()
+            .member("node-1", endpoint)
+            .capability("protocol", "test")
+            .build()
+            .unwrap();
+        let connecting = client.connect();
+        for attempt in 1..=3 {
+            // Closed before the first message: it is tried again.
+            let accepted = timeout(Duration::from_secs(30), listener.accept()).await.unwrap();
+            assert_eq!(LOOKUPS.get(), attempt);
+            drop(accepted);
+        }
+        drop(connecting);
     }
 
     #[test]
