@@ -72,7 +72,9 @@ impl RaftClient {
     /// Opens a session, or joins the attempt under way; resolves when there is one.
     ///
     /// What is submitted after the call, even before it resolves, is queued. Dropping the future
-    /// gives up, if nobody else waits for the session either.
+    /// gives up, if nobody else waits for the session either. During a
+    /// [`disconnect`](Self::disconnect) it waits for the end of that, and what is submitted until
+    /// then fails with [`Error::Closed`], not executed.
     ///
     /// # Errors
     /// [`Error::Connection`] after 30 s, [`Error::SessionRejected`] when the server refuses,

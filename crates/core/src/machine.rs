@@ -209,7 +209,8 @@ impl Machine {
         &self.config
     }
 
-    /// Asks for a session. The state has changed when this returns, so what is submitted after it is queued.
+    /// Asks for a session. The state has changed when this returns, so what is submitted after it is queued; but during a
+    /// [`disconnect`](Self::disconnect) it waits for the end of that, and what is submitted until then is refused as closed.
     ///
     /// Answered by [`Completion::Connect`]: at once when Connected, within `timeout` else. The timeout concerns this
     /// call alone; an attempt ends when no call waits for it any more and no session was established since.

@@ -146,7 +146,8 @@ export class RaftClient extends EventEmitter {
 
   /**
    * Opens a session, or joins the attempt under way; resolves when there is one. What is submitted after the call,
-   * even before it resolves, is queued.
+   * even before it resolves, is queued. During a disconnect() it waits for the end of that, and what is submitted
+   * until then fails with ClosedError, not executed.
    *
    * Rejects with ConnectionError, SessionRejectedError, CancelledError, or ClosedError when disconnect() overtakes it.
    */
