@@ -103,9 +103,8 @@ impl Machine {
                 Choice::None => break,
             }
         }
-        if museum::is(Plant::KeepAliveBehindQueue)
-            && self.link.as_ref().is_some_and(crate::link::Link::has_room)
-        {
+        // The plant's keep-alive waits until no request waits for room.
+        if museum::is(Plant::KeepAliveBehindQueue) && matches!(self.choose(now), Choice::None) {
             self.fill_keep_alive(wall);
         }
         self.close_when_drained(now);
