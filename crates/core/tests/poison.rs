@@ -481,3 +481,38 @@ fn what_is_alone_and_detached_lets_the_next_go_when_it_is_answered() {
     assert_eq!(world.resolution(keys[0]), Some(Ok("late".into())));
     assert_eq!(on_the_wire(&mut world, conn), ["c1"]);
 }
+
+#[test]
+fn what_is_alone_at_a_silent_member_is_not_blamed_for_its_silence() {
+    let (mut world, mut conn, keys) = suspected(2, 0);
+    for _ in 0..3 {
+        assert_eq!(on_the_wire(&mut world, conn)[0], "c0");
+        world.events.clear();
+        world
+            .advance_until(seconds(100), |world| world.state() != zraft_core::StateName::Connected);
+        assert_eq!(world.disconnect_reason(), Some(zraft_core::DisconnectReason::Silent));
+        assert!(quarantined(&world).is_empty());
+        conn = world.resumed();
+    }
+    assert_eq!(world.result(keys[0]), None);
+}
+
+#[test]
+fn a_new_session_suspects_nothing_of_what_goes_on_in_it() {
+    let config = three().on_session_expired(zraft_core::OnSessionExpired::NewSession);
+    let (mut world, mut conn) = heard(config);
+    for n in 0..3 {
+        query(&mut world, &format!("q{n}"));
+    }
+    for _ in 0..3 {
+        conn = barren(&mut world, conn);
+    }
+    assert_eq!(on_the_wire(&mut world, conn), ["q0"], "one at a time");
+    world.closed(conn, SessionCloseReason::SessionExpired, None);
+    let (member, _) = world.next_asked(seconds(10));
+    let conn = world.accept(&member);
+    world.create(conn);
+    let mut texts = on_the_wire(&mut world, conn);
+    texts.sort();
+    assert_eq!(texts, ["q0", "q1", "q2"]);
+}

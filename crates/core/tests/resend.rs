@@ -405,3 +405,23 @@ fn an_answer_to_what_was_only_sent_on_an_earlier_connection_releases_no_resend()
     world.advance(millis(200));
     assert_eq!(command_ids(&world.all_received(conn)), [2, 3]);
 }
+
+#[test]
+fn the_doubling_ends_with_the_session() {
+    let config = single().on_session_expired(zraft_core::OnSessionExpired::NewSession);
+    let (mut world, conn) = World::connected(config);
+    world.answers_keep_alives = true;
+    world.peer(conn).answers_keep_alives = true;
+    world.submit(RequestKind::Query, "x", Timeout::Never);
+    // Missed at 3 s, 6 s, 12 s.
+    world.advance(seconds(30));
+    world.closed(conn, SessionCloseReason::SessionExpired, None);
+    let conn = {
+        let (member, _) = world.next_asked(seconds(10));
+        world.accept(&member)
+    };
+    world.create(conn);
+    assert_eq!(correlation_ids(&world.all_received(conn)).len(), 1);
+    world.advance(jittered(seconds(3)));
+    assert_eq!(correlation_ids(&world.all_received(conn)).len(), 1, "after the plain timeout");
+}

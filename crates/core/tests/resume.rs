@@ -6,7 +6,7 @@ mod common;
 
 use bytes::Buf;
 use common::*;
-use zraft_core::{ConnId, RequestKind, Timeout};
+use zraft_core::{ConnId, DisconnectReason, RequestKind, StateName, Timeout};
 use zraft_protocol::SessionCloseReason;
 
 fn command(world: &mut World, text: &str) {
@@ -298,4 +298,24 @@ fn a_backlog_that_takes_longer_than_the_timeout_to_write_goes_once_and_then_in_s
     let first: Vec<u64> = ids.iter().copied().take(MANY as usize - 1).collect();
     assert_eq!(first, (2..=MANY).collect::<Vec<_>>(), "each once, in id order");
     assert!(ids.len() as u64 <= MANY, "then in slow start, which begins at one: {ids:?}");
+}
+
+#[test]
+fn at_the_same_member_after_a_heartbeat_loss_new_work_goes_at_once_too() {
+    let config = single().heartbeat_interval(millis(500)).heartbeat_timeout(seconds(2));
+    let (mut world, conn) = World::connected(config);
+    for text in ["a", "b"] {
+        command(&mut world, text);
+    }
+    world.pump();
+    // Not barren: one is answered.
+    world.answer(conn, 1, "");
+    world.peer(conn).frozen = true;
+    world.advance_until(seconds(3), |world| world.state() != StateName::Connected);
+    assert_eq!(world.disconnect_reason(), Some(DisconnectReason::HeartbeatTimeout));
+    command(&mut world, "c");
+    let conn = world.resumed();
+    assert_eq!(payloads(&world.all_received(conn)), ["c"]);
+    world.advance(millis(50));
+    assert_eq!(payloads(&world.all_received(conn)), ["b"]);
 }
