@@ -1,5 +1,6 @@
 //! What JavaScript holds of a client.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,12 +9,14 @@ use napi_derive::napi;
 
 use crate::links::{Batch, lock};
 use crate::seat::Seat;
-use crate::{json, settings};
+use crate::used::Used;
+use crate::{json, layout, settings};
 
 /// A client, as far as JavaScript needs it. It promises no stability: the TypeScript half is its only user.
 #[napi]
 pub struct NativeClient {
     seat: Arc<Seat>,
+    used: RefCell<Used>,
 }
 
 #[napi]
@@ -26,7 +29,7 @@ impl NativeClient {
         let seat = Arc::new(Seat::new(config));
         let wake = wake.build_threadsafe_function::<()>().weak::<true>().build()?;
         *lock(&seat.links.wake) = Some(wake);
-        Ok(Self { seat })
+        Ok(Self { seat, used: RefCell::default() })
     }
 
     /// Hands over the first `length` bytes of a batch; they are copied. True: the driver rests, and what was asked
@@ -44,25 +47,25 @@ impl NativeClient {
 
     fn hand_over(&self, batch: &[u8], length: u32, beside: Bytes) -> napi::Result<bool> {
         let entries = batch.get(..length as usize).unwrap_or(batch);
-        let batch = Batch { entries: Bytes::copy_from_slice(entries), beside };
+        let batch = Batch { entries: self.used.borrow_mut().copy(entries), beside };
         self.seat.push(batch).map_err(|error| napi::Error::from_reason(error.to_string()))
     }
 
-    /// Writes the next records into `into` from `offset` on and gives their length: 0 when there are none, and a
-    /// negative number when there is less room than that.
+    /// Writes the next records into `into` from `offset` on and gives their length, with that of those that follow: 0
+    /// when there are none, and a negative number when there is less room than that.
     #[napi]
-    pub fn take(&self, mut into: BufferSlice<'_>, offset: u32) -> i32 {
-        let Some(room) = into.get_mut(offset as usize..) else { return 0 };
+    pub fn take(&self, mut into: BufferSlice<'_>, offset: u32) -> f64 {
+        let Some(room) = into.get_mut(offset as usize..) else { return 0.0 };
         let links = &self.seat.links;
         match links.take(room.len()) {
-            Ok(None) => 0,
-            Ok(Some(chunk)) => {
+            Ok(None) => 0.0,
+            Ok(Some((chunk, next))) => {
                 let length = chunk.len();
                 room[..length].copy_from_slice(&chunk);
                 lock(&links.outbox).recycle(chunk);
-                i32::try_from(length).unwrap_or(i32::MAX)
+                layout::lengths(length, next)
             }
-            Err(length) => -i32::try_from(length).unwrap_or(i32::MAX),
+            Err(length) => -layout::lengths(length, 0),
         }
     }
 
@@ -80,6 +83,7 @@ impl NativeClient {
     /// JavaScript has seen that the driver rests. False: it runs again.
     #[napi]
     pub fn release(&self) -> bool {
+        self.used.take();
         self.seat.release()
     }
 

@@ -63,6 +63,15 @@ pub(crate) const CHUNK: usize = 8 << 10;
 /// Longer bytes are not put into a chunk, which small ones would keep alive.
 pub(crate) const MAX_INLINE: usize = 4 << 10;
 
+/// What the length of the next chunk is multiplied by where two lengths are one number.
+const NEXT: f64 = 4_294_967_296.0;
+
+/// The length of a chunk and that of the next one, as one number; the second is told as less where both do not fit.
+pub(crate) fn lengths(chunk: usize, next: usize) -> f64 {
+    let chunk = u32::try_from(chunk).unwrap_or(u32::MAX);
+    f64::from(chunk) + NEXT * (next.min(1 << 20) as f64)
+}
+
 pub(crate) mod operation {
     pub(crate) const COMMAND: u32 = 1;
     pub(crate) const QUERY: u32 = 2;

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | how batches and records are laid out | `layout.rs` |
 //! | what JavaScript holds | `client.rs` |
+//! | memory of batches, used again | `used.rs` |
 //! | the driver's side towards JavaScript | `bridge.rs` |
 //! | what they share | `links.rs` |
 //! | a driver that runs, or rests | `seat.rs` |
@@ -32,3 +33,4 @@ mod seat;
 mod settings;
 mod store;
 mod switches;
+mod used;

@@ -73,16 +73,18 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    fn take(&mut self, room: usize) -> Result<Option<Vec<u8>>, usize> {
+    fn take(&mut self, room: usize) -> Result<Option<(Vec<u8>, usize)>, usize> {
         match self.chunks.front() {
             Some(chunk) if chunk.len() > room => return Err(chunk.len()),
             _ => {}
         }
         let chunk = self.chunks.pop_front();
-        self.bytes -= chunk.as_ref().map_or(0, Vec::len);
+        let next = self.chunks.front().map_or(0, Vec::len);
         // What comes until then is seen without another call.
         self.called &= chunk.is_some();
-        Ok(chunk)
+        let Some(chunk) = chunk else { return Ok(None) };
+        self.bytes -= chunk.len();
+        Ok(Some((chunk, next)))
     }
 
     /// The next bytes that go beside a record.
@@ -177,8 +179,8 @@ impl Links {
         lock(&self.outbox).kept_back
     }
 
-    /// The next chunk, if it is no longer than `room`; else its length.
-    pub(crate) fn take(&self, room: usize) -> Result<Option<Vec<u8>>, usize> {
+    /// The next chunk, if it is no longer than `room`, with the length of the one after it; else its length.
+    pub(crate) fn take(&self, room: usize) -> Result<Option<(Vec<u8>, usize)>, usize> {
         let mut outbox = lock(&self.outbox);
         let taken = outbox.take(room);
         if outbox.kept_back && outbox.chunks.is_empty() {
@@ -231,7 +233,7 @@ mod tests {
         assert!(links.is_crowded(0) && links.is_still_crowded());
         assert_eq!(lock(&links.outbox).take_beside().map(|bytes| bytes.len()), Some(40 << 20));
         assert!(!links.is_crowded(0));
-        assert!(links.take(CHUNK).is_ok_and(|chunk| chunk.is_some()));
+        assert!(links.take(CHUNK).is_ok_and(|taken| taken.is_some()));
         assert!(lock(&links.outbox).take_beside().is_some());
         assert_eq!(lock(&links.outbox).bytes, 0);
     }
@@ -243,7 +245,7 @@ mod tests {
             delivered(&links, CHUNK, 0);
         }
         assert!(links.is_crowded(0));
-        while links.take(CHUNK).is_ok_and(|chunk| chunk.is_some()) {}
+        while links.take(CHUNK).is_ok_and(|taken| taken.is_some()) {}
         assert!(!links.is_still_crowded());
     }
 

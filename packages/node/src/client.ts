@@ -7,7 +7,7 @@ import { checked, type ClientConfig } from './config';
 import { type Failure, ValidationError } from './errors';
 import { type ClientEvent, type ClientEventMap, type ClientStateName, toEvent } from './events';
 import type { MemberId, RequestId, SessionId } from './ids';
-import { Batch, BESIDE, HEADER, Kind, NEVER, Operation, part, pool, USUAL } from './layout';
+import { Batch, BESIDE, HEADER, Kind, NEVER, NEXT, Operation, part, pool, USUAL } from './layout';
 import { native, type NativeClient } from './native';
 import { raise, Rejection, Requests, Slots } from './requests';
 import { type IncomingServerRequest, type ServerRequestHandler, ServerRequests } from './serverRequests';
@@ -376,17 +376,20 @@ export class RaftClient extends EventEmitter {
 
   #drain(): void {
     for (let chunks = 0; chunks < CHUNKS; chunks++) {
-      let length = this.#native.take(pool.bytes, pool.at);
-      if (length === 0) return;
-      if (length < 0) {
-        pool.renew(-length);
-        length = this.#native.take(pool.bytes, 0);
+      let taken = this.#native.take(pool.bytes, pool.at);
+      if (taken === 0) return;
+      if (taken < 0) {
+        pool.renew(-taken);
+        taken = this.#native.take(pool.bytes, 0);
       }
+      const length = taken >>> 0;
+      const next = (taken / NEXT) | 0;
       const from = pool.at;
       const { bytes, memory, words } = pool;
       pool.at = from + length;
       // Where nothing of a chunk is kept its place is used again.
       if (!this.#takeRecords(memory, words, from, from + length) && pool.bytes === bytes && pool.at === from + length) pool.at = from;
+      if (next > pool.room) pool.renew(next);
     }
     setImmediate(drain, this);
   }

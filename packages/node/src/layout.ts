@@ -44,8 +44,14 @@ export const enum Kind {
   Broke = 13,
 }
 
-/** A batch is handed over when this much is in it. A payload in it may keep all of it alive until it is answered. */
-const FULL = 16 * 1024;
+/** By what the length of the next chunk is multiplied in what take() gives. */
+export const NEXT = 2 ** 32;
+
+/**
+ * A batch is handed over when this much is in it. A payload in it may keep all of it alive until it is answered. What is
+ * handed over early is on its way while the rest is made; each time costs something, though.
+ */
+const FULL = 12 * 1024;
 /** Longer payloads go beside. */
 const MAX_INLINE = 4 * 1024;
 /** Payloads up to this length are copied byte by byte, which is quicker. */
@@ -120,6 +126,11 @@ class Pool {
   words: Int32Array = new Int32Array(this.memory);
   /** The next free place; a multiple of four. */
   at = 0;
+
+  /** How much there is room for. */
+  get room(): number {
+    return this.memory.byteLength - this.at;
+  }
 
   /** Makes room for a chunk that did not fit. */
   renew(length: number): void {
