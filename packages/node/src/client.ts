@@ -7,35 +7,14 @@ import { checked, type ClientConfig } from './config';
 import { type Failure, ValidationError } from './errors';
 import { type ClientEvent, type ClientEventMap, type ClientStateName, toEvent } from './events';
 import type { MemberId, RequestId, SessionId } from './ids';
-import { Batch, BESIDE, HEADER, Kind, NEVER, NEXT, Operation, part, pool, USUAL } from './layout';
+import { Batch, BESIDE, HEADER, Kind, NEXT, Operation, part, pool, USUAL } from './layout';
 import { native, type NativeClient } from './native';
-import { raise, Rejection, Requests, Slots } from './requests';
+import { type ConnectOptions, type DisconnectOptions, type RequestOptions, toOptions } from './options';
+import { cancelled, overloaded, raise, Rejection, Requests, Slots } from './requests';
 import { type IncomingServerRequest, type ServerRequestHandler, ServerRequests } from './serverRequests';
 import { listen, unlisten } from './signals';
 import type { Stats } from './stats';
 import { Vigil } from './vigil';
-
-/** Options of connect(). */
-export interface ConnectOptions {
-  /** Gives this call up; the attempt goes on while another caller waits. */
-  readonly signal?: AbortSignal | undefined;
-  /** Milliseconds; `Infinity` waits for ever. Default 30000. */
-  readonly timeout?: number | undefined;
-}
-
-/** Options of a request. */
-export interface RequestOptions {
-  /** Gives the request up, as its timeout would. */
-  readonly signal?: AbortSignal | undefined;
-  /** Milliseconds from this call to the answer; `Infinity` waits for ever. Default `requestTimeout`. */
-  readonly timeout?: number | undefined;
-}
-
-/** Options of disconnect(). */
-export interface DisconnectOptions {
-  /** Milliseconds for what was submitted to be answered. Default 5000. */
-  readonly timeout?: number | undefined;
-}
 
 /** What is asked beside requests. */
 interface Call {
@@ -529,39 +508,4 @@ function rethrow(error: unknown): never {
 
 function parse(head: Buffer): Failure {
   return JSON.parse(head.toString()) as Failure;
-}
-
-/** A time as the native half has it: whole milliseconds, and no time is longer than this word. */
-function toTimeout(timeout: number | undefined): number {
-  if (timeout === undefined) return USUAL;
-  if (typeof timeout !== 'number' || !(timeout >= 0)) throw new ValidationError('timeout: must be a number of milliseconds from 0 on');
-  if (timeout === Infinity) return NEVER;
-  return Math.min(Math.ceil(timeout), USUAL - 1);
-}
-
-function toOptions(options: RequestOptions): { timeout: number; signal: AbortSignal | undefined } {
-  if (typeof options !== 'object' || options === null) throw new ValidationError('the options must be an object');
-  return { timeout: toTimeout(options.timeout), signal: toSignal(options.signal) };
-}
-
-function toSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
-  // Other realms, and libraries, have classes of their own.
-  if (signal !== undefined && !(signal instanceof AbortSignal) && typeof (signal as AbortSignal | null)?.addEventListener !== 'function') {
-    throw new ValidationError('signal: must be an AbortSignal');
-  }
-  return signal;
-}
-
-/** What is rejected without asking the native half, in its words. */
-function rejected<T>(failure: Failure, cause?: unknown): Promise<T> {
-  // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- it becomes one
-  return Promise.reject<T>(new Rejection(failure, cause)).then(undefined, raise);
-}
-
-function cancelled<T>(signal: AbortSignal): Promise<T> {
-  return rejected({ code: 'CANCELLED', message: 'cancelled; not executed', maybeExecuted: false }, signal.reason);
-}
-
-function overloaded<T>(): Promise<T> {
-  return rejected({ code: 'OVERLOADED', message: 'too many requests wait already; not executed', maybeExecuted: false });
 }

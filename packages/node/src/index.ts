@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 
-export { RaftClient, type ConnectOptions, type DisconnectOptions, type RequestOptions } from './client';
+export { RaftClient } from './client';
 export { ClientConfig, type ReconnectBackoff } from './config';
 export * from './constants';
 export {
@@ -75,5 +75,6 @@ export type {
   SessionCreated,
   SessionRejected,
 } from './messages';
+export type { ConnectOptions, DisconnectOptions, RequestOptions } from './options';
 export type { IncomingServerRequest, ServerRequestHandler } from './serverRequests';
 export type { Stats } from './stats';

@@ -189,6 +189,22 @@ function pass(rejection: Rejection): Rejection {
   return rejection;
 }
 
+/** What is rejected without asking the native half, in its words. */
+function rejected<T>(failure: Failure, cause?: unknown): Promise<T> {
+  // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- it becomes one
+  return Promise.reject<T>(new Rejection(failure, cause)).then(undefined, raise);
+}
+
+/** The request was cancelled before it was asked. */
+export function cancelled<T>(signal: AbortSignal): Promise<T> {
+  return rejected({ code: 'CANCELLED', message: 'cancelled; not executed', maybeExecuted: false }, signal.reason);
+}
+
+/** There is no room for the request. */
+export function overloaded<T>(): Promise<T> {
+  return rejected({ code: 'OVERLOADED', message: 'too many requests wait already; not executed', maybeExecuted: false });
+}
+
 /** A table of what waits, by small numbers that are used again. */
 export class Slots<T> {
   readonly #entries: (T | undefined)[] = [];

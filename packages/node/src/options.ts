@@ -1,0 +1,48 @@
+/** Options of calls. */
+
+import { ValidationError } from './errors';
+import { NEVER, USUAL } from './layout';
+
+/** Options of connect(). */
+export interface ConnectOptions {
+  /** Gives this call up; the attempt goes on while another caller waits. */
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds; `Infinity` waits for ever. Default 30000. */
+  readonly timeout?: number | undefined;
+}
+
+/** Options of a request. */
+export interface RequestOptions {
+  /** Gives the request up, as its timeout would. */
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds from this call to the answer; `Infinity` waits for ever. Default `requestTimeout`. */
+  readonly timeout?: number | undefined;
+}
+
+/** Options of disconnect(). */
+export interface DisconnectOptions {
+  /** Milliseconds for what was submitted to be answered. Default 5000. */
+  readonly timeout?: number | undefined;
+}
+
+/** A time as the native half has it: whole milliseconds, and no time is longer than this word. */
+function toTimeout(timeout: number | undefined): number {
+  if (timeout === undefined) return USUAL;
+  if (typeof timeout !== 'number' || !(timeout >= 0)) throw new ValidationError('timeout: must be a number of milliseconds from 0 on');
+  if (timeout === Infinity) return NEVER;
+  return Math.min(Math.ceil(timeout), USUAL - 1);
+}
+
+/** Checks options. A time that is not given is the usual one. */
+export function toOptions(options: RequestOptions): { timeout: number; signal: AbortSignal | undefined } {
+  if (typeof options !== 'object' || options === null) throw new ValidationError('the options must be an object');
+  return { timeout: toTimeout(options.timeout), signal: toSignal(options.signal) };
+}
+
+function toSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
+  // Other realms, and libraries, have classes of their own.
+  if (signal !== undefined && !(signal instanceof AbortSignal) && typeof (signal as AbortSignal | null)?.addEventListener !== 'function') {
+    throw new ValidationError('signal: must be an AbortSignal');
+  }
+  return signal;
+}
