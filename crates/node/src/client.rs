@@ -1,22 +1,19 @@
 //! What JavaScript holds of a client.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use napi::bindgen_prelude::{BufferSlice, Function};
+use napi::bindgen_prelude::{BufferSlice, Env, Function};
 use napi_derive::napi;
 
-use crate::links::{Batch, lock};
+use crate::links::{Batch, Links, lock};
 use crate::seat::Seat;
-use crate::used::Used;
 use crate::{json, layout, settings};
 
 /// A client, as far as JavaScript needs it. It promises no stability: the TypeScript half is its only user.
 #[napi]
 pub struct NativeClient {
     seat: Arc<Seat>,
-    used: RefCell<Used>,
 }
 
 #[napi]
@@ -29,44 +26,43 @@ impl NativeClient {
         let seat = Arc::new(Seat::new(config));
         let wake = wake.build_threadsafe_function::<()>().weak::<true>().build()?;
         *lock(&seat.links.wake) = Some(wake);
-        Ok(Self { seat, used: RefCell::default() })
+        Ok(Self { seat })
     }
 
-    /// Hands over the first `length` bytes of a batch; they are copied. True: the driver rests, and what was asked
-    /// has been settled; there is something to take.
+    /// A function `(batch, length)` that hands over the first `length` bytes of a batch; they are copied. True: the driver
+    /// rests, and what was asked has been settled; there is something to take.
+    ///
+    /// It and the next are functions, since of a method each call looks its object up, which takes longer than the rest.
     #[napi]
-    pub fn push(&self, batch: &[u8], length: u32) -> napi::Result<bool> {
-        self.hand_over(batch, length, Bytes::new())
+    pub fn pusher<'env>(
+        &self,
+        env: &'env Env,
+    ) -> napi::Result<Function<'env, (BufferSlice<'env>, u32), bool>> {
+        let seat = self.seat.clone();
+        env.create_function_from_closure("push", move |call| {
+            let (batch, length) = call.args::<(BufferSlice<'_>, u32)>()?;
+            hand_over(&seat, &batch, length, Bytes::new())
+        })
+    }
+
+    /// A function `(into, offset)` that writes the next records into `into` from `offset` on and gives their length, with
+    /// that of those that follow: 0 when there are none, and a negative number when there is less room than that.
+    #[napi]
+    pub fn taker<'env>(
+        &self,
+        env: &'env Env,
+    ) -> napi::Result<Function<'env, (BufferSlice<'env>, u32), f64>> {
+        let seat = self.seat.clone();
+        env.create_function_from_closure("take", move |call| {
+            let (mut into, offset) = call.args::<(BufferSlice<'_>, u32)>()?;
+            Ok(take(&seat.links, into.get_mut(offset as usize..).unwrap_or_default()))
+        })
     }
 
     /// As `push`, with the payload that goes beside the last entry; it is copied.
     #[napi]
     pub fn push_beside(&self, batch: &[u8], length: u32, payload: &[u8]) -> napi::Result<bool> {
-        self.hand_over(batch, length, Bytes::copy_from_slice(payload))
-    }
-
-    fn hand_over(&self, batch: &[u8], length: u32, beside: Bytes) -> napi::Result<bool> {
-        let entries = batch.get(..length as usize).unwrap_or(batch);
-        let batch = Batch { entries: self.used.borrow_mut().copy(entries), beside };
-        self.seat.push(batch).map_err(|error| napi::Error::from_reason(error.to_string()))
-    }
-
-    /// Writes the next records into `into` from `offset` on and gives their length, with that of those that follow: 0
-    /// when there are none, and a negative number when there is less room than that.
-    #[napi]
-    pub fn take(&self, mut into: BufferSlice<'_>, offset: u32) -> f64 {
-        let Some(room) = into.get_mut(offset as usize..) else { return 0.0 };
-        let links = &self.seat.links;
-        match links.take(room.len()) {
-            Ok(None) => 0.0,
-            Ok(Some((chunk, next))) => {
-                let length = chunk.len();
-                room[..length].copy_from_slice(&chunk);
-                lock(&links.outbox).recycle(chunk);
-                layout::lengths(length, next)
-            }
-            Err(length) => -layout::lengths(length, 0),
-        }
+        hand_over(&self.seat, batch, length, Bytes::copy_from_slice(payload))
     }
 
     /// Writes the next bytes that go beside a record into `into`, which is as long as the record says.
@@ -83,7 +79,6 @@ impl NativeClient {
     /// JavaScript has seen that the driver rests. False: it runs again.
     #[napi]
     pub fn release(&self) -> bool {
-        self.used.take();
         self.seat.release()
     }
 
@@ -110,6 +105,26 @@ impl NativeClient {
     pub fn stats(&self) -> String {
         let stats = lock(&self.seat.links.facts).stats;
         json::stats(&stats).to_string()
+    }
+}
+
+fn hand_over(seat: &Arc<Seat>, batch: &[u8], length: u32, beside: Bytes) -> napi::Result<bool> {
+    let entries = batch.get(..length as usize).unwrap_or(batch);
+    let entries = lock(&seat.used).copy(entries);
+    seat.push(Batch { entries, beside })
+        .map_err(|error| napi::Error::from_reason(error.to_string()))
+}
+
+fn take(links: &Links, room: &mut [u8]) -> f64 {
+    match links.take(room.len()) {
+        Ok(None) => 0.0,
+        Ok(Some((chunk, next))) => {
+            let length = chunk.len();
+            room[..length].copy_from_slice(&chunk);
+            lock(&links.outbox).recycle(chunk);
+            layout::lengths(length, next)
+        }
+        Err(length) => -layout::lengths(length, 0),
     }
 }
 

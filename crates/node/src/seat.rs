@@ -14,6 +14,7 @@ use zraft_client::binding::core::Config;
 use crate::bridge::Bridge;
 use crate::links::{Batch, Links, lock};
 use crate::runtime::Lease;
+use crate::used::Used;
 
 /// A single request up to this length is done by the thread that brings it, if the driver sleeps: to write it takes no
 /// longer than to wake another thread, and saves it the way through that one. More is better done beside.
@@ -23,6 +24,7 @@ const SHORT: usize = 1 << 10;
 /// settled by whoever asks.
 pub(crate) struct Seat {
     pub(crate) links: Arc<Links>,
+    pub(crate) used: Mutex<Used>,
     place: Mutex<Place>,
     /// There while the driver runs, and until JavaScript has seen that it rests.
     lease: Mutex<Option<Lease>>,
@@ -78,7 +80,12 @@ impl Seat {
         let links = Arc::new(Links::new());
         let bridge = Bridge::new(links.clone(), config.ack_server_requests());
         let driver = Box::new(Driver::new(config, bridge));
-        Self { links, place: Mutex::new(Place::Rests(driver)), lease: Mutex::new(None) }
+        Self {
+            links,
+            used: Mutex::default(),
+            place: Mutex::new(Place::Rests(driver)),
+            lease: Mutex::new(None),
+        }
     }
 
     /// Brings a batch to the driver. True: it rests, and has settled what was asked of it.
@@ -143,6 +150,7 @@ impl Seat {
         }
         drop(lock(&self.lease).take());
         lock(&self.links.outbox).shrink();
+        *lock(&self.used) = Used::default();
         true
     }
 

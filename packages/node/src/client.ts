@@ -61,6 +61,8 @@ export interface RaftClient {
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export class RaftClient extends EventEmitter {
   readonly #native: NativeClient;
+  readonly #push: ReturnType<NativeClient['pusher']>;
+  readonly #take: ReturnType<NativeClient['taker']>;
   /** What was asked and not handed over yet. */
   #batch: Batch | undefined;
   readonly #requests = new Requests();
@@ -91,6 +93,8 @@ export class RaftClient extends EventEmitter {
       bytes: config.maxQueuedBytes ?? 256 * 1024 * 1024,
     };
     this.#native = new native.NativeClient(settings, wakerOf(new WeakRef(this)));
+    this.#push = this.#native.pusher();
+    this.#take = this.#native.taker();
     this.#serverRequests = new ServerRequests(
       {
         consume: (on) => this.#ask(Operation.Consume, 0, on ? 1 : 0),
@@ -336,7 +340,7 @@ export class RaftClient extends EventEmitter {
     const { bytes, length } = batch;
     let settled: boolean;
     try {
-      settled = beside === undefined ? this.#native.push(bytes, length) : this.#native.pushBeside(bytes, length, beside);
+      settled = beside === undefined ? this.#push(bytes, length) : this.#native.pushBeside(bytes, length, beside);
       batch.release();
     } catch (error) {
       this.#drain();
@@ -355,11 +359,11 @@ export class RaftClient extends EventEmitter {
 
   #drain(): void {
     for (let chunks = 0; chunks < CHUNKS; chunks++) {
-      let taken = this.#native.take(pool.bytes, pool.at);
+      let taken = this.#take(pool.bytes, pool.at);
       if (taken === 0) return;
       if (taken < 0) {
         pool.renew(-taken);
-        taken = this.#native.take(pool.bytes, 0);
+        taken = this.#take(pool.bytes, 0);
       }
       const length = taken >>> 0;
       const next = (taken / NEXT) | 0;

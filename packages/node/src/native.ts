@@ -5,9 +5,9 @@ export interface NativeClient {
   readonly state: string;
   readonly sessionId: string | null;
   readonly memberId: string | null;
-  push(batch: Buffer, length: number): boolean;
+  pusher(): (batch: Buffer, length: number) => boolean;
+  taker(): (into: Buffer, offset: number) => number;
   pushBeside(batch: Buffer, length: number, payload: Uint8Array): boolean;
-  take(into: Buffer, offset: number): number;
   takeBeside(into: Buffer): void;
   release(): boolean;
   stats(): string;
