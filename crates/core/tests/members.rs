@@ -6,9 +6,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::*;
+use common::{rounds::*, *};
 use zraft_core::{ConfigBuilder, ConnId, ConnectionCause, Event, OpenFailure, StateName};
-use zraft_protocol::{RejectionReason, ServerMessage, SessionCloseReason};
+use zraft_protocol::{ServerMessage, SessionCloseReason};
 
 fn five() -> ConfigBuilder {
     three().member("node-4", "tcp://127.0.0.1:7004").member("node-5", "tcp://127.0.0.1:7005")
@@ -18,30 +18,6 @@ fn connecting(config: ConfigBuilder) -> World {
     let mut world = World::new(config);
     world.connect();
     world
-}
-
-/// The member being asked refuses to lead, with this hint.
-fn redirect(world: &mut World, hint: Option<&str>) -> ConnId {
-    let member = world.asks().unwrap();
-    let conn = world.accept(&member);
-    let nonce = match world.received(conn) {
-        Some(zraft_protocol::ClientMessage::CreateSession { nonce, .. }) => nonce,
-        Some(zraft_protocol::ClientMessage::ContinueSession { nonce, .. }) => nonce,
-        other => panic!("{other:?}"),
-    };
-    world.reject(conn, nonce, RejectionReason::NotLeader, hint);
-    conn
-}
-
-fn refuse(world: &mut World) -> String {
-    let member = world.asks().expect("nobody is asked");
-    world.refuse(&member);
-    member
-}
-
-/// Whether the pause lies between half of this and all of it.
-fn is_jittered(pause: Duration, of: Duration) -> bool {
-    pause >= of / 2 && pause <= of
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 mod messages;
+pub mod rounds;
 
 use std::{collections::VecDeque, time::Duration};
 
