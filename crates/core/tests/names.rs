@@ -23,3 +23,32 @@ fn what_names_itself_stands_in_the_list() {
     assert!(Failure::CODES.contains(&Failure::Overloaded.code()));
     assert!(ConnectionCause::NAMES.contains(&ConnectionCause::NoLeader.name()));
 }
+
+#[test]
+fn no_event_is_called_error() {
+    // An unheard one would end the process of an emitter's user.
+    assert!(!Event::NAMES.contains(&"error"));
+}
+
+#[test]
+fn every_cause_of_a_connection_error_is_in_the_list_and_the_list_has_no_other() {
+    let causes = [
+        ConnectionCause::Refused,
+        ConnectionCause::UnknownHost,
+        ConnectionCause::Unreachable("no route to host".into()),
+        ConnectionCause::TimedOut,
+        ConnectionCause::ClosedBeforeFirstMessage,
+        ConnectionCause::NeverAnswered,
+        ConnectionCause::Lost,
+        ConnectionCause::Zmtp(zraft_zmtp::Error::HeartbeatTimeout),
+        ConnectionCause::NoLeader,
+        ConnectionCause::SessionUnknown,
+        ConnectionCause::SessionClosed,
+    ];
+    let names: Vec<_> = causes.iter().map(ConnectionCause::name).collect();
+    assert_eq!(names, ConnectionCause::NAMES);
+    // What helps the user of a wrong port.
+    for cause in [ConnectionCause::ClosedBeforeFirstMessage, ConnectionCause::NeverAnswered] {
+        assert!(cause.to_string().contains("is this a client port?"), "{cause}");
+    }
+}

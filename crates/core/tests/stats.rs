@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use zraft_core::{OnSessionExpired, RequestKind, Timeout};
+use zraft_core::{OnSessionExpired, RequestKind, Stats, Timeout};
 use zraft_protocol::SessionCloseReason;
 
 #[test]
@@ -80,4 +80,66 @@ fn a_detached_command_whose_late_answer_tells_nothing_is_not_counted_as_unknown_
     assert!(matches!(world.resolution(key), Some(Err(_))));
     let stats = world.machine.stats();
     assert_eq!((stats.unknown, stats.answered, stats.detached), (1, 0, 0));
+}
+
+#[test]
+fn each_figure_has_the_name_and_the_value_of_its_field() {
+    let mut stats = Stats::default();
+    stats.sent = 1;
+    stats.resent = 2;
+    stats.answered = 3;
+    stats.unknown = 4;
+    stats.unmatched = 5;
+    stats.not_executed = 6;
+    stats.in_flight = 7;
+    stats.detached = 8;
+    stats.queued = 9;
+    stats.queued_bytes = 10;
+    stats.reconnects = 11;
+    stats.smoothed_answer = Some(millis(12));
+    stats.server_requests = 13;
+    stats.duplicates = 14;
+    stats.protocol_errors = 15;
+    stats.bytes_in = 16;
+    stats.bytes_out = 17;
+    // One line for each field, in their order.
+    let shown = format!("{stats:#?}");
+    let fields: Vec<_> = shown
+        .lines()
+        .filter_map(|line| line.strip_prefix("    ")?.split_once(": "))
+        .filter(|(field, _)| !field.starts_with(' '))
+        .map(|(field, _)| field)
+        .collect();
+    let figures = stats.figures();
+    assert_eq!(fields.len(), figures.len());
+    for (n, (field, (name, value))) in fields.into_iter().zip(figures).enumerate() {
+        let mut words = field.split('_');
+        let mut camel = words.next().unwrap().to_owned();
+        for word in words {
+            camel.push_str(&word[..1].to_uppercase());
+            camel.push_str(&word[1..]);
+        }
+        assert_eq!((name, value), (camel.as_str(), Some((n + 1) as f64)));
+    }
+}
+
+#[test]
+fn a_request_counts_as_sent_once_as_resent_for_each_further_copy_and_as_answered_by_its_answer() {
+    let (mut world, conn) = World::connected(single());
+    world.peer(conn).answers_keep_alives = true;
+    world.command("c");
+    world.query("q");
+    let stats = world.machine.stats();
+    assert_eq!((stats.sent, stats.resent, stats.in_flight), (2, 0, 2));
+    world.advance(seconds(4));
+    let resent = world.machine.stats().resent;
+    assert!(resent >= 1, "after the resend interval");
+    world.reset(conn);
+    let conn = world.resumed();
+    let stats = world.machine.stats();
+    assert_eq!((stats.sent, stats.reconnects), (2, 1), "a copy on another connection is a copy");
+    world.answer(conn, 1, "ok");
+    world.answer(conn, 1, "ok");
+    let stats = world.machine.stats();
+    assert_eq!((stats.answered, stats.unmatched, stats.in_flight), (1, 1, 1));
 }
