@@ -150,4 +150,58 @@ mod tests {
         let config = parse(&format!(r#"{{{valid},"requestTimeout":null}}"#)).unwrap();
         assert_eq!(config.request_timeout(), None);
     }
+
+    #[test]
+    fn every_setting_arrives_under_its_name() {
+        let ms = Duration::from_millis;
+        let config = parse(
+            r#"{
+                "clusterMembers": [["b", "tcp://h:2"], ["a", "tcp://h:1"]],
+                "capabilities": [["k", "v"], ["l", "w"]],
+                "connectionTimeout": 11, "keepAliveInterval": 12, "sessionTimeout": 1300,
+                "requestTimeout": 13.5, "resendInterval": 14, "detachedTimeout": 15,
+                "maxInFlight": 16, "maxQueued": 17, "maxQueuedBytes": 18, "maxMessageSize": 19,
+                "maxServerRequests": 20, "ackServerRequests": "handled",
+                "heartbeatInterval": 21, "heartbeatTimeout": 22,
+                "reconnectBackoff": { "initial": 1, "max": 2, "electionInitial": 3, "electionMax": 4 },
+                "onSessionExpired": "newSession"
+            }"#,
+        );
+        let expected = Config::builder()
+            .member("b", "tcp://h:2")
+            .member("a", "tcp://h:1")
+            .capability("k", "v")
+            .capability("l", "w")
+            .connection_timeout(ms(11))
+            .keep_alive_interval(ms(12))
+            .session_timeout(ms(1300))
+            .request_timeout(Duration::from_micros(13_500))
+            .resend_interval(ms(14))
+            .detached_timeout(ms(15))
+            .max_in_flight(16)
+            .max_queued(17)
+            .max_queued_bytes(18)
+            .max_message_size(19)
+            .max_server_requests(20)
+            .ack_server_requests(AckServerRequests::Handled)
+            .heartbeat_interval(ms(21))
+            .heartbeat_timeout(ms(22))
+            .reconnect_backoff(Backoff {
+                initial: ms(1),
+                max: ms(2),
+                election_initial: ms(3),
+                election_max: ms(4),
+            })
+            .on_session_expired(OnSessionExpired::NewSession)
+            .build();
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn a_pause_of_the_backoff_that_is_not_there_has_its_default() {
+        let valid = r#""clusterMembers":[["a","tcp://h:1"]],"capabilities":[["k","v"]]"#;
+        let config = parse(&format!(r#"{{{valid},"reconnectBackoff":{{"max":7000}}}}"#)).unwrap();
+        let expected = Backoff { max: Duration::from_secs(7), ..Backoff::default() };
+        assert_eq!(config.reconnect_backoff(), expected);
+    }
 }
