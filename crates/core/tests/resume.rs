@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use bytes::Buf;
 use common::*;
 use zraft_core::{ConnId, DisconnectReason, RequestKind, StateName, Timeout};
@@ -91,38 +93,41 @@ fn at_the_same_member_after_a_loss_new_work_goes_at_once_and_the_rest_is_waited_
     assert_eq!(payloads(&world.all_received(conn)), ["c6", "q1"]);
 }
 
-#[test]
-fn the_wait_at_the_same_member_is_one_smoothed_answer_time_and_at_most_the_resend_interval() {
-    for (answer, wait) in [(400, 400), (9_000, 3_000)] {
-        let (mut world, conn) = World::connected(three().resend_interval(seconds(3)));
-        world.answers_keep_alives = true;
-        world.peer(conn).answers_keep_alives = true;
-        // Long answer times need a window that is not resent.
+/// The connection to node-1 is lost and made again after answers that took so long, with one more command pending: how
+/// long that is waited for.
+fn waited_for_at_the_same_member(answers: &[u64]) -> Duration {
+    let (mut world, conn) = World::connected(three().resend_interval(seconds(1)));
+    world.answers_keep_alives = true;
+    world.peer(conn).answers_keep_alives = true;
+    for (&took, id) in answers.iter().zip(1..) {
         command(&mut world, "sample");
-        if answer > 3_000 {
-            // A slow answer within the first timeout cannot be had: three of them make the average.
-            for _ in 0..40 {
-                let id = world.machine.stats().sent;
-                world.advance(millis(2_900));
-                world.answer(conn, id, "");
-                command(&mut world, "sample");
-            }
-        } else {
-            world.advance(millis(answer));
-            world.answer(conn, 1, "");
-            command(&mut world, "pending");
-        }
-        let smoothed = world.machine.stats().smoothed_answer.unwrap();
-        let wait = millis(wait).min(smoothed);
-        world.all_received(conn);
-        world.reset(conn);
-        let conn = world.accept("node-1");
-        world.resume(conn);
-        world.advance(wait - millis(1));
-        assert!(world.all_received(conn).is_empty());
-        world.advance(millis(2));
-        assert_eq!(world.all_received(conn).len(), 1);
+        world.advance(millis(took));
+        world.answer(conn, id, "");
     }
+    assert_eq!(world.machine.stats().resent, 0);
+    command(&mut world, "pending");
+    world.all_received(conn);
+    world.reset(conn);
+    let conn = world.accept("node-1");
+    world.resume(conn);
+    let waited = world.advance_until(seconds(10), |world| world.machine.stats().resent == 1);
+    assert_eq!(payloads(&world.all_received(conn)), ["pending"]);
+    waited
+}
+
+#[test]
+fn the_wait_at_the_same_member_is_one_smoothed_answer_time() {
+    assert_eq!(waited_for_at_the_same_member(&[400, 400]), millis(400));
+}
+
+#[test]
+fn the_wait_at_the_same_member_is_at_least_50_ms() {
+    assert_eq!(waited_for_at_the_same_member(&[10, 10]), millis(50));
+}
+
+#[test]
+fn the_wait_at_the_same_member_is_at_most_the_resend_interval_however_slow_the_server() {
+    assert_eq!(waited_for_at_the_same_member(&[900, 3_000, 3_000, 3_000, 3_000]), seconds(1));
 }
 
 #[test]
