@@ -6,6 +6,9 @@ use std::{
     process::ExitCode,
 };
 
+use tokio::signal::ctrl_c;
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
 use zraft_client::Error;
 
 /// What the exit code says.
@@ -21,6 +24,8 @@ pub(crate) enum Exit {
     Failure,
     /// 130: Ctrl+C.
     Interrupted,
+    /// 143: SIGTERM.
+    Terminated,
 }
 
 impl From<Exit> for ExitCode {
@@ -31,6 +36,7 @@ impl From<Exit> for ExitCode {
             Exit::Connection => 2,
             Exit::Failure => 3,
             Exit::Interrupted => 130,
+            Exit::Terminated => 143,
         })
     }
 }
@@ -89,7 +95,20 @@ pub(crate) fn complain(line: &str) {
     let _ = writeln!(io::stderr().lock(), "zraft: {line}");
 }
 
-/// Runs a command to its end, or to Ctrl+C.
+/// Resolves when the program is asked to end: by Ctrl+C, or by SIGTERM where there are signals.
+async fn asked_to_end() -> Exit {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        return tokio::select! {
+            _ = ctrl_c() => Exit::Interrupted,
+            _ = terminate.recv() => Exit::Terminated,
+        };
+    }
+    let _ = ctrl_c().await;
+    Exit::Interrupted
+}
+
+/// Runs a command to its end, or until the program is asked to end.
 pub(crate) fn run(command: impl Future<Output = Exit>) -> Exit {
     run_then(command, async {})
 }
@@ -110,12 +129,12 @@ pub(crate) fn run_then(
     let exit = runtime.block_on(async {
         let exit = tokio::select! {
             exit = command => exit,
-            _ = tokio::signal::ctrl_c() => Exit::Interrupted,
+            asked = asked_to_end() => asked,
         };
-        // Whoever presses Ctrl+C again waits no longer.
+        // Who asks again waits no longer.
         tokio::select! {
             () = afterwards => exit,
-            _ = tokio::signal::ctrl_c() => Exit::Interrupted,
+            asked = asked_to_end() => asked,
         }
     });
     runtime.shutdown_background();

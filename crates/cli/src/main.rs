@@ -34,7 +34,8 @@ Exit status:
   1    bad input, or a demo that did not hold its promise
   2    no connection, or no answer in time
   3    any other failure
-  130  after Ctrl+C";
+  130  after Ctrl+C
+  143  after SIGTERM";
 
 #[derive(Debug, Subcommand)]
 enum Command {

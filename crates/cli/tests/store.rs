@@ -68,6 +68,17 @@ fn ping_tells_the_leader_and_round_trips() {
     assert_eq!(server.interrupt(), Some(130));
 }
 
+/// As process managers ask.
+#[cfg(unix)]
+#[test]
+fn a_program_that_is_terminated_exits_with_143() {
+    let (server, endpoints) = server(1);
+    let mut watch = Running::start(&["watch", "-e", &endpoints, "key"]);
+    assert_eq!(watch.line(), "watching key - press Ctrl+C to stop");
+    assert_eq!(watch.terminate(), Some(143));
+    assert_eq!(server.terminate(), Some(143));
+}
+
 #[test]
 fn bench_tells_throughput_latency_and_cpu() {
     let (_server, endpoints) = server(1);

@@ -125,8 +125,19 @@ impl Running {
     /// Ctrl+C, and how it ended.
     #[cfg(unix)]
     pub fn interrupt(self) -> Option<i32> {
+        self.signal(rustix::process::Signal::INT)
+    }
+
+    /// SIGTERM, and how it ended.
+    #[cfg(unix)]
+    pub fn terminate(self) -> Option<i32> {
+        self.signal(rustix::process::Signal::TERM)
+    }
+
+    #[cfg(unix)]
+    fn signal(self, signal: rustix::process::Signal) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.program.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
         self.end().0
     }
 
