@@ -308,3 +308,96 @@ fn after_a_jump_answers_to_what_was_in_flight_are_awaited_anew() {
     world.advance(millis(1));
     assert_eq!(command_ids(&world.all_received(conn)), [2]);
 }
+
+#[test]
+fn only_the_probes_answer_ends_the_wait_for_it() {
+    let (mut world, conn) = World::connected(three());
+    let key = world.command("x");
+    world.machine.ping(world.now);
+    let keep_alive = |world: &mut World| {
+        let messages = world.all_received(conn);
+        messages.into_iter().find_map(|message| match message {
+            ClientMessage::KeepAlive { timestamp } => Some(timestamp),
+            _ => None,
+        })
+    };
+    let before = keep_alive(&mut world).unwrap();
+    world.sleep(seconds(60));
+    world.wake();
+    let probe = keep_alive(&mut world).unwrap();
+    // Answers from before the jump may still come, one read after the other.
+    world.say(conn, ServerMessage::KeepAliveResponse { timestamp: before });
+    let nothing = zraft_protocol::Timestamp::from_millis(7);
+    world.say(conn, ServerMessage::KeepAliveResponse { timestamp: nothing });
+    world.advance(millis(1));
+    assert_eq!(world.result(key), None, "the probe was not answered yet");
+    world.say(conn, ServerMessage::KeepAliveResponse { timestamp: probe });
+    world.advance(millis(1));
+    assert!(matches!(world.result(key), Some(Err(Failure::Timeout { sent: true, .. }))));
+}
+
+#[test]
+fn woken_more_than_a_second_late_is_a_jump_and_no_sooner() {
+    for (late, jumped) in [(seconds(1), false), (seconds(1) + Duration::from_nanos(1), true)] {
+        let (mut world, conn) = World::connected(three());
+        let key = world.submit(RequestKind::Command, "x", Timeout::After(millis(300)));
+        world.all_received(conn);
+        let told = world.machine.poll_timeout().unwrap();
+        world.sleep(told - world.now + late);
+        world.wake();
+        assert_eq!(world.result(key).is_none(), jumped, "{late:?}");
+        assert_eq!(keep_alives(&world.all_received(conn)), usize::from(jumped), "{late:?}");
+    }
+}
+
+#[test]
+fn after_a_jump_the_next_keep_alive_goes_an_interval_after_the_probe() {
+    let (mut world, conn) = World::connected(three().keep_alive_interval(seconds(10)));
+    world.peer(conn).answers_keep_alives = true;
+    world.sleep(seconds(6));
+    world.wake();
+    assert_eq!(world.peer(conn).keep_alives, 1, "the probe");
+    world.advance(millis(9_999));
+    assert_eq!(world.peer(conn).keep_alives, 1);
+    world.advance(millis(1));
+    assert_eq!(world.peer(conn).keep_alives, 2);
+}
+
+#[test]
+fn after_a_jump_a_wait_that_had_stood_still_is_no_longer_for_it() {
+    let config = three().heartbeat_interval(seconds(600)).heartbeat_timeout(seconds(600));
+    let (mut world, conn) = World::connected(config);
+    world.answer_keep_alive(conn);
+    world.machine.ping(world.now);
+    world.pump();
+    // An answer of which not everything is there, for four seconds.
+    let mut head = vec![2];
+    head.extend_from_slice(&(1_u64 << 20).to_be_bytes());
+    world.raw(conn, &head);
+    for _ in 0..8 {
+        world.advance(millis(500));
+        world.raw(conn, &[0; 512]);
+    }
+    world.sleep(seconds(60));
+    world.wake();
+    world.advance(millis(4_999));
+    assert_eq!(world.state(), StateName::Connected);
+    world.advance(millis(1));
+    assert_ne!(world.state(), StateName::Connected);
+}
+
+#[test]
+fn keep_alives_go_while_the_application_takes_nothing() {
+    let config = three().keep_alive_interval(seconds(10)).max_server_requests(2);
+    let (mut world, conn) = World::connected(config);
+    world.peer(conn).answers_keep_alives = true;
+    for id in 1..=5 {
+        world.server_request(conn, id, "not taken");
+    }
+    for round in 1..=3 {
+        let before = world.peer(conn).keep_alives;
+        world.advance(seconds(10));
+        assert_eq!(world.peer(conn).keep_alives - before, 1, "{round}");
+    }
+    assert_eq!(world.state(), StateName::Connected);
+}

@@ -219,14 +219,15 @@ impl Machine {
         if let Some(session) = &mut self.session {
             session.proof = now;
         }
-        if let Some((pings, took)) = self.liveness.answered(now, timestamp) {
-            for key in pings {
-                self.completions.push_back(Completion::Ping { key, result: Ok(took) });
-            }
-        }
         self.heard();
-        // After a jump of the clock this was the probe's answer: what had been answered was read before it.
-        if let Some(grace) = &mut self.grace {
+        let Some(answered) = self.liveness.answered(now, timestamp) else { return };
+        for key in answered.pings {
+            self.completions.push_back(Completion::Ping { key, result: Ok(answered.took) });
+        }
+        // What had been answered before a jump of the clock was read before the answer to what went after it.
+        if answered.probed
+            && let Some(grace) = &mut self.grace
+        {
             *grace = now.min(*grace);
         }
     }

@@ -37,6 +37,25 @@ pub(crate) enum Verdict {
     Silent,
 }
 
+/// The keep-alive whose answer tells that the connection outlived a jump of the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Probe {
+    None,
+    Wanted,
+    Sent(Timestamp),
+}
+
+/// An answer to a keep-alive.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// The callers of ping who waited for it.
+    pub(crate) pings: Vec<PingKey>,
+    /// From the keep-alive's last byte to its answer.
+    pub(crate) took: Duration,
+    /// It was the first since a jump of the clock to something sent after that.
+    pub(crate) probed: bool,
+}
+
 /// The liveness of one connection while Connected; only the patience with silence outlives it.
 #[derive(Debug)]
 pub(crate) struct Liveness {
@@ -58,6 +77,7 @@ pub(crate) struct Liveness {
     last_written: Option<Instant>,
     /// When the last keep-alive that was answered went.
     last_answered: Option<Instant>,
+    probe: Probe,
     /// Moves for silence that brought no answer.
     fruitless_moves: u32,
 }
@@ -83,6 +103,7 @@ impl Liveness {
             silent_since: None,
             last_written: None,
             last_answered: None,
+            probe: Probe::None,
             fruitless_moves: 0,
         }
     }
@@ -102,6 +123,7 @@ impl Liveness {
     pub(crate) fn disconnected(&mut self) -> Vec<PingKey> {
         self.wanted = false;
         self.silent_since = None;
+        self.probe = Probe::None;
         let mut pings = std::mem::take(&mut self.waiting_pings);
         for outstanding in self.outstanding.drain(..) {
             pings.extend(outstanding.pings);
@@ -113,6 +135,7 @@ impl Liveness {
     pub(crate) fn restart(&mut self, now: Instant) {
         self.next_tick = now + self.interval;
         self.wanted = true;
+        self.probe = Probe::Wanted;
         for keep_alive in &mut self.outstanding {
             keep_alive.written = keep_alive.written.map(|_| now);
             keep_alive.held_up = Duration::ZERO;
@@ -146,6 +169,9 @@ impl Liveness {
         self.wanted = false;
         self.last_timestamp = wall.as_millis().max(self.last_timestamp.saturating_add(1));
         let timestamp = Timestamp::from_millis(self.last_timestamp);
+        if self.probe == Probe::Wanted {
+            self.probe = Probe::Sent(timestamp);
+        }
         let pings = std::mem::take(&mut self.waiting_pings);
         let held_up = Duration::ZERO;
         self.outstanding.push_back(Outstanding { timestamp, written: None, held_up, pings });
@@ -160,12 +186,8 @@ impl Liveness {
         }
     }
 
-    /// A keep-alive was answered. Gives the callers of ping and their time; `None` for an answer to nothing.
-    pub(crate) fn answered(
-        &mut self,
-        now: Instant,
-        timestamp: Timestamp,
-    ) -> Option<(Vec<PingKey>, Duration)> {
+    /// A keep-alive was answered. `None` for an answer to nothing.
+    pub(crate) fn answered(&mut self, now: Instant, timestamp: Timestamp) -> Option<Answered> {
         let place = self.outstanding.iter().position(|k| k.timestamp == timestamp)?;
         let mut pings = Vec::new();
         let mut written = now;
@@ -175,7 +197,11 @@ impl Liveness {
         }
         self.last_answered = Some(written);
         // Those sent before it were overtaken or lost; only later ones are still waited for.
-        Some((pings, now - written))
+        let probed = matches!(self.probe, Probe::Sent(probe) if probe <= timestamp);
+        if probed {
+            self.probe = Probe::None;
+        }
+        Some(Answered { pings, took: now - written, probed })
     }
 
     /// Bytes of message frames arrived. While they flow, the wait for a keep-alive's answer stands still: the answer
