@@ -4,12 +4,14 @@
 
 mod common;
 
-use common::*;
+use std::time::Duration;
+
+use common::{rounds::*, *};
 use zraft_core::{
-    ConfigBuilder, DisconnectReason, Event, Failure, OnSessionExpired, RequestKind, StateName,
-    Timeout,
+    ConfigBuilder, DisconnectReason, Event, Failure, Instant, OnSessionExpired, RequestKind,
+    StateName, Timeout,
 };
-use zraft_protocol::{ClientMessage, SessionCloseReason};
+use zraft_protocol::{ClientMessage, RejectionReason, SessionCloseReason};
 
 fn renewing() -> ConfigBuilder {
     three().on_session_expired(OnSessionExpired::NewSession).max_in_flight(2)
@@ -179,4 +181,68 @@ fn sessions_that_expire_as_soon_as_they_stand_are_asked_for_with_backoff() {
     world.answer_keep_alive(conn);
     world.closed(conn, SessionCloseReason::SessionExpired, None);
     assert_eq!(world.asks().as_deref(), Some("node-1"));
+}
+
+/// Every member denies the session, until this long has passed since `start`.
+fn denied_until(world: &mut World, start: Instant, time: Duration) {
+    while world.now - start < time {
+        assert_eq!(world.state(), StateName::ConnectingExistingSession);
+        if world.asks().is_some() {
+            reject_next(world, RejectionReason::SessionExpired, None);
+        } else {
+            let pause = world.machine.poll_timeout().unwrap() - world.now;
+            world.advance(pause.min(start + time - world.now));
+        }
+    }
+}
+
+#[test]
+fn the_configured_session_timeout_counts_from_the_last_session_continued() {
+    let config = three().session_timeout(seconds(40)).keep_alive_interval(seconds(10));
+    let (mut world, conn) = World::connected(config);
+    world.advance(seconds(9));
+    world.hang_up(conn);
+    let conn = world.resumed();
+    let start = world.now;
+    world.advance(seconds(9));
+    world.closed(conn, SessionCloseReason::NotLeaderAnymore, None);
+    denied_until(&mut world, start, millis(39_999));
+    assert_eq!(world.state(), StateName::ConnectingExistingSession);
+    world.advance(millis(1));
+    assert_eq!(world.state(), StateName::Disconnected);
+    assert_eq!(world.count_events(|e| matches!(e, Event::SessionExpired { .. })), 1);
+}
+
+#[test]
+fn a_doubted_session_whose_time_is_over_goes_on_in_a_new_one_under_new_session() {
+    // In the pause between two rounds, and while a member is being asked.
+    for asking in [false, true] {
+        let mut sent = None;
+        let mut world = World::stepped_down(renewing(), |world, _| {
+            sent = Some(world.submit(RequestKind::Command, "sent", Timeout::Never));
+        });
+        let unsent = world.submit(RequestKind::Command, "unsent", Timeout::Never);
+        let query = world.submit(RequestKind::Query, "query", Timeout::Never);
+        let start = world.now;
+        if asking {
+            denied_until(&mut world, start, seconds(84));
+            let member = world.next_asked(seconds(5)).0;
+            world.accept(&member);
+        } else {
+            denied_until(&mut world, start, millis(89_999));
+            assert_eq!(world.asks(), None);
+        }
+        assert_eq!(world.state(), StateName::ConnectingExistingSession);
+        world.advance(start + seconds(90) - world.now);
+        assert_eq!(world.state(), StateName::ConnectingNewSession, "{asking}");
+        assert_eq!(world.count_events(|e| matches!(e, Event::SessionExpired { .. })), 1);
+        assert_eq!(world.result(sent.unwrap()), Some(Err(expired(true))));
+        let (member, _) = world.next_asked(seconds(5));
+        let conn = world.accept(&member);
+        world.create(conn);
+        let mut texts = payloads(&world.all_received(conn));
+        texts.sort();
+        assert_eq!(texts, ["query", "unsent"], "{asking}");
+        assert_eq!((world.result(unsent), world.result(query)), (None, None));
+    }
 }

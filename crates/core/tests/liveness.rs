@@ -506,3 +506,43 @@ fn a_member_is_not_silent_about_what_nobody_waits_for_any_more() {
     assert_eq!(world.state(), StateName::Connected);
     assert!(!world.peer(conn).closed);
 }
+
+#[test]
+fn the_probe_waits_for_four_smoothed_answer_times_when_that_is_longer() {
+    let (mut world, conn) = World::connected(three());
+    command(&mut world);
+    world.advance(millis(2_500));
+    world.answer(conn, 1, "");
+    command(&mut world);
+    world.all_received(conn);
+    world.advance(millis(9_999));
+    assert_eq!(keep_alives(&world.all_received(conn)), 0);
+    world.advance(millis(1));
+    assert_eq!(keep_alives(&world.all_received(conn)), 1);
+}
+
+#[test]
+fn silence_that_is_waited_out_for_more_than_60_s_is_not_waited_out_longer() {
+    let (mut world, _) = silent(three().resend_interval(seconds(40)));
+    command(&mut world);
+    for _ in 0..3 {
+        let took = world.advance_until(seconds(200), moved);
+        assert_eq!(took, seconds(80));
+        let conn = world.resumed();
+        world.all_received(conn);
+    }
+}
+
+#[test]
+fn a_connection_lost_otherwise_does_not_lengthen_the_wait_for_silence() {
+    let (mut world, mut conn) = silent(three());
+    command(&mut world);
+    for _ in 0..3 {
+        world.advance(seconds(5));
+        world.closed(conn, SessionCloseReason::NotLeaderAnymore, None);
+        conn = world.resumed();
+        assert!(!command_ids(&world.all_received(conn)).is_empty());
+    }
+    let took = world.advance_until(seconds(90), moved);
+    assert_eq!(took, seconds(6));
+}

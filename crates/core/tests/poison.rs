@@ -516,3 +516,22 @@ fn a_new_session_suspects_nothing_of_what_goes_on_in_it() {
     texts.sort();
     assert_eq!(texts, ["q0", "q1", "q2"]);
 }
+
+#[test]
+fn the_end_of_the_stream_counts_like_a_reset_and_refusals_between_do_not_end_the_row() {
+    let (mut world, mut conn) = heard(three());
+    for n in 0..3 {
+        command(&mut world, &format!("c{n}"));
+    }
+    for _ in 0..3 {
+        world.advance(millis(60));
+        world.hang_up(conn);
+        let (member, _) = world.next_asked(seconds(10));
+        world.refuse(&member);
+        conn = world.resumed();
+    }
+    assert_eq!(on_the_wire(&mut world, conn), ["c0"]);
+    world.answer(conn, 1, "");
+    world.advance(millis(100));
+    assert_eq!(on_the_wire(&mut world, conn), ["c1"], "one at a time");
+}

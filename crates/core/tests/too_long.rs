@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use zraft_core::{ConnId, Event, Failure, RequestKey, StateName};
+use zraft_core::{ConnId, Event, Failure, RequestKey, RequestKind, StateName, Timeout};
 
 const LIMIT: usize = 1 << 10;
 
@@ -211,4 +211,34 @@ fn a_multipart_message_is_discarded_and_reported() {
     assert_eq!(world.result(key), None);
     assert!(world.count_events(|event| matches!(event, Event::ProtocolError { .. })) >= 1);
     assert_eq!(world.state(), StateName::Connected);
+}
+
+#[test]
+fn an_answer_of_a_whole_gibibyte_is_read_past_and_the_connection_stays() {
+    let (mut world, conn) = connected();
+    let key = world.command("x");
+    let mut bytes = head(1 << 30, &client_response(1));
+    bytes.resize(9 + 64, 0);
+    world.raw(conn, &bytes);
+    fails(&world, key, true);
+    assert_eq!(world.state(), StateName::Connected);
+    assert!(!world.peer(conn).closed);
+}
+
+#[test]
+fn a_connection_that_carried_an_answer_too_long_is_not_barren() {
+    let (mut world, conn) = connected();
+    for _ in 0..4 {
+        world.submit(RequestKind::Command, "x", Timeout::Never);
+    }
+    world.raw(conn, &frame(1 << 20, &client_response(1)));
+    world.all_received(conn);
+    world.reset(conn);
+    world.refuse("node-1");
+    let conn = world.resumed();
+    assert_eq!(
+        command_ids(&world.all_received(conn)),
+        [2, 3],
+        "all at once, as far as it was sent"
+    );
 }
