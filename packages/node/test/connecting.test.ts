@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { ConnectionError } from 'zraft-client';
 
-import { bytes, collect, failureOf, newClient, startCluster } from './support/fixtures';
+import { bytes, collect, failureOf, newClient, next, startCluster } from './support/fixtures';
 
 test('what is submitted while connecting is queued, and sent in order when there is a session', async () => {
   const cluster = await startCluster({ application: 'echo' });
@@ -50,4 +50,32 @@ test('an attempt ends when no caller waits any more, and what was queued was not
   expect(failure).toBeInstanceOf(ConnectionError);
   expect(queuedFailure).toMatchObject({ maybeExecuted: false });
   expect(client.state).toBe('Disconnected');
+});
+
+test("each call's timeout concerns its own promise: the attempt goes on while another caller waits", async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  await cluster.kill('node-1');
+  const client = newClient(cluster, { reconnectBackoff: { initial: 10, max: 20 } });
+  const patient = client.connect();
+  const impatient = failureOf(client.connect({ timeout: 30 }));
+  const queued = client.submitCommand(bytes('queued'));
+  expect(await impatient).toMatchObject({ code: 'CONNECTION', maybeExecuted: false });
+  expect(client.state).toBe('ConnectingNewSession');
+  await cluster.restart('node-1');
+  await patient;
+  expect(await queued).toEqual(bytes('queued'));
+});
+
+test('connect does not resolve before there is a session', async () => {
+  const cluster = await startCluster();
+  await cluster.dropMessages('SessionCreated');
+  const client = newClient(cluster, { connectionTimeout: 100 });
+  const reached = next(client, 'connectionSuccess');
+  let open = false;
+  const connecting = client.connect().then(() => (open = true));
+  await reached;
+  expect([open, client.state, client.sessionId]).toEqual([false, 'ConnectingNewSession', undefined]);
+  await cluster.deliverAll();
+  await connecting;
+  expect(client.state).toBe('Connected');
 });

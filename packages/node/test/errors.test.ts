@@ -83,7 +83,12 @@ test('CancelledError: its cause is the reason of the signal', async () => {
   expect(await command).toBeInstanceOf(CancelledError);
   expect(await command).toMatchObject({ code: 'CANCELLED', maybeExecuted: true, requestId: 1n });
   expect((await command) as Error).toHaveProperty('cause', reason);
-  expect(await query).toMatchObject({ code: 'CANCELLED', maybeExecuted: false });
+  expect(await query).toMatchObject({
+    code: 'CANCELLED',
+    maybeExecuted: false,
+    requestId: undefined,
+    correlationId: expect.stringMatching(/^[0-9a-f-]{36}$/),
+  });
   expect((await query) as Error).toHaveProperty('cause', reason);
 });
 
@@ -122,6 +127,32 @@ test('SessionRejectedError: with the reason of the server', async () => {
     expect(failure).toMatchObject({ code: 'SESSION_REJECTED', reason: 'InvalidCapabilities', maybeExecuted: false });
   }
   expect(client.state).toBe('Disconnected');
+});
+
+test('SessionRejectedError: what was sent before may have been executed, queries and what was not sent were not', async () => {
+  const peer = await startPeer(({ kind, fields }, connection) => {
+    if (kind === ClientMessageType.CreateSession) connection.welcome({ kind, fields });
+    else if (kind === ClientMessageType.ContinueSession)
+      connection.send(ServerMessageType.SessionRejected, Buffer.from([4]), fields.subarray(-8), Buffer.from([0]));
+    else if (kind === ClientMessageType.Query) connection.socket.resetAndDestroy();
+  });
+  const client = newClient(peer, { maxInFlight: 1 });
+  await client.connect();
+  const disconnected = collect(client, 'disconnected');
+  const requests = [
+    client.submitCommand(bytes('sent')),
+    client.submitCommand(bytes('queued')),
+    // The peer breaks off when it sees it: the command has been sent by then.
+    client.submitQuery(bytes('query')),
+  ].map(failureOf);
+  const failures = await Promise.all(requests);
+  for (const failure of failures) {
+    expect(failure).toBeInstanceOf(SessionRejectedError);
+    expect(failure).toMatchObject({ code: 'SESSION_REJECTED', reason: 'Other' });
+  }
+  expect(failures.map((failure) => (failure as SessionRejectedError).maybeExecuted)).toEqual([true, false, false]);
+  expect(disconnected.at(-1)).toMatchObject({ reason: 'rejected' });
+  expect(await failureOf(client.submitCommand(bytes('after')))).toMatchObject({ code: 'NOT_CONNECTED' });
 });
 
 test('ResponseEvictedError: the outcome is unknown', async () => {
@@ -204,6 +235,17 @@ test('ConnectionError: shook hands, but never answered', async () => {
   const client = newClient(peer, { connectionTimeout: 50 });
   const failure = await failureOf(client.connect({ timeout: 500 }));
   expect(failure).toMatchObject({ code: 'CONNECTION', endpoint: peer.endpoint, cause: expect.objectContaining({ code: 'neverAnswered' }) });
+  expect((failure as ConnectionError).message).toContain('is this a client port?');
+});
+
+test('ConnectionError: unknown host', async () => {
+  // A name that is reserved for having no address.
+  const client = newClient({ clusterMembers: { 'node-1': 'tcp://nowhere.invalid:7001' } }, { connectionTimeout: 10_000 });
+  const failed = next(client, 'connectionFailure');
+  const connecting = failureOf(client.connect());
+  expect((await failed).error).toMatchObject({ code: 'unknownHost', message: 'unknown host' });
+  await client.disconnect();
+  expect(await connecting).toMatchObject({ code: 'CLOSED' });
 });
 
 test('ConnectionError: closed before the first message', async () => {

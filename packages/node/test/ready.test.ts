@@ -31,3 +31,17 @@ test('ready settles when the client is closed while there is no room', async () 
   await ready;
   await Promise.all(requests);
 });
+
+test('ready waits for room below maxQueuedBytes, too', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = await connectedClient(cluster, { maxQueuedBytes: 1000 });
+  await cluster.dropMessages('ClientResponse');
+  const held = failureOf(client.submitCommand(Buffer.alloc(1000), { timeout: Infinity }));
+  let isReady = false;
+  const ready = client.ready().then(() => (isReady = true));
+  await client.ping();
+  expect(isReady).toBe(false);
+  await client.disconnect({ timeout: 20 });
+  await ready;
+  expect(await held).toMatchObject({ code: 'CLOSED' });
+});

@@ -1,0 +1,114 @@
+/** What the events tell, beyond what the tests of the behaviour itself look at. */
+
+import { expect, test } from 'vitest';
+import { type ClientEvent, ClientEvents, ClientMessageType, RaftClient, ServerMessageType, type SessionId } from 'zraft-client';
+
+import { bytes, collect, connectedClient, failureOf, newClient, next, startCluster, until } from './support/fixtures';
+import { afterWelcome, startPeer } from './support/scriptedPeer';
+
+/** Everything that is told from now on, but for single messages. */
+function all(client: RaftClient): ClientEvent[] {
+  const events: ClientEvent[] = [];
+  for (const name of Object.values(ClientEvents)) {
+    if (name !== 'messageSent' && name !== 'messageReceived') client.on(name, (event: ClientEvent) => events.push(event));
+  }
+  return events;
+}
+
+test('no event is called error', () => {
+  expect(Object.values(ClientEvents)).not.toContain('error');
+});
+
+test('a connection tells whom it asks and where, then that it was reached, then the session', async () => {
+  const cluster = await startCluster();
+  const [memberId, endpoint] = [...cluster.clusterMembers][0] as [string, string];
+  const client = newClient(cluster);
+  const events = all(client);
+  await client.connect();
+  await until(() => events.length === 5);
+  expect(events).toMatchObject([
+    { type: 'stateChange', oldState: 'Disconnected', newState: 'ConnectingNewSession' },
+    { type: 'connectionAttempt', memberId, address: endpoint },
+    { type: 'connectionSuccess', memberId },
+    { type: 'stateChange', oldState: 'ConnectingNewSession', newState: 'Connected' },
+    { type: 'connected', memberId, endpoint, resumed: false, sessionId: client.sessionId },
+  ]);
+});
+
+test('a reconnect tells whom it leaves, whom it asks and where, and counts its attempts', async () => {
+  const cluster = await startCluster();
+  const [memberId, endpoint] = [...cluster.clusterMembers][0] as [string, string];
+  const client = await connectedClient(cluster, { reconnectBackoff: { initial: 5, max: 5 } });
+  const lost = next(client, 'disconnected');
+  const attempts = collect(client, 'reconnecting');
+  const failures = collect(client, 'connectionFailure');
+  await cluster.kill('node-1');
+  expect(await lost).toMatchObject({ reason: 'connectionLost', memberId });
+  await until(() => failures.length >= 2);
+  for (const failure of failures) expect(failure).toMatchObject({ memberId, error: { code: 'refused' } });
+  const connected = next(client, 'connected');
+  await cluster.restart('node-1');
+  expect(await connected).toMatchObject({ memberId, endpoint, resumed: true, sessionId: client.sessionId });
+  expect(attempts.map(({ attempt }) => attempt)).toEqual(attempts.map((_, index) => index + 1));
+  for (const attempt of attempts) expect(attempt).toMatchObject({ memberId, endpoint });
+});
+
+test('the deadline of what was never sent is told without an id', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  await cluster.dropMessages('CreateSession');
+  const client = newClient(cluster, { requestTimeout: 30 });
+  const connecting = failureOf(client.connect());
+  const command = next(client, 'requestTimeout');
+  const query = next(client, 'queryTimeout');
+  const failures = await Promise.all([failureOf(client.submitCommand(bytes('x'))), failureOf(client.submitQuery(bytes('x')))]);
+  for (const failure of failures) {
+    expect(failure).toMatchObject({ code: 'TIMEOUT', maybeExecuted: false, requestId: undefined, correlationId: undefined });
+  }
+  expect((await command).requestId).toBeUndefined();
+  expect((await query).correlationId).toBeUndefined();
+  await client.disconnect();
+  await connecting;
+});
+
+test('a server request is told once, however often it arrives', async () => {
+  const cluster = await startCluster({ redeliveryInterval: 20 });
+  const client = await connectedClient(cluster);
+  const told = collect(client, 'serverRequestReceived');
+  await cluster.pushServerRequest(client.sessionId as SessionId, bytes('one'));
+  await until(() => client.stats().duplicates > 1);
+  expect(told).toMatchObject([{ type: 'serverRequestReceived', request: { type: 'ServerRequest', requestId: 1n, payload: bytes('one') } }]);
+  expect(told[0]?.request.createdAt).toBeInstanceOf(Date);
+});
+
+test('what cannot be decoded is told with its member and what is wrong, and the connection stays', async () => {
+  const peer = await startPeer(
+    afterWelcome(({ kind, fields }, connection) => {
+      if (kind !== ClientMessageType.ClientRequest) return;
+      connection.sendFrame(bytes('nonsense'));
+      connection.send(ServerMessageType.ClientResponse, fields.subarray(0, 8), fields.subarray(16, -8));
+    }),
+  );
+  const client = newClient(peer);
+  await client.connect();
+  const told = collect(client, 'protocolError');
+  const lost = collect(client, 'disconnected');
+  expect(await client.submitCommand(bytes('x'))).toEqual(bytes('x'));
+  expect(told).toMatchObject([{ type: 'protocolError', memberId: 'node-1', detail: expect.stringMatching(/.+/) }]);
+  expect(lost).toEqual([]);
+});
+
+test('a query in quarantine is told by its correlationId, and is safe to repeat', async () => {
+  const peer = await startPeer(
+    afterWelcome(({ kind }, connection) => {
+      if (kind === ClientMessageType.Query) connection.socket.resetAndDestroy();
+    }),
+  );
+  const client = newClient(peer, { resendInterval: 50, reconnectBackoff: { initial: 1, max: 1 } });
+  await client.connect();
+  const sent = next(client, 'messageSent');
+  const told = next(client, 'requestQuarantined');
+  const failure = failureOf(client.submitQuery(bytes('poison')));
+  expect((await sent).message).toMatchObject({ type: 'Query', correlationId: (await told).correlationId });
+  expect((await told).requestId).toBeUndefined();
+  expect(await failure).toMatchObject({ code: 'QUARANTINED', maybeExecuted: false });
+});

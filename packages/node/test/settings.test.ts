@@ -1,0 +1,119 @@
+/** Every setting by its name, in its unit and within its limits: what is beyond them is refused by the name it has here. */
+
+import { expect, test } from 'vitest';
+import { ClientConfig, RaftClient, ValidationError } from 'zraft-client';
+
+import { native } from './support/internals';
+
+const good: ClientConfig = { clusterMembers: { 'node-1': 'tcp://127.0.0.1:7001' }, capabilities: { role: 'test' } };
+const { defaults } = JSON.parse(native.names()) as { defaults: Record<string, number | Record<string, number>> };
+
+const HOUR = 3_600_000;
+const DAYS_30 = 30 * 24 * HOUR;
+
+/** The least and the most of each number, and what else must be set for the most. */
+const LIMITS: Record<string, [least: number, most: number, beside?: Partial<ClientConfig>]> = {
+  connectionTimeout: [1, HOUR],
+  keepAliveInterval: [1, DAYS_30 / 3, { sessionTimeout: DAYS_30 }],
+  sessionTimeout: [3, DAYS_30, { keepAliveInterval: 1 }],
+  requestTimeout: [1, DAYS_30],
+  resendInterval: [1, HOUR],
+  detachedTimeout: [1, DAYS_30],
+  maxInFlight: [1, 2 ** 20],
+  maxQueued: [1, 2 ** 24],
+  maxQueuedBytes: [1, 2 ** 52],
+  maxMessageSize: [1, 2 ** 30],
+  maxServerRequests: [1, 2 ** 20],
+  heartbeatInterval: [1, HOUR, { heartbeatTimeout: HOUR }],
+  heartbeatTimeout: [5, HOUR, { heartbeatInterval: 5 }],
+};
+
+/** Defaults that are no settings. */
+const OF_CALLS = ['connectTimeout', 'disconnectTimeout'];
+
+/** Why settings are refused. */
+function refusal(settings: object): string {
+  try {
+    ClientConfig.validate({ ...good, ...settings });
+  } catch (error) {
+    expect(error).toBeInstanceOf(ValidationError);
+    return (error as Error).message;
+  }
+  throw new Error(`should have been refused: ${JSON.stringify(settings)}`);
+}
+
+test('the limits below are those of every number that can be set', () => {
+  const numbers = Object.keys(defaults).filter((name) => ![...OF_CALLS, 'reconnectBackoff'].includes(name));
+  expect(Object.keys(LIMITS).sort()).toEqual(numbers.sort());
+});
+
+test.each(Object.entries(LIMITS))('%s has its limits, and is named when it is beyond them', (name, [least, most, beside]) => {
+  ClientConfig.validate({ ...good, ...beside, [name]: least });
+  ClientConfig.validate({ ...good, ...beside, [name]: most });
+  // All the bytes that a number of JavaScript can count are not too many.
+  const beyond = name === 'maxQueuedBytes' ? [0, -1] : [0, -1, most + 1];
+  for (const value of beyond) expect(refusal({ ...beside, [name]: value })).toMatch(new RegExp(`^${name}: `));
+  for (const value of ['5', NaN, null, {}, 5n]) expect(refusal({ [name]: value })).toMatch(new RegExp(`^${name}: `));
+  if (name !== 'requestTimeout') expect(refusal({ [name]: Infinity })).toMatch(new RegExp(`^${name}: `));
+  if (name.startsWith('max')) expect(refusal({ [name]: 1.5 })).toMatch(new RegExp(`^${name}: `));
+});
+
+test('all settings may be given at once, each with its default', () => {
+  const known = Object.fromEntries(Object.entries(defaults).filter(([name]) => !OF_CALLS.includes(name)));
+  ClientConfig.validate({ ...good, ...known, ackServerRequests: 'delivered', onSessionExpired: 'terminate' });
+  expect(new RaftClient({ ...good, ...known, ackServerRequests: 'handled', onSessionExpired: 'newSession' }).state).toBe('Disconnected');
+});
+
+test('keepAliveInterval is at most a third of sessionTimeout, and both are named', () => {
+  ClientConfig.validate({ ...good, sessionTimeout: 3000, keepAliveInterval: 1000 });
+  expect(refusal({ sessionTimeout: 2999, keepAliveInterval: 1000 })).toMatch(/^keepAliveInterval: .*sessionTimeout/);
+});
+
+test('heartbeatTimeout is not shorter than heartbeatInterval', () => {
+  expect(refusal({ heartbeatInterval: 100, heartbeatTimeout: 99 })).toMatch(/^heartbeatTimeout: .*heartbeatInterval/);
+});
+
+test('each pause of the back-off has its limits, and begins no longer than it may become', () => {
+  for (const name of ['initial', 'max', 'electionInitial', 'electionMax']) {
+    for (const value of [0, -1, HOUR + 1, Infinity, NaN, '1']) {
+      expect(refusal({ reconnectBackoff: { [name]: value } })).toMatch(new RegExp(`^reconnectBackoff\\.${name}: `));
+    }
+  }
+  expect(refusal({ reconnectBackoff: { initial: 6000 } })).toMatch(/^reconnectBackoff\.initial: .*reconnectBackoff\.max/);
+  expect(refusal({ reconnectBackoff: { electionInitial: 251 } })).toMatch(
+    /^reconnectBackoff\.electionInitial: .*reconnectBackoff\.electionMax/,
+  );
+  ClientConfig.validate({ ...good, reconnectBackoff: { initial: 6000, max: HOUR, electionInitial: undefined } });
+});
+
+test('an endpoint is tcp:// with host and port, IPv6 in brackets, or ipc:// with a path; else its member is named', () => {
+  const members = (endpoint: string): object => ({ clusterMembers: new Map([['node-7', endpoint]]) });
+  for (const endpoint of ['tcp://localhost:7001', 'tcp://10.0.0.1:1', 'tcp://[::1]:65535']) {
+    ClientConfig.validate({ ...good, ...members(endpoint) });
+  }
+  if (process.platform !== 'win32') ClientConfig.validate({ ...good, ...members('ipc:///run/node.sock') });
+  for (const endpoint of [
+    '',
+    'localhost:7001',
+    'tcp://::1:7001',
+    'tcp://h',
+    'tcp://h:0',
+    'tcp://h:65536',
+    'udp://h:1',
+    'inproc://x',
+    'ipc://',
+  ]) {
+    expect(refusal(members(endpoint))).toMatch(/^clusterMembers: .*node-7/);
+  }
+});
+
+test('capabilities have names of letters, digits, _ and -, and values; a value is never shown', () => {
+  ClientConfig.validate({ ...good, capabilities: new Map([['Az_09-', 'anything: ✓']]) });
+  for (const name of ['', 'a b', 'a.b', 'é', 'a:b']) {
+    const message = refusal({ capabilities: { [name]: 'hunter2' } });
+    expect(message).toMatch(/^capabilities: /);
+    expect(message).not.toContain('hunter2');
+  }
+  expect(refusal({ capabilities: { token: '' } })).toMatch(/^capabilities: .*token/);
+  expect(refusal({ capabilities: { token: 5 } })).toMatch(/^capabilities: .*token/);
+});
