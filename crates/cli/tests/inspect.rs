@@ -137,6 +137,17 @@ fn every_capture_says_what_its_makers_counted() {
 }
 
 #[test]
+fn a_capture_that_is_not_there_or_a_folder_is_bad_input_and_named() {
+    for name in ["captures", "captures/none.c2s.bin"] {
+        let path = testdata(name);
+        let output = run(&["inspect", "--from", "client", "--zmtp", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert!(complaint.starts_with(&format!("zraft: {}: ", path.display())), "{complaint}");
+    }
+}
+
+#[test]
 fn a_capture_gives_the_same_from_a_file_and_from_standard_input() {
     let path = testdata("captures/ts-session.s2c.bin");
     let file = run(&["inspect", "--from", "server", "--zmtp", path.to_str().unwrap()]);

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::Args;
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
         Some(file) if file.as_os_str() == "-" => {
             capture::read(from, io::stdin().lock(), |object| write(&object.to_string()))
         }
-        Some(file) => match File::open(file) {
+        Some(file) => match open(file) {
             Ok(file) => {
                 capture::read(from, BufReader::new(file), |object| write(&object.to_string()))
             }
@@ -64,6 +64,15 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
         Ok(false) => Exit::BadInput,
         Err(error) => Exit::of_io(&error),
     }
+}
+
+/// A folder opens as a file does, and says what it is only when it is read.
+fn open(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    Ok(file)
 }
 
 /// Answers each line; `false` when one of them was wrong.
