@@ -108,6 +108,17 @@ fn white_space_and_control_characters_are_refused() {
 }
 
 #[test]
+fn a_host_has_253_letters_at_most_and_63_between_dots() {
+    let label = "a".repeat(63);
+    let longest = format!("{label}.{label}.{label}.{}", "a".repeat(61));
+    assert_eq!(longest.len(), 253);
+    accepts(&format!("tcp://{label}:1"), &tcp(&label, 1));
+    accepts(&format!("tcp://{longest}:1"), &tcp(&longest, 1));
+    refuses(&format!("tcp://{label}a:1"), EndpointError::Host);
+    refuses(&format!("tcp://{longest}a:1"), EndpointError::Host);
+}
+
+#[test]
 fn hosts_that_no_resolver_takes_are_refused() {
     refuses("tcp://:1", EndpointError::MissingHost);
     let long_label = format!("tcp://{}:1", "a".repeat(64));
