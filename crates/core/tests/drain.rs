@@ -9,7 +9,7 @@ use zraft_core::{
     ConnId, DisconnectReason, Event, Failure, OnSessionExpired, RequestKey, RequestKind, StateName,
     Timeout,
 };
-use zraft_protocol::{ClientMessage, RejectionReason};
+use zraft_protocol::{ClientMessage, RejectionReason, SessionCloseReason};
 
 fn command(world: &mut World, text: &str) -> RequestKey {
     world.submit(RequestKind::Command, text, Timeout::Never)
@@ -154,4 +154,97 @@ fn what_is_submitted_while_a_connect_waits_for_a_drain_is_refused_and_queued_onc
     assert_eq!(payloads(&world.all_received(conn)), ["b"]);
     world.answer(conn, 1, "r");
     assert_eq!(world.result(queued), Some(Ok("r".into())));
+}
+
+#[test]
+fn with_nothing_pending_a_connection_is_sought_to_close_the_session_on() {
+    let mut world = World::continuing(three());
+    world.machine.disconnect(world.now, seconds(5));
+    world.refuse("node-2");
+    assert!(!world.is_disconnected());
+    let conn = world.accept("node-3");
+    world.resume(conn);
+    assert!(matches!(world.all_received(conn)[..], [ClientMessage::CloseSession { .. }]));
+    assert!(world.peer(conn).shut);
+    world.hang_up(conn);
+    assert!(world.is_disconnected());
+}
+
+#[test]
+fn what_passes_its_deadline_during_a_drain_is_waited_for_no_longer() {
+    let (mut world, conn) = World::connected(three().max_in_flight(1));
+    world.peer(conn).answers_keep_alives = true;
+    let after = Timeout::After(seconds(1));
+    let keys = [
+        world.submit(RequestKind::Command, "sent", after),
+        world.submit(RequestKind::Command, "past the window", after),
+        world.submit(RequestKind::Query, "asked", after),
+    ];
+    world.all_received(conn);
+    world.machine.disconnect(world.now, seconds(60));
+    world.advance(seconds(1));
+    for (key, sent) in keys.into_iter().zip([true, false, false]) {
+        match world.result(key) {
+            Some(Err(Failure::Timeout { sent: told, .. })) => assert_eq!(told, sent),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(matches!(world.all_received(conn)[..], [ClientMessage::CloseSession { .. }]));
+    // What was sent was detached, and there is no more to be known of it.
+    assert_eq!(world.resolution(keys[0]), Some(Err(Failure::Closed { sent: true })));
+}
+
+#[test]
+fn a_connect_that_waits_for_a_drain_without_a_connection_starts_when_its_time_is_over() {
+    let (mut world, sent, unsent) = draining(three());
+    world.machine.disconnect(world.now, seconds(2));
+    let key = world.connect();
+    world.advance(seconds(2));
+    assert!(world.is_disconnected());
+    assert_eq!(world.result(sent), Some(Err(Failure::Closed { sent: true })));
+    assert_eq!(world.result(unsent), Some(Err(Failure::Closed { sent: false })));
+    let conn = world.accept("node-1");
+    world.create(conn);
+    assert_eq!(world.connect_result(key), Some(Ok(())));
+    assert!(world.all_received(conn).is_empty(), "nothing of the session before");
+}
+
+#[test]
+fn an_attempt_begun_by_an_expiry_ends_at_once_with_disconnect_and_the_next_may_be_given_up() {
+    let config = three().on_session_expired(OnSessionExpired::NewSession);
+    let (mut world, conn) = World::connected(config);
+    world.answer_keep_alive(conn);
+    let query = world.query("asked");
+    world.closed(conn, SessionCloseReason::SessionExpired, None);
+    let command = world.command("unsent");
+    world.machine.disconnect(world.now, seconds(5));
+    assert!(world.asks().is_none());
+    assert!(world.is_disconnected());
+    for key in [query, command] {
+        assert_eq!(world.result(key), Some(Err(Failure::Closed { sent: false })));
+    }
+    let key = world.machine.connect(world.now, Some(seconds(1)));
+    world.advance(seconds(1));
+    assert!(matches!(world.connect_result(key), Some(Err(Failure::Connection { .. }))));
+    assert_eq!(world.state(), StateName::Disconnected, "nobody waits");
+}
+
+#[test]
+fn the_timeout_of_a_drain_counts_over_its_reconnects() {
+    let (mut world, mut conn) = World::connected(three());
+    world.answers_keep_alives = true;
+    world.peer(conn).answers_keep_alives = true;
+    let key = command(&mut world, "never answered");
+    let start = world.now;
+    world.machine.disconnect(world.now, seconds(10));
+    for _ in 0..3 {
+        world.advance(seconds(3));
+        world.reset(conn);
+        conn = world.resumed();
+    }
+    let took = world.advance_until(seconds(10), |world| world.result(key).is_some());
+    assert!(took <= seconds(1), "{took:?}");
+    assert_eq!(world.now - start, seconds(10));
+    assert_eq!(world.result(key), Some(Err(Failure::Closed { sent: true })));
+    assert!(matches!(world.all_received(conn).last(), Some(ClientMessage::CloseSession { .. })));
 }
