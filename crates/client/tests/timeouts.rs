@@ -145,3 +145,19 @@ async fn deadlines_pass_while_no_member_can_be_reached() {
     let error = within(client.submit_command("nobody there").timeout(SHORT)).await.unwrap_err();
     assert_eq!(error.code(), "TIMEOUT");
 }
+
+#[tokio::test]
+async fn an_answer_that_came_while_the_thread_was_blocked_came_in_time() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    // A little late, and so late that the process counts as stopped.
+    for blocked in [Duration::from_millis(1000), Duration::from_millis(1900)] {
+        let answer = client.submit_command("x").timeout(Duration::from_millis(500));
+        let answer = tokio::spawn(async move { answer.await });
+        let (id, _) = connection.command().await;
+        connection.answer(id, b"r").await;
+        // Neither driver nor timers run from here on, and both are due after it.
+        std::thread::sleep(blocked);
+        let answer = within(answer).await.unwrap();
+        assert_eq!(answer.unwrap().as_ref(), b"r", "{blocked:?}");
+    }
+}
