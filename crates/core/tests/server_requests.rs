@@ -344,3 +344,13 @@ fn a_server_request_shows_its_id_and_the_length_of_its_payload_only() {
     assert!(shown.contains("RequestId(1)") && shown.contains("13 bytes"), "{shown}");
     assert!(!shown.contains("private"), "{shown}");
 }
+
+#[test]
+fn exactly_64_mebibytes_are_held_and_not_a_byte_more() {
+    for (second, expected) in [(32 << 20, [1, 2].as_slice()), ((32 << 20) + 1, &[1])] {
+        let (mut world, conn) = World::connected(single().max_message_size(80 << 20));
+        large(&mut world, conn, 1, 32 << 20);
+        large(&mut world, conn, 2, second);
+        assert_eq!(world.deliver(), expected);
+    }
+}

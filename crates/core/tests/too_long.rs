@@ -242,3 +242,17 @@ fn a_connection_that_carried_an_answer_too_long_is_not_barren() {
         "all at once, as far as it was sent"
     );
 }
+
+#[test]
+fn a_frame_may_be_64_kib_longer_than_max_message_size_and_not_a_byte_more() {
+    for (length, too_long) in [(LIMIT + (64 << 10), false), (LIMIT + (64 << 10) + 1, true)] {
+        let (mut world, conn) = connected();
+        // It says nothing, at whatever length.
+        world.raw(conn, &frame(length, b"nothing"));
+        let told = world.events.iter().find_map(|event| match event {
+            Event::ProtocolError { detail, .. } => Some(detail.contains("over maxMessageSize")),
+            _ => None,
+        });
+        assert_eq!(told, Some(too_long), "{length}");
+    }
+}

@@ -1,5 +1,7 @@
 /** What the events tell, beyond what the tests of the behaviour itself look at. */
 
+import { inspect } from 'node:util';
+
 import { expect, test } from 'vitest';
 import { type ClientEvent, ClientEvents, ClientMessageType, RaftClient, ServerMessageType, type SessionId } from 'zraft-client';
 
@@ -33,6 +35,21 @@ test('a connection tells whom it asks and where, then that it was reached, then 
     { type: 'stateChange', oldState: 'ConnectingNewSession', newState: 'Connected' },
     { type: 'connected', memberId, endpoint, resumed: false, sessionId: client.sessionId },
   ]);
+});
+
+test('an event is shown with its fields, and a session id in it as one that is hidden', async () => {
+  const cluster = await startCluster();
+  const client = newClient(cluster);
+  const connected = next(client, 'connected');
+  await client.connect();
+  const [memberId, endpoint] = [...cluster.clusterMembers][0] as [string, string];
+  const shown = { type: 'connected', sessionId: '***', memberId, endpoint, resumed: false };
+  expect(JSON.parse(JSON.stringify(await connected))).toEqual(shown);
+  expect(inspect(await connected)).toBe(inspect(shown));
+  const failed = next(client, 'connectionFailure');
+  await cluster.kill('node-1');
+  const failure = { type: 'connectionFailure', memberId, error: { code: 'refused', message: 'connection refused' } };
+  expect(JSON.parse(JSON.stringify(await failed))).toEqual(failure);
 });
 
 test('a reconnect tells whom it leaves, whom it asks and where, and counts its attempts', async () => {

@@ -117,6 +117,24 @@ test('the process stays alive while connecting', async () => {
   expect(await program.ended()).toEqual(printed('refused', 'nothing left'));
 });
 
+test('the process stays alive where connect is called as soon as the client has ended', async () => {
+  const cluster = await startCluster();
+  const program = startProgram(
+    `
+    ${WATCH}
+    const client = new RaftClient({ clusterMembers, capabilities });
+    client.onServerRequest(() => client.disconnect());
+    client.once('disconnected', () => client.connect().then(() => setImmediate(() => setImmediate(() => console.log('idle')))));
+    client.connect().then(() => client.disconnect());
+    `,
+    cluster,
+  );
+  await program.printed('idle');
+  const sessions = await cluster.sessions();
+  await cluster.pushServerRequest(sessions.at(-1)?.sessionId as SessionId, bytes('x'));
+  expect(await program.ended()).toEqual(printed('idle', 'nothing left'));
+});
+
 test('unref lets the process exit while the client is open, whenever it is called', async () => {
   const cluster = await startCluster({ application: 'echo' });
   for (const when of ['before', 'after']) {

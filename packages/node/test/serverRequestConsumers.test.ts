@@ -74,3 +74,19 @@ test('serverRequests gives an iteration and nothing else', () => {
   expect(Reflect.ownKeys(client.serverRequests)).toEqual([Symbol.asyncIterator]);
   expect(Object.getPrototypeOf(client.serverRequests)).toBe(Object.prototype);
 });
+
+test('an iteration ends at disconnect, also where connect was called meanwhile', async () => {
+  const cluster = await startCluster();
+  const client = await connectedClient(cluster);
+  const iterator = client.serverRequests[Symbol.asyncIterator]();
+  const waiting = iterator.next();
+  const closing = client.disconnect();
+  await client.connect();
+  await closing;
+  expect(await waiting).toEqual({ done: true, value: undefined });
+  const seen: string[] = [];
+  client.onServerRequest(({ payload }) => void seen.push(payload.toString()));
+  await cluster.pushServerRequest(client.sessionId as SessionId, bytes('of the new session'));
+  await until(() => seen.length > 0);
+  expect(seen).toEqual(['of the new session']);
+});

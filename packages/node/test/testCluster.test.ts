@@ -3,9 +3,9 @@
 import { createServer } from 'node:net';
 
 import { expect, test } from 'vitest';
-import { RaftClient, type SessionId, ValidationError } from 'zraft-client';
+import { ClientMessageType, RaftClient, ServerMessageType, type SessionId, ValidationError } from 'zraft-client';
 import { get } from 'zraft-client/kv';
-import { TestCluster } from 'zraft-client/testing';
+import { type MessageClass, TestCluster } from 'zraft-client/testing';
 
 import { bytes, connectedClient, failureOf, next, startCluster, until } from './support/fixtures';
 
@@ -156,4 +156,51 @@ test('a session that a stale leader does not know lives on at the true one', asy
   await cluster.cutConnections();
   await client.submitQuery(get('key'));
   expect(client.sessionId).toBe(session);
+});
+
+test('every message and group of messages can be made to vanish by its name', async () => {
+  const cluster = await startCluster();
+  const kinds = [ClientMessageType, ServerMessageType].flatMap((type) => Object.keys(type).filter((name) => !/^\d/.test(name)));
+  expect(kinds).toHaveLength(17);
+  for (const name of [...kinds, 'answers', 'allFromClients', 'allToClients']) await cluster.dropMessages(name as MessageClass, 0);
+  expect(await failureOf(cluster.dropMessages('Answers' as never))).toBeInstanceOf(Error);
+});
+
+test('a killed leader takes with it what it is told to, and each command is executed once all the same', async () => {
+  for (const loss of ['unreceived', 'uncommitted', 'unanswered', 'mixed'] as const) {
+    const cluster = await TestCluster.start({ application: 'echo', members: 3, electionPause: 10 });
+    const client = await connectedClient(cluster, {
+      resendInterval: 50,
+      reconnectBackoff: { initial: 1, max: 5, electionInitial: 1, electionMax: 5 },
+    });
+    const answers = Promise.all(Array.from({ length: 20 }, (_, index) => client.submitCommand(bytes(`${index}`))));
+    await cluster.kill('node-1', loss);
+    await answers;
+    expect(await cluster.executed(), loss).toBe(20);
+    await client.disconnect();
+    await cluster.stop();
+  }
+  const cluster = await startCluster();
+  expect(await failureOf(cluster.kill('node-1', 'all' as never))).toMatchObject({ message: 'loss: unknown: all' });
+});
+
+test('the time of a commit, of an election and of a session can be set while it runs', async () => {
+  const cluster = await startCluster({ application: 'echo', members: 3, expiryTick: 10 });
+  const client = await connectedClient(cluster);
+  await cluster.setCommitDelay(3_600_000);
+  const late = failureOf(client.submitCommand(bytes('late'), { timeout: 100 }));
+  expect(await late).toMatchObject({ code: 'TIMEOUT' });
+  expect(await cluster.executed()).toBe(0);
+  await cluster.setElectionPause(3_600_000);
+  await cluster.stepDown();
+  expect(await cluster.leader()).toBeUndefined();
+  await client.disconnect({ timeout: 0 });
+
+  const other = await startCluster({ expiryTick: 10 });
+  const idle = await connectedClient(other);
+  const expired = next(idle, 'sessionExpired');
+  await other.setSessionTimeout(30);
+  // It counts from the next sign of life.
+  await idle.ping();
+  expect((await expired).type).toBe('sessionExpired');
 });
