@@ -1,8 +1,8 @@
 //! Correlation ids of queries: UUID text that carries where the query stands.
 //!
-//! The 128 bits, after RFC 9562's custom form (version 8): 48 bits drawn once per client, 4 of version, 12 of
-//! the slot, 2 of variant, 16 of the slot again, then a counter of 46 bits. An answer finds its query by the slot, without a search, and the counter
-//! tells it from others that held the slot.
+//! The 128 bits, after RFC 9562's custom form (version 8): 48 bits drawn once per client, 4 of version, 12 of the slot, 2 of
+//! variant, 16 of the slot again, then a counter of 46 bits. An answer finds its query by the slot, without a search, and the
+//! counter tells it from others that held the slot.
 
 /// Bytes of a correlation id.
 pub(crate) const TEXT: usize = 36;
@@ -128,6 +128,16 @@ mod tests {
         assert_eq!(ids.read(b"corr-123"), None);
         assert_eq!(ids.read(&[b'-'; 36]), None);
         assert_eq!(ids.read(&[0xff; 36]), None);
+    }
+
+    #[test]
+    fn every_bit_of_slot_and_counter_comes_back_from_its_own_place() {
+        let ids = CorrelationIds::new(0xdead_beef_1234_5678);
+        let slots = (0..28).map(|bit| QueryRef { slot: 1 << bit, counter: 0x1234_5678_9abc });
+        let counters = (0..46).map(|bit| QueryRef { slot: 0x0abc_def1, counter: 1 << bit });
+        for query in slots.chain(counters) {
+            assert_eq!(ids.read(&ids.text(query)), Some(query));
+        }
     }
 
     #[test]
