@@ -45,3 +45,19 @@ test('ready waits for room below maxQueuedBytes, too', async () => {
   await ready;
   expect(await held).toMatchObject({ code: 'CLOSED' });
 });
+
+test('what was answered or has failed makes room', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = await connectedClient(cluster, { maxInFlight: 1, maxQueued: 2, maxQueuedBytes: 1000 });
+  for (let round = 0; round < 20; round++) {
+    await client.ready();
+    expect(await client.submitCommand(Buffer.alloc(600, 1))).toHaveLength(600);
+    await client.ready();
+    expect(await client.submitQuery(Buffer.alloc(600, 1))).toHaveLength(600);
+  }
+  await cluster.dropMessages('QueryResponse');
+  for (let round = 0; round < 20; round++) {
+    await client.ready();
+    expect(await failureOf(client.submitQuery(Buffer.alloc(600, 1), { timeout: 1 }))).toMatchObject({ code: 'TIMEOUT' });
+  }
+});

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { type SessionId, ValidationError } from 'zraft-client';
 
-import { bytes, connectedClient, newClient, startCluster, until } from './support/fixtures';
+import { bytes, collect, connectedClient, newClient, next, startCluster, until } from './support/fixtures';
 
 test('an iteration gives server requests in order, and ends with the client', async () => {
   const cluster = await startCluster();
@@ -89,4 +89,46 @@ test('an iteration ends at disconnect, also where connect was called meanwhile',
   await cluster.pushServerRequest(client.sessionId as SessionId, bytes('of the new session'));
   await until(() => seen.length > 0);
   expect(seen).toEqual(['of the new session']);
+});
+
+test('who left takes nothing from the consumer that came after', async () => {
+  const cluster = await startCluster();
+  const client = await connectedClient(cluster);
+  const remove = client.onServerRequest(() => {});
+  remove();
+  const seen: string[] = [];
+  client.onServerRequest(({ payload }) => void seen.push(payload.toString()));
+  remove();
+  await cluster.pushServerRequest(client.sessionId as SessionId, bytes('one'));
+  await until(() => seen.length > 0);
+  expect(() => client.onServerRequest(() => {})).toThrow(ValidationError);
+});
+
+test('an iteration that is left gives nothing any more, also to who waits', async () => {
+  const cluster = await startCluster();
+  const client = await connectedClient(cluster);
+  const iterator = client.serverRequests[Symbol.asyncIterator]();
+  const waiting = iterator.next();
+  expect(await iterator.return?.()).toEqual({ done: true, value: undefined });
+  expect(await waiting).toEqual({ done: true, value: undefined });
+  await cluster.pushServerRequest(client.sessionId as SessionId, bytes('one'));
+  expect(await iterator.next()).toEqual({ done: true, value: undefined });
+  expect((await cluster.sessions())[0]?.unacknowledged).toBe(1);
+});
+
+test('what was not taken of an old session is not delivered in the next', async () => {
+  const cluster = await startCluster();
+  const client = await connectedClient(cluster, { onSessionExpired: 'newSession' });
+  const session = client.sessionId as SessionId;
+  const received = collect(client, 'serverRequestReceived');
+  const iterator = client.serverRequests[Symbol.asyncIterator]();
+  for (const text of ['one', 'two', 'three']) await cluster.pushServerRequest(session, bytes(text));
+  expect((await iterator.next()).value).toMatchObject({ payload: bytes('one') });
+  await until(() => received.length === 3);
+  const connected = next(client, 'connected');
+  await cluster.expireSession(session);
+  await connected;
+  const item = iterator.next();
+  await cluster.pushServerRequest(client.sessionId as SessionId, bytes('new'));
+  expect((await item).value).toMatchObject({ requestId: 1n, payload: bytes('new') });
 });
