@@ -216,6 +216,19 @@ fn beyond_64_mebibytes_the_highest_give_way_and_one_may_exceed_them() {
 }
 
 #[test]
+fn as_much_as_64_mebibytes_are_held_and_not_a_byte_more() {
+    for (last, delivered) in [((16 << 20) - 1, vec![1, 2, 3, 4, 5]), (16 << 20, vec![1, 2, 3, 4])] {
+        let (mut world, conn) = World::connected(single());
+        for id in 2..=4 {
+            large(&mut world, conn, id, 16 << 20);
+        }
+        large(&mut world, conn, 5, last);
+        large(&mut world, conn, 1, 1);
+        assert_eq!(world.deliver(), delivered);
+    }
+}
+
+#[test]
 fn one_above_max_message_size_is_reported_and_acknowledged() {
     let (mut world, conn) = World::connected(single().max_message_size(1 << 10));
     large(&mut world, conn, 1, 200 << 10);
