@@ -327,6 +327,44 @@ mod tests {
     }
 
     #[test]
+    fn each_failure_of_the_machine_keeps_what_it_tells() {
+        let id = SessionId::new("bearer-secret").unwrap();
+        let error =
+            Error::from(Failure::SessionExpired { session_id: Some(id.clone()), sent: true });
+        assert!(
+            matches!(&error, Error::SessionExpired { session_id: Some(told), .. } if *told == id)
+        );
+        let reason = RejectionReason::InvalidCapabilities;
+        let error = Error::from(Failure::SessionRejected { reason, sent: false });
+        assert!(matches!(&error, Error::SessionRejected { reason: told, .. } if *told == reason));
+        let error = Error::from(Failure::Connection {
+            endpoint: Some("tcp://h:1".into()),
+            cause: ConnectionCause::NoLeader,
+        });
+        let Error::Connection { endpoint: Some(endpoint), cause: ConnectionCause::NoLeader } =
+            &error
+        else {
+            panic!("{error:?}")
+        };
+        assert_eq!(endpoint, "tcp://h:1");
+        let error = Error::from(Failure::ResponseEvicted { request_id: RequestId::FIRST });
+        assert_eq!((error.request_id(), error.correlation_id()), (Some(RequestId::FIRST), None));
+        let query = CorrelationId::new("c-1").unwrap();
+        for id in [RequestRef::Command(RequestId::FIRST), RequestRef::Query(query.clone())] {
+            let told = match &id {
+                RequestRef::Command(id) => (Some(*id), None),
+                RequestRef::Query(_) => (None, Some(&query)),
+            };
+            let timeout = Error::from(Failure::Timeout { id: Some(id.clone()), sent: false });
+            assert_eq!((timeout.request_id(), timeout.correlation_id()), told);
+            let cancelled = Error::from(Failure::Cancelled { id: Some(id.clone()), sent: false });
+            assert_eq!((cancelled.request_id(), cancelled.correlation_id()), told);
+        }
+        let error = Error::from(Failure::Protocol { detail: "too long".into(), sent: false });
+        assert!(matches!(&error, Error::Protocol { detail, .. } if detail == "too long"));
+    }
+
+    #[test]
     fn errors_cross_threads_and_fit_a_result() {
         fn crosses<T: Send + Sync + Clone + std::error::Error + 'static>() {}
         crosses::<Error>();

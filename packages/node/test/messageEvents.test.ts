@@ -92,3 +92,16 @@ test('without a listener no message is made at all', async () => {
   expect(made).not.toContain('messageReceived');
   expect(made).toContain('disconnected');
 });
+
+test('a message has a leaderId only where the server names a leader', async () => {
+  const cluster = await startCluster({ members: 2 });
+  const client = await connectedClient(cluster);
+  const received: ServerMessage[] = [];
+  client.on('messageReceived', ({ message }) => received.push(message));
+  const closed = (): ServerMessage[] => received.filter(({ type }) => type === 'SessionClosed');
+  await cluster.setHints('absent');
+  await cluster.stepDown('node-2');
+  await until(() => closed().length === 1 && client.state === 'Connected');
+  expect(closed()[0]).toMatchObject({ reason: 'NotLeaderAnymore' });
+  expect(Object.keys(closed()[0] as ServerMessage).sort()).toEqual(['reason', 'type']);
+});
