@@ -401,3 +401,42 @@ fn keep_alives_go_while_the_application_takes_nothing() {
     }
     assert_eq!(world.state(), StateName::Connected);
 }
+
+#[test]
+fn after_a_jump_nothing_is_resent_before_all_is_read_and_the_timers_start_anew() {
+    let (mut world, conn) = World::connected(three());
+    world.answers_keep_alives = true;
+    for _ in 0..2 {
+        world.submit(RequestKind::Command, "x", Timeout::Never);
+    }
+    world.answer(conn, 1, "");
+    world.reset(conn);
+    let conn = world.resumed();
+    assert!(command_ids(&world.all_received(conn)).is_empty(), "its answer comes by itself");
+    world.sleep(seconds(60));
+    // A driver that reads in parts writes between them.
+    world.arrive(conn, b"\x04\x05\x04PONG");
+    assert!(command_ids(&world.all_received(conn)).is_empty(), "it may be in the next part");
+    world.wake();
+    assert_eq!(world.peer(conn).keep_alives, 1, "probed at once");
+    world.advance(millis(49));
+    assert!(command_ids(&world.all_received(conn)).is_empty());
+    world.advance(millis(1));
+    assert_eq!(command_ids(&world.all_received(conn)), [2]);
+}
+
+#[test]
+fn after_a_jump_the_connection_is_probed_though_what_was_due_is_answered() {
+    let config = single().heartbeat_interval(seconds(600)).heartbeat_timeout(seconds(600));
+    let (mut world, conn) = World::connected(config);
+    let key = world.submit(RequestKind::Command, "x", Timeout::Never);
+    world.all_received(conn);
+    let bytes = answered_meanwhile(&mut world, conn, &[response(1)]);
+    // Its resend was due after three seconds, and nothing else until the next keep-alive.
+    world.sleep(seconds(5));
+    world.arrive(conn, &bytes);
+    assert!(world.machine.poll_timeout().is_some_and(|at| at <= world.now));
+    world.wake();
+    assert_eq!(world.result(key), Some(Ok("r".into())));
+    assert_eq!(keep_alives(&world.all_received(conn)), 1);
+}

@@ -35,7 +35,9 @@ impl Machine {
         let deadline = deadline.map(|at| self.grace.map_or(at, |grace| at.max(grace)));
         let zmtp = self.link.as_ref().filter(|link| link.open);
         let zmtp = zmtp.and_then(|link| link.zmtp.poll_timeout());
-        let network = [zmtp, self.attempt_until(), self.doubt_until(), self.next_connected()];
+        let jumped = self.jumped.then_some(self.latest);
+        let network =
+            [zmtp, self.attempt_until(), self.doubt_until(), self.next_connected(), jumped];
         network.into_iter().flatten().chain(deadline).min()
     }
 
