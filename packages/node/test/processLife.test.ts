@@ -123,7 +123,10 @@ test('the process stays alive where connect is called as soon as the client has 
     `
     ${WATCH}
     const client = new RaftClient({ clusterMembers, capabilities });
-    client.onServerRequest(() => client.disconnect());
+    client.onServerRequest(() => {
+      console.log('asked');
+      client.disconnect();
+    });
     client.once('disconnected', () => client.connect().then(() => setImmediate(() => setImmediate(() => console.log('idle')))));
     client.connect().then(() => client.disconnect());
     `,
@@ -132,7 +135,30 @@ test('the process stays alive where connect is called as soon as the client has 
   await program.printed('idle');
   const sessions = await cluster.sessions();
   await cluster.pushServerRequest(sessions.at(-1)?.sessionId as SessionId, bytes('x'));
-  expect(await program.ended()).toEqual(printed('idle', 'nothing left'));
+  expect(await program.ended()).toEqual(printed('idle', 'asked', 'nothing left'));
+});
+
+test('the process stays alive with each session of a client, not only with its first', async () => {
+  const cluster = await startCluster();
+  const program = startProgram(
+    `
+    ${WATCH}
+    const client = new RaftClient({ clusterMembers, capabilities });
+    client.onServerRequest(() => {
+      console.log('asked');
+      client.disconnect();
+    });
+    await client.connect();
+    await client.disconnect();
+    for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+    client.connect().then(() => setImmediate(() => setImmediate(() => console.log('idle'))));
+    `,
+    cluster,
+  );
+  await program.printed('idle');
+  const sessions = await cluster.sessions();
+  await cluster.pushServerRequest(sessions.at(-1)?.sessionId as SessionId, bytes('x'));
+  expect(await program.ended()).toEqual(printed('idle', 'asked', 'nothing left'));
 });
 
 test('unref lets the process exit while the client is open, whenever it is called', async () => {
@@ -162,7 +188,10 @@ test('ref takes unref back', async () => {
     `
     ${WATCH}
     const client = new RaftClient({ clusterMembers, capabilities });
-    client.onServerRequest(() => client.disconnect());
+    client.onServerRequest(() => {
+      console.log('asked');
+      client.disconnect();
+    });
     client.connect().then(() => {
       client.unref().ref();
       setImmediate(() => console.log('idle'));
@@ -173,7 +202,7 @@ test('ref takes unref back', async () => {
   await program.printed('idle');
   const [session] = await cluster.sessions();
   await cluster.pushServerRequest(session?.sessionId as SessionId, bytes('x'));
-  expect(await program.ended()).toEqual(printed('idle', 'nothing left'));
+  expect(await program.ended()).toEqual(printed('idle', 'asked', 'nothing left'));
 });
 
 test('the process exits by itself when a cluster was started and stopped', async () => {
