@@ -159,3 +159,35 @@ fn whichever_way_a_connection_ends_too_soon_it_is_a_round_that_failed() {
         assert_eq!(member, if way < 2 { "node-1" } else { "node-2" }, "{way}");
     }
 }
+
+/// The member being asked is reached and gives no answer, in one of these ways.
+fn no_answer(world: &mut World, way: u32) {
+    let member = world.asks().expect("nobody is asked");
+    let conn = world.accept(&member);
+    match way {
+        0 => world.hang_up(conn),
+        1 => world.raw(conn, &[0xff; 64]),
+        _ => {
+            world.advance_until(seconds(60), |world| {
+                world.peers.iter().any(|peer| peer.conn == conn && peer.closed)
+            });
+        }
+    }
+}
+
+#[test]
+fn in_whichever_way_a_member_gives_no_answer_no_hint_leads_back_to_it_nor_is_it_an_election() {
+    for way in 0..3 {
+        let mut world = connecting(three());
+        no_answer(&mut world, way);
+        redirect(&mut world, Some("node-1"));
+        assert_eq!(world.asks().as_deref(), Some("node-3"), "{way}");
+        let mut world = connecting(three());
+        for _ in 0..3 {
+            no_answer(&mut world, way);
+        }
+        let (_, pause) = world.next_asked(seconds(1));
+        assert!(pause > millis(50), "{way}: {pause:?}");
+        assert!(is_jittered(pause, millis(100)), "{way}: {pause:?}");
+    }
+}
