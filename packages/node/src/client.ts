@@ -269,7 +269,7 @@ export class RaftClient extends EventEmitter {
     }
     const requests = this.#requests;
     if (requests.open >= this.#limits.requests || requests.bytes + length > this.#limits.bytes) return overloaded();
-    const promise = requests.add(length);
+    const promise = requests.add(length, operation === Operation.Query);
     const { slot } = requests;
     if (signal !== undefined) this.#cancelAt(signal, slot);
     this.#batch ??= Batch.take();
@@ -479,12 +479,12 @@ export class RaftClient extends EventEmitter {
 
   /** The native half is gone: nobody may be left waiting. */
   #break(why: string): void {
-    const failure: Failure = { code: 'CLOSED', message: `${why}; it may have been executed`, maybeExecuted: true };
-    this.#requests.failAll(failure);
+    const failure: Failure = { code: 'CLOSED', message: why, maybeExecuted: false };
+    this.#requests.failAll({ ...failure, message: `${why}; it may have been executed`, maybeExecuted: true }, failure);
     for (const call of this.#calls.drain()) {
       call.unhook?.();
       if (call.operation === Operation.Disconnect) call.resolve(undefined as never);
-      else call.reject(new Rejection({ ...failure, message: why, maybeExecuted: false }));
+      else call.reject(new Rejection(failure));
     }
     this.#rest();
   }

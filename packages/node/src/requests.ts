@@ -72,7 +72,7 @@ export class Requests {
   open = 0;
   bytes = 0;
   readonly #resolves: (Resolve | undefined)[] = [];
-  /** The length of a request's payload; of a free slot, the next free one. */
+  /** The length of a command's payload, the complement of a query's; of a free slot, the next free one. */
   #numbers = new Int32Array(64);
   #free = NONE;
   readonly #signals = new Map<number, { readonly signal: AbortSignal; readonly onAbort: () => void }>();
@@ -83,7 +83,7 @@ export class Requests {
   slot = NONE;
 
   /** The promise of a request with a payload of so many bytes. */
-  add(length: number): Promise<Buffer> {
+  add(length: number, isQuery: boolean): Promise<Buffer> {
     let slot = this.#free;
     if (slot === NONE) {
       slot = this.#resolves.length;
@@ -94,7 +94,7 @@ export class Requests {
     const promise = new Promise<Buffer>(executor);
     this.#resolves[slot] = resolveLast;
     resolveLast = undefined;
-    this.#numbers[slot] = length;
+    this.#numbers[slot] = isQuery ? ~length : length;
     this.open += 1;
     this.bytes += length;
     this.slot = slot;
@@ -140,10 +140,10 @@ export class Requests {
     resolution.settle(outcome instanceof Uint8Array ? outcome : new Rejection(outcome));
   }
 
-  /** Fails all. */
-  failAll(failure: Failure): void {
-    for (const slot of this.#resolves.keys()) this.fail(slot, failure);
-    for (const slot of this.#detached.keys()) this.settleLate(slot, failure);
+  /** Fails all: commands in the first way, queries in the second. */
+  failAll(command: Failure, query: Failure): void {
+    for (const slot of this.#resolves.keys()) this.fail(slot, (this.#numbers[slot] as number) < 0 ? query : command);
+    for (const slot of this.#detached.keys()) this.settleLate(slot, command);
   }
 
   #settle(slot: number): Resolve | undefined {
@@ -151,7 +151,8 @@ export class Requests {
     if (resolve === undefined) return undefined;
     this.#resolves[slot] = undefined;
     this.open -= 1;
-    this.bytes -= this.#numbers[slot] as number;
+    const number = this.#numbers[slot] as number;
+    this.bytes -= number < 0 ? ~number : number;
     return resolve;
   }
 
