@@ -259,6 +259,14 @@ mod tests {
         Duration::from_millis(millis)
     }
 
+    #[tokio::test]
+    async fn small_writes_do_not_wait_for_earlier_ones_to_be_confirmed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = open_tcp("127.0.0.1", listener.local_addr().unwrap().port()).await;
+        let Ok(Stream::Tcp(stream)) = stream else { panic!("not connected") };
+        assert!(stream.nodelay().unwrap());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_first_address_that_answers_at_once_wins_alone() {
         let (result, time, tried) = race(|address| Box::pin(ready(Ok(address)))).await;

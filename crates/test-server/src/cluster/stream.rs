@@ -142,3 +142,19 @@ impl Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn small_writes_do_not_wait_for_earlier_ones_to_be_confirmed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let address = listener.local_addr().expect("bound");
+        let _client = TcpStream::connect(address).await.expect("connects");
+        let listener = Listener::Tcp(listener);
+        let accepted = std::future::poll_fn(|cx| listener.poll_accept(cx)).await;
+        let Ok(Stream::Tcp(stream)) = accepted else { panic!("not accepted") };
+        assert!(stream.nodelay().expect("told"));
+    }
+}
