@@ -12,19 +12,20 @@ use support::{Running, run, stderr, stdout};
 
 /// A server on successive ports, and its endpoints.
 fn server(members: u16) -> (Running, String) {
+    server_with(members, &[])
+}
+
+/// The same with more arguments.
+fn server_with(members: u16, more: &[&str]) -> (Running, String) {
     // Ports that were free a moment ago; when another took one meanwhile, others are tried.
     for _ in 0..20 {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         if port > u16::MAX - members {
             continue;
         }
-        let mut server = Running::start(&[
-            "server",
-            "--port",
-            &port.to_string(),
-            "--members",
-            &members.to_string(),
-        ]);
+        let (first, count) = (port.to_string(), members.to_string());
+        let arguments = ["server", "--port", &first, "--members", &count];
+        let mut server = Running::start(&[&arguments, more].concat());
         if let Some(line) = server.next_line() {
             let members = (0..members)
                 .map(|n| format!("node-{}=tcp://127.0.0.1:{}", n + 1, port + n))
@@ -166,10 +167,7 @@ fn a_watch_goes_on_when_the_server_was_restarted_and_knows_nothing() {
 
 #[test]
 fn a_slow_server_still_answers() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
-    let mut server =
-        Running::start(&["server", "--port", &port, "--slow", "100", "--commit-delay", "20"]);
-    let endpoints = server.line().strip_prefix("endpoints: ").unwrap().to_owned();
+    let (_server, endpoints) = server_with(1, &["--slow", "100", "--commit-delay", "20"]);
     let bench = run(&["bench", "-e", &endpoints, "--duration", "1", "--in-flight", "4", "--json"]);
     let report: Value = serde_json::from_str(&stdout(&bench)).unwrap();
     let rate = report["requestsPerSecond"].as_f64().unwrap();
@@ -181,4 +179,19 @@ fn help_and_version_exit_0() {
     for arguments in [&["--help"][..], &["--version"], &["demo", "--help"]] {
         assert_eq!(run(arguments).status.code(), Some(0));
     }
+}
+
+/// The live tools' and the live server's.
+#[test]
+fn the_endpoint_and_the_port_have_the_live_systems_defaults() {
+    // Lines may be broken anywhere.
+    let help = |command| {
+        let help = stdout(&run(&[command, "--help"]));
+        help.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for command in ["set", "get", "watch", "ping", "bench"] {
+        let help = help(command);
+        assert!(help.contains("[default: node-1=tcp://127.0.0.1:7001]"), "{command}: {help}");
+    }
+    assert!(help("server").contains("[default: 7001]"));
 }

@@ -89,6 +89,15 @@ async fn ctrl_c_closes_the_session_of_a_watch_and_exits_130() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_terminated_watch_closes_its_session_too() {
+    let setting = Setting::new(1).await;
+    let watch = setting.watch();
+    setting.sessions_are(1).await;
+    assert_eq!(watch.terminate(), Some(143));
+    setting.sessions_are(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn operations_leave_no_session_behind() {
     let setting = Setting::new(3).await;
     setting.set("value");

@@ -55,10 +55,15 @@ fn a_text_of_two_gigabytes_that_is_not_there_is_a_truncated_one() {
 #[test]
 fn a_negative_length_is_an_error() {
     for length in ["ffffffff", "80000000"] {
-        let error = DecodeError::NegativeLength { field: "the key" };
-        assert_eq!(Command::decode(&unhex(&format!("53 {length}"))), Err(error));
-        let error = DecodeError::NegativeLength { field: "the value" };
-        assert_eq!(GetResult::decode(&unhex(&format!("ff {length}"))), Err(error));
+        let key = DecodeError::NegativeLength { field: "the key" };
+        assert_eq!(Command::decode(&unhex(&format!("53 {length}"))), Err(key));
+        assert_eq!(Command::decode(&unhex(&format!("57 {length}"))), Err(key));
+        assert_eq!(Query::decode(&unhex(&format!("47 {length}"))), Err(key));
+        assert_eq!(Notification::decode(&unhex(&format!("4e {length}"))), Err(key));
+        let value = DecodeError::NegativeLength { field: "the value" };
+        assert_eq!(Command::decode(&unhex(&format!("53 00000000 {length}"))), Err(value));
+        assert_eq!(Notification::decode(&unhex(&format!("4e 00000000 {length}"))), Err(value));
+        assert_eq!(GetResult::decode(&unhex(&format!("ff {length}"))), Err(value));
     }
 }
 

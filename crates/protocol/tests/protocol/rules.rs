@@ -164,8 +164,11 @@ fn text_that_is_not_utf8_is_an_error() {
     assert_eq!(client(&format!("08 0002c328 00000000 {one}")), Err(invalid("the correlation id")));
     assert_eq!(client(&format!("01 0001 0001ff 0000 {one}")), Err(invalid("the capabilities")));
     assert_eq!(client(&format!("01 0001 0000 0001ff {one}")), Err(invalid("the capabilities")));
+    assert_eq!(server(&format!("01 01ff {one}")), Err(invalid("the session id")));
+    assert_eq!(server("09 0002c328 00000000"), Err(invalid("the correlation id")));
     // The byte ff behind the flag bit: 1 0000000000000001 11111111 0000000.
     assert_eq!(server("04 02 8000ff80"), Err(invalid("the leader id")));
+    assert_eq!(server(&format!("03 01 {one} 8000ff80")), Err(invalid("the leader id")));
 }
 
 #[test]
