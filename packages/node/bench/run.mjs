@@ -1,7 +1,7 @@
 // The benchmark: this package beside two references. See README.md here.
 import { execFile } from "node:child_process"
 import { mkdir, readFile, writeFile } from "node:fs/promises"
-import { cpus, loadavg, platform, release } from "node:os"
+import { availableParallelism, cpus, loadavg, platform, release } from "node:os"
 import { dirname } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
@@ -80,7 +80,7 @@ const results = {
   started: started.toISOString(),
   machine: {
     cpu: cpus()[0].model,
-    cores: cpus().length,
+    cores: availableParallelism(),
     system: `${platform()} ${release()}`,
     node: process.version,
     loadAverage: loadavg()[0],
