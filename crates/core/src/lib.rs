@@ -10,11 +10,6 @@ mod event;
 mod failure;
 mod link;
 mod machine;
-#[cfg(feature = "museum")]
-#[doc(hidden)]
-pub mod museum;
-#[cfg(not(feature = "museum"))]
-mod museum;
 mod policy;
 mod rng;
 mod stats;

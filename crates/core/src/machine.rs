@@ -5,7 +5,6 @@ mod connecting;
 mod disconnected;
 mod drain;
 mod interface;
-mod old_links;
 mod received;
 mod settle;
 mod time;
@@ -158,7 +157,6 @@ pub struct Machine {
     completions: VecDeque<Completion>,
     events: Events,
     stats: Stats,
-    museum: old_links::Museum,
 }
 
 impl Machine {
@@ -200,7 +198,6 @@ impl Machine {
             completions: VecDeque::new(),
             events: Events::default(),
             stats: Stats::default(),
-            museum: old_links::Museum::default(),
         }
     }
 
@@ -430,8 +427,8 @@ impl Machine {
     /// Where the driver reads to, and then calls [`handle_received`](Self::handle_received). `None` for a connection
     /// that is not wanted any more.
     pub fn recv_buffer(&mut self, conn: ConnId) -> Option<&mut BytesMut> {
-        let link = self.link.as_mut().filter(|link| link.id == conn);
-        link.or_else(|| self.museum.old(conn)).map(|link| link.zmtp.recv_buffer())
+        let link = self.link.as_mut().filter(|link| link.id == conn)?;
+        Some(link.zmtp.recv_buffer())
     }
 
     /// Encodes what may go now, and gives what waits to be written. The driver writes from it, advances it, and calls
@@ -482,7 +479,6 @@ impl Machine {
             self.stats.bytes_in += link.zmtp.bytes_received();
             self.stats.bytes_out += link.zmtp.tx_written();
             self.actions.push_back(Action::Close { conn: link.id });
-            self.museum.keep_link(link);
         }
     }
 

@@ -27,6 +27,7 @@ mod museum;
 mod net;
 mod params;
 mod pipe;
+pub mod plants;
 mod queue;
 mod report;
 mod rng;
@@ -40,6 +41,6 @@ mod words;
 mod work;
 
 pub use judge::Violation;
-pub use museum::{Exhibit, museum, planted};
+pub use museum::{Visit, replay, visit};
 pub use run::{Range, Report, run_many, run_seed};
 pub use sim::Outcome;

@@ -1,10 +1,17 @@
 //! `zraft-simulation`: run seeds, replay one, look at the museum of bugs.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    process::{self, ExitCode},
+    time::Duration,
+};
 
 use clap::{Parser, Subcommand};
-use zraft_simulation::{Range, Violation, museum, planted, run_many, run_seed, scenario};
+use zraft_simulation::{
+    Range, Violation,
+    plants::{patches, root, write_planted_copy},
+    replay, run_many, scenario,
+};
 
 /// The client in virtual time, against a cluster that fails in every way
 #[derive(Debug, Parser)]
@@ -22,15 +29,15 @@ enum Command {
     Replay {
         /// Which
         seed: u64,
-        /// With this bug of the museum planted
+        /// With this bug planted: the name of a file in crates/simulation/plants
         #[arg(long)]
         plant: Option<String>,
     },
     /// Overload, loss, outage, kill and hand-over: the figures
     Scenarios,
-    /// Plants one bug after the other, and tells which invariant finds it, at which seed
+    /// Plants one bug after the other in a copy of the sources, and tells which invariant finds it, at which seed
     Museum {
-        /// Only those with this in their name
+        /// Only those with this in their name or description
         #[arg(default_value = "")]
         only: String,
         /// At most so many seeds for each
@@ -66,9 +73,12 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let passed = match Arguments::parse().command {
         Command::Run(run) => seeds(&run),
-        Command::Replay { seed, plant } => replay(seed, plant.as_deref()),
+        Command::Replay { seed, plant: None } => replay(seed),
+        Command::Replay { seed, plant: Some(name) } => {
+            on_planted_copy(&["replay", &seed.to_string(), &name])
+        }
         Command::Scenarios => scenarios(),
-        Command::Museum { only, seeds, jobs } => visit(&only, seeds, jobs.unwrap_or_else(cores)),
+        Command::Museum { only, seeds, jobs } => museum(&only, seeds, jobs.unwrap_or_else(cores)),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -94,23 +104,6 @@ fn seeds(run: &Run) -> bool {
         eprintln!("{failure}");
     }
     failures.is_empty()
-}
-
-fn replay(seed: u64, plant: Option<&str>) -> bool {
-    let run = || run_seed(seed, true);
-    let outcome = match plant {
-        Some(name) => planted(name, run),
-        None => Some(run()),
-    };
-    let Some(outcome) = outcome else {
-        eprintln!("the museum has no such bug; `zraft-simulation museum` lists them");
-        return false;
-    };
-    for line in &outcome.lines {
-        println!("{line}");
-    }
-    println!("seed {seed}, trace {:016x}", outcome.hash);
-    outcome.violation.is_none()
 }
 
 fn scenarios() -> bool {
@@ -158,20 +151,39 @@ fn scenarios() -> bool {
     }
 }
 
-fn visit(only: &str, seeds: u64, jobs: usize) -> bool {
-    let started = std::time::Instant::now();
-    let exhibits = museum(only, seeds, jobs);
-    let mut found = 0;
-    for exhibit in &exhibits {
-        match &exhibit.found {
-            Some((seed, violation)) => {
-                found += 1;
-                println!("{:<55} seed {seed:>3}: “{}”", exhibit.name, violation.rule);
-            }
-            None => println!("{:<55} NOT FOUND in {seeds} seeds", exhibit.name),
+fn museum(only: &str, seeds: u64, jobs: usize) -> bool {
+    let corpus = root().join("fuzz/corpus/machine");
+    let (seeds, jobs) = (seeds.to_string(), jobs.to_string());
+    on_planted_copy(&["museum", &corpus.to_string_lossy(), &seeds, &jobs, only])
+}
+
+/// Makes the planted copy, builds it and runs its program.
+fn on_planted_copy(arguments: &[&str]) -> bool {
+    let copied = patches().and_then(|patches| write_planted_copy(&root(), &patches));
+    let folder = match copied {
+        Ok(folder) => folder,
+        Err(what) => {
+            eprintln!("{what}");
+            return false;
+        }
+    };
+    // What the copy needs of others is built in `target` already.
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| root().join("target").into());
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let ran = process::Command::new(cargo)
+        .args(["run", "--quiet", "--package", "zraft-museum", "--manifest-path"])
+        .arg(folder.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(target)
+        .arg("--")
+        .args(arguments)
+        .status();
+    match ran {
+        Ok(status) => status.success(),
+        Err(error) => {
+            eprintln!("cargo, which builds the planted copy, does not start: {error}");
+            false
         }
     }
-    let took = started.elapsed().as_secs_f64();
-    println!("museum: {found} of {} bugs found, in {took:.1} s", exhibits.len());
-    found == exhibits.len()
 }

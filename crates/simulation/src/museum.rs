@@ -1,63 +1,69 @@
-//! The museum of bugs: each is planted in the machine, and has to be found by an invariant.
+//! The museum of bugs: each is planted in the machine, and an invariant must find it.
+#![allow(clippy::print_stdout)]
 
 use std::sync::{
     Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
-use zraft_core::museum::{Plant, plant};
-
 use crate::{judge::Violation, run::run_seed};
 
-/// A planted bug, and how it was found.
-#[derive(Debug)]
-pub struct Exhibit {
-    /// In words.
-    pub name: &'static str,
-    /// The seed that found it, counted from 0, and the invariant; none: nothing did.
-    pub found: Option<(u64, Violation)>,
+/// Which bugs to look for, and how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Visit<'a> {
+    /// The bugs, by their numbers and names.
+    pub bugs: &'a [(usize, &'a str)],
+    /// Seeds for each bug, at most.
+    pub seeds: u64,
+    /// Threads.
+    pub jobs: usize,
 }
 
-/// Plants one bug after the other, those whose name contains `only`, and runs up to so many seeds for each.
-pub fn museum(only: &str, seeds: u64, jobs: usize) -> Vec<Exhibit> {
-    let plants: Vec<_> = Plant::ALL.iter().filter(|(_, name)| name.contains(only)).collect();
+/// Plants one bug after the other and prints what finds each. Returns true if every bug is found. `plant` plants a bug in the machines
+/// of its thread.
+pub fn visit(request: &Visit<'_>, plant: fn(Option<usize>)) -> bool {
+    let started = std::time::Instant::now();
     let next = AtomicUsize::new(0);
-    let exhibits = Mutex::new(Vec::new());
+    let found = Mutex::new(0);
     std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
+        for _ in 0..request.jobs.max(1) {
             scope.spawn(|| {
-                loop {
-                    let place = next.fetch_add(1, Ordering::Relaxed);
-                    let Some((bug, name)) = plants.get(place) else { return };
-                    let exhibit = Exhibit { name, found: seek(*bug, seeds) };
-                    if let Ok(mut exhibits) = exhibits.lock() {
-                        exhibits.push((place, exhibit));
+                while let Some((bug, name)) = request.bugs.get(next.fetch_add(1, Ordering::Relaxed))
+                {
+                    plant(Some(*bug));
+                    let first = seek(request.seeds);
+                    plant(None);
+                    match first {
+                        Some((seed, violation)) => {
+                            println!("{name:<30} seed {seed:>3}: “{}”", violation.rule);
+                            *found.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += 1;
+                        }
+                        None => println!("{name:<30} NOT FOUND in {} seeds", request.seeds),
                     }
                 }
             });
         }
     });
-    let mut exhibits = exhibits.into_inner().unwrap_or_default();
-    exhibits.sort_by_key(|(place, _)| *place);
-    exhibits.into_iter().map(|(_, exhibit)| exhibit).collect()
+    let found = found.into_inner().unwrap_or_default();
+    let (bugs, took) = (request.bugs.len(), started.elapsed().as_secs_f64());
+    println!("museum: {found} of {bugs} bugs found, in {took:.1} s");
+    found == bugs
 }
 
-/// The first seed that finds it. A panic within the machine would be an assertion beside the plant, and does not count.
-fn seek(bug: Plant, seeds: u64) -> Option<(u64, Violation)> {
-    plant(Some(bug));
-    let found = (0..seeds).find_map(|seed| {
+/// The first seed that finds the planted bug. A panic within the machine would be an assertion beside the bug, and does not count.
+fn seek(seeds: u64) -> Option<(u64, Violation)> {
+    (0..seeds).find_map(|seed| {
         let (_, violation) = run_seed(seed, false).violation?;
         (violation.rule != "nothing panics").then_some((seed, violation))
-    });
-    plant(None);
-    found
+    })
 }
 
-/// The name under which a plant of that name is known.
-pub fn planted<T>(name: &str, run: impl FnOnce() -> T) -> Option<T> {
-    let (bug, _) = Plant::ALL.iter().find(|(_, known)| *known == name)?;
-    plant(Some(*bug));
-    let result = run();
-    plant(None);
-    Some(result)
+/// Runs one seed and prints its history. Returns true if every promise was kept.
+pub fn replay(seed: u64) -> bool {
+    let outcome = run_seed(seed, true);
+    for line in &outcome.lines {
+        println!("{line}");
+    }
+    println!("seed {seed}, trace {:016x}", outcome.hash);
+    outcome.violation.is_none()
 }

@@ -9,7 +9,6 @@ use crate::{
     Instant,
     event::{DisconnectReason, Event},
     failure::{ConnectionCause, Failure},
-    museum::{self, Plant},
     policy::{
         members::{Ended, Next},
         quarantine::{Carried, Finding, Loss},
@@ -90,10 +89,7 @@ impl Machine {
             proof: now,
             ended: LastEnd::Lost,
             doubted: None,
-            tracker: self
-                .museum
-                .tracker()
-                .unwrap_or_else(|| ServerRequests::new(self.config.max_server_requests)),
+            tracker: ServerRequests::new(self.config.max_server_requests),
         });
         self.unattended = false;
         self.create_wait = self.config.connection_timeout;
@@ -109,12 +105,6 @@ impl Machine {
         session.member = link.member;
         session.proof = now;
         session.doubted = None;
-        if museum::is(Plant::TrackerResetOnResume) {
-            session.tracker = ServerRequests::new(self.config.max_server_requests);
-        }
-        if museum::is(Plant::IdReusedOnResume) && self.requests.commands.pending() == 0 {
-            self.requests.commands = crate::tables::commands::Commands::new();
-        }
         let resume = if self.quarantine.one_at_a_time()
             || self.quarantine.slow_resume()
             || ended == LastEnd::Silent
@@ -214,8 +204,7 @@ impl Machine {
         // A deaf member answers PING. One that does not is frozen or cut off, for which no request is to blame. Where
         // PINGs are too rare to tell, it counts as deaf.
         let two_pings = self.config.heartbeat_interval.saturating_mul(2);
-        let stood_still = !museum::is(Plant::FrozenTakenForDeaf)
-            && two_pings < self.config.connection_timeout
+        let stood_still = two_pings < self.config.connection_timeout
             && now - link.zmtp.last_received() > two_pings;
         let (member_id, endpoint) = self.member(member);
         let why = Failure::Connection { endpoint: Some(endpoint), cause: ConnectionCause::Lost };

@@ -10,7 +10,6 @@ use crate::{
     event::{DisconnectReason, Event},
     failure::{ConnectionCause, Failure},
     link::{ConnId, Link},
-    museum::{self, Plant},
     policy::members::{Ended, Next},
 };
 
@@ -44,8 +43,7 @@ impl Machine {
 
     /// The nonce is the one that the present attempt's answer must carry.
     pub(super) fn is_expected(&self, nonce: Nonce) -> bool {
-        let expected = self.expected_nonce();
-        expected == Some(nonce) || (museum::is(Plant::NonceIgnored) && expected.is_some())
+        self.expected_nonce() == Some(nonce)
     }
 
     /// Tries a member now, or pauses.
@@ -103,11 +101,6 @@ impl Machine {
             self.last_failure = Some((address, cause.clone()));
             self.events.push(Event::ConnectionFailure { member_id, error: cause });
         }
-        if museum::is(Plant::QueueLostOnRedirect)
-            && matches!(ended, Ended::Refused { hint: Some(_) })
-        {
-            self.requests.lose_queue();
-        }
         self.close_link();
         let next = self.members.after_attempt(now, ended, &mut self.rng);
         self.go(now, next);
@@ -152,7 +145,7 @@ impl Machine {
         let single = self.config.members.len() == 1;
         let limit = self.config.session_timeout;
         let Some(session) = &mut self.session else { return false };
-        if now - session.proof >= limit || museum::is(Plant::FalseExpiryBelieved) {
+        if now - session.proof >= limit {
             return true;
         }
         let first = *session.doubted.get_or_insert(now);
@@ -169,8 +162,7 @@ impl Machine {
 
     /// The session is gone. Believed: everything settles, or goes on in a new session.
     pub(super) fn session_expired(&mut self, now: Instant) {
-        let Some(Session { id, tracker, .. }) = self.session.take() else { return };
-        self.museum.keep_tracker(tracker);
+        let Some(Session { id, .. }) = self.session.take() else { return };
         self.events.push(Event::SessionExpired { session_id: id.clone() });
         let session_id = Some(id.clone());
         let renew = self.config.on_session_expired == crate::config::OnSessionExpired::NewSession;
@@ -216,7 +208,7 @@ impl Machine {
         // The member that ended the session leads, or did; else the next round begins.
         let next = match member {
             // Sessions that expire as soon as they stand must not be asked for without pause.
-            Some(member) if stillborn && !museum::is(Plant::ExpiryLoop) => {
+            Some(member) if stillborn => {
                 self.members.after_stillborn(now, member, Some(member), None, &mut self.rng)
             }
             Some(member) => Next::Now(self.members.same_again(member)),
@@ -235,10 +227,6 @@ impl Machine {
                     .link
                     .as_ref()
                     .map_or((false, false), |link| (link.zmtp.is_ready(), link.asked));
-                if museum::is(Plant::TwoCreateSessions) && new_session && asked {
-                    let wait = self.config.connection_timeout;
-                    return self.ask_again(now + wait);
-                }
                 if new_session && asked {
                     let limit = MAX_CREATE_WAIT.max(self.config.connection_timeout);
                     self.create_wait = (self.create_wait * CREATE_WAIT_GROWTH).min(limit);
@@ -252,17 +240,6 @@ impl Machine {
                 self.go(now, Next::Now(member));
             }
             _ => {}
-        }
-    }
-
-    /// The plant of a second CreateSession.
-    fn ask_again(&mut self, later: Instant) {
-        if let Some(Attempt { phase: AttemptPhase::Trying { until, .. }, .. }) = self.attempt_mut()
-        {
-            *until = later;
-        }
-        if let Some(link) = &mut self.link {
-            link.asked = false;
         }
     }
 

@@ -3,13 +3,7 @@
 use std::time::Duration;
 
 use super::{Action, Completion, Machine, State};
-use crate::{
-    Instant,
-    event::DisconnectReason,
-    failure::Failure,
-    museum::{self, Plant},
-    tables::slab::Phase,
-};
+use crate::{Instant, event::DisconnectReason, failure::Failure, tables::slab::Phase};
 
 /// How long the server's end of the stream is waited for, after ours.
 const CLOSING: Duration = Duration::from_secs(1);
@@ -35,10 +29,6 @@ impl Machine {
     pub fn disconnect(&mut self, now: Instant, timeout: Duration) {
         let until = now + timeout;
         let why = Failure::Closed { sent: false };
-        if let Some(drain) = self.drain.as_mut().filter(|_| museum::is(Plant::LastWishLost)) {
-            drain.until = drain.until.min(until);
-            return;
-        }
         for waiter in std::mem::take(&mut self.waiters) {
             self.completions
                 .push_back(Completion::Connect { key: waiter.key, result: Err(why.clone()) });
@@ -69,7 +59,6 @@ impl Machine {
     pub(super) fn write_half_is_shut(&self) -> bool {
         let closing = self.drain.as_ref().and_then(|drain| drain.closing.as_ref());
         closing.is_some_and(|closing| closing.write_half_shut)
-            && !museum::is(Plant::WrittenAfterTheEnd)
     }
 
     fn nothing_is_left(&self) -> bool {
@@ -88,9 +77,6 @@ impl Machine {
     fn begin_closing(&mut self, now: Instant) {
         self.settle_all(|sent| Failure::Closed { sent });
         self.send_close();
-        if museum::is(Plant::CloseSessionLost) {
-            return self.end(now, Some(DisconnectReason::Closed), &Failure::Closed { sent: false });
-        }
         if let Some(drain) = &mut self.drain {
             // Until then CloseSession has time to be written.
             let until = drain.until.max(now + CLOSING);

@@ -44,9 +44,6 @@ impl Machine {
     /// Bytes were read into the connection's buffer.
     pub fn handle_received(&mut self, now: Instant, conn: ConnId) {
         self.note_jump(now);
-        if self.museum.is_old(conn) {
-            return self.received_on_old(now, conn);
-        }
         let Some(link) = self.link.as_mut().filter(|link| link.id == conn) else { return };
         let before = link.zmtp.message_bytes_received();
         let mid_message = link.zmtp.mid_message();

@@ -8,7 +8,6 @@ use crate::{
     Instant,
     event::Event,
     failure::{Failure, RequestRef},
-    museum::{self, Plant},
     tables::{
         requests::{Leave, Settled},
         slab::{Phase, RequestKind},
@@ -30,9 +29,7 @@ impl Machine {
         match &result {
             // What is detached was counted when its caller was told.
             Err(failure) if failure.maybe_executed() => {
-                let told =
-                    settled.phase == Phase::Detached && !museum::is(Plant::UnknownCountedTwice);
-                self.stats.unknown += u64::from(!told);
+                self.stats.unknown += u64::from(settled.phase != Phase::Detached);
             }
             _ => self.stats.answered += 1,
         }
@@ -88,11 +85,6 @@ impl Machine {
         match phase {
             Phase::Free => {}
             Phase::Detached if why == GaveUp::Cancelled => {}
-            Phase::Detached if museum::is(Plant::AbandonedIdResent) => {
-                let key = self.requests.slab.key(slot);
-                let result = Err(failure(true));
-                self.completions.push_back(Completion::Resolution { key, result });
-            }
             Phase::Detached => self.forget(slot, failure(true)),
             Phase::Live if kind == RequestKind::Command => {
                 let tick = Wheel::tick(now, self.config.detached_timeout);
@@ -175,9 +167,7 @@ impl Machine {
     pub(super) fn settle_all(&mut self, failure: impl Fn(bool) -> Failure) {
         for slot in self.requests.all() {
             let entry = self.requests.slab.get(slot);
-            let sent = entry.phase != Phase::Queued
-                && entry.kind == RequestKind::Command
-                && !museum::is(Plant::SentCalledNotExecuted);
+            let sent = entry.phase != Phase::Queued && entry.kind == RequestKind::Command;
             self.forget(slot, failure(sent));
         }
     }
@@ -187,10 +177,6 @@ impl Machine {
         let mut sent: Vec<(u64, u32)> = self.requests.commands.iter().collect();
         sent.sort_unstable();
         for (_, slot) in sent {
-            let live = self.requests.slab.get(slot).phase == Phase::Live;
-            if museum::is(Plant::ResendIntoNewSession) && live {
-                continue;
-            }
             self.forget(slot, failure.clone());
         }
     }

@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use super::{Machine, Resume, State, connected::End, settle::GaveUp};
-use crate::{
-    Instant,
-    museum::{self, Plant},
-    policy::liveness::Verdict,
-};
+use crate::{Instant, policy::liveness::Verdict};
 
 /// Woken this much too late, the process or the machine was stopped meanwhile.
 const JUMP: Duration = Duration::from_secs(1);
@@ -20,8 +16,7 @@ impl Machine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let next = self.next_timeout();
         // What should have been done before is to be done at once: the driver is late only from now on.
-        let late = museum::is(Plant::LateTakenForJump);
-        self.promised.set(next.map(|next| if late { next } else { next.max(self.latest) }));
+        self.promised.set(next.map(|next| next.max(self.latest)));
         next
     }
 
@@ -48,9 +43,7 @@ impl Machine {
         }
         let live = self.liveness.next(self.resend.smoothed(), self.resend.timeout());
         let due = self.requests.next_due(self.resend.due_after());
-        let due = due.filter(|_| {
-            connected.resume != Resume::Burst || museum::is(Plant::BacklogWrittenAgain)
-        });
+        let due = due.filter(|_| connected.resume != Resume::Burst);
         let wait = match connected.resume {
             Resume::Await(until) => Some(until),
             _ => None,

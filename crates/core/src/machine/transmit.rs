@@ -9,7 +9,6 @@ use crate::{
     Instant,
     event::Event,
     link::{ConnId, Frame},
-    museum::{self, Plant},
     tables::{queries::TEXT, slab::RequestKind},
 };
 
@@ -63,9 +62,6 @@ impl Machine {
             },
         };
         self.send(message);
-        if museum::is(Plant::MessageBeforeAnswer) {
-            self.send(ClientMessage::KeepAlive { timestamp: Timestamp::from_millis(0) });
-        }
         self.await_created();
     }
 
@@ -81,9 +77,7 @@ impl Machine {
         if self.is_closing() {
             return;
         }
-        if !museum::is(Plant::KeepAliveBehindQueue) {
-            self.fill_keep_alive(wall);
-        }
+        self.fill_keep_alive(wall);
         self.find_due(now);
         self.fill_acks(now);
         while self.link.as_ref().is_some_and(crate::link::Link::has_room) {
@@ -103,15 +97,11 @@ impl Machine {
                 Choice::None => break,
             }
         }
-        // The plant's keep-alive waits until no request waits for room.
-        if museum::is(Plant::KeepAliveBehindQueue) && matches!(self.choose(now), Choice::None) {
-            self.fill_keep_alive(wall);
-        }
         self.close_when_drained(now);
     }
 
     fn fill_keep_alive(&mut self, wall: Timestamp) {
-        if self.liveness.wants_keep_alive(wall) {
+        if self.liveness.wants_keep_alive() {
             let timestamp = self.liveness.keep_alive(wall);
             self.send(ClientMessage::KeepAlive { timestamp });
             if let Some(link) = &mut self.link {
@@ -171,7 +161,7 @@ impl Machine {
             self.requests.all_due(conn);
         }
         // What of a backlog is written already does not go again before the rest has gone once.
-        if connected.resume != Resume::Burst || museum::is(Plant::BacklogWrittenAgain) {
+        if connected.resume != Resume::Burst {
             let conn = self.link.as_ref().map_or(ConnId::NONE, |link| link.id);
             self.requests.wait_on(now, conn, std::time::Duration::from_nanos(self.resend.base()));
             self.requests.find_due(now, self.resend.due_after());
@@ -210,8 +200,7 @@ impl Machine {
     fn choose_new(&self) -> Choice {
         let limit = self.config.max_in_flight;
         let commands = &self.requests.commands;
-        let more = usize::from(museum::is(Plant::WindowOffByOne));
-        let command = commands.pending() < limit + more
+        let command = commands.pending() < limit
             && commands.next_id() - commands.lowest() <= ID_SPAN * limit as u64;
         let query = self.requests.queries_pending() < limit;
         match self.requests.first_queued(command, query) {
@@ -290,15 +279,10 @@ impl Machine {
         let key = self.requests.slab.key(slot);
         let entry = self.requests.slab.get(slot);
         let (id, length) = (entry.id, entry.payload.len());
-        let mut payload = &entry.payload;
-        let other: bytes::Bytes;
-        if museum::is(Plant::PayloadChangedOnResend) && entry.resent {
-            other = payload.iter().rev().copied().collect();
-            payload = &other;
-        }
+        let payload = &entry.payload;
         match entry.kind {
             RequestKind::Command => {
-                let lowest = self.requests.lowest_to_send(id);
+                let lowest = self.requests.commands.lowest();
                 let (Ok(request_id), Ok(lowest)) = (RequestId::new(id), RequestId::new(lowest))
                 else {
                     return;

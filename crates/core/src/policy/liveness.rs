@@ -4,10 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use zraft_protocol::Timestamp;
 
-use crate::{
-    Instant, PingKey,
-    museum::{self, Plant},
-};
+use crate::{Instant, PingKey};
 
 /// Silence is waited out at most this long.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
@@ -156,11 +153,7 @@ impl Liveness {
     }
 
     /// Whether a keep-alive should be written now.
-    pub(crate) fn wants_keep_alive(&self, wall: Timestamp) -> bool {
-        if museum::is(Plant::WallClockInTimer) {
-            let since = wall.as_millis().saturating_sub(self.last_timestamp);
-            return self.wanted && since >= self.interval.as_millis() as i64 / 2;
-        }
+    pub(crate) fn wants_keep_alive(&self) -> bool {
         self.wanted && self.outstanding.len() < MAX_OUTSTANDING
     }
 
@@ -238,9 +231,6 @@ impl Liveness {
     /// When the oldest keep-alive has been waited for in vain.
     fn wait_until(&self) -> Option<Instant> {
         let oldest = self.outstanding.front()?;
-        if museum::is(Plant::DeafNeverLeft) {
-            return None;
-        }
         Some(oldest.written? + self.timeout + oldest.held_up)
     }
 

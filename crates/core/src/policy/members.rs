@@ -2,12 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{
-    Instant,
-    config::Backoff,
-    museum::{self, Plant},
-    rng::Rng,
-};
+use crate::{Instant, config::Backoff, rng::Rng};
 
 /// Hints followed one after the other before the members are asked in turn again.
 const MAX_HINTS_IN_A_ROW: u8 = 3;
@@ -178,9 +173,6 @@ impl Members {
     }
 
     fn usable(&self, now: Instant, giver: usize, hint: usize) -> bool {
-        if museum::is(Plant::HintLoop) {
-            return hint != giver;
-        }
         let member = &self.members[hint];
         let deaf = member.deaf_until.is_some_and(|until| now < until);
         let others_asked =

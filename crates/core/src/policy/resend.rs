@@ -2,11 +2,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
-use crate::{
-    Instant,
-    museum::{self, Plant},
-    rng::Rng,
-};
+use crate::{Instant, rng::Rng};
 
 /// The doubling of the timeout stops here.
 const MAX_DOUBLED: Duration = Duration::from_secs(60);
@@ -119,7 +115,7 @@ impl Resend {
 
     /// Whether one more of what is due may go.
     pub(crate) fn may_release(&self) -> bool {
-        self.allowance > 0 || museum::is(Plant::EverythingResentAtOnce)
+        self.allowance > 0
     }
 
     /// Whether the lowest pending request may go, which it may once per timeout whatever the allowance.

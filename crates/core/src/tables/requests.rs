@@ -11,12 +11,7 @@ use super::{
     slab::{Phase, Place, RequestKey, RequestKind, Slab},
     wheel::Wheel,
 };
-use crate::{
-    Instant,
-    link::ConnId,
-    museum::{self, Plant},
-    policy::resend::OVERTAKEN,
-};
+use crate::{Instant, link::ConnId, policy::resend::OVERTAKEN};
 
 /// What a settled request was.
 #[derive(Debug)]
@@ -120,25 +115,6 @@ impl Requests {
         self.queries_pending
     }
 
-    /// The lowest pending id, as the frame of command `id` carries it.
-    pub(crate) fn lowest_to_send(&self, id: u64) -> u64 {
-        let lowest = self.commands.lowest();
-        if museum::is(Plant::LowestTooHigh) {
-            return lowest + 1;
-        }
-        if museum::is(Plant::LowestTooLow) {
-            return lowest.saturating_sub(1).max(1);
-        }
-        if museum::is(Plant::LowestFromNewest) {
-            return self.commands.next_id() - 1;
-        }
-        if museum::is(Plant::LowestPastDetached) {
-            let live = |slot: u32| self.slab.get(slot).phase == Phase::Live;
-            return self.commands.iter().find(|(_, slot)| live(*slot)).map_or(id, |(id, _)| id);
-        }
-        lowest
-    }
-
     // ---- the life of a request
 
     #[inline]
@@ -210,8 +186,7 @@ impl Requests {
     #[inline]
     pub(crate) fn written(&mut self, now: Instant, key: RequestKey, conn: ConnId) -> bool {
         let Some(entry) = self.slab.find_mut(key) else { return false };
-        let lost = museum::is(Plant::ResendTimerNotRearmed) && entry.resent;
-        let waits = matches!(entry.phase, Phase::Live | Phase::Detached) && !lost;
+        let waits = matches!(entry.phase, Phase::Live | Phase::Detached);
         if !waits || entry.sent_on != conn || entry.place != Place::Nowhere || entry.due {
             return false;
         }
@@ -230,9 +205,7 @@ impl Requests {
         self.wheel.remove(&mut self.slab, slot);
         self.slab.get_mut(slot).phase = Phase::Detached;
         self.detached += 1;
-        if !museum::is(Plant::DeadlineNotRearmed) {
-            self.wheel.add(&mut self.slab, now, slot, tick);
-        }
+        self.wheel.add(&mut self.slab, now, slot, tick);
     }
 
     /// Takes a request out of every table.
@@ -265,27 +238,11 @@ impl Requests {
                 RequestKind::Query => self.queries_pending -= 1,
             }
         }
-        if museum::is(Plant::IdLostAtSubmit)
-            && settled.phase == Phase::Queued
-            && settled.kind == RequestKind::Command
-        {
-            let id = self.commands.assign(slot);
-            self.commands.settle(id);
-        }
         if settled.phase == Phase::Detached {
             self.detached -= 1;
         }
         self.slab.remove(slot);
         settled
-    }
-
-    /// The plant of a queue that a redirect loses.
-    pub(crate) fn lose_queue(&mut self) {
-        for slot in self.all() {
-            if self.slab.get(slot).phase == Phase::Queued {
-                self.settle(slot, Leave::Forgotten);
-            }
-        }
     }
 
     /// Leaves the queue or the order of sending, whichever it stands in.
@@ -369,12 +326,7 @@ impl Requests {
     /// The first of what is due: commands in id order, then queries.
     #[inline]
     pub(crate) fn first_due(&self) -> Option<u32> {
-        let first = if museum::is(Plant::ResendsOutOfOrder) {
-            self.due_commands.last()
-        } else {
-            self.due_commands.first()
-        };
-        match first {
+        match self.due_commands.first() {
             Some(id) => self.commands.slot(*id),
             None => self.due_queries.first_key_value().map(|(_, slot)| *slot),
         }
@@ -504,15 +456,14 @@ impl Requests {
         queries.sort_by_key(|slot| std::cmp::Reverse(self.slab.get(*slot).id));
         for slot in queries {
             let kind = self.slab.get(slot).kind;
-            let planted = museum::is(Plant::ResendIntoNewSession);
-            debug_assert!(planted || kind == RequestKind::Query);
+            debug_assert!(kind == RequestKind::Query);
             self.leave_order(slot, false);
             self.no_longer_due(slot);
             let entry = self.slab.get_mut(slot);
             entry.phase = Phase::Queued;
             entry.in_slow_start = false;
             entry.suspect = false;
-            self.queries_pending -= usize::from(kind == RequestKind::Query);
+            self.queries_pending -= 1;
             self.queues[of(kind)].push_front(&mut self.slab, slot);
         }
         self.commands = Commands::new();

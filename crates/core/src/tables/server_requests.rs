@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use zraft_protocol::{RequestId, Timestamp};
 
-use crate::{
-    Instant,
-    museum::{self, Plant},
-};
+use crate::Instant;
 
 /// Payload bytes of server requests held for the application, in all.
 const MAX_HELD_BYTES: usize = 64 << 20;
@@ -212,22 +209,8 @@ impl ServerRequests {
     /// Takes the acknowledgement that stands for everything delivered.
     pub(crate) fn take_ack(&mut self) -> Option<RequestId> {
         self.ack_due.take()?;
-        self.acknowledged = self.to_acknowledge();
+        self.acknowledged = self.delivered;
         RequestId::new(self.acknowledged).ok()
-    }
-
-    /// Everything up to this was delivered.
-    fn to_acknowledge(&self) -> u64 {
-        let highest = self.held.last_key_value().map_or(0, |(id, _)| *id);
-        if museum::is(Plant::AckPastGap) {
-            return self.delivered.max(highest);
-        }
-        if museum::is(Plant::AckBeforeDelivery) {
-            return (self.handed..).take_while(|id| self.held.contains_key(&(id + 1))).count()
-                as u64
-                + self.handed;
-        }
-        self.delivered
     }
 
     /// Requests held for the application.

@@ -1,0 +1,27 @@
+//! Which bug is planted in this thread. The list of bugs is written below when the copy is made.
+
+use std::cell::Cell;
+
+thread_local! {
+    static PLANTED: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// A bug that can be planted.
+#[derive(Debug)]
+pub struct Bug {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub by_simulation: bool,
+    pub by_corpus: bool,
+}
+
+/// Plants the bug with this number in everything that runs on this thread, or none.
+pub fn plant(bug: Option<usize>) {
+    PLANTED.set(bug.unwrap_or(usize::MAX));
+}
+
+/// Whether that bug is planted.
+#[inline]
+pub fn is(bug: usize) -> bool {
+    PLANTED.get() == bug
+}
