@@ -59,7 +59,10 @@ pub struct Connection {
     last_received: Instant,
     last_message: Instant,
     next_ping: Option<Instant>,
-    ping_unanswered: bool,
+    /// Where the last PING ends in all that was queued.
+    ping_end: u64,
+    /// The timers were restarted, and no byte came since that shows that the peer lives.
+    restarted: bool,
     /// How long the peer said it may be silent.
     peer_ttl: Option<std::time::Duration>,
 }
@@ -90,7 +93,8 @@ impl Connection {
             last_received: now,
             last_message: now,
             next_ping: None,
-            ping_unanswered: false,
+            ping_end: 0,
+            restarted: false,
             peer_ttl: None,
         };
         // All 64 bytes at once, and READY with them: JeroMQ sends ten bytes and waits for ours.
@@ -112,6 +116,8 @@ impl Connection {
         if new > 0 {
             self.received += new as u64;
             self.last_received = now;
+            // Bytes of an unfinished handshake do not extend it.
+            self.restarted &= self.stage != Stage::Ready;
         }
         if self.skip > 0 {
             self.skip_received();
@@ -154,13 +160,16 @@ impl Connection {
         }
     }
 
-    /// All waits begin anew at `now`, and the peer is probed by a PING at once: the clock jumped.
+    /// Starts all waits again at `now` and sends a PING at once: the clock jumped. Does nothing the second time without a
+    /// byte in between; a driver that always wakes late would otherwise never time anything out.
     pub fn restart_timers(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.restarted, true) {
+            return;
+        }
         self.opened = now;
         self.last_received = now;
         self.last_message = now;
         if self.stage == Stage::Ready && self.config.heartbeat.is_some() {
-            self.ping_unanswered = false;
             self.ping(now);
         }
     }
@@ -358,9 +367,11 @@ impl Connection {
     fn ping(&mut self, now: Instant) {
         let Some(beat) = self.config.heartbeat else { return };
         self.next_ping = Some(now + beat.interval);
-        if !self.ping_unanswered {
-            self.ping_unanswered = true;
+        // A PING goes whether or not the last one was answered: the peer may honour the TTL that we announced, and our
+        // PINGs may be all it receives. But only one waits for the socket: more of them, written at once, tell no more.
+        if self.tx.written() >= self.ping_end {
             self.put(&command::ping(beat.ttl_tenths()));
+            self.ping_end = self.tx_total;
         }
     }
 

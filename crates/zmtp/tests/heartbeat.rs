@@ -81,17 +81,51 @@ fn a_heartbeat_with_a_timeout_has_a_ttl_of_three() {
 }
 
 #[test]
-fn only_one_ping_is_outstanding() {
+fn pings_go_on_at_the_interval_while_pongs_are_missing() {
     let mut connection = open_client();
-    assert_eq!(run_until(&mut connection, 1000), ping(300, b""));
-    // Other life than its PONG keeps the connection, but asks for no second PING.
-    for second in 2..20 {
+    for second in 1..60 {
+        // The peer is busy: it sends bytes, but no PONG.
         feed(&mut connection, at(second * 1000 - 500), &message(b"life"));
-        assert_eq!(run_until(&mut connection, second * 1000), b"");
+        assert_eq!(run_until(&mut connection, second * 1000), ping(300, b""), "second {second}");
     }
-    feed(&mut connection, at(19_200), &pong(b""));
-    assert_eq!(run_until(&mut connection, 19_999), b"");
-    assert_eq!(run_until(&mut connection, 20_000), ping(300, b""));
+}
+
+#[test]
+fn a_peer_that_honours_the_ttl_does_not_cut_a_connection_whose_pongs_are_late() {
+    let mut client = open(beating(SECOND, 10 * SECOND, 3 * SECOND), at(0));
+    let mut server = open_server();
+    // Every PONG waits behind one long message on a slow link.
+    server.send(&[7; 100_000]).unwrap();
+    for tick in 1..=600 {
+        let now = at(tick * 100);
+        client.handle_timeout(now);
+        let bytes = written(&mut client);
+        assert_eq!(feed(&mut server, now, &bytes), []);
+        assert!(stands(&mut server, tick * 100), "the TTL is over at {tick}");
+        let arrives = server.tx().chunk()[..100].to_vec();
+        server.tx().advance(100);
+        assert_eq!(feed(&mut client, now, &arrives), []);
+    }
+}
+
+#[test]
+fn at_most_one_ping_waits_to_be_written() {
+    let mut connection = open_client();
+    for second in 1..1000 {
+        // The peer sends and does not read.
+        feed(&mut connection, at(second * 1000 - 500), &message(b"life"));
+        connection.handle_timeout(at(second * 1000));
+        assert_eq!(connection.tx_queued(), ping(300, b"").len(), "second {second}");
+    }
+    assert_eq!(written(&mut connection), ping(300, b""));
+    assert_eq!(run_until(&mut connection, 1_000_000), ping(300, b""), "the next goes again");
+}
+
+#[test]
+fn further_pings_do_not_put_off_the_heartbeat_timeout() {
+    let mut connection = open_client();
+    assert_eq!(run_until(&mut connection, 9_999), ping(300, b"").repeat(9));
+    fails_at(&mut connection, 10_000, &Error::HeartbeatTimeout);
 }
 
 #[test]
@@ -440,4 +474,43 @@ fn a_late_timeout_with_bytes_read_before_it_fails_nothing() {
     connection.handle_timeout(at(15_000));
     assert_eq!(events(&mut connection, at(15_000)), []);
     assert!(matches!(feed(&mut connection, at(15_001), &message(b"m"))[..], [Event::Message(_)]));
+}
+
+#[test]
+fn a_second_restart_without_a_byte_in_between_extends_nothing() {
+    let mut connection = open_client();
+    connection.restart_timers(at(60_000));
+    connection.restart_timers(at(65_000));
+    fails_at(&mut connection, 70_000, &Error::HeartbeatTimeout);
+
+    let mut connection = Connection::new(Config::client(), at(0));
+    connection.restart_timers(at(60_000));
+    connection.restart_timers(at(64_000));
+    fails_at(&mut connection, 65_000, &Error::HandshakeTimeout);
+}
+
+#[test]
+fn a_restart_extends_again_once_a_byte_came() {
+    let mut connection = open_client();
+    connection.restart_timers(at(60_000));
+    feed(&mut connection, at(60_500), &pong(b""));
+    written(&mut connection);
+    connection.restart_timers(at(120_000));
+    assert_eq!(written(&mut connection), ping(300, b""));
+    fails_at(&mut connection, 130_000, &Error::HeartbeatTimeout);
+}
+
+#[test]
+fn bytes_of_the_handshake_do_not_let_it_be_restarted_again() {
+    let mut connection = Connection::new(Config::client(), at(0));
+    connection.restart_timers(at(60_000));
+    // A peer that sends its greeting byte by byte to a driver that always wakes late.
+    for (byte, count) in greeting_of(3, 0, b"NULL").iter().zip(1..) {
+        let now = 60_000 + count * 1500;
+        if now < 65_000 {
+            feed(&mut connection, at(now), &[*byte]);
+            connection.restart_timers(at(now));
+        }
+    }
+    fails_at(&mut connection, 65_000, &Error::HandshakeTimeout);
 }

@@ -59,6 +59,7 @@ impl Connection {
                     return Err(Error::SocketType(name.escape_ascii().to_string()));
                 }
                 self.stage = Stage::Ready;
+                self.restarted = false;
                 self.last_message = now;
                 self.next_ping = self.config.heartbeat.map(|beat| now + beat.interval);
                 Ok(Step::Event(Event::Ready(Peer { version, socket_type: partner })))
@@ -194,13 +195,10 @@ impl Connection {
                 }
                 Ok(Step::Again)
             }
-            Command::Pong => {
-                self.ping_unanswered = false;
-                Ok(Step::Again)
-            }
             Command::Error { reason } => Err(Error::PeerError(reason.escape_ascii().to_string())),
             Command::Ready { .. } => Err(Error::Protocol("READY a second time")),
-            Command::Unknown => Ok(Step::Again),
+            // A PONG is life like any byte; nothing else waits for it.
+            Command::Pong | Command::Unknown => Ok(Step::Again),
         }
     }
 }
