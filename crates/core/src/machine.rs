@@ -44,6 +44,8 @@ struct Attempt {
     phase: AttemptPhase,
     /// Counts the attempts since the session was lost, or since connect().
     number: u32,
+    /// A jump of the clock restarted its timer: the next one does not.
+    restarted: bool,
 }
 
 #[derive(Debug)]
@@ -145,8 +147,8 @@ pub struct Machine {
     drain: Option<Drain>,
     /// Why the last attempt failed, and where.
     last_failure: Option<(String, ConnectionCause)>,
-    /// The clock jumped: no request deadline fires before then.
-    grace: Option<Instant>,
+    /// The clock jumped: request deadlines wait for a moment.
+    grace: time::Grace,
     /// When the driver was last told to come back.
     promised: Cell<Option<Instant>>,
     /// The latest time it was told.
@@ -170,6 +172,7 @@ impl Machine {
             liveness: Liveness::new(
                 config.keep_alive_interval,
                 config.connection_timeout,
+                config.heartbeat_timeout,
                 config.resend_interval,
                 config.members.len() > 1,
             ),
@@ -190,7 +193,7 @@ impl Machine {
             keys: 0,
             drain: None,
             last_failure: None,
-            grace: None,
+            grace: time::Grace::default(),
             promised: Cell::new(None),
             latest: now,
             jumped: false,
@@ -319,12 +322,12 @@ impl Machine {
     }
 
     /// Measures the round trip by a KeepAlive. Answered by [`Completion::Ping`].
-    pub fn ping(&mut self, _now: Instant) -> PingKey {
+    pub fn ping(&mut self, now: Instant) -> PingKey {
         let key = PingKey(self.next_key());
         if !matches!(self.state, State::Connected(_)) {
             self.completions
                 .push_back(Completion::Ping { key, result: Err(Failure::NotConnected) });
-        } else if !self.liveness.ping(key) {
+        } else if !self.liveness.ping(now, key) {
             self.completions.push_back(Completion::Ping { key, result: Err(Failure::Overloaded) });
         }
         key

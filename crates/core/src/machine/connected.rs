@@ -30,6 +30,8 @@ pub(super) enum End {
     Violation,
     HeartbeatTimeout,
     KeepAliveTimeout,
+    /// A keep-alive could not even be written.
+    Stalled,
     Silent,
     /// SessionClosed, and the leader it named.
     Told(SessionCloseReason, Option<usize>),
@@ -40,7 +42,7 @@ impl End {
         match self {
             Self::Broken | Self::Violation => DisconnectReason::ConnectionLost,
             Self::HeartbeatTimeout => DisconnectReason::HeartbeatTimeout,
-            Self::KeepAliveTimeout => DisconnectReason::KeepAliveTimeout,
+            Self::KeepAliveTimeout | Self::Stalled => DisconnectReason::KeepAliveTimeout,
             Self::Silent => DisconnectReason::Silent,
             Self::Told(reason, _) => match reason {
                 SessionCloseReason::Shutdown => DisconnectReason::ServerShutdown,
@@ -52,10 +54,10 @@ impl End {
         }
     }
 
-    /// `stood_still`: not even PINGs were answered.
+    /// `stood_still`: not even PINGs were answered, or the member was in the middle of a message.
     fn loss(self, stood_still: bool) -> Loss {
         match self {
-            Self::Broken | Self::Violation | Self::HeartbeatTimeout => Loss::Broken,
+            Self::Broken | Self::Violation | Self::HeartbeatTimeout | Self::Stalled => Loss::Broken,
             Self::KeepAliveTimeout if stood_still => Loss::Broken,
             Self::KeepAliveTimeout => Loss::Deaf,
             Self::Silent => Loss::Silent,
@@ -195,6 +197,10 @@ impl Machine {
         let (State::Connected(connected), Some(link)) = (&self.state, &self.link) else { return };
         let stillborn = connected.is_stillborn(now);
         let worth = !connected.heard && !stillborn;
+        // Only an answer to a request shows that a member serves. Where none was asked, a connection that stood and whose
+        // keep-alives were answered shows it too.
+        let stood = connected.heard && now - connected.since >= STANDS;
+        let served = link.answered || (!link.carried && stood);
         let member = link.member;
         let carried =
             Carried { any: link.carried, answered: link.answered, in_flight: link.on_the_wire > 0 };
@@ -202,10 +208,11 @@ impl Machine {
             self.members.heard();
         }
         // A deaf member answers PING. One that does not is frozen or cut off, for which no request is to blame. Where
-        // PINGs are too rare to tell, it counts as deaf.
+        // PINGs are too rare to tell, it counts as deaf. Nor is one deaf that has begun to say something.
         let two_pings = self.config.heartbeat_interval.saturating_mul(2);
-        let stood_still = two_pings < self.config.connection_timeout
-            && now - link.zmtp.last_received() > two_pings;
+        let stood_still = link.zmtp.mid_message()
+            || two_pings < self.config.connection_timeout
+                && now - link.zmtp.last_received() > two_pings;
         let (member_id, endpoint) = self.member(member);
         let why = Failure::Connection { endpoint: Some(endpoint), cause: ConnectionCause::Lost };
         let pings = self.liveness.disconnected();
@@ -227,20 +234,30 @@ impl Machine {
             Finding::Convict => self.convict(),
         }
         self.enter(State::ConnectingExisting(Attempt::first(now)));
-        let next = self.after_loss(now, end, member, stillborn);
+        let next = self.after_loss(now, end, member, stillborn, served);
         self.go(now, next);
     }
 
-    fn after_loss(&mut self, now: Instant, end: End, member: usize, stillborn: bool) -> Next {
-        let same = match end {
-            End::Broken | End::Told(SessionCloseReason::SessionError, _) => Some(member),
-            _ => None,
-        };
-        if matches!(end, End::KeepAliveTimeout) {
+    fn after_loss(
+        &mut self,
+        now: Instant,
+        end: End,
+        member: usize,
+        stillborn: bool,
+        served: bool,
+    ) -> Next {
+        let dropped = matches!(end, End::Broken | End::Told(SessionCloseReason::SessionError, _));
+        if served {
+            self.members.served(member);
+        }
+        // One that continues the session each time and drops it again must not keep the client to itself.
+        let captor = dropped && !served && self.members.dropped(now, member);
+        let same = (dropped && !captor).then_some(member);
+        if matches!(end, End::KeepAliveTimeout | End::Stalled) {
             self.members.deaf(now, member);
         }
         let hint = match end {
-            End::Told(_, hint) => hint,
+            End::Told(_, hint) if !captor => hint,
             _ => None,
         };
         if stillborn {
@@ -250,9 +267,12 @@ impl Machine {
             return Next::Now(self.members.same_again(member));
         }
         let ended = match end {
-            End::KeepAliveTimeout | End::HeartbeatTimeout | End::Violation | End::Broken => {
-                Ended::NoAnswer
-            }
+            _ if captor => Ended::NoAnswer,
+            End::KeepAliveTimeout
+            | End::Stalled
+            | End::HeartbeatTimeout
+            | End::Violation
+            | End::Broken => Ended::NoAnswer,
             End::Silent | End::Told(..) => Ended::Refused { hint },
         };
         self.members.after_session(now, member, ended, &mut self.rng)

@@ -70,6 +70,7 @@ impl Machine {
         attempt.number = attempt.number.saturating_add(1);
         let number = attempt.number;
         attempt.phase = AttemptPhase::Trying { nonce, until };
+        attempt.restarted = false;
         let (member_id, address) = self.member(member);
         if had_session {
             self.events.push(Event::Reconnecting {
@@ -253,13 +254,16 @@ impl Machine {
         }
     }
 
+    /// The clock jumped: the attempt has all of its time again, but only once.
     pub(super) fn restart_attempt(&mut self, now: Instant) {
         let asked = self.link.as_ref().is_some_and(|link| link.asked);
         let wait = match self.state {
             State::ConnectingNew(_) if asked => self.create_wait,
             _ => self.config.connection_timeout,
         };
-        if let Some(Attempt { phase: AttemptPhase::Trying { until, .. }, .. }) = self.attempt_mut()
+        if let Some(Attempt { phase: AttemptPhase::Trying { until, .. }, restarted, .. }) =
+            self.attempt_mut()
+            && !std::mem::replace(restarted, true)
         {
             *until = now + wait;
         }

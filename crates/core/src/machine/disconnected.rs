@@ -52,6 +52,6 @@ impl Machine {
 
 impl Attempt {
     pub(super) fn first(now: Instant) -> Self {
-        Self { phase: AttemptPhase::Pausing { until: now }, number: 0 }
+        Self { phase: AttemptPhase::Pausing { until: now }, number: 0, restarted: false }
     }
 }

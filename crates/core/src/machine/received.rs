@@ -45,13 +45,17 @@ impl Machine {
     pub fn handle_received(&mut self, now: Instant, conn: ConnId) {
         self.note_jump(now);
         let Some(link) = self.link.as_mut().filter(|link| link.id == conn) else { return };
-        let before = link.zmtp.message_bytes_received();
+        let (bytes, before) = (link.zmtp.bytes_received(), link.zmtp.message_bytes_received());
         let mid_message = link.zmtp.mid_message();
         link.zmtp.handle_received(now);
+        if link.zmtp.bytes_received() != bytes {
+            self.grace.earn();
+        }
         self.take_events(now, conn);
         let Some(link) = self.link.as_ref().filter(|link| link.id == conn) else { return };
-        if link.zmtp.message_bytes_received() != before {
-            self.liveness.message_bytes(now, mid_message);
+        let bytes = link.zmtp.message_bytes_received().saturating_sub(before);
+        if bytes > 0 {
+            self.liveness.message_bytes(now, bytes, mid_message);
         }
     }
 
@@ -213,19 +217,18 @@ impl Machine {
     }
 
     fn keep_alive_answered(&mut self, now: Instant, timestamp: zraft_protocol::Timestamp) {
+        // An answer to nothing that was asked proves nothing: a member could reset the backoff with it, or hide an expiry.
+        let Some(answered) = self.liveness.answered(now, timestamp) else { return };
         if let Some(session) = &mut self.session {
             session.proof = now;
         }
         self.heard();
-        let Some(answered) = self.liveness.answered(now, timestamp) else { return };
         for key in answered.pings {
             self.completions.push_back(Completion::Ping { key, result: Ok(answered.took) });
         }
         // What had been answered before a jump of the clock was read before the answer to what went after it.
-        if answered.probed
-            && let Some(grace) = &mut self.grace
-        {
-            *grace = now.min(*grace);
+        if answered.probed {
+            self.grace.end(now);
         }
     }
 

@@ -10,6 +10,47 @@ const JUMP: Duration = Duration::from_secs(1);
 /// After a jump, request deadlines wait this long for the answers that may be on their way.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// The deadlines that a jump of the clock puts off, and when it may.
+#[derive(Debug)]
+pub(super) struct Grace {
+    /// No deadline fires before then.
+    until: Option<Instant>,
+    /// Bytes came since deadlines were last put off. A driver that always wakes late would otherwise put them off at
+    /// each wake and never fire one.
+    earned: bool,
+}
+
+impl Default for Grace {
+    fn default() -> Self {
+        Self { until: None, earned: true }
+    }
+}
+
+impl Grace {
+    /// The clock jumped. A grace under way is not extended: it ends in firing what is due.
+    fn begin(&mut self, now: Instant) {
+        if self.until.is_none() && std::mem::take(&mut self.earned) {
+            self.until = Some(now + GRACE);
+        }
+    }
+
+    /// A byte came.
+    pub(super) fn earn(&mut self) {
+        self.earned = true;
+    }
+
+    /// The probe was answered.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.until = self.until.map(|until| until.min(now));
+    }
+
+    /// Returns true if deadlines wait at `now`.
+    fn holds(&mut self, now: Instant) -> bool {
+        self.until = self.until.filter(|until| now < *until);
+        self.until.is_some()
+    }
+}
+
 impl Machine {
     /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest. Changes with every input: a driver
     /// asks each time before it sleeps, and one that comes more than a second later than told was stopped meanwhile.
@@ -27,7 +68,7 @@ impl Machine {
             self.drain_until(),
         ];
         let deadline = deadlines.into_iter().flatten().min();
-        let deadline = deadline.map(|at| self.grace.map_or(at, |grace| at.max(grace)));
+        let deadline = deadline.map(|at| self.grace.until.map_or(at, |grace| at.max(grace)));
         let zmtp = self.link.as_ref().filter(|link| link.open);
         let zmtp = zmtp.and_then(|link| link.zmtp.poll_timeout());
         let jumped = self.jumped.then_some(self.latest);
@@ -64,7 +105,7 @@ impl Machine {
         if self.promised.take().is_some_and(|at| now > at + JUMP) {
             self.jumped = true;
             // What is answered now may have been answered long ago.
-            self.requests.restart_waits(now);
+            self.requests.clock_jumped(now);
         }
     }
 
@@ -75,10 +116,9 @@ impl Machine {
             self.restart_timers(now);
         }
         self.network_timeouts(now);
-        if self.grace.is_some_and(|grace| now < grace) {
+        if self.grace.holds(now) {
             return;
         }
-        self.grace = None;
         let expired = self.requests.expire(now);
         for slot in &expired {
             self.give_up_waiting(now, *slot, GaveUp::Deadline);
@@ -103,6 +143,7 @@ impl Machine {
             let (smoothed, timeout) = (self.resend.smoothed(), self.resend.timeout());
             match self.liveness.tick(now, smoothed, timeout) {
                 Some(Verdict::KeepAliveTimeout) => self.lost(now, End::KeepAliveTimeout),
+                Some(Verdict::Stalled) => self.lost(now, End::Stalled),
                 Some(Verdict::Silent) => self.lost(now, End::Silent),
                 None => {}
             }
@@ -110,17 +151,21 @@ impl Machine {
     }
 
     /// After a jump nothing is concluded from the time that passed: the network's timers begin again, and the
-    /// connection is probed.
+    /// connection is probed. But each wait begins again only once until what it waits for came: a driver that always wakes
+    /// late, as under an application that blocks its thread, would otherwise never time anything out.
     fn restart_timers(&mut self, now: Instant) {
-        self.grace = Some(now + GRACE);
+        self.grace.begin(now);
         if let Some(link) = self.link.as_mut().filter(|link| link.open) {
             link.zmtp.restart_timers(now);
         }
         self.restart_attempt(now);
         if matches!(self.state, State::Connected(_)) {
-            self.liveness.restart(now);
-            self.resend.restart_timers(now);
-            self.restart_await(now);
+            self.liveness.restart_keep_alive(now);
+            if self.liveness.restart_requests(now) {
+                self.requests.restart_waits(now);
+                self.resend.restart_timers(now);
+                self.restart_await(now);
+            }
         }
     }
 }

@@ -77,7 +77,7 @@ impl Machine {
         if self.is_closing() {
             return;
         }
-        self.fill_keep_alive(wall);
+        self.fill_keep_alive(now, wall);
         self.find_due(now);
         self.fill_acks(now);
         while self.link.as_ref().is_some_and(crate::link::Link::has_room) {
@@ -100,9 +100,9 @@ impl Machine {
         self.close_when_drained(now);
     }
 
-    fn fill_keep_alive(&mut self, wall: Timestamp) {
+    fn fill_keep_alive(&mut self, now: Instant, wall: Timestamp) {
         if self.liveness.wants_keep_alive() {
-            let timestamp = self.liveness.keep_alive(wall);
+            let timestamp = self.liveness.keep_alive(now, wall);
             self.send(ClientMessage::KeepAlive { timestamp });
             if let Some(link) = &mut self.link {
                 link.note(Frame::KeepAlive);
@@ -346,6 +346,7 @@ impl Machine {
                 }
             }
         }
+        self.liveness.bytes_written(now, link.zmtp.tx_written());
         self.shut_down_when_written(now);
     }
 }

@@ -14,10 +14,18 @@ const MAX_OUTSTANDING: usize = 16;
 const MAX_PINGS: usize = 1024;
 /// Between two message bytes further apart than this the wait for a keep-alive's answer goes on.
 const FLOWING: Duration = Duration::from_secs(1);
+/// Bytes that move more slowly than this, per second, hold nothing up. No link in use is that slow (the slowest modem
+/// carries ten times as much), but a peer that sends or takes a byte now and then must not hold the client.
+const MIN_FLOW: u64 = 100;
+/// At most this long bytes that flow, either way, hold a keep-alive up. The longest message by default, 16 MiB, takes 14
+/// minutes at 20 kB/s; a peer that sends messages without end must not hold the client either.
+const MAX_HELD_UP: Duration = Duration::from_secs(15 * 60);
 
 #[derive(Debug)]
 struct Outstanding {
     timestamp: Timestamp,
+    /// When it was wanted.
+    wanted: Instant,
     /// When the socket took its last byte.
     written: Option<Instant>,
     /// For how long its wait stood still.
@@ -30,6 +38,8 @@ struct Outstanding {
 pub(crate) enum Verdict {
     /// A keep-alive was not answered: the member is deaf.
     KeepAliveTimeout,
+    /// A keep-alive could not be written: the member reads nothing.
+    Stalled,
     /// Keep-alives are answered, requests are not.
     Silent,
 }
@@ -59,11 +69,16 @@ pub(crate) struct Liveness {
     interval: Duration,
     /// How long a keep-alive's answer is waited for.
     timeout: Duration,
+    /// How long a keep-alive may stay unwritten while the socket takes next to nothing.
+    stall: Duration,
+    /// A socket that is not stalled takes this many bytes in that time.
+    stall_bytes: u64,
     resend_interval: Duration,
     /// There is another member to move to.
     can_move: bool,
     next_tick: Instant,
-    wanted: bool,
+    /// Since when a keep-alive is to be written.
+    wanted: Option<Instant>,
     waiting_pings: Vec<PingKey>,
     outstanding: VecDeque<Outstanding>,
     last_timestamp: i64,
@@ -75,6 +90,12 @@ pub(crate) struct Liveness {
     /// When the last keep-alive that was answered went.
     last_answered: Option<Instant>,
     probe: Probe,
+    /// The bytes that the socket had taken when it last had taken enough of them, and when that was.
+    progress: (u64, Instant),
+    /// A jump of the clock restarted the wait for a keep-alive, and none was answered since.
+    keep_alive_restarted: bool,
+    /// A jump of the clock restarted the waits for requests, and none was answered since.
+    requests_restarted: bool,
     /// Moves for silence that brought no answer.
     fruitless_moves: u32,
 }
@@ -83,16 +104,21 @@ impl Liveness {
     pub(crate) fn new(
         interval: Duration,
         timeout: Duration,
+        heartbeat_timeout: Duration,
         resend_interval: Duration,
         can_move: bool,
     ) -> Self {
+        // A peer that takes no bytes has as much time as one that sends none.
+        let stall = heartbeat_timeout.max(timeout);
         Self {
             interval,
             timeout,
+            stall,
+            stall_bytes: (stall.as_secs_f64() * MIN_FLOW as f64) as u64 + 1,
             resend_interval,
             can_move,
             next_tick: Instant::ZERO,
-            wanted: false,
+            wanted: None,
             waiting_pings: Vec::new(),
             outstanding: VecDeque::new(),
             last_timestamp: i64::MIN,
@@ -101,6 +127,9 @@ impl Liveness {
             last_written: None,
             last_answered: None,
             probe: Probe::None,
+            progress: (0, Instant::ZERO),
+            keep_alive_restarted: false,
+            requests_restarted: false,
             fruitless_moves: 0,
         }
     }
@@ -109,7 +138,10 @@ impl Liveness {
     pub(crate) fn connected(&mut self, now: Instant) {
         debug_assert!(self.outstanding.is_empty());
         self.next_tick = now + self.interval;
-        self.wanted = false;
+        self.wanted = None;
+        self.progress = (0, now);
+        self.keep_alive_restarted = false;
+        self.requests_restarted = false;
         self.last_message_bytes = None;
         self.silent_since = None;
         self.last_written = None;
@@ -118,7 +150,7 @@ impl Liveness {
 
     /// It is gone. Gives the callers whose ping has no answer.
     pub(crate) fn disconnected(&mut self) -> Vec<PingKey> {
-        self.wanted = false;
+        self.wanted = None;
         self.silent_since = None;
         self.probe = Probe::None;
         let mut pings = std::mem::take(&mut self.waiting_pings);
@@ -128,38 +160,55 @@ impl Liveness {
         pings
     }
 
-    /// Wants a keep-alive at once, because of a jump of the clock.
-    pub(crate) fn restart(&mut self, now: Instant) {
+    /// The clock jumped: keep-alives are waited for from now on, and one is wanted at once. Does nothing the second time
+    /// without an answer to one in between.
+    pub(crate) fn restart_keep_alive(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.keep_alive_restarted, true) {
+            return;
+        }
         self.next_tick = now + self.interval;
-        self.wanted = true;
+        self.wanted = Some(now);
         self.probe = Probe::Wanted;
+        self.progress.1 = now;
         for keep_alive in &mut self.outstanding {
+            keep_alive.wanted = now;
             keep_alive.written = keep_alive.written.map(|_| now);
             keep_alive.held_up = Duration::ZERO;
         }
-        if self.silent_since.is_some() {
-            self.silent_since = Some(now);
+    }
+
+    /// The clock jumped: answers to requests are waited for from now on. Returns false, and does nothing, the second time
+    /// without an answer to a request in between.
+    pub(crate) fn restart_requests(&mut self, now: Instant) -> bool {
+        if std::mem::replace(&mut self.requests_restarted, true) {
+            return false;
         }
+        self.silent_since = self.silent_since.map(|_| now);
+        true
     }
 
     /// Joins the next keep-alive; `false` when too many wait already.
-    pub(crate) fn ping(&mut self, key: PingKey) -> bool {
+    pub(crate) fn ping(&mut self, now: Instant, key: PingKey) -> bool {
         if self.waiting_pings.len() >= MAX_PINGS {
             return false;
         }
         self.waiting_pings.push(key);
-        self.wanted = true;
+        self.want(now);
         true
+    }
+
+    fn want(&mut self, now: Instant) {
+        self.wanted.get_or_insert(now);
     }
 
     /// Whether a keep-alive should be written now.
     pub(crate) fn wants_keep_alive(&self) -> bool {
-        self.wanted && self.outstanding.len() < MAX_OUTSTANDING
+        self.wanted.is_some() && self.outstanding.len() < MAX_OUTSTANDING
     }
 
     /// The timestamp of the keep-alive that is written now: the wall clock's, but no two alike.
-    pub(crate) fn keep_alive(&mut self, wall: Timestamp) -> Timestamp {
-        self.wanted = false;
+    pub(crate) fn keep_alive(&mut self, now: Instant, wall: Timestamp) -> Timestamp {
+        let wanted = self.wanted.take().unwrap_or(now);
         self.last_timestamp = wall.as_millis().max(self.last_timestamp.saturating_add(1));
         let timestamp = Timestamp::from_millis(self.last_timestamp);
         if self.probe == Probe::Wanted {
@@ -167,7 +216,8 @@ impl Liveness {
         }
         let pings = std::mem::take(&mut self.waiting_pings);
         let held_up = Duration::ZERO;
-        self.outstanding.push_back(Outstanding { timestamp, written: None, held_up, pings });
+        let written = None;
+        self.outstanding.push_back(Outstanding { timestamp, wanted, written, held_up, pings });
         timestamp
     }
 
@@ -179,9 +229,19 @@ impl Liveness {
         }
     }
 
-    /// A keep-alive was answered. `None` for an answer to nothing.
+    /// The socket took bytes; `total` is all that it took of this connection.
+    #[inline]
+    pub(crate) fn bytes_written(&mut self, now: Instant, total: u64) {
+        if total.saturating_sub(self.progress.0) >= self.stall_bytes {
+            self.progress = (total, now);
+        }
+    }
+
+    /// A keep-alive was answered. `None` for an answer to nothing, or to one that the member cannot have received.
     pub(crate) fn answered(&mut self, now: Instant, timestamp: Timestamp) -> Option<Answered> {
-        let place = self.outstanding.iter().position(|k| k.timestamp == timestamp)?;
+        let asked = |k: &Outstanding| k.timestamp == timestamp && k.written.is_some();
+        let place = self.outstanding.iter().position(asked)?;
+        self.keep_alive_restarted = false;
         let mut pings = Vec::new();
         let mut written = now;
         for keep_alive in self.outstanding.drain(..=place) {
@@ -198,13 +258,14 @@ impl Liveness {
     }
 
     /// Bytes of message frames arrived. While they flow, the wait for a keep-alive's answer stands still: the answer
-    /// may be behind them.
-    pub(crate) fn message_bytes(&mut self, now: Instant, mid_message: bool) {
+    /// may be behind them. `bytes` that trickle hold it up for no longer than they would take at `MIN_FLOW`.
+    pub(crate) fn message_bytes(&mut self, now: Instant, bytes: u64, mid_message: bool) {
+        let worth = Duration::from_millis(bytes.saturating_mul(1000 / MIN_FLOW));
         for keep_alive in &mut self.outstanding {
             let Some(written) = keep_alive.written else { break };
             let gap = now - self.last_message_bytes.map_or(written, |at| at.max(written));
             if mid_message || gap <= FLOWING {
-                keep_alive.held_up += gap;
+                keep_alive.held_up += gap.min(worth);
             }
         }
         self.last_message_bytes = Some(now);
@@ -213,13 +274,18 @@ impl Liveness {
     /// A request's last byte went.
     #[inline]
     pub(crate) fn request_written(&mut self, now: Instant) {
-        self.silent_since.get_or_insert(now);
+        if self.silent_since.is_none() {
+            // A new wait, which a jump of the clock may restart.
+            self.silent_since = Some(now);
+            self.requests_restarted = false;
+        }
     }
 
     /// A request was answered; `more` says whether others are on the wire.
     #[inline]
     pub(crate) fn request_answered(&mut self, now: Instant, more: bool) {
         self.silent_since = more.then_some(now);
+        self.requests_restarted = false;
         self.fruitless_moves = 0;
     }
 
@@ -231,7 +297,15 @@ impl Liveness {
     /// When the oldest keep-alive has been waited for in vain.
     fn wait_until(&self) -> Option<Instant> {
         let oldest = self.outstanding.front()?;
-        Some(oldest.written? + self.timeout + oldest.held_up)
+        Some(oldest.written? + self.timeout + oldest.held_up.min(MAX_HELD_UP))
+    }
+
+    /// When the oldest keep-alive that is not written yet has waited for the socket in vain.
+    fn stalled_at(&self) -> Option<Instant> {
+        let unwritten = self.outstanding.iter().find(|k| k.written.is_none()).map(|k| k.wanted);
+        let wanted = self.wanted.filter(|_| self.outstanding.len() < MAX_OUTSTANDING);
+        let since = unwritten.or(wanted)?;
+        Some((since.max(self.progress.1) + self.stall).min(since + MAX_HELD_UP.max(self.stall)))
     }
 
     fn patience(&self, smoothed: Option<Duration>) -> Duration {
@@ -240,7 +314,7 @@ impl Liveness {
     }
 
     fn probe_at(&self, resend_timeout: Duration) -> Option<Instant> {
-        if self.wanted || !self.outstanding.is_empty() {
+        if self.wanted.is_some() || !self.outstanding.is_empty() {
             return None;
         }
         let since = self.silent_since?;
@@ -260,13 +334,16 @@ impl Liveness {
     ) -> Option<Verdict> {
         if self.next_tick <= now {
             self.next_tick = now + self.interval;
-            self.wanted = true;
+            self.want(now);
         }
         if self.wait_until().is_some_and(|until| until <= now) {
             return Some(Verdict::KeepAliveTimeout);
         }
+        if self.stalled_at().is_some_and(|at| at <= now) {
+            return Some(Verdict::Stalled);
+        }
         if self.probe_at(resend_timeout).is_some_and(|at| at <= now) {
-            self.wanted = true;
+            self.want(now);
         }
         if let Some(at) = self.silent_at(smoothed).filter(|at| *at <= now) {
             if self.hears(at) {
@@ -275,7 +352,7 @@ impl Liveness {
             }
             // Silent for long enough, but is it deaf? The answer to a keep-alive tells.
             if self.outstanding.is_empty() {
-                self.wanted = true;
+                self.want(now);
             }
         }
         None
@@ -295,8 +372,9 @@ impl Liveness {
     ) -> Option<Instant> {
         let silent = self
             .silent_at(smoothed)
-            .filter(|at| self.hears(*at) || (self.outstanding.is_empty() && !self.wanted));
-        [Some(self.next_tick), self.wait_until(), self.probe_at(resend_timeout), silent]
+            .filter(|at| self.hears(*at) || (self.outstanding.is_empty() && self.wanted.is_none()));
+        let (wait, stall) = (self.wait_until(), self.stalled_at());
+        [Some(self.next_tick), wait, stall, self.probe_at(resend_timeout), silent]
             .into_iter()
             .flatten()
             .min()

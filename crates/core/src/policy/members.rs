@@ -8,6 +8,9 @@ use crate::{Instant, config::Backoff, rng::Rng};
 const MAX_HINTS_IN_A_ROW: u8 = 3;
 /// A member that did not answer a keep-alive is not gone back to on a hint for this long.
 const DEAF_FOR: Duration = Duration::from_secs(30);
+/// After this many losses in a row at a member that served nothing, the next one is asked. As many barren losses make
+/// requests go one at a time, so that a request that kills a member is not carried to the next with all others.
+const MAX_DROPS: u8 = 3;
 /// An election is asked after often for this long.
 const ELECTION_FAST: Duration = Duration::from_secs(10);
 
@@ -48,6 +51,8 @@ struct Member {
     asked: bool,
     failed: bool,
     deaf_until: Option<Instant>,
+    /// Losses in a row of connections on which it continued the session and served nothing.
+    drops: u8,
 }
 
 impl Members {
@@ -69,6 +74,9 @@ impl Members {
     /// A connect() from Disconnected: the first member, in configuration order.
     pub(crate) fn first(&mut self) -> usize {
         self.heard();
+        for member in &mut self.members {
+            member.drops = 0;
+        }
         self.round_start = Some(0);
         self.begin_round()
     }
@@ -105,6 +113,23 @@ impl Members {
     /// The member did not answer a keep-alive.
     pub(crate) fn deaf(&mut self, now: Instant, member: usize) {
         self.members[member].deaf_until = Some(now + DEAF_FOR);
+    }
+
+    /// The member dropped a session connection and had served nothing on it. Returns true if it did so too often in a row
+    /// and others can be asked; no hint leads back to it for a while then.
+    pub(crate) fn dropped(&mut self, now: Instant, member: usize) -> bool {
+        let drops = &mut self.members[member].drops;
+        *drops = drops.saturating_add(1);
+        let captor = *drops >= MAX_DROPS && self.members.len() > 1;
+        if captor {
+            self.deaf(now, member);
+        }
+        captor
+    }
+
+    /// The member served on a session connection.
+    pub(crate) fn served(&mut self, member: usize) {
+        self.members[member].drops = 0;
     }
 
     /// An attempt ended without a session.

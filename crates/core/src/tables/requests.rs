@@ -54,7 +54,9 @@ pub(crate) struct Requests {
     overtaking: u64,
     /// Those of them sent after the last one that still stands there.
     trailing: u64,
-    /// Waits for answers are counted from here at the earliest: the clock may have jumped.
+    /// The clock jumped then: what was sent before is no sample of the answer time.
+    jumped: Instant,
+    /// Waits for answers are counted from here at the earliest.
     floor: Instant,
     expired: Vec<u32>,
 }
@@ -84,6 +86,7 @@ impl Requests {
             detached: 0,
             overtaking: 0,
             trailing: 0,
+            jumped: Instant::ZERO,
             floor: Instant::ZERO,
             expired: Vec::new(),
         }
@@ -221,7 +224,7 @@ impl Requests {
             in_slow_start: entry.in_slow_start,
             suspect: entry.suspect,
             sent_on: entry.sent_on,
-            sent_at: entry.sent_at.filter(|at| *at >= self.floor),
+            sent_at: entry.sent_at.filter(|at| *at >= self.jumped),
         };
         self.held_bytes -= entry.payload.len();
         let (place, due) = (entry.place, entry.due);
@@ -490,7 +493,12 @@ impl Requests {
         self.wheel.next()
     }
 
-    /// The clock jumped: what was sent before is waited for from now on.
+    /// The clock jumped: how long answers took that come from now on to what was sent before says nothing.
+    pub(crate) fn clock_jumped(&mut self, now: Instant) {
+        self.jumped = now;
+    }
+
+    /// What was sent before is waited for from now on.
     pub(crate) fn restart_waits(&mut self, now: Instant) {
         self.floor = now;
     }
