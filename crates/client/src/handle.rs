@@ -231,22 +231,7 @@ pub(crate) struct Handle {
 impl Handle {
     #[inline]
     pub(crate) fn check_payload(&self, payload: &Bytes) -> Result<(), Error> {
-        let length = payload.len();
-        if (1..=self.shared.longest_payload).contains(&length) {
-            Ok(())
-        } else {
-            Err(self.refuse_payload(length))
-        }
-    }
-
-    #[cold]
-    fn refuse_payload(&self, length: usize) -> Error {
-        let limit = self.shared.longest_payload;
-        let error = match length {
-            0 => ValidationError::EmptyPayload,
-            _ => ValidationError::PayloadTooLarge { length, limit },
-        };
-        error.into()
+        Ok(self.shared.admission.check_payload(payload.len())?)
     }
 }
 

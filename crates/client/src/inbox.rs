@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use zraft_core::{RequestKind, Timeout};
+use zraft_core::{Admission, RequestKind, Timeout};
 use zraft_protocol::RequestId;
 
 use crate::calls::{CallId, Calls, Leaving};
@@ -77,13 +77,13 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(crate) fn new(limit: Load) -> Self {
+    pub(crate) fn new(admission: Admission) -> Self {
         Self {
             inputs: VecDeque::new(),
             taken: 0,
             calls: Calls::default(),
             phase: Phase::Idle,
-            room: Room::new(limit),
+            room: Room::new(admission),
             sleeper: None,
             next_ticket: 0,
         }

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::task::Waker;
 
+use zraft_core::Admission;
+
 /// A number of requests and their payload bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Load {
@@ -55,7 +57,7 @@ struct Waiting {
 /// The account.
 #[derive(Debug)]
 pub(crate) struct Room {
-    limit: Load,
+    admission: Admission,
     /// What the machine held when the driver last told.
     held: Load,
     /// What the driver took from the inbox then, and may not have told the machine yet.
@@ -71,9 +73,9 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    pub(crate) fn new(limit: Load) -> Self {
+    pub(crate) fn new(admission: Admission) -> Self {
         Self {
-            limit,
+            admission,
             held: Load::default(),
             taken: Load::default(),
             inbox: Load::default(),
@@ -95,14 +97,13 @@ impl Room {
 
     #[inline]
     fn fits(&self, bytes: usize) -> bool {
-        let after = self.occupied().plus(Load::one(bytes));
-        after.requests <= self.limit.requests && after.bytes <= self.limit.bytes
+        let occupied = self.occupied();
+        self.admission.has_room(occupied.requests, occupied.bytes, bytes)
     }
 
     /// Whether there is room below both limits.
     pub(crate) fn is_below_limits(&self) -> bool {
-        let occupied = self.occupied();
-        occupied.requests < self.limit.requests && occupied.bytes < self.limit.bytes
+        self.fits(1)
     }
 
     /// Takes room for a request that goes into the inbox, if there is any.
@@ -221,10 +222,17 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
+    use zraft_core::Config;
+
     use super::*;
 
     fn room() -> Room {
-        Room::new(Load { requests: 2, bytes: 100 })
+        let config = Config::builder()
+            .member("node-1", "tcp://127.0.0.1:1")
+            .capability("kind", "test")
+            .max_queued(2)
+            .max_queued_bytes(100);
+        Room::new(config.build().unwrap().admission())
     }
 
     fn held(requests: usize, bytes: usize) -> Load {

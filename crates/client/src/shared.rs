@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use zraft_core::{Config, StateName, Stats};
+use zraft_core::{Admission, Config, StateName, Stats};
 use zraft_protocol::{MemberId, SessionId};
 
 use crate::events::Hub;
 use crate::inbox::{Inbox, Input, Phase};
-use crate::room::Load;
 use crate::server_requests::Deliveries;
 use crate::sync::{Mutex, lock};
 
@@ -23,8 +22,7 @@ pub(crate) struct Facts {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: Config,
-    /// What is longer than the whole queue would wait for room for ever.
-    pub(crate) longest_payload: usize,
+    pub(crate) admission: Admission,
     /// Whether the driver gets a thread of its own.
     #[cfg_attr(all(test, shuttle), expect(dead_code, reason = "shuttle starts drivers its way"))]
     pub(crate) own_thread: bool,
@@ -37,11 +35,11 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(config: Config, own_thread: bool) -> Self {
-        let limit = Load { requests: config.max_queued(), bytes: config.max_queued_bytes() };
+        let admission = config.admission();
         Self {
-            longest_payload: config.max_message_size().min(config.max_queued_bytes()),
+            admission,
             own_thread,
-            inbox: Mutex::new(Inbox::new(limit)),
+            inbox: Mutex::new(Inbox::new(admission)),
             facts: Mutex::default(),
             state: watch::Sender::new(StateName::Disconnected),
             hub: Hub::default(),

@@ -112,7 +112,8 @@ async fn payloads_that_cannot_be_sent_are_refused_at_the_call() {
     let error = client.try_submit_command("").unwrap_err();
     assert!(matches!(error, Error::Validation(ValidationError::EmptyPayload)), "{error:?}");
     let error = client.try_submit_query(vec![0; 11]).unwrap_err();
-    let expected = ValidationError::PayloadTooLarge { length: 11, limit: 10 };
+    let setting = "max_message_size";
+    let expected = ValidationError::PayloadTooLarge { length: 11, setting, limit: 10 };
     assert!(matches!(&error, Error::Validation(e) if *e == expected), "{error:?}");
     let error = within(client.submit_command(vec![0; 11])).await.unwrap_err();
     assert!(matches!(&error, Error::Validation(e) if *e == expected), "{error:?}");
@@ -121,8 +122,13 @@ async fn payloads_that_cannot_be_sent_are_refused_at_the_call() {
 #[tokio::test]
 async fn a_payload_longer_than_the_whole_queue_does_not_wait_for_ever() {
     let (_peer, _connection, client) = connected(builder().max_queued_bytes(10)).await;
+    let setting = "max_queued_bytes";
+    let expected = ValidationError::PayloadTooLarge { length: 11, setting, limit: 10 };
     let error = within(client.submit_command(vec![0; 11])).await.unwrap_err();
-    assert_eq!(error.code(), "VALIDATION");
+    assert!(matches!(&error, Error::Validation(e) if *e == expected), "{error:?}");
+    let error = client.try_submit_command(vec![0; 11]).unwrap_err();
+    assert!(matches!(&error, Error::Validation(e) if *e == expected), "{error:?}");
+    assert_eq!(client.config().max_payload(), 10);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //!
 //! A [`Config`] is made by a [`ConfigBuilder`] only, so whoever holds one holds a valid one.
 
+mod admission;
 mod builder;
 mod validation;
 
@@ -12,6 +13,7 @@ use zraft_protocol::{Capabilities, MemberId};
 
 use crate::endpoint::Endpoint;
 
+pub use admission::Admission;
 pub use builder::ConfigBuilder;
 pub use validation::ValidationError;
 
@@ -188,6 +190,18 @@ impl Config {
     /// The longest payload, in bytes, both ways. A frame may be 64 KiB longer.
     pub fn max_message_size(&self) -> usize {
         self.max_message_size
+    }
+
+    /// The limits that decide whether a request is taken.
+    #[inline]
+    pub fn admission(&self) -> Admission {
+        Admission::new(self)
+    }
+
+    /// The longest payload that can be submitted, in bytes: the lower of
+    /// [`Config::max_message_size`] and [`Config::max_queued_bytes`].
+    pub fn max_payload(&self) -> usize {
+        self.admission().max_payload()
     }
 
     /// How many server requests may wait for the application.

@@ -18,7 +18,7 @@ use zraft_zmtp::TxBuffer;
 
 use crate::{
     Instant,
-    config::{Config, ValidationError},
+    config::Config,
     event::{Event, Events, StateName},
     failure::{ConnectionCause, Failure},
     link::{ConnId, Link},
@@ -272,8 +272,7 @@ impl Machine {
 
     #[inline]
     fn admits(&self, len: usize) -> bool {
-        len > 0
-            && len <= self.config.max_message_size.min(self.config.max_queued_bytes)
+        self.config.admission().accepts_payload(len)
             && self.drain.is_none()
             && !matches!(self.state, State::Disconnected)
             && self.has_room(len)
@@ -287,13 +286,7 @@ impl Machine {
     }
 
     fn admit(&self, len: usize) -> Result<(), Failure> {
-        if len == 0 {
-            return Err(ValidationError::EmptyPayload.into());
-        }
-        let limit = self.config.max_message_size.min(self.config.max_queued_bytes);
-        if len > limit {
-            return Err(ValidationError::PayloadTooLarge { length: len, limit }.into());
-        }
+        self.config.admission().check_payload(len)?;
         if self.drain.is_some() {
             return Err(Failure::Closed { sent: false });
         }
@@ -309,9 +302,8 @@ impl Machine {
     /// Whether a request with a payload of this length would be taken, as far as room goes.
     #[inline]
     pub fn has_room(&self, payload_len: usize) -> bool {
-        self.requests.queued() < self.config.max_queued
-            && self.requests.held_bytes().saturating_add(payload_len)
-                <= self.config.max_queued_bytes
+        let (queued, held) = (self.requests.queued(), self.requests.held_bytes());
+        self.config.admission().has_room(queued, held, payload_len)
     }
 
     /// Gives a request up, as if its deadline passed now. Does nothing for a key that is settled.

@@ -76,7 +76,11 @@ fn a_payload_over_max_message_size_is_refused_and_one_of_it_is_not() {
     let (mut world, conn) = World::connected(single().max_message_size(100));
     submit(&mut world, 100).unwrap();
     match submit(&mut world, 101).unwrap_err() {
-        Failure::Validation(ValidationError::PayloadTooLarge { length: 101, limit: 100 }) => {}
+        Failure::Validation(ValidationError::PayloadTooLarge {
+            length: 101,
+            setting: "max_message_size",
+            limit: 100,
+        }) => {}
         other => panic!("{other:?}"),
     }
     assert_eq!(command_ids(&world.all_received(conn)), [1]);
@@ -86,7 +90,11 @@ fn a_payload_over_max_message_size_is_refused_and_one_of_it_is_not() {
 fn a_payload_that_could_never_find_room_is_refused_for_good() {
     let (mut world, _) = World::connected(single().max_queued_bytes(50));
     match submit(&mut world, 51).unwrap_err() {
-        Failure::Validation(ValidationError::PayloadTooLarge { length: 51, limit: 50 }) => {}
+        Failure::Validation(ValidationError::PayloadTooLarge {
+            length: 51,
+            setting: "max_queued_bytes",
+            limit: 50,
+        }) => {}
         other => panic!("{other:?}"),
     }
 }

@@ -109,11 +109,13 @@ pub enum ValidationError {
     /// A request without a payload.
     #[error("payload: must not be empty")]
     EmptyPayload,
-    /// A payload longer than `max_message_size`.
-    #[error("payload: {length} bytes are more than max_message_size, {limit}")]
+    /// A payload longer than `max_message_size` or `max_queued_bytes`.
+    #[error("payload: {length} bytes are more than {setting}, which is {limit}")]
     PayloadTooLarge {
         /// Its length in bytes.
         length: usize,
+        /// The setting whose limit was hit, by its Rust name.
+        setting: &'static str,
         /// The limit in bytes.
         limit: usize,
     },
