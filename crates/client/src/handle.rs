@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::events::Events;
 use crate::handles;
 use crate::inbox::{Input, Phase};
-use crate::room::Ticket;
+use crate::room::WatchKey;
 use crate::server_requests::ServerRequests;
 use crate::shared::Shared;
 use crate::submission::{Answer, Submission};
@@ -127,9 +127,26 @@ impl RaftClient {
 
     /// Queues a command at once.
     ///
+    /// ```no_run
+    /// # async fn example(client: zraft_client::RaftClient, payload: zraft_client::Bytes) -> Result<(), zraft_client::Error> {
+    /// use zraft_client::Error;
+    ///
+    /// let answer = loop {
+    ///     match client.try_submit_command(payload.clone()) {
+    ///         Err(Error::Overloaded) => client.ready().await,
+    ///         other => break other?,
+    ///     }
+    /// };
+    /// # drop(answer);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
-    /// [`Error::Overloaded`] when the queue is full, [`Error::NotConnected`] before the first
-    /// [`connect`](Self::connect), [`Error::Validation`] for a payload that is empty or too long.
+    /// [`Error::Overloaded`] when the queue has no room for the payload, or submissions wait for
+    /// room already, which it does not overtake; [`Error::NotConnected`] before the first
+    /// [`connect`](Self::connect); [`Error::Validation`] for a payload that is empty or longer
+    /// than [`Config::max_payload`].
     #[inline]
     pub fn try_submit_command(&self, payload: impl Into<Bytes>) -> Result<Answer, Error> {
         Answer::queue(&self.handle, RequestKind::Command, payload.into())
@@ -144,10 +161,26 @@ impl RaftClient {
         Answer::queue(&self.handle, RequestKind::Query, payload.into())
     }
 
-    /// Resolves when there is room below `max_queued` and `max_queued_bytes`. Somebody else may
-    /// have taken it by then.
+    /// Resolves when there is room for the payload that
+    /// [`try_submit_command`](Self::try_submit_command) or
+    /// [`try_submit_query`](Self::try_submit_query) refused last; if none was refused since the
+    /// last one was queued, when there is any room.
+    ///
+    /// After a refusal it yields at least once, so that a loop of both lets the connection's task
+    /// run. It reserves nothing: another caller may take the room first. Clones of a client share
+    /// the last refusal; where they submit payloads of different lengths from several threads,
+    /// use [`ready_for`](Self::ready_for).
     pub fn ready(&self) -> Ready {
-        Ready { handle: self.handle.clone(), ticket: None }
+        Ready::new(&self.handle, None)
+    }
+
+    /// Resolves when there is room for a payload of `length` bytes.
+    ///
+    /// A length above [`Config::max_payload`] counts as that one, since a longer payload is
+    /// refused with [`Error::Validation`] however much room there is. Otherwise as
+    /// [`ready`](Self::ready).
+    pub fn ready_for(&self, length: usize) -> Ready {
+        Ready::new(&self.handle, Some(length))
     }
 
     /// What the server asks of the application, in order and without repetition. Server requests
@@ -327,40 +360,50 @@ impl Future for Disconnect {
     }
 }
 
-/// The future of [`RaftClient::ready`].
+/// The future of [`RaftClient::ready`] and [`RaftClient::ready_for`].
 #[must_use = "futures do nothing unless awaited"]
 #[derive(Debug)]
 pub struct Ready {
     handle: Arc<Handle>,
-    ticket: Option<Ticket>,
+    bytes: usize,
+    /// A request was refused before: other tasks run before this resolves.
+    yields: bool,
+    key: Option<WatchKey>,
+}
+
+impl Ready {
+    fn new(handle: &Arc<Handle>, length: Option<usize>) -> Self {
+        let refused = lock(&handle.shared.inbox).room.refused();
+        let bytes = handle.shared.admission.awaited_room(length.or(refused).unwrap_or(1));
+        Self { handle: handle.clone(), bytes, yields: refused.is_some(), key: None }
+    }
 }
 
 impl Future for Ready {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let handle = self.handle.clone();
-        let room = &mut lock(&handle.shared.inbox).room;
-        match self.ticket {
-            None if room.is_below_limits() => Poll::Ready(()),
-            None => {
-                self.ticket = Some(room.wait(None, context.waker()));
-                Poll::Pending
-            }
-            Some(ticket) if room.poll_turn(ticket, context.waker()) => Poll::Ready(()),
-            Some(_) => Poll::Pending,
+        if std::mem::take(&mut self.yields) {
+            // To the end of the queue, and after a look at the sockets.
+            return pin!(tokio::task::yield_now()).poll(context);
         }
+        let key = {
+            let inbox = &mut *lock(&self.handle.shared.inbox);
+            if inbox.phase == Phase::Idle {
+                // There is no driver to wait for. Submitting tells so.
+                return Poll::Ready(());
+            }
+            inbox.room.watch(self.bytes, self.key, context.waker())
+        };
+        self.key = key;
+        if key.is_some() { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 
 impl Drop for Ready {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
-            let mut woken = Vec::new();
-            lock(&self.handle.shared.inbox).room.stop_waiting(ticket, &mut woken);
-            for waker in woken {
-                waker.wake();
-            }
+        if self.key.is_some() {
+            lock(&self.handle.shared.inbox).room.stop_watching(self.key);
         }
     }
 }

@@ -128,7 +128,7 @@ impl Submission {
                 return Err(Error::NotConnected);
             }
             if !inbox.room.take_in_turn(self.payload.len()) {
-                let ticket = inbox.room.wait(Some(self.payload.len()), context.waker());
+                let ticket = inbox.room.wait(self.payload.len(), context.waker());
                 drop(inbox);
                 return Ok(Stage::Waiting(self, ticket));
             }
@@ -206,7 +206,7 @@ impl Answer {
             if inbox.phase == Phase::Idle {
                 return Err(Error::NotConnected);
             }
-            if !inbox.room.take(payload.len()) {
+            if !inbox.room.try_take(payload.len()) {
                 return Err(Error::Overloaded);
             }
             inbox.submit(kind, payload, Timeout::Default)

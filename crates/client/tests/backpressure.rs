@@ -4,9 +4,13 @@
 
 mod support;
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Waker};
+
 use support::raw::{Connection, connected};
 use support::{builder, within};
-use zraft_client::{Error, ValidationError};
+use zraft_client::{Answer, Error, RaftClient, Ready, ValidationError};
 
 /// Answers commands with their own payloads, until so many are answered.
 async fn echo(connection: &mut Connection, count: usize) -> Vec<Vec<u8>> {
@@ -129,6 +133,96 @@ async fn a_payload_longer_than_the_whole_queue_does_not_wait_for_ever() {
     let error = client.try_submit_command(vec![0; 11]).unwrap_err();
     assert!(matches!(&error, Error::Validation(e) if *e == expected), "{error:?}");
     assert_eq!(client.config().max_payload(), 10);
+}
+
+/// Polls a `ready()`; returns true if it still waits.
+fn waits(ready: &mut Ready) -> bool {
+    Pin::new(ready).poll(&mut Context::from_waker(Waker::noop())).is_pending()
+}
+
+/// Submits until there is room, as the documentation of `try_submit_command` shows.
+///
+/// A loop that spins would leave no thread to a time limit, so its turns are counted.
+async fn submit_in_a_loop(client: &RaftClient, length: usize) -> Answer {
+    for _ in 0..100 {
+        match client.try_submit_command(vec![7; length]) {
+            Err(Error::Overloaded) => client.ready().await,
+            other => return other.unwrap(),
+        }
+    }
+    panic!("refused 100 times: ready() does not wait for room");
+}
+
+#[tokio::test]
+async fn a_loop_of_try_submit_and_ready_leaves_the_only_thread_to_the_driver() {
+    // What waits needs more room than "any": there is some, and never enough before an answer.
+    let (_peer, mut connection, client) = connected(builder().max_queued_bytes(100)).await;
+    let first = client.try_submit_command(vec![1; 60]).unwrap();
+    let looping = submit_in_a_loop(&client, 50);
+    let answering = async {
+        let (id, _) = connection.command().await;
+        connection.answer(id, b"done").await;
+        within(first).await.unwrap();
+    };
+    let (second, ()) = within(async { tokio::join!(looping, answering) }).await;
+    let (_, payload) = connection.command().await;
+    assert_eq!(payload.len(), 50);
+    drop(second);
+}
+
+#[tokio::test]
+async fn ready_waits_for_the_length_that_was_refused_last_or_is_asked_for() {
+    let (_peer, mut connection, client) = connected(builder().max_queued_bytes(100)).await;
+    let first = client.try_submit_command(vec![1; 60]).unwrap();
+    let (id, _) = connection.command().await;
+    assert!(matches!(client.try_submit_command(vec![2; 41]), Err(Error::Overloaded)));
+    let mut refused_last = client.ready();
+    let mut asked_for = client.ready_for(41);
+    let mut longer_than_any = client.ready_for(1000);
+    within(client.ready_for(40)).await;
+    for ready in [&mut refused_last, &mut asked_for, &mut longer_than_any] {
+        assert!(waits(ready), "it yields");
+        assert!(waits(ready), "there is no room before the answer");
+    }
+    connection.answer(id, b"done").await;
+    within(first).await.unwrap();
+    for ready in [refused_last, asked_for, longer_than_any] {
+        within(ready).await;
+    }
+    let _second = client.try_submit_command(vec![2; 41]).unwrap();
+    within(client.ready()).await;
+}
+
+#[tokio::test]
+async fn ready_yields_after_a_refusal_though_there_is_room_for_what_is_asked() {
+    let (_peer, _connection, client) = connected(builder().max_queued_bytes(100)).await;
+    let _first = client.try_submit_command(vec![1; 60]).unwrap();
+    assert!(matches!(client.try_submit_command(vec![2; 50]), Err(Error::Overloaded)));
+    let mut ready = std::pin::pin!(client.ready_for(1));
+    let mut polls = 0;
+    std::future::poll_fn(|context| {
+        polls += 1;
+        ready.as_mut().poll(context)
+    })
+    .await;
+    assert_eq!(polls, 2, "once to yield, once to find the room");
+}
+
+#[tokio::test]
+async fn try_submit_does_not_overtake_a_submission_that_waits_for_room() {
+    let (_peer, mut connection, client) = connected(builder().max_queued_bytes(100)).await;
+    let first = client.try_submit_command(vec![1; 60]).unwrap();
+    let waiting = tokio::spawn(client.submit_command(vec![2; 50]).into_future());
+    tokio::task::yield_now().await;
+    let error = client.try_submit_command(vec![3; 10]).unwrap_err();
+    assert!(matches!(error, Error::Overloaded), "{error:?}");
+    let looping = submit_in_a_loop(&client, 10);
+    let (third, seen) = within(async { tokio::join!(looping, echo(&mut connection, 2)) }).await;
+    assert_eq!(seen.iter().map(Vec::len).collect::<Vec<_>>(), [60, 50]);
+    within(first).await.unwrap();
+    within(waiting).await.unwrap().unwrap();
+    assert_eq!(echo(&mut connection, 1).await[0].len(), 10);
+    within(third).await.unwrap();
 }
 
 #[tokio::test]
