@@ -76,7 +76,7 @@ pub enum Error {
     #[error("no session in time{}: {cause}", At(endpoint))]
     #[non_exhaustive]
     Connection {
-        /// The endpoint tried last.
+        /// The endpoint tried last. With [`ConnectionCause::LeaderNotConfigured`], the endpoint that named the leader.
         endpoint: Option<String>,
         /// What happened there.
         cause: ConnectionCause,

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use support::cluster::{client_of, executed, log_cluster, settings};
-use support::{disconnected, reaches, within};
-use zraft_client::{RaftClient, StateName};
+use support::{builder, disconnected, reaches, within};
+use zraft_client::{ConnectionCause, Error, RaftClient, StateName};
 use zraft_test_server::{Hints, KillLoss, TestCluster};
 
 /// Keeps commands coming while `disturb` does its work, then until it is over; each must be
@@ -117,4 +117,22 @@ async fn a_deaf_leader_is_left() {
     within(cluster.move_leadership("node-2")).await.unwrap();
     within(answer).await.unwrap();
     assert_ne!(client.member_id().unwrap(), deaf);
+}
+
+#[tokio::test]
+async fn connect_names_a_leader_that_is_not_configured() {
+    let cluster = log_cluster(3).await;
+    within(cluster.move_leadership("node-3")).await.unwrap();
+    let followers = cluster.endpoints().into_iter().filter(|(id, _)| id.as_str() != "node-3");
+    let settings = followers.fold(builder(), |all, (id, address)| all.member(id.as_str(), address));
+    let client = settings.build().unwrap();
+    let error = within(client.connect_within(Duration::from_millis(500))).await.unwrap_err();
+    let Error::Connection { cause: ConnectionCause::LeaderNotConfigured { leader_id }, .. } =
+        &error
+    else {
+        panic!("{error:?}")
+    };
+    assert_eq!(leader_id.as_str(), "node-3");
+    let text = error.to_string();
+    assert!(text.contains("the leader is node-3, which is not configured"), "{text}");
 }

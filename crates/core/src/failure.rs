@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use zraft_protocol::{CorrelationId, RejectionReason, RequestId, SessionId};
+use zraft_protocol::{CorrelationId, MemberId, RejectionReason, RequestId, SessionId};
 
 use crate::config::ValidationError;
 
@@ -78,7 +78,7 @@ pub enum Failure {
     /// No session could be opened.
     #[error("no session could be opened{}: {cause}", at(.endpoint))]
     Connection {
-        /// The endpoint tried last.
+        /// The endpoint tried last. With [`ConnectionCause::LeaderNotConfigured`], the endpoint that named the leader.
         endpoint: Option<String>,
         /// What went wrong there.
         cause: ConnectionCause,
@@ -174,6 +174,17 @@ fn at(endpoint: &Option<String>) -> String {
     endpoint.as_ref().map(|endpoint| format!(" at {endpoint}")).unwrap_or_default()
 }
 
+/// A member id from the network, in a form that fits in one line of text.
+fn printable(id: &MemberId) -> String {
+    // Ids of up to 64 KiB are allowed on the wire. No name that a person gave a member is this long.
+    const LONGEST: usize = 128;
+    let mut text: String = id.as_str().chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    if id.as_str().chars().nth(LONGEST).is_some() {
+        text.push('…');
+    }
+    text
+}
+
 /// Why a member could not be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -205,6 +216,15 @@ pub enum ConnectionCause {
     /// The member is not the leader, and no leader was found.
     #[error("no leader: the cluster may be electing one")]
     NoLeader,
+    /// The member named a leader that is not one of the configured members, so it cannot be asked.
+    #[error(
+        "the leader is {}, which is not configured: add it and its client endpoint to the members",
+        printable(.leader_id)
+    )]
+    LeaderNotConfigured {
+        /// The leader's id, as the member gave it.
+        leader_id: MemberId,
+    },
     /// The member said that the session is unknown, which may be false.
     #[error("the member does not know the session")]
     SessionUnknown,
@@ -225,6 +245,7 @@ impl ConnectionCause {
         "lost",
         "zmtp",
         "noLeader",
+        "leaderNotConfigured",
         "sessionUnknown",
         "sessionClosed",
     ];
@@ -241,6 +262,7 @@ impl ConnectionCause {
             Self::Lost => "lost",
             Self::Zmtp(_) => "zmtp",
             Self::NoLeader => "noLeader",
+            Self::LeaderNotConfigured { .. } => "leaderNotConfigured",
             Self::SessionUnknown => "sessionUnknown",
             Self::SessionClosed => "sessionClosed",
         }

@@ -486,6 +486,11 @@ impl Machine {
     }
 
     fn last_failure(&self) -> Failure {
+        // However the other members failed, a session can only be opened at the leader.
+        if let Some((giver, leader_id)) = self.members.unconfigured() {
+            let cause = ConnectionCause::LeaderNotConfigured { leader_id: leader_id.clone() };
+            return Failure::Connection { endpoint: Some(self.member(giver).1), cause };
+        }
         let (endpoint, cause) = match &self.last_failure {
             Some((endpoint, cause)) => (Some(endpoint.clone()), cause.clone()),
             None => (None, ConnectionCause::TimedOut),

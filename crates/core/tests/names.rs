@@ -1,8 +1,11 @@
 //! The lists of names that other languages are checked against are those that are used.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashSet;
 
 use zraft_core::{ConnectionCause, DisconnectReason, Event, Failure, StateName, Stats};
+use zraft_protocol::MemberId;
 
 #[test]
 fn no_name_is_listed_twice() {
@@ -42,6 +45,7 @@ fn every_cause_of_a_connection_error_is_in_the_list_and_the_list_has_no_other() 
         ConnectionCause::Lost,
         ConnectionCause::Zmtp(zraft_zmtp::Error::HeartbeatTimeout),
         ConnectionCause::NoLeader,
+        ConnectionCause::LeaderNotConfigured { leader_id: MemberId::new("node-9").unwrap() },
         ConnectionCause::SessionUnknown,
         ConnectionCause::SessionClosed,
     ];

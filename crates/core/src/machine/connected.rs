@@ -146,6 +146,7 @@ impl Machine {
         self.resend.new_connection();
         self.alone = None;
         self.last_failure = None;
+        self.members.forget_unconfigured();
         self.enter(State::Connected(Connected { since: now, heard: false, resume }));
         self.events.push(Event::Connected { session_id, member_id, endpoint, resumed });
         for waiter in std::mem::take(&mut self.waiters) {

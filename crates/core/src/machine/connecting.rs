@@ -107,10 +107,17 @@ impl Machine {
         self.go(now, next);
     }
 
-    /// The index of the member that a server named as the leader, if it is one of ours.
-    pub(super) fn hint(&self, leader_id: Option<&MemberId>) -> Option<usize> {
-        let leader_id = leader_id?;
-        self.config.members.iter().position(|member| member.id == *leader_id)
+    /// The index of the member that the connected server named as the leader, if it is configured. One that is not
+    /// configured is remembered for the error of connect().
+    pub(super) fn hint(&mut self, leader_id: Option<&MemberId>) -> Option<usize> {
+        // A member id may be empty on the wire, and names no member then.
+        let leader_id = leader_id.filter(|id| !id.as_str().is_empty())?;
+        let hint = self.config.members.iter().position(|member| member.id == *leader_id);
+        match (hint, &self.link) {
+            (None, Some(link)) => self.members.named_unconfigured(link.member, leader_id.clone()),
+            _ => self.members.forget_unconfigured(),
+        }
+        hint
     }
 
     /// A rejection with the right nonce.
@@ -123,7 +130,11 @@ impl Machine {
         let hint = self.hint(leader_id);
         match reason {
             RejectionReason::NotLeader => {
-                self.attempt_failed(now, ConnectionCause::NoLeader, Ended::Refused { hint });
+                let cause = match leader_id.filter(|id| hint.is_none() && !id.as_str().is_empty()) {
+                    Some(id) => ConnectionCause::LeaderNotConfigured { leader_id: id.clone() },
+                    None => ConnectionCause::NoLeader,
+                };
+                self.attempt_failed(now, cause, Ended::Refused { hint });
             }
             RejectionReason::SessionExpired => {
                 if self.expiry_is_believed(now) {

@@ -12,6 +12,7 @@ impl Machine {
         self.expired = None;
         self.unattended = false;
         self.last_failure = None;
+        self.members.forget_unconfigured();
         self.create_wait = self.config.connection_timeout;
         self.requests.new_session();
         self.quarantine.reset();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use zraft_protocol::MemberId;
+
 use crate::{Instant, config::Backoff, rng::Rng};
 
 /// Hints followed one after the other before the members are asked in turn again.
@@ -44,6 +46,16 @@ pub(crate) struct Members {
     down: Duration,
     election: Duration,
     election_since: Option<Instant>,
+    unconfigured: Option<Unconfigured>,
+}
+
+/// A leader that a member named and that is not configured.
+#[derive(Debug)]
+struct Unconfigured {
+    giver: usize,
+    leader_id: MemberId,
+    /// Whether it was named in the present round, or in the one before.
+    in_this_round: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -68,6 +80,7 @@ impl Members {
             down,
             election,
             election_since: None,
+            unconfigured: None,
         }
     }
 
@@ -84,6 +97,10 @@ impl Members {
     /// The pause is over: the first member of a new round.
     pub(crate) fn begin_round(&mut self) -> usize {
         self.forget_round();
+        self.unconfigured = self.unconfigured.take().filter(|leader| leader.in_this_round);
+        if let Some(leader) = &mut self.unconfigured {
+            leader.in_this_round = false;
+        }
         let first = self.round_start.take().unwrap_or((self.last + 1) % self.members.len());
         self.take(first)
     }
@@ -108,6 +125,21 @@ impl Members {
         self.down = self.backoff.initial;
         self.election = self.backoff.election_initial;
         self.election_since = None;
+    }
+
+    /// `giver` named a leader that is not configured.
+    pub(crate) fn named_unconfigured(&mut self, giver: usize, leader_id: MemberId) {
+        self.unconfigured = Some(Unconfigured { giver, leader_id, in_this_round: true });
+    }
+
+    /// Another leader was found or named, or the search starts over.
+    pub(crate) fn forget_unconfigured(&mut self) {
+        self.unconfigured = None;
+    }
+
+    /// The leader that is not configured and the member that named it, in the present round or the one before.
+    pub(crate) fn unconfigured(&self) -> Option<(usize, &MemberId)> {
+        self.unconfigured.as_ref().map(|leader| (leader.giver, &leader.leader_id))
     }
 
     /// The member did not answer a keep-alive.
