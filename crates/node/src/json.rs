@@ -39,7 +39,11 @@ pub(crate) fn failure(failure: &Failure) -> Value {
 }
 
 fn connection_cause(cause: &ConnectionCause) -> Value {
-    json!({ "code": cause.name(), "message": cause.to_string() })
+    let mut value = json!({ "code": cause.name(), "message": cause.to_string() });
+    if let ConnectionCause::LeaderNotConfigured { leader_id } = cause {
+        merge(&mut value, json!({ "leaderId": leader_id.as_str() }));
+    }
+    value
 }
 
 fn reference(id: &RequestRef) -> Value {

@@ -1,6 +1,6 @@
 /** What can go wrong, and what the caller may do about it. */
 
-import type { CorrelationId, RequestId, SessionId } from './ids';
+import type { CorrelationId, MemberId, RequestId, SessionId } from './ids';
 import type { RejectionReason } from './messages';
 
 /** The stable names of the errors, the same in every language. */
@@ -28,7 +28,14 @@ export interface Failure {
   readonly sessionId?: string | null;
   readonly reason?: string;
   readonly endpoint?: string | null;
-  readonly cause?: { readonly code: ConnectionCauseCode; readonly message: string };
+  readonly cause?: Cause;
+}
+
+/** @internal The cause of a failed connection as the native half tells it. */
+export interface Cause {
+  readonly code: ConnectionCauseCode;
+  readonly message: string;
+  readonly leaderId?: string;
 }
 
 /** What all errors of this package have in common. */
@@ -173,6 +180,7 @@ export type ConnectionCauseCode =
   | 'lost'
   | 'zmtp'
   | 'noLeader'
+  | 'leaderNotConfigured'
   | 'sessionUnknown'
   | 'sessionClosed';
 
@@ -180,11 +188,14 @@ export type ConnectionCauseCode =
 export class ConnectionCause extends Error {
   /** The stable name of the kind. */
   readonly code: ConnectionCauseCode;
+  /** With `leaderNotConfigured`: the id of the member that leads and is not among `clusterMembers`. */
+  declare readonly leaderId?: MemberId;
 
   /** @internal */
-  constructor(cause: { readonly code: ConnectionCauseCode; readonly message: string }) {
+  constructor(cause: Cause) {
     super(cause.message);
     this.code = cause.code;
+    if (cause.leaderId !== undefined) this.leaderId = cause.leaderId as MemberId;
     // It was made where nothing happened: its place says nothing.
     this.stack = `ConnectionCause: ${cause.message}`;
   }
@@ -196,14 +207,14 @@ export class ConnectionCause extends Error {
 
   /** @internal */
   toJSON(): Record<string, unknown> {
-    return { code: this.code, message: this.message };
+    return { code: this.code, message: this.message, leaderId: this.leaderId };
   }
 }
 
 /** No session could be opened; `cause` says what went wrong at the endpoint tried last. */
 export class ConnectionError extends RaftClientError {
   readonly code = 'CONNECTION';
-  /** The endpoint tried last. */
+  /** The endpoint tried last. With the cause `leaderNotConfigured`, the endpoint that named the leader. */
   readonly endpoint: string | undefined;
   declare readonly cause: ConnectionCause | undefined;
 

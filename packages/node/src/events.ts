@@ -1,6 +1,6 @@
 /** What a client tells of itself. */
 
-import { ConnectionCause, type ConnectionCauseCode } from './errors';
+import { type Cause, ConnectionCause } from './errors';
 import type { CorrelationId, MemberId, RequestId, SessionId } from './ids';
 import { type ClientMessage, type ServerMessage, type ServerRequest, toMessage } from './messages';
 import { Masked } from './secrets';
@@ -197,7 +197,7 @@ export function toEvent(text: string, payload: Buffer): ClientEvent {
         event[name] = BigInt(value as string);
         break;
       case 'error':
-        event[name] = new ConnectionCause(value as { code: ConnectionCauseCode; message: string });
+        event[name] = new ConnectionCause(value as Cause);
         break;
       case 'message':
       case 'request':

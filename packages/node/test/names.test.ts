@@ -56,6 +56,7 @@ const connectionCauses: Record<zraft.ConnectionCauseCode, 1> = {
   lost: 1,
   zmtp: 1,
   noLeader: 1,
+  leaderNotConfigured: 1,
   sessionUnknown: 1,
   sessionClosed: 1,
 };
