@@ -31,8 +31,8 @@
 //! It behaves as the live system does, down to what is odd about it: a peer that it drops is not
 //! closed but falls silent, a follower answers once and no more, an expired session is announced
 //! before it is gone. Two things it does better, so that nothing a peer sends can stop it: input that
-//! does not decode, and a limit that is hit, close that one connection and are counted in
-//! [`ClusterHandle::stats`].
+//! does not decode, and a limit that is hit, close that one connection. They are counted in
+//! [`ClusterHandle::stats`] and reported by [`ClusterHandle::incidents`].
 //!
 //! It keeps everything in memory and asks nobody who they are: it is for tests, and binds a loopback
 //! address unless told otherwise.
@@ -46,10 +46,11 @@ mod journal;
 pub use application::{Application, Outcome, Rejected};
 pub use apps::{AppendLog, Echo, KvStore};
 pub use cluster::{
-    ClusterBuilder, ClusterHandle, StartError, Stats, TestCluster, TransportLimits, TransportStats,
+    ClusterBuilder, ClusterHandle, Incidents, StartError, Stats, TestCluster, TransportLimits,
+    TransportStats,
 };
 pub use engine::{
-    CloseHow, ClosedFor, Engine, EngineConfig, EngineStats, Hints, KillLoss, Limits, Listening,
-    MemberIndex, MessageClass, Output, PeerId, SessionView, SwitchError,
+    CloseHow, ClosedFor, Engine, EngineConfig, EngineStats, Hints, Incident, KillLoss, Limits,
+    Listening, MemberIndex, MessageClass, Output, PeerId, SessionView, SwitchError,
 };
 pub use journal::{Execution, Journal};

@@ -16,7 +16,7 @@ use zraft_zmtp::{Config, Connection, Error, Event};
 use super::shared::{ConnectionNumber, Incoming, Orders, Shared};
 use super::stats::TransportStats;
 use super::stream::Stream;
-use crate::engine::CloseHow;
+use crate::engine::{CloseHow, ClosedFor};
 
 /// Room made for a read, and what one turn reads at most before others have theirs.
 const READ_ROOM: usize = 64 << 10;
@@ -54,8 +54,8 @@ enum End {
     Peer,
     /// An order of the engine or of the cluster.
     Ordered(CloseHow),
-    /// A rule or a limit, to be counted.
-    Refused(fn(&mut TransportStats) -> &mut u64),
+    /// A rule or a limit, to be counted and reported.
+    Refused(fn(&mut TransportStats) -> &mut u64, ClosedFor),
 }
 
 impl Task {
@@ -100,29 +100,28 @@ impl Task {
             }
         };
         let mut count: fn(&mut TransportStats) -> &mut u64 = |stats| &mut stats.bytes_sent;
-        let mut refused = 0;
-        let how = match end {
-            End::Peer => CloseHow::Reset,
-            End::Ordered(how) => how,
-            End::Refused(counter) => {
+        let ordered_reset = matches!(end, End::Ordered(CloseHow::Reset));
+        let (how, reason) = match end {
+            End::Peer => (CloseHow::Reset, None),
+            End::Ordered(how) => (how, None),
+            End::Refused(counter, reason) => {
                 count = counter;
-                refused = 1;
-                CloseHow::Flush
+                (CloseHow::Flush, Some(reason))
             }
         };
+        let refused = u64::from(reason.is_some());
         if how == CloseHow::Flush {
             // What cannot be sent by then is lost.
             let _ = tokio::time::timeout(FLUSH_TIME, self.flush()).await;
         }
         let (received, sent) = self.uncounted();
-        let ordered_reset = matches!(end, End::Ordered(CloseHow::Reset));
         let Self { shared, number, stream, .. } = self;
         if ordered_reset {
             stream.reset();
         } else {
             drop(stream);
         }
-        shared.ended(number, |stats| {
+        shared.ended(number, reason, |stats| {
             *count(stats) += refused;
             stats.bytes_received += received;
             stats.bytes_sent += sent;
@@ -350,14 +349,15 @@ impl Task {
 }
 
 fn end_of(error: &Error) -> End {
-    match error {
-        Error::HandshakeTimeout | Error::HandshakeTooLong => {
-            End::Refused(|stats| &mut stats.closed_handshake)
-        }
-        Error::FrameTooLong(_) => End::Refused(|stats| &mut stats.closed_oversized),
-        Error::IdleTimeout | Error::HeartbeatTimeout => {
-            End::Refused(|stats| &mut stats.closed_idle)
-        }
-        _ => End::Refused(|stats| &mut stats.closed_protocol),
-    }
+    let reason = match error {
+        Error::FrameTooLong(_) => format!("{error}: the limit message_size is reached"),
+        _ => error.to_string(),
+    };
+    let counter: fn(&mut TransportStats) -> &mut u64 = match error {
+        Error::HandshakeTimeout | Error::HandshakeTooLong => |stats| &mut stats.closed_handshake,
+        Error::FrameTooLong(_) => |stats| &mut stats.closed_oversized,
+        Error::IdleTimeout | Error::HeartbeatTimeout => |stats| &mut stats.closed_idle,
+        _ => |stats| &mut stats.closed_protocol,
+    };
+    End::Refused(counter, ClosedFor::Transport(reason))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use zraft_protocol::{MemberId, Payload, RequestId, SessionId};
 use zraft_zmtp::Instant;
 
+use super::incidents::Incidents;
 use super::shared::Shared;
 use super::stats::Stats;
 use crate::engine::{Engine, Hints, KillLoss, MemberIndex, MessageClass, SessionView, SwitchError};
@@ -60,6 +61,12 @@ impl ClusterHandle {
     pub fn stats(&self) -> Stats {
         let inner = self.shared.look();
         Stats { engine: inner.engine.stats(), transport: inner.stats.clone() }
+    }
+
+    /// What happens from now on that whoever runs the cluster should hear of.
+    pub fn incidents(&self) -> Incidents {
+        let inner = self.shared.look();
+        Incidents::new(inner.incidents.as_ref().map(tokio::sync::broadcast::Sender::subscribe))
     }
 
     /// Looks at the engine.

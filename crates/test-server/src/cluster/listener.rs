@@ -33,7 +33,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, member: MemberIndex, alive: mpsc
             None => {}
             Some(Ok(stream)) => {
                 // A connection that is not admitted is closed by being dropped.
-                if let Some((number, wake)) = shared.admit(member) {
+                if let Some((number, wake)) = shared.admit(member, stream.peer_address()) {
                     let task = Task::new(shared.clone(), number, wake, stream);
                     tokio::spawn(task.run(alive.clone()));
                 }

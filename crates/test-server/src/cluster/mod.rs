@@ -3,6 +3,7 @@
 mod builder;
 mod connection;
 mod handle;
+mod incidents;
 mod listener;
 mod shared;
 mod stats;
@@ -15,6 +16,7 @@ use tokio::sync::mpsc;
 
 pub use builder::{ClusterBuilder, StartError, TransportLimits};
 pub use handle::ClusterHandle;
+pub use incidents::Incidents;
 pub use stats::{Stats, TransportStats};
 
 /// A running cluster. It stops when this is dropped; [`shutdown`](Self::shutdown) also waits for

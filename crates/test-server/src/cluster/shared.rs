@@ -1,17 +1,21 @@
 //! What the tasks of a cluster share: the engine behind a lock, and a slot for each connection.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::TcpSocket;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc};
 use zraft_protocol::{ClientMessage, ServerMessage};
 use zraft_zmtp::Instant;
 
 use super::builder::TransportLimits;
+use super::incidents::WAITING;
 use super::stats::TransportStats;
 use super::stream::{Address, Listener};
-use crate::engine::{CloseHow, Engine, Listening, MemberIndex, Output, PeerId};
+use crate::engine::{
+    CloseHow, ClosedFor, Engine, Incident, Listening, MemberIndex, Output, PeerId,
+};
 
 /// One connection from its acceptance on, numbered.
 pub(crate) type ConnectionNumber = u64;
@@ -38,6 +42,8 @@ pub(crate) struct Inner {
     pub(crate) stats: TransportStats,
     pub(crate) timer_at: Option<Instant>,
     pub(crate) stopping: bool,
+    /// Taken when the cluster stops.
+    pub(crate) incidents: Option<broadcast::Sender<Incident>>,
 }
 
 /// Where the engine and a connection's task meet.
@@ -45,6 +51,7 @@ pub(crate) struct Inner {
 pub(crate) struct Slot {
     pub(crate) member: MemberIndex,
     pub(crate) peer: Option<PeerId>,
+    address: Option<SocketAddr>,
     outbox: Vec<ServerMessage>,
     /// Bytes in the outbox, and those the task had not yet written when it was last here.
     outbox_bytes: usize,
@@ -101,6 +108,7 @@ impl Shared {
                 stats: TransportStats::default(),
                 timer_at: None,
                 stopping: false,
+                incidents: Some(broadcast::channel(WAITING).0),
             }),
             origin,
             runtime: tokio::runtime::Handle::current(),
@@ -174,14 +182,23 @@ impl Shared {
                     Output::Listen { member, listening } => {
                         self.set_listening(inner, member, listening);
                     }
+                    Output::Report { peer, mut incident } => {
+                        if let Incident::ConnectionClosed { address, .. } = &mut incident
+                            && let Some((_, slot)) = peer.and_then(|peer| inner.slot_of(peer))
+                        {
+                            *address = slot.address();
+                        }
+                        inner.publish(incident);
+                    }
                 }
             }
             // Whoever does not take what is sent to it is cut off, and its session left unbound.
             let Some(peer) = overfull.pop() else { break };
-            if let Some((_, slot)) = inner.slot_of(peer)
+            if let Some((number, slot)) = inner.slot_of(peer)
                 && slot.close.is_none()
             {
                 slot.order_close(CloseHow::Reset);
+                inner.publish_closed(number, ClosedFor::Limit("queued_bytes"));
                 inner.stats.closed_backlog += 1;
                 inner.engine.disconnected(now, peer);
             }
@@ -220,7 +237,11 @@ impl Shared {
     }
 
     /// Takes a new connection in; none when there are too many.
-    pub(crate) fn admit(&self, member: MemberIndex) -> Option<(ConnectionNumber, Arc<Notify>)> {
+    pub(crate) fn admit(
+        &self,
+        member: MemberIndex,
+        address: Option<SocketAddr>,
+    ) -> Option<(ConnectionNumber, Arc<Notify>)> {
         let mut inner = self.look();
         inner.stats.accepted += 1;
         let shaking = inner
@@ -230,6 +251,7 @@ impl Shared {
             .count();
         if shaking >= self.limits.handshakes || inner.stopping {
             inner.stats.refused += 1;
+            inner.publish_refused(member, address, "handshakes");
             drop(inner);
             self.changed.notify_waiters();
             return None;
@@ -243,6 +265,7 @@ impl Shared {
             Slot {
                 member,
                 peer: None,
+                address,
                 outbox: Vec::new(),
                 outbox_bytes: 0,
                 queued_bytes: 0,
@@ -300,10 +323,18 @@ impl Shared {
         take(&mut self.look(), outbox)
     }
 
-    /// The connection has ended.
-    pub(crate) fn ended(&self, number: ConnectionNumber, count: impl FnOnce(&mut TransportStats)) {
+    /// The connection has ended, because of `reason` if the transport closed it.
+    pub(crate) fn ended(
+        &self,
+        number: ConnectionNumber,
+        reason: Option<ClosedFor>,
+        count: impl FnOnce(&mut TransportStats),
+    ) {
         self.act(|inner, now| {
             count(&mut inner.stats);
+            if let Some(reason) = reason {
+                inner.publish_closed(number, reason);
+            }
             inner.stats.open -= 1;
             if let Some(peer) = inner.slots.remove(&number).and_then(|slot| slot.peer) {
                 inner.by_peer.remove(&peer);
@@ -316,6 +347,7 @@ impl Shared {
     pub(crate) fn stop(&self) {
         let mut inner = self.look();
         inner.stopping = true;
+        inner.incidents = None;
         for port in &mut inner.ports {
             port.listener = None;
             port.alive = None;
@@ -341,6 +373,34 @@ impl Inner {
         self.slots.get_mut(&number).map(|slot| (number, slot))
     }
 
+    /// Hands an incident to whoever watches the cluster.
+    fn publish(&self, incident: Incident) {
+        if let Some(incidents) = &self.incidents {
+            // An error says that no one watches.
+            let _ = incidents.send(incident);
+        }
+    }
+
+    /// The transport, not the engine, closes a connection.
+    fn publish_closed(&self, number: ConnectionNumber, reason: ClosedFor) {
+        let Some(slot) = self.slots.get(&number) else { return };
+        let Some(member) = self.engine.members().nth(slot.member.get()).cloned() else { return };
+        let session = slot.peer.and_then(|peer| self.engine.session_number(peer));
+        let address = slot.address();
+        self.publish(Incident::ConnectionClosed { member, address, session, reason });
+    }
+
+    fn publish_refused(
+        &self,
+        member: MemberIndex,
+        address: Option<SocketAddr>,
+        limit: &'static str,
+    ) {
+        let Some(member) = self.engine.members().nth(member.get()).cloned() else { return };
+        let address = address.map(|address| address.to_string());
+        self.publish(Incident::ConnectionRefused { member, address, limit });
+    }
+
     fn set_reading(&mut self, peer: PeerId, reading: bool) {
         if let Some((_, slot)) = self.slot_of(peer) {
             slot.reading = reading;
@@ -350,6 +410,10 @@ impl Inner {
 }
 
 impl Slot {
+    fn address(&self) -> Option<String> {
+        self.address.map(|address| address.to_string())
+    }
+
     fn order_close(&mut self, how: CloseHow) {
         self.close = Some(how);
         self.wake.notify_one();

@@ -130,6 +130,15 @@ impl Stream {
         each!(self, stream => stream.try_write_vectored(slices))
     }
 
+    /// Where the peer is. A Unix socket has no address.
+    pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            #[cfg(unix)]
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Ends the connection with a reset, where there is such a thing.
     pub(crate) fn reset(self) {
         match self {

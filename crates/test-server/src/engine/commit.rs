@@ -4,8 +4,9 @@ use zraft_protocol::{Payload, ServerMessage, SessionId};
 
 use super::Engine;
 use super::log::Entry;
-use super::output::{ClosedFor, PeerId};
-use super::replicated::{Applied, Key, keepable};
+use super::output::PeerId;
+use super::replicated::{Applied, Key, keepable, number};
+use super::{ClosedFor, Incident};
 
 impl Engine {
     /// Commits what is due.
@@ -57,8 +58,11 @@ impl Engine {
                     }
                     Applied::Cached(_) => self.stats.answered_from_cache += 1,
                     Applied::Evicted => self.stats.evicted += 1,
-                    Applied::Rejected => self.close_bound(session, ClosedFor::RejectedPayload),
-                    Applied::Full => self.close_bound(session, ClosedFor::Limit),
+                    Applied::Rejected(rejected) => {
+                        let reason = ClosedFor::RejectedCommand { request_id, rejected };
+                        self.close_bound(session, reason);
+                    }
+                    Applied::Full(limit) => self.close_bound(session, ClosedFor::Limit(limit)),
                     Applied::NoSession => {}
                 }
             }
@@ -68,6 +72,9 @@ impl Engine {
             Entry::EndSession { session, expired } => {
                 self.unbind_session(session);
                 if self.replicated.end_session(session) {
+                    if expired {
+                        self.report(Incident::SessionExpired { session: number(session) });
+                    }
                     *(if expired {
                         &mut self.stats.sessions_expired
                     } else {
@@ -93,7 +100,10 @@ impl Engine {
                             ServerMessage::QueryResponse { correlation_id, result },
                         );
                     }
-                    Err(_) => self.close_bound(session, ClosedFor::RejectedPayload),
+                    Err(rejected) => {
+                        let reason = ClosedFor::RejectedQuery { correlation_id, rejected };
+                        self.close_bound(session, reason);
+                    }
                 }
             }
         }
@@ -103,7 +113,7 @@ impl Engine {
         // Others may have been asked for before this one, and not been there yet when it was.
         if self.replicated.sessions.len() >= self.config.limits.sessions {
             if self.peers.contains_key(&peer) {
-                self.close_for(peer, ClosedFor::Limit);
+                self.close_for(peer, ClosedFor::Limit("sessions"));
             }
             return;
         }
@@ -138,7 +148,9 @@ impl Engine {
         let key = self.replicated.key(to)?;
         let payload = keepable(payload);
         let Some(request_id) = self.replicated.push_server_request(key, &payload, self.now) else {
-            self.close_bound(key, ClosedFor::Limit);
+            let full = self.replicated.server_requests_full(key);
+            let limit = if full { "server_requests" } else { "server_request_bytes" };
+            self.close_bound(key, ClosedFor::Limit(limit));
             return None;
         };
         self.stats.server_requests += 1;

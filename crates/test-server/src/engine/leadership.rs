@@ -2,7 +2,7 @@
 
 use zraft_protocol::{ServerMessage, SessionCloseReason};
 
-use super::Engine;
+use super::{Engine, Incident};
 
 impl Engine {
     /// Looks at the members anew after one of them has changed.
@@ -37,6 +37,7 @@ impl Engine {
             self.log.clear();
         }
         self.stats.elections += 1;
+        self.report(Incident::LeaderElected { member: self.members[next].id.clone() });
         self.step_up(next);
     }
 
@@ -66,13 +67,16 @@ impl Engine {
     /// pending.
     pub(super) fn step_down(&mut self) {
         let Some(leader) = self.leader.take() else { return };
+        self.report(Incident::LeaderLost { member: self.members[leader].id.clone() });
         self.log.clear();
         self.announce_step_down(leader);
     }
 
     /// Who leads stops without a word.
     pub(super) fn lose_leader(&mut self) {
-        self.leader = None;
+        if let Some(leader) = self.leader.take() {
+            self.report(Incident::LeaderLost { member: self.members[leader].id.clone() });
+        }
         self.log.clear();
     }
 

@@ -7,6 +7,7 @@
 mod commit;
 mod config;
 mod control;
+mod incident;
 mod leadership;
 mod log;
 mod member;
@@ -26,7 +27,8 @@ use zraft_protocol::{MemberId, ServerMessage, Timestamp};
 use zraft_zmtp::Instant;
 
 pub use config::{EngineConfig, Limits};
-pub use output::{CloseHow, ClosedFor, Listening, Output, PeerId};
+pub use incident::{ClosedFor, Incident};
+pub use output::{CloseHow, Listening, Output, PeerId};
 pub use stats::EngineStats;
 pub use switches::{Hints, KillLoss, MemberIndex, MessageClass, SwitchError};
 pub use view::SessionView;
@@ -124,6 +126,9 @@ impl Engine {
             let muted = self.peers.iter().find(|(_, peer)| peer.member == index && peer.muted);
             let Some(muted) = muted.map(|(id, _)| *id) else {
                 self.stats.refused_peers += 1;
+                let member = self.members[index].id.clone();
+                let limit = "peers_per_member";
+                self.report(Incident::ConnectionRefused { member, address: None, limit });
                 return None;
             };
             self.close(muted, CloseHow::Reset);
@@ -233,8 +238,24 @@ impl Engine {
     }
 
     fn close_for(&mut self, peer_id: PeerId, reason: ClosedFor) {
-        self.stats.count_close(reason);
+        self.stats.count_close(&reason);
+        self.report_closed(peer_id, reason);
         self.close(peer_id, CloseHow::Flush);
+    }
+
+    fn report_closed(&mut self, peer_id: PeerId, reason: ClosedFor) {
+        let Some(peer) = self.peers.get(&peer_id) else { return };
+        let incident = Incident::ConnectionClosed {
+            member: self.members[peer.member].id.clone(),
+            address: None,
+            session: self.session_number(peer_id),
+            reason,
+        };
+        self.outputs.push_back(Output::Report { peer: Some(peer_id), incident });
+    }
+
+    fn report(&mut self, incident: Incident) {
+        self.outputs.push_back(Output::Report { peer: None, incident });
     }
 
     fn forget(&mut self, peer_id: PeerId) -> bool {

@@ -1,6 +1,6 @@
 use zraft_protocol::ServerMessage;
 
-use super::MemberIndex;
+use super::{Incident, MemberIndex};
 
 /// A connection of a client to a member, numbered over the whole cluster and never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +42,13 @@ pub enum Output {
         /// What its port does.
         listening: Listening,
     },
+    /// Nothing to do for the connections. Tell whoever runs the cluster.
+    Report {
+        /// The connection that it is about. A [`Close`](Self::Close) of it follows, if one does.
+        peer: Option<PeerId>,
+        /// What happened.
+        incident: Incident,
+    },
 }
 
 /// How a connection ends.
@@ -62,16 +69,4 @@ pub enum Listening {
     Held,
     /// The port is closed: connections are refused.
     Closed,
-}
-
-/// Why a limit or a rule of the server ended a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ClosedFor {
-    /// A message that does not decode.
-    UndecodableMessage,
-    /// A payload that the application refused.
-    RejectedPayload,
-    /// A limit of [`Limits`](super::Limits).
-    Limit,
 }

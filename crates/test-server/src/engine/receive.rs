@@ -5,9 +5,10 @@ use zraft_protocol::{
 };
 use zraft_zmtp::Instant;
 
+use super::ClosedFor;
 use super::Engine;
 use super::log::Entry;
-use super::output::{ClosedFor, PeerId};
+use super::output::PeerId;
 use super::replicated::Key;
 
 /// What a member takes itself for.
@@ -82,7 +83,7 @@ impl Engine {
         match (message, bound) {
             (ClientMessage::CreateSession { nonce, .. }, _) => {
                 if self.replicated.sessions.len() >= self.config.limits.sessions {
-                    self.close_for(peer, ClosedFor::Limit);
+                    self.close_for(peer, ClosedFor::Limit("sessions"));
                 } else {
                     self.append_from(peer, Entry::CreateSession { peer, nonce });
                 }
@@ -230,8 +231,10 @@ impl Engine {
     /// Puts what a peer sent into the leader's log, within the limits.
     fn append_from(&mut self, peer: PeerId, entry: Entry) {
         let limits = &self.config.limits;
-        if self.log.len() >= limits.log_entries || self.log.bytes() >= limits.log_bytes {
-            self.close_for(peer, ClosedFor::Limit);
+        if self.log.len() >= limits.log_entries {
+            self.close_for(peer, ClosedFor::Limit("log_entries"));
+        } else if self.log.bytes() >= limits.log_bytes {
+            self.close_for(peer, ClosedFor::Limit("log_bytes"));
         } else {
             self.append(entry);
         }

@@ -7,11 +7,16 @@ use zraft_protocol::{MemberId, Payload, RequestErrorReason, RequestId, ServerMes
 use zraft_zmtp::Instant;
 
 use super::config::Limits;
-use crate::application::{Application, Outcome, detached};
+use crate::application::{Application, Outcome, Rejected, detached};
 use crate::journal::Journal;
 
 /// A session's number: the order of creation, never used again.
 pub(crate) type Key = u64;
+
+/// The number that people see: counted from 1.
+pub(crate) fn number(key: Key) -> u64 {
+    key + 1
+}
 
 pub(crate) struct Replicated {
     pub(crate) sessions: BTreeMap<Key, Session>,
@@ -58,9 +63,9 @@ pub(crate) enum Applied {
     /// Not executed: below L, with no answer kept.
     Evicted,
     /// Not executed: the application refused the payload.
-    Rejected,
-    /// Not executed: its answer could not be kept.
-    Full,
+    Rejected(Rejected),
+    /// Not executed: its answer could not be kept within this limit.
+    Full(&'static str),
 }
 
 impl Replicated {
@@ -128,11 +133,12 @@ impl Replicated {
             }
         }
         if !session.has_room(lowest_pending, &self.limits) {
-            return Applied::Full;
+            let full = session.cache.len() >= self.limits.cached_answers;
+            return Applied::Full(if full { "cached_answers" } else { "cached_bytes" });
         }
         let outcome = match self.app.apply(&session.id, payload, now) {
             Ok(outcome) => outcome,
-            Err(_) => return Applied::Rejected,
+            Err(rejected) => return Applied::Rejected(rejected),
         };
         session.raise_lowest(lowest_pending);
         session.keep_answer(request_id, &outcome.answer);
@@ -160,6 +166,12 @@ impl Replicated {
         session.waiting.push_back(Waiting { id, payload: payload.clone(), last_sent: now });
         self.unacknowledged += 1;
         Some(id)
+    }
+
+    /// Whether a session has as many unacknowledged server requests as it may.
+    pub(crate) fn server_requests_full(&self, key: Key) -> bool {
+        let limit = self.limits.server_requests;
+        self.sessions.get(&key).is_some_and(|session| session.waiting.len() >= limit)
     }
 
     /// Everything up to `request_id` is acknowledged, for good.
@@ -253,7 +265,7 @@ impl Applied {
                 request_id,
                 reason: RequestErrorReason::ResponseEvicted,
             }),
-            Self::NoSession | Self::Rejected | Self::Full => None,
+            Self::NoSession | Self::Rejected(_) | Self::Full(_) => None,
         }
     }
 }

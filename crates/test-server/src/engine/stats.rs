@@ -1,4 +1,4 @@
-use super::output::ClosedFor;
+use super::ClosedFor;
 
 /// What the cluster has done since it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,11 +48,15 @@ pub struct EngineStats {
 }
 
 impl EngineStats {
-    pub(crate) fn count_close(&mut self, reason: ClosedFor) {
+    pub(crate) fn count_close(&mut self, reason: &ClosedFor) {
         *match reason {
             ClosedFor::UndecodableMessage => &mut self.closed_undecodable,
-            ClosedFor::RejectedPayload => &mut self.closed_rejected_payload,
-            ClosedFor::Limit => &mut self.closed_limit,
+            ClosedFor::RejectedCommand { .. } | ClosedFor::RejectedQuery { .. } => {
+                &mut self.closed_rejected_payload
+            }
+            ClosedFor::Limit(_) => &mut self.closed_limit,
+            // The transport counts what it closes.
+            ClosedFor::Transport(_) => return,
         } += 1;
     }
 }

@@ -4,7 +4,7 @@ use zraft_protocol::{MemberId, RequestId, SessionId};
 use zraft_zmtp::Instant;
 
 use super::member::Run;
-use super::replicated::{Key, Session};
+use super::replicated::{Key, Session, number};
 use super::{Engine, EngineStats, MemberIndex, PeerId};
 use crate::journal::Journal;
 
@@ -72,6 +72,11 @@ impl Engine {
     /// Whether a connection speaks for a session at its member.
     pub fn is_bound(&self, peer: PeerId) -> bool {
         self.peers.get(&peer).is_some_and(|peer| peer.bound.is_some())
+    }
+
+    /// The number of the session that a connection speaks for at its member, as in an [`Incident`](super::Incident).
+    pub fn session_number(&self, peer: PeerId) -> Option<u64> {
+        self.peers.get(&peer)?.bound.map(number)
     }
 
     /// The living sessions, oldest first.

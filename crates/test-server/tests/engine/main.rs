@@ -4,6 +4,7 @@ mod binding;
 mod dedup;
 mod expiry;
 mod followers;
+mod incidents;
 mod journal;
 mod kv_store;
 mod leadership;

@@ -9,7 +9,8 @@ use zraft_protocol::{
     ServerMessage, SessionId, Timestamp,
 };
 use zraft_test_server::{
-    AppendLog, Application, CloseHow, Engine, EngineConfig, Listening, MemberIndex, Output, PeerId,
+    AppendLog, Application, CloseHow, Engine, EngineConfig, Incident, Listening, MemberIndex,
+    Output, PeerId,
 };
 use zraft_zmtp::Instant;
 
@@ -21,6 +22,7 @@ pub(crate) struct Rig {
     /// Whether the connection is read; absent until told.
     pub(crate) reading: BTreeMap<PeerId, bool>,
     pub(crate) listening: BTreeMap<usize, Listening>,
+    pub(crate) incidents: Vec<Incident>,
     nonce: i64,
 }
 
@@ -71,6 +73,7 @@ impl Rig {
             closed: BTreeMap::new(),
             reading: BTreeMap::new(),
             listening: BTreeMap::new(),
+            incidents: Vec::new(),
             nonce: 0,
         }
     }
@@ -133,6 +136,7 @@ impl Rig {
                 Output::Listen { member, listening } => {
                     self.listening.insert(member.get() + 1, listening);
                 }
+                Output::Report { incident, .. } => self.incidents.push(incident),
                 other => panic!("an output the rig does not know: {other:?}"),
             }
         }

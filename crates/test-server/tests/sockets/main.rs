@@ -2,6 +2,7 @@
 
 mod faults;
 mod hostile;
+mod incidents;
 #[cfg(unix)]
 mod ipc;
 mod kv;

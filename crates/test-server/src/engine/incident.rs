@@ -1,0 +1,127 @@
+//! What whoever runs a cluster should hear of.
+
+use std::fmt;
+
+use zraft_protocol::{CorrelationId, MemberId, RequestId};
+
+use crate::application::Rejected;
+
+/// Something that whoever runs the cluster should hear of. `Display` makes one line of it.
+///
+/// Sessions are numbered from 1 in the order in which they were created: a session's id is a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Incident {
+    /// A connection was closed because of what its peer did.
+    ConnectionClosed {
+        /// The member that closed it.
+        member: MemberId,
+        /// Where the peer is, if the connection has an address. The engine knows no addresses: the sockets add it.
+        address: Option<String>,
+        /// The session that the connection spoke for.
+        session: Option<u64>,
+        /// Why.
+        reason: ClosedFor,
+    },
+    /// A connection was turned away before it could say anything.
+    ConnectionRefused {
+        /// The member that turned it away.
+        member: MemberId,
+        /// Where the peer is, as in [`Self::ConnectionClosed`].
+        address: Option<String>,
+        /// The limit that was reached.
+        limit: &'static str,
+    },
+    /// A member was elected. The first leader of a new cluster is not reported.
+    LeaderElected {
+        /// The member.
+        member: MemberId,
+    },
+    /// The leader stepped down or stopped, and no other leads yet.
+    LeaderLost {
+        /// The member that led.
+        member: MemberId,
+    },
+    /// A session expired, because no KeepAlive came for it in time.
+    SessionExpired {
+        /// The session.
+        session: u64,
+    },
+}
+
+/// Why a member closed a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClosedFor {
+    /// A message of the peer is not a message of the protocol.
+    UndecodableMessage,
+    /// The application refused the payload of a command.
+    RejectedCommand {
+        /// The command.
+        request_id: RequestId,
+        /// Why it was refused.
+        rejected: Rejected,
+    },
+    /// The application refused the payload of a query.
+    RejectedQuery {
+        /// The query.
+        correlation_id: CorrelationId,
+        /// Why it was refused.
+        rejected: Rejected,
+    },
+    /// A limit of [`Limits`](super::Limits) or [`TransportLimits`](crate::TransportLimits), by the name of its field.
+    Limit(&'static str),
+    /// The peer broke a rule of ZMTP or was too slow. The text says which rule.
+    Transport(String),
+}
+
+impl fmt::Display for Incident {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ConnectionClosed { member, address, session, reason } => {
+                write!(f, "{member} closed a connection{}", From(address.as_deref()))?;
+                if let Some(session) = session {
+                    write!(f, " (session {session})")?;
+                }
+                write!(f, ": {reason}")
+            }
+            Self::ConnectionRefused { member, address, limit } => {
+                let from = From(address.as_deref());
+                write!(f, "{member} refused a connection{from}: the limit {limit} is reached")
+            }
+            Self::LeaderElected { member } => write!(f, "{member} leads now"),
+            Self::LeaderLost { member } => write!(f, "{member} does not lead any more"),
+            Self::SessionExpired { session } => write!(f, "session {session} expired"),
+        }
+    }
+}
+
+impl fmt::Display for ClosedFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UndecodableMessage => f.write_str("it sent a message that cannot be decoded"),
+            Self::RejectedCommand { request_id, rejected } => {
+                write!(f, "command {} was refused: {rejected}", request_id.get())
+            }
+            // The id comes from the network: it must not break the line.
+            Self::RejectedQuery { correlation_id, rejected } => {
+                let id = correlation_id.as_str();
+                let short: String = id.chars().take(64).collect();
+                write!(f, "query {} was refused: {rejected}", short.escape_debug())
+            }
+            Self::Limit(limit) => write!(f, "the limit {limit} is reached"),
+            Self::Transport(error) => f.write_str(error),
+        }
+    }
+}
+
+struct From<'a>(Option<&'a str>);
+
+impl fmt::Display for From<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => write!(f, " from {address}"),
+            None => Ok(()),
+        }
+    }
+}
