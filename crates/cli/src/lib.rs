@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod capture;
 pub mod demo;
+pub mod incidents;
 pub mod inspect;
 pub mod latency;
 pub mod lines;

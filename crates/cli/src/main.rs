@@ -24,7 +24,7 @@ struct Arguments {
 const HELP: &str = "\
 To begin with:
   zraft demo                    the main job, in a second
-  zraft server                  a server on 127.0.0.1:7001; in another terminal:
+  zraft dev                     a server on 127.0.0.1:7001; in another terminal:
   zraft watch colour            prints what the key gets; in a third:
   zraft set colour green
   zraft get colour
@@ -40,7 +40,7 @@ Exit status:
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Arguments),
-    Server(server::Arguments),
+    Dev(dev::Arguments),
     Set(store::Set),
     Get(store::Get),
     Watch(store::Watch),
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     };
     match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
-        Command::Server(arguments) => server::run(&arguments),
+        Command::Dev(arguments) => dev::run(&arguments),
         Command::Set(arguments) => store::set(arguments),
         Command::Get(arguments) => store::get(arguments),
         Command::Watch(arguments) => store::watch(arguments),

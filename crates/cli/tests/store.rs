@@ -1,4 +1,4 @@
-//! `zraft server`, `set`, `get`, `watch`, `ping` and `bench`, together.
+//! `zraft dev`, `set`, `get`, `watch`, `ping` and `bench`, together.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
@@ -24,7 +24,7 @@ fn server_with(members: u16, more: &[&str]) -> (Running, String) {
             continue;
         }
         let (first, count) = (port.to_string(), members.to_string());
-        let arguments = ["server", "--port", &first, "--members", &count];
+        let arguments = ["dev", "--port", &first, "--members", &count];
         let mut server = Running::start(&[&arguments, more].concat());
         if let Some(line) = server.next_line() {
             let members = (0..members)
@@ -108,8 +108,8 @@ fn bad_input_exits_1_and_says_why() {
         &["set", "key", ""],
         &["set", "key"],
         &["fly"],
-        &["server", "--members", "0"],
-        &["server", "--port", "65535", "--members", "2"],
+        &["dev", "--members", "0"],
+        &["dev", "--port", "65535", "--members", "2"],
         &["ping", "--count", "0"],
         &["bench", "--queries", "1.5"],
         &["bench", "--duration", "0"],
@@ -144,7 +144,7 @@ fn nobody_listening_exits_2_and_says_why() {
 fn a_port_that_is_taken_exits_2() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let output = run(&["server", "--port", &port]);
+    let output = run(&["dev", "--port", &port]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains(&port), "{}", stderr(&output));
 }
@@ -158,7 +158,7 @@ fn a_watch_goes_on_when_the_server_was_restarted_and_knows_nothing() {
     assert!(watch.line().ends_with("seq=1 key=key value=before"));
     assert_eq!(server.interrupt(), Some(130));
     let port = endpoints.rsplit(':').next().unwrap();
-    let mut again = Running::start(&["server", "--port", port]);
+    let mut again = Running::start(&["dev", "--port", port]);
     assert!(again.line().starts_with("endpoints: "));
     assert!(run(&["set", "-e", &endpoints, "key", "after"]).status.success());
     assert!(watch.line().ends_with("seq=1 key=key value=after"));
@@ -193,5 +193,5 @@ fn the_endpoint_and_the_port_have_the_live_systems_defaults() {
         let help = help(command);
         assert!(help.contains("[default: node-1=tcp://127.0.0.1:7001]"), "{command}: {help}");
     }
-    assert!(help("server").contains("[default: 7001]"));
+    assert!(help("dev").contains("[default: 7001]"));
 }

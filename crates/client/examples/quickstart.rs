@@ -1,4 +1,4 @@
-//! One command to a key-value store on this machine: `zraft server` is one.
+//! One command to a key-value store on this machine: `zraft dev` is one.
 
 use zraft_client::{Error, RaftClient};
 

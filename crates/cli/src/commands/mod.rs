@@ -2,8 +2,8 @@
 
 pub(crate) mod bench;
 pub(crate) mod demo;
+pub(crate) mod dev;
 pub(crate) mod endpoints;
 pub(crate) mod inspect;
 pub(crate) mod ping;
-pub(crate) mod server;
 pub(crate) mod store;

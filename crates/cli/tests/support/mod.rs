@@ -53,6 +53,14 @@ fn collect(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
     all
 }
 
+/// Each line that comes through a pipe.
+fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (tell, lines) = mpsc::channel();
+    let pipe = BufReader::new(pipe);
+    thread::spawn(move || pipe.lines().try_for_each(|line| tell.send(line.unwrap())));
+    lines
+}
+
 pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
@@ -96,16 +104,14 @@ impl Drop for Program {
 pub struct Running {
     program: Program,
     lines: Receiver<String>,
-    complaints: Receiver<Vec<u8>>,
+    complaints: Receiver<String>,
 }
 
 impl Running {
     pub fn start(arguments: &[&str]) -> Self {
         let mut program = Program::start(arguments, Stdio::null(), Stdio::piped());
-        let out = BufReader::new(program.child.stdout.take().unwrap());
-        let complaints = collect(program.child.stderr.take().unwrap());
-        let (tell, lines) = mpsc::channel();
-        thread::spawn(move || out.lines().try_for_each(|line| tell.send(line.unwrap())));
+        let lines = lines_of(program.child.stdout.take().unwrap());
+        let complaints = lines_of(program.child.stderr.take().unwrap());
         Self { program, lines, complaints }
     }
 
@@ -122,29 +128,50 @@ impl Running {
         self.next_line().unwrap()
     }
 
+    /// The next line on standard error, which must come.
+    pub fn complaint(&mut self) -> String {
+        let line = self.complaints.recv_timeout(PATIENCE);
+        line.unwrap_or_else(|error| {
+            panic!("zraft {} reports nothing: {error}", self.program.arguments)
+        })
+    }
+
     /// Ctrl+C, and how it ended.
     #[cfg(unix)]
     pub fn interrupt(self) -> Option<i32> {
+        self.signal(rustix::process::Signal::INT).0
+    }
+
+    /// Ctrl+C, how it ended, and what it complained of that was not looked at.
+    #[cfg(unix)]
+    pub fn interrupted(self) -> (Option<i32>, String) {
         self.signal(rustix::process::Signal::INT)
     }
 
     /// SIGTERM, and how it ended.
     #[cfg(unix)]
     pub fn terminate(self) -> Option<i32> {
-        self.signal(rustix::process::Signal::TERM)
+        self.signal(rustix::process::Signal::TERM).0
     }
 
     #[cfg(unix)]
-    fn signal(self, signal: rustix::process::Signal) -> Option<i32> {
+    fn signal(self, signal: rustix::process::Signal) -> (Option<i32>, String) {
         let pid = rustix::process::Pid::from_child(&self.program.child);
         rustix::process::kill_process(pid, signal).unwrap();
-        self.end().0
+        self.end()
     }
 
     /// How it ended, and what it complained of.
     pub fn end(mut self) -> (Option<i32>, String) {
         while self.next_line().is_some() {}
-        let complaints = self.program.all(&self.complaints);
-        (self.program.child.wait().unwrap().code(), String::from_utf8(complaints).unwrap())
+        let mut complaints = String::new();
+        loop {
+            match self.complaints.recv_timeout(PATIENCE) {
+                Ok(line) => complaints.extend([line.as_str(), "\n"]),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(error) => panic!("zraft {} does not end: {error}", self.program.arguments),
+            }
+        }
+        (self.program.child.wait().unwrap().code(), complaints)
     }
 }
