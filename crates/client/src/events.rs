@@ -1,6 +1,6 @@
 //! What happens to the client, for those who want to know: a bounded queue for each listener.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,16 +24,24 @@ const MAX_BYTES: usize = 64 << 20;
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]
 pub struct Events {
+    /// Names its entry in the table of listeners.
+    id: u64,
     listener: Arc<Listener>,
-    wants_messages: Arc<AtomicBool>,
+    table: Arc<Table>,
 }
 
 impl Events {
     /// Also gives [`Event::MessageSent`] and [`Event::MessageReceived`], which are made only
     /// while somebody wants them: they cost time for every message.
     pub fn with_messages(self) -> Self {
-        lock(&self.listener.state).messages = true;
-        self.wants_messages.store(true, Ordering::Relaxed);
+        let mut listeners = lock(&self.table.listeners);
+        if let Some(entry) = listeners.entries.get_mut(&self.id)
+            && !std::mem::replace(&mut entry.messages, true)
+        {
+            listeners.wanting += 1;
+            self.table.show(&listeners);
+        }
+        drop(listeners);
         self
     }
 
@@ -67,10 +75,16 @@ impl Stream for Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        let mut state = lock(&self.listener.state);
-        state.over = true;
-        state.queue = VecDeque::new();
-        state.bytes = 0;
+        // Dropped when no lock is held, with the events and the waker in it.
+        let _entry = {
+            let mut listeners = lock(&self.table.listeners);
+            let entry = listeners.entries.remove(&self.id);
+            if entry.as_ref().is_some_and(|entry| entry.messages) {
+                listeners.wanting -= 1;
+                self.table.show(&listeners);
+            }
+            entry
+        };
     }
 }
 
@@ -85,9 +99,8 @@ struct Listening {
     /// Of the payloads in the queue.
     bytes: usize,
     lost: u64,
-    messages: bool,
     waker: Option<Waker>,
-    /// The listener or the client is gone.
+    /// The client is gone.
     over: bool,
 }
 
@@ -112,58 +125,83 @@ impl Listening {
     }
 }
 
-/// All listeners of one client.
+/// All listeners of one client. The streams share it, so that each removes itself when dropped.
+#[derive(Debug, Default)]
+struct Table {
+    listeners: Mutex<Listeners>,
+    /// Whether any listener wants the events of single messages. Stored under the listeners'
+    /// lock, so that it never contradicts them; read without it.
+    wants_messages: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Listeners {
+    entries: BTreeMap<u64, Entry>,
+    next_id: u64,
+    /// How many entries want the events of single messages.
+    wanting: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    listener: Arc<Listener>,
+    messages: bool,
+}
+
+impl Table {
+    /// Publishes what the locked listeners want.
+    fn show(&self, listeners: &Listeners) {
+        self.wants_messages.store(listeners.wanting > 0, Ordering::Relaxed);
+    }
+}
+
+/// The client's end of all event streams.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
-    listeners: Mutex<Vec<Arc<Listener>>>,
-    wants_messages: Arc<AtomicBool>,
+    table: Arc<Table>,
 }
 
 impl Hub {
     pub(crate) fn listen(&self) -> Events {
         let listener = Arc::new(Listener { state: Mutex::default() });
-        lock(&self.listeners).push(listener.clone());
-        Events { listener, wants_messages: self.wants_messages.clone() }
+        let mut listeners = lock(&self.table.listeners);
+        let id = listeners.next_id;
+        listeners.next_id += 1;
+        listeners.entries.insert(id, Entry { listener: listener.clone(), messages: false });
+        drop(listeners);
+        Events { id, listener, table: self.table.clone() }
     }
 
     /// Whether anybody wants the events of single messages.
     pub(crate) fn wants_messages(&self) -> bool {
-        self.wants_messages.load(Ordering::Relaxed)
+        self.table.wants_messages.load(Ordering::Relaxed)
     }
 
     /// Gives an event to everybody who listens.
     pub(crate) fn publish(&self, event: &Event) {
         let is_message = matches!(event, Event::MessageSent { .. } | Event::MessageReceived { .. });
-        let mut wants_messages = false;
         // Woken when no lock is held: what a waker does is not ours.
         let mut woken = Vec::new();
-        lock(&self.listeners).retain(|listener| {
-            let mut state = lock(&listener.state);
-            if state.over {
-                return false;
+        for entry in lock(&self.table.listeners).entries.values() {
+            if is_message && !entry.messages {
+                continue;
             }
-            wants_messages |= state.messages;
-            if is_message && !state.messages {
-                return true;
-            }
+            let mut state = lock(&entry.listener.state);
             state.put(event.clone());
             woken.extend(state.waker.take());
-            true
-        });
+        }
         for waker in woken {
             waker.wake();
-        }
-        if is_message && !wants_messages {
-            self.wants_messages.store(false, Ordering::Relaxed);
         }
     }
 }
 
 impl Drop for Hub {
     fn drop(&mut self) {
-        for listener in lock(&self.listeners).drain(..) {
+        let entries = std::mem::take(&mut lock(&self.table.listeners).entries);
+        for entry in entries.into_values() {
             let waker = {
-                let mut state = lock(&listener.state);
+                let mut state = lock(&entry.listener.state);
                 state.over = true;
                 state.waker.take()
             };
@@ -233,5 +271,36 @@ mod tests {
         hub.publish(&server_request(Bytes::from_static(b"small again")));
         assert_eq!(next(&mut events), Some(server_request(Bytes::from_static(b"small again"))));
         assert_eq!(next(&mut events), None);
+    }
+
+    #[test]
+    fn a_dropped_stream_is_removed_when_it_is_dropped() {
+        let hub = Hub::default();
+        let kept = hub.listen();
+        for _ in 0..1000 {
+            drop(hub.listen());
+            drop(hub.listen().with_messages());
+        }
+        assert_eq!(lock(&hub.table.listeners).entries.len(), 1, "no event came meanwhile");
+        assert!(!hub.wants_messages());
+        drop(kept);
+        assert_eq!(lock(&hub.table.listeners).entries.len(), 0);
+    }
+
+    #[test]
+    fn messages_are_wanted_as_long_as_one_stream_wants_them() {
+        let hub = Hub::default();
+        let first = hub.listen().with_messages().with_messages();
+        let second = hub.listen().with_messages();
+        let message = Event::MessageReceived { message: keep_alive_response() };
+        drop(first);
+        hub.publish(&message);
+        assert!(hub.wants_messages());
+        drop(second);
+        assert!(!hub.wants_messages());
+    }
+
+    fn keep_alive_response() -> ServerMessage {
+        ServerMessage::KeepAliveResponse { timestamp: Timestamp::from_millis(1) }
     }
 }

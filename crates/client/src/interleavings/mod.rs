@@ -11,6 +11,7 @@
 
 mod closing;
 mod deliveries;
+mod events;
 mod one_call;
 mod rig;
 mod room;
