@@ -272,6 +272,17 @@ impl Drop for Handles {
     /// The driver has done its work, or its runtime ends, or something in it panicked: nobody may
     /// be left waiting.
     fn drop(&mut self) {
+        // First the state: once the inbox tells that there is no driver, the next one may start
+        // and set its own.
+        {
+            let mut facts = lock(&self.shared.facts);
+            facts.session_id = None;
+            facts.member_id = None;
+        }
+        self.shared.deliveries.begin_epoch();
+        self.shared.state.send_if_modified(|state| {
+            std::mem::replace(state, StateName::Disconnected) != StateName::Disconnected
+        });
         let mut inputs = std::mem::take(&mut self.inputs);
         {
             let mut inbox = lock(&self.shared.inbox);
@@ -284,15 +295,6 @@ impl Drop for Handles {
             }
             self.waiters.abandon(&mut inbox.calls, &mut self.woken);
         }
-        {
-            let mut facts = lock(&self.shared.facts);
-            facts.session_id = None;
-            facts.member_id = None;
-        }
-        self.shared.deliveries.begin_epoch();
-        self.shared.state.send_if_modified(|state| {
-            std::mem::replace(state, StateName::Disconnected) != StateName::Disconnected
-        });
         drop(inputs);
         self.waiters.abandon_others();
         for waker in self.woken.drain(..) {

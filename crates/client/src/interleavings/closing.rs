@@ -165,3 +165,24 @@ fn when_the_drivers_runtime_ends_nobody_is_left_waiting() {
         });
     });
 }
+
+#[test]
+fn whoever_finds_the_driver_gone_finds_the_state_that_goes_with_it() {
+    in_many_orders(|| {
+        future::block_on(async {
+            let (client, cluster) = connected().await;
+            stop(&cluster);
+            while !matches!(client.try_submit_command("early"), Err(Error::NotConnected)) {
+                future::yield_now().await;
+            }
+            assert_eq!(*client.state().borrow(), StateName::Disconnected);
+            assert!(client.session_id().is_none());
+            // What the old driver still does leaves the state of the next one alone.
+            lock(&cluster).stop = false;
+            client.connect().await.unwrap();
+            ended(&cluster, 1).await;
+            assert_eq!(*client.state().borrow(), StateName::Connected);
+            assert!(client.session_id().is_some());
+        });
+    });
+}
