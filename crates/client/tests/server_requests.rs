@@ -10,8 +10,8 @@ use futures_core::Stream;
 use support::raw::{Connection, Peer, connected, settled};
 use support::{builder, next_event, within};
 use zraft_client::{
-    AckServerRequests, Bytes, Error, Event, OnSessionExpired, ServerRequest, ServerRequests,
-    Timestamp, ValidationError,
+    AckServerRequests, Bytes, Error, Event, OnSessionExpired, RaftClient, ServerRequest,
+    ServerRequests, Timestamp, ValidationError,
 };
 use zraft_protocol::{ClientMessage, Payload, RequestId, ServerMessage, SessionCloseReason};
 
@@ -185,6 +185,56 @@ async fn a_new_session_begins_anew_and_drops_what_was_not_taken() {
     let (id, payload, _) = take(&mut requests).await;
     assert_eq!((id, payload.as_str()), (1, "new"));
     acknowledged(&mut connection, 1).await;
+}
+
+#[tokio::test]
+async fn acknowledging_a_request_of_an_expired_session_acknowledges_nothing_in_the_new_one() {
+    let settings = builder()
+        .ack_server_requests(AckServerRequests::Handled)
+        .on_session_expired(OnSessionExpired::NewSession);
+    let (peer, mut connection, client) = connected(settings).await;
+    let mut requests = client.server_requests().unwrap();
+    push(&mut connection, 1, "old").await;
+    let (_, _, old) = take(&mut requests).await;
+    let reason = SessionCloseReason::SessionExpired;
+    connection.send(&ServerMessage::SessionClosed { reason, leader_id: None }).await;
+    let mut connection = next_session(&peer).await;
+    push(&mut connection, 1, "new").await;
+    push(&mut connection, 2, "next").await;
+    let (id, payload, new) = take(&mut requests).await;
+    assert_eq!((id, payload.as_str()), (1, "new"));
+
+    old.acknowledge();
+    // An acknowledgement would go out before the answer to the second ping at the latest.
+    for _ in 0..2 {
+        nothing_acknowledged_during_a_ping(&client, &mut connection).await;
+    }
+    assert!(is_pending(&mut requests), "the new one is not handled yet");
+    assert_eq!(client.stats().server_requests, 0);
+
+    new.acknowledge();
+    acknowledged(&mut connection, 1).await;
+    assert_eq!(take(&mut requests).await.1, "next");
+}
+
+/// Answers one ping of the client; fails on an acknowledgement that comes before it.
+async fn nothing_acknowledged_during_a_ping(client: &RaftClient, connection: &mut Connection) {
+    let answering = async {
+        loop {
+            match connection.any_message().await {
+                ClientMessage::KeepAlive { timestamp } => {
+                    connection.send(&ServerMessage::KeepAliveResponse { timestamp }).await;
+                    return;
+                }
+                ClientMessage::ServerRequestAck { request_id } => {
+                    panic!("{request_id:?} was acknowledged and is not handled")
+                }
+                _ => {}
+            }
+        }
+    };
+    let (pong, ()) = tokio::join!(within(client.ping()), answering);
+    pong.unwrap();
 }
 
 async fn next_session(peer: &Peer) -> Connection {
