@@ -11,4 +11,5 @@ pub mod latency;
 pub mod lines;
 pub mod members;
 pub mod messages;
+pub mod patience;
 pub mod time;

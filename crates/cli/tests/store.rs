@@ -111,6 +111,8 @@ fn bad_input_exits_1_and_says_why() {
         &["dev", "--members", "0"],
         &["dev", "--port", "65535", "--members", "2"],
         &["ping", "--count", "0"],
+        &["ping", "--timeout", "0"],
+        &["get", "--timeout", "soon", "key"],
         &["bench", "--queries", "1.5"],
         &["bench", "--duration", "0"],
         &["bench", "--embedded", "-e", "node-1=tcp://127.0.0.1:1"],
@@ -125,13 +127,14 @@ fn bad_input_exits_1_and_says_why() {
 #[test]
 fn nobody_listening_exits_2_and_says_why() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    // Each takes its five seconds: all at once.
+    // Each waits for its whole time: all at once.
     std::thread::scope(|scope| {
         for command in [&["get", "key"][..], &["set", "key", "value"], &["ping"], &["watch", "key"]]
         {
             scope.spawn(move || {
                 let endpoints = format!("node-1=tcp://{closed}");
-                let output = run(&[&command[..1], &["-e", &endpoints], &command[1..]].concat());
+                let options = ["-e", &endpoints, "--timeout", "1"];
+                let output = run(&[&command[..1], &options, &command[1..]].concat());
                 assert_eq!(output.status.code(), Some(2), "{command:?}");
                 assert!(stderr(&output).contains("refused"), "{}", stderr(&output));
                 assert_eq!(stdout(&output), "");
@@ -192,6 +195,8 @@ fn the_endpoint_and_the_port_have_the_live_systems_defaults() {
     for command in ["set", "get", "watch", "ping", "bench"] {
         let help = help(command);
         assert!(help.contains("[default: node-1=tcp://127.0.0.1:7001]"), "{command}: {help}");
+        assert!(help.contains("--timeout <SECONDS>") && help.contains("[default: 15]"), "{help}");
+        assert!(!help.contains("5 seconds") || help.contains("15 seconds"), "{command}: {help}");
     }
     assert!(help("dev").contains("[default: 7001]"));
 }

@@ -111,7 +111,7 @@ async fn an_operation_that_gets_no_answer_gives_up_with_exit_status_2() {
     let setting = Setting::new(1).await;
     // Sessions are opened; queries vanish.
     setting.cluster.drop_messages(MessageClass::FromClient(ClientMessageKind::Query), None);
-    let output = run(&["get", "-e", &setting.endpoints, "key"]);
+    let output = run(&["get", "-e", &setting.endpoints, "--timeout", "1", "key"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(support::stderr(&output).contains("no answer in time"), "{output:?}");
 }

@@ -7,10 +7,8 @@ use zraft_cli::bench::{self, Settings};
 use zraft_client::RaftClient;
 use zraft_test_server::{KvStore, TestCluster};
 
-use super::endpoints::Endpoints;
+use super::endpoints::{Endpoints, seconds};
 use crate::exit::{Exit, complain, print_at_end, run as run_command};
-
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Put load on a key-value store, and tell its throughput and latencies
 ///
@@ -44,11 +42,6 @@ fn share(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or("from 0 to 1".to_owned())
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|seconds| *seconds > 0.0 && *seconds <= 86_400.0);
-    seconds.map(Duration::from_secs_f64).ok_or("more than 0, at most 86400".to_owned())
-}
-
 pub(crate) fn run(arguments: &Arguments) -> Exit {
     run_command(async {
         measure(arguments).await.unwrap_or_else(|(error, exit)| {
@@ -70,7 +63,10 @@ async fn measure(arguments: &Arguments) -> Result<Exit, (String, Exit)> {
         false => None,
     };
     let client = client(arguments, cluster.as_ref()).map_err(|error| (error, Exit::BadInput))?;
-    client.connect_within(PATIENCE).await.map_err(|error| (error.to_string(), Exit::of(&error)))?;
+    client
+        .connect_within(arguments.endpoints.patience())
+        .await
+        .map_err(|error| (error.to_string(), Exit::of(&error)))?;
     let settings = Settings {
         in_flight: arguments.in_flight,
         payload: arguments.payload,
@@ -96,7 +92,7 @@ fn client(arguments: &Arguments, cluster: Option<&TestCluster>) -> Result<RaftCl
             }
             builder
         }
-        None => arguments.endpoints.builder()?,
+        None => arguments.endpoints.lasting()?,
     };
     let builder = builder.max_in_flight(arguments.in_flight as usize);
     builder.build().map_err(|error| error.to_string())

@@ -9,9 +9,9 @@ use zraft_client::RaftClient;
 use super::endpoints::Endpoints;
 use crate::exit::{Exit, complain, print, run_then};
 
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// Open a session, tell who leads, and measure round trips by keep-alives
+///
+/// Gives up after 15 seconds without a session, or 15 seconds without an answer to a keep-alive. --timeout sets this time.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -22,8 +22,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Exit {
-    match arguments.endpoints.client(Some(PATIENCE)) {
-        Ok(client) => run_then(ping(client.clone(), arguments.count), async move {
+    match arguments.endpoints.client() {
+        Ok(client) => run_then(ping(client.clone(), arguments), async move {
             client.disconnect_within(Duration::from_secs(1)).await;
         }),
         Err(error) => {
@@ -33,8 +33,9 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
     }
 }
 
-async fn ping(client: RaftClient, count: u32) -> Exit {
-    if let Err(error) = client.connect_within(PATIENCE).await {
+async fn ping(client: RaftClient, arguments: &Arguments) -> Exit {
+    let patience = arguments.endpoints.patience();
+    if let Err(error) = client.connect_within(patience).await {
         complain(&error.to_string());
         return Exit::of(&error);
     }
@@ -43,8 +44,8 @@ async fn ping(client: RaftClient, count: u32) -> Exit {
     print(&format!("session {session}, leader {leader}"));
     let mut times = Latencies::new();
     let mut exit = Exit::Success;
-    for number in 1..=count {
-        match tokio::time::timeout(PATIENCE, client.ping()).await {
+    for number in 1..=arguments.count {
+        match tokio::time::timeout(patience, client.ping()).await {
             Ok(Ok(time)) => {
                 times.record(time);
                 print(&format!("round trip {number}: {:.3} ms", time.as_secs_f64() * 1e3));

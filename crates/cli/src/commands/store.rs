@@ -10,12 +10,9 @@ use zraft_kv::{Change, Error, Key, KvClient, Value};
 use super::endpoints::Endpoints;
 use crate::exit::{Exit, complain, print, run_then};
 
-/// A single operation gives up after this long, opening the session included.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// Give a key a value
 ///
-/// Prints OK. Gives up after 5 seconds.
+/// Prints OK. Gives up after 15 seconds, opening the session included. --timeout sets this time.
 #[derive(Debug, Args)]
 pub(crate) struct Set {
     #[command(flatten)]
@@ -28,7 +25,7 @@ pub(crate) struct Set {
 
 /// Print the value of a key
 ///
-/// Prints `KEY = VALUE`, or `KEY = <none>`. Gives up after 5 seconds.
+/// Prints `KEY = VALUE`, or `KEY = <none>`. Gives up after 15 seconds, opening the session included. --timeout sets this time.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     #[command(flatten)]
@@ -39,8 +36,9 @@ pub(crate) struct Get {
 
 /// Print every value that a key gets, until Ctrl+C
 ///
-/// Begins with the present value, if there is one. Connects again by itself, however long that takes; in a new session it
-/// watches the key again and is told its present value again.
+/// Begins with the present value, if there is one. Gives up when it cannot begin within 15 seconds. --timeout sets this time.
+/// Afterwards it connects again by itself, however long that takes. In a new session it watches the key again, and prints its
+/// present value again.
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
     #[command(flatten)]
@@ -80,8 +78,12 @@ pub(crate) fn watch(arguments: Watch) -> Exit {
     if let Some(exit) = refuse(Key::new(key.clone()).err()) {
         return exit;
     }
+    let patience = endpoints.patience();
     // Watching again in a new session waits for as long as that takes.
-    with_client(&endpoints, None, async move |client| follow(&client, key).await)
+    let client = endpoints.lasting().and_then(|builder| {
+        builder.request_timeout(None).build().map_err(|error| error.to_string())
+    });
+    with_client(client, async move |client| follow(&client, key, patience).await)
 }
 
 fn refuse(error: Option<zraft_kv::ValueError>) -> Option<Exit> {
@@ -91,11 +93,12 @@ fn refuse(error: Option<zraft_kv::ValueError>) -> Option<Exit> {
 
 /// Opens a session, does one thing within the time that is left, and closes it.
 fn once(endpoints: &Endpoints, what: impl AsyncFnOnce(KvClient) -> Result<(), Error>) -> Exit {
-    with_client(endpoints, Some(PATIENCE), async |client| {
+    let patience = endpoints.patience();
+    with_client(endpoints.client(), async |client| {
         let started = Instant::now();
         let work = async {
-            client.connect_within(PATIENCE).await?;
-            let left = PATIENCE.saturating_sub(started.elapsed());
+            client.connect_within(patience).await?;
+            let left = patience.saturating_sub(started.elapsed());
             what(KvClient::new(client.clone()).timeout(left)).await
         };
         work.await.map_or_else(|error| fail(&error), |()| Exit::Success)
@@ -104,11 +107,10 @@ fn once(endpoints: &Endpoints, what: impl AsyncFnOnce(KvClient) -> Result<(), Er
 
 /// Runs a command with a client, and closes its session afterwards, Ctrl+C or not.
 fn with_client(
-    endpoints: &Endpoints,
-    patience: Option<Duration>,
+    client: Result<RaftClient, String>,
     command: impl AsyncFnOnce(RaftClient) -> Exit,
 ) -> Exit {
-    match endpoints.client(patience) {
+    match client {
         Ok(client) => run_then(command(client.clone()), async move {
             client.disconnect_within(Duration::from_secs(1)).await;
         }),
@@ -129,12 +131,12 @@ fn fail(error: &Error) -> Exit {
 }
 
 /// Prints the changes of a key until something ends that cannot be mended.
-async fn follow(client: &RaftClient, key: String) -> Exit {
+async fn follow(client: &RaftClient, key: String, patience: Duration) -> Exit {
     let started = Instant::now();
-    if let Err(error) = client.connect_within(PATIENCE).await {
+    if let Err(error) = client.connect_within(patience).await {
         return fail(&error.into());
     }
-    let left = PATIENCE.saturating_sub(started.elapsed());
+    let left = patience.saturating_sub(started.elapsed());
     let store = KvClient::new(client.clone());
     let mut watch = match tokio::time::timeout(left, store.watch(key.clone())).await {
         Ok(Ok(watch)) => watch,
