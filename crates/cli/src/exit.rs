@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     Connection,
     /// 3: any other failure.
     Failure,
+    /// 4: `get --exit-code` found no value.
+    Absent,
     /// 130: Ctrl+C.
     Interrupted,
     /// 143: SIGTERM.
@@ -35,6 +37,7 @@ impl From<Exit> for ExitCode {
             Exit::BadInput => 1,
             Exit::Connection => 2,
             Exit::Failure => 3,
+            Exit::Absent => 4,
             Exit::Interrupted => 130,
             Exit::Terminated => 143,
         })

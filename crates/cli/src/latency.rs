@@ -49,28 +49,36 @@ impl Latencies {
         Duration::from_nanos(self.0.value_at_quantile(part))
     }
 
-    fn points(&self) -> [(&'static str, f64); 6] {
+    /// The points that are reported, in milliseconds. `None` for one that the samples cannot carry.
+    fn points(&self) -> [(&'static str, Option<f64>); 6] {
         let millis = |nanos: u64| nanos as f64 / 1e6;
-        let at = |quantile| millis(self.0.value_at_quantile(quantile));
+        // One of so many samples is above the percentile. With fewer of them it would be another name for the longest.
+        let one_of = |samples: u64| {
+            let quantile = 1.0 - 1.0 / samples as f64;
+            (self.count() >= samples).then(|| millis(self.0.value_at_quantile(quantile)))
+        };
+        let any = |value| (self.count() > 0).then_some(value);
         [
-            ("p50", at(0.5)),
-            ("p90", at(0.9)),
-            ("p99", at(0.99)),
-            ("p99.9", at(0.999)),
-            ("max", millis(self.0.max())),
-            ("mean", self.0.mean() / 1e6),
+            ("p50", one_of(2)),
+            ("p90", one_of(10)),
+            ("p99", one_of(100)),
+            ("p99.9", one_of(1000)),
+            ("max", any(millis(self.0.max()))),
+            ("mean", any(self.0.mean() / 1e6)),
         ]
     }
 
-    /// An object of milliseconds: p50, p90, p99, p99.9, max, mean.
+    /// An object of milliseconds: p50, p90, p99, p99.9, max, mean. A percentile for which there are too few latencies is null.
     pub fn to_json(&self) -> Value {
         self.points().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
     }
 
-    /// The same, to read.
+    /// The same, to read, without those that are null.
     pub fn to_text(&self) -> String {
-        let points = self.points().map(|(name, value)| format!("{name} {value:.2} ms"));
-        points.join(", ")
+        let points = self.points().into_iter();
+        let told = points.filter_map(|(name, value)| Some(format!("{name} {:.2} ms", value?)));
+        let told = told.collect::<Vec<_>>().join(", ");
+        if told.is_empty() { "nothing was measured".to_owned() } else { told }
     }
 }
 
@@ -102,6 +110,35 @@ mod tests {
         assert_eq!(latencies.count(), 4);
         for (part, millis) in [(0.25, 10), (0.5, 20), (1.0, 40)] {
             assert_eq!(latencies.quantile(part).as_millis(), millis);
+        }
+    }
+
+    #[test]
+    fn a_percentile_that_the_samples_cannot_carry_is_not_reported() {
+        let names = ["p50", "p90", "p99", "p99.9"];
+        for (count, carried) in [
+            (0, 0),
+            (1, 0),
+            (2, 1),
+            (4, 1),
+            (9, 1),
+            (10, 2),
+            (99, 2),
+            (100, 3),
+            (999, 3),
+            (1000, 4),
+        ] {
+            let mut latencies = Latencies::new();
+            for millis in 0..count {
+                latencies.record(Duration::from_millis(millis));
+            }
+            let (text, json) = (latencies.to_text(), latencies.to_json());
+            for (place, name) in names.iter().enumerate() {
+                let told = place < carried;
+                assert_eq!(text.contains(&format!("{name} ")), told, "{count}: {text}");
+                assert_eq!(json[*name].is_null(), !told, "{count}: {json}");
+            }
+            assert_eq!(text.contains("max"), count > 0, "{text}");
         }
     }
 

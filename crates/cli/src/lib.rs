@@ -11,5 +11,6 @@ pub mod latency;
 pub mod lines;
 pub mod members;
 pub mod messages;
+pub mod narrator;
 pub mod patience;
 pub mod time;

@@ -34,6 +34,7 @@ Exit status:
   1    bad input, or a demo that did not hold its promise
   2    no connection, or no answer in time
   3    any other failure
+  4    get --exit-code: the key has no value
   130  after Ctrl+C
   143  after SIGTERM";
 

@@ -59,6 +59,58 @@ fn set_get_and_watch_speak_as_the_live_tools_do() {
 }
 
 #[test]
+fn a_key_without_a_value_is_told_from_the_value_none() {
+    let (_server, endpoints) = server(1);
+    let get = |options: &[&str]| {
+        let output = run(&[&["get", "-e", &endpoints, "key"], options].concat());
+        (output.status.code(), stdout(&output))
+    };
+    assert_eq!(get(&["--exit-code"]), (Some(4), "key = <none>\n".to_owned()));
+    assert_eq!(get(&["--json"]), (Some(0), "{\"key\":\"key\",\"value\":null}\n".to_owned()));
+    assert_eq!(get(&["--json", "--exit-code"]).0, Some(4));
+    assert!(run(&["set", "-e", &endpoints, "key", "<none>"]).status.success());
+    assert_eq!(get(&["--exit-code"]), (Some(0), "key = <none>\n".to_owned()));
+    assert_eq!(get(&["--json"]).1, "{\"key\":\"key\",\"value\":\"<none>\"}\n");
+}
+
+#[test]
+fn a_value_of_several_lines_is_one_line_of_json() {
+    let (_server, endpoints) = server(1);
+    let value = "one\ntwo\r\n\u{2028}three";
+    assert!(run(&["set", "-e", &endpoints, "key", value]).status.success());
+    let get = stdout(&run(&["get", "-e", &endpoints, "--json", "key"]));
+    assert_eq!(get.lines().count(), 1, "{get}");
+    assert_eq!(serde_json::from_str::<Value>(&get).unwrap()["value"], value);
+    let mut watch = Running::start(&["watch", "-e", &endpoints, "--json", "key"]);
+    for (seq, value) in [(1, value), (2, "four\nfive")] {
+        if seq > 1 {
+            assert!(run(&["set", "-e", &endpoints, "key", value]).status.success());
+        }
+        let line: Value = serde_json::from_str(&watch.line()).unwrap();
+        assert_eq!(
+            (&line["seq"], &line["key"], &line["value"]),
+            (&seq.into(), &"key".into(), &value.into())
+        );
+        assert!(line["time"].as_str().unwrap().starts_with("20"), "{line}");
+    }
+    assert_eq!(watch.interrupt(), Some(130));
+}
+
+#[test]
+fn ping_prints_no_percentile_that_its_samples_cannot_carry() {
+    let (_server, endpoints) = server(1);
+    let last = |count: &str| {
+        let text = stdout(&run(&["ping", "-e", &endpoints, "-c", count]));
+        text.lines().last().unwrap().to_owned()
+    };
+    let four = last("4");
+    assert!(four.contains("p50 ") && four.contains("max "), "{four}");
+    assert!(!four.contains("p9"), "{four}");
+    let hundred = last("100");
+    assert!(hundred.contains("p99 ") && !hundred.contains("p99.9"), "{hundred}");
+}
+
+#[test]
 fn ping_tells_the_leader_and_round_trips() {
     let (server, endpoints) = server(1);
     let ping = run(&["ping", "-e", &endpoints, "--count", "2"]);
@@ -160,11 +212,17 @@ fn a_watch_goes_on_when_the_server_was_restarted_and_knows_nothing() {
     watch.line();
     assert!(watch.line().ends_with("seq=1 key=key value=before"));
     assert_eq!(server.interrupt(), Some(130));
+    let lost = watch.complaint();
+    assert!(lost.starts_with("zraft: lost the connection to node-1: "), "{lost}");
     let port = endpoints.rsplit(':').next().unwrap();
     let mut again = Running::start(&["dev", "--port", port]);
     assert!(again.line().starts_with("endpoints: "));
     assert!(run(&["set", "-e", &endpoints, "key", "after"]).status.success());
     assert!(watch.line().ends_with("seq=1 key=key value=after"));
+    let mut line = watch.complaint();
+    while !line.contains("in a new session") {
+        line = watch.complaint();
+    }
     assert_eq!(watch.interrupt(), Some(130));
 }
 

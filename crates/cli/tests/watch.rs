@@ -55,9 +55,16 @@ async fn a_watch_survives_the_loss_of_the_leader_in_its_session() {
     let mut watch = setting.watch();
     let leader = setting.cluster.leader_elected().await;
     setting.cluster.kill(leader.as_str(), KillLoss::Unanswered).await.unwrap();
-    setting.cluster.leader_elected().await;
+    let next = setting.cluster.leader_elected().await;
     setting.set("second");
     ends(&mut watch, "seq=2 key=key value=second");
+    let lost = watch.complaint();
+    assert!(lost.starts_with(&format!("zraft: lost the connection to {leader}: ")), "{lost}");
+    let mut again = watch.complaint();
+    while again.starts_with("zraft: still reconnecting") {
+        again = watch.complaint();
+    }
+    assert_eq!(again, format!("zraft: connected to {next} again, in the same session"));
     setting.cluster.cut_connections(None).await.unwrap();
     setting.set("third");
     ends(&mut watch, "seq=3 key=key value=third");
@@ -73,6 +80,10 @@ async fn a_watch_begins_anew_when_its_session_has_expired() {
         setting.cluster.expire_session(&session).unwrap();
         // The present value again, in a session that counts from 1.
         ends(&mut watch, &format!("seq=1 key=key value={present}"));
+        assert_eq!(watch.complaint(), "zraft: the session expired");
+        assert_eq!(watch.complaint(), "zraft: opening a new session");
+        let line = watch.complaint();
+        assert!(line.starts_with("zraft: connected to node-1 in a new session"), "{line}");
         setting.set(value);
         ends(&mut watch, &format!("seq=2 key=key value={value}"));
         setting.sessions_are(1).await;

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use zraft_cli::time::utc;
+use serde_json::json;
+use zraft_cli::{narrator::Narrator, time::utc};
 use zraft_client::RaftClient;
 use zraft_kv::{Change, Error, Key, KvClient, Value};
 
@@ -25,26 +26,35 @@ pub(crate) struct Set {
 
 /// Print the value of a key
 ///
-/// Prints `KEY = VALUE`, or `KEY = <none>`. Gives up after 15 seconds, opening the session included. --timeout sets this time.
+/// Prints `KEY = VALUE`, or `KEY = <none>`. --json and --exit-code tell a key without a value from the value <none>. Gives up after 15 seconds, opening the session included. --timeout sets this time.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     #[command(flatten)]
     endpoints: Endpoints,
     /// 1 to 256 bytes
     key: String,
+    /// Print one JSON object: the key, and its value or null
+    #[arg(long)]
+    json: bool,
+    /// Exit with status 4 if the key has no value
+    #[arg(long)]
+    exit_code: bool,
 }
 
 /// Print every value that a key gets, until Ctrl+C
 ///
 /// Begins with the present value, if there is one. Gives up when it cannot begin within 15 seconds. --timeout sets this time.
 /// Afterwards it connects again by itself, however long that takes. In a new session it watches the key again, and prints its
-/// present value again.
+/// present value again. It says on standard error when it lost the connection and when it has one again.
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
     #[command(flatten)]
     endpoints: Endpoints,
     /// 1 to 256 bytes
     key: String,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn set(arguments: Set) -> Exit {
@@ -57,24 +67,29 @@ pub(crate) fn set(arguments: Set) -> Exit {
     once(&endpoints, async move |store| {
         store.set(key, value).await?;
         print("OK");
-        Ok(())
+        Ok(Exit::Success)
     })
 }
 
 pub(crate) fn get(arguments: Get) -> Exit {
-    let Get { endpoints, key } = arguments;
+    let Get { endpoints, key, json, exit_code } = arguments;
     if let Some(exit) = refuse(Key::new(key.clone()).err()) {
         return exit;
     }
     once(&endpoints, async move |store| {
         let value = store.get(key.clone()).await?;
-        print(&format!("{key} = {}", value.as_ref().map_or("<none>", Value::as_str)));
-        Ok(())
+        let value = value.as_ref().map(Value::as_str);
+        if json {
+            print(&json!({ "key": key, "value": value }).to_string());
+        } else {
+            print(&format!("{key} = {}", value.unwrap_or("<none>")));
+        }
+        Ok(if exit_code && value.is_none() { Exit::Absent } else { Exit::Success })
     })
 }
 
 pub(crate) fn watch(arguments: Watch) -> Exit {
-    let Watch { endpoints, key } = arguments;
+    let Watch { endpoints, key, json } = arguments;
     if let Some(exit) = refuse(Key::new(key.clone()).err()) {
         return exit;
     }
@@ -83,7 +98,7 @@ pub(crate) fn watch(arguments: Watch) -> Exit {
     let client = endpoints.lasting().and_then(|builder| {
         builder.request_timeout(None).build().map_err(|error| error.to_string())
     });
-    with_client(client, async move |client| follow(&client, key, patience).await)
+    with_client(client, async move |client| follow(&client, key, patience, json).await)
 }
 
 fn refuse(error: Option<zraft_kv::ValueError>) -> Option<Exit> {
@@ -92,7 +107,7 @@ fn refuse(error: Option<zraft_kv::ValueError>) -> Option<Exit> {
 }
 
 /// Opens a session, does one thing within the time that is left, and closes it.
-fn once(endpoints: &Endpoints, what: impl AsyncFnOnce(KvClient) -> Result<(), Error>) -> Exit {
+fn once(endpoints: &Endpoints, what: impl AsyncFnOnce(KvClient) -> Result<Exit, Error>) -> Exit {
     let patience = endpoints.patience();
     with_client(endpoints.client(), async |client| {
         let started = Instant::now();
@@ -101,7 +116,7 @@ fn once(endpoints: &Endpoints, what: impl AsyncFnOnce(KvClient) -> Result<(), Er
             let left = patience.saturating_sub(started.elapsed());
             what(KvClient::new(client.clone()).timeout(left)).await
         };
-        work.await.map_or_else(|error| fail(&error), |()| Exit::Success)
+        work.await.unwrap_or_else(|error| fail(&error))
     })
 }
 
@@ -131,8 +146,9 @@ fn fail(error: &Error) -> Exit {
 }
 
 /// Prints the changes of a key until something ends that cannot be mended.
-async fn follow(client: &RaftClient, key: String, patience: Duration) -> Exit {
+async fn follow(client: &RaftClient, key: String, patience: Duration, json: bool) -> Exit {
     let started = Instant::now();
+    let (mut events, mut narrator) = (client.events(), Narrator::new());
     if let Err(error) = client.connect_within(patience).await {
         return fail(&error.into());
     }
@@ -146,22 +162,42 @@ async fn follow(client: &RaftClient, key: String, patience: Duration) -> Exit {
             return Exit::Connection;
         }
     };
-    print(&format!("watching {key} - press Ctrl+C to stop"));
-    loop {
-        match watch.next().await {
-            Some(Ok(change)) => print(&line(&change)),
-            Some(Err(Error::NotWatching)) => {
-                if let Err(error) = connect_again(client).await {
-                    return fail(&error.into());
-                }
+    if !json {
+        print(&format!("watching {key} - press Ctrl+C to stop"));
+    }
+    let narrate = async {
+        while let Some(event) = events.next().await {
+            if let Some(line) = narrator.line(&event) {
+                complain(&line);
             }
-            // The session ended while the key was being watched anew: that there is none, or a new one, is told next.
-            Some(Err(Error::Client(zraft_client::Error::SessionExpired { .. }))) => {}
-            // One notification that is not understood; the next one may be.
-            Some(Err(error @ Error::Decode(_))) => complain(&error.to_string()),
-            Some(Err(error)) => return fail(&error),
-            None => return Exit::Connection,
         }
+        std::future::pending().await
+    };
+    let changes = async {
+        loop {
+            match watch.next().await {
+                Some(Ok(change)) => {
+                    print(&if json { object(&change).to_string() } else { line(&change) });
+                }
+                Some(Err(Error::NotWatching)) => {
+                    if let Err(error) = connect_again(client).await {
+                        return fail(&error.into());
+                    }
+                }
+                // The session ended while the key was being watched anew: that there is none, or a new one, is told next.
+                Some(Err(Error::Client(zraft_client::Error::SessionExpired { .. }))) => {}
+                // One notification that is not understood; the next one may be.
+                Some(Err(error @ Error::Decode(_))) => complain(&error.to_string()),
+                Some(Err(error)) => return fail(&error),
+                None => return Exit::Connection,
+            }
+        }
+    };
+    tokio::select! {
+        // What happened to the session comes before what came in it.
+        biased;
+        exit = narrate => exit,
+        exit = changes => exit,
     }
 }
 
@@ -170,7 +206,7 @@ async fn connect_again(client: &RaftClient) -> Result<(), zraft_client::Error> {
     loop {
         match client.connect().await {
             // Each attempt lasts half a minute.
-            Err(zraft_client::Error::Connection { .. }) => {}
+            Err(error @ zraft_client::Error::Connection { .. }) => complain(&error.to_string()),
             other => return other,
         }
     }
@@ -180,4 +216,13 @@ fn line(change: &Change) -> String {
     let time = utc(change.created_at.as_millis());
     let (key, value) = (&change.notification.key, &change.notification.value);
     format!("[{time}] seq={} key={} value={}", change.request_id, key.as_str(), value.as_str())
+}
+
+fn object(change: &Change) -> serde_json::Value {
+    json!({
+        "time": utc(change.created_at.as_millis()),
+        "seq": change.request_id.get(),
+        "key": change.notification.key.as_str(),
+        "value": change.notification.value.as_str(),
+    })
 }
