@@ -103,6 +103,17 @@ fn conditions(results: &Value, part: Part) -> String {
     )
 }
 
+/// The commit and the machine that a part was measured with. A report keeps the parts that were not measured this time, so that
+/// rows of one table may differ in both.
+fn source(results: &Value, part: Part) -> String {
+    let told = &results[part.name()]["conditions"];
+    let text = |name: &str| told[name].as_str().unwrap_or("?");
+    match told["cores"].as_u64() {
+        Some(cores) => format!("{}, {cores} cores of {}", text("commit"), text("cpu")),
+        None => "unknown".to_owned(),
+    }
+}
+
 /// All tables.
 pub(super) fn tables(results: &Value) -> String {
     let mut out = String::new();
@@ -141,9 +152,11 @@ pub(super) fn tables(results: &Value) -> String {
                 kept(one.must),
                 bound(one.goal).unwrap_or_default(),
                 kept(one.goal),
+                source(results, one.part),
             ]
         });
-        let heads = ["what", "median (least–most)", "must", "holds", "goal", "reached"];
+        let heads =
+            ["what", "median (least–most)", "must", "holds", "goal", "reached", "measured at"];
         let _ = writeln!(
             out,
             "### What must hold, and what is aimed at\n\n{}",
@@ -372,6 +385,37 @@ mod tests {
         assert_eq!(number(-1_234.5, 1), "-1,234.5");
         assert_eq!(number(-123.0, 0), "-123");
         assert_eq!(number(0.25, 2), "0.25");
+    }
+
+    #[test]
+    fn each_verdict_names_the_commit_and_the_machine_of_its_own_part() {
+        let row = |contender: &str, at: Value, rate: f64| json!({ "contender": contender, "at": at, "rounds": [{ "rate": rate }] });
+        let part = |at: Value, reference: &str, conditions: Value| {
+            let rows = [row(reference, at.clone(), 100.0), row("zraft", at, 60.0)];
+            json!({ "rows": rows, "conditions": conditions })
+        };
+        let new = json!({ "commit": "new", "cores": 2, "cpu": "this processor" });
+        let old = json!({ "commit": "old", "cores": 64, "cpu": "another processor" });
+        let mut results = json!({
+            "closed": part(json!({ "inFlight": 1024 }), "zmtp", new),
+            "payload": part(json!({ "payload": 1 << 20, "inFlight": 8 }), "tcp", old),
+        });
+        let verdicts = |results: &Value| {
+            let text = tables(results);
+            let (_, judged) = text.split_once("### What must hold").unwrap();
+            judged.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let of = |lines: &[String], what: &str| {
+            lines.iter().find(|line| line.contains(what)).unwrap().clone()
+        };
+        let lines = verdicts(&results);
+        let rate = of(&lines, "1,024 in flight: rate");
+        assert!(rate.ends_with("| new, 2 cores of this processor |"), "{rate}");
+        let bandwidth = of(&lines, "payloads of 1 MiB");
+        assert!(bandwidth.ends_with("| old, 64 cores of another processor |"), "{bandwidth}");
+        results["payload"]["conditions"] = Value::Null;
+        let bandwidth = of(&verdicts(&results), "payloads of 1 MiB");
+        assert!(bandwidth.ends_with("| unknown |"), "{bandwidth}");
     }
 
     #[test]

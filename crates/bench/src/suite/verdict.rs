@@ -2,11 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::Part;
 use super::figures::{Figure, difference, figure, ratio, rows, same};
 
 /// A figure and its bounds.
 #[derive(Debug)]
 pub(super) struct Verdict {
+    /// The part it was measured in. Parts may come from different machines and commits.
+    pub(super) part: Part,
     pub(super) what: &'static str,
     pub(super) figure: Figure,
     pub(super) digits: usize,
@@ -32,9 +35,9 @@ impl Verdict {
 /// Everything that can be judged.
 pub(super) fn of(results: &Value) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
-    let mut judge = |what, figure: Option<Figure>, digits, at_least, must, goal| {
+    let mut judge = |part, what, figure: Option<Figure>, digits, at_least, must, goal| {
         if let Some(figure) = figure {
-            verdicts.push(Verdict { what, figure, digits, at_least, must, goal });
+            verdicts.push(Verdict { part, what, figure, digits, at_least, must, goal });
         }
     };
     let against = |part: &str, at: Value, reference: &str, name: &str| {
@@ -45,37 +48,39 @@ pub(super) fn of(results: &Value) -> Vec<Verdict> {
     let count = |what: &str| figure(find(results, "counts", &json!({ "what": what }))?, "value");
 
     let what = "codec: instructions for a request of 64 bytes and its response";
-    judge(what, count("codec"), 0, false, Some(400.0), None);
+    judge(Part::Counts, what, count("codec"), 0, false, Some(400.0), None);
     let what = "core: instructions of a command with 1,000,000 pending against 1";
-    judge(what, count("core.growth"), 3, false, Some(1.1), None);
+    judge(Part::Counts, what, count("core.growth"), 3, false, Some(1.1), None);
     let what = "1,024 in flight: rate against the bare ZMTP echo";
-    judge(what, against("closed", full.clone(), "zmtp", "rate"), 2, true, Some(0.5), Some(0.7));
+    let rate = against("closed", full.clone(), "zmtp", "rate");
+    judge(Part::Closed, what, rate, 2, true, Some(0.5), Some(0.7));
     let what = "1,024 in flight: CPU against the bare ZMTP echo";
-    judge(what, against("closed", full.clone(), "zmtp", "cpu"), 2, false, Some(2.5), Some(1.6));
+    let cpu = against("closed", full, "zmtp", "cpu");
+    judge(Part::Closed, what, cpu, 2, false, Some(2.5), Some(1.6));
     let what = "one in flight: p50 against the bare ZMTP echo";
     let one = against("closed", json!({ "inFlight": 1 }), "zmtp", "p50");
-    judge(what, one, 2, false, Some(1.4), Some(1.2));
+    judge(Part::Closed, what, one, 2, false, Some(1.4), Some(1.2));
     let what = "CPU against libzmq's bare echo, the worst of all numbers in flight";
     let worst = rows(results, "closed")
         .iter()
         .filter(|row| row["contender"] == "zraft")
         .filter_map(|row| ratio(row, same(rows(results, "closed"), row, "libzmq")?, "cpu"))
         .max_by(|one, other| one.median.total_cmp(&other.median));
-    judge(what, worst, 2, false, Some(1.0), None);
+    judge(Part::Closed, what, worst, 2, false, Some(1.0), None);
     let what = "payloads of 1 MiB: bandwidth against raw TCP";
     let large = against("payload", json!({ "payload": 1 << 20, "inFlight": 8 }), "tcp", "rate");
-    judge(what, large, 2, true, Some(0.35), Some(0.5));
+    judge(Part::Payload, what, large, 2, true, Some(0.35), Some(0.5));
 
     let many = find(results, "sessions", &json!({ "sessions": 10_000 }));
     let of_many = |name: &str| figure(many?, name);
     let what = "10,000 sessions: KiB of each when idle";
-    judge(what, of_many("kib_per_session"), 1, false, Some(16.0), None);
+    judge(Part::Sessions, what, of_many("kib_per_session"), 1, false, Some(16.0), None);
     let what = "10,000 sessions: seconds until all are connected";
-    judge(what, of_many("connect_seconds"), 1, false, Some(15.0), None);
+    judge(Part::Sessions, what, of_many("connect_seconds"), 1, false, Some(15.0), None);
     let what = "10,000 sessions: connected after being idle";
-    judge(what, of_many("connected_after_idle"), 0, true, Some(10_000.0), None);
+    judge(Part::Sessions, what, of_many("connected_after_idle"), 0, true, Some(10_000.0), None);
     let what = "10,000 sessions: reconnects";
-    judge(what, of_many("reconnects"), 0, false, Some(0.0), None);
+    judge(Part::Sessions, what, of_many("reconnects"), 0, false, Some(0.0), None);
     let what =
         "10,000 sessions: the longest time between two KeepAlives of one, of keepAliveInterval";
     let late = many.and_then(|row| {
@@ -84,14 +89,14 @@ pub(super) fn of(results: &Value) -> Vec<Verdict> {
         let Figure { median, least, most } = figure(row, "gap_most")?;
         Some(Figure { median: of(median), least: of(least), most: of(most) })
     });
-    judge(what, late, 2, false, Some(1.25), None);
+    judge(Part::Sessions, what, late, 2, false, Some(1.25), None);
 
     let half = rows(results, "open")
         .iter()
         .find(|row| row["contender"] == "zraft" && row["at"]["part"] == json!(0.5));
     let what = "open loop at half of the most: p99 against the bare ZMTP echo";
     let slower = half.and_then(|row| ratio(row, same(rows(results, "open"), row, "zmtp")?, "p99"));
-    judge(what, slower, 2, false, Some(3.0), None);
+    judge(Part::Open, what, slower, 2, false, Some(3.0), None);
     for (rate, what) in [
         (1_000.0, "1,000 requests a second: p99 more than the bare ZMTP echo's, ms"),
         (10_000.0, "10,000 requests a second: p99 more than the bare ZMTP echo's, ms"),
@@ -106,7 +111,7 @@ pub(super) fn of(results: &Value) -> Vec<Verdict> {
                 least: least / 1e3,
                 most: most / 1e3,
             });
-        judge(what, more, 3, false, Some(1.0), None);
+        judge(Part::Open, what, more, 3, false, Some(1.0), None);
     }
 
     let what = "60 s at full load, then idle: MiB more than after warming up";
@@ -115,7 +120,7 @@ pub(super) fn of(results: &Value) -> Vec<Verdict> {
         let (warm, end) = (figure(row, "warm_mib")?, figure(row, "end_mib")?);
         Figure::of([end.median - warm.median])
     });
-    judge(what, rose, 1, false, Some(10.0), None);
+    judge(Part::Memory, what, rose, 1, false, Some(10.0), None);
     verdicts
 }
 
