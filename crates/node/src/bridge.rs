@@ -6,17 +6,18 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
-use zraft_client::AckServerRequests;
+use serde_json::json;
 use zraft_client::binding::core::{
     Completion, ConnectKey, Failure, Instant, Machine, PingKey, RequestKey, RequestKind, StateName,
     Timeout,
 };
 use zraft_client::binding::{CONNECT_TIMEOUT, DISCONNECT_TIMEOUT, Face};
+use zraft_client::{AckServerRequests, MemberId, SessionId};
 use zraft_protocol::RequestId;
 
 use crate::json;
 use crate::layout::{
-    self, BESIDE, CHUNK, Entry, HEADER, Kind, MAX_INLINE, NEVER, USUAL, operation,
+    self, BESIDE, CHUNK, Entry, HEADER, Id, Kind, MAX_INLINE, NEVER, USUAL, operation,
 };
 use crate::links::{Batch, Facts, Links, lock};
 
@@ -31,9 +32,11 @@ pub(crate) struct Bridge {
     connects: Vec<(ConnectKey, u32)>,
     pings: Vec<(PingKey, u32)>,
     disconnects: Vec<u32>,
-    /// They wait for room.
-    readies: Vec<u32>,
+    /// Calls that wait for room for a payload of so many bytes.
+    readies: Vec<(u32, usize)>,
     server_requests: ServerRequests,
+    /// What JavaScript was last told of the session.
+    published: Published,
     messages: bool,
     out: Out,
     /// Events were kept back when the last were handed out.
@@ -46,9 +49,9 @@ pub(crate) struct Bridge {
 #[derive(Default)]
 struct Requests {
     /// By the machine's slot; each place also says for which use of it it stands.
-    slots: Vec<(u32, Option<u32>)>,
-    /// By JavaScript's slot.
-    keys: Vec<Option<RequestKey>>,
+    slots: Vec<(u32, Option<Id>)>,
+    /// By JavaScript's slot, with the generation of its use.
+    keys: Vec<Option<(u32, RequestKey)>>,
 }
 
 impl Requests {
@@ -56,27 +59,30 @@ impl Requests {
         matches!(self.slots.get(key.slot as usize), Some((_, Some(_))))
     }
 
-    fn add(&mut self, key: RequestKey, slot: u32) {
-        put(&mut self.slots, key.slot as usize, (key.generation, Some(slot)));
-        put(&mut self.keys, slot as usize, Some(key));
+    fn add(&mut self, key: RequestKey, id: Id) {
+        put(&mut self.slots, key.slot as usize, (key.generation, Some(id)));
+        put(&mut self.keys, id.number as usize, Some((id.generation, key)));
     }
 
-    fn slot(&self, key: RequestKey) -> Option<u32> {
-        let (generation, slot) = *self.slots.get(key.slot as usize)?;
-        if generation == key.generation { slot } else { None }
+    fn id(&self, key: RequestKey) -> Option<Id> {
+        let (generation, id) = *self.slots.get(key.slot as usize)?;
+        if generation == key.generation { id } else { None }
     }
 
-    fn remove(&mut self, key: RequestKey) -> Option<u32> {
-        let slot = self.slot(key)?;
+    fn remove(&mut self, key: RequestKey) -> Option<Id> {
+        let id = self.id(key)?;
         self.slots[key.slot as usize].1 = None;
-        if let Some(key) = self.keys.get_mut(slot as usize) {
-            *key = None;
+        if let Some(place) = self.keys.get_mut(id.number as usize)
+            && place.is_some_and(|(generation, _)| generation == id.generation)
+        {
+            *place = None;
         }
-        Some(slot)
+        Some(id)
     }
 
-    fn key(&self, slot: u32) -> Option<RequestKey> {
-        self.keys.get(slot as usize).copied().flatten()
+    fn key(&self, id: Id) -> Option<RequestKey> {
+        let (generation, key) = (*self.keys.get(id.number as usize)?)?;
+        (generation == id.generation).then_some(key)
     }
 }
 
@@ -85,6 +91,22 @@ fn put<T: Clone + Default>(places: &mut Vec<T>, index: usize, value: T) {
         places.resize(index + 1, T::default());
     }
     places[index] = value;
+}
+
+/// What JavaScript was last told of the session.
+#[derive(Default)]
+struct Published {
+    state: Option<StateName>,
+    session_id: Option<SessionId>,
+    member_id: Option<MemberId>,
+}
+
+impl Published {
+    fn is_of(&self, machine: &Machine) -> bool {
+        self.state == Some(machine.state())
+            && self.session_id.as_ref() == machine.session_id()
+            && self.member_id.as_ref() == machine.member_id()
+    }
 }
 
 /// Server requests on their way to JavaScript.
@@ -106,16 +128,23 @@ struct Out {
 }
 
 impl Out {
-    fn write(&mut self, links: &Links, kind: Kind, id: u32, head: &[u8], bytes: &[u8]) {
+    fn write(&mut self, links: &Links, kind: Kind, id: impl Into<Id>, head: &[u8], bytes: &[u8]) {
         self.make_room(links, head.len() + bytes.len());
-        layout::write(&mut self.chunk, kind, id, head, Some(bytes), bytes.len());
+        layout::write(&mut self.chunk, kind, id.into(), head, Some(bytes), bytes.len());
     }
 
     /// Long bytes go beside the record.
-    fn write_bytes(&mut self, links: &Links, kind: Kind, id: u32, head: &[u8], bytes: Bytes) {
+    fn write_bytes(
+        &mut self,
+        links: &Links,
+        kind: Kind,
+        id: impl Into<Id>,
+        head: &[u8],
+        bytes: Bytes,
+    ) {
         if bytes.len() > MAX_INLINE {
             self.make_room(links, head.len());
-            layout::write(&mut self.chunk, kind, id, head, None, bytes.len());
+            layout::write(&mut self.chunk, kind, id.into(), head, None, bytes.len());
             self.bytes += bytes.len();
             self.beside.push_back(bytes);
         } else {
@@ -153,6 +182,7 @@ impl Bridge {
                 held: 0,
                 epoch: 0,
             },
+            published: Published::default(),
             messages: false,
             out: Out::default(),
             kept_back: false,
@@ -172,18 +202,19 @@ impl Bridge {
     }
 
     fn take(&mut self, machine: &mut Machine, now: Instant, batch: &mut Batch, entry: Entry) {
-        let Entry { operation, id, argument, length, at } = entry;
+        let Entry { operation, id, argument, length, generation, at } = entry;
+        let request = Id { number: id, generation };
         match operation {
             operation::COMMAND | operation::QUERY => {
                 let payload = batch.entries.slice(at..at + length as usize);
-                self.submit(machine, now, operation, id, argument, payload);
+                self.submit(machine, now, operation, request, argument, payload);
             }
             _ if operation & BESIDE != 0 => {
                 let payload = std::mem::take(&mut batch.beside);
-                self.submit(machine, now, operation & !BESIDE, id, argument, payload);
+                self.submit(machine, now, operation & !BESIDE, request, argument, payload);
             }
             operation::CANCEL => {
-                if let Some(key) = self.requests.key(id) {
+                if let Some(key) = self.requests.key(request) {
                     machine.cancel(now, key);
                 }
             }
@@ -211,7 +242,7 @@ impl Bridge {
                 let key = machine.ping(now);
                 self.pings.push((key, id));
             }
-            operation::READY => self.readies.push(id),
+            operation::READY => self.readies.push((id, argument as usize)),
             operation::CONSUME => self.server_requests.consumed = argument != 0,
             operation::SERVER_REQUEST_DONE => {
                 let done = u64::from(length) << 32 | u64::from(argument);
@@ -232,7 +263,7 @@ impl Bridge {
         machine: &mut Machine,
         now: Instant,
         operation: u32,
-        slot: u32,
+        id: Id,
         timeout: u32,
         payload: Bytes,
     ) {
@@ -249,13 +280,13 @@ impl Bridge {
                     // An entry just before this one settled the request that had the slot.
                     self.hand_out(machine);
                 }
-                self.requests.add(key, slot);
+                self.requests.add(key, id);
             }
-            Err(failure) => self.fail(Kind::Failed, slot, &failure),
+            Err(failure) => self.fail(Kind::Failed, id, &failure),
         }
     }
 
-    fn fail(&mut self, kind: Kind, id: u32, failure: &Failure) {
+    fn fail(&mut self, kind: Kind, id: impl Into<Id>, failure: &Failure) {
         let text = json::failure(failure).to_string();
         self.out.write(&self.links, kind, id, text.as_bytes(), &[]);
     }
@@ -263,27 +294,27 @@ impl Bridge {
     fn complete(&mut self, completion: Completion) {
         match completion {
             Completion::Request { key, result: Ok(answer), .. } => {
-                if let Some(slot) = self.requests.remove(key) {
-                    self.out.write_bytes(&self.links, Kind::Answered, slot, &[], answer);
+                if let Some(id) = self.requests.remove(key) {
+                    self.out.write_bytes(&self.links, Kind::Answered, id, &[], answer);
                 }
             }
             Completion::Request { key, result: Err(failure), detached: true } => {
-                if let Some(slot) = self.requests.slot(key) {
-                    self.fail(Kind::Detached, slot, &failure);
+                if let Some(id) = self.requests.id(key) {
+                    self.fail(Kind::Detached, id, &failure);
                 }
             }
             Completion::Request { key, result: Err(failure), detached: false } => {
-                if let Some(slot) = self.requests.remove(key) {
-                    self.fail(Kind::Failed, slot, &failure);
+                if let Some(id) = self.requests.remove(key) {
+                    self.fail(Kind::Failed, id, &failure);
                 }
             }
             Completion::Resolution { key, result } => {
-                let Some(slot) = self.requests.remove(key) else { return };
+                let Some(id) = self.requests.remove(key) else { return };
                 match result {
                     Ok(answer) => {
-                        self.out.write_bytes(&self.links, Kind::LateAnswer, slot, &[], answer);
+                        self.out.write_bytes(&self.links, Kind::LateAnswer, id, &[], answer);
                     }
-                    Err(failure) => self.fail(Kind::LateFailure, slot, &failure),
+                    Err(failure) => self.fail(Kind::LateFailure, id, &failure),
                 }
             }
             Completion::Connect { key, result } => {
@@ -320,18 +351,31 @@ impl Bridge {
         }
     }
 
-    /// Tells how things are. True: this is another session than before, or none any more.
-    fn publish(&self, machine: &Machine) -> bool {
+    /// Tells the state and the session, whatever else waits: JavaScript reads them directly, and server requests of a
+    /// session that it does not know would never be acknowledged.
+    fn publish(&mut self, machine: &Machine) {
+        if self.published.is_of(machine) {
+            return;
+        }
         let facts = Facts {
             state: machine.state(),
             session_id: machine.session_id().cloned(),
             member_id: machine.member_id().cloned(),
             stats: machine.stats(),
         };
-        let mut known = lock(&self.links.facts);
-        let another = known.session_id != facts.session_id;
-        *known = facts;
-        another
+        let another = self.published.session_id != facts.session_id;
+        self.published = Published {
+            state: Some(facts.state),
+            session_id: facts.session_id.clone(),
+            member_id: facts.member_id.clone(),
+        };
+        *lock(&self.links.facts) = facts;
+        if another {
+            self.server_requests.epoch = self.server_requests.epoch.wrapping_add(1);
+            self.server_requests.held = 0;
+            let epoch = self.server_requests.epoch;
+            self.out.write(&self.links, Kind::Epoch, epoch, &[], &[]);
+        }
     }
 
     fn hand_out_server_requests(&mut self, machine: &mut Machine) {
@@ -351,10 +395,24 @@ impl Bridge {
     }
 
     fn hand_out_ready(&mut self, machine: &Machine) {
-        if !self.readies.is_empty() && machine.has_room(1) {
-            for call in std::mem::take(&mut self.readies) {
+        if self.readies.is_empty() {
+            return;
+        }
+        for (call, bytes) in std::mem::take(&mut self.readies) {
+            if machine.has_room(bytes) {
                 self.settle_call(call, Ok(()));
+            } else {
+                self.readies.push((call, bytes));
             }
+        }
+    }
+
+    /// Fails every call of connect() that waits: there is no way to begin.
+    pub(crate) fn fail_connects(&mut self, why: &str) {
+        let failure = json!({ "code": "CLOSED", "message": why, "maybeExecuted": false });
+        let text = failure.to_string();
+        for (_, call) in std::mem::take(&mut self.connects) {
+            self.out.write(&self.links, Kind::CallFailed, call, text.as_bytes(), &[]);
         }
     }
 
@@ -397,27 +455,21 @@ impl Face for Bridge {
         self.messages
     }
 
-    /// First how things are, then what happened, then answers, so that who gets an answer finds
-    /// the state that goes with it.
+    /// First how things are, then what happened, then answers, so that who gets an answer finds the state that goes with it.
+    /// Only what happened is kept back while JavaScript does not keep up.
     fn hand_out(&mut self, machine: &mut Machine) {
-        let mut published = false;
+        self.publish(machine);
         loop {
             self.kept_back = self.links.is_crowded(self.out.bytes);
             if self.kept_back {
                 break;
             }
             let Some(event) = machine.poll_event() else { break };
-            if !std::mem::replace(&mut published, true) && self.publish(machine) {
-                self.server_requests.epoch = self.server_requests.epoch.wrapping_add(1);
-                self.server_requests.held = 0;
-                let epoch = self.server_requests.epoch;
-                self.out.write(&self.links, Kind::Epoch, epoch, &[], &[]);
-            }
             let (head, bytes) = json::event(&event);
             self.out.write_bytes(&self.links, Kind::Event, 0, head.to_string().as_bytes(), bytes);
         }
         let mut completion = machine.poll_completion();
-        if completion.is_some() && !published {
+        if completion.is_some() {
             lock(&self.links.facts).stats = machine.stats();
         }
         while let Some(complete) = completion {
@@ -447,8 +499,9 @@ impl Face for Bridge {
         !self.kept_back || self.links.is_still_crowded()
     }
 
+    /// A driver with events inside does not rest: JavaScript would never hear of them.
     fn is_over(&self, machine: &Machine) -> bool {
-        machine.state() == StateName::Disconnected
+        machine.state() == StateName::Disconnected && !self.kept_back
     }
 }
 
@@ -456,6 +509,8 @@ impl Drop for Bridge {
     /// A driver that ends at work leaves nobody waiting.
     fn drop(&mut self) {
         if !self.rests {
+            lock(&self.links.inbox).closed = true;
+            self.links.forget_session();
             self.out.write(&self.links, Kind::Broke, 0, &[], &[]);
             self.out.deliver(&self.links);
         }

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use napi::bindgen_prelude::{BufferSlice, Env, Function};
 use napi_derive::napi;
+use serde_json::json;
+use zraft_client::binding::core::Config;
 
 use crate::links::{Batch, Links, lock};
-use crate::seat::Seat;
+use crate::seat::{Pushed, Seat};
 use crate::{json, layout, settings};
 
 /// A client, as far as JavaScript needs it. It promises no stability: the TypeScript half is its only user.
 #[napi]
 pub struct NativeClient {
     seat: Arc<Seat>,
+    config: Config,
 }
 
 #[napi]
@@ -23,25 +25,30 @@ impl NativeClient {
     pub fn new(settings: String, wake: Function<'_, (), ()>) -> napi::Result<Self> {
         let config = settings::parse(&settings)
             .map_err(|error| napi::Error::from_reason(json::failure(&error.into()).to_string()))?;
-        let seat = Arc::new(Seat::new(config));
+        let seat = Arc::new(Seat::new(config.clone()));
         let wake = wake.build_threadsafe_function::<()>().weak::<true>().build()?;
         *lock(&seat.links.wake) = Some(wake);
-        Ok(Self { seat })
+        Ok(Self { seat, config })
     }
 
-    /// A function `(batch, length)` that hands over the first `length` bytes of a batch; they are copied. True: the driver
-    /// rests, and what was asked has been settled; there is something to take.
+    /// A function `(batch, length)` that hands over the first `length` bytes of a batch, with the payload that was staged
+    /// for its last entry; the bytes are copied. Returns 0 when the driver has them, 1 when it rests and has settled them,
+    /// so that there is something to take, and 2 when there is no driver any more and nothing was taken.
     ///
     /// It and the next are functions, since of a method each call looks its object up, which takes longer than the rest.
     #[napi]
     pub fn pusher<'env>(
         &self,
         env: &'env Env,
-    ) -> napi::Result<Function<'env, (BufferSlice<'env>, u32), bool>> {
+    ) -> napi::Result<Function<'env, (BufferSlice<'env>, u32), u32>> {
         let seat = self.seat.clone();
         env.create_function_from_closure("push", move |call| {
             let (batch, length) = call.args::<(BufferSlice<'_>, u32)>()?;
-            hand_over(&seat, &batch, length, Bytes::new())
+            Ok(match hand_over(&seat, &batch, length) {
+                Pushed::Runs => 0,
+                Pushed::Settled => 1,
+                Pushed::Gone => 2,
+            })
         })
     }
 
@@ -59,10 +66,49 @@ impl NativeClient {
         })
     }
 
-    /// As `push`, with the payload that goes beside the last entry; it is copied.
+    /// Copies a payload that goes beside the last entry of the next batch.
+    ///
+    /// # Errors
+    /// When there is no memory for the copy. Nothing has changed then.
     #[napi]
-    pub fn push_beside(&self, batch: &[u8], length: u32, payload: &[u8]) -> napi::Result<bool> {
-        hand_over(&self.seat, batch, length, Bytes::copy_from_slice(payload))
+    pub fn stage(&self, payload: &[u8]) -> napi::Result<()> {
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(payload.len()).map_err(|_| {
+            napi::Error::from_reason(format!("no memory for {} bytes of payload", payload.len()))
+        })?;
+        copy.extend_from_slice(payload);
+        *lock(&self.seat.staged) = copy.into();
+        Ok(())
+    }
+
+    /// The limits that apply to requests, as JSON: bytes of one payload, and how many requests with how many bytes may be
+    /// held at once.
+    #[napi]
+    pub fn limits(&self) -> String {
+        let config = &self.config;
+        // Commands and queries in flight are counted separately from what waits.
+        let in_flight = config.max_in_flight().saturating_mul(2);
+        json!({
+            "payload": config.max_payload(),
+            "requests": config.max_queued().saturating_add(in_flight),
+            "bytes": config.max_queued_bytes(),
+        })
+        .to_string()
+    }
+
+    /// Why a payload of this many bytes is refused, as JSON, if it is.
+    #[napi]
+    pub fn payload_failure(&self, length: f64) -> Option<String> {
+        // The cast saturates.
+        let error = self.config.admission().check_payload(length as usize).err()?;
+        Some(json::failure(&error.into()).to_string())
+    }
+
+    /// Ends the driver at once, wherever it is. The session is left to expire.
+    #[napi]
+    pub fn abandon(&self) {
+        *lock(&self.seat.links.wake) = None;
+        self.seat.abandon();
     }
 
     /// Writes the next bytes that go beside a record into `into`, which is as long as the record says.
@@ -108,11 +154,11 @@ impl NativeClient {
     }
 }
 
-fn hand_over(seat: &Arc<Seat>, batch: &[u8], length: u32, beside: Bytes) -> napi::Result<bool> {
+fn hand_over(seat: &Arc<Seat>, batch: &[u8], length: u32) -> Pushed {
     let entries = batch.get(..length as usize).unwrap_or(batch);
     let entries = lock(&seat.used).copy(entries);
+    let beside = std::mem::take(&mut *lock(&seat.staged));
     seat.push(Batch { entries, beside })
-        .map_err(|error| napi::Error::from_reason(error.to_string()))
 }
 
 fn take(links: &Links, room: &mut [u8]) -> f64 {
@@ -131,8 +177,7 @@ fn take(links: &Links, room: &mut [u8]) -> f64 {
 impl Drop for NativeClient {
     /// The environment ends, or nobody holds the client any more.
     fn drop(&mut self) {
-        *lock(&self.seat.links.wake) = None;
-        self.seat.abandon();
+        self.abandon();
     }
 }
 

@@ -17,6 +17,9 @@ use crate::switches;
 /// Calls JavaScript with the number of a call and its result.
 type Answer = ThreadsafeFunction<(u32, String), (), FnArgs<(u32, String)>, Status, false, true, 0>;
 
+/// The number of the call that starts a cluster: the first one.
+const START: u32 = 1;
+
 struct Call {
     number: u32,
     name: String,
@@ -34,7 +37,7 @@ pub struct NativeCluster {
 #[napi]
 impl NativeCluster {
     /// Starts a cluster as the JSON `options` say. `answer` is called with the number and the result of each call;
-    /// that of the start is 0.
+    /// that of the start is 1.
     #[napi(constructor)]
     pub fn new(
         options: String,
@@ -78,9 +81,9 @@ async fn serve(options: Value, mut inbox: mpsc::UnboundedReceiver<Call>, answer:
     };
     let cluster = match start(&options).await {
         Ok(cluster) => cluster,
-        Err(error) => return tell(0, Err(error)),
+        Err(error) => return tell(START, Err(error)),
     };
-    tell(0, Ok(Value::Null));
+    tell(START, Ok(Value::Null));
     while let Some(call) = inbox.recv().await {
         if call.name == "stop" && call.arguments.is_null() {
             cluster.shutdown().await;

@@ -1,10 +1,10 @@
 //! How batches (from JavaScript) and records (to JavaScript) are laid out.
 //!
-//! Both are sequences of entries. An entry begins at a multiple of four bytes with a header of four
+//! Both are sequences of entries. An entry begins at a multiple of four bytes with a header of five
 //! words of 32 bits, in the machine's own byte order; what follows the header is filled up to a
 //! multiple of four. `layout.ts` on the other side says the same in the same order.
 //!
-//! An entry of a batch: `operation, id, argument, length`, then `length` bytes.
+//! An entry of a batch: `operation, id, argument, length, generation`, then `length` bytes.
 //!
 //! | operation | id | argument | bytes |
 //! | --- | --- | --- | --- |
@@ -15,17 +15,19 @@
 //! | 5 cancel connect | call | | |
 //! | 6 disconnect | call | timeout | |
 //! | 7 ping | call | | |
-//! | 8 ready | call | | |
+//! | 8 ready | call | payload bytes to make room for | |
 //! | 9 consume server requests | | 1 on, 0 off | |
 //! | 10 server request done | epoch | low half of its id | `length` is the high half |
 //! | 11 observe messages | | 1 on, 0 off | |
 //!
-//! A slot names a request until its last record; calls count up. A timeout is in milliseconds,
-//! 2^32 - 1 for none, 2^32 - 2 for the usual one. With 256 added to operations 1 and 2 the payload is
-//! not in the batch but comes beside it; it is the last entry then.
+//! A slot names a request until its last record, and is used again afterwards; the generation counts
+//! the uses, so a record or a cancellation of an earlier use never matches. It is 0 where the id is
+//! not a slot. Calls count up. A timeout is in milliseconds, 2^32 - 1 for none, 2^32 - 2 for the
+//! usual one. With 256 added to operations 1 and 2 the payload is not in the batch: it was staged
+//! before, and the entry is the last of its batch.
 //!
-//! An entry of a record: `kind, id, head, length`, then `head` bytes, filled up, then `length`
-//! bytes.
+//! An entry of a record: `kind, id, head, length, generation`, then `head` bytes, filled up, then
+//! `length` bytes.
 //!
 //! | kind | id | head | bytes |
 //! | --- | --- | --- | --- |
@@ -46,7 +48,7 @@
 //! With 256 added to the kind the bytes are not there, but to be taken one by one, in order.
 
 /// Bytes of a header.
-pub(crate) const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 20;
 
 /// Added to an operation or a kind whose bytes are elsewhere.
 pub(crate) const BESIDE: u32 = 256;
@@ -105,6 +107,20 @@ pub(crate) enum Kind {
     Broke = 13,
 }
 
+/// What a record is about: a call, an epoch, or one use of a request's slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Id {
+    pub(crate) number: u32,
+    /// Counts the uses of a slot; 0 for anything else.
+    pub(crate) generation: u32,
+}
+
+impl From<u32> for Id {
+    fn from(number: u32) -> Self {
+        Self { number, generation: 0 }
+    }
+}
+
 /// One entry of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -112,6 +128,8 @@ pub(crate) struct Entry {
     pub(crate) id: u32,
     pub(crate) argument: u32,
     pub(crate) length: u32,
+    /// Which use of the slot `id` is meant.
+    pub(crate) generation: u32,
     /// Where its bytes begin in the batch.
     pub(crate) at: usize,
 }
@@ -130,6 +148,7 @@ pub(crate) fn read(batch: &[u8], at: usize) -> Option<(Entry, usize)> {
         id: word(1),
         argument: word(2),
         length: word(3),
+        generation: word(4),
         at: at + HEADER,
     };
     let inside = matches!(entry.operation, operation::COMMAND | operation::QUERY);
@@ -142,14 +161,14 @@ pub(crate) fn read(batch: &[u8], at: usize) -> Option<(Entry, usize)> {
 pub(crate) fn write(
     out: &mut Vec<u8>,
     kind: Kind,
-    id: u32,
+    id: Id,
     head: &[u8],
     bytes: Option<&[u8]>,
     length: usize,
 ) {
     let kind = kind as u32 | if bytes.is_none() { BESIDE } else { 0 };
     let (head_length, length) = (head.len() as u32, length as u32);
-    for word in [kind, id, head_length, length] {
+    for word in [kind, id.number, head_length, length, id.generation] {
         out.extend_from_slice(&word.to_ne_bytes());
     }
     out.extend_from_slice(head);
@@ -168,7 +187,7 @@ pub(crate) fn padded(length: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn entry(words: [u32; 4], bytes: &[u8]) -> Vec<u8> {
+    fn entry(words: [u32; 5], bytes: &[u8]) -> Vec<u8> {
         let mut out: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         out.extend_from_slice(bytes);
         out.resize(padded(out.len()), 0);
@@ -177,11 +196,11 @@ mod tests {
 
     #[test]
     fn entries_follow_each_other_at_multiples_of_four() {
-        let mut batch = entry([operation::COMMAND, 7, 0, 5], b"hello");
-        batch.extend(entry([operation::CANCEL, 7, 0, 0], b""));
+        let mut batch = entry([operation::COMMAND, 7, 0, 5, 3], b"hello");
+        batch.extend(entry([operation::CANCEL, 7, 0, 0, 3], b""));
         let (first, next) = read(&batch, 0).unwrap();
         assert_eq!((first.operation, first.id, first.length, first.at), (1, 7, 5, HEADER));
-        assert_eq!(next, 24);
+        assert_eq!((first.generation, next), (3, 28));
         let (second, next) = read(&batch, next).unwrap();
         assert_eq!((second.operation, second.id), (operation::CANCEL, 7));
         assert_eq!(read(&batch, next), None);
@@ -189,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_entry_that_is_cut_off_is_none() {
-        let batch = entry([operation::COMMAND, 7, 0, 5], b"hello");
+        let batch = entry([operation::COMMAND, 7, 0, 5, 3], b"hello");
         for end in 0..HEADER + 5 {
             assert_eq!(read(&batch[..end], 0), None, "{end}");
         }
@@ -197,22 +216,22 @@ mod tests {
 
     #[test]
     fn the_high_half_of_an_id_is_no_length() {
-        let batch = entry([operation::SERVER_REQUEST_DONE, 1, 2, 9], b"");
+        let batch = entry([operation::SERVER_REQUEST_DONE, 1, 2, 9, 0], b"");
         assert_eq!(read(&batch, 0).unwrap().1, HEADER);
     }
 
     #[test]
     fn bytes_beside_a_batch_are_not_looked_for_in_it() {
-        let batch = entry([operation::COMMAND | BESIDE, 7, 0, 100_000], b"");
+        let batch = entry([operation::COMMAND | BESIDE, 7, 0, 100_000, 3], b"");
         assert_eq!(read(&batch, 0).unwrap().1, HEADER);
     }
 
     #[test]
     fn records_are_filled_up_after_head_and_bytes() {
         let mut out = Vec::new();
-        write(&mut out, Kind::Event, 3, b"head!", Some(b"b"), 1);
+        write(&mut out, Kind::Event, Id::from(3), b"head!", Some(b"b"), 1);
         assert_eq!(out.len(), HEADER + 8 + 4);
-        write(&mut out, Kind::Answered, 3, b"", None, 9);
+        write(&mut out, Kind::Answered, Id { number: 3, generation: 9 }, b"", None, 9);
         assert_eq!(out.len(), HEADER + 8 + 4 + HEADER);
     }
 }

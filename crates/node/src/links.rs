@@ -38,7 +38,7 @@ pub(crate) struct Batch {
 impl Batch {
     /// A batch that asks to disconnect at once, for nobody.
     pub(crate) fn disconnect() -> Self {
-        let words = [operation::DISCONNECT, 0, 0, 0];
+        let words = [operation::DISCONNECT, 0, 0, 0, 0];
         let entries: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
         Self { entries: entries.into(), beside: Bytes::new() }
     }
@@ -55,6 +55,8 @@ pub(crate) struct Inbox {
     pub(crate) batches: VecDeque<Batch>,
     /// Wakes the driver; there is one only while it sleeps.
     pub(crate) sleeper: Option<Waker>,
+    /// The driver broke: nothing is taken any more.
+    pub(crate) closed: bool,
 }
 
 /// Records on their way to JavaScript.
@@ -179,6 +181,14 @@ impl Links {
         lock(&self.outbox).kept_back
     }
 
+    /// There is no session any more, since there is no driver.
+    pub(crate) fn forget_session(&self) {
+        let mut facts = lock(&self.facts);
+        facts.state = StateName::Disconnected;
+        facts.session_id = None;
+        facts.member_id = None;
+    }
+
     /// The next chunk, if it is no longer than `room`, with the length of the one after it; else its length.
     pub(crate) fn take(&self, room: usize) -> Result<Option<(Vec<u8>, usize)>, usize> {
         let mut outbox = lock(&self.outbox);
@@ -193,12 +203,15 @@ impl Links {
         taken
     }
 
-    /// Hands a batch to the driver, and gives what wakes it if it sleeps.
+    /// Hands a batch to the driver, and gives what wakes it if it sleeps. `None` if the driver broke.
     #[must_use = "the driver is to be woken"]
-    pub(crate) fn push(&self, batch: Batch) -> Option<Waker> {
+    pub(crate) fn push(&self, batch: Batch) -> Option<Option<Waker>> {
         let mut inbox = lock(&self.inbox);
+        if inbox.closed {
+            return None;
+        }
         inbox.batches.push_back(batch);
-        inbox.sleeper.take()
+        Some(inbox.sleeper.take())
     }
 }
 
@@ -210,7 +223,7 @@ mod tests {
     fn batch(lengths: &[u32]) -> Batch {
         let mut entries = Vec::new();
         for &length in lengths {
-            for word in [operation::COMMAND, 0, 0, length] {
+            for word in [operation::COMMAND, 0, 0, length, 0] {
                 entries.extend_from_slice(&word.to_ne_bytes());
             }
             entries.resize(layout::padded(entries.len() + length as usize), 7);

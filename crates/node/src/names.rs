@@ -1,4 +1,5 @@
-//! What the TypeScript half says by name or by number, so that its tests can compare.
+//! What the TypeScript half says by name or by number. It takes defaults and texts from here when it is loaded; the rest
+//! is compared by its tests.
 
 use napi_derive::napi;
 use serde_json::{Value, json};
@@ -65,7 +66,10 @@ pub fn names() -> String {
                 "electionMax": millis(backoff.election_max),
             },
         },
-        "overloaded": zraft::Failure::Overloaded.to_string(),
+        "texts": {
+            "overloaded": zraft::Failure::Overloaded.to_string(),
+            "cancelled": zraft::Failure::Cancelled { id: None, sent: false }.to_string(),
+        },
     })
     .to_string()
 }

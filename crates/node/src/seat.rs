@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use zraft_client::binding::Driver;
@@ -25,9 +26,22 @@ const SHORT: usize = 1 << 10;
 pub(crate) struct Seat {
     pub(crate) links: Arc<Links>,
     pub(crate) used: Mutex<Used>,
+    /// The payload that goes beside the last entry of the next batch.
+    pub(crate) staged: Mutex<Bytes>,
     place: Mutex<Place>,
     /// There while the driver runs, and until JavaScript has seen that it rests.
     lease: Mutex<Option<Lease>>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// The driver runs, and has it.
+    Runs,
+    /// The driver rests, and has settled it.
+    Settled,
+    /// There is no driver any more.
+    Gone,
 }
 
 enum Place {
@@ -83,48 +97,49 @@ impl Seat {
         Self {
             links,
             used: Mutex::default(),
+            staged: Mutex::default(),
             place: Mutex::new(Place::Rests(driver)),
             lease: Mutex::new(None),
         }
     }
 
-    /// Brings a batch to the driver. True: it rests, and has settled what was asked of it.
-    ///
-    /// # Errors
-    /// When the driver broke, or the thread that it needs cannot be had; in that case it rests, and all that was asked
-    /// of it has failed.
-    pub(crate) fn push(self: &Arc<Self>, batch: Batch) -> std::io::Result<bool> {
+    /// Brings a batch to the driver.
+    pub(crate) fn push(self: &Arc<Self>, batch: Batch) -> Pushed {
         let place = lock(&self.place);
-        let alone = batch.entries.len() <= SHORT && batch.is_single();
-        let sleeper = self.links.push(batch);
         match &*place {
             Place::Runs(running) if !running.task.is_finished() => {
+                let alone = batch.entries.len() <= SHORT && batch.is_single();
+                let Some(sleeper) = self.links.push(batch) else { return Pushed::Gone };
                 if let Some(sleeper) = sleeper
                     && !(alone && running.poll_here(&sleeper))
                 {
                     sleeper.wake();
                 }
-                Ok(false)
+                Pushed::Runs
             }
-            Place::Rests(_) => self.settle(place),
-            _ => Err(std::io::Error::other("the client broke")),
+            Place::Rests(_) => {
+                // Nothing sleeps that is to be woken.
+                let _ = self.links.push(batch);
+                self.settle(place)
+            }
+            _ => Pushed::Gone,
         }
     }
 
-    fn settle(self: &Arc<Self>, mut place: MutexGuard<'_, Place>) -> std::io::Result<bool> {
-        let Place::Rests(driver) = &mut *place else { return Ok(false) };
+    fn settle(self: &Arc<Self>, mut place: MutexGuard<'_, Place>) -> Pushed {
+        let Place::Rests(driver) = &mut *place else { return Pushed::Gone };
         if driver.settle() {
-            return Ok(true);
+            return Pushed::Settled;
         }
         let mut lease = lock(&self.lease);
         if lease.is_none() {
             match Lease::new() {
                 Ok(new) => *lease = Some(new),
                 Err(error) => {
-                    // It rests, and nothing sleeps that is to be woken.
+                    driver.face_mut().fail_connects(&format!("no thread can be had: {error}"));
                     let _ = self.links.push(Batch::disconnect());
                     driver.settle();
-                    return Err(error);
+                    return Pushed::Settled;
                 }
             }
         }
@@ -137,7 +152,7 @@ impl Seat {
             let task = runtime.spawn(run(self.clone(), driver.clone())).abort_handle();
             *place = Place::Runs(Running { driver, task, runtime });
         }
-        Ok(false)
+        Pushed::Runs
     }
 
     /// JavaScript has seen that the driver rests: the thread may go. False: the driver runs again.
@@ -159,6 +174,7 @@ impl Seat {
         if let Place::Runs(running) = std::mem::replace(&mut *lock(&self.place), Place::Empty) {
             running.task.abort();
         }
+        self.links.forget_session();
         drop(lock(&self.lease).take());
     }
 }

@@ -63,7 +63,10 @@ const client = new RaftClient({ clusterMembers, capabilities, maxQueuedBytes: 10
 await show('before connect()', () => client.submitCommand(payload));
 await client.connect();
 await show('empty', async () => client.submitCommand(Buffer.alloc(0)));
-await show('too much', () => client.submitCommand(Buffer.alloc(1001)));
+await show('too long', async () => client.submitCommand(Buffer.alloc(1001)));
+const first = client.submitCommand(Buffer.alloc(600));
+await show('too much', () => client.submitCommand(Buffer.alloc(600)));
+await first;
 await show('aborted', () => client.submitCommand(payload, { signal: AbortSignal.abort() }));
 
 await cluster.dropMessages('ClientResponse');
@@ -78,7 +81,7 @@ try {
 
 await cluster.dropMessages('answers');
 const expired = show('expired', () => client.submitCommand(payload));
-await cluster.journalReached(3);
+await cluster.journalReached(4);
 await cluster.expireSession(client.sessionId ?? '');
 await expired;
 await cluster.deliverAll();

@@ -1,16 +1,17 @@
 /** The client. */
 
 import { EventEmitter } from 'node:events';
-import { inspect, type InspectOptions, types } from 'node:util';
+import { inspect, type InspectOptions } from 'node:util';
 
 import { checked, type ClientConfig } from './config';
 import { type Failure, ValidationError } from './errors';
 import { type ClientEvent, type ClientEventMap, type ClientStateName, toEvent } from './events';
 import type { MemberId, RequestId, SessionId } from './ids';
-import { Batch, BESIDE, HEADER, Kind, NEXT, Operation, part, pool, USUAL } from './layout';
+import { Batch, BESIDE, HEADER, Kind, MAX_INLINE, NEXT, Operation, part, pool, Pushed, USUAL } from './layout';
 import { native, type NativeClient } from './native';
 import { type ConnectOptions, type DisconnectOptions, type RequestOptions, toOptions } from './options';
-import { cancelled, overloaded, raise, Rejection, Requests, Slots } from './requests';
+import { isPayload, lengthOf, plain } from './payloads';
+import { Calls, cancelled, NONE, overloaded, raise, Rejection, Requests } from './requests';
 import { type IncomingServerRequest, type ServerRequestHandler, ServerRequests } from './serverRequests';
 import { listen, unlisten } from './signals';
 import type { Stats } from './stats';
@@ -25,8 +26,17 @@ interface Call {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Also for what comes from another realm, as in some test runners. */
-const { isUint8Array } = types;
+/** What the native half holds at most. */
+interface Limits {
+  /** Bytes of one payload. */
+  readonly payload: number;
+  /** Requests that are not settled, and bytes of their payloads. */
+  readonly requests: number;
+  readonly bytes: number;
+}
+
+/** Why everything failed. */
+const GONE = 'the client broke';
 const EMPTY = Buffer.alloc(0);
 /** So many chunks are taken before the event loop gets its turn. */
 const CHUNKS = 256;
@@ -67,12 +77,16 @@ export class RaftClient extends EventEmitter {
   #batch: Batch | undefined;
   readonly #requests = new Requests();
   readonly #vigil = new Vigil(this.#requests);
-  readonly #calls = new Slots<Call>();
+  readonly #calls = new Calls<Call>();
   readonly #serverRequests: ServerRequests;
   /** What of them others see. */
   readonly #iterable: AsyncIterable<IncomingServerRequest> = { [Symbol.asyncIterator]: () => this.#serverRequests[Symbol.asyncIterator]() };
-  readonly #limits: { maxMessageSize: number; requests: number; bytes: number };
+  readonly #limits: Limits;
+  /** The length of the payload that found no room last. */
+  #refused = 1;
   #scheduled = false;
+  /** Records were lost: what comes after them is not taken. */
+  #isLost = false;
   #observes = false;
   /** Keeps the process alive, and this client. */
   #alive: NodeJS.Timeout | undefined;
@@ -82,17 +96,8 @@ export class RaftClient extends EventEmitter {
   constructor(config: ClientConfig) {
     super();
     const settings = checked(config);
-    const limits = {
-      maxMessageSize: config.maxMessageSize ?? 16 * 1024 * 1024,
-      maxQueued: config.maxQueued ?? 100_000,
-      maxInFlight: config.maxInFlight ?? 256,
-    };
-    this.#limits = {
-      maxMessageSize: limits.maxMessageSize,
-      requests: limits.maxQueued + 2 * limits.maxInFlight,
-      bytes: config.maxQueuedBytes ?? 256 * 1024 * 1024,
-    };
     this.#native = new native.NativeClient(settings, wakerOf(new WeakRef(this)));
+    this.#limits = JSON.parse(this.#native.limits()) as Limits;
     this.#push = this.#native.pusher();
     this.#take = this.#native.taker();
     this.#serverRequests = new ServerRequests(
@@ -168,9 +173,16 @@ export class RaftClient extends EventEmitter {
     return this.#submit(Operation.Query, payload, options);
   }
 
-  /** Resolves when there is room below `maxQueued` and `maxQueuedBytes`. */
-  ready(): Promise<void> {
-    return this.#call(Operation.Ready, 0);
+  /**
+   * Resolves when there is room below `maxQueued` and `maxQueuedBytes` for the payload that was last refused with
+   * OverloadedError, or for any if none was. Never before the event loop has had a turn.
+   */
+  async ready(): Promise<void> {
+    const refused = this.#refused;
+    await this.#call<undefined>(Operation.Ready, refused);
+    // Many calls of this side may be made in one turn: who submits in a loop would keep out all else.
+    await new Promise(setImmediate);
+    if (this.#refused === refused) this.#refused = 1;
   }
 
   /** The round-trip time to the leader, by a KeepAlive, in milliseconds. */
@@ -254,33 +266,71 @@ export class RaftClient extends EventEmitter {
   }
 
   #submit(operation: Operation, payload: Uint8Array, options: RequestOptions | undefined): Promise<Buffer> {
-    if (!(payload instanceof Uint8Array) && !isUint8Array(payload))
-      throw new ValidationError('the payload must be a Uint8Array or a Buffer');
-    const { length } = payload;
-    if (length === 0) throw new ValidationError('the payload must not be empty');
-    if (length > this.#limits.maxMessageSize) {
-      throw new ValidationError(`the payload has ${length} bytes, more than maxMessageSize (${this.#limits.maxMessageSize})`);
-    }
-    let timeout = USUAL;
-    let signal: AbortSignal | undefined;
-    if (options !== undefined) {
-      ({ timeout, signal } = toOptions(options));
-      if (signal?.aborted) return cancelled(signal);
-    }
+    if (!isPayload(payload)) throw new ValidationError('the payload must be a Uint8Array or a Buffer');
+    if (options === undefined) return this.#enqueue(operation, payload, USUAL);
+    this.#check(lengthOf(payload));
+    const { timeout, signal } = toOptions(options);
+    return signal === undefined ? this.#enqueue(operation, payload, timeout) : this.#follow(operation, payload, timeout, signal);
+  }
+
+  /** Throws where no request can have a payload of this length. */
+  #check(length: number): void {
+    if (length > 0 && length <= this.#limits.payload) return;
+    const failure = this.#native.payloadFailure(length);
+    if (failure !== null) throw new ValidationError((JSON.parse(failure) as Failure).message);
+  }
+
+  /** Calls nothing of the caller's between the look at the payload's length and its copy. What throws takes no slot. */
+  #enqueue(operation: Operation, payload: Uint8Array, timeout: number): Promise<Buffer> {
     const requests = this.#requests;
-    if (requests.open >= this.#limits.requests || requests.bytes + length > this.#limits.bytes) return overloaded();
+    requests.slot = NONE;
+    const length = lengthOf(payload);
+    this.#check(length);
+    if (requests.open >= this.#limits.requests || requests.bytes + length > this.#limits.bytes) {
+      this.#refused = length;
+      return overloaded();
+    }
+    const batch = (this.#batch ??= Batch.take());
+    const isShort = length <= MAX_INLINE;
+    if (isShort) batch.copy(payload, length);
+    else this.#native.stage(plain(payload, length));
     const promise = requests.add(length, operation === Operation.Query);
-    const { slot } = requests;
-    if (signal !== undefined) this.#cancelAt(signal, slot);
-    this.#batch ??= Batch.take();
-    if (this.#batch.addPayload(operation, slot, timeout, payload)) this.#schedule();
-    else this.#flush(payload);
+    const { slot, generation } = requests;
+    if (isShort) {
+      batch.addCopied(operation, slot, timeout, length, generation);
+      this.#schedule();
+    } else {
+      batch.add(operation | BESIDE, slot, timeout, length, generation);
+      this.#flush();
+      // What fails at once may call a signal's methods, which may have submitted others.
+      requests.slot = slot;
+      requests.generation = generation;
+    }
     return promise;
   }
 
-  /** Apart from #submit(), where a closure would cost every request something. */
-  #cancelAt(signal: AbortSignal, slot: number): void {
-    this.#requests.hook(slot, signal, () => this.#ask(Operation.Cancel, slot, 0));
+  /** A signal may be of any class: it is listened to before anything else, since that may throw, or do anything. */
+  #follow(operation: Operation, payload: Uint8Array, timeout: number, signal: AbortSignal): Promise<Buffer> {
+    if (signal.aborted) return cancelled(signal);
+    const requests = this.#requests;
+    let slot = NONE;
+    let generation = 0;
+    let isAborted = false;
+    const abort = (): void => {
+      isAborted = true;
+      if (slot !== NONE) this.#ask(Operation.Cancel, slot, 0, generation);
+    };
+    listen(signal, abort);
+    let promise: Promise<Buffer>;
+    try {
+      if (isAborted) return cancelled(signal);
+      promise = this.#enqueue(operation, payload, timeout);
+      ({ slot, generation } = requests);
+    } finally {
+      if (slot === NONE) unlisten(signal, abort);
+    }
+    if (slot !== NONE) requests.hook(slot, generation, signal, abort);
+    return promise;
   }
 
   #call<T>(operation: Operation, argument: number, now = false): Promise<T> {
@@ -293,14 +343,14 @@ export class RaftClient extends EventEmitter {
   }
 
   /** Asks what has no answer. */
-  #ask(operation: Operation, id: number, argument: number): void {
-    this.#add(operation, id, argument);
+  #ask(operation: Operation, id: number, argument: number, generation = 0): void {
+    this.#add(operation, id, argument, 0, generation);
     this.#schedule();
   }
 
-  #add(operation: Operation, id: number, argument: number, length = 0): void {
+  #add(operation: Operation, id: number, argument: number, length = 0, generation = 0): void {
     this.#batch ??= Batch.take();
-    this.#batch.add(operation, id, argument, length);
+    this.#batch.add(operation, id, argument, length, generation);
   }
 
   #serverRequestDone(id: RequestId, epoch: number): void {
@@ -327,29 +377,33 @@ export class RaftClient extends EventEmitter {
     }
   }
 
-  /** @internal Hands the batch over; `beside` is the payload of its last entry. */
+  /** @internal Hands the batch over. */
   static flush(this: void, client: RaftClient): void {
     client.#scheduled = false;
     client.#flush();
   }
 
-  #flush(beside?: Uint8Array): void {
+  #flush(): void {
     const batch = this.#batch;
     if (batch === undefined) return;
     this.#batch = undefined;
-    const { bytes, length } = batch;
-    let settled: boolean;
+    let pushed: Pushed;
     try {
-      settled = beside === undefined ? this.#push(bytes, length) : this.#native.pushBeside(bytes, length, beside);
-      batch.release();
+      pushed = this.#push(batch.bytes, batch.length) as Pushed;
     } catch (error) {
+      this.#end(error);
+      return;
+    }
+    batch.release();
+    if (pushed === Pushed.Gone) {
       this.#drain();
-      this.#break(error instanceof Error ? error.message : String(error));
+      this.#break(GONE);
       return;
     }
     this.#vigil.begin();
-    // The driver rests: nobody wakes this side, and the process may be about to end.
-    if (settled) process.nextTick(drain, this);
+    // The driver rests: nobody wakes this side, and the process may be about to end. Not at the next tick, or who asks again
+    // at once would stop the event loop.
+    if (pushed === Pushed.Settled) setImmediate(drain, this);
   }
 
   /** @internal Takes what the native half has. */
@@ -357,7 +411,17 @@ export class RaftClient extends EventEmitter {
     if (client !== undefined) client.#drain();
   }
 
+  /** What is not taken whole cannot be gone on from: the records after it would not be understood. */
   #drain(): void {
+    if (this.#isLost) return;
+    try {
+      this.#takeChunks();
+    } catch (error) {
+      this.#end(error);
+    }
+  }
+
+  #takeChunks(): void {
     for (let chunks = 0; chunks < CHUNKS; chunks++) {
       let taken = this.#take(pool.bytes, pool.at);
       if (taken === 0) return;
@@ -387,6 +451,7 @@ export class RaftClient extends EventEmitter {
       const id = words[word + 1] as number;
       const headLength = words[word + 2] as number;
       const length = words[word + 3] as number;
+      const generation = words[word + 4] as number;
       const head = at + HEADER;
       const body = (head + headLength + 3) & ~3;
       let payload: Buffer = EMPTY;
@@ -402,27 +467,27 @@ export class RaftClient extends EventEmitter {
         at = (body + length + 3) & ~3;
       }
       if ((kind & ~BESIDE) === Kind.Answered) {
-        this.#requests.answer(id, payload);
+        this.#requests.answer(id, generation, payload);
       } else {
-        this.#takeRecord(kind & ~BESIDE, id, part(memory, head, headLength), payload);
+        this.#takeRecord(kind & ~BESIDE, id, generation, part(memory, head, headLength), payload);
       }
     }
     return kept;
   }
 
-  #takeRecord(kind: Kind, id: number, head: Buffer, payload: Buffer): void {
+  #takeRecord(kind: Kind, id: number, generation: number, head: Buffer, payload: Buffer): void {
     switch (kind) {
       case Kind.Failed:
-        this.#requests.fail(id, parse(head));
+        this.#fail(id, generation, parse(head));
         break;
       case Kind.Detached:
-        this.#requests.detach(id, parse(head));
+        this.#requests.detach(id, generation, parse(head));
         break;
       case Kind.LateAnswer:
-        this.#requests.settleLate(id, payload);
+        this.#requests.settleLate(id, generation, payload);
         break;
       case Kind.LateFailure:
-        this.#requests.settleLate(id, parse(head));
+        this.#requests.settleLate(id, generation, parse(head));
         break;
       case Kind.CallDone:
         this.#endCall(id)?.resolve(undefined as never);
@@ -448,9 +513,14 @@ export class RaftClient extends EventEmitter {
         this.#rest();
         break;
       case Kind.Broke:
-        this.#break('the client broke');
+        this.#break(GONE);
         break;
     }
+  }
+
+  #fail(slot: number, generation: number, failure: Failure): void {
+    if (failure.code === 'OVERLOADED') this.#refused = this.#requests.lengthAt(slot);
+    this.#requests.fail(slot, generation, failure);
   }
 
   #endCall(number: number): Call | undefined {
@@ -477,8 +547,16 @@ export class RaftClient extends EventEmitter {
     this.#serverRequests.end();
   }
 
+  /** Ends the client for good, since the two halves do not understand each other any more. */
+  #end(error: unknown): void {
+    this.#isLost = true;
+    this.#break(`${GONE}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+
   /** The native half is gone: nobody may be left waiting. */
   #break(why: string): void {
+    // Where it is not gone it must go: it would answer requests that others have the slots of by then.
+    this.#native.abandon();
     const failure: Failure = { code: 'CLOSED', message: why, maybeExecuted: false };
     this.#requests.failAll({ ...failure, message: `${why}; it may have been executed`, maybeExecuted: true }, failure);
     for (const call of this.#calls.drain()) {

@@ -4,7 +4,7 @@ import { types } from 'node:util';
 
 import { type Failure, ValidationError } from './errors';
 import type { MemberId } from './ids';
-import { native } from './native';
+import { facts, native } from './native';
 
 /** The pauses between rounds of connection attempts, in milliseconds. Half of each is random. */
 export interface ReconnectBackoff {
@@ -152,21 +152,23 @@ export function checked(config: ClientConfig): string {
   return settings;
 }
 
+const { defaults } = facts;
+
 /** The defaults, and a check without a client. */
 export const ClientConfig = {
-  DEFAULT_CONNECTION_TIMEOUT: 5000,
-  DEFAULT_KEEP_ALIVE_INTERVAL: 30000,
-  DEFAULT_SESSION_TIMEOUT: 90000,
-  DEFAULT_REQUEST_TIMEOUT: 10000,
-  DEFAULT_RESEND_INTERVAL: 3000,
-  DEFAULT_DETACHED_TIMEOUT: 90000,
-  DEFAULT_MAX_IN_FLIGHT: 256,
-  DEFAULT_MAX_QUEUED: 100_000,
-  DEFAULT_MAX_QUEUED_BYTES: 256 * 1024 * 1024,
-  DEFAULT_MAX_MESSAGE_SIZE: 16 * 1024 * 1024,
-  DEFAULT_MAX_SERVER_REQUESTS: 1024,
-  DEFAULT_HEARTBEAT_INTERVAL: 1000,
-  DEFAULT_HEARTBEAT_TIMEOUT: 10000,
+  DEFAULT_CONNECTION_TIMEOUT: defaults.connectionTimeout,
+  DEFAULT_KEEP_ALIVE_INTERVAL: defaults.keepAliveInterval,
+  DEFAULT_SESSION_TIMEOUT: defaults.sessionTimeout,
+  DEFAULT_REQUEST_TIMEOUT: defaults.requestTimeout,
+  DEFAULT_RESEND_INTERVAL: defaults.resendInterval,
+  DEFAULT_DETACHED_TIMEOUT: defaults.detachedTimeout,
+  DEFAULT_MAX_IN_FLIGHT: defaults.maxInFlight,
+  DEFAULT_MAX_QUEUED: defaults.maxQueued,
+  DEFAULT_MAX_QUEUED_BYTES: defaults.maxQueuedBytes,
+  DEFAULT_MAX_MESSAGE_SIZE: defaults.maxMessageSize,
+  DEFAULT_MAX_SERVER_REQUESTS: defaults.maxServerRequests,
+  DEFAULT_HEARTBEAT_INTERVAL: defaults.heartbeatInterval,
+  DEFAULT_HEARTBEAT_TIMEOUT: defaults.heartbeatTimeout,
 
   /** Throws a ValidationError that names the setting at fault. */
   validate(config: ClientConfig): void {

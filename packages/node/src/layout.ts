@@ -3,8 +3,10 @@
  * `crates/node/src/layout.rs`. Numbers are in the machine's own byte order.
  */
 
-/** Bytes of the header of an entry: four words. */
-export const HEADER = 16;
+import { plain } from './payloads';
+
+/** Bytes of the header of an entry: five words. */
+export const HEADER = 20;
 /** Added to an operation or a kind whose bytes are not in the batch or the chunk. */
 export const BESIDE = 256;
 /** A timeout that never comes. */
@@ -44,6 +46,16 @@ export const enum Kind {
   Broke = 13,
 }
 
+/** What became of a batch that was handed over. */
+export const enum Pushed {
+  /** The driver has it. */
+  Runs = 0,
+  /** The driver rests, and has settled it. */
+  Settled = 1,
+  /** There is no driver any more. */
+  Gone = 2,
+}
+
 /** By what the length of the next chunk is multiplied in what take() gives. */
 export const NEXT = 2 ** 32;
 
@@ -53,7 +65,7 @@ export const NEXT = 2 ** 32;
  */
 const FULL = 12 * 1024;
 /** Longer payloads go beside. */
-const MAX_INLINE = 4 * 1024;
+export const MAX_INLINE = 4 * 1024;
 /** Payloads up to this length are copied byte by byte, which is quicker. */
 const SHORT = 48;
 
@@ -83,32 +95,37 @@ export class Batch {
   }
 
   /** Adds an entry without bytes. */
-  add(operation: number, id: number, argument: number, length: number): void {
+  add(operation: number, id: number, argument: number, length = 0, generation = 0): void {
     const at = this.length >> 2;
     const words = this.#words;
     words[at] = operation;
     words[at + 1] = id;
     words[at + 2] = argument;
     words[at + 3] = length;
+    words[at + 4] = generation;
     this.length += HEADER;
   }
 
-  /** Adds an entry with a payload. False: the payload is too long and must be handed over beside the batch. */
-  addPayload(operation: number, id: number, argument: number, payload: Uint8Array): boolean {
-    const length = payload.length;
-    if (length > MAX_INLINE) {
-      this.add(operation | BESIDE, id, argument, length);
-      return false;
-    }
-    this.add(operation, id, argument, length);
-    const { bytes, length: at } = this;
+  /** Copies a payload to where that of the next entry goes. Nothing is added yet, so a failure changes nothing. */
+  copy(payload: Uint8Array, length: number): void {
+    const { bytes } = this;
+    const at = this.length + HEADER;
     if (length <= SHORT) {
       for (let index = 0; index < length; index++) bytes[at + index] = payload[index] as number;
     } else {
-      bytes.set(payload, at);
+      try {
+        bytes.set(payload, at);
+      } catch {
+        // Another thread made shared memory longer meanwhile.
+        bytes.set(plain(payload, length), at);
+      }
     }
-    this.length = (at + length + 3) & ~3;
-    return true;
+  }
+
+  /** Adds an entry with the payload that was copied. */
+  addCopied(operation: number, id: number, argument: number, length: number, generation: number): void {
+    this.add(operation, id, argument, length, generation);
+    this.length = (this.length + length + 3) & ~3;
   }
 }
 

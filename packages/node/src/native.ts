@@ -5,9 +5,12 @@ export interface NativeClient {
   readonly state: string;
   readonly sessionId: string | null;
   readonly memberId: string | null;
-  pusher(): (batch: Buffer, length: number) => boolean;
+  pusher(): (batch: Buffer, length: number) => number;
   taker(): (into: Buffer, offset: number) => number;
-  pushBeside(batch: Buffer, length: number, payload: Uint8Array): boolean;
+  stage(payload: Uint8Array): void;
+  limits(): string;
+  payloadFailure(length: number): string | null;
+  abandon(): void;
   takeBeside(into: Buffer): void;
   release(): boolean;
   stats(): string;
@@ -67,3 +70,26 @@ function load(): Native {
 
 /** @internal */
 export const native: Native = load();
+
+/** @internal The native half's defaults, in milliseconds, requests and bytes, and its words for what never reaches it. */
+interface Facts {
+  readonly defaults: {
+    readonly connectionTimeout: number;
+    readonly keepAliveInterval: number;
+    readonly sessionTimeout: number;
+    readonly requestTimeout: number;
+    readonly resendInterval: number;
+    readonly detachedTimeout: number;
+    readonly maxInFlight: number;
+    readonly maxQueued: number;
+    readonly maxQueuedBytes: number;
+    readonly maxMessageSize: number;
+    readonly maxServerRequests: number;
+    readonly heartbeatInterval: number;
+    readonly heartbeatTimeout: number;
+  };
+  readonly texts: { readonly overloaded: string; readonly cancelled: string };
+}
+
+/** @internal */
+export const facts: Facts = JSON.parse(native.names()) as Facts;

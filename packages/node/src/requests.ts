@@ -1,7 +1,8 @@
 /** What waits for an answer of the native half. */
 
 import { type Failure, type RaftClientError, toError } from './errors';
-import { listen, unlisten } from './signals';
+import { facts } from './native';
+import { unlisten } from './signals';
 
 /** Why a promise of the client is rejected; the error itself is made where its stack shows who waits. */
 export class Rejection {
@@ -61,7 +62,8 @@ function executor(resolve: Resolve): void {
   resolveLast = resolve;
 }
 
-const NONE = -1;
+/** No slot. */
+export const NONE = -1;
 
 /**
  * The requests that were submitted, by slots that are used again. There are many, and next to all of them are answered, so
@@ -74,13 +76,16 @@ export class Requests {
   readonly #resolves: (Resolve | undefined)[] = [];
   /** The length of a command's payload, the complement of a query's; of a free slot, the next free one. */
   #numbers = new Int32Array(64);
+  /** How often each slot was used before: what names an earlier use of a slot matches none. */
+  #generations = new Int32Array(64);
   #free = NONE;
   readonly #signals = new Map<number, { readonly signal: AbortSignal; readonly onAbort: () => void }>();
   /** Requests that failed and are followed all the same. They keep their slots. */
   readonly #detached = new Map<number, Resolution>();
 
-  /** The slot of the request that was added last. */
+  /** The request that was added last. */
   slot = NONE;
+  generation = 0;
 
   /** The promise of a request with a payload of so many bytes. */
   add(length: number, isQuery: boolean): Promise<Buffer> {
@@ -98,33 +103,40 @@ export class Requests {
     this.open += 1;
     this.bytes += length;
     this.slot = slot;
+    this.generation = this.#generations[slot] as number;
     return promise;
   }
 
-  /** Calls `onAbort` when the signal aborts, until the request is settled. */
-  hook(slot: number, signal: AbortSignal, onAbort: () => void): void {
-    this.#signals.set(slot, { signal, onAbort });
-    listen(signal, onAbort);
+  /** The payload's length of a request that is not settled. */
+  lengthAt(slot: number): number {
+    const number = this.#numbers[slot] as number;
+    return number < 0 ? ~number : number;
   }
 
-  answer(slot: number, payload: Buffer): void {
-    const resolve = this.#settle(slot);
+  /** Keeps the hook that listens to the signal until the request is settled. */
+  hook(slot: number, generation: number, signal: AbortSignal, onAbort: () => void): void {
+    if (this.#isOpen(slot, generation)) this.#signals.set(slot, { signal, onAbort });
+    else unlisten(signal, onAbort);
+  }
+
+  answer(slot: number, generation: number, payload: Buffer): void {
+    const resolve = this.#settle(slot, generation);
     if (resolve === undefined) return;
     this.#release(slot);
     if (this.#signals.size > 0) this.#unhook(slot);
     resolve(payload);
   }
 
-  fail(slot: number, failure: Failure): void {
-    const resolve = this.#settle(slot);
+  fail(slot: number, generation: number, failure: Failure): void {
+    const resolve = this.#settle(slot, generation);
     if (resolve === undefined) return;
     this.#release(slot);
     reject(resolve, new Rejection(failure, this.#unhook(slot)?.reason));
   }
 
   /** The request failed, and is followed until it is settled late. */
-  detach(slot: number, failure: Failure): void {
-    const resolve = this.#settle(slot);
+  detach(slot: number, generation: number, failure: Failure): void {
+    const resolve = this.#settle(slot, generation);
     if (resolve === undefined) return;
     const resolution = new Resolution();
     this.#detached.set(slot, resolution);
@@ -132,31 +144,37 @@ export class Requests {
   }
 
   /** What became of a request after it failed. */
-  settleLate(slot: number, outcome: Buffer | Failure): void {
+  settleLate(slot: number, generation: number, outcome: Buffer | Failure): void {
     const resolution = this.#detached.get(slot);
-    if (resolution === undefined) return;
+    if (resolution === undefined || this.#generations[slot] !== generation) return;
     this.#detached.delete(slot);
     this.#release(slot);
     resolution.settle(outcome instanceof Uint8Array ? outcome : new Rejection(outcome));
   }
 
-  /** Fails all: commands in the first way, queries in the second. */
+  /** Fails all: commands in the first way, queries in the second. Only for when the native half is gone. */
   failAll(command: Failure, query: Failure): void {
-    for (const slot of this.#resolves.keys()) this.fail(slot, (this.#numbers[slot] as number) < 0 ? query : command);
-    for (const slot of this.#detached.keys()) this.settleLate(slot, command);
+    for (const slot of this.#resolves.keys()) {
+      this.fail(slot, this.#generations[slot] as number, (this.#numbers[slot] as number) < 0 ? query : command);
+    }
+    for (const slot of this.#detached.keys()) this.settleLate(slot, this.#generations[slot] as number, command);
   }
 
-  #settle(slot: number): Resolve | undefined {
+  #isOpen(slot: number, generation: number): boolean {
+    return this.#resolves[slot] !== undefined && this.#generations[slot] === generation;
+  }
+
+  #settle(slot: number, generation: number): Resolve | undefined {
     const resolve = this.#resolves[slot];
-    if (resolve === undefined) return undefined;
+    if (resolve === undefined || this.#generations[slot] !== generation) return undefined;
     this.#resolves[slot] = undefined;
     this.open -= 1;
-    const number = this.#numbers[slot] as number;
-    this.bytes -= number < 0 ? ~number : number;
+    this.bytes -= this.lengthAt(slot);
     return resolve;
   }
 
   #release(slot: number): void {
+    this.#generations[slot] = ((this.#generations[slot] as number) + 1) | 0;
     this.#numbers[slot] = this.#free;
     this.#free = slot;
   }
@@ -172,8 +190,11 @@ export class Requests {
 
   #grow(): void {
     const numbers = new Int32Array(2 * this.#numbers.length);
+    const generations = new Int32Array(numbers.length);
     numbers.set(this.#numbers);
+    generations.set(this.#generations);
     this.#numbers = numbers;
+    this.#generations = generations;
   }
 }
 
@@ -196,45 +217,41 @@ function rejected<T>(failure: Failure, cause?: unknown): Promise<T> {
   return Promise.reject<T>(new Rejection(failure, cause)).then(undefined, raise);
 }
 
+const { texts } = facts;
+
 /** The request was cancelled before it was asked. */
 export function cancelled<T>(signal: AbortSignal): Promise<T> {
-  return rejected({ code: 'CANCELLED', message: 'cancelled; not executed', maybeExecuted: false }, signal.reason);
+  return rejected({ code: 'CANCELLED', message: texts.cancelled, maybeExecuted: false }, signal.reason);
 }
 
 /** There is no room for the request. */
 export function overloaded<T>(): Promise<T> {
-  return rejected({ code: 'OVERLOADED', message: 'too many requests wait already; not executed', maybeExecuted: false });
+  return rejected({ code: 'OVERLOADED', message: texts.overloaded, maybeExecuted: false });
 }
 
-/** A table of what waits, by small numbers that are used again. */
-export class Slots<T> {
-  readonly #entries: (T | undefined)[] = [];
-  readonly #free: number[] = [];
+/** A table of what waits, by numbers that count up: one that comes too late names nothing. */
+export class Calls<T> {
+  #last = 0;
+  readonly #entries = new Map<number, T>();
 
+  /** The number of a new entry, which is never 0. */
   add(entry: T): number {
-    const slot = this.#free.pop() ?? this.#entries.length;
-    this.#entries[slot] = entry;
-    return slot;
+    do this.#last = (this.#last + 1) >>> 0;
+    while (this.#last === 0 || this.#entries.has(this.#last));
+    this.#entries.set(this.#last, entry);
+    return this.#last;
   }
 
-  get(slot: number): T | undefined {
-    return this.#entries[slot];
-  }
-
-  take(slot: number): T | undefined {
-    const entry = this.#entries[slot];
-    if (entry !== undefined) {
-      this.#entries[slot] = undefined;
-      this.#free.push(slot);
-    }
+  take(number: number): T | undefined {
+    const entry = this.#entries.get(number);
+    this.#entries.delete(number);
     return entry;
   }
 
   /** Takes all. */
   drain(): T[] {
-    const entries = this.#entries.filter((entry) => entry !== undefined);
-    this.#entries.length = 0;
-    this.#free.length = 0;
+    const entries = [...this.#entries.values()];
+    this.#entries.clear();
     return entries;
   }
 }

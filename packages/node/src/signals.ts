@@ -16,7 +16,12 @@ export function listen(signal: AbortSignal, hook: () => void): void {
     return;
   }
   hooks.set(signal, new Set([hook]));
-  signal.addEventListener('abort', abort, { once: true });
+  try {
+    signal.addEventListener('abort', abort, { once: true });
+  } catch (error) {
+    hooks.delete(signal);
+    throw error;
+  }
 }
 
 /** @internal Does not call it any more. */
@@ -24,5 +29,9 @@ export function unlisten(signal: AbortSignal, hook: () => void): void {
   const waiting = hooks.get(signal);
   if (waiting?.delete(hook) !== true || waiting.size > 0) return;
   hooks.delete(signal);
-  signal.removeEventListener('abort', abort);
+  try {
+    signal.removeEventListener('abort', abort);
+  } catch {
+    // A signal of another class may do anything. What it calls from now on finds no hook.
+  }
 }

@@ -10,7 +10,7 @@ import { ValidationError } from './errors';
 import type { MemberId, RequestId, SessionId } from './ids';
 import type { ClientMessage, ServerMessage } from './messages';
 import { native, type NativeCluster } from './native';
-import { Slots } from './requests';
+import { Calls } from './requests';
 
 /** Settings of a cluster. Times are in milliseconds. */
 export interface TestClusterOptions {
@@ -108,7 +108,7 @@ function raise(message: string): never {
 
 /** A running cluster. Every switch has taken effect when its promise resolves. It keeps the process alive until stop(). */
 export class TestCluster {
-  readonly #calls = new Slots<Call>();
+  readonly #calls = new Calls<Call>();
   #native!: NativeCluster;
   #alive: NodeJS.Timeout | undefined;
   #stopped: Promise<void> | undefined;

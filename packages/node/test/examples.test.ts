@@ -23,6 +23,7 @@ light is now green
   'errors.mjs': `
 before connect(): NOT_CONNECTED, not executed: connect() first
 empty: VALIDATION, not executed: a bug in the program: nothing was sent
+too long: VALIDATION, not executed: a bug in the program: nothing was sent
 too much: OVERLOADED, not executed: await ready(), then submit again
 aborted: CANCELLED, not executed: submit again if it is still wanted
 no answer in time: TIMEOUT, maybe executed: look at the state, or await resolution()

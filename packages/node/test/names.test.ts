@@ -1,5 +1,7 @@
 /** Names and numbers are the same on both sides of the boundary. */
 
+import { readFileSync } from 'node:fs';
+
 import * as zraft from 'zraft-client';
 import { expect, expectTypeOf, test } from 'vitest';
 
@@ -15,6 +17,7 @@ const names = JSON.parse(native.names()) as {
   protocolSignature: number[];
   protocolVersion: number;
   defaults: Record<string, number | Record<string, number>>;
+  texts: Record<string, string>;
   [codes: string]: unknown;
 };
 
@@ -122,20 +125,35 @@ test('signature and version of the protocol are the same on both sides', () => {
 test('the defaults are the same on both sides', () => {
   const here = Object.entries(zraft.ClientConfig).filter(([name]) => name.startsWith('DEFAULT_'));
   const camel = (name: string): string => name.toLowerCase().replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
-  const { connectTimeout, disconnectTimeout, reconnectBackoff, ...there } = names.defaults;
-  expect(Object.fromEntries(here.map(([name, value]) => [camel(name.slice('DEFAULT_'.length)), value]))).toEqual(there);
-  // These have no constants; the documentation tells them.
-  expect([connectTimeout, disconnectTimeout]).toEqual([30_000, 5000]);
-  expect(reconnectBackoff).toEqual({ initial: 100, max: 5000, electionInitial: 50, electionMax: 250 });
+  const there = Object.entries(names.defaults).filter(
+    ([name]) => !['connectTimeout', 'disconnectTimeout', 'reconnectBackoff'].includes(name),
+  );
+  expect(Object.fromEntries(here.map(([name, value]) => [camel(name.slice('DEFAULT_'.length)), value]))).toEqual(Object.fromEntries(there));
+});
+
+test("the documented default of every setting is the native half's", () => {
+  const source = readFileSync(new URL('../src/config.ts', import.meta.url), 'utf8');
+  const told = new Map(
+    [...source.matchAll(/Default ([0-9]+)( MiB)?\. \*\/\n  readonly (\w+)\?/g)].map(([, number, mib, name]) => [
+      name,
+      Number(number) * (mib === undefined ? 1 : 2 ** 20),
+    ]),
+  );
+  const { connectTimeout, disconnectTimeout, reconnectBackoff, ...settings } = names.defaults;
+  expect(Object.fromEntries(told)).toEqual({ ...settings, ...(reconnectBackoff as object) });
+  const options = readFileSync(new URL('../src/options.ts', import.meta.url), 'utf8');
+  expect([...options.matchAll(/Default ([0-9]+)\./g)].map(([, number]) => Number(number))).toEqual([connectTimeout, disconnectTimeout]);
 });
 
 test('the overload that this side finds is told in the words of the other', async () => {
   const client = new zraft.RaftClient({
     clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' },
     capabilities: { role: 'test' },
-    maxQueuedBytes: 1,
+    maxQueuedBytes: 3,
   });
-  await expect(client.submitCommand(Buffer.alloc(2))).rejects.toThrow(names['overloaded']);
+  const first = client.submitCommand(Buffer.alloc(2));
+  await expect(client.submitCommand(Buffer.alloc(2))).rejects.toThrow(names.texts['overloaded'] as string);
+  await expect(first).rejects.toThrow(zraft.NotConnectedError);
 });
 
 test('ids refuse what cannot be one', () => {

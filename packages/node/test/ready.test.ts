@@ -61,3 +61,70 @@ test('what was answered or has failed makes room', async () => {
     expect(await failureOf(client.submitQuery(Buffer.alloc(600, 1), { timeout: 1 }))).toMatchObject({ code: 'TIMEOUT' });
   }
 });
+
+test('ready waits for the payload that was refused last, not for just any', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = await connectedClient(cluster, { maxQueuedBytes: 1000 });
+  await cluster.dropMessages('QueryResponse');
+  const held = [client.submitQuery(Buffer.alloc(400), { timeout: Infinity }), client.submitQuery(Buffer.alloc(400), { timeout: Infinity })];
+  const settled = held.map(failureOf);
+  expect(await failureOf(client.submitCommand(Buffer.alloc(900)))).toMatchObject({ code: 'OVERLOADED' });
+  let isReady = false;
+  const ready = client.ready().then(() => (isReady = true));
+  // There is room for less, and nobody else waits for it.
+  expect(await client.submitCommand(Buffer.alloc(100, 1))).toHaveLength(100);
+  await client.ping();
+  expect(isReady).toBe(false);
+  await client.disconnect({ timeout: 20 });
+  await ready;
+  for (const failure of await Promise.all(settled)) expect(failure).toMatchObject({ code: 'CLOSED' });
+  // Nothing is refused any more: any room will do.
+  await client.connect();
+  await client.ready();
+});
+
+test('who submits again whenever ready resolves is refused once for each time that there is no room', async () => {
+  const cluster = await startCluster({ application: 'echo', commitDelay: 20 });
+  const client = await connectedClient(cluster, { maxQueuedBytes: 1000 });
+  let refused = 0;
+  for (let round = 0; round < 10; round++) {
+    const first = client.submitCommand(Buffer.alloc(600, 1));
+    for (;;) {
+      try {
+        await client.submitCommand(Buffer.alloc(700, 2));
+        break;
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'OVERLOADED' });
+        refused += 1;
+        await client.ready();
+      }
+    }
+    await first;
+  }
+  expect(refused).toBe(10);
+});
+
+test.each([
+  ['connected', true],
+  ['not connected', false],
+])('ready never resolves before the event loop has had a turn: %s', async (_, isConnected) => {
+  const cluster = await startCluster();
+  const client = isConnected ? await connectedClient(cluster) : newClient(cluster);
+  for (let round = 0; round < 10; round++) {
+    let hadTurn = false;
+    setImmediate(() => (hadTurn = true));
+    await client.ready();
+    expect(hadTurn).toBe(true);
+  }
+});
+
+test('a loop of refused submissions leaves the event loop its turns, though nothing is open', async () => {
+  const client = newClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' } });
+  let turns = 0;
+  const timer = setInterval(() => (turns += 1), 1);
+  while (turns < 3) {
+    expect(await failureOf(client.submitCommand(bytes('x')))).toMatchObject({ code: 'NOT_CONNECTED' });
+    await client.ready();
+  }
+  clearInterval(timer);
+});

@@ -7,3 +7,4 @@ declare module '../../dist/native.js' {
 }
 
 export { native } from '../../dist/native.js';
+export { Requests } from '../../dist/requests.js';
