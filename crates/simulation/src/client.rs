@@ -50,6 +50,10 @@ pub(crate) struct Client {
     pub(crate) opened: Vec<(Line, bool)>,
     pub(crate) armed: Option<Instant>,
     pub(crate) paused: bool,
+    /// Its application blocks the driver for more than a second after each turn.
+    pub(crate) late: bool,
+    /// Until then.
+    pub(crate) blocked_until: Instant,
     pub(crate) wall_offset: i64,
     pub(crate) commands_left: usize,
     pub(crate) queries_left: usize,
@@ -82,6 +86,8 @@ impl Client {
             opened: Vec::new(),
             armed: None,
             paused: false,
+            late: false,
+            blocked_until: now,
             wall_offset: 0,
             number: 0,
             consuming: true,
@@ -117,7 +123,7 @@ impl Sim {
 
     /// Does all there is to do at this moment, in a driver's order: what can be read is read before deadlines fire.
     pub(crate) fn turn(&mut self, client: usize) {
-        if self.clients[client].paused {
+        if self.clients[client].paused || self.now < self.clients[client].blocked_until {
             return;
         }
         self.act(client);
@@ -131,6 +137,7 @@ impl Sim {
         self.write(client);
         self.drain(client);
         self.act(client);
+        self.block(client);
         let state = &mut self.clients[client];
         state.judge.look(now, &state.machine);
         if let Some(at) = state.machine.poll_timeout()
@@ -167,7 +174,7 @@ impl Sim {
                     let path = *self.net.path(client, index);
                     self.queue.push(self.now + path.up.latency, What::Syn(line));
                     let state = &mut self.clients[client];
-                    state.judge.opens(self.now, conn);
+                    state.judge.opens(self.now, conn, index);
                     let longest = state.plan.config.max_message_size() + (64 << 10);
                     state.sockets.push(Socket {
                         line,
@@ -231,7 +238,7 @@ impl Sim {
                 state.machine.handle_opened(self.now, id);
             } else {
                 let name = state.machine.state();
-                state.judge.ended(id, name);
+                state.judge.ended(self.now, id, name);
                 state.machine.handle_open_failed(self.now, id, OpenFailure::Refused);
             }
             self.trace.fact(self.now, 3, u64::from(accepted));
@@ -267,7 +274,7 @@ impl Sim {
                 let end = if end == End::Fin { ConnEnd::Eof } else { ConnEnd::Reset };
                 say!(self.trace, self.now, "client {client}: {} ended: {end:?}", id.get());
                 let name = state.machine.state();
-                state.judge.ended(id, name);
+                state.judge.ended(self.now, id, name);
                 state.machine.handle_ended(self.now, id, end);
                 self.drain(client);
                 self.act(client);
@@ -301,7 +308,7 @@ impl Sim {
                 }
             }
         }
-        state.judge.bytes(self.now, id, message);
+        state.judge.bytes(self.now, id, message, bytes.len());
         if let Some(buffer) = state.machine.recv_buffer(id) {
             buffer.extend_from_slice(&bytes);
             state.machine.handle_received(self.now, id);

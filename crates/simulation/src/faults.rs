@@ -84,7 +84,7 @@ impl Sim {
     }
 
     /// A client's present connection, open at both ends.
-    fn some_line(&mut self) -> Option<Line> {
+    pub(crate) fn some_line(&mut self) -> Option<Line> {
         let client = self.some_client();
         let line = self.clients[client].current()?;
         let conn = self.net.conns.get(&line)?;
@@ -157,7 +157,11 @@ impl Sim {
             | Fault::StrayMessages
             | Fault::Undecodable
             | Fault::TooLong => self.strike_words(fault),
+            Fault::NotReading | Fault::Trickle | Fault::Captor | Fault::Unsolicited => {
+                self.strike_hostile(fault)
+            }
             Fault::ClientPause
+            | Fault::LateDriver
             | Fault::WallJump
             | Fault::Cancel
             | Fault::Reconnect
@@ -394,7 +398,7 @@ impl Sim {
     }
 
     /// The member's end of a connection was torn off.
-    fn member_end_gone(&mut self, line: Line) {
+    pub(crate) fn member_end_gone(&mut self, line: Line) {
         let Some(conn) = self.net.conns.get_mut(&line) else { return };
         conn.up.discard();
         if let Some(peer) = conn.served.peer.take() {
@@ -415,6 +419,13 @@ impl Sim {
                 let at = self.now + self.rng.millis(100, 15_000);
                 self.queue.push(at, What::Resume(client));
                 say!(self.trace, self.now, "client {client} is stopped");
+            }
+            Fault::LateDriver => {
+                if self.clients[client].late {
+                    return false;
+                }
+                self.clients[client].late = true;
+                self.later(5_000, 30_000, Mend::Prompt(client));
             }
             Fault::WallJump => {
                 let hours = self.rng.range(1, 48) as i64 * 3_600_000;
@@ -467,6 +478,8 @@ impl Sim {
                 self.clients[client].machine.ping(self.now);
             }
         }
+        // A late driver's turn may be far off; what was done now is told now.
+        self.drain(client);
         self.dirty[client] = true;
         true
     }

@@ -20,6 +20,7 @@ mod coverage;
 mod expected;
 mod fault;
 mod faults;
+mod hostile;
 mod journal;
 mod judge;
 mod mend;

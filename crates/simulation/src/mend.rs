@@ -39,6 +39,14 @@ pub(crate) enum Mend {
     HoldBack(usize),
     /// Leadership moves, and all ways are slow.
     SlowMove(usize),
+    /// Its driver wakes in time again.
+    Prompt(usize),
+    /// A member that reads nothing, or trickles a message, sends a little more.
+    Murmur(Line),
+    /// A hostile member's connection is torn off.
+    Drop(Line),
+    /// No member captures anybody any more.
+    Free,
     /// What was held back comes, while others wait for their answers.
     Release(usize, Line),
 }
@@ -137,6 +145,10 @@ impl Sim {
                 self.later(4_000, 12_000, Mend::Rate);
             }
             Mend::HoldBack(client) => self.hold_back(client),
+            Mend::Prompt(client) => self.prompt(client),
+            Mend::Murmur(line) => self.murmur(line),
+            Mend::Drop(line) => self.drop_hostile(line),
+            Mend::Free => self.captor = None,
             Mend::Release(client, line) => {
                 if self.healing.is_none() && !self.clients[client].paused {
                     self.some_commands(client);
@@ -188,8 +200,10 @@ impl Sim {
         say!(self.trace, self.now, "the heal phase begins");
         self.healing = Some(self.now);
         self.mend(Mend::Paths(None, None));
+        self.mend(Mend::Free);
         for line in self.net.lines(None, None) {
             self.mend(Mend::Line(line));
+            self.mend(Mend::Drop(line));
         }
         for member in 0..self.members.len() {
             self.mend(Mend::Silent(member));
@@ -205,6 +219,7 @@ impl Sim {
         self.engine.set_election_pause(Duration::from_millis(200));
         for client in 0..self.clients.len() {
             self.resume(client);
+            self.prompt(client);
             let state = &mut self.clients[client];
             state.slow_until = self.now;
             state.consuming = true;

@@ -24,6 +24,19 @@ pub(crate) struct Served {
     pub(crate) reading: bool,
     pub(crate) over: bool,
     pub(crate) armed: Option<Instant>,
+    pub(crate) hostile: Hostile,
+}
+
+/// What a member does to a connection on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hostile {
+    No,
+    /// It reads nothing, and sends a PONG now and then.
+    NotReading,
+    /// It sends one message, a byte now and then, and nothing else.
+    Trickles,
+    /// It continued a session that it does not serve.
+    Captor,
 }
 
 #[derive(Debug)]
@@ -72,6 +85,7 @@ impl Conn {
                 reading: true,
                 over: false,
                 armed: None,
+                hostile: Hostile::No,
             },
         }
     }

@@ -33,6 +33,8 @@ pub(crate) struct Pipe {
     /// Bytes travelling and arrived.
     held: usize,
     capacity: usize,
+    /// The receiver's socket takes nothing any more.
+    pub(crate) stuffed: bool,
     /// In the receiver's socket, not read yet.
     pub(crate) arrived: BytesMut,
     end: Option<(Instant, End)>,
@@ -48,6 +50,7 @@ impl Pipe {
             travelling: VecDeque::new(),
             held: 0,
             capacity,
+            stuffed: false,
             arrived: BytesMut::new(),
             end: None,
             ended: None,
@@ -58,7 +61,7 @@ impl Pipe {
 
     /// How many bytes the sender's socket takes now.
     pub(crate) fn room(&self) -> usize {
-        if self.end.is_some() { 0 } else { self.capacity.saturating_sub(self.held) }
+        if self.end.is_some() || self.stuffed { 0 } else { self.capacity.saturating_sub(self.held) }
     }
 
     /// The sender writes, within `room`. Gives when the bytes arrive.
@@ -137,6 +140,7 @@ impl Pipe {
         self.travelling.clear();
         self.arrived.clear();
         self.held = 0;
+        self.stuffed = false;
         self.capacity = usize::MAX;
     }
 

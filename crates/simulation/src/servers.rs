@@ -9,7 +9,7 @@ use zraft_zmtp::{Config, Connection, Event};
 
 use crate::{
     mend::Mend,
-    net::{Conn, Line},
+    net::{Conn, Hostile, Line},
     pipe::End,
     sim::{Sim, What},
     trace::say,
@@ -197,6 +197,13 @@ impl Sim {
                 }
             }
         }
+        if let ClientMessage::ContinueSession { nonce, .. } = &message
+            && self.captor == Some(member)
+        {
+            let nonce = *nonce;
+            self.capture(line, nonce);
+            return;
+        }
         self.engine.received(self.now, peer, message);
     }
 
@@ -318,6 +325,9 @@ impl Sim {
     /// What the member wrote goes on its way, as far as there is room.
     pub(crate) fn push_down(&mut self, line: Line) {
         let Some(conn) = self.net.conns.get_mut(&line) else { return };
+        if conn.served.hostile == Hostile::Trickles {
+            return;
+        }
         let way = self.net.paths[conn.client][conn.member].down;
         let tx = conn.served.zmtp.tx();
         let mut last = None;

@@ -104,6 +104,8 @@ pub(crate) struct Sim {
     pub(crate) reject_next: bool,
     /// So many of the next sessions that are asked for are preceded by stray messages.
     pub(crate) stray_next: u64,
+    /// The member that continues every session and drops the connection then.
+    pub(crate) captor: Option<usize>,
     same_moment: u32,
 }
 
@@ -144,6 +146,7 @@ impl Sim {
             done: false,
             reject_next: false,
             stray_next: 0,
+            captor: None,
             same_moment: 0,
             plan,
         }

@@ -163,6 +163,7 @@ impl Sim {
         say!(self.trace, self.now, "client {client}: disconnect() within {within:?}");
         state.judge.disconnect_called(self.now);
         state.machine.disconnect(self.now, within);
+        self.drain(client);
         self.dirty[client] = true;
     }
 

@@ -96,6 +96,7 @@ enum Stage {
 #[derive(Debug)]
 struct Wire {
     id: ConnId,
+    member: usize,
     since: Instant,
     stage: Stage,
     /// What it asked with; 0 before.
@@ -113,14 +114,18 @@ struct Wire {
     keep_alives: VecDeque<KeepAlive>,
     last_keep_alive: Instant,
     last_bytes: Instant,
-    last_message_bytes: Instant,
     written: u64,
+    /// When the socket last took a byte.
+    taken_at: Instant,
     close_session: bool,
 }
 
 #[derive(Debug)]
 struct KeepAlive {
     timestamp: i64,
+    sent: Instant,
+    /// Bytes that came since it was written.
+    bytes: u64,
     /// Where its frame ends in the stream.
     end: u64,
     written: Option<Instant>,
@@ -177,6 +182,12 @@ pub(crate) struct Judge {
     wanted: bool,
     /// The application's process stood still until then, at the latest.
     pub(crate) paused_until: Instant,
+    /// Its driver woke late each time until then.
+    pub(crate) late_until: Instant,
+    /// Losses in a row at each member that continued the session and served nothing.
+    drops: Vec<u32>,
+    /// The member that dropped the last connection so.
+    dropped_by: Option<usize>,
     suspicion: settled::Suspicion,
     tries: watch::Tries,
     /// Frames written by the machine.
@@ -238,6 +249,9 @@ impl Judge {
             disconnecting: None,
             wanted: false,
             paused_until: now,
+            late_until: Instant::ZERO,
+            drops: vec![0; config.members().len()],
+            dropped_by: None,
             suspicion: settled::Suspicion::default(),
             tries: watch::Tries::default(),
             frames: 0,
@@ -308,6 +322,7 @@ impl Judge {
         // From Disconnected it begins at the first member, with the first round.
         if self.session.is_none() && self.wire.is_none() {
             self.tries.stand();
+            self.drops.fill(0);
         }
         self.wanted = true;
         let number = self.connect_keys.len() as u64;

@@ -6,7 +6,7 @@ use zraft_protocol::{
     PeekedId, RejectionReason, RequestErrorReason, ServerMessage, SessionCloseReason, peek_server,
 };
 
-use super::{Judge, Session, Stage, settled::Loss};
+use super::{Judge, KeepAlive, Session, Stage, settled::Loss, watch::STANDS};
 
 /// What a frame meant to the present connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,11 +20,13 @@ pub(crate) enum Meaning {
 
 impl Judge {
     /// Bytes of the connection reach the machine; `message` when they are of a message frame.
-    pub(crate) fn bytes(&mut self, now: Instant, id: ConnId, message: bool) {
+    pub(crate) fn bytes(&mut self, now: Instant, id: ConnId, message: bool, count: usize) {
         if let Some(wire) = self.wire.as_mut().filter(|wire| wire.id == id) {
             wire.last_bytes = now;
             if message {
-                wire.last_message_bytes = now;
+                for keep_alive in wire.keep_alives.iter_mut().filter(|k| k.written.is_some()) {
+                    keep_alive.bytes += count as u64;
+                }
             }
         }
     }
@@ -62,18 +64,7 @@ impl Judge {
         let nonce = wire.nonce;
         self.count_cell(&message, state, Some(nonce));
         match stage {
-            Stage::Connected => {
-                if matches!(
-                    message,
-                    ServerMessage::ClientResponse { .. }
-                        | ServerMessage::QueryResponse { .. }
-                        | ServerMessage::RequestError { .. }
-                        | ServerMessage::KeepAliveResponse { .. }
-                ) {
-                    self.tries.stand();
-                }
-                self.in_session(now, message)
-            }
+            Stage::Connected => self.in_session(now, message),
             Stage::Asked { nonce, create } => self.answer_to(now, message, nonce, create),
             Stage::Fresh => match message {
                 ServerMessage::SessionClosed { reason, .. } => self.told_too_early(reason),
@@ -185,14 +176,16 @@ impl Judge {
                 self.query_answered(correlation_id.as_bytes(), Ok(result.into_bytes()));
             }
             ServerMessage::KeepAliveResponse { timestamp } => {
-                if let Some(session) = &mut self.session {
-                    session.proof = now;
-                }
-                if let Some(wire) = &mut self.wire {
-                    let at = timestamp.as_millis();
-                    let place = wire.keep_alives.iter().position(|k| k.timestamp == at);
-                    if let Some(place) = place {
-                        wire.keep_alives.drain(..=place);
+                // Only what was asked can be answered.
+                let at = timestamp.as_millis();
+                let asked = |k: &KeepAlive| k.timestamp == at && k.written.is_some();
+                if let Some(wire) = &mut self.wire
+                    && let Some(place) = wire.keep_alives.iter().position(asked)
+                {
+                    wire.keep_alives.drain(..=place);
+                    self.tries.stand();
+                    if let Some(session) = &mut self.session {
+                        session.proof = now;
                     }
                 }
             }
@@ -229,6 +222,7 @@ impl Judge {
         if let Some(wire) = &mut self.wire {
             wire.answered = true;
         }
+        self.tries.stand();
     }
 
     /// A frame that cannot be used, though it may tell whose answer it was.
@@ -241,11 +235,26 @@ impl Judge {
     }
 
     /// The connection ended, or its opening failed, and the machine is told now.
-    pub(crate) fn ended(&mut self, id: ConnId, state: StateName) {
+    pub(crate) fn ended(&mut self, now: Instant, id: ConnId, state: StateName) {
         if self.wire.as_ref().is_some_and(|wire| wire.id == id) {
             self.coverage.cell("connection_lost", state);
+            self.drops(now);
         } else {
             self.coverage.cell("superseded_connection", state);
+        }
+    }
+
+    /// A member ended a connection: whether it had continued the session and served nothing.
+    fn drops(&mut self, now: Instant) {
+        let Some(wire) = self.wire.as_ref().filter(|wire| wire.stage == Stage::Connected) else {
+            return;
+        };
+        let idle = !wire.carried && now - wire.connected_at >= STANDS;
+        if wire.answered || idle {
+            self.drops[wire.member] = 0;
+        } else {
+            self.drops[wire.member] += 1;
+            self.dropped_by = Some(wire.member);
         }
     }
 

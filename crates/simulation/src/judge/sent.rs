@@ -8,10 +8,19 @@ use super::{Judge, KeepAlive, Stage, Wire, watch::STANDS};
 
 /// No id is further above the lowest pending one than this many windows.
 const SPAN: u64 = 8;
+/// After so many losses in a row at a member that served nothing, another one is asked.
+const DROPS: u32 = 3;
 
 impl Judge {
     /// The machine wants a connection.
-    pub(crate) fn opens(&mut self, now: Instant, id: ConnId) {
+    pub(crate) fn opens(&mut self, now: Instant, id: ConnId, member: usize) {
+        let captor = self.dropped_by.take() == Some(member) && self.drops[member] >= DROPS;
+        let alone = self.terms.members == 1;
+        self.demand(
+            !captor || alone,
+            "a member that drops the session again and again is left",
+            || format!("member {} after {DROPS} losses in a row", member + 1),
+        );
         let before = self.wire.as_ref().map(|wire| wire.id);
         if let Some(before) = before {
             self.violated("the old connection is closed before the next", format!("{before:?}"));
@@ -19,6 +28,7 @@ impl Judge {
         self.tries_again(now);
         self.wire = Some(Wire {
             id,
+            member,
             since: now,
             stage: Stage::Fresh,
             nonce: 0,
@@ -32,8 +42,8 @@ impl Judge {
             keep_alives: std::collections::VecDeque::new(),
             last_keep_alive: now,
             last_bytes: now,
-            last_message_bytes: now,
             written: 0,
+            taken_at: now,
             close_session: false,
         });
     }
@@ -45,6 +55,9 @@ impl Judge {
                 wire.stage == Stage::Connected && now - wire.connected_at >= STANDS
             }) {
                 self.tries.stand();
+            }
+            if let Some(wire) = self.wire.as_ref().filter(|wire| wire.answered) {
+                self.drops[wire.member] = 0;
             }
             if let Some(wire) = self.wire.take().filter(|wire| wire.nonce != 0) {
                 self.past_nonces.push_back(wire.nonce);
@@ -119,7 +132,13 @@ impl Judge {
             ClientMessage::KeepAlive { timestamp } => {
                 wire.last_keep_alive = now;
                 let timestamp = timestamp.as_millis();
-                wire.keep_alives.push_back(KeepAlive { timestamp, end, written: None });
+                wire.keep_alives.push_back(KeepAlive {
+                    timestamp,
+                    sent: now,
+                    bytes: 0,
+                    end,
+                    written: None,
+                });
                 self.coverage.cell("keep_alive_tick", StateName::Connected);
             }
             ClientMessage::ServerRequestAck { request_id } => self.acknowledged(request_id.get()),
@@ -291,6 +310,9 @@ impl Judge {
     /// The socket has taken so many bytes of the connection.
     pub(crate) fn written(&mut self, now: Instant, id: ConnId, total: u64) {
         let Some(wire) = self.wire.as_mut().filter(|wire| wire.id == id) else { return };
+        if total > wire.written {
+            wire.taken_at = now;
+        }
         wire.written = total;
         for keep_alive in &mut wire.keep_alives {
             if keep_alive.written.is_none() && keep_alive.end <= total {

@@ -195,6 +195,7 @@ impl Judge {
                     self.session_over();
                 }
                 self.session_gone();
+                self.drops.fill(0);
             }
         }
     }
@@ -263,7 +264,7 @@ impl Judge {
         };
         self.coverage.count("resolution", name);
         let until = since + self.terms.detached_timeout;
-        let late = (until + LATE).max(self.paused_until + GRACE);
+        let late = (until + LATE).max(self.paused_until + GRACE) + self.lateness(now);
         self.demand(now <= late, "a detached command is abandoned in time", || {
             format!("request {number}, {:?} late", now - until)
         });
@@ -330,7 +331,7 @@ impl Judge {
 
     fn in_time(&mut self, now: Instant, number: usize, result: &Result<Bytes, Failure>) {
         let Some(deadline) = self.requests[number].deadline else { return };
-        let late = (deadline + LATE).max(self.paused_until + GRACE);
+        let late = (deadline + LATE).max(self.paused_until + GRACE) + self.lateness(now);
         self.demand(now <= late, "a deadline passes in time", || {
             format!("request {number}, {:?} late: {result:?}", now - deadline)
         });

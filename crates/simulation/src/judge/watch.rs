@@ -5,13 +5,14 @@ use std::{collections::VecDeque, time::Duration};
 use zraft_core::{Instant, Machine, StateName};
 
 use super::{Judge, Stage};
+use crate::hostile::MAX_BLOCKED;
 
 /// What a turn may be late by, without the process having stood still.
 const SLACK: Duration = Duration::from_millis(20);
 /// A SessionCreated is waited for at most this long, unless `connectionTimeout` is longer.
 const CREATE_WAIT: Duration = Duration::from_secs(30);
-/// Between message bytes nearer to each other than this an answer may be behind them.
-const FLOWING: Duration = Duration::from_secs(1);
+/// A byte of a message that comes meanwhile may put a keep-alive's answer off by this much: 100 of them are worth a second.
+const WORTH: Duration = Duration::from_millis(10);
 /// A connection that was Connected for so long stands, even unheard.
 pub(super) const STANDS: Duration = Duration::from_secs(5);
 /// Keep-alives under way that are enough.
@@ -64,6 +65,7 @@ impl Judge {
         let state = machine.state();
         self.obeys_the_last_wish(state);
         if state == StateName::Disconnected {
+            self.drops.fill(0);
             self.rejected_for_good = false;
             self.connect_gave_up = false;
             if self.session.take().is_some() {
@@ -100,6 +102,9 @@ impl Judge {
     }
 
     fn leaves_in_time(&mut self, now: Instant, state: StateName) {
+        // A late driver may restart each wait once, but not again and again.
+        let late = self.lateness(now);
+        let times = if late.is_zero() { 1 } else { 2 };
         let terms = &self.terms;
         let awake = self.paused_until;
         let since = |at: Instant| now.saturating_duration_since(at.max(awake));
@@ -113,32 +118,47 @@ impl Judge {
             } else {
                 terms.connection_timeout
             };
-            if wire.stage != Stage::Over && waited > most + SLACK {
+            if wire.stage != Stage::Over && waited > most * times + late + SLACK {
                 broken = Some(("an attempt ends in time", format!("{waited:?}")));
             }
         } else if !wire.close_session {
             let silent = since(wire.last_bytes);
-            if silent > terms.heartbeat_timeout + SLACK {
+            if silent > terms.heartbeat_timeout * times + late + SLACK {
                 broken = Some(("a silent peer is left in time", format!("{silent:?}")));
             }
             let last = since(wire.last_keep_alive);
-            if last > terms.keep_alive * 2 + SLACK && wire.keep_alives.len() < ENOUGH {
+            if last > terms.keep_alive * 2 * times + late + SLACK && wire.keep_alives.len() < ENOUGH
+            {
                 broken = Some(("a KeepAlive goes in time", format!("{last:?} after the last")));
             }
             if let Some(keep_alive) = wire.keep_alives.front()
                 && let Some(written) = keep_alive.written
             {
-                let quiet = wire.last_message_bytes <= written;
                 let waited = since(written);
-                let most = terms.connection_timeout + FLOWING.min(Duration::from_millis(1));
-                if quiet && waited > most + SLACK {
+                let flow =
+                    WORTH.saturating_mul(u32::try_from(keep_alive.bytes).unwrap_or(u32::MAX));
+                let most = (terms.connection_timeout + flow) * times + late + SLACK;
+                if waited > most + Duration::from_millis(1) {
                     broken = Some(("a deaf member is left", format!("{waited:?}")));
+                }
+            }
+            if let Some(keep_alive) = wire.keep_alives.iter().find(|k| k.written.is_none()) {
+                let waited = since(keep_alive.sent.max(wire.taken_at));
+                let most = terms.heartbeat_timeout.max(terms.connection_timeout);
+                if waited > most * times + late + SLACK {
+                    broken = Some(("a member that reads nothing is left", format!("{waited:?}")));
                 }
             }
         }
         if let Some((rule, detail)) = broken {
             self.violated(rule, detail);
         }
+    }
+
+    /// How late everything may be because of a late driver: it comes late, puts off what is due once, and comes late again.
+    pub(super) fn lateness(&self, now: Instant) -> Duration {
+        let twice = MAX_BLOCKED * 2;
+        if now <= self.late_until + twice { twice } else { Duration::ZERO }
     }
 
     /// The end of the run: what was asked for is over.
