@@ -17,9 +17,6 @@ use crate::clock::{Clock, wall_clock};
 use crate::connection::Connection;
 use crate::face::Face;
 
-/// How many turns are made before other tasks get theirs.
-const TURNS: usize = 1;
-
 /// The longest sleep. The runtime's timers stand still while the machine is suspended, unlike
 /// the clock of intervals; this is how late they may be afterwards.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -75,8 +72,8 @@ impl<F: Face> Driver<F> {
         face.bring(machine, &mut || clock.now())
     }
 
-    /// Does all there is to do once; `last` before other tasks get their turn. True: there is more.
-    fn turn(&mut self, context: &mut Context<'_>, last: bool) -> bool {
+    /// Does all there is to do once. Returns true if there is more.
+    fn turn(&mut self, context: &mut Context<'_>) -> bool {
         let mut again = self.bring();
         self.machine.observe_messages(self.face.wants_messages());
         self.run_actions();
@@ -86,12 +83,10 @@ impl<F: Face> Driver<F> {
         for connection in &mut self.connections {
             unread |= connection.poll_read(context, &mut self.machine, now);
         }
-        // Deadlines only after what can be read: an answer that is there came in time. But a peer
-        // that never stops talking does not stop the time.
+        // Deadlines only after a read: an answer that is there came in time. But a peer that never
+        // stops talking does not stop the time.
         let now = self.clock.now();
-        if last || !unread {
-            self.machine.handle_timeout(now);
-        }
+        self.machine.handle_timeout(now);
         again |= unread;
         again |= self.run_actions();
         self.face.hand_out(&mut self.machine);
@@ -168,19 +163,17 @@ impl<F: Face + Unpin> Future for Driver<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let driver = self.get_mut();
-        for turn in 1..=TURNS {
-            let again = driver.turn(context, turn == TURNS);
-            if driver.is_over() {
-                // It belongs to the runtime that polled it.
-                driver.timer = None;
-                return Poll::Ready(());
-            }
-            if !again
-                && !driver.poll_timer(context)
-                && driver.face.sleep(&driver.machine, context.waker())
-            {
-                return Poll::Pending;
-            }
+        let again = driver.turn(context);
+        if driver.is_over() {
+            // It belongs to the runtime that polled it.
+            driver.timer = None;
+            return Poll::Ready(());
+        }
+        if !again
+            && !driver.poll_timer(context)
+            && driver.face.sleep(&driver.machine, context.waker())
+        {
+            return Poll::Pending;
         }
         // To the end of the queue, and after a look at the sockets.
         pin!(tokio::task::yield_now()).poll(context)

@@ -28,7 +28,7 @@ pub(crate) enum Stream {
     Unix(UnixStream),
 }
 
-pub(crate) type Opening = Pin<Box<dyn Future<Output = Result<Stream, OpenFailure>> + Send>>;
+pub(crate) type Opening<S = Stream> = Pin<Box<dyn Future<Output = Result<S, OpenFailure>> + Send>>;
 
 /// Resolves and connects. Dropping the future gives everything up.
 pub(crate) fn open(endpoint: Endpoint) -> Opening {

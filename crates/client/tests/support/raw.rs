@@ -174,7 +174,11 @@ impl Connection {
     }
 
     pub async fn answer(&mut self, request_id: RequestId, result: &'static [u8]) {
-        let result = zraft_protocol::Payload::new(Bytes::from_static(result)).unwrap();
+        self.answer_bytes(request_id, Bytes::from_static(result)).await;
+    }
+
+    pub async fn answer_bytes(&mut self, request_id: RequestId, result: Bytes) {
+        let result = zraft_protocol::Payload::new(result).unwrap();
         self.send(&ServerMessage::ClientResponse { request_id, result }).await;
     }
 }
