@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use zraft_protocol::{ClientMessageKind, MemberId, Payload, ServerMessageKind, SessionId};
-use zraft_test_server::{ClusterHandle, Hints, KillLoss, MessageClass};
+use zraft_test_server::{ClusterHandle, Hints, KillLoss, MessageClass, Stats};
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -24,6 +24,7 @@ pub(crate) async fn call(
         }
         "leader" => return Ok(json!(cluster.leader().as_ref().map(MemberId::as_str))),
         "leaderElected" => return Ok(json!(cluster.leader_elected().await.as_str())),
+        "stats" => return Ok(stats(cluster)),
         "executed" => return Ok(json!(cluster.executed().0)),
         "journalReached" => cluster.journal_reached(of.number("count")?).await,
         "journal" => return Ok(journal(cluster)),
@@ -79,6 +80,46 @@ fn journal(cluster: &ClusterHandle) -> Value {
         ])
     });
     entries.collect()
+}
+
+fn stats(cluster: &ClusterHandle) -> Value {
+    let Stats { engine, transport, .. } = cluster.stats();
+    json!({
+        "messagesReceived": engine.messages_received,
+        "messagesSent": engine.messages_sent,
+        "droppedBySwitch": engine.dropped_by_switch,
+        "answersWithoutBinding": engine.answers_without_binding,
+        "logEntries": engine.log_entries,
+        "executed": engine.executed,
+        "answeredFromCache": engine.answered_from_cache,
+        "evicted": engine.evicted,
+        "queries": engine.queries,
+        "sessionsCreated": engine.sessions_created,
+        "sessionsContinued": engine.sessions_continued,
+        "sessionsExpired": engine.sessions_expired,
+        "sessionsClosed": engine.sessions_closed,
+        "serverRequests": engine.server_requests,
+        "redeliveries": engine.redeliveries,
+        "elections": engine.elections,
+        "refusedPeers": engine.refused_peers,
+        "closedUndecodable": engine.closed_undecodable,
+        "closedRejectedPayload": engine.closed_rejected_payload,
+        "closedLimit": engine.closed_limit,
+        "connections": {
+            "accepted": transport.accepted,
+            "handshakes": transport.handshakes,
+            "open": transport.open,
+            "refused": transport.refused,
+            "acceptErrors": transport.accept_errors,
+            "closedHandshake": transport.closed_handshake,
+            "closedProtocol": transport.closed_protocol,
+            "closedOversized": transport.closed_oversized,
+            "closedIdle": transport.closed_idle,
+            "closedBacklog": transport.closed_backlog,
+            "bytesReceived": transport.bytes_received,
+            "bytesSent": transport.bytes_sent,
+        },
+    })
 }
 
 fn sessions(cluster: &ClusterHandle) -> Value {

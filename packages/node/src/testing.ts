@@ -67,6 +67,80 @@ export interface SessionView {
   readonly unacknowledged: number;
 }
 
+/** What a cluster has done since its start. */
+export interface ClusterStats {
+  /** Messages that members got, those that a switch dropped included. */
+  readonly messagesReceived: number;
+  /** Messages that members sent. */
+  readonly messagesSent: number;
+  /** Messages that dropMessages() took, both ways. */
+  readonly droppedBySwitch: number;
+  /** Answers that were ready while no connection spoke for their session. */
+  readonly answersWithoutBinding: number;
+  /** Entries of the log: commands with all their copies, sessions that began and ended, acknowledgements, redeliveries. */
+  readonly logEntries: number;
+  /** Commands executed. */
+  readonly executed: number;
+  /** Copies of commands that were answered from the cache. */
+  readonly answeredFromCache: number;
+  /** Commands refused since their answers were no longer kept. */
+  readonly evicted: number;
+  /** Queries answered. */
+  readonly queries: number;
+  /** Sessions that began. */
+  readonly sessionsCreated: number;
+  /** Sessions that went on with another connection. */
+  readonly sessionsContinued: number;
+  /** Sessions that expired. */
+  readonly sessionsExpired: number;
+  /** Sessions that their clients closed. */
+  readonly sessionsClosed: number;
+  /** Server requests made, without their redeliveries. */
+  readonly serverRequests: number;
+  /** Server requests sent again. */
+  readonly redeliveries: number;
+  /** Leaders elected after the first. */
+  readonly elections: number;
+  /** Connections refused because a member had too many. */
+  readonly refusedPeers: number;
+  /** Connections closed for a message that does not decode. */
+  readonly closedUndecodable: number;
+  /** Connections closed for a payload that the application could not decode. */
+  readonly closedRejectedPayload: number;
+  /** Connections closed because a limit would have been passed. */
+  readonly closedLimit: number;
+  /** The connections below all that. */
+  readonly connections: ConnectionStats;
+}
+
+/** What happened to the connections of a cluster since its start. */
+export interface ConnectionStats {
+  /** Connections accepted, of whatever sort. */
+  readonly accepted: number;
+  /** Connections that finished the handshake. */
+  readonly handshakes: number;
+  /** Connections open now. */
+  readonly open: number;
+  /** Connections closed at once because too many were shaking hands. */
+  readonly refused: number;
+  /** Times that no connection could be accepted, for want of file descriptors for example. */
+  readonly acceptErrors: number;
+  /** Connections closed because the handshake took too long or was too large. */
+  readonly closedHandshake: number;
+  /** Connections closed because the peer broke ZMTP, or is not a CLIENT. */
+  readonly closedProtocol: number;
+  /** Connections closed because a frame was longer than allowed. */
+  readonly closedOversized: number;
+  /** Connections closed because nothing came for too long. */
+  readonly closedIdle: number;
+  /** Connections closed because the peer did not take what was queued for it. */
+  readonly closedBacklog: number;
+  /** Bytes read. */
+  readonly bytesReceived: number;
+  /** Bytes written. */
+  readonly bytesSent: number;
+}
+
 const NUMBERS: ReadonlySet<string> = new Set([
   'members',
   'commitDelay',
@@ -157,6 +231,11 @@ export class TestCluster {
   /** Waits until a member leads and can commit. */
   leaderElected(): Promise<MemberId> {
     return this.#call('leaderElected') as Promise<MemberId>;
+  }
+
+  /** Figures since the start. They tell why a connection was closed: a payload that does not decode, or a limit. */
+  stats(): Promise<ClusterStats> {
+    return this.#call('stats') as Promise<ClusterStats>;
   }
 
   /** How many commands were executed. */

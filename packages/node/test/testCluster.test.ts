@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 
 import { expect, test } from 'vitest';
 import { ClientMessageType, RaftClient, ServerMessageType, type SessionId, ValidationError } from 'zraft-client';
-import { get } from 'zraft-client/kv';
+import { get, set } from 'zraft-client/kv';
 import { type MessageClass, TestCluster } from 'zraft-client/testing';
 
 import { bytes, connectedClient, failureOf, next, startCluster, until } from './support/fixtures';
@@ -203,4 +203,28 @@ test('the time of a commit, of an election and of a session can be set while it 
   // It counts from the next sign of life.
   await idle.ping();
   expect((await expired).type).toBe('sessionExpired');
+});
+
+test('stats count what the cluster did, and tell a payload that its application cannot decode', async () => {
+  const cluster = await startCluster({ members: 3, application: 'kv' });
+  const client = await connectedClient(cluster);
+  const other = await connectedClient(cluster);
+  await client.submitCommand(set('key', 'value'));
+  await client.submitQuery(get('key'));
+  await other.disconnect();
+  await cluster.stepDown('node-2');
+  await cluster.leaderElected();
+  const before = await cluster.stats();
+  expect(before).toMatchObject({ executed: 1, queries: 1, sessionsCreated: 2, sessionsClosed: 1, elections: 1, closedRejectedPayload: 0 });
+  expect(before.connections.handshakes).toBeGreaterThanOrEqual(2);
+
+  const refused = failureOf(client.submitCommand(bytes('no command of the store')));
+  await until(async () => (await cluster.stats()).closedRejectedPayload > 0);
+  await client.disconnect({ timeout: 0 });
+  await refused;
+  await cluster.expireSession((await cluster.sessions())[0]?.sessionId ?? '').catch(() => undefined);
+  const after = await cluster.stats();
+  const counts = [after, after.connections].flatMap((counts) => Object.values(counts).filter((count) => typeof count === 'number'));
+  expect(counts.every((count) => Number.isSafeInteger(count) && count >= 0)).toBe(true);
+  expect(after.connections.bytesReceived).toBeGreaterThan(before.connections.bytesReceived);
 });
