@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['**/*.mjs', '**/*.mts', 'dist', 'docs', 'native'] },
+  { ignores: ['**/*.mjs', '**/*.mts', 'dist', 'docs', 'native', 'release'] },
   tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { project: ['tsconfig.json', 'test/tsconfig.json'], tsconfigRootDir: import.meta.dirname } },

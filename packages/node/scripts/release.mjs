@@ -1,41 +1,67 @@
-// Puts together what is published: the main package, and one package for each platform with the native half in it.
+// Puts together what is published: the main package, and one for each platform with the native half in it.
 //
-//     node scripts/release.mjs ARTIFACTS OUT
+//     node scripts/release.mjs ARTIFACTS OUT [--built]
 //
-// ARTIFACTS holds a `zraft-client.PLATFORM.node` for every target of package.json; OUT is made. The committed package.json
-// names no platform packages, since `npm ci` could not find them before they are published: `napi pre-publish` adds them here
-// as optionalDependencies of exactly this version. Afterwards OUT/*.tgz are ready for `npm publish`, the main package last.
+// ARTIFACTS holds a `zraft-client.PLATFORM.node` for every target of package.json; with --built those that are there will do.
+// OUT is made. The committed package.json names no platform packages, since `npm ci` could not find them before they are
+// published: `napi pre-publish` adds them here as optionalDependencies of exactly this version. Afterwards OUT/*.tgz are ready
+// for `npm publish`, the main package last.
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { parseTriple } from '@napi-rs/cli';
+
 const home = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const repository = resolve(home, '../..');
-const [artifacts, out] = process.argv.slice(2).map((path) => resolve(path));
-if (out === undefined) throw new Error('usage: release.mjs ARTIFACTS OUT');
-
+const [artifacts, out] = process.argv.slice(2, 4).map((path) => resolve(path));
 const LICENCES = ['LICENSE-MIT', 'LICENSE-APACHE'];
-const main = join(out, 'zraft-client');
-// What they print shows only with an error.
-const run = (program, ...args) => execFileSync(program, args, { cwd: main, stdio: 'pipe' });
-const napi = (...args) => run(process.execPath, join(home, 'node_modules/@napi-rs/cli/dist/cli.js'), ...args);
 
-mkdirSync(main, { recursive: true });
-for (const name of ['package.json', 'README.md', 'dist', 'src']) cpSync(join(home, name), join(main, name), { recursive: true });
-napi('create-npm-dirs');
-napi('artifacts', '--output-dir', artifacts);
-napi('pre-publish', '--skip-optional-publish', '--no-gh-release');
+function fail(message) {
+  console.error(`release.mjs: ${message}`);
+  process.exit(1);
+}
 
-const platforms = readdirSync(join(main, 'npm')).map((platform) => join(main, 'npm', platform));
-for (const folder of [main, ...platforms]) {
-  for (const name of LICENCES) cpSync(join(repository, name), join(folder, name));
-  if (folder === main) continue;
+function edit(folder, change) {
   const path = join(folder, 'package.json');
   const description = JSON.parse(readFileSync(path, 'utf8'));
-  description.files.push(...LICENCES);
+  change(description);
   writeFileSync(path, `${JSON.stringify(description, null, 2)}\n`);
 }
+
+if (out === undefined) fail('usage: node scripts/release.mjs ARTIFACTS OUT [--built]');
+if (!existsSync(join(home, 'dist/module/index.mjs'))) fail('dist is missing: run "npm run build:ts" first');
+
+const { napi } = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8'));
+const binary = (target) => `${napi.binaryName}.${parseTriple(target).platformArchABI}.node`;
+const there = napi.targets.filter((target) => existsSync(join(artifacts, binary(target))));
+const missing = napi.targets.filter((target) => !there.includes(target)).map(binary);
+if (there.length === 0) fail(`there is no native half in ${artifacts}: run "npm run build" first`);
+if (missing.length > 0 && process.argv[4] !== '--built') fail(`missing in ${artifacts}: ${missing.join(', ')}`);
+
+const main = join(out, 'zraft-client');
+// Of an earlier run nothing is to be left, nor to be packed.
+rmSync(main, { recursive: true, force: true });
+mkdirSync(main, { recursive: true });
+for (const name of readdirSync(out)) if (/^zraft-client-.*\.tgz$/.test(name)) rmSync(join(out, name));
+for (const name of ['package.json', 'README.md', 'dist', 'src']) cpSync(join(home, name), join(main, name), { recursive: true });
+edit(main, (description) => (description.napi.targets = there));
+
+// What they print shows only with an error.
+const cli = join(home, 'node_modules/@napi-rs/cli/dist/cli.js');
+const run = (...args) => execFileSync(process.execPath, [cli, ...args], { cwd: main, stdio: 'pipe' });
+run('create-npm-dirs');
+run('artifacts', '--output-dir', artifacts);
+run('pre-publish', '--skip-optional-publish', '--no-gh-release');
+
+// What builds the package is not there where it is installed.
+edit(main, (description) => {
+  for (const name of ['scripts', 'devDependencies', 'overrides', 'napi']) delete description[name];
+});
+const platforms = readdirSync(join(main, 'npm')).map((platform) => join(main, 'npm', platform));
+for (const folder of [main, ...platforms]) for (const name of LICENCES) cpSync(join(repository, name), join(folder, name));
+for (const folder of platforms) edit(folder, (description) => description.files.push(...LICENCES));
 // Windows finds npm by its shell only.
 const options = { cwd: out, shell: process.platform === 'win32', stdio: 'pipe' };
 for (const folder of [...platforms, main]) execFileSync('npm', ['pack', '--pack-destination', out, folder], options);

@@ -1,5 +1,7 @@
 /** The native half, and where it is found. It is thin: bytes in, bytes out. */
 
+import { home, load } from './here';
+
 /** @internal One client of the native half. */
 export interface NativeClient {
   readonly state: string;
@@ -50,26 +52,27 @@ function platform(): string {
   return `linux-${arch}-${header?.glibcVersionRuntime === undefined ? 'musl' : 'gnu'}`;
 }
 
-function load(): Native {
+function find(): Native {
   const name = platform();
+  const file = `zraft-client.${name}.node`;
   const failures: unknown[] = [];
-  // A build of this tree goes first; an installed package has none.
-  for (const place of [`../native/zraft-client.${name}.node`, `zraft-client-${name}`]) {
+  // A build of this tree goes first; an installed package has none. A bundle may have the file beside it.
+  for (const place of [`${home}/native/${file}`, `zraft-client-${name}`, `./${file}`]) {
     try {
-      // eslint-disable-next-line @typescript-eslint/no-require-imports -- there is no other way to load a native module
-      return require(place) as Native;
+      return load(place) as Native;
     } catch (error) {
       failures.push(error);
     }
   }
   throw new Error(
-    `zraft-client has no native half for ${name} here: install without --no-optional, or see whether the platform is supported`,
+    `zraft-client has no native half for ${name} here. Installed: add its optional package zraft-client-${name}, which npm leaves ` +
+      `out with --no-optional. In a checkout: "npm run build" makes it. Bundled: put ${file} beside the bundle`,
     { cause: new AggregateError(failures) },
   );
 }
 
 /** @internal */
-export const native: Native = load();
+export const native: Native = find();
 
 /** @internal The native half's defaults, in milliseconds, requests and bytes, and its words for what never reaches it. */
 interface Facts {

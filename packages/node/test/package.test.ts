@@ -1,7 +1,7 @@
 /** The package as users get it: released, installed into an empty folder by npm, and run. */
 
-import { execFile, execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -174,8 +174,82 @@ test('licences, sources and source maps are in it, and each map finds its source
   }
 });
 
+/** What a bundle of WORK prints, run in a folder of its own. */
+function bundled(format: 'esm' | 'cjs', place: string, ...flags: string[]): string {
+  const source = join(app, `bundle-${format}.mjs`);
+  const code = `
+    import { RaftClient } from 'zraft-client';
+    import { TestCluster } from 'zraft-client/testing';
+    import { get, readValue, set } from 'zraft-client/kv';
+    ${WORK}`;
+  writeFileSync(source, code);
+  const bundle = join(place, `bundle.${format === 'esm' ? 'mjs' : 'cjs'}`);
+  const esbuild = join(home, 'node_modules/esbuild/bin/esbuild');
+  const made = spawnSync(
+    process.execPath,
+    [esbuild, source, '--bundle', '--platform=node', `--format=${format}`, `--outfile=${bundle}`, ...flags],
+    { encoding: 'utf8' },
+  );
+  expect({ status: made.status, warnings: /warning/i.test(made.stderr) }, made.stderr).toEqual({ status: 0, warnings: false });
+  return execFileSync(process.execPath, [bundle], { cwd: place, encoding: 'utf8' });
+}
+
+test.each(['esm', 'cjs'] as const)('a bundle by esbuild works where the native half is installed: %s', (format) => {
+  expect(bundled(format, app)).toBe('value\n');
+});
+
+test.each(['esm', 'cjs'] as const)('a bundle by esbuild works where the native half is beside it: %s', (format) => {
+  const place = mkdtempSync(join(folder, 'bundle-'));
+  copyFileSync(join(app, `node_modules/zraft-client-${own}/zraft-client.${own}.node`), join(place, `zraft-client.${own}.node`));
+  expect(bundled(format, place)).toBe('value\n');
+});
+
+test.each(['esm', 'cjs'] as const)('a bundle by esbuild that leaves the package out works where it is installed: %s', (format) => {
+  expect(bundled(format, app, '--external:zraft-client', '--external:zraft-client/*')).toBe('value\n');
+});
+
+test('what is packed for this platform alone installs from its two tarballs without a registry, and runs', async () => {
+  const release = join(folder, 'built');
+  await run(process.execPath, [join(home, 'scripts/release.mjs'), join(home, 'native'), release, '--built']);
+  const tarballs = readdirSync(release).filter((name) => name.endsWith('.tgz'));
+  expect(tarballs.sort()).toEqual([`zraft-client-${version}.tgz`, `zraft-client-${own}-${version}.tgz`]);
+  const place = mkdtempSync(join(folder, 'local-'));
+  writeFileSync(join(place, 'package.json'), '{ "private": true }');
+  const flags = ['--offline', '--cache', join(folder, 'no-cache'), '--no-audit', '--no-fund', '--no-update-notifier'];
+  const files = tarballs.map((name) => join(release, name));
+  await run('npm', ['install', ...files, ...flags], { cwd: place, shell: process.platform === 'win32' });
+  const code = `
+    const { RaftClient } = require('zraft-client');
+    const { TestCluster } = require('zraft-client/testing');
+    const { get, readValue, set } = require('zraft-client/kv');
+    ${WORK}`;
+  writeFileSync(join(place, 'work.cjs'), code);
+  expect(execFileSync(process.execPath, ['work.cjs'], { cwd: place, encoding: 'utf8' })).toBe('value\n');
+}, 180_000);
+
+test('a release for all platforms names the native halves that are missing', () => {
+  const release = spawnSync(process.execPath, [join(home, 'scripts/release.mjs'), join(home, 'native'), join(folder, 'none')], {
+    encoding: 'utf8',
+  });
+  expect(release.status).toBe(1);
+  for (const platform of PLATFORMS) expect(release.stderr.includes(`zraft-client.${platform}.node`)).toBe(platform !== own);
+  expect(existsSync(join(folder, 'none'))).toBe(false);
+});
+
+test('npm pack in the sources is refused, and says what to do instead', () => {
+  const packed = spawnSync('npm', ['pack', '--pack-destination', folder], {
+    cwd: home,
+    encoding: 'utf8',
+    shell: process.platform === 'win32',
+  });
+  expect(packed.status).not.toBe(0);
+  expect(packed.stderr).toContain('npm run pack');
+});
+
 test('without the native half the error says what to do', () => {
   rmSync(join(app, `node_modules/zraft-client-${own}`), { recursive: true });
   const code = `try { require('zraft-client'); } catch (error) { console.log(error.message); }`;
-  expect(program('missing.cjs', code)).toMatch(new RegExp(`no native half for ${own} here: .*--no-optional`));
+  expect(program('missing.cjs', code)).toMatch(
+    new RegExp(`no native half for ${own} here.*zraft-client-${own}.*--no-optional.*npm run build`),
+  );
 });
