@@ -270,12 +270,16 @@ test('ConnectionError: nobody leads', async () => {
 test('ConnectionError: the leader is not among the configured members', async () => {
   const cluster = await startCluster({ members: 3 });
   const leader = await cluster.leaderElected();
-  const clusterMembers = [...cluster.clusterMembers].filter(([id]) => id !== leader);
+  const clusterMembers = new Map([...cluster.clusterMembers].filter(([id]) => id !== leader));
   const client = newClient({ clusterMembers });
   const failed = next(client, 'connectionFailure');
   const failure = (await failureOf(client.connect({ timeout: 300 }))) as ConnectionError;
   expect(failure).toMatchObject({ code: 'CONNECTION', cause: expect.objectContaining({ code: 'leaderNotConfigured', leaderId: leader }) });
   expect(failure.message).toContain(`the leader is ${leader}, which is not configured`);
-  expect(JSON.parse(JSON.stringify(failure.cause))).toEqual({ code: 'leaderNotConfigured', message: failure.cause?.message, leaderId: leader });
+  expect(JSON.parse(JSON.stringify(failure.cause))).toEqual({
+    code: 'leaderNotConfigured',
+    message: failure.cause?.message,
+    leaderId: leader,
+  });
   expect((await failed).error).toMatchObject({ code: 'leaderNotConfigured', leaderId: leader });
 });
