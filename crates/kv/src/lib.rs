@@ -32,8 +32,3 @@ pub use payload::{Command, GetResult, Notification, Query};
 pub use text::{Key, Value};
 #[cfg(feature = "client")]
 pub use watch::{Change, Watch};
-
-/// The README's example is compiled with the documentation's tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
