@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
+import { programsOf } from './support/markdown';
 import { type Registry, startRegistry } from './support/registry';
 
 const run = promisify(execFile);
@@ -144,11 +145,11 @@ test('types are found from CommonJS and from ESM, and all code of the README com
   `;
   const names = ['work.cts', 'work.mts'];
   for (const name of names) writeFileSync(join(app, name), code);
-  const blocks = [...readFileSync(join(home, 'README.md'), 'utf8').matchAll(/^```ts\n(.*?)^```/gms)].map(([, block]) => block as string);
-  expect(blocks.length).toBeGreaterThan(3);
-  for (const [index, block] of blocks.entries()) {
+  const programs = programsOf(new URL('../README.md', import.meta.url));
+  expect(programs.length).toBeGreaterThan(3);
+  for (const [index, { code }] of programs.entries()) {
     names.push(`readme-${index}.mts`);
-    writeFileSync(join(app, `readme-${index}.mts`), block);
+    writeFileSync(join(app, `readme-${index}.mts`), code);
   }
   const flags = ['--noEmit', '--strict', '--module', 'node16', '--target', 'es2022', '--types', 'node'];
   // The declarations of the package are checked, too.
