@@ -157,9 +157,8 @@ impl Sim {
             | Fault::StrayMessages
             | Fault::Undecodable
             | Fault::TooLong => self.strike_words(fault),
-            Fault::NotReading | Fault::Trickle | Fault::Captor | Fault::Unsolicited => {
-                self.strike_hostile(fault)
-            }
+            Fault::NotReading | Fault::Trickle => self.strike_hostile(fault),
+            Fault::Captor | Fault::Unsolicited => self.strike_hostile(fault),
             Fault::ClientPause
             | Fault::LateDriver
             | Fault::WallJump

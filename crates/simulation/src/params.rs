@@ -95,7 +95,7 @@ impl Plan {
             if rng.percent(50) { Duration::from_secs(10) } else { rng.millis(1_000, 5_000) };
         engine.stop_linger = rng.millis(100, 2_300);
         engine.seed = rng.next();
-        let large = rng.percent(16);
+        let large = rng.percent(25);
         let mut plans: Vec<ClientPlan> = (0..clients)
             .map(|_| client(&mut rng, members, clients, session_timeout, duration, large))
             .collect();
@@ -153,7 +153,9 @@ fn client(
         _ => session_timeout / 9,
     };
     let heartbeat = rng.millis(200, 1_000);
-    let request_timeout = if rng.percent(50) { None } else { Some(rng.millis(500, 10_000)) };
+    // Deadlines that pass while a long backlog is on its way show whether a slow link is taken for a jump of the clock.
+    let request_timeout =
+        if !large && rng.percent(50) { None } else { Some(rng.millis(500, 10_000)) };
     let detached = if rng.percent(60) { rng.millis(500, 6_000) } else { Duration::from_secs(90) };
     let window =
         if large { rng.pick(&[1, 16, 64, 256]) } else { rng.pick(&[1, 2, 8, 32, 64, 256]) };
@@ -177,7 +179,8 @@ fn client(
         .keep_alive_interval(keep_alive.min(session_timeout / 3))
         .connection_timeout(rng.millis(300, 5_000))
         .request_timeout(request_timeout)
-        .resend_interval(rng.millis(200, 3_000))
+        // A long backlog on a slow link outlives a short interval: what was sent first is due before the last is sent.
+        .resend_interval(rng.millis(200, if large { 1_000 } else { 3_000 }))
         .detached_timeout(detached)
         .max_in_flight(window)
         .max_queued(if rng.percent(20) { rng.range(10, 100) as usize } else { 100_000 })
