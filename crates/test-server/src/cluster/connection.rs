@@ -99,17 +99,16 @@ impl Task {
                 Err(end) => break end,
             }
         };
-        let mut count: fn(&mut TransportStats) -> &mut u64 = |stats| &mut stats.bytes_sent;
         let ordered_reset = matches!(end, End::Ordered(CloseHow::Reset));
+        let mut refused: Option<fn(&mut TransportStats) -> &mut u64> = None;
         let (how, reason) = match end {
             End::Peer => (CloseHow::Reset, None),
             End::Ordered(how) => (how, None),
             End::Refused(counter, reason) => {
-                count = counter;
+                refused = Some(counter);
                 (CloseHow::Flush, Some(reason))
             }
         };
-        let refused = u64::from(reason.is_some());
         if how == CloseHow::Flush {
             // What cannot be sent by then is lost.
             let _ = tokio::time::timeout(FLUSH_TIME, self.flush()).await;
@@ -122,7 +121,9 @@ impl Task {
             drop(stream);
         }
         shared.ended(number, reason, |stats| {
-            *count(stats) += refused;
+            if let Some(counter) = refused {
+                *counter(stats) += 1;
+            }
             stats.bytes_received += received;
             stats.bytes_sent += sent;
         });
