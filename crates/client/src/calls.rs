@@ -173,6 +173,12 @@ impl Calls {
         self.close(id);
     }
 
+    /// The number of the input whose answer is still to come.
+    pub(crate) fn waits_for(&self, id: CallId) -> Option<u64> {
+        let place = &self.places[id.index()];
+        (place.stage == Stage::Waiting).then_some(place.number)
+    }
+
     /// Whether the future went away.
     pub(crate) fn is_left(&self, id: CallId) -> bool {
         self.places[id.index()].stage == Stage::Left

@@ -28,7 +28,8 @@ pub enum Error {
         /// Where the late answer arrives.
         late: Option<LateAnswer>,
     },
-    /// The request was cancelled.
+    /// The request was cancelled, by [`Answer::cancel`](crate::Answer::cancel) or
+    /// [`SubmissionFuture::cancel`](crate::SubmissionFuture::cancel).
     #[error("cancelled{}; {}", Named(id), fate(*sent))]
     #[non_exhaustive]
     Cancelled {
@@ -180,6 +181,11 @@ impl Error {
             }
             _ => None,
         }
+    }
+
+    /// Of a request that never reached the driver.
+    pub(crate) fn cancelled_unsent() -> Self {
+        Self::Cancelled { id: None, sent: false, late: None }
     }
 
     pub(crate) fn closed(sent: bool) -> Self {

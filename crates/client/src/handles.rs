@@ -156,7 +156,7 @@ impl Handles {
                     machine.server_request_done(now, id);
                 }
             }
-            Input::Look => {}
+            Input::Look | Input::Withdrawn => {}
             Input::LastHandle => {
                 self.closing = true;
                 machine.disconnect(now, DISCONNECT_TIMEOUT);

@@ -43,8 +43,11 @@ pub(crate) enum Input {
         epoch: u64,
         id: RequestId,
     },
-    /// Server requests may be handed over again, or message events be wanted or not.
+    /// Makes the driver look for server requests to hand over: there is a consumer.
     Look,
+    /// A request whose caller gave it up before the driver took it. It keeps the numbers of the
+    /// inputs behind it.
+    Withdrawn,
     /// No handle is left.
     LastHandle,
 }
@@ -115,20 +118,41 @@ impl Inbox {
     pub(crate) fn leave(&mut self, call: CallId, woken: &mut Vec<Waker>) -> Left {
         let leaving = self.calls.leave(call);
         let Leaving::Early { input: number, .. } = leaving else {
-            return Left { _leaving: leaving, _input: None };
+            return Left { _leaving: Some(leaving), _input: None };
         };
-        // What still lies here goes as if it had never come.
-        let lying = number
-            .checked_sub(self.taken)
-            .and_then(|index| self.inputs.get_mut(usize::try_from(index).ok()?));
-        let input = lying.map(|input| std::mem::replace(input, Input::Look));
-        if let Some(Input::Submit { payload, .. }) = &input {
+        let input = self.withdraw(number, woken);
+        if input.is_some() {
             self.calls.forget(call);
-            self.room.withdraw(payload.len(), woken);
         } else if self.phase == Phase::Running {
             woken.extend(self.push(Input::Cancel(call)));
         }
-        Left { _leaving: leaving, _input: input }
+        Left { _leaving: Some(leaving), _input: input }
+    }
+
+    /// Takes the request of the given number back, as if it had never come. Returns `None` if the
+    /// driver has taken it already.
+    fn withdraw(&mut self, number: u64, woken: &mut Vec<Waker>) -> Option<Input> {
+        let index = usize::try_from(number.checked_sub(self.taken)?).ok()?;
+        let input = std::mem::replace(self.inputs.get_mut(index)?, Input::Withdrawn);
+        if let Input::Submit { payload, .. } = &input {
+            self.room.withdraw(payload.len(), woken);
+        }
+        Some(input)
+    }
+
+    /// A caller gives a request up and still waits for its end. What is left is to be dropped, and
+    /// the wakers to be woken, after unlocking.
+    pub(crate) fn cancel(&mut self, call: CallId, woken: &mut Vec<Waker>) -> Left {
+        let Some(number) = self.calls.waits_for(call) else {
+            return Left { _leaving: None, _input: None };
+        };
+        let input = self.withdraw(number, woken);
+        if input.is_some() {
+            woken.extend(self.calls.answer(call, Err(Box::new(Error::cancelled_unsent()))));
+        } else if self.phase == Phase::Running {
+            woken.extend(self.push(Input::Cancel(call)));
+        }
+        Left { _leaving: None, _input: input }
     }
 
     /// The driver takes inputs, no more than [`INPUTS`], into a queue that it has emptied, and
@@ -188,9 +212,9 @@ impl Inbox {
     }
 }
 
-/// What is left of a request whose future went away.
+/// What is left of a request that was given up.
 #[derive(Debug)]
 pub(crate) struct Left {
-    _leaving: Leaving,
+    _leaving: Option<Leaving>,
     _input: Option<Input>,
 }

@@ -26,6 +26,8 @@
 //!   makes one; with [`ClientBuilder::own_thread`] any runtime will do, or none.
 //! - Every request settles exactly once, and [`Error::maybe_executed`] tells whether a command
 //!   that failed may have run. [`Error::resolution`] gives the late answer of one that timed out.
+//! - [`Answer::cancel`] gives a request up and tells whether it was sent; dropping its future gives
+//!   it up unheard.
 //! - [`RaftClient::server_requests`] gives what the server asks, once and in order;
 //!   [`RaftClient::events`] and [`RaftClient::stats`] tell what goes on.
 //! - Memory is bounded: [`RaftClient::submit_command`] waits while the queue is full,
@@ -75,6 +77,8 @@ pub use events::Events;
 pub use handle::{Connect, Disconnect, Ping, RaftClient, Ready};
 pub use server_requests::{ServerRequest, ServerRequests};
 pub use submission::{Answer, Submission, SubmissionFuture};
+/// What [`Event::ServerRequestReceived`] carries.
+pub use zraft_core::ServerRequest as ReceivedServerRequest;
 pub use zraft_core::{
     AckServerRequests, Backoff, Config, ConfigBuilder, ConnectionCause, DisconnectReason, Endpoint,
     EndpointError, Event, Member, OnSessionExpired, RequestRef, StateName, Stats, ValidationError,

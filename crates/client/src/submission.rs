@@ -75,7 +75,27 @@ enum Stage {
     New(Submission),
     Waiting(Submission, Ticket),
     Queued(Answer),
+    /// Cancelled before it was queued.
+    Cancelled,
     Over,
+}
+
+impl SubmissionFuture {
+    /// Cancels the request and gives a future of how it ended, as [`Answer::cancel`] does.
+    ///
+    /// A request that was not polled yet, or waits for room, is not executed.
+    pub fn cancel(mut self) -> Self {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::New(_) => Stage::Cancelled,
+            Stage::Waiting(submission, ticket) => {
+                submission.stop_waiting(ticket);
+                Stage::Cancelled
+            }
+            Stage::Queued(answer) => Stage::Queued(answer.cancel()),
+            stage => stage,
+        };
+        self
+    }
 }
 
 impl Future for SubmissionFuture {
@@ -94,6 +114,7 @@ impl Future for SubmissionFuture {
                 Ok(stage) => self.stage = stage,
                 Err(error) => return Poll::Ready(Err(error)),
             },
+            Stage::Cancelled => return Poll::Ready(Err(Error::cancelled_unsent())),
             stage => self.stage = stage,
         }
         match &mut self.stage {
@@ -106,19 +127,24 @@ impl Future for SubmissionFuture {
 impl Drop for SubmissionFuture {
     fn drop(&mut self) {
         if let Stage::Waiting(submission, ticket) = &self.stage {
-            let mut woken = Vec::new();
-            {
-                let room = &mut lock(&submission.handle.shared.inbox).room;
-                if !room.stop_waiting(*ticket, &mut woken) {
-                    room.give_back(submission.payload.len(), &mut woken);
-                }
-            }
-            wake(woken);
+            submission.stop_waiting(*ticket);
         }
     }
 }
 
 impl Submission {
+    /// Leaves the line of those that wait for room.
+    fn stop_waiting(&self, ticket: Ticket) {
+        let mut woken = Vec::new();
+        {
+            let room = &mut lock(&self.handle.shared.inbox).room;
+            if !room.stop_waiting(ticket, &mut woken) {
+                room.give_back(self.payload.len(), &mut woken);
+            }
+        }
+        wake(woken);
+    }
+
     /// Queues, or waits for room.
     fn queue(self, context: &Context<'_>) -> Result<Stage, Error> {
         self.handle.check_payload(&self.payload)?;
@@ -241,6 +267,40 @@ impl Future for Answer {
 }
 
 impl Answer {
+    /// Cancels the request and gives a future of how it ended.
+    ///
+    /// That is [`Error::Cancelled`], or the answer if it came first. The error tells whether the
+    /// command was sent ([`Error::maybe_executed`]); if it was, the command may still run, and
+    /// [`Error::resolution`] gives its late answer. To give a request up without hearing of it,
+    /// drop the `Answer`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: zraft_client::RaftClient, stop: tokio::sync::oneshot::Receiver<()>)
+    /// # -> Result<(), zraft_client::Error> {
+    /// let mut answer = client.try_submit_command("a command of the application")?;
+    /// let result = tokio::select! {
+    ///     result = &mut answer => result,
+    ///     _ = stop => answer.cancel().await,
+    /// };
+    /// if let Err(error) = result {
+    ///     println!("may have run: {}", error.maybe_executed());
+    ///     if let Some(resolution) = error.resolution() {
+    ///         println!("it did run, and answered {:?}", resolution.await?);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cancel(self) -> Self {
+        if let Some(call) = self.call {
+            let mut woken = Vec::new();
+            let left = lock(&self.handle.shared.inbox).cancel(call, &mut woken);
+            drop(left);
+            wake(woken);
+        }
+        self
+    }
+
     #[cold]
     fn leave(&self, call: CallId) {
         let mut woken = Vec::new();

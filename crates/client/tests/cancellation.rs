@@ -1,14 +1,16 @@
-//! Dropped futures: what was not sent is not executed; what was sent is detached.
+//! Requests given up, by dropping their futures or by cancelling them: what was not sent is not
+//! executed; what was sent is detached.
 
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
+use std::future::Future;
 use std::time::Duration;
 
 use support::raw::{Peer, connected, settled};
 use support::{builder, reaches, within};
-use zraft_client::StateName;
+use zraft_client::{Error, RequestId, StateName};
 use zraft_protocol::ClientMessage;
 
 #[tokio::test]
@@ -184,4 +186,94 @@ fn a_runtime_that_ends_leaves_nobody_waiting() {
         assert_eq!(error.code(), "NOT_CONNECTED");
     });
     drop((peer, connection));
+}
+
+#[tokio::test]
+async fn a_command_cancelled_before_it_was_sent_is_not_executed() {
+    let (_peer, mut connection, client) = connected(builder().max_in_flight(1)).await;
+    let first = client.try_submit_command("first").unwrap();
+    let (id, _) = connection.command().await;
+    let in_the_queue = client.try_submit_command("cancelled in the queue").unwrap();
+    settled(&client, &mut connection).await;
+    // The driver, on the same thread, has not seen the second one.
+    let in_the_inbox = client.try_submit_command("cancelled in the inbox").unwrap();
+    for answer in [in_the_queue, in_the_inbox] {
+        let error = within(answer.cancel()).await.unwrap_err();
+        assert!(matches!(error, Error::Cancelled { id: None, .. }), "{error:?}");
+        assert!(!error.maybe_executed() && error.resolution().is_none());
+    }
+    let last = client.try_submit_command("last").unwrap();
+    connection.answer(id, b"1").await;
+    let (id, payload) = connection.command().await;
+    assert_eq!((id.get(), payload.as_ref()), (2, b"last".as_slice()));
+    connection.answer(id, b"2").await;
+    within(first).await.unwrap();
+    within(last).await.unwrap();
+    assert_eq!(client.stats().detached, 0);
+}
+
+#[tokio::test]
+async fn a_sent_command_that_is_cancelled_may_have_run_and_its_late_answer_can_be_had() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let mut submission = client.submit_command("sent").into_future();
+    let (id, _) = tokio::select! {
+        command = connection.command() => command,
+        result = &mut submission => panic!("{result:?}"),
+    };
+    let error = within(submission.cancel()).await.unwrap_err();
+    assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
+    assert_eq!(error.request_id(), Some(RequestId::FIRST));
+    assert!(error.maybe_executed());
+    assert_eq!(client.stats().detached, 1);
+    let resolution = error.resolution().expect("it was sent");
+    connection.answer(id, b"late").await;
+    assert_eq!(within(resolution).await.unwrap().as_ref(), b"late");
+}
+
+#[tokio::test]
+async fn cancelling_after_the_answer_came_gives_the_answer() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let answer = client.try_submit_command("answered").unwrap();
+    let (id, _) = connection.command().await;
+    connection.answer(id, b"in time").await;
+    settled(&client, &mut connection).await;
+    assert_eq!(within(answer.cancel()).await.unwrap().as_ref(), b"in time");
+}
+
+#[tokio::test]
+async fn a_cancelled_query_is_forgotten_and_never_counts_as_executed() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let answer = client.try_submit_query("sent").unwrap();
+    assert!(matches!(connection.message().await, ClientMessage::Query { .. }));
+    let error = within(answer.cancel().cancel()).await.unwrap_err();
+    assert!(matches!(error, Error::Cancelled { id: Some(_), .. }), "{error:?}");
+    assert!(!error.maybe_executed() && error.resolution().is_none());
+    assert_eq!((client.stats().detached, client.stats().in_flight), (0, 0));
+}
+
+#[tokio::test]
+async fn a_submission_cancelled_while_it_waits_for_room_makes_way() {
+    let (_peer, mut connection, client) = connected(builder().max_queued_bytes(100)).await;
+    let first = client.try_submit_command(vec![1; 60]).unwrap();
+    let mut large = client.submit_command(vec![2; 50]).into_future();
+    let never_polled = client.submit_command("never polled").into_future();
+    std::future::poll_fn(|context| {
+        assert!(std::pin::Pin::new(&mut large).poll(context).is_pending());
+        std::task::Poll::Ready(())
+    })
+    .await;
+    let small = tokio::spawn(client.submit_command(vec![3; 40]).into_future());
+    tokio::task::yield_now().await;
+    for submission in [large, never_polled] {
+        let error = within(submission.cancel()).await.unwrap_err();
+        assert!(matches!(error, Error::Cancelled { id: None, .. }), "{error:?}");
+        assert!(!error.maybe_executed());
+    }
+    for length in [60, 40] {
+        let (id, payload) = connection.command().await;
+        assert_eq!(payload.len(), length);
+        connection.answer(id, b"done").await;
+    }
+    within(first).await.unwrap();
+    within(small).await.unwrap().unwrap();
 }
