@@ -38,6 +38,21 @@ impl ClientBuilder {
         self
     }
 
+    /// Adds several members, each as [`member`](Self::member) does, after those given before.
+    ///
+    /// ```
+    /// let members = [("node-1", "tcp://10.0.0.1:7001"), ("node-2", "tcp://10.0.0.2:7001")];
+    /// let builder = zraft_client::RaftClient::builder().members(members);
+    /// ```
+    pub fn members<I, E>(mut self, members: impl IntoIterator<Item = (I, E)>) -> Self
+    where
+        I: Into<String>,
+        E: Into<String>,
+    {
+        self.config = self.config.members(members);
+        self
+    }
+
     /// Adds a capability: its name of letters, digits, `_` and `-`, and its value, which is not
     /// empty. Required, at least once.
     pub fn capability(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {

@@ -7,8 +7,8 @@ mod support;
 use support::raw::connected;
 use support::{builder, next_event, within};
 use zraft_client::protocol::ServerMessage as Received;
-use zraft_client::{DisconnectReason, Event, Timestamp};
-use zraft_protocol::ServerMessage;
+use zraft_client::{DisconnectReason, Event, ReceivedServerRequest, RequestId, Timestamp};
+use zraft_protocol::{Payload, ServerMessage};
 
 fn is_message(event: &Event) -> bool {
     matches!(event, Event::MessageSent { .. } | Event::MessageReceived { .. })
@@ -122,4 +122,25 @@ async fn what_events_carry_is_named_by_this_crate_alone() {
         _ => None,
     };
     assert_eq!(next_event(&mut events, reason).await, DisconnectReason::ConnectionLost);
+}
+
+#[tokio::test]
+async fn what_an_event_of_a_server_request_carries_has_a_name() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    let mut events = client.events();
+    let request = ServerMessage::ServerRequest {
+        request_id: RequestId::FIRST,
+        payload: Payload::new("asked").unwrap(),
+        created_at: Timestamp::from_millis(1),
+    };
+    connection.send(&request).await;
+    let request: ReceivedServerRequest = next_event(&mut events, |event| match event {
+        Event::ServerRequestReceived { request } => Some(request.clone()),
+        _ => None,
+    })
+    .await;
+    assert_eq!(
+        (request.request_id, request.payload.as_ref()),
+        (RequestId::FIRST, b"asked".as_slice())
+    );
 }

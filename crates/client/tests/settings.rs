@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use zraft_client::{
-    AckServerRequests, Backoff, ClientBuilder, Config, Error, OnSessionExpired, RaftClient,
-    ValidationError,
+    AckServerRequests, Backoff, ClientBuilder, Config, Error, MemberId, OnSessionExpired,
+    RaftClient, ValidationError,
 };
 
 const fn ms(millis: u64) -> Duration {
@@ -15,6 +15,18 @@ const fn ms(millis: u64) -> Duration {
 
 fn builder() -> ClientBuilder {
     RaftClient::builder().member("node-1", "tcp://127.0.0.1:7001").capability("kind", "test")
+}
+
+#[test]
+fn members_are_given_one_by_one_or_together_and_keep_their_order() {
+    let more = [(MemberId::new("node-2").unwrap(), "tcp://127.0.0.1:7002")];
+    let together = builder().members(more).members([("node-3", "tcp://127.0.0.1:7003")]);
+    let one_by_one =
+        builder().member("node-2", "tcp://127.0.0.1:7002").member("node-3", "tcp://127.0.0.1:7003");
+    let (together, one_by_one) = (together.build().unwrap(), one_by_one.build().unwrap());
+    assert_eq!(together.config(), one_by_one.config());
+    let ids: Vec<_> = together.config().members().iter().map(|each| each.id.as_str()).collect();
+    assert_eq!(ids, ["node-1", "node-2", "node-3"]);
 }
 
 #[test]

@@ -87,6 +87,17 @@ impl ConfigBuilder {
         self
     }
 
+    /// Adds several members, each as [`member`](Self::member) does, after those given before.
+    pub fn members<I, E>(mut self, members: impl IntoIterator<Item = (I, E)>) -> Self
+    where
+        I: Into<String>,
+        E: Into<String>,
+    {
+        let members = members.into_iter().map(|(id, endpoint)| (id.into(), endpoint.into()));
+        self.members.extend(members);
+        self
+    }
+
     /// Adds a capability: its name of letters, digits, `_` and `-`, and its value, which is not
     /// empty. Required, at least once. Of a name given twice the last value counts.
     pub fn capability(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {

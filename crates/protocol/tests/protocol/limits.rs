@@ -68,6 +68,16 @@ fn a_member_id_has_0_to_65535_bytes() {
 }
 
 #[test]
+fn ids_that_are_no_secret_become_strings() {
+    let member = MemberId::new("node-1").unwrap();
+    assert_eq!((String::from(&member), member.as_ref()), ("node-1".to_owned(), "node-1"));
+    assert_eq!(String::from(member), "node-1");
+    let correlation = CorrelationId::new("c-1").unwrap();
+    assert_eq!((String::from(&correlation), correlation.as_ref()), ("c-1".to_owned(), "c-1"));
+    assert_eq!(String::from(correlation), "c-1");
+}
+
+#[test]
 fn there_are_1_to_65535_capabilities() {
     let entries = |count: u32| (0..count).map(|n| (n.to_string(), String::new()));
     let none = Capabilities::new(entries(0));

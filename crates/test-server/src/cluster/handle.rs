@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +19,34 @@ const LISTEN_PAUSE: Duration = Duration::from_millis(10);
 /// The switches and windows of a running cluster. Members are named by their ids.
 ///
 /// Every switch has taken effect when it returns: what comes after it is treated accordingly.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClusterHandle {
     pub(super) shared: Arc<Shared>,
 }
 
+impl fmt::Debug for ClusterHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.summary(f, "ClusterHandle")
+    }
+}
+
 impl ClusterHandle {
+    /// Shows where the members listen and the main figures, as the fields of `name`.
+    ///
+    /// Shows none of them while another call holds the cluster's lock: `Debug` never waits.
+    pub(super) fn summary(&self, f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+        let mut shown = f.debug_struct(name);
+        let Some(inner) = self.shared.try_look() else { return shown.finish_non_exhaustive() };
+        let members = inner.engine.members().map(MemberId::as_str);
+        let endpoints = inner.ports.iter().map(|port| port.address.endpoint());
+        shown
+            .field("endpoints", &members.zip(endpoints).collect::<BTreeMap<_, _>>())
+            .field("leader", &inner.engine.leader_id().map(MemberId::as_str))
+            .field("sessions", &inner.engine.sessions().count())
+            .field("executed", &inner.engine.journal().executed())
+            .finish_non_exhaustive()
+    }
+
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
     }

@@ -10,6 +10,7 @@ mod stats;
 mod stream;
 mod timer;
 
+use std::fmt;
 use std::ops::Deref;
 
 use tokio::sync::mpsc;
@@ -21,7 +22,6 @@ pub use stats::{Stats, TransportStats};
 
 /// A running cluster. It stops when this is dropped; [`shutdown`](Self::shutdown) also waits for
 /// it. Its switches are those of [`ClusterHandle`].
-#[derive(Debug)]
 pub struct TestCluster {
     handle: ClusterHandle,
     ended: mpsc::Receiver<()>,
@@ -47,6 +47,12 @@ impl TestCluster {
         self.handle.shared.stop();
         // Nothing is ever sent: this ends when the last task has let go of the channel.
         while self.ended.recv().await.is_some() {}
+    }
+}
+
+impl fmt::Debug for TestCluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.handle.summary(f, "TestCluster")
     }
 }
 

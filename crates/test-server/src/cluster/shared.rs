@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use tokio::net::TcpSocket;
 use tokio::sync::{Notify, broadcast, mpsc};
@@ -129,6 +129,15 @@ impl Shared {
     /// Looks, and changes nothing that others wait for.
     pub(crate) fn look(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`Shared::look`], or `None` while somebody else looks or acts.
+    pub(crate) fn try_look(&self) -> Option<MutexGuard<'_, Inner>> {
+        match self.inner.try_lock() {
+            Ok(inner) => Some(inner),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Does something to the engine, and carries out what comes of it.

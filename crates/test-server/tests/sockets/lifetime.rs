@@ -85,3 +85,18 @@ async fn a_session_closed_with_a_fin_behind_it_is_gone_and_the_connection_ended(
     soon(cluster.wait_for(|engine| engine.sessions().count() == 0)).await;
     assert_eq!(cluster.executed(), (1, 0), "what came before it has run");
 }
+
+#[tokio::test]
+async fn debug_of_a_cluster_tells_where_it_listens_and_fits_one_line() {
+    let cluster = TestCluster::builder().start().await.expect("starts");
+    let (member, endpoint) = cluster.endpoints().pop_first().expect("one member");
+    let shown = format!("{cluster:?}");
+    let begins = format!("TestCluster {{ endpoints: {{\"{member}\": \"{endpoint}\"}}, leader: ");
+    assert!(shown.starts_with(&begins), "{shown}");
+    assert!(shown.contains("executed: 0") && shown.len() < 200, "{shown}");
+    let handle = format!("{:?}", cluster.handle());
+    assert!(handle.starts_with("ClusterHandle { endpoints: "), "{handle}");
+    // While the lock is held, it does not wait for it.
+    let shown = cluster.inspect(|_| format!("{cluster:?}"));
+    assert_eq!(shown, "TestCluster { .. }");
+}
