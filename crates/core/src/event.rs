@@ -11,7 +11,7 @@ use crate::{
 
 /// Events kept for an observer that does not look; older ones give way.
 const MAX_EVENTS: usize = 16_384;
-/// And this many bytes of payloads in them.
+/// And this many bytes held by them: payloads, ids and texts.
 const MAX_BYTES: usize = 64 << 20;
 
 /// The four states of a client.
@@ -251,6 +251,39 @@ impl Event {
         }
     }
 
+    /// Returns the bytes that a queue holds for this event: its own size, and the payload, ids and texts in it.
+    pub fn held_len(&self) -> usize {
+        let inside = match self {
+            Self::MessageSent { message } => message.encoded_len(),
+            Self::MessageReceived { message } => message.encoded_len(),
+            Self::ServerRequestReceived { request } => request.payload.len(),
+            Self::Connected { session_id, member_id, endpoint, .. } => {
+                session_id.as_str().len() + member_id.as_str().len() + endpoint.len()
+            }
+            Self::Reconnecting { member_id, endpoint: text, .. }
+            | Self::ConnectionAttempt { member_id, address: text }
+            | Self::ProtocolError { member_id, detail: text } => {
+                member_id.as_str().len() + text.len()
+            }
+            Self::ConnectionSuccess { member_id } => member_id.as_str().len(),
+            Self::ConnectionFailure { member_id, error } => {
+                member_id.as_str().len() + error.to_string().len()
+            }
+            Self::Disconnected { member_id, .. } => {
+                member_id.as_ref().map_or(0, |id| id.as_str().len())
+            }
+            Self::SessionExpired { session_id } => session_id.as_str().len(),
+            Self::QueryTimeout { correlation_id: Some(id) }
+            | Self::RequestQuarantined { id: RequestRef::Query(id) } => id.as_str().len(),
+            Self::StateChange { .. }
+            | Self::RequestTimeout { .. }
+            | Self::QueryTimeout { .. }
+            | Self::RequestQuarantined { .. }
+            | Self::Lagged(_) => 0,
+        };
+        size_of::<Self>() + inside
+    }
+
     /// How many bytes the payload has that it keeps alive; 0 for events without one.
     pub fn payload_len(&self) -> usize {
         match self {
@@ -274,7 +307,7 @@ impl Event {
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     queue: VecDeque<Event>,
-    /// Of the payloads in the queue.
+    /// Of all events in the queue.
     bytes: usize,
     lost: u64,
     /// Somebody listens for every message.
@@ -283,7 +316,7 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) fn push(&mut self, event: Event) {
-        let bytes = event.payload_len();
+        let bytes = event.held_len();
         // The newest is always kept, whatever it carries.
         while self.queue.len() >= MAX_EVENTS
             || (!self.queue.is_empty() && self.bytes + bytes > MAX_BYTES)
@@ -297,7 +330,7 @@ impl Events {
 
     fn take(&mut self) -> Option<Event> {
         let event = self.queue.pop_front()?;
-        self.bytes -= event.payload_len();
+        self.bytes -= event.held_len();
         Some(event)
     }
 
@@ -331,7 +364,7 @@ mod tests {
 
     #[test]
     fn payloads_in_events_that_nobody_takes_have_a_limit_of_bytes() {
-        let payload = bytes::Bytes::from(vec![0; 16 << 20]);
+        let payload = bytes::Bytes::from(vec![0; (16 << 20) - 1024]);
         let (request_id, created_at) =
             (RequestId::FIRST, zraft_protocol::Timestamp::from_millis(0));
         let request = ServerRequest { request_id, payload, created_at };
@@ -347,5 +380,38 @@ mod tests {
             }
             assert_eq!((events.pop(), events.bytes), (None, 0));
         }
+    }
+
+    #[test]
+    fn ids_and_texts_in_events_that_nobody_takes_count_like_payloads() {
+        let text = "x".repeat(60_000);
+        let capabilities = (0..16).map(|index| (format!("name-{index}"), text.clone()));
+        let message = ClientMessage::CreateSession {
+            capabilities: zraft_protocol::Capabilities::new(capabilities).unwrap(),
+            nonce: zraft_protocol::Nonce::new(1).unwrap(),
+        };
+        let member_id = MemberId::new("node-1").unwrap();
+        for event in [
+            Event::MessageSent { message },
+            Event::ProtocolError { member_id, detail: "x".repeat(1 << 20) },
+        ] {
+            let (mut events, count) = (Events::default(), 200);
+            for _ in 0..count {
+                events.push(event.clone());
+            }
+            let Some(Event::Lagged(lost)) = events.pop() else { panic!("none were lost") };
+            assert!((60..=80).contains(&(count - lost)), "{lost} of {count} were lost");
+            while events.pop().is_some() {}
+            assert_eq!(events.bytes, 0);
+        }
+    }
+
+    #[test]
+    fn small_events_are_limited_by_their_number() {
+        let mut events = Events::default();
+        for _ in 0..MAX_EVENTS + 10 {
+            events.push(Event::Lagged(1));
+        }
+        assert_eq!(events.pop(), Some(Event::Lagged(10)));
     }
 }
