@@ -516,3 +516,6 @@ impl Drop for Bridge {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
