@@ -142,17 +142,23 @@ export class RaftClient extends EventEmitter {
   connect(options: ConnectOptions = {}): Promise<void> {
     const { timeout, signal } = toOptions(options);
     if (signal?.aborted) return cancelled(signal);
+    let number = 0;
+    let isAborted = false;
+    const abort = (): void => {
+      isAborted = true;
+      if (number !== 0) this.#ask(Operation.CancelConnect, number, 0);
+    };
+    const unhook = (): unknown => signal !== undefined && unlisten(signal, abort);
+    // A signal of another class may throw, or abort at once: before there is anything to take back.
+    if (signal !== undefined) {
+      listen(signal, abort);
+      if (isAborted) {
+        unhook();
+        return cancelled(signal);
+      }
+    }
     const promise = new Promise<void>((resolve, reject) => {
-      const call: Call = {
-        operation: Operation.Connect,
-        resolve,
-        reject,
-        signal,
-        unhook: () => signal !== undefined && unlisten(signal, abort),
-      };
-      const number = this.#calls.add(call);
-      const abort = (): void => this.#ask(Operation.CancelConnect, number, 0);
-      if (signal !== undefined) listen(signal, abort);
+      number = this.#calls.add({ operation: Operation.Connect, resolve, reject, signal, unhook });
       this.#keepAlive();
       this.#add(Operation.Connect, number, timeout);
       this.#flush();

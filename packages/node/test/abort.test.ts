@@ -97,3 +97,38 @@ test('a signal is let go of when what it was given to is settled', async () => {
   await failureOf(client.submitQuery(bytes('x'), { signal, timeout: 10 }));
   expect(getEventListeners(signal, 'abort')).toHaveLength(0);
 });
+
+test('a signal that throws when it is listened to fails its call alone, and nothing is begun', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = newClient(cluster);
+  const hostile = Object.assign(new EventTarget(), {
+    aborted: false,
+    addEventListener: () => {
+      throw new RangeError('hostile');
+    },
+  }) as unknown as AbortSignal;
+  expect(() => client.connect({ signal: hostile })).toThrow('hostile');
+  expect(client.state).toBe('Disconnected');
+  await client.connect();
+  expect(() => client.submitCommand(bytes('x'), { signal: hostile })).toThrow('hostile');
+  expect(() => client.submitQuery(bytes('x'), { signal: hostile })).toThrow('hostile');
+  expect(await client.submitCommand(bytes('y'))).toEqual(bytes('y'));
+  expect(client.stats()).toMatchObject({ sent: 1, inFlight: 0, queued: 0 });
+});
+
+test('a signal that aborts while it is listened to cancels its call before anything is begun', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = newClient(cluster);
+  const hasty = (): AbortSignal =>
+    Object.assign(new EventTarget(), {
+      aborted: false,
+      addEventListener(this: AbortSignal, _: string, hook: () => void) {
+        hook.call(this);
+      },
+    }) as unknown as AbortSignal;
+  expect(await failureOf(client.connect({ signal: hasty() }))).toMatchObject({ code: 'CANCELLED' });
+  expect(client.state).toBe('Disconnected');
+  await client.connect();
+  expect(await failureOf(client.submitCommand(bytes('x'), { signal: hasty() }))).toMatchObject({ code: 'CANCELLED' });
+  expect(client.stats()).toMatchObject({ sent: 0 });
+});

@@ -212,6 +212,7 @@ test('stats count what the cluster did, and tell a payload that its application 
   await client.submitCommand(set('key', 'value'));
   await client.submitQuery(get('key'));
   await other.disconnect();
+  await until(async () => (await cluster.stats()).sessionsClosed === 1);
   await cluster.stepDown('node-2');
   await cluster.leaderElected();
   const before = await cluster.stats();
