@@ -23,21 +23,21 @@ const TABLE: &[(&str, &str, &str)] = &[
     (
         "round trip of all messages of clients",
         PROPERTIES,
-        "what_a_client_encodes_decodes_to_the_same",
+        "client_messages_survive_encoding_and_decoding",
     ),
     (
         "round trip of all messages of servers",
         PROPERTIES,
-        "what_a_server_encodes_decodes_to_the_same",
+        "server_messages_survive_encoding_and_decoding",
     ),
-    ("byte for byte as the Scala codec, encoding", VECTORS, "every_vector_is_encoded_to_its_bytes"),
-    ("byte for byte as the Scala codec, decoding", VECTORS, "every_vector_decodes_to_its_fields"),
+    ("byte for byte as the Scala codec, encoding", VECTORS, "vectors_encode_to_their_bytes"),
+    ("byte for byte as the Scala codec, decoding", VECTORS, "vectors_decode_to_their_fields"),
     (
         "signature and version are validated",
         HOSTILE,
-        "one_bit_changes_of_the_header_are_told_apart",
+        "flipped_header_bits_give_a_signature_or_version_error",
     ),
-    ("invalid messages are errors", HOSTILE, "every_truncation_of_every_vector_is_an_error"),
+    ("invalid messages are errors", HOSTILE, "truncated_vectors_are_errors"),
     ("invalid values are errors", RULES, "unknown_reasons_are_errors"),
     // State machine
     ("all state transitions", STATES, "every_cell_has_its_test_and_every_test_its_cell"),
@@ -102,11 +102,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     // Performance: rates and latencies are figures of the benchmarks, not assertions
     ("ten thousand requests", SEEDS, "ten_thousand_requests_are_answered_once_each"),
     // Compatibility with the live system, which captures of it stand in for
-    (
-        "what live peers said",
-        CAPTURES,
-        "every_captured_message_decodes_and_is_encoded_to_its_bytes",
-    ),
+    ("what live peers said", CAPTURES, "captured_messages_survive_decoding_and_encoding"),
 ];
 
 #[test]

@@ -1,4 +1,4 @@
-//! What encoding and decoding cost: the two messages of a command, and those of a query.
+//! Measures the cost of encoding a command and of decoding the answers to commands and queries.
 
 #![allow(clippy::unwrap_used)]
 

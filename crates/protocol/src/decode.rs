@@ -1,4 +1,7 @@
-//! From bytes to messages. What is decoded shares the frame; nothing is allocated by an announced length.
+//! Decodes messages from frames.
+//!
+//! Decoded payloads and texts share the frame's bytes. No buffer is ever allocated from an announced length: a peer could
+//! announce gigabytes and send nothing.
 
 use std::ops::Range;
 
@@ -13,13 +16,13 @@ use crate::{
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
-/// Reads fields, one after the other, from a frame.
+/// Reads the fields of a frame in order.
 struct Reader<'a> {
     frame: &'a Bytes,
     at: usize,
 }
 
-/// Checks signature and version, and gives the discriminator.
+/// Checks the signature and the version, and returns the discriminator.
 #[inline]
 pub(crate) fn discriminator(frame: &[u8]) -> Result<u8> {
     match frame.first_chunk::<HEADER_LEN>() {
@@ -137,7 +140,7 @@ impl<'a> Reader<'a> {
         capabilities.build().ok_or(DecodeError::NoCapabilities)
     }
 
-    /// One bit tells whether the id is there; all after it is shifted by that bit.
+    /// Reads a presence bit and, if it is set, the id. The id follows the bit directly, so all its bytes are shifted by one bit.
     fn optional_member_id(&mut self) -> Result<Option<MemberId>> {
         let field = "the leader id";
         let rest = self.frame.get(self.at..).unwrap_or_default();
@@ -170,18 +173,21 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// An answer, read where it lies.
+/// An answer to a command or query, parsed in place: it borrows from the frame and copies nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer<'a> {
-    /// A ClientResponse: the command that it answers, and where in the frame the result lies.
+    /// A ClientResponse: the id of the answered command, and the position of the result in the frame.
     Command(RequestId, Range<usize>),
-    /// A QueryResponse: the bytes of the correlation id, which may not be UTF-8, and where in the frame the result lies.
+    /// A QueryResponse: the bytes of the correlation id, not validated as UTF-8, and the position of the result in the
+    /// frame.
     Query(&'a [u8], Range<usize>),
 }
 
 impl<'a> Answer<'a> {
-    /// Reads a ClientResponse or a QueryResponse. `None` for any other message, and for one that
-    /// [`ServerMessage::decode`] would refuse; but the correlation id is not looked at.
+    /// Parses a ClientResponse or a QueryResponse.
+    ///
+    /// Returns `None` for any other message, and for a frame that [`ServerMessage::decode`] rejects. One exception: the
+    /// correlation id is not validated, so an empty id or one that is not UTF-8 is returned as it is.
     #[inline]
     pub fn read(frame: &'a [u8]) -> Option<Self> {
         let discriminator = discriminator(frame).ok()?;
@@ -202,7 +208,7 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// Where a result of this length lies that begins at `start`, if all of it is there.
+/// Returns the range of a result that begins at `start`, or `None` if the length is negative or the frame ends too early.
 #[inline]
 fn result(frame: &[u8], start: usize, length: [u8; 4]) -> Option<Range<usize>> {
     let length = usize::try_from(i32::from_be_bytes(length)).ok()?;
@@ -211,10 +217,13 @@ fn result(frame: &[u8], start: usize, length: [u8; 4]) -> Option<Range<usize>> {
 }
 
 impl ClientMessage {
-    /// Reads a message from a frame and shares its bytes. Bytes after the last field are ignored.
+    /// Decodes a message that a client sent.
+    ///
+    /// The message shares the frame's bytes and keeps the frame's allocation alive. Bytes after the last field are
+    /// ignored.
     ///
     /// # Errors
-    /// When the frame is no message of a client.
+    /// Returns a [`DecodeError`] if the frame is not a valid message in this direction.
     #[inline]
     pub fn decode(frame: &Bytes) -> Result<Self> {
         let discriminator = discriminator(frame)?;
@@ -254,10 +263,13 @@ impl ClientMessage {
 }
 
 impl ServerMessage {
-    /// Reads a message from a frame and shares its bytes. Bytes after the last field are ignored.
+    /// Decodes a message that a server sent.
+    ///
+    /// The message shares the frame's bytes and keeps the frame's allocation alive. Bytes after the last field are
+    /// ignored.
     ///
     /// # Errors
-    /// When the frame is no message of a server.
+    /// Returns a [`DecodeError`] if the frame is not a valid message in this direction.
     #[inline]
     pub fn decode(frame: &Bytes) -> Result<Self> {
         let discriminator = discriminator(frame)?;

@@ -1,7 +1,7 @@
-//! From messages to bytes, into a buffer of the caller's.
+//! Encodes messages into a buffer that the caller provides.
 //!
-//! [`client_request_head`], [`query_head`] and [`created_at`] write the parts around a payload, so that a long payload
-//! can go to the socket from where it lies: a frame is head, payload, clock.
+//! [`client_request_head`], [`query_head`] and [`created_at`] write the parts around a payload, so that the caller can pass
+//! a long payload to the socket without copying it. A frame is head, payload, `createdAt`, in this order.
 
 use bytes::BufMut;
 
@@ -10,7 +10,7 @@ use crate::{
     RequestId, ServerMessage, Timestamp,
 };
 
-/// Bytes of a Query before its payload, without its correlation id.
+/// Length in bytes of everything before a Query's payload, except the correlation id: header and two length fields.
 pub const QUERY_HEAD: usize = HEADER_LEN + 6;
 
 const fn header(discriminator: u8) -> [u8; HEADER_LEN] {
@@ -18,15 +18,17 @@ const fn header(discriminator: u8) -> [u8; HEADER_LEN] {
     [z, r, a, f, t, version, discriminator]
 }
 
-/// A length that the caller answers for. Written as it is, a length above the limit would be negative on the wire, and a
-/// server that meets one is lost; so it stops here.
+/// Encodes a payload length. Panics above [`Payload::MAX_LEN`]: such a length would be negative on the wire, and a live
+/// server that reads a negative length stops answering permanently.
 #[inline]
 fn payload_length(length: usize) -> [u8; 4] {
-    assert!(length <= Payload::MAX_LEN, "a payload has at most 2^31 - 1 bytes");
+    assert!(length <= Payload::MAX_LEN, "a payload must have at most 2^31 - 1 bytes");
     (length as u32).to_be_bytes()
 }
 
-/// A ClientRequest up to its payload, in pieces: each is in the machine's registers when it is written.
+/// The bytes of a ClientRequest before its payload, in pieces.
+///
+/// The pieces are kept apart so that the compiler can hold each one in registers until it is written.
 #[derive(Debug, Clone, Copy)]
 pub struct ClientRequestHead {
     request_id: [u8; 8],
@@ -35,10 +37,10 @@ pub struct ClientRequestHead {
 }
 
 impl ClientRequestHead {
-    /// The head before a payload of `payload_len` bytes.
+    /// Creates the head for a payload of `payload_len` bytes.
     ///
     /// # Panics
-    /// When `payload_len` is above [`Payload::MAX_LEN`].
+    /// Panics if `payload_len` is above [`Payload::MAX_LEN`].
     #[inline]
     pub fn new(
         request_id: RequestId,
@@ -52,7 +54,7 @@ impl ClientRequestHead {
         }
     }
 
-    /// What is to be written, one after the other.
+    /// Returns the pieces in the order in which the caller must write them.
     #[inline]
     pub fn pieces(&self) -> [&[u8]; 4] {
         const HEADER: [u8; HEADER_LEN] = header(ClientMessageKind::ClientRequest as u8);
@@ -63,7 +65,7 @@ impl ClientRequestHead {
 /// Writes a ClientRequest up to its payload, which is `payload_len` bytes long.
 ///
 /// # Panics
-/// When `payload_len` is above [`Payload::MAX_LEN`], or `out` is a fixed buffer that is full.
+/// Panics if `payload_len` is above [`Payload::MAX_LEN`], or if `out` is a fixed buffer without enough room.
 #[inline]
 pub fn client_request_head(
     out: &mut impl BufMut,
@@ -77,16 +79,18 @@ pub fn client_request_head(
     }
 }
 
-/// Writes a Query up to its payload, which is `payload_len` bytes long. `correlation_id` is UTF-8 of 1 to 65,535 bytes.
+/// Writes a Query up to its payload, which is `payload_len` bytes long.
+///
+/// `correlation_id` must be UTF-8 of 1 to 65,535 bytes. Only the length is checked.
 ///
 /// # Panics
-/// When `payload_len` is above [`Payload::MAX_LEN`], the correlation id is empty or above [`CorrelationId::MAX_LEN`], or
-/// `out` is a fixed buffer that is full.
+/// Panics if `payload_len` is above [`Payload::MAX_LEN`], if the correlation id is empty or longer than
+/// [`CorrelationId::MAX_LEN`], or if `out` is a fixed buffer without enough room.
 #[inline]
 pub fn query_head(out: &mut impl BufMut, correlation_id: &[u8], payload_len: usize) {
     assert!(
         (CorrelationId::MIN_LEN..=CorrelationId::MAX_LEN).contains(&correlation_id.len()),
-        "a correlation id has 1 to 65,535 bytes"
+        "a correlation id must have 1 to 65,535 bytes"
     );
     let mut head = [0; HEADER_LEN + 2];
     head[..HEADER_LEN].copy_from_slice(&const { header(ClientMessageKind::Query as u8) });
@@ -96,10 +100,10 @@ pub fn query_head(out: &mut impl BufMut, correlation_id: &[u8], payload_len: usi
     out.put_slice(&payload_length(payload_len));
 }
 
-/// Writes the clock that follows a payload.
+/// Writes the `createdAt` timestamp that follows a payload.
 ///
 /// # Panics
-/// When `out` is a fixed buffer that is full.
+/// Panics if `out` is a fixed buffer without enough room.
 #[inline]
 pub fn created_at(out: &mut impl BufMut, created_at: Timestamp) {
     out.put_i64(created_at.as_millis());
@@ -120,7 +124,8 @@ fn text(out: &mut impl BufMut, text: &[u8]) {
     out.put_slice(text);
 }
 
-/// One bit says whether the id is there; the id follows it at once, shifted by that bit.
+/// Writes a presence bit and, if there is an id, its length and text. They follow the bit directly, so all their bytes are
+/// shifted by one bit; zeros fill the last byte.
 fn optional_member_id(out: &mut impl BufMut, id: Option<&MemberId>) {
     let Some(id) = id else {
         out.put_u8(0);
@@ -141,10 +146,10 @@ fn optional_member_id_len(id: Option<&MemberId>) -> usize {
 }
 
 impl ClientMessage {
-    /// Writes the message, [`encoded_len`](Self::encoded_len) bytes.
+    /// Appends the encoded message, [`encoded_len`](Self::encoded_len) bytes, to `out`.
     ///
     /// # Panics
-    /// When `out` is a fixed buffer without room for them.
+    /// Panics if `out` is a fixed buffer without enough room.
     #[inline]
     pub fn encode(&self, out: &mut impl BufMut) {
         if let Self::ClientRequest {
@@ -186,7 +191,7 @@ impl ClientMessage {
         }
     }
 
-    /// The length of the message in bytes.
+    /// Returns the length of the encoded message in bytes.
     pub fn encoded_len(&self) -> usize {
         HEADER_LEN
             + match self {
@@ -210,10 +215,10 @@ impl ClientMessage {
 }
 
 impl ServerMessage {
-    /// Writes the message, [`encoded_len`](Self::encoded_len) bytes.
+    /// Appends the encoded message, [`encoded_len`](Self::encoded_len) bytes, to `out`.
     ///
     /// # Panics
-    /// When `out` is a fixed buffer without room for them.
+    /// Panics if `out` is a fixed buffer without enough room.
     #[inline]
     pub fn encode(&self, out: &mut impl BufMut) {
         out.put_slice(&header(self.kind().code()));
@@ -253,7 +258,7 @@ impl ServerMessage {
         }
     }
 
-    /// The length of the message in bytes.
+    /// Returns the length of the encoded message in bytes.
     pub fn encoded_len(&self) -> usize {
         HEADER_LEN
             + match self {

@@ -1,98 +1,100 @@
-//! What is wrong with bytes that do not decode, and with values that cannot be sent.
+//! Errors for frames that do not decode and for values that the wire cannot carry.
 
-/// A frame that is no message of this protocol.
+/// The reason why a frame is not a valid message.
+///
+/// It never contains bytes of the frame, because they may be secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The frame does not begin with "zraft".
-    #[error("the signature is not \"zraft\"")]
+    /// The frame does not begin with [`SIGNATURE`](crate::SIGNATURE).
+    #[error("the frame does not begin with the signature \"zraft\"")]
     BadSignature,
-    /// A version that this crate does not speak.
-    #[error("protocol version {0} is not supported")]
+    /// The frame has a protocol version other than [`VERSION`](crate::VERSION).
+    #[error("protocol version {0} is not supported, only version 1")]
     UnsupportedVersion(u8),
-    /// A discriminator that is no message in this direction.
+    /// The discriminator does not name a message in this direction.
     #[error("message type {0} is unknown in this direction")]
     UnknownMessage(u8),
-    /// The frame ends before the field does.
+    /// The frame ends before the end of this field.
     #[error("the frame ends within {field}")]
     Truncated {
-        /// The field.
+        /// The name of the field, such as "the payload".
         field: &'static str,
     },
-    /// Text that is not UTF-8.
+    /// A text field is not UTF-8.
     #[error("{field} is not valid UTF-8")]
     InvalidUtf8 {
-        /// The field.
+        /// The name of the field, such as "the payload".
         field: &'static str,
     },
-    /// A length below zero.
+    /// A length field is negative. The wire's lengths are signed, as in Scala.
     #[error("{field} has a negative length")]
     NegativeLength {
-        /// The field.
+        /// The name of the field, such as "the payload".
         field: &'static str,
     },
-    /// A request id below zero.
+    /// A request id is negative.
     #[error("{field} is negative")]
     NegativeRequestId {
-        /// The field.
+        /// The name of the field, such as "the payload".
         field: &'static str,
     },
-    /// A nonce of zero.
+    /// The nonce is zero, which the protocol forbids.
     #[error("the nonce is zero")]
     ZeroNonce,
-    /// An id without text.
+    /// A session id or correlation id is empty.
     #[error("{field} is empty")]
     Empty {
-        /// The field.
+        /// The name of the field, such as "the payload".
         field: &'static str,
     },
-    /// A session without capabilities.
-    #[error("there are no capabilities")]
+    /// A CreateSession has no capabilities; at least one is required.
+    #[error("the session has no capabilities, at least one is required")]
     NoCapabilities,
-    /// A reason that the protocol does not know.
+    /// A reason code is not one of the protocol's.
     #[error("{field} {value} is unknown")]
     UnknownReason {
-        /// The field.
+        /// The name of the reason's type, such as "rejection reason".
         field: &'static str,
-        /// The byte.
+        /// The unknown code.
         value: u8,
     },
 }
 
-/// A value that the wire cannot carry. Nothing was built of it.
+/// The reason why a value cannot be built: the wire cannot carry it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValueError {
-    /// An id that must have text has none.
-    #[error("{value}: must not be empty")]
+    /// A value that must not be empty is empty.
+    #[error("the {value} must not be empty")]
     Empty {
-        /// What it was to be.
+        /// What the value was meant to be, such as "session id".
         value: &'static str,
     },
-    /// More bytes than its length field can tell.
-    #[error("{value}: {length} bytes are more than {limit}")]
+    /// The value has more bytes than its length field can express.
+    #[error("the {value} has {length} bytes, the limit is {limit}")]
     TooLong {
-        /// What it was to be.
+        /// What the value was meant to be, such as "session id".
         value: &'static str,
-        /// Its length in bytes.
+        /// The length of the value in bytes.
         length: usize,
-        /// The most that fits, in bytes.
+        /// The greatest length that fits, in bytes.
         limit: usize,
     },
-    /// More entries than their count can tell.
-    #[error("{value}: {count} entries are more than {limit}")]
+    /// There are more entries than the count field can express.
+    #[error("there are {count} {value}, the limit is {limit}")]
     TooMany {
-        /// What they were to be.
+        /// What the entries were meant to be, such as "capabilities".
         value: &'static str,
-        /// How many they are.
+        /// The number of entries.
         count: usize,
-        /// The most that fit.
+        /// The greatest number of entries that fits.
         limit: usize,
     },
-    /// A number outside the range of its type.
-    #[error("{value}: out of range")]
+    /// A number is outside the range of its type.
+    #[error("the {value} is out of range")]
     OutOfRange {
-        /// What it was to be.
+        /// What the value was meant to be, such as "session id".
         value: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! The ids and numbers of the protocol, each its own type.
+//! The ids and numbers of the protocol, each a separate type so that they cannot be mixed up.
 
 use std::{fmt, num::NonZeroI64};
 
@@ -7,20 +7,22 @@ use crate::{
     text::{Text, check_len},
 };
 
-/// The id of a command within its session, or of a server request. The first one is 1; 0 means "none yet".
+/// The id of a command or of a server request within its session: 1, 2, 3 and so on. 0 means "none yet".
+///
+/// The wire carries it as a signed 64-bit number, so the largest id is 2^63 - 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct RequestId(i64);
 
 impl RequestId {
-    /// "None yet".
+    /// The value that means "none yet".
     pub const ZERO: Self = Self(0);
     /// The first id of a session.
     pub const FIRST: Self = Self(1);
 
-    /// An id.
+    /// Creates an id from its number.
     ///
     /// # Errors
-    /// When it does not fit into the wire's signed 64 bits.
+    /// Returns [`ValueError::OutOfRange`] above 2^63 - 1, the limit of the wire's signed 64 bits.
     #[inline]
     pub fn new(id: u64) -> Result<Self, ValueError> {
         match i64::try_from(id) {
@@ -29,13 +31,13 @@ impl RequestId {
         }
     }
 
-    /// The number.
+    /// Returns the number of this id.
     #[inline]
     pub fn get(self) -> u64 {
         self.0.unsigned_abs()
     }
 
-    /// The id after this one; the last one is followed by itself.
+    /// Returns the next id. The largest id returns itself; no session can reach it.
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
@@ -61,37 +63,37 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Ties the answer of a session handshake to its question. Any 64 bits but zero.
+/// The random number that ties the answer of a session message to its request. Any 64-bit number except zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Nonce(NonZeroI64);
 
 impl Nonce {
-    /// A nonce.
+    /// Creates a nonce from its number.
     ///
     /// # Errors
-    /// When it is zero.
+    /// Returns [`ValueError::OutOfRange`] for zero.
     pub fn new(nonce: i64) -> Result<Self, ValueError> {
         NonZeroI64::new(nonce).map(Self).ok_or(ValueError::OutOfRange { value: "nonce" })
     }
 
-    /// The number.
+    /// Returns the number of this nonce.
     pub fn get(self) -> i64 {
         self.0.get()
     }
 }
 
-/// Milliseconds since the Unix epoch.
+/// A wall-clock time in milliseconds since the Unix epoch. It is informative: no protocol rule depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// From milliseconds since the epoch.
+    /// Creates a timestamp from milliseconds since the Unix epoch.
     #[inline]
     pub fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the epoch.
+    /// Returns the milliseconds since the Unix epoch.
     #[inline]
     pub fn as_millis(self) -> i64 {
         self.0
@@ -105,15 +107,16 @@ macro_rules! text_id {
         pub struct $name(Text);
 
         impl $name {
-            /// The fewest bytes it may have.
+            /// The smallest allowed length in bytes.
             pub const MIN_LEN: usize = $min;
-            /// The most bytes its length field can tell.
+            /// The greatest length in bytes that the length field on the wire can express.
             pub const MAX_LEN: usize = $max;
 
-            /// An id of this text.
+            /// Creates an id from its text.
             ///
             /// # Errors
-            /// When it has fewer or more bytes than the wire allows.
+            /// Returns [`ValueError::Empty`] or [`ValueError::TooLong`] if the text has fewer bytes than
+            /// [`MIN_LEN`](Self::MIN_LEN) or more than [`MAX_LEN`](Self::MAX_LEN).
             pub fn new(text: impl Into<String>) -> Result<Self, ValueError> {
                 let text = text.into();
                 if text.len() < Self::MIN_LEN {
@@ -123,25 +126,25 @@ macro_rules! text_id {
                 Ok(Self(Text::from_string(text)))
             }
 
-            /// The text.
+            /// Returns the id as text.
             #[inline]
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
             }
 
-            /// The text's bytes, as they are on the wire.
+            /// Returns the UTF-8 bytes of the text, as they are on the wire.
             #[inline]
             pub fn as_bytes(&self) -> &[u8] {
                 self.0.as_bytes()
             }
 
-            /// A copy of its own, which does not keep a receive buffer alive.
+            /// Copies the text into a new allocation, so that the copy does not keep a receive buffer alive.
             #[must_use]
             pub fn to_detached(&self) -> Self {
                 Self(self.0.to_detached())
             }
 
-            /// Wraps text whose length was checked.
+            /// Wraps a text whose length the caller has checked.
             #[inline]
             pub(crate) fn from_text(text: Text) -> Self {
                 Self(text)
@@ -151,16 +154,16 @@ macro_rules! text_id {
 }
 
 text_id!(
-    /// Names a session. Made by the server; whoever knows it can continue the session, so its `Debug` and `Display`
-    /// forms are masked.
+    /// The text that names a session, chosen by the server. It is a bearer secret: whoever knows it can continue the
+    /// session. `Debug` and `Display` therefore mask it.
     SessionId, "session id", 1, 255
 );
 text_id!(
-    /// Names a query. Made by the client; an opaque string to the server.
+    /// The text that names a query, chosen by the client. The server only copies it into the answer.
     CorrelationId, "correlation id", 1, 65_535
 );
 text_id!(
-    /// Names a member of the cluster. May be empty on the wire.
+    /// The text that names a member of the cluster. It may be empty on the wire.
     MemberId, "member id", 0, 65_535
 );
 

@@ -1,47 +1,47 @@
-//! The kinds of messages: a discriminator in each direction.
+//! The message types and their discriminators. Each direction has its own numbering.
 
 use crate::reason::reasons;
 
 reasons! {
-    /// The kinds of messages that clients send, by their discriminator.
+    /// The type of a message from client to server. The value is the discriminator on the wire.
     ClientMessageKind, "client message" {
-        /// Opens a session.
+        /// Asks for a new session.
         CreateSession = 1,
         /// Binds an existing session to this connection.
         ContinueSession = 2,
-        /// Keeps the session alive.
+        /// Extends the session.
         KeepAlive = 3,
-        /// A command.
+        /// Carries a command.
         ClientRequest = 4,
         /// Acknowledges server requests.
         ServerRequestAck = 5,
         /// Ends the session.
         CloseSession = 6,
-        /// Made up by the server's socket when a peer goes; never sent by this project's client.
+        /// Reports that a connection ended. The server's socket produces it; this project's client never sends it.
         ConnectionClosed = 7,
-        /// A query.
+        /// Carries a query.
         Query = 8,
     }
 }
 
 reasons! {
-    /// The kinds of messages that servers send, by their discriminator.
+    /// The type of a message from server to client. The value is the discriminator on the wire.
     ServerMessageKind, "server message" {
-        /// The session is open.
+        /// Confirms a new session.
         SessionCreated = 1,
-        /// The session is bound to this connection.
+        /// Confirms that an existing session is bound to this connection.
         SessionContinued = 2,
-        /// The session is not opened or continued.
+        /// Refuses to create or continue a session.
         SessionRejected = 3,
-        /// The session's connection, or the session, ends.
+        /// Ends the session, or only its use of this connection.
         SessionClosed = 4,
         /// Answers a KeepAlive.
         KeepAliveResponse = 5,
         /// Answers a command.
         ClientResponse = 6,
-        /// A request made of the client.
+        /// Carries a request that the server makes of the client.
         ServerRequest = 7,
-        /// A command has no answer.
+        /// Reports that a command will get no answer.
         RequestError = 8,
         /// Answers a query.
         QueryResponse = 9,

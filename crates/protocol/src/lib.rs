@@ -1,11 +1,40 @@
-//! Messages of the ZIO Raft client-server protocol and their bytes.
+//! Encodes and decodes the messages of the ZIO Raft client-server protocol.
 //!
-//! One message is one ZeroMQ message of one frame: a signature of five bytes, a version, a discriminator, and the
-//! fields in order, everything big-endian. There is no length prefix; the frame gives it. This crate knows bytes and
-//! nothing else: no socket, no clock, no session.
+//! Use this crate to build a client, a server or a tool that reads captured traffic. It converts between messages and
+//! bytes and does nothing else: it has no socket, no clock and no session state.
 //!
-//! Decoding shares the frame's bytes and never copies a payload. Whatever can be built can be encoded: a value that the
-//! wire cannot carry is refused when it is made.
+//! ```
+//! use bytes::BytesMut;
+//! use zraft_protocol::{ClientMessage, Payload, RequestId, Timestamp};
+//!
+//! let command = ClientMessage::ClientRequest {
+//!     request_id: RequestId::new(7)?,
+//!     lowest_pending_request_id: RequestId::new(5)?,
+//!     payload: Payload::new("set x = 1")?,
+//!     created_at: Timestamp::from_millis(1_700_000_000_000),
+//! };
+//!
+//! let mut buffer = BytesMut::new();
+//! command.encode(&mut buffer);
+//! let frame = buffer.freeze();
+//! assert_eq!(frame.len(), command.encoded_len());
+//! assert!(frame.starts_with(b"zraft\x01\x04"));
+//!
+//! assert_eq!(ClientMessage::decode(&frame)?, command);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The format
+//!
+//! A message is a ZeroMQ message of exactly one frame: a five-byte signature, a version, a discriminator, and the fields
+//! in order. All numbers are big-endian. There is no length prefix, because the frame has a length.
+//!
+//! # Guarantees
+//!
+//! - Decoding never copies a payload: the message shares the frame's bytes.
+//! - Every value that can be built can be encoded. A value that the wire cannot carry is rejected with a [`ValueError`]
+//!   when it is built.
+//! - `Debug` output never shows a session id, a payload or the value of a capability.
 
 mod decode;
 pub mod encode;
@@ -27,11 +56,11 @@ pub use peek::{PeekedId, peek_server};
 pub use reason::{CloseReason, RejectionReason, RequestErrorReason, SessionCloseReason};
 pub use value::{Capabilities, Payload};
 
-/// The first five bytes of every message.
+/// The signature: the first five bytes of every message.
 pub const SIGNATURE: [u8; 5] = *b"zraft";
-/// The version of the protocol, in the sixth byte.
+/// The protocol version, the sixth byte of every message. Version 1 is the only one.
 pub const VERSION: u8 = 1;
-/// Bytes before the fields: signature, version, discriminator.
+/// Length in bytes of the header before the fields: signature, version and discriminator.
 pub const HEADER_LEN: usize = 7;
-/// Signature and version.
+/// Signature and version together, so that one comparison checks both.
 pub(crate) const PREFIX: [u8; 6] = [b'z', b'r', b'a', b'f', b't', VERSION];

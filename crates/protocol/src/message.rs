@@ -1,4 +1,4 @@
-//! The messages of both directions.
+//! The messages of both directions, field by field.
 
 use crate::{
     Capabilities, ClientMessageKind, CloseReason, CorrelationId, MemberId, Nonce, Payload,
@@ -9,55 +9,56 @@ use crate::{
 /// A message from a client to a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientMessage {
-    /// Opens a session. Not deduplicated: each one opens another.
+    /// Asks for a new session. The server does not deduplicate it: each CreateSession creates another session.
     CreateSession {
-        /// What the client says of itself.
+        /// Describes the client to the server.
         capabilities: Capabilities,
-        /// Comes back in the answer.
+        /// A random number that the answer repeats.
         nonce: Nonce,
     },
-    /// Binds an existing session to this connection.
+    /// Asks to bind an existing session to this connection.
     ContinueSession {
-        /// Which.
+        /// The session to continue.
         session_id: SessionId,
-        /// Comes back in the answer.
+        /// A random number that the answer repeats.
         nonce: Nonce,
     },
-    /// Keeps the session alive.
+    /// Extends the session.
     KeepAlive {
-        /// Comes back in the answer.
+        /// The client's wall clock, which the answer repeats.
         timestamp: Timestamp,
     },
-    /// A command.
+    /// Carries a command. The server executes each request id at most once in a session.
     ClientRequest {
-        /// Counts up from 1 in a session.
+        /// The id of the command: 1, 2, 3 and so on within the session.
         request_id: RequestId,
-        /// Answers below this id need not be kept, and ids below it that did not run never will.
+        /// The smallest id that is neither answered nor abandoned. The server may drop the cached answers below it, and it
+        /// never executes a command below it that it has not executed yet.
         lowest_pending_request_id: RequestId,
         /// The application's bytes.
         payload: Payload,
-        /// The client's clock.
+        /// The client's wall clock.
         created_at: Timestamp,
     },
-    /// Acknowledges all server requests up to this one.
+    /// Acknowledges all server requests up to this id.
     ServerRequestAck {
-        /// The last one delivered.
+        /// The highest id up to which every server request was delivered.
         request_id: RequestId,
     },
-    /// Ends the session. Not answered.
+    /// Ends the session. There is no answer.
     CloseSession {
-        /// Why.
+        /// The reason.
         reason: CloseReason,
     },
-    /// Made up by the server's socket when a peer goes.
+    /// Reports that a connection ended. The server's socket produces it; this project's client never sends it.
     ConnectionClosed,
-    /// A query.
+    /// Carries a query.
     Query {
-        /// Comes back in the answer.
+        /// The text that names the query; the answer repeats it.
         correlation_id: CorrelationId,
         /// The application's bytes.
         payload: Payload,
-        /// The client's clock.
+        /// The client's wall clock.
         created_at: Timestamp,
     },
 }
@@ -65,65 +66,65 @@ pub enum ClientMessage {
 /// A message from a server to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerMessage {
-    /// The session is open.
+    /// Confirms a new session, which is bound to this connection.
     SessionCreated {
-        /// Its id.
+        /// The id of the new session.
         session_id: SessionId,
-        /// The one of the CreateSession.
+        /// The nonce of the CreateSession.
         nonce: Nonce,
     },
-    /// The session is bound to this connection.
+    /// Confirms that an existing session is bound to this connection.
     SessionContinued {
-        /// The one of the ContinueSession.
+        /// The nonce of the ContinueSession.
         nonce: Nonce,
     },
-    /// The session is not opened or continued.
+    /// Refuses to create or continue a session.
     SessionRejected {
-        /// Why.
+        /// The reason.
         reason: RejectionReason,
-        /// The one of the question.
+        /// The nonce of the CreateSession or ContinueSession.
         nonce: Nonce,
-        /// Who leads, as far as this member knows.
+        /// The hint: the leader, if this member knows one.
         leader_id: Option<MemberId>,
     },
-    /// The session's connection, or the session, ends.
+    /// Ends the session, or only its use of this connection; the reason says which.
     SessionClosed {
-        /// Why.
+        /// The reason.
         reason: SessionCloseReason,
-        /// Who leads, as far as this member knows.
+        /// The hint: the leader, if this member knows one.
         leader_id: Option<MemberId>,
     },
     /// Answers a KeepAlive.
     KeepAliveResponse {
-        /// The one of the KeepAlive.
+        /// The timestamp of the KeepAlive.
         timestamp: Timestamp,
     },
     /// Answers a command.
     ClientResponse {
-        /// Which.
+        /// The id of the command.
         request_id: RequestId,
         /// The application's bytes.
         result: Payload,
     },
-    /// A request made of the client.
+    /// Carries a request that the server makes of the client, such as a watch notification.
     ServerRequest {
-        /// Counts up from 1 in a session.
+        /// The id of the server request: 1, 2, 3 and so on within the session.
         request_id: RequestId,
         /// The application's bytes.
         payload: Payload,
-        /// The server's clock at this sending.
+        /// The server's wall clock at this transmission; a redelivery has a later one.
         created_at: Timestamp,
     },
-    /// A command has no answer.
+    /// Reports that a command will get no answer.
     RequestError {
-        /// Which.
+        /// The id of the command.
         request_id: RequestId,
-        /// Why.
+        /// The reason.
         reason: RequestErrorReason,
     },
     /// Answers a query.
     QueryResponse {
-        /// Which.
+        /// The correlation id of the query.
         correlation_id: CorrelationId,
         /// The application's bytes.
         result: Payload,
@@ -131,7 +132,7 @@ pub enum ServerMessage {
 }
 
 impl ClientMessage {
-    /// Its kind.
+    /// Returns the type of this message.
     #[inline]
     pub fn kind(&self) -> ClientMessageKind {
         match self {
@@ -148,7 +149,7 @@ impl ClientMessage {
 }
 
 impl ServerMessage {
-    /// Its kind.
+    /// Returns the type of this message.
     #[inline]
     pub fn kind(&self) -> ServerMessageKind {
         match self {

@@ -1,20 +1,22 @@
-//! Whose answer a message is, when the message itself cannot be used.
+//! Reads the id of a message that cannot be decoded as a whole, such as one that is too long.
 
 use crate::{CorrelationId, RequestId, ServerMessageKind, decode::discriminator};
 
-/// The id in the first bytes of a server's message.
+/// The id that [`peek_server`] found in the first bytes of a server message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeekedId {
-    /// It answers this command.
+    /// The message answers this command.
     ClientResponse(RequestId),
-    /// It answers this query.
+    /// The message answers this query.
     QueryResponse(CorrelationId),
-    /// It is this request of the server.
+    /// The message is the server request with this id.
     ServerRequest(RequestId),
 }
 
-/// Reads the id of a ClientResponse, QueryResponse or ServerRequest from the first bytes of a frame: 64 are enough for the
-/// ids that this project makes. `None` when it cannot be read.
+/// Reads the id of a ClientResponse, QueryResponse or ServerRequest from the first bytes of a frame.
+///
+/// 64 bytes are enough for every id that this project's client creates. Returns `None` if the message has another type, is
+/// not valid, or if the id is not complete within `head`.
 pub fn peek_server(head: &[u8]) -> Option<PeekedId> {
     let kind = ServerMessageKind::from_code(discriminator(head).ok()?)?;
     let fields = head.get(crate::HEADER_LEN..)?;

@@ -1,4 +1,4 @@
-//! The reasons that messages give, one byte each.
+//! The reason codes in messages. Each is one byte.
 
 macro_rules! reasons {
     ($(#[$doc:meta])* $name:ident, $field:literal { $($(#[$variant_doc:meta])* $variant:ident = $value:literal),* $(,)? }) => {
@@ -10,17 +10,17 @@ macro_rules! reasons {
         }
 
         impl $name {
-            /// Every one there is.
+            /// All values, in the order of their codes.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
             #[allow(dead_code)]
             pub(crate) const FIELD: &'static str = $field;
 
-            /// The byte that stands for it.
+            /// Returns the byte that stands for this value on the wire.
             pub fn code(self) -> u8 {
                 self as u8
             }
 
-            /// What a byte stands for.
+            /// Returns the value for a byte on the wire, or `None` if the protocol does not define one.
             #[inline]
             pub fn from_code(code: u8) -> Option<Self> {
                 match code {
@@ -29,14 +29,14 @@ macro_rules! reasons {
                 }
             }
 
-            /// Its name.
+            /// Returns the name of this value, spelled as in the protocol.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => stringify!($variant),)*
                 }
             }
 
-            /// What a name stands for.
+            /// Returns the value with this name, or `None` if there is none. Names are case-sensitive.
             pub fn from_name(name: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|each| each.name() == name)
             }
@@ -46,35 +46,36 @@ macro_rules! reasons {
 pub(crate) use reasons;
 
 reasons! {
-    /// Why a client closes its session.
+    /// The reason why a client closes its session.
     CloseReason, "close reason" {
-        /// It shuts down.
+        /// The client shuts down.
         ClientShutdown = 1,
     }
 }
 
 reasons! {
-    /// Why a server does not open or continue a session.
+    /// The reason why a server does not create or continue a session.
     RejectionReason, "rejection reason" {
-        /// The member does not lead.
+        /// The member is not the leader.
         NotLeader = 1,
-        /// The member does not know the session. A member that resumed or was just elected may say so falsely.
+        /// The member does not know the session. This can be false: a member that resumed from a pause or was just elected
+        /// may not know sessions that are alive.
         SessionExpired = 2,
-        /// The capabilities are not acceptable.
+        /// The server does not accept the capabilities.
         InvalidCapabilities = 3,
-        /// Anything else.
+        /// Any other reason.
         Other = 4,
     }
 }
 
 reasons! {
-    /// Why a server ends a session's connection, or the session.
+    /// The reason why a server ends a session, or only its use of a connection.
     SessionCloseReason, "session close reason" {
-        /// The member shuts down. The session lives on.
+        /// The member shuts down. The session remains.
         Shutdown = 1,
-        /// The member leads no longer. The session lives on.
+        /// The member is no longer the leader. The session remains.
         NotLeaderAnymore = 2,
-        /// The connection is bound to no session.
+        /// No session is bound to the connection.
         SessionError = 3,
         /// The connection was closed.
         ConnectionClosed = 4,
@@ -84,9 +85,10 @@ reasons! {
 }
 
 reasons! {
-    /// Why a command has no answer.
+    /// The reason why a command gets no answer.
     RequestErrorReason, "request error reason" {
-        /// The server no longer keeps the answer.
+        /// The server has dropped the cached answer, or the id is below the session's lowest pending request id. The command
+        /// is not executed by this copy.
         ResponseEvicted = 1,
     }
 }

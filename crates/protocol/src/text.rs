@@ -1,15 +1,15 @@
-//! Text that shares the bytes it was received in.
+//! Text that shares the receive buffer's bytes.
 
 use bytes::Bytes;
 
 use crate::ValueError;
 
-/// UTF-8 text over shared bytes: cloning costs a reference count.
+/// UTF-8 text over shared bytes. A clone copies no text and only counts a reference.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Text(Bytes);
 
 impl Text {
-    /// Checked by the caller or by `str`.
+    /// Wraps a `String`. The caller has checked its length.
     pub(crate) fn from_string(text: String) -> Self {
         Self(Bytes::from(text.into_bytes()))
     }
@@ -20,7 +20,7 @@ impl Text {
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        // Every way to make a `Text` has checked this.
+        // Every constructor has checked that the bytes are UTF-8.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
@@ -34,7 +34,7 @@ impl Text {
     }
 }
 
-/// Checks a length against a limit.
+/// Returns [`ValueError::TooLong`] if the length is above the limit.
 pub(crate) fn check_len(
     value: &'static str,
     length: usize,

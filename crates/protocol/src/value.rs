@@ -1,4 +1,4 @@
-//! Payloads and capabilities.
+//! The compound values of messages: payloads and capabilities.
 
 use std::{collections::BTreeMap, fmt, ops::Deref};
 
@@ -9,18 +9,18 @@ use crate::{
     text::{Text, check_len},
 };
 
-/// The application's bytes, opaque to the protocol. `Debug` shows their length only.
+/// The application's bytes, opaque to the protocol. `Debug` shows only their length.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Payload(Bytes);
 
 impl Payload {
-    /// The most bytes that the signed length field can tell.
+    /// The greatest length in bytes: the wire's length field is a signed 32-bit number.
     pub const MAX_LEN: usize = i32::MAX as usize;
 
-    /// A payload.
+    /// Creates a payload without copying the bytes.
     ///
     /// # Errors
-    /// When it is longer than 2^31 - 1 bytes.
+    /// Returns [`ValueError::TooLong`] above [`MAX_LEN`](Self::MAX_LEN), 2^31 - 1 bytes.
     #[inline]
     pub fn new(bytes: impl Into<Bytes>) -> Result<Self, ValueError> {
         let bytes = bytes.into();
@@ -28,13 +28,13 @@ impl Payload {
         Ok(Self(bytes))
     }
 
-    /// The bytes, shared.
+    /// Returns the bytes; a clone of them shares the allocation.
     #[inline]
     pub fn as_bytes(&self) -> &Bytes {
         &self.0
     }
 
-    /// The bytes.
+    /// Converts the payload into its bytes.
     #[inline]
     pub fn into_bytes(self) -> Bytes {
         self.0
@@ -61,20 +61,23 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// What a client tells the server about itself when it opens a session: names and values, in order, at least one.
+/// The names and values by which a client describes itself when it opens a session. There is at least one, and their order
+/// is kept.
 ///
-/// `Debug` shows the names only: a value may be a secret.
+/// `Debug` shows only the names, because a value may be a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Capabilities(Vec<(Text, Text)>);
 
 impl Capabilities {
-    /// The most entries that their count can tell, and the most bytes of a name or a value.
+    /// The greatest number of entries, and the greatest length in bytes of a name or a value: the wire's count and length
+    /// fields are unsigned 16-bit numbers.
     pub const MAX: usize = 65_535;
 
-    /// Capabilities in this order. Of a repeated name the last value counts, in the first one's place.
+    /// Creates capabilities in the given order. If a name is repeated, its first position and its last value are kept.
     ///
     /// # Errors
-    /// When there is none, or when an entry or their number is too large for the wire.
+    /// Returns [`ValueError::Empty`] without entries, [`ValueError::TooLong`] if a name or a value has more than
+    /// [`MAX`](Self::MAX) bytes, and [`ValueError::TooMany`] above `MAX` entries.
     pub fn new<K, V>(entries: impl IntoIterator<Item = (K, V)>) -> Result<Self, ValueError>
     where
         K: Into<String>,
@@ -94,12 +97,12 @@ impl Capabilities {
         capabilities.build().ok_or(ValueError::Empty { value: "capabilities" })
     }
 
-    /// Names and values, in order.
+    /// Returns an iterator over names and values, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The value of a name.
+    /// Returns the value of a name, or `None` if there is no such name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter().find_map(|(each, value)| (each == name).then_some(value))
     }
@@ -115,11 +118,12 @@ impl fmt::Debug for Capabilities {
     }
 }
 
-/// Gathers capabilities; finds repeated names without comparing each with each.
+/// Collects capabilities and finds repeated names in O(n log n): a peer can send 65,535 of them.
 #[derive(Default)]
 pub(crate) struct Builder {
     entries: Vec<(Text, Text)>,
-    /// Not a hash map: that would bring randomness into this crate, or let a peer choose keys that collide.
+    /// The index of each name in `entries`. Not a hash map: a seeded one would bring randomness into this crate, and with an
+    /// unseeded one a peer could choose names that collide.
     places: BTreeMap<Text, usize>,
 }
 
@@ -134,7 +138,7 @@ impl Builder {
         }
     }
 
-    /// `None` when there is no entry.
+    /// Returns `None` if there are no entries.
     pub(crate) fn build(self) -> Option<Capabilities> {
         (!self.entries.is_empty()).then_some(Capabilities(self.entries))
     }

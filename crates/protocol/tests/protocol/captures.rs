@@ -1,4 +1,4 @@
-//! What live clients and servers said to each other.
+//! Decodes and re-encodes the recorded traffic of live clients and servers.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use crate::support::{From, Message, hex, testdata, unhex};
 
-/// Bytes of a ZMTP greeting.
+/// Length in bytes of a ZMTP greeting.
 const GREETING: usize = 64;
 const LONG: u8 = 0x02;
 const COMMAND: u8 = 0x04;
 
-/// The bodies of the messages that a side wrote, as far as they are whole. Commands are left out.
+/// Returns the bodies of all complete messages in one direction of a ZMTP stream. ZMTP commands are left out.
 fn messages(stream: &Bytes) -> Vec<Bytes> {
     assert_eq!((stream[0], stream[9]), (0xff, 0x7f), "not a ZMTP greeting");
     let mut found = Vec::new();
@@ -30,7 +30,7 @@ fn messages(stream: &Bytes) -> Vec<Bytes> {
             break; // The connection was cut within this frame.
         }
         if flags & COMMAND == 0 {
-            assert_eq!(flags & !LONG, 0, "a message of one frame");
+            assert_eq!(flags & !LONG, 0, "the message has more than one frame");
             found.push(stream.slice(body..at));
         }
     }
@@ -49,10 +49,10 @@ fn captures() -> Vec<Capture> {
         let (name, from) = match name.rsplit_once('.').unwrap() {
             (name, "c2s") => (name, From::Client),
             (name, "s2c") => (name, From::Server),
-            (_, other) => panic!("direction {other}?"),
+            (_, other) => panic!("unknown direction {other} in a file name"),
         };
         let messages = messages(&Bytes::from(fs::read(&path).unwrap()));
-        // The second connection's messages belong to the same capture.
+        // Files with ".2" hold the second connection of the same capture.
         let name = name.strip_suffix(".2").unwrap_or(name).to_owned();
         Capture { name, from, messages }
     });
@@ -69,7 +69,7 @@ fn files(extension: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_captured_message_decodes_and_is_encoded_to_its_bytes() {
+fn captured_messages_survive_decoding_and_encoding() {
     let captures = captures();
     assert_eq!(captures.len(), 24);
     for capture in captures {
@@ -82,9 +82,9 @@ fn every_captured_message_decodes_and_is_encoded_to_its_bytes() {
     }
 }
 
-/// The counts came with the captures: this project did not make them.
+/// The tool that recorded the captures wrote the counts, so they are independent of this decoder.
 #[test]
-fn every_capture_has_the_messages_that_its_summary_counts() {
+fn message_counts_match_the_summary_of_each_capture() {
     let mut found = BTreeMap::<String, BTreeMap<String, u64>>::new();
     for capture in captures() {
         let counts = found.entry(capture.name).or_default();
@@ -100,20 +100,20 @@ fn every_capture_has_the_messages_that_its_summary_counts() {
         let text = fs::read_to_string(testdata().join(format!("captures/{name}.txt"))).unwrap();
         let (_, summary) = text.split_once("SUMMARY").unwrap();
         let summary: Value = serde_json::from_str(summary).unwrap();
-        let told: BTreeMap<_, _> = summary
+        let expected: BTreeMap<_, _> = summary
             .as_object()
             .unwrap()
             .iter()
             .filter(|(what, _)| what.contains(" msg "))
             .map(|(what, count)| (what.clone(), count.as_u64().unwrap()))
             .collect();
-        assert_eq!(found, told, "{name}");
+        assert_eq!(found, expected, "{name}");
     }
 }
 
-/// The texts show connections of which there are no raw bytes.
+/// The text files also show connections for which no raw bytes were kept.
 #[test]
-fn every_message_in_the_texts_of_the_captures_decodes_and_is_encoded_to_its_bytes() {
+fn messages_in_capture_texts_survive_decoding_and_encoding() {
     let mut seen = 0;
     for path in files("txt") {
         let text = fs::read_to_string(&path).unwrap();
@@ -132,5 +132,8 @@ fn every_message_in_the_texts_of_the_captures_decodes_and_is_encoded_to_its_byte
         }
     }
     let in_streams: usize = captures().iter().map(|capture| capture.messages.len()).sum();
-    assert!(seen >= in_streams, "{seen} messages in the texts, {in_streams} in the streams");
+    assert!(
+        seen >= in_streams,
+        "only {seen} messages in the texts, but {in_streams} in the streams"
+    );
 }

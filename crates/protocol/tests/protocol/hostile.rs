@@ -1,15 +1,15 @@
-//! Input that breaks the rules. No panic, no memory taken because a length was announced.
+//! Invalid input. The decoder must not panic, and must not allocate because of an announced length.
 
 use bytes::{Bytes, BytesMut};
 use zraft_protocol::{ClientMessage, DecodeError, PeekedId, ServerMessage, peek_server};
 
 use crate::support::{From, Message, hex, unhex, vectors};
 
-/// Both directions read it, and the peek as well: what is garbage for one is a message for the other.
+/// Runs the decoders of both directions and the peek: a frame that is garbage in one direction may be valid in the other.
 fn read_all(frame: &Bytes) {
     for from in [From::Client, From::Server] {
         if let Ok(message) = Message::decode(from, frame) {
-            // Whatever decodes can be sent, and is the same then.
+            // Every message that decodes can be encoded, and decodes to the same message again.
             let again = Bytes::from(message.encode());
             assert!(again.len() <= frame.len(), "{}", hex(frame));
             assert_eq!(Message::decode(from, &again).unwrap(), message, "{}", hex(frame));
@@ -20,7 +20,7 @@ fn read_all(frame: &Bytes) {
 }
 
 #[test]
-fn every_truncation_of_every_vector_is_an_error() {
+fn truncated_vectors_are_errors() {
     for vector in vectors() {
         for length in 0..vector.frame.len() {
             let frame = vector.frame.slice(..length);
@@ -36,7 +36,7 @@ fn every_truncation_of_every_vector_is_an_error() {
 }
 
 #[test]
-fn every_one_bit_change_of_every_vector_gives_a_message_or_an_error() {
+fn vectors_with_one_flipped_bit_give_a_message_or_an_error() {
     for vector in vectors() {
         let mut frame = BytesMut::from(&vector.frame[..]);
         for bit in 0..frame.len() * 8 {
@@ -49,7 +49,7 @@ fn every_one_bit_change_of_every_vector_gives_a_message_or_an_error() {
 }
 
 #[test]
-fn one_bit_changes_of_the_header_are_told_apart() {
+fn flipped_header_bits_give_a_signature_or_version_error() {
     for vector in vectors() {
         for bit in 0..48 {
             let mut frame = BytesMut::from(&vector.frame[..]);
@@ -66,7 +66,7 @@ fn one_bit_changes_of_the_header_are_told_apart() {
 }
 
 #[test]
-fn payloads_and_texts_share_the_frame() {
+fn decoded_payloads_and_texts_share_the_frame() {
     let within = |part: &[u8], frame: &Bytes| {
         frame.as_ptr_range().contains(&part.as_ptr())
             && part.as_ptr_range().end <= frame.as_ptr_range().end
@@ -103,11 +103,11 @@ fn payloads_and_texts_share_the_frame() {
             _ => {}
         }
     }
-    assert!(payloads > 100, "{payloads} vectors with a payload");
+    assert!(payloads > 100, "only {payloads} vectors have a payload");
 }
 
 #[test]
-fn a_payload_of_two_gigabytes_that_is_not_there_is_a_truncated_one() {
+fn announced_two_gigabyte_payload_without_bytes_is_truncated() {
     let head = "7a7261667401";
     for (from, fields, field) in [
         (From::Client, "0400000000000000010000000000000001", "the payload"),
@@ -126,7 +126,7 @@ fn a_payload_of_two_gigabytes_that_is_not_there_is_a_truncated_one() {
 }
 
 #[test]
-fn announced_texts_and_counts_that_are_not_there_are_truncated_ones() {
+fn announced_texts_and_counts_without_bytes_are_truncated() {
     for (from, frame, field) in [
         (From::Client, "7a7261667401 01 ffff 0001 6b 0001 76", "the capabilities"),
         (From::Client, "7a7261667401 01 0001 ffff 6b", "the capabilities"),
@@ -140,7 +140,7 @@ fn announced_texts_and_counts_that_are_not_there_are_truncated_ones() {
 }
 
 #[test]
-fn as_many_capabilities_as_can_be_told_are_read_in_a_moment() {
+fn largest_number_of_capabilities_decodes_quickly() {
     let entries = |value: &'static str| (0..65_535).map(move |n| (n.to_string(), value));
     let capabilities = zraft_protocol::Capabilities::new(entries("v")).unwrap();
     let nonce = zraft_protocol::Nonce::new(1).unwrap();
@@ -150,7 +150,7 @@ fn as_many_capabilities_as_can_be_told_are_read_in_a_moment() {
 }
 
 #[test]
-fn the_first_bytes_tell_whose_message_it_is() {
+fn peek_finds_the_id_in_the_first_64_bytes() {
     for vector in vectors() {
         let message = Message::decode(vector.from, &vector.frame).unwrap();
         let Message::Server(message) = message else { continue };
@@ -173,7 +173,7 @@ fn the_first_bytes_tell_whose_message_it_is() {
 }
 
 #[test]
-fn the_first_bytes_tell_it_although_the_rest_does_not_decode() {
+fn peek_finds_the_id_when_the_rest_does_not_decode() {
     let id = |id| zraft_protocol::RequestId::new(id).unwrap();
     let peek = |frame: &str| {
         let frame = unhex(&frame.replace(' ', ""));

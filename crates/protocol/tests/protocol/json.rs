@@ -1,4 +1,4 @@
-//! Messages in the vectors' JSON form, both ways. Numbers are read and written as integers of 64 bits.
+//! Converts messages to and from the JSON form of the vectors. Numbers are 64-bit integers.
 
 use serde_json::{Value, json};
 use zraft_protocol::{
@@ -83,7 +83,7 @@ fn server_to_json(message: &ServerMessage) -> Value {
     }
 }
 
-/// Builds the message through the public constructors.
+/// Builds the message through the public constructors, as an application would.
 pub(crate) fn from_json(from: From, json: &Value) -> Message {
     let fields = Fields(json);
     match from {
@@ -124,7 +124,7 @@ fn client_from_json(fields: Fields<'_>) -> ClientMessage {
             payload: fields.payload("payload"),
             created_at: fields.timestamp("createdAt"),
         },
-        other => panic!("no message {other}"),
+        other => panic!("unknown message type {other}"),
     }
 }
 
@@ -163,7 +163,7 @@ fn server_from_json(fields: Fields<'_>) -> ServerMessage {
             correlation_id: fields.correlation_id(),
             result: fields.payload("result"),
         },
-        other => panic!("no message {other}"),
+        other => panic!("unknown message type {other}"),
     }
 }
 

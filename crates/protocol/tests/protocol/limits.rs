@@ -1,4 +1,4 @@
-//! What the wire cannot carry cannot be built: each limit, at it and one beyond.
+//! Values that the wire cannot carry are rejected. Each limit is tested at the limit and one beyond it.
 
 use bytes::Bytes;
 use zraft_protocol::{
@@ -15,7 +15,7 @@ fn too_long(value: &'static str, length: usize, limit: usize) -> ValueError {
 }
 
 #[test]
-fn a_request_id_has_63_bits() {
+fn request_id_has_at_most_63_bits() {
     let max = i64::MAX as u64;
     assert_eq!(RequestId::new(max).unwrap().get(), max);
     let out_of_range = ValueError::OutOfRange { value: "request id" };
@@ -26,7 +26,7 @@ fn a_request_id_has_63_bits() {
 }
 
 #[test]
-fn request_ids_count_up_and_stop_at_the_last() {
+fn next_request_id_counts_up_and_saturates() {
     assert_eq!(RequestId::ZERO.next(), RequestId::FIRST);
     assert_eq!(RequestId::FIRST.get(), 1);
     let last = RequestId::new(i64::MAX as u64).unwrap();
@@ -35,7 +35,7 @@ fn request_ids_count_up_and_stop_at_the_last() {
 }
 
 #[test]
-fn a_nonce_is_anything_but_zero() {
+fn nonce_must_not_be_zero() {
     for nonce in [i64::MIN, -1, 1, i64::MAX] {
         assert_eq!(Nonce::new(nonce).unwrap().get(), nonce);
     }
@@ -43,17 +43,17 @@ fn a_nonce_is_anything_but_zero() {
 }
 
 #[test]
-fn a_session_id_has_1_to_255_bytes() {
+fn session_id_has_1_to_255_bytes() {
     assert_eq!(SessionId::new(""), Err(ValueError::Empty { value: "session id" }));
     assert_eq!(SessionId::new("x").unwrap().as_str(), "x");
     assert_eq!(SessionId::new(text(255)).unwrap().as_bytes().len(), 255);
     assert_eq!(SessionId::new(text(256)), Err(too_long("session id", 256, 255)));
-    // Bytes count, not characters.
+    // The limit counts bytes, not characters.
     assert_eq!(SessionId::new("é".repeat(128)), Err(too_long("session id", 256, 255)));
 }
 
 #[test]
-fn a_correlation_id_has_1_to_65535_bytes() {
+fn correlation_id_has_1_to_65535_bytes() {
     assert_eq!(CorrelationId::new(""), Err(ValueError::Empty { value: "correlation id" }));
     assert_eq!(CorrelationId::new(text(65_535)).unwrap().as_bytes().len(), 65_535);
     let error = too_long("correlation id", 65_536, 65_535);
@@ -61,7 +61,7 @@ fn a_correlation_id_has_1_to_65535_bytes() {
 }
 
 #[test]
-fn a_member_id_has_0_to_65535_bytes() {
+fn member_id_has_0_to_65535_bytes() {
     assert_eq!(MemberId::new("").unwrap().as_str(), "");
     assert_eq!(MemberId::new(text(65_535)).unwrap().as_bytes().len(), 65_535);
     assert_eq!(MemberId::new(text(65_536)), Err(too_long("member id", 65_536, 65_535)));
@@ -91,7 +91,7 @@ fn there_are_1_to_65535_capabilities() {
 }
 
 #[test]
-fn a_capability_has_names_and_values_of_0_to_65535_bytes() {
+fn capability_names_and_values_have_0_to_65535_bytes() {
     assert!(Capabilities::new([("", "")]).is_ok());
     let longest = Capabilities::new([(text(65_535), text(65_535))]).unwrap();
     assert_eq!(
@@ -104,10 +104,10 @@ fn a_capability_has_names_and_values_of_0_to_65535_bytes() {
     assert_eq!(Capabilities::new([(text(1), text(65_536))]), Err(error));
 }
 
-/// The memory is asked for zeroed and never touched, so that none is used.
+/// The operating system gives zeroed memory lazily; the test never touches it, so the 2 GiB are not really used.
 #[cfg(target_pointer_width = "64")]
 #[test]
-fn a_payload_has_at_most_2147483647_bytes() {
+fn payload_has_at_most_2147483647_bytes() {
     let zeros = Bytes::from(vec![0; 1 << 31]);
     let limit = (1 << 31) - 1;
     assert_eq!(Payload::new(zeros.clone()), Err(too_long("payload", 1 << 31, limit)));
@@ -116,13 +116,13 @@ fn a_payload_has_at_most_2147483647_bytes() {
     assert!(Payload::new(Bytes::new()).unwrap().is_empty());
 }
 
-/// Callers of the piecewise functions answer for the lengths. A frame with a length that is none would cost a live server
-/// its life; it is not written.
+/// Callers of the piecewise functions are responsible for the lengths. The functions panic on an invalid length, because a
+/// live server that reads a frame with one stops answering permanently.
 mod piecewise {
     use super::*;
 
     #[test]
-    fn the_longest_payload_has_a_positive_length() {
+    fn longest_payload_has_a_positive_length() {
         let mut out = Vec::new();
         encode::client_request_head(&mut out, RequestId::FIRST, RequestId::FIRST, Payload::MAX_LEN);
         assert!(out.ends_with(&[0x7f, 0xff, 0xff, 0xff]));
@@ -133,27 +133,27 @@ mod piecewise {
     }
 
     #[test]
-    #[should_panic = "a payload has at most 2^31 - 1 bytes"]
-    fn a_longer_command_is_not_written() {
+    #[should_panic = "a payload must have at most 2^31 - 1 bytes"]
+    fn command_with_a_longer_payload_panics() {
         let one = RequestId::FIRST;
         encode::client_request_head(&mut Vec::new(), one, one, Payload::MAX_LEN + 1);
     }
 
     #[test]
-    #[should_panic = "a payload has at most 2^31 - 1 bytes"]
-    fn a_longer_query_is_not_written() {
+    #[should_panic = "a payload must have at most 2^31 - 1 bytes"]
+    fn query_with_a_longer_payload_panics() {
         encode::query_head(&mut Vec::new(), b"c", Payload::MAX_LEN + 1);
     }
 
     #[test]
-    #[should_panic = "a correlation id has 1 to 65,535 bytes"]
-    fn an_empty_correlation_id_is_not_written() {
+    #[should_panic = "a correlation id must have 1 to 65,535 bytes"]
+    fn empty_correlation_id_panics() {
         encode::query_head(&mut Vec::new(), b"", 1);
     }
 
     #[test]
-    #[should_panic = "a correlation id has 1 to 65,535 bytes"]
-    fn a_longer_correlation_id_is_not_written() {
+    #[should_panic = "a correlation id must have 1 to 65,535 bytes"]
+    fn longer_correlation_id_panics() {
         encode::query_head(&mut Vec::new(), &[b'c'; 65_536], 1);
     }
 }

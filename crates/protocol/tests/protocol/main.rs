@@ -1,6 +1,6 @@
-//! The protocol's bytes, held against vectors, captures and arbitrary input.
+//! Checks the codec against vectors, captures and arbitrary input.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap as tests do")]
 
 mod captures;
 mod hostile;

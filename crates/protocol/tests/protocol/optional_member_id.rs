@@ -1,4 +1,4 @@
-//! OptionalMemberId: a flag of one bit, and all after it shifted by that bit.
+//! The optional member id: a presence bit, followed by the id shifted by that bit.
 
 use bytes::Bytes;
 use zraft_protocol::{MemberId, ServerMessage, SessionCloseReason};
@@ -25,7 +25,7 @@ fn decode(field: &str) -> Option<String> {
     }
 }
 
-/// The definition, bit by bit: flag, length, text, zeros up to the next byte.
+/// Encodes by the definition, bit by bit: presence bit, length, text, and zeros up to the next byte.
 fn by_bits(id: &str) -> String {
     let length = u16::try_from(id.len()).unwrap().to_be_bytes();
     let mut bits = String::from("1");
@@ -40,25 +40,25 @@ fn by_bits(id: &str) -> String {
 }
 
 #[test]
-fn the_example_of_the_protocol() {
+fn node_1_has_the_documented_encoding() {
     assert_eq!(encode(Some("node-1")), "8003".to_owned() + "3737b232969880");
     assert_eq!(decode("80033737b232969880").as_deref(), Some("node-1"));
 }
 
 #[test]
-fn absent_is_one_zero_byte() {
+fn absent_id_is_one_zero_byte() {
     assert_eq!(encode(None), "00");
     assert_eq!(decode("00"), None);
 }
 
 #[test]
-fn an_empty_id_is_present_and_not_absent() {
+fn empty_id_differs_from_an_absent_one() {
     assert_eq!(encode(Some("")), "800000");
     assert_eq!(decode("800000").as_deref(), Some(""));
 }
 
 #[test]
-fn ids_of_every_length_take_three_bytes_more_and_come_back() {
+fn ids_of_all_lengths_take_three_extra_bytes_and_decode() {
     let text = "é中a😀-0".repeat(30_000);
     for length in (0..=300).chain([511, 512, 32_767, 32_768, 65_534, 65_535]) {
         let mut end = length;
@@ -74,7 +74,7 @@ fn ids_of_every_length_take_three_bytes_more_and_come_back() {
 }
 
 #[test]
-fn what_the_padding_holds_is_ignored() {
+fn padding_bits_are_ignored() {
     for padding in 0..0x80_u8 {
         assert_eq!(decode(&format!("{padding:02x}")), None);
         let last = 0x80 | padding;
@@ -84,7 +84,7 @@ fn what_the_padding_holds_is_ignored() {
 }
 
 #[test]
-fn a_missing_last_byte_is_missed_although_it_holds_one_bit_only() {
+fn missing_last_byte_is_an_error_even_if_it_holds_only_one_bit() {
     for field in ["", "80", "8000", "80033737b2329698"] {
         let frame: Bytes = unhex(&format!("{HEAD}{field}"));
         let error = ServerMessage::decode(&frame).unwrap_err();

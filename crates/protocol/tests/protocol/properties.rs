@@ -1,4 +1,4 @@
-//! What holds for every message and for every input.
+//! Properties that hold for every message and for every input.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -104,7 +104,7 @@ fn server_message() -> impl Strategy<Value = ServerMessage> {
     ]
 }
 
-/// Bytes that get past the header more often than not.
+/// Generates arbitrary frames. Four of five have a valid header, so that the field decoders are reached.
 fn frame() -> impl Strategy<Value = Vec<u8>> {
     let rest = || vec(any::<u8>(), 0..120);
     prop_oneof![
@@ -115,7 +115,7 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn what_a_client_encodes_decodes_to_the_same(message in client_message()) {
+    fn client_messages_survive_encoding_and_decoding(message in client_message()) {
         let mut out = BytesMut::new();
         message.encode(&mut out);
         prop_assert_eq!(out.len(), message.encoded_len());
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_server_encodes_decodes_to_the_same(message in server_message()) {
+    fn server_messages_survive_encoding_and_decoding(message in server_message()) {
         let mut out = BytesMut::new();
         message.encode(&mut out);
         prop_assert_eq!(out.len(), message.encoded_len());
@@ -131,13 +131,13 @@ proptest! {
     }
 
     #[test]
-    fn an_answer_read_where_it_lies_is_the_answer_decoded(
+    fn answer_read_in_place_equals_the_decoded_answer(
         frame in prop_oneof![
             (server_message(), vec(any::<u8>(), 0..9), any::<usize>()).prop_map(|(message, rest, cut)| {
                 let mut frame = Vec::new();
                 message.encode(&mut frame);
                 frame.extend(rest);
-                // Some are cut short.
+                // Cut some of the frames short.
                 frame.truncate(cut % (frame.len() * 3));
                 frame
             }),
@@ -150,7 +150,7 @@ proptest! {
                 let result = Payload::new(frame[result].to_vec()).unwrap();
                 prop_assert_eq!(decoded, Ok(ServerMessage::ClientResponse { request_id: id, result }));
             }
-            // Of the correlation id it is not said that it is one.
+            // `Answer::read` does not validate the correlation id.
             Some(Answer::Query(id, result)) => {
                 let id = std::str::from_utf8(id).ok().and_then(|id| CorrelationId::new(id).ok());
                 prop_assert_eq!(id.is_some(), decoded.is_ok());
@@ -170,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn a_message_is_written_behind_what_the_buffer_holds(message in server_message()) {
+    fn encode_appends_to_the_buffer(message in server_message()) {
         let mut alone = Vec::new();
         message.encode(&mut alone);
         let mut out = b"before".to_vec();
@@ -179,7 +179,7 @@ proptest! {
     }
 
     #[test]
-    fn a_command_in_pieces_is_the_command(
+    fn command_encoded_in_pieces_equals_the_whole(
         request_id in request_id(),
         lowest_pending_request_id in request_id(),
         payload in payload(),
@@ -198,7 +198,7 @@ proptest! {
     }
 
     #[test]
-    fn a_query_in_pieces_is_the_query(
+    fn query_encoded_in_pieces_equals_the_whole(
         correlation_id in correlation_id(),
         payload in payload(),
         created_at in timestamp(),
@@ -214,7 +214,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_arrives_is_a_message_or_an_error(frame in frame()) {
+    fn arbitrary_input_gives_a_message_or_an_error(frame in frame()) {
         let _ = peek_server(&frame);
         let frame = Bytes::from(frame);
         for from in [From::Client, From::Server] {

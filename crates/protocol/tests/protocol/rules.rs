@@ -1,4 +1,4 @@
-//! The protocol's single rules for what arrives.
+//! The protocol's rules for received messages, one test each.
 
 use zraft_protocol::{
     ClientMessage, ClientMessageKind, DecodeError, RequestId, ServerMessage, ServerMessageKind,
@@ -26,7 +26,7 @@ fn bytes_after_the_last_field_are_ignored() {
 }
 
 #[test]
-fn discriminators_are_per_direction() {
+fn each_direction_has_its_own_discriminators() {
     let frame = "05 0000000000000007";
     let acknowledged = ClientMessage::ServerRequestAck { request_id: RequestId::new(7).unwrap() };
     assert_eq!(client(frame), Ok(acknowledged));
@@ -42,7 +42,7 @@ fn discriminators_are_per_direction() {
 }
 
 #[test]
-fn kinds_have_the_discriminators_of_the_protocol() {
+fn message_types_have_the_protocols_discriminators() {
     let client: Vec<_> = ClientMessageKind::ALL.iter().map(|k| (k.code(), k.name())).collect();
     assert_eq!(
         client,
@@ -75,7 +75,7 @@ fn kinds_have_the_discriminators_of_the_protocol() {
 }
 
 #[test]
-fn a_negative_request_id_is_an_error() {
+fn negative_request_id_is_an_error() {
     let negative = |field| DecodeError::NegativeRequestId { field };
     let id = "8000000000000000";
     let one = "0000000000000001";
@@ -91,7 +91,7 @@ fn a_negative_request_id_is_an_error() {
 }
 
 #[test]
-fn a_nonce_of_zero_is_an_error() {
+fn zero_nonce_is_an_error() {
     let zero = "0000000000000000";
     assert_eq!(client(&format!("01 0001 00016b 000176 {zero}")), Err(DecodeError::ZeroNonce));
     assert_eq!(client(&format!("02 0173 {zero}")), Err(DecodeError::ZeroNonce));
@@ -102,7 +102,7 @@ fn a_nonce_of_zero_is_an_error() {
 }
 
 #[test]
-fn empty_ids_are_errors_and_empty_payloads_are_not() {
+fn empty_ids_are_errors_and_empty_payloads_are_valid() {
     let one = "0000000000000001";
     let empty = |field| DecodeError::Empty { field };
     assert_eq!(client(&format!("02 00 {one}")), Err(empty("the session id")));
@@ -116,23 +116,23 @@ fn empty_ids_are_errors_and_empty_payloads_are_not() {
 }
 
 #[test]
-fn at_least_one_capability_is_needed_and_it_may_be_empty() {
+fn at_least_one_capability_is_required_and_it_may_be_empty() {
     let one = "0000000000000001";
     assert_eq!(client(&format!("01 0000 {one}")), Err(DecodeError::NoCapabilities));
     let Ok(ClientMessage::CreateSession { capabilities, .. }) =
         client(&format!("01 0001 0000 0000 {one}"))
     else {
-        panic!("not a CreateSession");
+        panic!("expected a CreateSession");
     };
     assert_eq!(capabilities.iter().collect::<Vec<_>>(), [("", "")]);
 }
 
 #[test]
-fn of_a_repeated_capability_the_last_value_counts() {
+fn repeated_capability_keeps_its_last_value() {
     let Ok(ClientMessage::CreateSession { capabilities, .. }) =
         client("01 0003 000161 000131 000162 000132 000161 000133 0000000000000001")
     else {
-        panic!("not a CreateSession");
+        panic!("expected a CreateSession");
     };
     assert_eq!(capabilities.iter().collect::<Vec<_>>(), [("a", "3"), ("b", "2")]);
     assert_eq!(capabilities.get("a"), Some("3"));
@@ -166,13 +166,13 @@ fn text_that_is_not_utf8_is_an_error() {
     assert_eq!(client(&format!("01 0001 0000 0001ff {one}")), Err(invalid("the capabilities")));
     assert_eq!(server(&format!("01 01ff {one}")), Err(invalid("the session id")));
     assert_eq!(server("09 0002c328 00000000"), Err(invalid("the correlation id")));
-    // The byte ff behind the flag bit: 1 0000000000000001 11111111 0000000.
+    // The byte ff after the presence bit: 1 0000000000000001 11111111 0000000.
     assert_eq!(server("04 02 8000ff80"), Err(invalid("the leader id")));
     assert_eq!(server(&format!("03 01 {one} 8000ff80")), Err(invalid("the leader id")));
 }
 
 #[test]
-fn a_request_id_prints_as_its_number_and_a_payload_gives_back_its_bytes() {
+fn request_id_displays_its_number_and_payload_returns_its_bytes() {
     assert_eq!(zraft_protocol::RequestId::new(42).unwrap().to_string(), "42");
     let payload = zraft_protocol::Payload::new(&b"bytes"[..]).unwrap();
     assert_eq!(payload.into_bytes(), &b"bytes"[..]);

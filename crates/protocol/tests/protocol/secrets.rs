@@ -1,4 +1,4 @@
-//! What is printed never tells what must not be known.
+//! Debug, display and error texts never show secrets.
 
 use bytes::Bytes;
 use zraft_protocol::{
@@ -8,37 +8,37 @@ use zraft_protocol::{
 
 const SECRET: &str = "sesame";
 
-fn masked(shown: &str) {
+fn assert_masked(shown: &str) {
     assert!(!shown.contains(SECRET), "{shown}");
-    // Neither as a list of bytes.
+    // The secret must not appear as a list of bytes either.
     assert!(!shown.contains("115, 101, 115") && !shown.contains("0x73"), "{shown}");
 }
 
 #[test]
-fn a_session_id_is_masked() {
+fn session_id_is_masked() {
     let id = SessionId::new(SECRET).unwrap();
     assert_eq!(id.as_str(), SECRET);
     assert_eq!(format!("{id} {id:?}"), "*** SessionId(***)");
-    masked(&format!("{id:#?} {:?}", Some(&id)));
+    assert_masked(&format!("{id:#?} {:?}", Some(&id)));
 }
 
 #[test]
-fn a_payload_shows_its_length_only() {
+fn payload_shows_only_its_length() {
     let payload = Payload::new(SECRET).unwrap();
     assert_eq!(format!("{payload:?}"), "Payload(6 bytes)");
-    masked(&format!("{payload:#?}"));
+    assert_masked(&format!("{payload:#?}"));
 }
 
 #[test]
-fn capabilities_show_their_names_only() {
+fn capabilities_show_only_their_names() {
     let capabilities = Capabilities::new([("token", SECRET), ("kind", SECRET)]).unwrap();
     assert_eq!(capabilities.get("token"), Some(SECRET));
     assert_eq!(format!("{capabilities:?}"), r#"{"token": ***, "kind": ***}"#);
-    masked(&format!("{capabilities:#?}"));
+    assert_masked(&format!("{capabilities:#?}"));
 }
 
 #[test]
-fn messages_mask_what_they_carry() {
+fn messages_mask_their_secrets() {
     let session_id = SessionId::new(SECRET).unwrap();
     let capabilities = Capabilities::new([("token", SECRET)]).unwrap();
     let payload = Payload::new(SECRET).unwrap();
@@ -61,7 +61,7 @@ fn messages_mask_what_they_carry() {
             created_at,
         },
     ] {
-        masked(&format!("{message:?} {message:#?}"));
+        assert_masked(&format!("{message:?} {message:#?}"));
     }
     for message in [
         ServerMessage::SessionCreated { session_id, nonce },
@@ -69,20 +69,20 @@ fn messages_mask_what_they_carry() {
         ServerMessage::ServerRequest { request_id: one, payload: payload.clone(), created_at },
         ServerMessage::QueryResponse { correlation_id, result: payload },
     ] {
-        masked(&format!("{message:?} {message:#?}"));
+        assert_masked(&format!("{message:?} {message:#?}"));
     }
 }
 
 #[test]
-fn errors_do_not_show_what_did_not_decode() {
+fn errors_do_not_show_the_rejected_bytes() {
     let mut frame = b"zraft\x01\x02\xffsesame".to_vec();
     let error = ClientMessage::decode(&Bytes::from(frame.clone())).unwrap_err();
-    masked(&format!("{error} {error:?}"));
+    assert_masked(&format!("{error} {error:?}"));
     frame[7] = 7;
     frame.push(0xff);
     let error = ClientMessage::decode(&Bytes::from(frame)).unwrap_err();
     assert_eq!(error.to_string(), "the session id is not valid UTF-8");
-    masked(&format!("{error} {error:?}"));
+    assert_masked(&format!("{error} {error:?}"));
     let error = SessionId::new(SECRET.repeat(50)).unwrap_err();
-    masked(&format!("{error} {error:?}"));
+    assert_masked(&format!("{error} {error:?}"));
 }

@@ -1,4 +1,4 @@
-//! Test data and its forms.
+//! Loads the test data, and converts between bytes and hexadecimal digits.
 
 use std::path::{Path, PathBuf};
 
@@ -57,7 +57,7 @@ impl Message {
         }
     }
 
-    /// The application's bytes in it, if it carries some.
+    /// Returns the application's bytes, or `None` if this type of message carries none.
     pub(crate) fn payload(&self) -> Option<&Bytes> {
         match self {
             Self::Client(
@@ -73,7 +73,7 @@ impl Message {
     }
 }
 
-/// A line of the vectors.
+/// One line of the vector file: a message and its bytes.
 pub(crate) struct Vector {
     pub(crate) from: From,
     pub(crate) message: Value,
@@ -90,7 +90,7 @@ fn vector(line: &str) -> Vector {
     let from = match line["from"].as_str().unwrap() {
         "client" => From::Client,
         "server" => From::Server,
-        other => panic!("from {other}?"),
+        other => panic!("unknown sender {other} in a vector"),
     };
     let frame = unhex(line["hex"].as_str().unwrap());
     Vector { from, message: line["message"].take(), frame }
@@ -102,7 +102,7 @@ pub(crate) fn testdata() -> PathBuf {
 
 pub(crate) fn unhex(text: &str) -> Bytes {
     let text = text.trim();
-    assert!(text.len().is_multiple_of(2), "an odd number of hex digits");
+    assert!(text.len().is_multiple_of(2), "hexadecimal text has an odd number of digits");
     let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
     (0..text.len()).step_by(2).map(digits).collect()
 }

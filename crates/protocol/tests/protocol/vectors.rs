@@ -1,4 +1,4 @@
-//! What the live Scala codec wrote and read.
+//! Compares this codec with the vectors that the live Scala codec wrote and read.
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[test]
-fn every_vector_decodes_to_its_fields() {
+fn vectors_decode_to_their_fields() {
     let vectors = vectors();
     assert_eq!(vectors.len(), 618);
     for vector in vectors {
@@ -24,7 +24,7 @@ fn every_vector_decodes_to_its_fields() {
 }
 
 #[test]
-fn every_vector_is_encoded_to_its_bytes() {
+fn vectors_encode_to_their_bytes() {
     for vector in vectors() {
         let message = from_json(vector.from, &vector.message);
         assert_eq!(hex(&message.encode()), hex(&vector.frame), "{}", vector.message);
@@ -33,7 +33,7 @@ fn every_vector_is_encoded_to_its_bytes() {
 }
 
 #[test]
-fn the_vectors_have_every_kind_of_message() {
+fn vectors_cover_all_message_types() {
     let mut seen = BTreeSet::new();
     for vector in vectors() {
         let name = vector.message["type"].as_str().unwrap().to_owned();
@@ -44,18 +44,18 @@ fn the_vectors_have_every_kind_of_message() {
     assert_eq!(seen, client.chain(server).collect());
 }
 
-/// The live project's own fixtures are not part of this repository: they are read when they lie beside the checkout.
+/// ZIO Raft's own fixtures are not part of this repository. The test runs only if they lie beside the checkout.
 #[test]
-fn every_fixture_beside_the_checkout_decodes_and_is_encoded_to_its_bytes() {
+fn fixtures_beside_the_checkout_survive_decoding_and_encoding() {
     let Some(files) = fixtures() else {
-        eprintln!("left out: no fixtures of the live project beside the checkout");
+        eprintln!("skipped: there are no ZIO Raft fixtures beside the checkout");
         return;
     };
     assert_eq!(files.len(), 18);
     for file in files {
         let frame = unhex(&fs::read_to_string(&file).unwrap());
         let name = file.file_stem().unwrap().to_str().unwrap();
-        // Directions share discriminators; the name tells which message it is.
+        // Both directions use the same discriminators, so the file name decides which message it is.
         let message = [From::Client, From::Server]
             .into_iter()
             .filter_map(|from| Message::decode(from, &frame).ok())
