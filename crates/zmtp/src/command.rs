@@ -1,11 +1,11 @@
-//! Commands: READY, ERROR, PING, PONG.
+//! The ZMTP commands READY, ERROR, PING and PONG: reading the peer's and writing ours.
 
 use crate::{Error, SocketType, frame};
 
-/// The most context bytes that a PONG repeats.
+/// The longest PING context in bytes. RFC 37 sets this limit; a PONG repeats the context.
 pub(crate) const MAX_CONTEXT: usize = 16;
 
-/// A command of the peer.
+/// A command that the peer sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command<'a> {
     Ready {
@@ -19,7 +19,7 @@ pub(crate) enum Command<'a> {
         context: &'a [u8],
     },
     Pong,
-    /// Ignored.
+    /// A command with another name. It is ignored, so that later ZMTP versions can add commands.
     Unknown,
 }
 
@@ -45,13 +45,13 @@ impl<'a> Command<'a> {
     }
 }
 
-/// Text with a length of one byte, and what follows it.
+/// Splits off a text that follows its one-byte length. Returns the text and the remaining bytes.
 fn split_short(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first()?;
     rest.split_at_checked(usize::from(*length))
 }
 
-/// Walks the properties of READY. Their names are read in any case.
+/// Finds the `Socket-Type` property of READY. Property names are case-insensitive.
 fn socket_type(mut data: &[u8]) -> Result<Option<&[u8]>, Error> {
     let malformed = Error::Protocol("malformed properties in READY");
     let mut found = None;
@@ -68,7 +68,7 @@ fn socket_type(mut data: &[u8]) -> Result<Option<&[u8]>, Error> {
     Ok(found)
 }
 
-/// A whole frame with our READY.
+/// Returns a whole frame with our READY.
 pub(crate) fn ready(socket_type: SocketType) -> Vec<u8> {
     let mut body = b"\x05READY\x0bSocket-Type".to_vec();
     let name = socket_type.name().as_bytes();
@@ -77,7 +77,7 @@ pub(crate) fn ready(socket_type: SocketType) -> Vec<u8> {
     framed(&body)
 }
 
-/// A whole frame with an ERROR.
+/// Returns a whole frame with an ERROR. The reason is cut to 255 bytes, because its length field has one byte.
 pub(crate) fn error(reason: &str) -> Vec<u8> {
     let reason = &reason.as_bytes()[..reason.len().min(255)];
     let mut body = b"\x05ERROR".to_vec();
@@ -86,13 +86,13 @@ pub(crate) fn error(reason: &str) -> Vec<u8> {
     framed(&body)
 }
 
-/// A whole frame with a PING without context.
+/// Returns a whole frame with a PING without context.
 pub(crate) fn ping(ttl_tenths: u16) -> [u8; 9] {
     let [high, low] = ttl_tenths.to_be_bytes();
     [frame::COMMAND, 7, 4, b'P', b'I', b'N', b'G', high, low]
 }
 
-/// A whole frame with a PONG.
+/// Returns a whole frame with a PONG that repeats `context`.
 pub(crate) fn pong(context: &[u8]) -> Vec<u8> {
     let mut body = b"\x04PONG".to_vec();
     body.extend_from_slice(context);

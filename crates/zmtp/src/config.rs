@@ -1,18 +1,18 @@
-//! How a connection behaves, and its limits.
+//! The settings and limits of a connection.
 
 use std::time::Duration;
 
-/// The two socket types of RFC 41.
+/// A socket type of RFC 41.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SocketType {
-    /// Opens connections and talks to SERVER.
+    /// A socket that opens connections and talks to SERVER sockets.
     Client,
-    /// Accepts connections and talks to CLIENT.
+    /// A socket that accepts connections and talks to CLIENT sockets.
     Server,
 }
 
 impl SocketType {
-    /// The name on the wire, in its exact case.
+    /// Returns the name on the wire. Its case matters.
     pub fn name(self) -> &'static str {
         match self {
             Self::Client => "CLIENT",
@@ -28,52 +28,62 @@ impl SocketType {
     }
 }
 
-/// PINGs that are sent while the connection stands.
+/// The PINGs that this side sends while the connection is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// The time between two PINGs.
+    /// The time between two PINGs. A PING is sent whether or not the last one was answered.
     pub interval: Duration,
-    /// Without a byte from the peer for this long the connection has failed.
+    /// The connection fails if no byte arrives from the peer for this long.
     pub timeout: Duration,
-    /// How long the peer should wait for us: rounded to tenths of a second, from 0.1 s to 3,276.7 s.
+    /// The TTL that each PING announces: how long the peer should wait for bytes from us before it ends the connection.
+    /// Rounded down to tenths of a second and limited to 0.1 s to 3,276.7 s.
     pub ttl: Duration,
 }
 
 impl Heartbeat {
-    /// With a TTL of three timeouts.
+    /// Creates a heartbeat with a TTL of three timeouts, so that this side gives up well before the peer does.
     pub fn with_timeout(interval: Duration, timeout: Duration) -> Self {
         Self { interval, timeout, ttl: timeout.saturating_mul(3) }
     }
 
-    /// In tenths of a second. JeroMQ reads the field as signed and fails on zero.
+    /// Returns the TTL in tenths of a second. JeroMQ reads the field as a signed number and fails on zero, hence the limits.
     pub(crate) fn ttl_tenths(&self) -> u16 {
         (self.ttl.as_millis() / 100).clamp(1, 32_767) as u16
     }
 }
 
-/// What a connection is, and what it bears.
+/// The settings of a [`Connection`](crate::Connection). [`Config::client`] and [`Config::server`] give the defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
-    /// Which side we are.
+    /// The socket type of this side.
     pub socket_type: SocketType,
-    /// The longest frame that is handed over, in bytes.
+    /// The longest message that is delivered, in bytes.
     pub max_frame: usize,
-    /// Up to this length a longer frame is read past with nothing kept; beyond it the connection fails. 0: any longer
-    /// frame fails it.
+    /// A message longer than `max_frame` is skipped up to this length in bytes: it is received and dropped without
+    /// buffering. Above this length the connection fails. With 0, every message longer than `max_frame` fails the
+    /// connection.
     pub skip_limit: u64,
-    /// PINGs of ours; `None` sends none. PINGs of the peer are always answered.
+    /// The PINGs of this side; `None` sends none. The peer's PINGs are always answered.
     pub heartbeat: Option<Heartbeat>,
-    /// From the opening to the peer's READY.
+    /// The longest time from [`Connection::new`](crate::Connection::new) to the peer's READY.
     pub handshake_timeout: Duration,
-    /// Bytes of the peer's greeting and handshake.
+    /// The greatest number of bytes in the peer's greeting and handshake.
     pub handshake_limit: usize,
-    /// Without a message for this long the connection fails; `None` waits for ever.
+    /// The connection fails if no message arrives for this long; `None` sets no limit. Heartbeats do not count.
     pub idle_timeout: Option<Duration>,
 }
 
 impl Config {
-    /// A CLIENT: frames to 16 MiB + 64 KiB, longer ones read past up to 1 GiB, a PING every second, 10 s of patience,
-    /// 5 s and 4 KiB for the handshake.
+    /// Returns the defaults of a CLIENT.
+    ///
+    /// | setting | value | why |
+    /// | --- | --- | --- |
+    /// | `max_frame` | 16 MiB + 64 KiB | payloads of 16 MiB, with room for the fields around them |
+    /// | `skip_limit` | 1 GiB | a longer message would occupy the connection for many seconds |
+    /// | `heartbeat` | PING every 1 s, timeout 10 s, TTL 30 s | notices an unreachable peer in 10 s; live clients announce the same TTL |
+    /// | `handshake_timeout` | 5 s | many round trips, even on a slow link |
+    /// | `handshake_limit` | 4 KiB | a usual handshake has about 100 bytes |
+    /// | `idle_timeout` | none | a client may be idle for as long as it likes |
     pub fn client() -> Self {
         Self {
             socket_type: SocketType::Client,
@@ -89,7 +99,8 @@ impl Config {
         }
     }
 
-    /// A SERVER: like a CLIENT, but it sends no PINGs and reads past nothing.
+    /// Returns the defaults of a SERVER: those of a CLIENT, but without PINGs and without skipping. As the live servers, it
+    /// relies on the client's PINGs; and it ends a connection with an overlong message instead of receiving the rest.
     pub fn server() -> Self {
         Self { socket_type: SocketType::Server, skip_limit: 0, heartbeat: None, ..Self::client() }
     }

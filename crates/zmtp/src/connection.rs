@@ -1,4 +1,4 @@
-//! One connection: what goes in and out of it, and its heartbeats.
+//! One connection: its input, output, events and heartbeats.
 
 mod messages;
 mod receiving;
@@ -11,7 +11,8 @@ use crate::{
 pub use messages::Messages;
 use receiving::Step;
 
-/// A drained receive buffer that grew beyond this is given back.
+/// An empty receive buffer with more capacity than this is freed, so that one burst does not occupy memory for the life of a
+/// connection. It holds several socket reads, so that steady traffic never reallocates.
 const KEEP: usize = 256 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,53 +23,62 @@ enum Stage {
     Failed,
 }
 
-/// A ZMTP connection without its socket.
+/// The state of one ZMTP connection, without its socket.
 ///
-/// After reading into [`recv_buffer`](Self::recv_buffer) call [`handle_received`](Self::handle_received), then take
-/// events until there are none; write what [`tx`](Self::tx) holds; call [`handle_timeout`](Self::handle_timeout) at
-/// [`poll_timeout`](Self::poll_timeout). Any byte received is life of the peer; what we write is not.
+/// The caller owns the socket and the clock, and repeats these steps:
+///
+/// 1. Read from the socket into [`recv_buffer`](Self::recv_buffer), then call
+///    [`handle_received`](Self::handle_received). Call [`handle_eof`](Self::handle_eof) at the end of the stream.
+/// 2. Call [`handle_timeout`](Self::handle_timeout) if [`poll_timeout`](Self::poll_timeout) is due.
+/// 3. Call [`poll_event`](Self::poll_event) until it returns `None`.
+/// 4. Write the bytes in [`tx`](Self::tx) to the socket.
+///
+/// Every received byte shows that the peer is alive. Written bytes do not: the operating system accepts them even if the
+/// peer is unreachable.
+///
+/// The crate root has an example.
 #[derive(Debug)]
 pub struct Connection {
     config: Config,
     stage: Stage,
     failure: Option<Error>,
     rx: BytesMut,
-    /// Length of `rx` when it was last looked at.
+    /// The length of `rx` at the end of the last call.
     known: usize,
     received: u64,
     handshake_bytes: usize,
-    /// Bytes of a message frame that are still to be read past.
+    /// The number of bytes of an overlong message frame that are still to be skipped.
     skip: u64,
-    /// The peer has closed its side: after what was received the connection is over.
+    /// Whether the peer closed its side. The connection fails once the received bytes are used up.
     ended: bool,
-    /// Fails once the present Oversized event is taken.
+    /// The error with which the connection fails after the Oversized event that was just returned.
     fail_next: Option<Error>,
-    /// Within a message of several frames.
+    /// Whether the last frame belongs to a message of several frames that is not complete.
     multipart: bool,
     messages: u64,
     message_bytes: u64,
-    /// Bytes of the unfinished frame at the front of `rx` that `message_bytes` counts already.
+    /// The number of bytes of the unfinished frame at the front of `rx` that `message_bytes` already counts.
     counted: usize,
     tx: TxBuffer,
     tx_total: u64,
-    /// PONGs queued since all of them were last written.
+    /// The number of PONGs queued since the last time that all of them were written.
     pongs: u32,
-    /// Where the last PONG ends in all that was queued.
+    /// The offset of the end of the last PONG, counted in all bytes ever queued.
     pongs_end: u64,
     opened: Instant,
     last_received: Instant,
     last_message: Instant,
     next_ping: Option<Instant>,
-    /// Where the last PING ends in all that was queued.
+    /// The offset of the end of the last PING, counted in all bytes ever queued.
     ping_end: u64,
-    /// The timers were restarted, and no byte came since that shows that the peer lives.
+    /// Whether the timers were restarted and no byte has since shown that the peer is alive.
     restarted: bool,
-    /// How long the peer said it may be silent.
+    /// The TTL that the peer's last PING announced: the longest time that it may be silent.
     peer_ttl: Option<std::time::Duration>,
 }
 
 impl Connection {
-    /// A connection whose socket opened just now. Greeting and READY wait in [`tx`](Self::tx).
+    /// Creates a connection whose socket was opened at `now`. Our greeting and READY are queued in [`tx`](Self::tx).
     pub fn new(config: Config, now: Instant) -> Self {
         let mut connection = Self {
             config,
@@ -97,7 +107,7 @@ impl Connection {
             restarted: false,
             peer_ttl: None,
         };
-        // All 64 bytes at once, and READY with them: JeroMQ sends ten bytes and waits for ours.
+        // Queue all 64 bytes at once, and READY with them: JeroMQ sends ten bytes and then waits for ours.
         connection.put(&greeting::ours());
         connection.put(&command::ready(config.socket_type));
         connection
@@ -105,41 +115,43 @@ impl Connection {
 
     // ---- input
 
-    /// Where received bytes go: reserve room at its end and read into it.
+    /// Returns the receive buffer. The caller reserves room at its end and reads into it.
     pub fn recv_buffer(&mut self) -> &mut BytesMut {
         &mut self.rx
     }
 
-    /// Bytes were appended to the receive buffer.
+    /// Handles the bytes that the caller has appended to the receive buffer.
     pub fn handle_received(&mut self, now: Instant) {
         let new = self.rx.len().saturating_sub(self.known);
         if new > 0 {
             self.received += new as u64;
             self.last_received = now;
-            // Bytes of an unfinished handshake do not extend it.
+            // Bytes of an unfinished handshake do not permit another restart: a slow peer could extend it without end.
             self.restarted &= self.stage != Stage::Ready;
         }
         if self.skip > 0 {
             self.skip_received();
         } else if self.stage == Stage::Failed {
-            // Nobody reads it any more.
+            // No one reads these bytes.
             self.rx.clear();
         }
         self.known = self.rx.len();
     }
 
-    /// Takes bytes by copying them.
+    /// Copies `bytes` into the receive buffer and handles them.
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
         self.rx.extend_from_slice(bytes);
         self.handle_received(now);
     }
 
-    /// The stream has ended. Events of what was received before still come, then the failure.
+    /// Handles the end of the stream. [`poll_event`](Self::poll_event) first returns the events of the bytes received before,
+    /// then the failure.
     pub fn handle_eof(&mut self, _now: Instant) {
         self.ended = true;
     }
 
-    /// Does what is due at `now`. Read what can be read before.
+    /// Handles the timers that are due at `now`. Read from the socket before: bytes that wait there may show that the peer
+    /// is alive.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.stage {
             Stage::Failed => {}
@@ -160,8 +172,10 @@ impl Connection {
         }
     }
 
-    /// Starts all waits again at `now` and sends a PING at once: the clock jumped. Does nothing the second time without a
-    /// byte in between; a driver that always wakes late would otherwise never time anything out.
+    /// Restarts all timers at `now` and queues a PING at once. Call it after the clock jumped, such as after a suspend.
+    ///
+    /// A second call does nothing unless a byte has arrived since the first: with a driver that always wakes late, nothing
+    /// would ever time out otherwise.
     pub fn restart_timers(&mut self, now: Instant) {
         if std::mem::replace(&mut self.restarted, true) {
             return;
@@ -176,7 +190,7 @@ impl Connection {
 
     // ---- events
 
-    /// The next event. Frames are cut from the receive buffer only here, so nothing piles up.
+    /// Returns the next event. Frames leave the receive buffer only here, so no queue of events can grow.
     pub fn poll_event(&mut self, now: Instant) -> Option<Event> {
         if let Some(error) = self.fail_next.take() {
             self.fail(error);
@@ -213,8 +227,10 @@ impl Connection {
         event
     }
 
-    /// The messages that lie whole in the receive buffer, up to the first thing that is none: for whoever takes many at
-    /// once. `None`: [`poll_event`](Self::poll_event) says what is next.
+    /// Returns the whole messages at the front of the receive buffer as one batch, up to the first frame of another sort.
+    ///
+    /// This is a faster way than [`poll_event`](Self::poll_event) to take many messages. If it returns `None`, call
+    /// `poll_event` for what is next.
     pub fn poll_messages(&mut self, now: Instant) -> Option<Messages> {
         let plain = self.stage == Stage::Ready
             && self.skip == 0
@@ -224,7 +240,7 @@ impl Connection {
         if !plain {
             return None;
         }
-        // What is longer is cut by itself, so that nobody holds more than he uses.
+        // A longer message gets its own allocation in `poll_event`, so that a holder of a small one does not keep it alive.
         let longest = self.config.max_frame.min(KEEP) as u64;
         let (count, length) = messages::whole(&self.rx, longest);
         if count == 0 {
@@ -243,7 +259,7 @@ impl Connection {
         if self.stage == Stage::Failed {
             return;
         }
-        // What tells the peer why it is refused may still go; nothing else may.
+        // During the handshake, keep the queued bytes: they may hold the ERROR that tells the peer why it is refused.
         if self.stage == Stage::Ready {
             self.tx.clear();
         }
@@ -257,22 +273,22 @@ impl Connection {
 
     // ---- output
 
-    /// What waits to be written.
+    /// Returns the transmit buffer with the bytes that wait to be written.
     pub fn tx(&mut self) -> &mut TxBuffer {
         &mut self.tx
     }
 
-    /// Bytes that wait to be written.
+    /// Returns the number of bytes that wait to be written.
     pub fn tx_queued(&self) -> usize {
         self.tx.remaining()
     }
 
-    /// All bytes ever queued: where the frame queued last ends.
+    /// Returns the number of bytes ever queued. After a message was queued, this is the offset at which it ends.
     pub fn tx_total(&self) -> u64 {
         self.tx_total
     }
 
-    /// All bytes ever written.
+    /// Returns the number of bytes ever written. A message is written once this reaches the offset at which it ends.
     pub fn tx_written(&self) -> u64 {
         self.tx.written()
     }
@@ -282,30 +298,30 @@ impl Connection {
         self.tx_total += bytes.len() as u64;
     }
 
-    /// Queues a message.
+    /// Queues a message by copying it.
     ///
     /// # Errors
-    /// Before the handshake is done and after the end.
+    /// Returns [`NotReady`] before the handshake is complete and after the connection has failed.
     pub fn send(&mut self, message: &[u8]) -> Result<(), NotReady> {
         self.begin_message(message.len())?;
         self.put_slice(message);
         Ok(())
     }
 
-    /// Queues a message; a long one is not copied.
+    /// Queues a message. From 16 KiB on it is not copied.
     ///
     /// # Errors
-    /// Before the handshake is done and after the end.
+    /// Returns [`NotReady`] before the handshake is complete and after the connection has failed.
     pub fn send_shared(&mut self, message: Bytes) -> Result<(), NotReady> {
         self.begin_message(message.len())?;
         self.put_shared(message);
         Ok(())
     }
 
-    /// Queues a message: the pieces of its head, a middle that is not copied if it is long, and its end.
+    /// Queues a message made of a head in pieces, a middle and an end. From 16 KiB on the middle is not copied.
     ///
     /// # Errors
-    /// Before the handshake is done and after the end.
+    /// Returns [`NotReady`] before the handshake is complete and after the connection has failed.
     #[inline(always)]
     pub fn send_parts<const N: usize>(
         &mut self,
@@ -331,11 +347,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Begins a message of `length` bytes, which must follow by [`put_slice`](Self::put_slice) and
-    /// [`put_shared`](Self::put_shared) before anything else is called.
+    /// Begins a message of `length` bytes.
+    ///
+    /// The caller must supply exactly these bytes with [`put_slice`](Self::put_slice) and [`put_shared`](Self::put_shared)
+    /// before it calls any other method.
     ///
     /// # Errors
-    /// Before the handshake is done and after the end.
+    /// Returns [`NotReady`] before the handshake is complete and after the connection has failed.
     #[inline]
     pub fn begin_message(&mut self, length: usize) -> Result<(), NotReady> {
         if self.stage != Stage::Ready {
@@ -349,13 +367,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Goes on with the message that was begun.
+    /// Appends bytes to the message that was begun, by copying them.
     #[inline]
     pub fn put_slice(&mut self, bytes: &[u8]) {
         self.put(bytes);
     }
 
-    /// Goes on with the message that was begun; many bytes are not copied.
+    /// Appends bytes to the message that was begun. From 16 KiB on they are not copied.
     #[inline]
     pub fn put_shared(&mut self, bytes: Bytes) {
         self.tx_total += bytes.len() as u64;
@@ -367,8 +385,9 @@ impl Connection {
     fn ping(&mut self, now: Instant) {
         let Some(beat) = self.config.heartbeat else { return };
         self.next_ping = Some(now + beat.interval);
-        // A PING goes whether or not the last one was answered: the peer may honour the TTL that we announced, and our
-        // PINGs may be all it receives. But only one waits for the socket: more of them, written at once, tell no more.
+        // Send a PING whether or not the last one was answered: the peer may enforce the TTL that we announced, and PINGs
+        // may be all it receives from us. Queue at most one: further PINGs in the same write would tell the peer nothing
+        // more.
         if self.tx.written() >= self.ping_end {
             self.put(&command::ping(beat.ttl_tenths()));
             self.ping_end = self.tx_total;
@@ -384,7 +403,7 @@ impl Connection {
         self.config.idle_timeout.map(|wait| self.last_message + wait)
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    /// Returns the time at which the caller must call [`handle_timeout`](Self::handle_timeout), or `None` if no timer runs.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.stage {
             Stage::Failed => None,
@@ -400,38 +419,38 @@ impl Connection {
 
     // ---- facts
 
-    /// The handshake is done and the connection has not failed.
+    /// Returns true if the handshake is complete and the connection has not failed.
     pub fn is_ready(&self) -> bool {
         self.stage == Stage::Ready
     }
 
-    /// Messages received, overlong ones included.
+    /// Returns the number of messages received, overlong ones included and discarded multipart messages not.
     pub fn received_messages(&self) -> u64 {
         self.messages
     }
 
-    /// All bytes received.
+    /// Returns the number of bytes received.
     pub fn bytes_received(&self) -> u64 {
         self.received
     }
 
-    /// Bytes received that belong to message frames, unfinished ones included, commands not. Up to date once
-    /// [`poll_event`](Self::poll_event) has nothing more.
+    /// Returns the number of received bytes that belong to message frames. It includes unfinished frames and excludes
+    /// commands. It is up to date once [`poll_event`](Self::poll_event) has returned `None`.
     pub fn message_bytes_received(&self) -> u64 {
         self.message_bytes
     }
 
-    /// The last bytes received belong to a message frame that goes on.
+    /// Returns true if the last received bytes belong to an unfinished message frame.
     pub fn mid_message(&self) -> bool {
         self.skip > 0 || self.counted > 0
     }
 
-    /// When the last byte came.
+    /// Returns the time at which the last byte arrived, or of the last restart of the timers.
     pub fn last_received(&self) -> Instant {
         self.last_received
     }
 
-    /// Which side we are.
+    /// Returns the socket type of this side.
     pub fn socket_type(&self) -> SocketType {
         self.config.socket_type
     }

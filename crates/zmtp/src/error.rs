@@ -1,51 +1,55 @@
-//! Why a connection cannot go on.
+//! The errors that end a connection or reject a call.
 
-/// The end of a connection, from ZMTP's point of view.
+/// The reason why a connection ended. Texts that come from the peer are escaped to printable ASCII.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The first bytes are no ZMTP greeting.
+    /// The first bytes are not a ZMTP greeting.
     #[error("the peer does not speak ZMTP")]
     NotZmtp,
-    /// A version before 3.
-    #[error("the peer speaks ZMTP {0}, which is before 3.0")]
+    /// The peer's major version is below 3.
+    #[error("the peer speaks ZMTP version {0}, but version 3 or later is required")]
     UnsupportedVersion(u8),
-    /// Another security mechanism than NULL.
-    #[error("the peer wants the security mechanism {0:?}, not NULL")]
+    /// The peer asks for a security mechanism other than NULL.
+    #[error("the peer requires the security mechanism {0:?}, but only NULL is supported")]
     Mechanism(String),
-    /// A socket type that ours does not talk to.
-    #[error("the peer is a {0:?} socket, which does not match")]
+    /// The peer's socket type does not match ours: CLIENT and SERVER only talk to each other.
+    #[error(
+        "the peer's socket type {0:?} does not match, CLIENT and SERVER only talk to each other"
+    )]
     SocketType(String),
-    /// The peer refused us, in its words.
+    /// The peer refused the connection with an ERROR command, whose reason this is.
     #[error("the peer refused the connection: {0:?}")]
     PeerError(String),
-    /// The handshake is longer than `handshake_limit`.
-    #[error("the peer's handshake is too long")]
+    /// The peer's greeting and handshake are longer than [`Config::handshake_limit`](crate::Config::handshake_limit).
+    #[error("the peer's ZMTP handshake is longer than the limit")]
     HandshakeTooLong,
-    /// The handshake took longer than `handshake_timeout`.
-    #[error("the peer did not finish the handshake in time")]
+    /// The handshake took longer than [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    #[error("the peer did not finish the ZMTP handshake in time")]
     HandshakeTimeout,
-    /// Nothing came for the heartbeat's timeout, or for the time the peer itself had announced.
-    #[error("nothing was heard of the peer for too long")]
+    /// No byte arrived for the heartbeat timeout, or for the TTL that the peer had announced.
+    #[error("the peer sent nothing within the heartbeat timeout")]
     HeartbeatTimeout,
-    /// No message came for `idle_timeout`.
-    #[error("the peer was idle for too long")]
+    /// No message arrived for [`Config::idle_timeout`](crate::Config::idle_timeout).
+    #[error("the peer sent no message within the idle timeout")]
     IdleTimeout,
-    /// The peer closed the connection.
+    /// The peer closed the connection after the handshake.
     #[error("the peer closed the connection")]
     Closed,
-    /// The peer closed the connection before the handshake was done: it may refuse our socket type.
-    #[error("the peer closed the connection during the handshake")]
+    /// The peer closed the connection before the handshake was complete. It may have refused our socket type.
+    #[error("the peer closed the connection during the ZMTP handshake")]
     ClosedDuringHandshake,
-    /// A frame longer than is read past.
-    #[error("the peer announced a frame of {0} bytes")]
+    /// The peer announced a frame that is longer than the limit that applies to it, in bytes.
+    #[error("the peer announced a frame of {0} bytes, which is over the limit")]
     FrameTooLong(u64),
-    /// The peer broke a rule.
-    #[error("the peer broke the protocol: {0}")]
+    /// The peer violated ZMTP in this way.
+    #[error("the peer violated ZMTP: {0}")]
     Protocol(&'static str),
 }
 
-/// A message cannot be sent before the handshake is done, or after the end.
+/// A message cannot be sent before the handshake is complete, or after the connection has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the connection is not ready")]
+#[error(
+    "the connection is not ready: the ZMTP handshake is not complete, or the connection has ended"
+)]
 pub struct NotReady;

@@ -1,36 +1,37 @@
-//! What a connection tells.
+//! The events of a connection.
 
 use bytes::Bytes;
 
 use crate::{Error, SocketType};
 
-/// What the handshake told of the peer.
+/// The properties of the peer, learned in the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// Its version of ZMTP. JeroMQ announces 3.0 and speaks 3.1's heartbeats all the same.
+    /// The ZMTP version that the peer announced, major and minor. JeroMQ announces 3.0 although it speaks the heartbeats of
+    /// 3.1.
     pub version: (u8, u8),
-    /// Its socket type.
+    /// The socket type of the peer.
     pub socket_type: SocketType,
 }
 
-/// Something that came of the bytes received, or of the time.
+/// An event of a connection, caused by received bytes or by the time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The handshake is done: messages may be sent.
+    /// The handshake is complete; messages may be sent.
     Ready(Peer),
-    /// A message, sharing the bytes it was received in.
+    /// A message arrived. It shares the receive buffer's bytes.
     Message(Bytes),
-    /// A message longer than `max_frame`, of which only this much is kept. The rest is read past, or, beyond
-    /// `skip_limit`, the connection fails next.
+    /// A message longer than [`Config::max_frame`](crate::Config::max_frame) began, of which only the head is kept. The rest
+    /// is skipped, or, above [`Config::skip_limit`](crate::Config::skip_limit), the connection fails next.
     Oversized {
-        /// The announced length in bytes.
+        /// The length of the message in bytes, as announced.
         length: u64,
-        /// Its first bytes, at most 64.
+        /// The first bytes of the message, at most 64.
         head: Bytes,
     },
-    /// A message of more than one frame was discarded: CLIENT and SERVER know none.
+    /// A message of several frames was discarded: CLIENT and SERVER messages have one frame.
     MultipartDiscarded,
-    /// The connection is over: close it. The last event.
+    /// The connection ended; the caller must close the socket. This is the last event.
     Failed(Error),
 }

@@ -1,23 +1,23 @@
-//! Frame headers: flags, and a length of one or eight bytes.
+//! Frame headers: one byte of flags and a length of one or eight bytes.
 
 pub(crate) const MORE: u8 = 0x01;
 pub(crate) const LONG: u8 = 0x02;
 pub(crate) const COMMAND: u8 = 0x04;
 
-/// The longest header.
+/// The size of the longest header in bytes: the flags and an eight-byte length.
 pub(crate) const MAX_HEADER: usize = 9;
 
-/// A frame's header.
+/// The header of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) flags: u8,
-    /// Bytes of the header itself.
+    /// The size of the header itself in bytes, 2 or 9.
     pub(crate) size: usize,
     pub(crate) length: u64,
 }
 
 impl Header {
-    /// Reads a header; `None` while it is not whole.
+    /// Reads a header. Returns `None` if it is incomplete.
     #[inline]
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let flags = *bytes.first()?;
@@ -37,7 +37,7 @@ impl Header {
     }
 }
 
-/// Hands a header to `put`.
+/// Passes the shortest header for a body of `length` bytes to `put`.
 #[inline]
 pub(crate) fn write(flags: u8, length: usize, put: impl FnOnce(&[u8])) {
     if let Ok(short) = u8::try_from(length) {

@@ -1,4 +1,4 @@
-//! The greeting: 64 bytes that each side sends first.
+//! The greeting: the first 64 bytes that each side sends.
 
 use bytes::{Buf, BytesMut};
 
@@ -8,11 +8,11 @@ pub(crate) const LEN: usize = 64;
 const MECHANISM_AT: usize = 12;
 const MECHANISM_LEN: usize = 20;
 
-/// Ours: version 3.1, mechanism NULL.
+/// Returns our greeting: version 3.1, mechanism NULL.
 pub(crate) fn ours() -> [u8; LEN] {
     let mut greeting = [0; LEN];
     greeting[0] = 0xff;
-    // What stands between is a length to peers of before version 3; live peers send this 1.
+    // Peers older than version 3 read the bytes in between as a length. Live peers send this 1, and so does this crate.
     greeting[8] = 1;
     greeting[9] = 0x7f;
     greeting[10] = 3;
@@ -21,7 +21,9 @@ pub(crate) fn ours() -> [u8; LEN] {
     greeting
 }
 
-/// Takes the peer's greeting once it is whole, and gives its version. Judges as early as the bytes allow.
+/// Removes the peer's greeting from `rx` once it is complete, and returns the peer's version.
+///
+/// Returns an error as soon as the received bytes show it: a peer that is not ZMTP may never send 64 bytes.
 pub(crate) fn take(rx: &mut BytesMut) -> Result<Option<(u8, u8)>, Error> {
     if rx.first().is_some_and(|byte| *byte != 0xff) || rx.get(9).is_some_and(|b| *b != 0x7f) {
         return Err(Error::NotZmtp);

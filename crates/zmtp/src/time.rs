@@ -1,29 +1,31 @@
-//! Time as the callers tell it.
+//! The time, which the caller supplies.
 
 use std::{
     ops::{Add, Sub},
     time::Duration,
 };
 
-/// A moment: nanoseconds since an origin that the caller chose. Callers must use a clock that never goes backwards.
+/// A point in time: nanoseconds since an origin that the caller chooses.
+///
+/// The caller must use a clock that never goes backwards. Additions and subtractions saturate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);
 
 impl Instant {
-    /// The origin.
+    /// The origin of the caller's clock.
     pub const ZERO: Self = Self(0);
 
-    /// That many nanoseconds after the origin.
+    /// Creates the instant this many nanoseconds after the origin.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since the origin.
+    /// Returns the nanoseconds since the origin.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// The time since an earlier moment; zero if it is not earlier.
+    /// Returns the time since `earlier`, or zero if `earlier` is later than this instant.
     #[inline]
     pub fn saturating_duration_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

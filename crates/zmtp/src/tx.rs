@@ -1,20 +1,24 @@
-//! What waits to be written: one growing tail, and long payloads in between where they lie.
+//! The transmit buffer: short data is copied into one growing tail, and long payloads are queued without copying.
 
 use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// From this length on, bytes are not copied into the tail but sent from where they lie.
+/// Shared bytes from this length on are queued without copying. Below it, a copy costs less than another segment, which
+/// needs its own slice in each vectored write.
 pub(crate) const SHARE_FROM: usize = 16 << 10;
-/// A drained tail that grew beyond this is given back.
+/// An empty tail with more capacity than this is freed, so that one burst does not occupy memory for the life of a
+/// connection. It holds a usual batch of requests, so that steady traffic never reallocates.
 const KEEP: usize = 512 << 10;
 
-/// Bytes on their way to the socket, in order. Write from [`Buf::chunk`] or [`Buf::chunks_vectored`], then
-/// [`Buf::advance`].
+/// The bytes that wait to be written to the socket, in order.
+///
+/// Write from [`Buf::chunk`] or [`Buf::chunks_vectored`], then call [`Buf::advance`] with the number of bytes that the
+/// socket took.
 #[derive(Debug, Default)]
 pub struct TxBuffer {
     segments: VecDeque<Bytes>,
-    /// Bytes in the segments.
+    /// The number of bytes in all segments.
     segmented: usize,
     tail: BytesMut,
     written: u64,
@@ -40,13 +44,13 @@ impl TxBuffer {
         self.segments.push_back(bytes);
     }
 
-    /// Room for so many bytes that are copied.
+    /// Reserves room for `count` bytes that will be copied.
     #[inline]
     pub(crate) fn reserve(&mut self, count: usize) {
         self.tail.reserve(count);
     }
 
-    /// All bytes ever taken.
+    /// Returns the number of bytes ever removed by `advance`.
     pub(crate) fn written(&self) -> u64 {
         self.written
     }
@@ -79,9 +83,9 @@ impl Buf for TxBuffer {
     }
 
     /// # Panics
-    /// When there are fewer bytes.
+    /// Panics if `count` is above [`remaining`](Buf::remaining).
     fn advance(&mut self, mut count: usize) {
-        assert!(count <= self.remaining(), "advanced past the end");
+        assert!(count <= self.remaining(), "cannot advance past the end of the buffer");
         self.written += count as u64;
         while let Some(segment) = self.segments.front_mut() {
             if count == 0 {
@@ -96,7 +100,7 @@ impl Buf for TxBuffer {
             }
         }
         if count == self.tail.len() {
-            // The same allocation serves again, from its front, unless it grew large.
+            // Reuse the allocation from its beginning, unless it grew large.
             self.tail.clear();
             let _ = self.tail.try_reclaim(self.tail.capacity() + 1);
             if self.tail.capacity() > KEEP {
@@ -112,8 +116,8 @@ impl Buf for TxBuffer {
 mod tests {
     use super::*;
 
-    /// Writes all in pieces, and tells whether more than `KEEP` is still allocated.
-    fn keeps_much_after(tx: &mut TxBuffer, piece: usize) -> bool {
+    /// Drains the buffer in pieces. Returns true if more than `KEEP` bytes are still allocated.
+    fn stays_large_after(tx: &mut TxBuffer, piece: usize) -> bool {
         while tx.has_remaining() {
             tx.advance(piece.min(tx.remaining()));
         }
@@ -121,30 +125,30 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_that_grew_large_is_given_back_however_it_was_written() {
+    fn large_tail_is_freed_after_writes_of_any_size() {
         for piece in [usize::MAX, 1 << 20, 64 << 10, 1000] {
             let mut tx = TxBuffer::default();
             for _ in 0..4096 {
                 tx.put_slice(&[1; 1024]);
             }
-            assert!(!keeps_much_after(&mut tx, piece), "in pieces of {piece}");
+            assert!(!stays_large_after(&mut tx, piece), "in pieces of {piece}");
         }
     }
 
     #[test]
-    fn a_tail_that_grew_large_before_a_shared_segment_is_given_back() {
+    fn large_tail_before_a_shared_segment_is_freed() {
         let mut tx = TxBuffer::default();
         tx.put_slice(&[1; 4 << 20]);
         tx.put_shared(Bytes::from(vec![2; SHARE_FROM]));
         tx.put_slice(&[3; 10]);
-        assert!(!keeps_much_after(&mut tx, 64 << 10));
+        assert!(!stays_large_after(&mut tx, 64 << 10));
     }
 
     #[test]
-    fn a_small_tail_is_kept() {
+    fn small_tail_is_kept() {
         let mut tx = TxBuffer::default();
         tx.put_slice(&[1; 100_000]);
-        keeps_much_after(&mut tx, 64 << 10);
+        stays_large_after(&mut tx, 64 << 10);
         assert!(tx.tail.try_reclaim(100_000));
     }
 }

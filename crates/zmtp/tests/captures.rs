@@ -1,4 +1,4 @@
-//! What live clients and the live server said to each other, replayed.
+//! Replays the recorded traffic between live clients and the live server.
 
 mod common;
 
@@ -8,7 +8,7 @@ use common::{at, events, pong, written};
 use proptest::{collection::vec, prelude::*, sample::Index};
 use zraft_zmtp::{Config, Connection, Event};
 
-/// The name of a capture, the suffix of its bytes, and the connection's number in its text.
+/// The name of each capture, the suffix of its binary files, and the connection's number in its text file.
 const CAPTURES: [(&str, &str, u32); 12] = [
     ("response-evicted", "", 1),
     ("scala-follower", "", 1),
@@ -33,7 +33,7 @@ struct Stream {
     name: String,
     receiver: Config,
     bytes: Vec<u8>,
-    /// From the decoded text.
+    /// The messages according to the text file, which another decoder wrote.
     messages: Vec<Vec<u8>>,
     pings: usize,
 }
@@ -56,7 +56,8 @@ fn streams() -> Vec<Stream> {
                     pings += usize::from(line.contains(" PING "));
                 } else {
                     let hex = lines.next().and_then(|line| line.trim().strip_prefix("hex="));
-                    messages.push(unhex(hex.expect("the bytes stand below")));
+                    messages
+                        .push(unhex(hex.expect("the line below a message must have its bytes")));
                 }
             }
             streams.push(Stream { name, receiver, bytes, messages, pings });
@@ -66,36 +67,38 @@ fn streams() -> Vec<Stream> {
 }
 
 fn unhex(hex: &str) -> Vec<u8> {
-    let digits: Vec<u8> =
-        hex.chars().map(|digit| digit.to_digit(16).expect("a digit") as u8).collect();
+    let digits: Vec<u8> = hex
+        .chars()
+        .map(|digit| digit.to_digit(16).expect("invalid hexadecimal digit") as u8)
+        .collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
-/// Every message must come out, nothing else, and no failure.
+/// Feeds the stream in pieces. The events must be exactly its messages, without a failure.
 fn replay<'a>(stream: &Stream, pieces: impl Iterator<Item = &'a [u8]>) {
     let name = &stream.name;
     let mut connection = Connection::new(stream.receiver, at(0));
     written(&mut connection);
-    let (mut told, mut sent) = (Vec::new(), Vec::new());
+    let (mut reported, mut sent) = (Vec::new(), Vec::new());
     for piece in pieces {
         connection.handle_bytes(at(0), piece);
-        told.extend(events(&mut connection, at(0)));
+        reported.extend(events(&mut connection, at(0)));
         sent.extend(written(&mut connection));
     }
-    assert!(matches!(told.remove(0), Event::Ready(_)), "{name}");
-    let expected: Vec<Event> = stream.messages.iter().cloned().map(common::told).collect();
-    assert_eq!(told, expected, "{name}");
+    assert!(matches!(reported.remove(0), Event::Ready(_)), "{name}");
+    let expected: Vec<Event> = stream.messages.iter().cloned().map(common::message_event).collect();
+    assert_eq!(reported, expected, "{name}");
     assert!(connection.is_ready(), "{name}");
     assert_eq!(connection.received_messages(), stream.messages.len() as u64, "{name}");
     assert_eq!(connection.bytes_received(), stream.bytes.len() as u64, "{name}");
-    // Of PINGs that come faster than the PONGs are written, 32 are answered.
+    // At most 32 PONGs are queued, so a piece with more PINGs does not get an answer to each.
     let pongs = sent.len() / pong(b"").len();
     assert_eq!(sent, pong(b"").repeat(pongs), "{name}");
     assert!((stream.pings.min(32)..=stream.pings).contains(&pongs), "{name}: {pongs}");
 }
 
 #[test]
-fn every_capture_is_replayed() {
+fn all_captures_are_replayed() {
     let mut names: Vec<String> = fs::read_dir(folder())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -108,7 +111,7 @@ fn every_capture_is_replayed() {
 }
 
 #[test]
-fn live_streams_are_understood_in_pieces_of_any_one_size() {
+fn live_streams_are_read_in_pieces_of_equal_size() {
     for stream in streams() {
         assert!(!stream.messages.is_empty(), "{}", stream.name);
         for size in [1, 2, 3, 7, 10, 64, 1000, 1 << 20] {
@@ -118,7 +121,7 @@ fn live_streams_are_understood_in_pieces_of_any_one_size() {
 }
 
 #[test]
-fn live_peers_sent_the_greeting_that_we_send_but_for_the_version() {
+fn our_greeting_equals_that_of_live_peers_except_for_the_version() {
     for stream in streams() {
         let ours = written(&mut Connection::new(stream.receiver, at(0)));
         assert_eq!(stream.bytes[..11], ours[..11], "{}", stream.name);
@@ -128,7 +131,7 @@ fn live_peers_sent_the_greeting_that_we_send_but_for_the_version() {
 }
 
 #[test]
-fn live_peers_sent_the_ready_that_we_send() {
+fn our_ready_equals_that_of_live_peers() {
     for stream in streams() {
         let sender = match stream.receiver.socket_type {
             zraft_zmtp::SocketType::Client => Config::server(),
@@ -140,7 +143,7 @@ fn live_peers_sent_the_ready_that_we_send() {
 }
 
 #[test]
-fn live_clients_sent_the_ping_that_we_send() {
+fn our_ping_equals_that_of_live_clients() {
     let ours = common::ping(300, b"");
     let mut connection = common::open_client();
     connection.handle_timeout(at(1000));
@@ -155,7 +158,7 @@ proptest! {
     #![proptest_config(common::cases(64))]
 
     #[test]
-    fn live_streams_are_understood_in_any_pieces(cuts in vec(any::<Index>(), 0..40)) {
+    fn live_streams_are_read_in_any_pieces(cuts in vec(any::<Index>(), 0..40)) {
         for stream in streams() {
             let length = stream.bytes.len();
             let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(length + 1)).collect();

@@ -1,4 +1,4 @@
-//! The first 64 bytes of either side.
+//! The greeting: the first 64 bytes of each side.
 
 mod common;
 
@@ -14,7 +14,7 @@ fn server() -> Connection {
 }
 
 #[test]
-fn the_whole_greeting_and_ready_wait_from_the_first_moment() {
+fn new_connection_queues_the_whole_greeting_and_ready() {
     for (mut connection, own) in [(client(), "CLIENT"), (server(), "SERVER")] {
         let expected = [greeting_of(3, 1, b"NULL"), ready(own)].concat();
         assert_eq!(connection.tx_queued(), expected.len());
@@ -23,23 +23,23 @@ fn the_whole_greeting_and_ready_wait_from_the_first_moment() {
 }
 
 #[test]
-fn greeting_and_ready_lie_in_one_chunk_and_go_in_one_write() {
+fn greeting_and_ready_go_in_one_write() {
     let mut connection = client();
     let length = connection.tx_queued();
     assert_eq!(bytes::Buf::chunk(connection.tx()).len(), length);
 }
 
 #[test]
-fn the_greeting_has_the_bytes_of_live_peers() {
+fn greeting_has_the_bytes_of_live_peers() {
     let bytes = written(&mut client());
     assert_eq!(bytes[..10], [0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f], "signature");
     assert_eq!(bytes[10..12], [3, 1], "version");
     assert_eq!(bytes[12..16], *b"NULL", "mechanism");
-    assert_eq!(bytes[16..64], [0; 48], "end of the mechanism, as-server, filler");
+    assert_eq!(bytes[16..64], [0; 48], "padding of the mechanism, as-server, filler");
 }
 
 #[test]
-fn peers_of_version_3_0_3_1_and_later_are_accepted_and_their_version_told() {
+fn peers_of_version_3_0_and_later_are_accepted_and_their_version_is_reported() {
     for version in [(3, 0), (3, 1), (3, 9), (4, 0)] {
         let mut connection = client();
         let bytes = [greeting_of(version.0, version.1, b"NULL"), ready("SERVER")].concat();
@@ -49,7 +49,7 @@ fn peers_of_version_3_0_3_1_and_later_are_accepted_and_their_version_told() {
 }
 
 #[test]
-fn the_bytes_between_the_ends_of_the_signature_may_be_any() {
+fn bytes_within_the_signature_are_ignored() {
     let mut bytes = greeting_of(3, 1, b"NULL");
     bytes[1..9].fill(0xaa);
     bytes.extend(ready("SERVER"));
@@ -57,7 +57,7 @@ fn the_bytes_between_the_ends_of_the_signature_may_be_any() {
 }
 
 #[test]
-fn what_stands_behind_the_mechanism_is_not_looked_at() {
+fn bytes_after_the_mechanism_are_ignored() {
     let mut bytes = greeting_of(3, 1, b"NULL");
     bytes[32..64].fill(0xaa);
     bytes.extend(ready("SERVER"));
@@ -65,7 +65,7 @@ fn what_stands_behind_the_mechanism_is_not_looked_at() {
 }
 
 #[test]
-fn a_first_byte_of_something_else_is_refused_at_once() {
+fn wrong_first_byte_fails_at_once() {
     for first in [b'H', 0x00, 0x01, 0x16, 0x7f, 0xfe] {
         assert_eq!(failure(&feed(&mut client(), at(1), &[first])), Error::NotZmtp);
         assert_eq!(failure(&feed(&mut server(), at(1), &[first])), Error::NotZmtp);
@@ -73,14 +73,14 @@ fn a_first_byte_of_something_else_is_refused_at_once() {
 }
 
 #[test]
-fn a_wrong_end_of_the_signature_is_refused_with_its_byte() {
+fn wrong_last_byte_of_the_signature_fails_at_once() {
     let mut connection = server();
     assert_eq!(feed(&mut connection, at(1), &[0xff, 0, 0, 0, 0, 0, 0, 0, 1]), []);
     assert_eq!(failure(&feed(&mut connection, at(2), &[0x7e])), Error::NotZmtp);
 }
 
 #[test]
-fn a_version_before_3_is_refused_with_its_byte() {
+fn version_below_3_fails_at_once() {
     for major in [0, 1, 2] {
         let mut connection = server();
         assert_eq!(feed(&mut connection, at(1), &greeting_of(major, 0, b"NULL")[..10]), []);
@@ -90,7 +90,7 @@ fn a_version_before_3_is_refused_with_its_byte() {
 }
 
 #[test]
-fn another_mechanism_is_refused_by_name_once_its_bytes_are_here() {
+fn other_mechanism_fails_with_its_name() {
     for name in ["PLAIN", "CURVE", "GSSAPI", "null", "NULLX", "NUL", ""] {
         let mut connection = server();
         let bytes = greeting_of(3, 1, name.as_bytes());
@@ -101,14 +101,14 @@ fn another_mechanism_is_refused_by_name_once_its_bytes_are_here() {
 }
 
 #[test]
-fn a_mechanism_of_odd_bytes_is_told_escaped() {
+fn mechanism_name_is_escaped_in_the_error() {
     let events = feed(&mut server(), at(1), &greeting_of(3, 1, b"\xff\n\"01234567890123456"));
     let Error::Mechanism(name) = failure(&events) else { panic!("{events:?}") };
     assert!(name.is_ascii() && !name.contains('\n'), "{name}");
 }
 
 #[test]
-fn a_peer_that_dribbles_single_bytes_is_understood() {
+fn greeting_that_arrives_byte_by_byte_is_accepted() {
     let mut connection = client();
     let bytes = [greeting_of(3, 0, b"NULL"), ready("SERVER")].concat();
     let (last, rest) = bytes.split_last().unwrap();
@@ -119,13 +119,17 @@ fn a_peer_that_dribbles_single_bytes_is_understood() {
 }
 
 #[test]
-fn a_peer_that_sends_ten_bytes_and_waits_finds_our_whole_greeting() {
+fn whole_greeting_is_queued_for_a_peer_that_sends_ten_bytes_and_waits() {
     let mut connection = client();
     let greeting = greeting_of(3, 0, b"NULL");
     assert_eq!(feed(&mut connection, at(1), &greeting[..10]), []);
-    assert_eq!(written(&mut connection).len(), 64 + ready("CLIENT").len(), "all, before the rest");
+    assert_eq!(
+        written(&mut connection).len(),
+        64 + ready("CLIENT").len(),
+        "everything must be queued before the rest of the peer's greeting arrives"
+    );
     assert_eq!(feed(&mut connection, at(2), &greeting[10..]), []);
     assert!(matches!(feed(&mut connection, at(3), &ready("SERVER"))[..], [Event::Ready(_)]));
     assert_eq!(events(&mut connection, at(3)), []);
-    assert_eq!(written(&mut connection), b"", "nothing twice");
+    assert_eq!(written(&mut connection), b"", "nothing must be sent twice");
 }

@@ -1,4 +1,4 @@
-//! READY, ERROR, and what is refused before them.
+//! The handshake: READY, ERROR, and input that fails it.
 
 mod common;
 
@@ -11,7 +11,7 @@ use common::{
 };
 use zraft_zmtp::{Config, Connection, Error, Event, NotReady, SocketType};
 
-/// With its greeting and READY written, and the peer's greeting read.
+/// Returns a connection that has written its greeting and READY and read the peer's greeting.
 fn greeted(config: Config) -> Connection {
     let mut connection = Connection::new(config, at(0));
     written(&mut connection);
@@ -31,10 +31,10 @@ fn is_ready(events: &[Event]) -> bool {
     matches!(events, [Event::Ready(_)])
 }
 
-// ---- what we send
+// ---- our side
 
 #[test]
-fn nothing_can_be_sent_until_the_peers_ready_is_here() {
+fn nothing_can_be_sent_before_the_peers_ready() {
     let mut connection = Connection::new(Config::client(), at(0));
     let all = |connection: &mut Connection| {
         [
@@ -51,7 +51,7 @@ fn nothing_can_be_sent_until_the_peers_ready_is_here() {
     feed(&mut connection, at(2), &ready[..ready.len() - 1]);
     assert_eq!(all(&mut connection), [Err(NotReady); 3]);
     assert!(!connection.is_ready());
-    assert_eq!(written(&mut connection), b"", "no byte after READY");
+    assert_eq!(written(&mut connection), b"", "no byte must be queued after READY");
 
     assert!(is_ready(&feed(&mut connection, at(3), &ready[ready.len() - 1..])));
     assert!(connection.is_ready());
@@ -60,7 +60,7 @@ fn nothing_can_be_sent_until_the_peers_ready_is_here() {
 }
 
 #[test]
-fn no_ping_goes_before_the_peers_ready() {
+fn no_ping_is_sent_before_the_peers_ready() {
     let mut connection = client();
     for millis in [1000, 2000, 4999] {
         connection.handle_timeout(at(millis));
@@ -69,7 +69,7 @@ fn no_ping_goes_before_the_peers_ready() {
 }
 
 #[test]
-fn our_ready_names_socket_type_in_its_exact_case_and_nothing_else() {
+fn our_ready_contains_only_the_socket_type_in_its_exact_case() {
     let bytes = written(&mut Connection::new(Config::client(), at(0)));
     assert_eq!(bytes[64..], *b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06CLIENT");
     let bytes = written(&mut Connection::new(Config::server(), at(0)));
@@ -81,7 +81,7 @@ fn our_ready_names_socket_type_in_its_exact_case_and_nothing_else() {
 // ---- the peer's READY
 
 #[test]
-fn property_names_are_read_in_any_case() {
+fn property_names_are_case_insensitive() {
     for name in ["Socket-Type", "socket-type", "SOCKET-TYPE", "sOCKET-tYPE"] {
         let bytes = command("READY", &property(name, b"SERVER"));
         assert!(is_ready(&feed(&mut client(), at(1), &bytes)), "{name}");
@@ -100,7 +100,7 @@ fn other_properties_of_ready_are_ignored() {
 }
 
 #[test]
-fn a_ready_with_a_long_header_is_read() {
+fn ready_with_a_long_header_is_read() {
     let short = ready("SERVER");
     let mut bytes = header(COMMAND, short.len() as u64 - 2);
     bytes.extend_from_slice(&short[2..]);
@@ -108,12 +108,12 @@ fn a_ready_with_a_long_header_is_read() {
 }
 
 #[test]
-fn wrong_socket_types_are_refused_with_error_and_by_name() {
+fn wrong_socket_type_sends_error_and_fails_with_its_name() {
     for name in ["DEALER", "ROUTER", "REQ", "PUB", "SERVER", "client", "CLIENT\0", "X"] {
         let mut connection = server();
         let events = feed(&mut connection, at(1), &ready(name));
-        let Error::SocketType(told) = failure(&events) else { panic!("{events:?}") };
-        assert_eq!(told, name.escape_default().to_string().replace("\\u{0}", "\\x00"));
+        let Error::SocketType(reported) = failure(&events) else { panic!("{events:?}") };
+        assert_eq!(reported, name.escape_default().to_string().replace("\\u{0}", "\\x00"));
         let sent = written(&mut connection);
         let reason = sent.strip_prefix(&[COMMAND, (sent.len() - 2) as u8][..]).unwrap();
         let reason = reason.strip_prefix(b"\x05ERROR").unwrap();
@@ -123,7 +123,7 @@ fn wrong_socket_types_are_refused_with_error_and_by_name() {
 }
 
 #[test]
-fn a_client_refuses_every_peer_but_a_server() {
+fn client_accepts_only_a_server() {
     for name in ["CLIENT", "ROUTER", "DEALER", "REP"] {
         let events = feed(&mut client(), at(1), &ready(name));
         assert_eq!(failure(&events), Error::SocketType(name.to_owned()));
@@ -131,7 +131,7 @@ fn a_client_refuses_every_peer_but_a_server() {
 }
 
 #[test]
-fn a_ready_without_a_socket_type_is_refused() {
+fn ready_without_a_socket_type_fails() {
     for data in [vec![], property("Identity", b"SERVER")] {
         let events = feed(&mut client(), at(1), &command("READY", &data));
         assert_eq!(failure(&events), Error::SocketType(String::new()));
@@ -139,7 +139,7 @@ fn a_ready_without_a_socket_type_is_refused() {
 }
 
 #[test]
-fn malformed_properties_are_refused() {
+fn malformed_properties_fail() {
     let whole = property("Socket-Type", b"SERVER");
     for length in 1..whole.len() {
         let events = feed(&mut client(), at(1), &command("READY", &whole[..length]));
@@ -152,7 +152,7 @@ fn malformed_properties_are_refused() {
 }
 
 #[test]
-fn a_second_ready_is_refused() {
+fn second_ready_fails() {
     let mut connection = client();
     let events = feed(&mut connection, at(1), &[ready("SERVER"), ready("SERVER")].concat());
     assert!(
@@ -162,17 +162,17 @@ fn a_second_ready_is_refused() {
 }
 
 #[test]
-fn messages_in_the_same_read_as_ready_come_after_it() {
+fn messages_in_the_same_read_as_ready_are_delivered_after_it() {
     let bytes = [ready("SERVER"), message(b"first"), message(b"second")].concat();
     let events = feed(&mut client(), at(1), &bytes);
     assert!(matches!(events[0], Event::Ready(_)));
-    assert_eq!(events[1..], [common::told("first"), common::told("second")]);
+    assert_eq!(events[1..], [common::message_event("first"), common::message_event("second")]);
 }
 
-// ---- other things before READY
+// ---- other input before READY
 
 #[test]
-fn a_message_before_ready_is_refused() {
+fn message_before_ready_fails() {
     for bytes in [message(b""), message(b"early"), frame(MORE, b"a"), message(&[0; 300])] {
         for mut connection in [client(), server()] {
             let events = feed(&mut connection, at(1), &bytes);
@@ -182,13 +182,13 @@ fn a_message_before_ready_is_refused() {
 }
 
 #[test]
-fn a_command_in_several_frames_is_refused() {
+fn command_with_several_frames_fails() {
     let events = feed(&mut client(), at(1), &frame(COMMAND | MORE, b"\x05READY"));
     assert!(matches!(failure(&events), Error::Protocol(_)), "{events:?}");
 }
 
 #[test]
-fn a_command_without_a_whole_name_is_refused() {
+fn command_with_an_incomplete_name_fails() {
     for body in [&b""[..], b"\x05", b"\x05READ"] {
         let events = feed(&mut client(), at(1), &frame(COMMAND, body));
         assert!(matches!(failure(&events), Error::Protocol(_)), "{body:?}: {events:?}");
@@ -214,13 +214,13 @@ fn unknown_commands_and_heartbeats_before_ready_are_ignored() {
 fn unknown_commands_after_ready_are_ignored() {
     let mut connection = common::open_client();
     let bytes = [command("SUBSCRIBE", b"x"), command("WHAT", &[0; 4000]), message(b"m")].concat();
-    assert_eq!(feed(&mut connection, at(1), &bytes), [common::told("m")]);
+    assert_eq!(feed(&mut connection, at(1), &bytes), [common::message_event("m")]);
 }
 
-// ---- refusals
+// ---- ERROR and closes
 
 #[test]
-fn the_peers_error_is_told_in_its_words() {
+fn failure_contains_the_peers_error_text() {
     let events = feed(&mut client(), at(1), &command("ERROR", b"\x13Invalid socket type"));
     assert_eq!(failure(&events), Error::PeerError("Invalid socket type".to_owned()));
     let events = feed(&mut client(), at(1), &command("ERROR", b"\x00"));
@@ -228,13 +228,13 @@ fn the_peers_error_is_told_in_its_words() {
 }
 
 #[test]
-fn the_peers_error_is_told_escaped() {
+fn peers_error_text_is_escaped() {
     let events = feed(&mut client(), at(1), &command("ERROR", b"\x04a\n\xff\x1b"));
     assert_eq!(failure(&events), Error::PeerError("a\\n\\xff\\x1b".to_owned()));
 }
 
 #[test]
-fn an_error_cut_short_is_a_broken_rule() {
+fn truncated_error_command_is_a_protocol_violation() {
     for data in [&b""[..], b"\x05abc"] {
         let events = feed(&mut client(), at(1), &command("ERROR", data));
         assert!(matches!(failure(&events), Error::Protocol(_)));
@@ -242,14 +242,14 @@ fn an_error_cut_short_is_a_broken_rule() {
 }
 
 #[test]
-fn an_error_after_ready_ends_the_connection() {
+fn error_command_after_ready_ends_the_connection() {
     let mut connection = common::open_client();
     let events = feed(&mut connection, at(1), &command("ERROR", b"\x03bye"));
     assert_eq!(failure(&events), Error::PeerError("bye".to_owned()));
 }
 
 #[test]
-fn a_close_anywhere_in_the_handshake_is_told_as_such() {
+fn close_during_the_handshake_has_its_own_error() {
     let whole = [greeting(), ready("SERVER")].concat();
     for length in 0..whole.len() {
         let mut connection = Connection::new(Config::client(), at(0));
@@ -261,7 +261,7 @@ fn a_close_anywhere_in_the_handshake_is_told_as_such() {
 }
 
 #[test]
-fn a_close_before_the_first_message_is_told_apart_from_a_later_one() {
+fn message_count_shows_whether_the_peer_closed_before_its_first_message() {
     let mut connection = common::open_client();
     connection.handle_eof(at(1));
     assert_eq!(failure(&events(&mut connection, at(1))), Error::Closed);
@@ -277,12 +277,16 @@ fn a_close_before_the_first_message_is_told_apart_from_a_later_one() {
 // ---- limits
 
 #[test]
-fn the_handshake_takes_at_most_its_time() {
+fn handshake_timeout_is_exact_and_not_extended_by_bytes() {
     for length in [0, 10, 64, 80] {
         let mut connection = Connection::new(Config::client(), at(100));
         let whole = [greeting(), ready("SERVER")].concat();
         feed(&mut connection, at(4000), &whole[..length]);
-        assert_eq!(connection.poll_timeout(), Some(at(5100)), "bytes give no more time");
+        assert_eq!(
+            connection.poll_timeout(),
+            Some(at(5100)),
+            "received bytes must not extend the timeout"
+        );
         let just_before = at(5100) - Duration::from_nanos(1);
         connection.handle_timeout(just_before);
         assert_eq!(events(&mut connection, just_before), []);
@@ -293,7 +297,7 @@ fn the_handshake_takes_at_most_its_time() {
 }
 
 #[test]
-fn a_done_handshake_has_no_time_limit_any_more() {
+fn handshake_timeout_ends_with_the_handshake() {
     let mut connection = common::open(common::quiet_client(), at(0));
     assert_eq!(connection.poll_timeout(), None);
     connection.handle_timeout(at(1_000_000));
@@ -301,8 +305,8 @@ fn a_done_handshake_has_no_time_limit_any_more() {
 }
 
 #[test]
-fn the_handshake_takes_at_most_its_bytes() {
-    // 64 of the greeting, 9 of the header, the rest of 4,096.
+fn handshake_limit_is_exact() {
+    // 64 bytes of greeting and 9 of header count towards the limit of 4,096.
     let filler = |length: usize| command("READY", &property("X", &vec![0; length]))[9..].to_vec();
     for (over, expected) in [(0, false), (1, true)] {
         let data = filler(4096 - 64 - 9 - 12 + over);
@@ -315,7 +319,7 @@ fn the_handshake_takes_at_most_its_bytes() {
 }
 
 #[test]
-fn a_long_handshake_is_refused_by_its_header_alone() {
+fn overlong_handshake_fails_on_the_header() {
     for length in [4096, 1 << 30, (1 << 63) - 1, 1 << 63, u64::MAX] {
         let events = feed(&mut server(), at(1), &header(COMMAND, length));
         assert_eq!(failure(&events), Error::HandshakeTooLong, "{length}");
@@ -323,20 +327,20 @@ fn a_long_handshake_is_refused_by_its_header_alone() {
 }
 
 #[test]
-fn many_small_commands_do_not_get_around_the_limit() {
+fn handshake_limit_counts_all_commands_together() {
     let mut connection = server();
-    let (mut sent, mut told) = (64, Vec::new());
-    while told.is_empty() {
+    let (mut sent, mut reported) = (64, Vec::new());
+    while reported.is_empty() {
         let bytes = command("X", b"");
         sent += bytes.len();
-        told = feed(&mut connection, at(1), &bytes);
-        assert!(sent < 5000, "the limit is passed");
+        reported = feed(&mut connection, at(1), &bytes);
+        assert!(sent < 5000, "the limit was exceeded without a failure");
     }
-    assert_eq!(failure(&told), Error::HandshakeTooLong);
+    assert_eq!(failure(&reported), Error::HandshakeTooLong);
 }
 
 #[test]
-fn the_limits_of_the_handshake_can_be_set() {
+fn handshake_limits_are_configurable() {
     let config = Config {
         handshake_timeout: Duration::from_millis(70),
         handshake_limit: 90,
@@ -348,7 +352,7 @@ fn the_limits_of_the_handshake_can_be_set() {
 }
 
 #[test]
-fn what_comes_after_the_end_is_neither_kept_nor_read() {
+fn bytes_after_the_failure_are_dropped() {
     let mut connection = client();
     failure(&feed(&mut connection, at(1), &ready("DEALER")));
     for _ in 0..100 {
@@ -358,6 +362,6 @@ fn what_comes_after_the_end_is_neither_kept_nor_read() {
     connection.handle_eof(at(3));
     connection.handle_timeout(at(100_000));
     connection.restart_timers(at(100_001));
-    assert_eq!(events(&mut connection, at(100_001)), [], "the failure is told once");
+    assert_eq!(events(&mut connection, at(100_001)), [], "the failure must be reported once");
     assert_eq!(connection.send(b"late"), Err(NotReady));
 }

@@ -1,4 +1,4 @@
-//! PING, PONG, and what counts as life.
+//! Heartbeats: PING, PONG, signs of life and timeouts.
 
 mod common;
 
@@ -6,19 +6,23 @@ use std::time::Duration;
 
 use bytes::Buf;
 use common::{
-    COMMAND, at, command, events, failure, feed, frame, greeting_of, header, message, open,
-    open_client, open_server, ping, pong, ready, told, written,
+    COMMAND, at, command, events, failure, feed, frame, greeting_of, header, message,
+    message_event, open, open_client, open_server, ping, pong, ready, written,
 };
 use zraft_zmtp::{Config, Connection, Error, Event, Heartbeat};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// All timeouts up to and with `millis`, each at its time; what was written.
+/// Handles all timeouts up to and including `millis`, each at its time. Returns the bytes written.
 fn run_until(connection: &mut Connection, millis: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     while let Some(due) = connection.poll_timeout().filter(|due| *due <= at(millis)) {
         connection.handle_timeout(due);
-        assert_ne!(connection.poll_timeout(), Some(due), "a timeout is done once");
+        assert_ne!(
+            connection.poll_timeout(),
+            Some(due),
+            "the timeout must not be due again at once"
+        );
         bytes.extend(written(connection));
     }
     bytes
@@ -28,13 +32,13 @@ fn beating(interval: Duration, timeout: Duration, ttl: Duration) -> Config {
     Config { heartbeat: Some(Heartbeat { interval, timeout, ttl }), ..Config::client() }
 }
 
-/// Whether the connection is still there.
-fn stands(connection: &mut Connection, millis: u64) -> bool {
+/// Handles the timeouts at `millis`. Returns true if the connection did not fail.
+fn survives(connection: &mut Connection, millis: u64) -> bool {
     connection.handle_timeout(at(millis));
     events(connection, at(millis)).is_empty()
 }
 
-/// It stands until just before that time and fails then.
+/// Asserts that the connection fails with `error` at `millis` and not a nanosecond earlier.
 fn fails_at(connection: &mut Connection, millis: u64, error: &Error) {
     let before = at(millis) - Duration::from_nanos(1);
     connection.handle_timeout(before);
@@ -46,7 +50,7 @@ fn fails_at(connection: &mut Connection, millis: u64, error: &Error) {
 // ---- our PINGs
 
 #[test]
-fn a_ping_goes_at_each_interval_with_the_ttl_in_tenths_and_no_context() {
+fn ping_is_sent_at_each_interval_with_ttl_in_tenths_and_no_context() {
     let mut connection = open_client();
     for second in 1..=20 {
         assert_eq!(run_until(&mut connection, second * 1000 - 1), b"");
@@ -56,7 +60,7 @@ fn a_ping_goes_at_each_interval_with_the_ttl_in_tenths_and_no_context() {
 }
 
 #[test]
-fn the_ttl_is_at_least_a_tenth_and_at_most_what_a_signed_field_holds() {
+fn ttl_is_limited_to_1_to_32767_tenths() {
     let tenths = [
         (Duration::ZERO, 1),
         (Duration::from_millis(1), 1),
@@ -74,34 +78,37 @@ fn the_ttl_is_at_least_a_tenth_and_at_most_what_a_signed_field_holds() {
 }
 
 #[test]
-fn a_heartbeat_with_a_timeout_has_a_ttl_of_three() {
+fn default_ttl_is_three_timeouts() {
     let beat = Heartbeat::with_timeout(SECOND, 10 * SECOND);
     assert_eq!(beat, Heartbeat { interval: SECOND, timeout: 10 * SECOND, ttl: 30 * SECOND });
     assert_eq!(Heartbeat::with_timeout(SECOND, Duration::MAX).ttl, Duration::MAX);
 }
 
 #[test]
-fn pings_go_on_at_the_interval_while_pongs_are_missing() {
+fn pings_continue_at_the_interval_while_pongs_are_missing() {
     let mut connection = open_client();
     for second in 1..60 {
-        // The peer is busy: it sends bytes, but no PONG.
+        // The peer is busy: it sends bytes but no PONG.
         feed(&mut connection, at(second * 1000 - 500), &message(b"life"));
         assert_eq!(run_until(&mut connection, second * 1000), ping(300, b""), "second {second}");
     }
 }
 
 #[test]
-fn a_peer_that_honours_the_ttl_does_not_cut_a_connection_whose_pongs_are_late() {
+fn peer_that_enforces_the_ttl_keeps_a_connection_with_late_pongs() {
     let mut client = open(beating(SECOND, 10 * SECOND, 3 * SECOND), at(0));
     let mut server = open_server();
-    // Every PONG waits behind one long message on a slow link.
+    // Each PONG waits behind a long message on a slow link.
     server.send(&[7; 100_000]).unwrap();
     for tick in 1..=600 {
         let now = at(tick * 100);
         client.handle_timeout(now);
         let bytes = written(&mut client);
         assert_eq!(feed(&mut server, now, &bytes), []);
-        assert!(stands(&mut server, tick * 100), "the TTL is over at {tick}");
+        assert!(
+            survives(&mut server, tick * 100),
+            "the server gave up at {tick} tenths of a second"
+        );
         let arrives = server.tx().chunk()[..100].to_vec();
         server.tx().advance(100);
         assert_eq!(feed(&mut client, now, &arrives), []);
@@ -109,38 +116,42 @@ fn a_peer_that_honours_the_ttl_does_not_cut_a_connection_whose_pongs_are_late() 
 }
 
 #[test]
-fn at_most_one_ping_waits_to_be_written() {
+fn at_most_one_ping_is_queued() {
     let mut connection = open_client();
     for second in 1..1000 {
-        // The peer sends and does not read.
+        // The peer sends but does not read.
         feed(&mut connection, at(second * 1000 - 500), &message(b"life"));
         connection.handle_timeout(at(second * 1000));
         assert_eq!(connection.tx_queued(), ping(300, b"").len(), "second {second}");
     }
     assert_eq!(written(&mut connection), ping(300, b""));
-    assert_eq!(run_until(&mut connection, 1_000_000), ping(300, b""), "the next goes again");
+    assert_eq!(
+        run_until(&mut connection, 1_000_000),
+        ping(300, b""),
+        "PINGs must resume after the write"
+    );
 }
 
 #[test]
-fn further_pings_do_not_put_off_the_heartbeat_timeout() {
+fn later_pings_do_not_extend_the_heartbeat_timeout() {
     let mut connection = open_client();
     assert_eq!(run_until(&mut connection, 9_999), ping(300, b"").repeat(9));
     fails_at(&mut connection, 10_000, &Error::HeartbeatTimeout);
 }
 
 #[test]
-fn a_ping_without_a_ttl_is_never_sent() {
+fn ping_never_has_a_ttl_of_zero() {
     let mut connection = open(beating(SECOND, 10 * SECOND, Duration::ZERO), at(0));
     for second in 1..5 {
         let bytes = run_until(&mut connection, second * 1000);
         assert_eq!(bytes.len(), 2 + 5 + 2);
-        assert_ne!(bytes[7..], [0, 0], "JeroMQ fails on it");
+        assert_ne!(bytes[7..], [0, 0], "JeroMQ fails on a TTL of zero");
         feed(&mut connection, at(second * 1000 + 1), &pong(b""));
     }
 }
 
 #[test]
-fn heartbeats_do_not_depend_on_the_version_that_the_peer_announces() {
+fn heartbeats_do_not_depend_on_the_announced_version() {
     for version in [(3, 0), (3, 1)] {
         let mut connection = Connection::new(Config::client(), at(0));
         let bytes = [greeting_of(version.0, version.1, b"NULL"), ready("SERVER")].concat();
@@ -158,17 +169,17 @@ fn heartbeats_do_not_depend_on_the_version_that_the_peer_announces() {
 }
 
 #[test]
-fn without_a_heartbeat_nothing_is_sent_or_waited_for() {
+fn disabled_heartbeat_sends_nothing_and_sets_no_timer() {
     let mut connection = open(common::quiet_client(), at(0));
     assert_eq!(connection.poll_timeout(), None);
-    assert!(stands(&mut connection, 1_000_000_000));
+    assert!(survives(&mut connection, 1_000_000_000));
     assert_eq!(written(&mut connection), b"");
 }
 
-// ---- life
+// ---- signs of life
 
 #[test]
-fn a_silent_peer_is_given_up_exactly_at_the_timeout_after_its_last_byte() {
+fn heartbeat_timeout_runs_from_the_last_received_byte() {
     let mut connection = open_client();
     feed(&mut connection, at(2_345), &message(b"last"));
     run_until(&mut connection, 12_344);
@@ -178,7 +189,7 @@ fn a_silent_peer_is_given_up_exactly_at_the_timeout_after_its_last_byte() {
 }
 
 #[test]
-fn it_is_given_up_even_if_the_timeout_is_called_only_when_it_is_due() {
+fn heartbeat_timeout_fires_when_handle_timeout_is_called_only_when_due() {
     let mut connection = open_client();
     let mut due = at(0);
     while let Some(next) = connection.poll_timeout() {
@@ -191,42 +202,42 @@ fn it_is_given_up_even_if_the_timeout_is_called_only_when_it_is_due() {
 }
 
 #[test]
-fn any_byte_of_a_slow_frame_is_life() {
+fn any_byte_of_a_slow_frame_is_a_sign_of_life() {
     let mut connection = open_client();
     let bytes = message(&vec![1; 1 << 20]);
-    // One byte every nine seconds, then the rest: no PONG, and no whole frame for minutes.
+    // One byte every nine seconds, then the rest: no PONG and no whole frame for minutes.
     let (slow, rest) = bytes.split_at(40);
     for (byte, count) in slow.iter().zip(1..) {
         assert_eq!(feed(&mut connection, at(count * 9_000), &[*byte]), []);
         run_until(&mut connection, count * 9_000 + 8_999);
-        assert!(stands(&mut connection, count * 9_000 + 8_999));
+        assert!(survives(&mut connection, count * 9_000 + 8_999));
     }
     let last = 41 * 9_000;
-    assert_eq!(feed(&mut connection, at(last), rest), [told(bytes[9..].to_vec())]);
+    assert_eq!(feed(&mut connection, at(last), rest), [message_event(bytes[9..].to_vec())]);
     fails_at(&mut connection, last + 10_000, &Error::HeartbeatTimeout);
 }
 
 #[test]
-fn any_byte_of_a_command_is_life() {
+fn any_byte_of_a_command_is_a_sign_of_life() {
     let mut connection = open_client();
     let bytes = pong(b"");
     for (byte, count) in bytes.iter().zip(1..) {
         feed(&mut connection, at(count * 9_999), &[*byte]);
-        assert!(stands(&mut connection, count * 9_999));
+        assert!(survives(&mut connection, count * 9_999));
     }
 }
 
 #[test]
-fn bytes_are_life_before_anyone_takes_the_events() {
+fn bytes_are_a_sign_of_life_before_events_are_polled() {
     let mut connection = open_client();
     connection.handle_bytes(at(9_999), &message(b"m"));
     connection.handle_timeout(at(19_998));
-    assert_eq!(events(&mut connection, at(19_998)), [told("m")]);
+    assert_eq!(events(&mut connection, at(19_998)), [message_event("m")]);
     fails_at(&mut connection, 19_999, &Error::HeartbeatTimeout);
 }
 
 #[test]
-fn our_own_writes_are_not_life() {
+fn our_own_writes_are_no_sign_of_life() {
     let mut connection = open_client();
     for millis in (100..10_000).step_by(100) {
         connection.send(b"are you there").unwrap();
@@ -237,7 +248,7 @@ fn our_own_writes_are_not_life() {
 }
 
 #[test]
-fn reading_nothing_is_not_life() {
+fn empty_read_is_no_sign_of_life() {
     let mut connection = open_client();
     for millis in (100..10_000).step_by(100) {
         connection.handle_received(at(millis));
@@ -249,7 +260,7 @@ fn reading_nothing_is_not_life() {
 // ---- the peer's PINGs
 
 #[test]
-fn a_pong_repeats_up_to_16_bytes_of_context() {
+fn pong_repeats_up_to_16_bytes_of_context() {
     let mut connection = open_server();
     for length in 0..=16 {
         let context: Vec<u8> = (0..length).collect();
@@ -259,17 +270,17 @@ fn a_pong_repeats_up_to_16_bytes_of_context() {
 }
 
 #[test]
-fn a_longer_context_is_refused() {
+fn ping_with_a_longer_context_fails() {
     for length in [17, 100, 255, 4000] {
         let mut connection = open_server();
         let events = feed(&mut connection, at(1), &ping(300, &vec![0; length]));
         assert!(matches!(failure(&events), Error::Protocol(_)));
-        assert_eq!(written(&mut connection), b"", "no PONG");
+        assert_eq!(written(&mut connection), b"", "no PONG must be sent");
     }
 }
 
 #[test]
-fn a_ping_without_a_whole_ttl_is_refused() {
+fn ping_with_an_incomplete_ttl_fails() {
     for data in [&b""[..], b"\x01"] {
         let events = feed(&mut open_server(), at(1), &command("PING", data));
         assert!(matches!(failure(&events), Error::Protocol(_)));
@@ -277,7 +288,7 @@ fn a_ping_without_a_whole_ttl_is_refused() {
 }
 
 #[test]
-fn a_ping_with_a_long_header_is_answered() {
+fn ping_with_a_long_header_is_answered() {
     let short = ping(300, b"ctx");
     let bytes = [header(COMMAND, short.len() as u64 - 2), short[2..].to_vec()].concat();
     let mut connection = open_server();
@@ -286,7 +297,7 @@ fn a_ping_with_a_long_header_is_answered() {
 }
 
 #[test]
-fn a_pong_of_any_context_is_taken() {
+fn pong_with_any_context_is_accepted() {
     let mut connection = open_client();
     for context in [&b""[..], b"never sent", &[0; 200]] {
         assert_eq!(feed(&mut connection, at(1), &pong(context)), []);
@@ -294,21 +305,21 @@ fn a_pong_of_any_context_is_taken() {
 }
 
 #[test]
-fn a_pong_ahead_of_data_changes_nothing_about_the_data() {
+fn pong_that_overtakes_messages_does_not_affect_them() {
     let mut connection = open_client();
     run_until(&mut connection, 1000);
     let answers = [message(b"1"), message(b"2")].concat();
     let first = feed(&mut connection, at(1001), &[pong(b""), answers].concat());
-    assert_eq!(first, [told("1"), told("2")]);
-    // The next PING is asked for by the interval, not by what is missing.
+    assert_eq!(first, [message_event("1"), message_event("2")]);
+    // The next PING follows from the interval, not from a missing PONG.
     assert_eq!(run_until(&mut connection, 2000), ping(300, b""));
 }
 
 #[test]
-fn our_pong_goes_between_messages_never_into_one() {
+fn our_pong_is_written_between_messages_never_within_one() {
     let mut connection = open_server();
     connection.send(b"before").unwrap();
-    // The first byte is on its way already.
+    // The first byte is already written.
     connection.tx().advance(1);
     feed(&mut connection, at(1), &ping(300, b"x"));
     connection.send(b"after").unwrap();
@@ -317,7 +328,7 @@ fn our_pong_goes_between_messages_never_into_one() {
 }
 
 #[test]
-fn a_flood_of_pings_with_unread_answers_stays_bounded() {
+fn queued_pongs_are_bounded_when_a_peer_floods_pings_and_does_not_read() {
     let mut connection = open_server();
     let flood = ping(300, &[9; 16]).repeat(1000);
     for _ in 0..100 {
@@ -326,11 +337,15 @@ fn a_flood_of_pings_with_unread_answers_stays_bounded() {
     }
     assert!(!written(&mut connection).is_empty());
     feed(&mut connection, at(2), &ping(300, b"again"));
-    assert_eq!(written(&mut connection), pong(b"again"), "answered again once it reads");
+    assert_eq!(
+        written(&mut connection),
+        pong(b"again"),
+        "PINGs must be answered again after the write"
+    );
 }
 
 #[test]
-fn of_the_pings_that_come_before_a_pong_is_written_32_are_answered() {
+fn at_most_32_pings_are_answered_between_two_writes() {
     let mut connection = open_client();
     for round in 0..2 {
         for number in 0..40_u8 {
@@ -342,15 +357,15 @@ fn of_the_pings_that_come_before_a_pong_is_written_32_are_answered() {
 }
 
 #[test]
-fn a_connection_that_always_has_something_to_write_answers_every_ping() {
+fn busy_connection_answers_every_ping() {
     let mut connection = open_server();
     connection.send(&[0; 100]).unwrap();
     for count in 0..1000 {
         feed(&mut connection, at(count), &ping(300, b""));
         let queued = connection.tx_queued();
         connection.send(&[0; 100]).unwrap();
-        assert_eq!(queued, 102 + pong(b"").len(), "PING {count} is answered");
-        // The next message is there before the answer is gone.
+        assert_eq!(queued, 102 + pong(b"").len(), "PING {count} was not answered");
+        // Queue the next message before the PONG is written.
         connection.tx().advance(queued);
     }
 }
@@ -358,7 +373,7 @@ fn a_connection_that_always_has_something_to_write_answers_every_ping() {
 // ---- the peer's TTL
 
 #[test]
-fn the_peers_ttl_is_honoured_to_the_moment() {
+fn peers_ttl_is_enforced_exactly() {
     let mut connection = open_server();
     assert_eq!(connection.poll_timeout(), None);
     feed(&mut connection, at(1000), &ping(300, b""));
@@ -367,7 +382,7 @@ fn the_peers_ttl_is_honoured_to_the_moment() {
 }
 
 #[test]
-fn any_byte_starts_the_peers_ttl_anew() {
+fn any_byte_restarts_the_peers_ttl() {
     let mut connection = open_server();
     feed(&mut connection, at(0), &ping(300, b""));
     feed(&mut connection, at(29_999), &message(b"m")[..1]);
@@ -375,7 +390,7 @@ fn any_byte_starts_the_peers_ttl_anew() {
 }
 
 #[test]
-fn a_later_ping_replaces_the_ttl_and_zero_takes_it_away() {
+fn later_ping_replaces_the_ttl_and_zero_removes_it() {
     let mut connection = open_server();
     feed(&mut connection, at(0), &ping(10, b""));
     feed(&mut connection, at(500), &ping(65_535, b""));
@@ -385,7 +400,7 @@ fn a_later_ping_replaces_the_ttl_and_zero_takes_it_away() {
 }
 
 #[test]
-fn the_shorter_of_our_timeout_and_the_peers_ttl_counts() {
+fn shorter_of_our_timeout_and_the_peers_ttl_applies() {
     for (tenths, millis) in [(20, 2_000), (300, 10_000)] {
         let mut connection = open_client();
         feed(&mut connection, at(0), &ping(tenths, b""));
@@ -394,7 +409,7 @@ fn the_shorter_of_our_timeout_and_the_peers_ttl_counts() {
 }
 
 #[test]
-fn a_ttl_read_late_is_counted_from_when_it_is_read() {
+fn ttl_runs_from_the_time_at_which_the_ping_is_read() {
     let mut connection = open_server();
     connection.handle_bytes(at(0), &ping(10, b""));
     assert_eq!(events(&mut connection, at(5000)), []);
@@ -408,14 +423,14 @@ fn idle_server() -> Connection {
 }
 
 #[test]
-fn a_peer_without_messages_is_idle_after_the_timeout() {
+fn idle_timeout_fails_a_connection_without_messages() {
     let mut connection = idle_server();
     assert_eq!(connection.poll_timeout(), Some(at(90_500)));
     fails_at(&mut connection, 90_500, &Error::IdleTimeout);
 }
 
 #[test]
-fn a_message_starts_the_idle_timeout_anew_and_heartbeats_do_not() {
+fn messages_restart_the_idle_timeout_and_heartbeats_do_not() {
     let mut connection = idle_server();
     feed(&mut connection, at(10_000), &message(b"m"));
     for second in 11..100 {
@@ -427,48 +442,48 @@ fn a_message_starts_the_idle_timeout_anew_and_heartbeats_do_not() {
 // ---- a clock that jumped
 
 #[test]
-fn restarted_timers_probe_at_once_and_time_nothing_out() {
+fn restart_sends_a_ping_at_once_and_times_nothing_out() {
     let mut connection = open_client();
     run_until(&mut connection, 1000);
-    // The machine slept for an hour, with a PING unanswered.
+    // The computer slept for an hour with a PING unanswered.
     let wake = 3_600_000;
     connection.restart_timers(at(wake));
     assert_eq!(written(&mut connection), ping(300, b""));
-    assert!(stands(&mut connection, wake));
-    assert_eq!(written(&mut connection), b"", "one probe");
+    assert!(survives(&mut connection, wake));
+    assert_eq!(written(&mut connection), b"", "only one PING must be sent");
     fails_at(&mut connection, wake + 10_000, &Error::HeartbeatTimeout);
 }
 
 #[test]
-fn restarted_timers_give_the_handshake_its_time_again() {
+fn restart_restarts_the_handshake_timeout() {
     let mut connection = Connection::new(Config::client(), at(0));
     written(&mut connection);
     connection.restart_timers(at(60_000));
-    assert_eq!(written(&mut connection), b"", "nothing after READY");
+    assert_eq!(written(&mut connection), b"", "nothing must be sent after READY");
     fails_at(&mut connection, 65_000, &Error::HandshakeTimeout);
 }
 
 #[test]
-fn restarted_timers_give_the_peers_ttl_and_the_idle_timeout_anew() {
+fn restart_restarts_the_peers_ttl_and_the_idle_timeout() {
     let mut connection = idle_server();
     feed(&mut connection, at(600), &ping(300, b""));
     connection.restart_timers(at(600_000));
-    assert!(stands(&mut connection, 600_000));
+    assert!(survives(&mut connection, 600_000));
     assert_eq!(connection.poll_timeout(), Some(at(630_000)));
     feed(&mut connection, at(620_000), &ping(0, b""));
     fails_at(&mut connection, 690_000, &Error::IdleTimeout);
 }
 
 #[test]
-fn restarted_timers_lose_nothing_that_was_received() {
+fn restart_keeps_received_bytes() {
     let mut connection = open_client();
     connection.handle_bytes(at(1), &message(b"m"));
     connection.restart_timers(at(60_000));
-    assert_eq!(events(&mut connection, at(60_000)), [told("m")]);
+    assert_eq!(events(&mut connection, at(60_000)), [message_event("m")]);
 }
 
 #[test]
-fn a_late_timeout_with_bytes_read_before_it_fails_nothing() {
+fn late_handle_timeout_after_a_read_does_not_fail_the_connection() {
     let mut connection = open_client();
     connection.handle_bytes(at(15_000), &frame(COMMAND, b"\x04PONG"));
     connection.handle_timeout(at(15_000));
@@ -477,7 +492,7 @@ fn a_late_timeout_with_bytes_read_before_it_fails_nothing() {
 }
 
 #[test]
-fn a_second_restart_without_a_byte_in_between_extends_nothing() {
+fn second_restart_without_a_byte_in_between_has_no_effect() {
     let mut connection = open_client();
     connection.restart_timers(at(60_000));
     connection.restart_timers(at(65_000));
@@ -490,7 +505,7 @@ fn a_second_restart_without_a_byte_in_between_extends_nothing() {
 }
 
 #[test]
-fn a_restart_extends_again_once_a_byte_came() {
+fn restart_has_effect_again_after_a_byte() {
     let mut connection = open_client();
     connection.restart_timers(at(60_000));
     feed(&mut connection, at(60_500), &pong(b""));
@@ -501,10 +516,10 @@ fn a_restart_extends_again_once_a_byte_came() {
 }
 
 #[test]
-fn bytes_of_the_handshake_do_not_let_it_be_restarted_again() {
+fn handshake_bytes_do_not_permit_another_restart() {
     let mut connection = Connection::new(Config::client(), at(0));
     connection.restart_timers(at(60_000));
-    // A peer that sends its greeting byte by byte to a driver that always wakes late.
+    // The peer sends its greeting byte by byte, and the driver always wakes late.
     for (byte, count) in greeting_of(3, 0, b"NULL").iter().zip(1..) {
         let now = 60_000 + count * 1500;
         if now < 65_000 {

@@ -1,4 +1,4 @@
-//! LESSONS.md names tests that exist, for every lesson.
+//! Checks that LESSONS.md names existing tests for every lesson.
 
 use std::{fs, path::PathBuf};
 
@@ -8,7 +8,7 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn every_lesson_names_tests_and_all_of_them_exist() {
+fn each_lesson_names_existing_tests() {
     let text = read("LESSONS.md");
     let mut lessons = Vec::new();
     for row in text.lines() {
@@ -30,7 +30,7 @@ fn every_lesson_names_tests_and_all_of_them_exist() {
                 before = line;
                 found
             });
-            assert!(exists, "lesson {number}: there is no test {test}");
+            assert!(exists, "lesson {number} names the test {test}, which does not exist");
         }
     }
     assert_eq!(lessons, (1..=17).collect::<Vec<_>>());

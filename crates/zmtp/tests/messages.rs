@@ -1,4 +1,4 @@
-//! Messages taken many at once.
+//! Messages taken as a batch.
 
 mod common;
 
@@ -17,7 +17,7 @@ fn received(connection: &mut Connection, bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn parts_are_taken_from_where_they_lie_in_their_message() {
+fn take_part_returns_the_given_range_of_each_message() {
     let mut connection = open_client();
     connection.handle_bytes(at(1), &[message(b"first"), message(b"second"), message(b"")].concat());
     let mut messages = connection.poll_messages(at(1)).expect("three whole messages");
@@ -31,15 +31,15 @@ fn parts_are_taken_from_where_they_lie_in_their_message() {
 }
 
 #[test]
-#[should_panic(expected = "a part of the message")]
-fn a_part_beyond_its_message_is_refused() {
+#[should_panic(expected = "the part must lie within the message")]
+fn take_part_beyond_the_message_panics() {
     let mut connection = open_client();
     connection.handle_bytes(at(1), &[message(b"first"), message(b"second")].concat());
     let _ = connection.poll_messages(at(1)).expect("two whole messages").take_part(0..6);
 }
 
 #[test]
-fn whole_messages_are_taken_up_to_the_first_thing_that_is_none() {
+fn batch_ends_before_the_first_frame_that_is_not_a_whole_message() {
     let others = [
         command("PONG", b""),
         frame(common::MORE, b"part"),
@@ -60,7 +60,7 @@ fn whole_messages_are_taken_up_to_the_first_thing_that_is_none() {
 }
 
 #[test]
-fn a_message_of_several_frames_is_not_taken_for_its_last_one() {
+fn last_frame_of_a_multipart_message_is_not_in_a_batch() {
     let mut connection = open_client();
     connection.handle_bytes(at(1), &frame(common::MORE, b"part"));
     assert_eq!(connection.poll_event(at(1)), None);

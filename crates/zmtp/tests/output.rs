@@ -1,4 +1,4 @@
-//! What waits to be written.
+//! Output: the transmit buffer, copying and sharing, and the end of a connection.
 
 mod common;
 
@@ -11,7 +11,7 @@ use zraft_zmtp::{Connection, Error, Event, NotReady, TxBuffer};
 
 const SHARE_FROM: usize = 16 << 10;
 
-/// All that waits, from the vectored view, with as many slices as it takes.
+/// Returns all queued bytes as `chunks_vectored` gives them with enough slices.
 fn vectored(tx: &TxBuffer) -> Vec<u8> {
     let mut slices = [IoSlice::new(&[]); 64];
     let count = tx.chunks_vectored(&mut slices);
@@ -32,11 +32,11 @@ fn bytes_of(length: usize, seed: u8) -> Bytes {
 enum Op {
     Send(usize),
     SendShared(usize),
-    /// A head that is copied, a payload that is shared, and a copied end.
+    /// Sends a copied head, a shared payload and a copied end, one call each.
     Pieces(usize, usize),
-    /// The same at once.
+    /// Sends the same in one call of `send_parts`.
     Parts(usize, usize),
-    /// Writes some of what waits.
+    /// Writes a part of the queued bytes.
     Write(Index),
     WriteAll,
 }
@@ -57,7 +57,7 @@ proptest! {
     #![proptest_config(common::cases(256))]
 
     #[test]
-    fn what_is_written_in_any_pieces_is_what_was_sent(
+    fn bytes_written_in_any_pieces_equal_the_sent_messages(
         ops in vec(op(), 1..25),
         slices in 1usize..5,
     ) {
@@ -113,7 +113,7 @@ proptest! {
             prop_assert_eq!(tx.chunk().is_empty(), waiting.is_empty());
             prop_assert!(waiting.starts_with(tx.chunk()));
             prop_assert_eq!(&vectored(tx), &waiting);
-            // With few slices it is the beginning, and never nothing.
+            // With few slices the result is a non-empty prefix.
             let mut few = vec![IoSlice::new(&[]); slices];
             let count = tx.chunks_vectored(&mut few);
             let beginning = joined(&few[..count]);
@@ -126,25 +126,25 @@ proptest! {
 }
 
 #[test]
-fn no_slices_take_nothing() {
+fn chunks_vectored_without_slices_returns_zero() {
     let mut connection = open_client();
     connection.send(b"m").unwrap();
     assert_eq!(connection.tx().chunks_vectored(&mut []), 0);
 }
 
 #[test]
-#[should_panic(expected = "past the end")]
-fn more_than_waits_cannot_be_written() {
+#[should_panic(expected = "cannot advance past the end of the buffer")]
+fn advance_past_the_end_panics() {
     let mut connection = open_client();
     connection.send(b"m").unwrap();
     connection.tx().advance(4);
 }
 
 #[test]
-fn the_same_allocation_serves_again_after_all_is_written() {
+fn allocation_is_reused_after_everything_is_written() {
     let mut connection = open_client();
     let mut place = None;
-    // What was given back would be taken by these.
+    // If the buffer's memory were freed, these allocations would occupy it.
     let mut holders = Vec::new();
     for round in 0..50 {
         for _ in 0..1000 {
@@ -163,10 +163,10 @@ fn the_same_allocation_serves_again_after_all_is_written() {
     }
 }
 
-// ---- what is shared
+// ---- copying and sharing
 
 #[test]
-fn a_payload_from_16_kib_on_is_sent_from_where_it_lies() {
+fn payload_of_16_kib_or_more_is_not_copied() {
     let payload = bytes_of(SHARE_FROM, 1);
     let mut connection = open_client();
     connection.begin_message(4 + payload.len() + 4).unwrap();
@@ -175,29 +175,29 @@ fn a_payload_from_16_kib_on_is_sent_from_where_it_lies() {
     connection.put_slice(b"last");
     let mut slices = [IoSlice::new(&[]); 8];
     let tx = connection.tx();
-    assert_eq!(tx.chunks_vectored(&mut slices), 3, "head, payload, end");
+    assert_eq!(tx.chunks_vectored(&mut slices), 3, "expected slices for head, payload and end");
     assert_eq!(slices[1].as_ptr(), payload.as_ptr());
     assert_eq!(slices[1].len(), payload.len());
     tx.advance(9 + 4 + payload.len());
-    assert!(payload.is_unique(), "let go once it is written");
+    assert!(payload.is_unique(), "the payload must be released once it is written");
     assert_eq!(tx.chunk(), b"last");
 }
 
 #[test]
-fn a_smaller_payload_is_copied() {
+fn smaller_payload_is_copied() {
     let payload = bytes_of(SHARE_FROM - 1, 1);
     let mut connection = open_client();
     connection.send_shared(payload.clone()).unwrap();
     assert!(payload.is_unique());
     let tx = connection.tx();
-    assert_eq!(tx.chunk().len(), tx.remaining(), "one piece");
+    assert_eq!(tx.chunk().len(), tx.remaining(), "the message must be one chunk");
     assert_eq!(tx.chunk(), message(&payload));
 }
 
 // ---- messages
 
 #[test]
-fn a_message_in_pieces_equals_one_sent_whole() {
+fn message_sent_in_pieces_equals_one_sent_whole() {
     for length in [0, 1, 255, 256, 20_000, 100_000] {
         let body = bytes_of(length, 3);
         let mut whole = open_client();
@@ -218,7 +218,7 @@ fn a_message_in_pieces_equals_one_sent_whole() {
 }
 
 #[test]
-fn tx_total_is_where_a_frame_ends_and_tx_written_says_when_it_is_gone() {
+fn message_is_written_once_tx_written_reaches_its_tx_total() {
     let mut connection = open_client();
     let handshake = 64 + ready("CLIENT").len() as u64;
     assert_eq!(connection.tx_total(), handshake);
@@ -240,7 +240,7 @@ fn tx_total_is_where_a_frame_ends_and_tx_written_says_when_it_is_gone() {
 }
 
 #[test]
-fn messages_and_heartbeats_share_one_order_of_offsets() {
+fn tx_total_counts_messages_and_heartbeats() {
     let mut connection = open_server();
     let start = connection.tx_total();
     feed(&mut connection, at(1), &common::ping(300, b""));
@@ -249,7 +249,7 @@ fn messages_and_heartbeats_share_one_order_of_offsets() {
     assert_eq!(connection.tx_total() - start, connection.tx_queued() as u64);
 }
 
-// ---- the end
+// ---- failed connections
 
 fn sends_nothing(connection: &mut Connection) {
     assert_eq!(connection.send(b"late"), Err(NotReady));
@@ -263,7 +263,7 @@ fn sends_nothing(connection: &mut Connection) {
 }
 
 #[test]
-fn after_the_end_nothing_is_sent_and_what_waited_is_dropped() {
+fn failed_connection_sends_nothing_and_drops_its_queue() {
     let payload = bytes_of(20_000, 1);
     let ends: [fn(&mut Connection); 3] = [
         |connection| connection.handle_eof(at(1)),
@@ -283,12 +283,12 @@ fn after_the_end_nothing_is_sent_and_what_waited_is_dropped() {
 }
 
 #[test]
-fn of_a_handshake_that_failed_only_error_is_still_sent() {
+fn failed_handshake_sends_only_its_error() {
     let mut connection = Connection::new(zraft_zmtp::Config::server(), at(0));
     written(&mut connection);
     let bytes = [common::greeting(), ready("DEALER"), common::ping(300, b"")].concat();
-    let told = feed(&mut connection, at(1), &bytes);
-    assert_eq!(told, [Event::Failed(Error::SocketType("DEALER".to_owned()))]);
+    let reported = feed(&mut connection, at(1), &bytes);
+    assert_eq!(reported, [Event::Failed(Error::SocketType("DEALER".to_owned()))]);
     let sent = written(&mut connection);
     assert!(sent[2..].starts_with(b"\x05ERROR"));
     assert_eq!(sent.len(), 2 + usize::from(sent[1]));
@@ -298,28 +298,28 @@ fn of_a_handshake_that_failed_only_error_is_still_sent() {
 // ---- many messages
 
 #[test]
-fn many_messages_go_in_one_write_and_come_in_one_read() {
+fn many_messages_fit_one_write_and_one_read() {
     let mut client = open_client();
     let mut server = open_server();
     for number in 0..1000u32 {
         client.send(&number.to_be_bytes()).unwrap();
     }
     let tx = client.tx();
-    assert_eq!(tx.chunk().len(), tx.remaining(), "one chunk");
-    let told = feed(&mut server, at(1), &written(&mut client));
+    assert_eq!(tx.chunk().len(), tx.remaining(), "the messages must be one chunk");
+    let reported = feed(&mut server, at(1), &written(&mut client));
     let expected: Vec<Event> =
-        (0..1000u32).map(|number| common::told(number.to_be_bytes().to_vec())).collect();
-    assert_eq!(told, expected);
+        (0..1000u32).map(|number| common::message_event(number.to_be_bytes().to_vec())).collect();
+    assert_eq!(reported, expected);
 }
 
 #[test]
-fn what_waits_to_be_written_does_not_hold_reading_back() {
+fn reading_does_not_wait_for_writing() {
     let mut connection = open_client();
     connection.send_shared(bytes_of(10 << 20, 1)).unwrap();
     for number in 0..1000u32 {
         let body = number.to_be_bytes();
-        let told = feed(&mut connection, at(1), &message(&body));
-        assert_eq!(told, [common::told(body.to_vec())]);
+        let reported = feed(&mut connection, at(1), &message(&body));
+        assert_eq!(reported, [common::message_event(body.to_vec())]);
     }
     assert_eq!(connection.received_messages(), 1000);
 }

@@ -3,7 +3,9 @@
 mod common;
 
 use bytes::Bytes;
-use common::{MORE, at, events, failure, feed, frame, header, message, open, ping, told, written};
+use common::{
+    MORE, at, events, failure, feed, frame, header, message, message_event, open, ping, written,
+};
 use zraft_zmtp::{Config, Connection, Error, Event};
 
 const MAX: usize = 1000;
@@ -17,7 +19,7 @@ fn strict() -> Connection {
     open(Config { max_frame: MAX, skip_limit: 0, ..Config::client() }, at(0))
 }
 
-/// Bytes that tell their place.
+/// Returns bytes that differ by position, so that a shifted head is noticed.
 fn body(length: usize) -> Vec<u8> {
     (0..length).map(|at| at as u8).collect()
 }
@@ -27,57 +29,57 @@ fn oversized(length: usize) -> Event {
 }
 
 #[test]
-fn a_frame_of_exactly_max_frame_is_a_message() {
+fn frame_of_exactly_max_frame_is_delivered() {
     for mut connection in [client(), strict()] {
-        assert_eq!(feed(&mut connection, at(1), &message(&body(MAX))), [told(body(MAX))]);
+        assert_eq!(feed(&mut connection, at(1), &message(&body(MAX))), [message_event(body(MAX))]);
     }
 }
 
 #[test]
-fn a_frame_of_one_byte_more_is_told_with_its_head_and_the_next_message_arrives() {
+fn frame_one_byte_longer_gives_its_head_and_the_next_message_arrives() {
     let mut connection = client();
     let bytes = [message(&body(MAX + 1)), message(b"next")].concat();
-    assert_eq!(feed(&mut connection, at(1), &bytes), [oversized(MAX + 1), told("next")]);
+    assert_eq!(feed(&mut connection, at(1), &bytes), [oversized(MAX + 1), message_event("next")]);
     assert_eq!(connection.received_messages(), 2);
     assert!(connection.is_ready());
 }
 
 #[test]
-fn it_is_told_as_soon_as_its_head_is_here() {
+fn event_comes_as_soon_as_the_head_is_complete() {
     let mut connection = client();
     let bytes = message(&body(5000));
     assert_eq!(feed(&mut connection, at(1), &bytes[..9 + 63]), []);
     assert_eq!(feed(&mut connection, at(1), &bytes[9 + 63..9 + 64]), [oversized(5000)]);
     assert_eq!(feed(&mut connection, at(1), &bytes[9 + 64..]), []);
-    assert_eq!(feed(&mut connection, at(1), &message(b"next")), [told("next")]);
+    assert_eq!(feed(&mut connection, at(1), &message(b"next")), [message_event("next")]);
 }
 
 #[test]
-fn a_head_shorter_than_64_bytes_is_all_of_the_frame() {
+fn head_of_a_frame_below_64_bytes_is_the_whole_frame() {
     let config = Config { max_frame: 10, skip_limit: 100, ..Config::client() };
     let mut connection = open(config, at(0));
     let bytes = [message(&body(20)), message(b"next")].concat();
     assert_eq!(feed(&mut connection, at(1), &bytes[..21]), []);
-    assert_eq!(feed(&mut connection, at(1), &bytes[21..]), [oversized(20), told("next")]);
+    assert_eq!(feed(&mut connection, at(1), &bytes[21..]), [oversized(20), message_event("next")]);
 }
 
 #[test]
-fn the_rest_is_read_past_with_nothing_kept() {
+fn rest_is_skipped_without_buffering() {
     let mut connection = client();
     let bytes = message(&body(SKIP as usize));
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for chunk in bytes.chunks(64 << 10) {
         connection.handle_bytes(at(1), chunk);
-        told.extend(events(&mut connection, at(1)));
+        reported.extend(events(&mut connection, at(1)));
         assert_eq!(connection.recv_buffer().len(), 0);
         assert!(connection.recv_buffer().capacity() <= 256 << 10);
     }
-    assert_eq!(told, [oversized(SKIP as usize)]);
-    assert_eq!(feed(&mut connection, at(1), &message(b"next")), [common::told("next")]);
+    assert_eq!(reported, [oversized(SKIP as usize)]);
+    assert_eq!(feed(&mut connection, at(1), &message(b"next")), [common::message_event("next")]);
 }
 
 #[test]
-fn the_rest_is_dropped_on_receipt_even_when_no_event_is_taken() {
+fn rest_is_dropped_on_receipt_even_if_no_event_is_polled() {
     let mut connection = client();
     let bytes = message(&body(1_000_000));
     assert_eq!(feed(&mut connection, at(1), &bytes[..100]).len(), 1);
@@ -88,7 +90,7 @@ fn the_rest_is_dropped_on_receipt_even_when_no_event_is_taken() {
 }
 
 #[test]
-fn the_head_holds_none_of_the_receive_buffer() {
+fn head_does_not_keep_the_receive_buffer_alive() {
     let mut connection = client();
     let bytes = message(&body(5000));
     connection.handle_bytes(at(1), &bytes[..2000]);
@@ -97,15 +99,15 @@ fn the_head_holds_none_of_the_receive_buffer() {
 }
 
 #[test]
-fn a_frame_of_exactly_skip_limit_is_read_past() {
+fn frame_of_exactly_skip_limit_is_skipped() {
     let config = Config { max_frame: 10, skip_limit: 100, ..Config::client() };
     let mut connection = open(config, at(0));
     let bytes = [message(&body(100)), message(b"next")].concat();
-    assert_eq!(feed(&mut connection, at(1), &bytes), [oversized(100), told("next")]);
+    assert_eq!(feed(&mut connection, at(1), &bytes), [oversized(100), message_event("next")]);
 }
 
 #[test]
-fn beyond_skip_limit_the_head_is_told_and_then_the_failure() {
+fn frame_above_skip_limit_gives_its_head_and_then_the_failure() {
     for length in [SKIP + 1, 1 << 62, (1 << 63) - 1] {
         let mut connection = client();
         let bytes = [header(0, length), body(100), message(b"no more")].concat();
@@ -118,20 +120,20 @@ fn beyond_skip_limit_the_head_is_told_and_then_the_failure() {
 }
 
 #[test]
-fn without_a_skip_limit_the_header_alone_fails() {
+fn skip_limit_of_zero_fails_on_the_header() {
     let events = feed(&mut strict(), at(1), &header(0, MAX as u64 + 1));
     assert_eq!(failure(&events), Error::FrameTooLong(MAX as u64 + 1));
 }
 
 #[test]
-fn a_server_by_default_reads_past_nothing() {
+fn server_does_not_skip_by_default() {
     let announced = 1 << 30;
     let events = feed(&mut common::open_server(), at(1), &header(0, announced));
     assert_eq!(failure(&events), Error::FrameTooLong(announced));
 }
 
 #[test]
-fn each_byte_of_it_counts_as_a_byte_of_a_message_and_as_in_the_middle_of_one() {
+fn skipped_bytes_count_as_message_bytes_and_as_mid_message() {
     let mut connection = client();
     let bytes = message(&body(3000));
     for (count, byte) in bytes.iter().enumerate() {
@@ -144,20 +146,20 @@ fn each_byte_of_it_counts_as_a_byte_of_a_message_and_as_in_the_middle_of_one() {
 }
 
 #[test]
-fn its_bytes_count_alike_in_any_pieces() {
+fn skipped_bytes_count_the_same_in_any_pieces() {
     let bytes = [message(&body(3000)), message(b"next"), ping(0, b"")].concat();
     let messages = bytes.len() as u64 - ping(0, b"").len() as u64;
     for size in [1, 2, 8, 9, 10, 72, 73, 74, 1000, 3008, 3009, 3010, 5000] {
         let mut connection = client();
-        let told: Vec<Event> =
+        let reported: Vec<Event> =
             bytes.chunks(size).flat_map(|chunk| feed(&mut connection, at(1), chunk)).collect();
-        assert_eq!(told, [oversized(3000), common::told("next")]);
+        assert_eq!(reported, [oversized(3000), common::message_event("next")]);
         assert_eq!(connection.message_bytes_received(), messages, "in pieces of {size}");
     }
 }
 
 #[test]
-fn bytes_that_are_read_past_are_life() {
+fn skipped_bytes_are_a_sign_of_life() {
     let mut connection = client();
     feed(&mut connection, at(1), &message(&body(5000))[..1000]);
     connection.handle_bytes(at(9_000), &[0; 10]);
@@ -168,16 +170,16 @@ fn bytes_that_are_read_past_are_life() {
 }
 
 #[test]
-fn the_end_of_the_stream_within_it_is_a_close() {
+fn end_of_stream_within_a_skipped_frame_is_a_close() {
     let mut connection = client();
     connection.handle_bytes(at(1), &message(&body(5000))[..1000]);
     connection.handle_eof(at(1));
-    let told = events(&mut connection, at(1));
-    assert_eq!(told, [oversized(5000), Event::Failed(Error::Closed)]);
+    let reported = events(&mut connection, at(1));
+    assert_eq!(reported, [oversized(5000), Event::Failed(Error::Closed)]);
 }
 
 #[test]
-fn within_a_multipart_message_it_is_discarded_with_the_rest() {
+fn oversized_frame_of_a_multipart_message_is_discarded_with_it() {
     let mut connection = client();
     let bytes = [
         frame(MORE, b"small"),
@@ -189,19 +191,19 @@ fn within_a_multipart_message_it_is_discarded_with_the_rest() {
         message(b"small"),
     ];
     for size in [1, 100, 20_000] {
-        let told: Vec<Event> = (bytes.concat().chunks(size))
+        let reported: Vec<Event> = (bytes.concat().chunks(size))
             .flat_map(|chunk| feed(&mut connection, at(1), chunk))
             .collect();
         let discarded = Event::MultipartDiscarded;
-        assert_eq!(told, [discarded.clone(), common::told("next"), discarded]);
+        assert_eq!(reported, [discarded.clone(), common::message_event("next"), discarded]);
     }
-    assert_eq!(connection.received_messages(), 3, "discarded ones are none");
+    assert_eq!(connection.received_messages(), 3, "discarded messages must not count");
 }
 
 #[test]
-fn within_a_multipart_message_beyond_skip_limit_it_fails() {
+fn frame_above_skip_limit_in_a_multipart_message_fails() {
     let length = SKIP + 1;
-    // Were the body taken for frames, this PING would be answered.
+    // If the body were read as frames, this PING would be answered.
     let rest = ping(1, b"").repeat(20);
     for before in [vec![], frame(MORE, b"first")] {
         for flags in [MORE, 0] {
@@ -210,8 +212,8 @@ fn within_a_multipart_message_beyond_skip_limit_it_fails() {
             }
             let mut connection = client();
             let bytes = [before.clone(), header(flags, length), rest.clone()].concat();
-            let told = feed(&mut connection, at(1), &bytes);
-            assert_eq!(failure(&told), Error::FrameTooLong(length));
+            let reported = feed(&mut connection, at(1), &bytes);
+            assert_eq!(failure(&reported), Error::FrameTooLong(length));
             assert_eq!(written(&mut connection), b"");
         }
     }

@@ -1,4 +1,4 @@
-//! A CLIENT and a SERVER against each other, with a network and a clock that are only numbers.
+//! A CLIENT and a SERVER that talk to each other over a simulated network in virtual time.
 
 mod common;
 
@@ -8,28 +8,28 @@ use common::{at, events, written};
 use proptest::{collection::vec, prelude::*};
 use zraft_zmtp::{Config, Connection, Error, Event, Heartbeat, Instant, Peer, SocketType};
 
-/// One end, and the bytes that are on their way to it.
+/// One end of the connection, and the bytes that are in flight to it.
 struct End {
     connection: Connection,
     inbox: VecDeque<u8>,
-    told: Vec<Event>,
+    reported: Vec<Event>,
     frozen: bool,
 }
 
 impl End {
     fn new(config: Config, now: Instant) -> Self {
         let connection = Connection::new(config, now);
-        Self { connection, inbox: VecDeque::new(), told: Vec::new(), frozen: false }
+        Self { connection, inbox: VecDeque::new(), reported: Vec::new(), frozen: false }
     }
 
-    /// Reads up to that many bytes.
+    /// Reads at most `most` bytes from the inbox.
     fn read(&mut self, now: Instant, most: usize) {
         if self.frozen {
             return;
         }
         let bytes: Vec<u8> = self.inbox.drain(..most.min(self.inbox.len())).collect();
         self.connection.handle_bytes(now, &bytes);
-        self.told.extend(events(&mut self.connection, now));
+        self.reported.extend(events(&mut self.connection, now));
     }
 
     fn write(&mut self, to: &mut Self) {
@@ -47,11 +47,11 @@ impl End {
             Event::Message(message) => Some(message.to_vec()),
             _ => None,
         };
-        self.told.iter().filter_map(message).collect()
+        self.reported.iter().filter_map(message).collect()
     }
 
     fn failure(&self) -> Option<&Error> {
-        match self.told.last() {
+        match self.reported.last() {
             Some(Event::Failed(error)) => Some(error),
             _ => None,
         }
@@ -78,7 +78,7 @@ impl Pair {
         pair
     }
 
-    /// Moves bytes until none move.
+    /// Moves bytes between the ends until none are in flight.
     fn settle(&mut self) {
         loop {
             self.client.write(&mut self.server);
@@ -92,7 +92,7 @@ impl Pair {
         }
     }
 
-    /// Lets time pass, with every timeout at its moment and all bytes moved after it.
+    /// Advances the time. Each timeout fires exactly when it is due, and all bytes are moved after it.
     fn pass(&mut self, duration: Duration) {
         let end = self.now + duration;
         while let Some(due) = [self.client.due(), self.server.due()]
@@ -105,7 +105,7 @@ impl Pair {
             for end in [&mut self.client, &mut self.server] {
                 if !end.frozen {
                     end.connection.handle_timeout(self.now);
-                    end.told.extend(events(&mut end.connection, self.now));
+                    end.reported.extend(events(&mut end.connection, self.now));
                 }
             }
             self.settle();
@@ -115,40 +115,44 @@ impl Pair {
 }
 
 #[test]
-fn both_ends_are_ready_and_know_each_other() {
+fn both_ends_become_ready_and_know_each_other() {
     let pair = Pair::opened();
     let ready = |socket_type| Event::Ready(Peer { version: (3, 1), socket_type });
-    assert_eq!(pair.client.told, [ready(SocketType::Server)]);
-    assert_eq!(pair.server.told, [ready(SocketType::Client)]);
+    assert_eq!(pair.client.reported, [ready(SocketType::Server)]);
+    assert_eq!(pair.server.reported, [ready(SocketType::Client)]);
 }
 
 #[test]
-fn an_idle_pair_stands_for_a_day() {
+fn idle_pair_stays_connected_for_a_day() {
     let mut pair = Pair::opened();
     pair.pass(Duration::from_secs(86_400));
     assert_eq!(pair.client.failure(), None);
     assert_eq!(pair.server.failure(), None);
-    // A PING of nine bytes a second.
+    // One PING of nine bytes per second.
     let pings = (pair.server.connection.bytes_received() - 94) / 9;
     assert_eq!(pings, 86_400);
 }
 
 #[test]
-fn an_idle_client_wakes_once_an_interval() {
+fn idle_client_wakes_once_per_interval() {
     let mut pair = Pair::opened();
     for second in 1..=100 {
         assert_eq!(pair.client.due(), Some(at(second * 1000)));
         pair.pass(Duration::from_secs(1));
     }
-    assert_eq!(pair.server.due(), Some(pair.now + Duration::from_secs(30)), "only the TTL");
+    assert_eq!(
+        pair.server.due(),
+        Some(pair.now + Duration::from_secs(30)),
+        "only the TTL must be pending"
+    );
 }
 
 #[test]
-fn a_frozen_server_is_noticed_after_the_timeout() {
+fn client_notices_a_frozen_server_after_the_heartbeat_timeout() {
     let mut pair = Pair::opened();
     pair.pass(Duration::from_millis(5_500));
     pair.server.frozen = true;
-    // The last byte was the PONG at 5 s.
+    // The last byte received was the PONG at 5 s.
     pair.pass(Duration::from_nanos(9_499_999_999));
     assert_eq!(pair.client.failure(), None);
     pair.pass(Duration::from_nanos(1));
@@ -157,7 +161,7 @@ fn a_frozen_server_is_noticed_after_the_timeout() {
 }
 
 #[test]
-fn a_server_that_thaws_in_time_is_kept() {
+fn server_that_resumes_in_time_stays_connected() {
     let mut pair = Pair::opened();
     for _ in 0..10 {
         pair.server.frozen = true;
@@ -171,7 +175,7 @@ fn a_server_that_thaws_in_time_is_kept() {
 }
 
 #[test]
-fn a_frozen_client_is_noticed_by_the_ttl_it_announced() {
+fn server_notices_a_frozen_client_after_the_announced_ttl() {
     let mut pair = Pair::opened();
     pair.pass(Duration::from_millis(1_500));
     pair.client.frozen = true;
@@ -204,13 +208,13 @@ fn two_clients_or_two_servers_refuse_each_other() {
         pair.server = End::new(config, at(0));
         pair.settle();
         for end in [&pair.client, &pair.server] {
-            assert_eq!(end.told, [Event::Failed(Error::SocketType(name.to_owned()))]);
+            assert_eq!(end.reported, [Event::Failed(Error::SocketType(name.to_owned()))]);
         }
     }
 }
 
 #[test]
-fn the_end_of_the_stream_comes_after_what_was_received_before_it() {
+fn end_of_stream_is_reported_after_the_messages_received_before_it() {
     let mut pair = Pair::new();
     let (client, server) = (&mut pair.client, &mut pair.server);
     client.write(server);
@@ -219,35 +223,36 @@ fn the_end_of_the_stream_comes_after_what_was_received_before_it() {
     client.connection.send(b"one").unwrap();
     client.connection.send(b"").unwrap();
     client.write(server);
-    // The server reads all and the end before it looks at anything.
+    // The server reads all bytes and the end of the stream before it polls events.
     let bytes: Vec<u8> = server.inbox.drain(..).collect();
     server.connection.handle_bytes(at(2), &bytes);
     server.connection.handle_eof(at(2));
-    let told = events(&mut server.connection, at(2));
-    assert!(matches!(told[0], Event::Ready(_)));
-    let expected = [common::told("one"), common::told(""), Event::Failed(Error::Closed)];
-    assert_eq!(told[1..], expected);
-    assert_eq!(events(&mut server.connection, at(2)), [], "the failure comes once");
+    let reported = events(&mut server.connection, at(2));
+    assert!(matches!(reported[0], Event::Ready(_)));
+    let expected =
+        [common::message_event("one"), common::message_event(""), Event::Failed(Error::Closed)];
+    assert_eq!(reported[1..], expected);
+    assert_eq!(events(&mut server.connection, at(2)), [], "the failure must be reported once");
 }
 
 #[test]
-fn a_new_connection_begins_with_a_greeting_and_nothing_of_the_old_one() {
+fn new_connection_sends_nothing_queued_on_the_old_one() {
     let mut pair = Pair::opened();
-    pair.client.connection.send(b"queued for the old one").unwrap();
+    pair.client.connection.send(b"queued on the old connection").unwrap();
     pair.client.connection.handle_eof(pair.now);
-    let told = events(&mut pair.client.connection, pair.now);
-    assert_eq!(told, [Event::Failed(Error::Closed)]);
-    assert_eq!(pair.client.connection.tx_queued(), 0, "what waited is dropped");
+    let reported = events(&mut pair.client.connection, pair.now);
+    assert_eq!(reported, [Event::Failed(Error::Closed)]);
+    assert_eq!(pair.client.connection.tx_queued(), 0, "queued bytes must be dropped");
 
     pair.client = End::new(Config::client(), pair.now);
     pair.server = End::new(Config::server(), pair.now);
     pair.settle();
-    assert_eq!(pair.server.told.len(), 1);
-    assert!(matches!(pair.server.told[0], Event::Ready(_)));
+    assert_eq!(pair.server.reported.len(), 1);
+    assert!(matches!(pair.server.reported[0], Event::Ready(_)));
 }
 
 #[test]
-fn an_end_works_again_after_any_failure_with_a_new_connection() {
+fn new_connection_works_after_any_failure() {
     for broken in [&b"HTTP/1.1"[..], &common::header(0, 1 << 63), &common::message(b"early")] {
         let mut pair = Pair::new();
         let mut bytes = common::greeting();
@@ -286,7 +291,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A message that tells its number.
+/// Returns a message that contains its number.
 fn body(number: usize, length: usize) -> Vec<u8> {
     let mut body = number.to_be_bytes().to_vec();
     body.resize(8 + length, number as u8);
@@ -296,7 +301,7 @@ fn body(number: usize, length: usize) -> Vec<u8> {
 fn send(end: &mut End, sent: &mut Vec<Vec<u8>>, length: usize) {
     if end.connection.is_ready() {
         let body = body(sent.len(), length);
-        end.connection.send_shared(body.clone().into()).expect("it is ready");
+        end.connection.send_shared(body.clone().into()).expect("the connection must be ready");
         sent.push(body);
     }
 }
@@ -305,10 +310,10 @@ proptest! {
     #![proptest_config(common::cases(256))]
 
     #[test]
-    fn all_messages_arrive_both_ways_in_order(ops in vec(op(), 1..120)) {
+    fn all_messages_arrive_in_order_in_both_directions(ops in vec(op(), 1..120)) {
         let mut pair = Pair::new();
         let (mut up, mut down) = (Vec::new(), Vec::new());
-        // Bytes never stay away for long enough to time out.
+        // Bytes always arrive before a timeout is due.
         let mut calm = 0;
         for op in ops {
             let now = pair.now;
@@ -342,7 +347,7 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_cut_anywhere_gives_the_whole_messages_before_the_cut(
+    fn stream_cut_at_any_byte_delivers_the_whole_messages_before_it(
         lengths in vec(0..600usize, 0..10),
         part in any::<prop::sample::Index>(),
     ) {

@@ -1,6 +1,6 @@
-//! Whole streams in any pieces, and streams that make no sense.
+//! Properties of whole streams: valid ones in any pieces, and arbitrary bytes.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap as tests do")]
 
 mod common;
 
@@ -17,7 +17,7 @@ fn config() -> Config {
     Config { max_frame: MAX, skip_limit: SKIP, ..Config::client() }
 }
 
-/// One thing that a peer sends.
+/// One message or command that a peer sends.
 #[derive(Debug, Clone)]
 enum Item {
     Message { length: usize, long_header: bool, reserved: u8 },
@@ -55,7 +55,8 @@ impl Item {
             }
             Self::Oversized { length } => message(&body(*length)),
             Self::Multipart { lengths } => {
-                let (last, parts) = lengths.split_last().expect("there are two");
+                let (last, parts) =
+                    lengths.split_last().expect("a multipart message has at least two frames");
                 let parts = parts.iter().flat_map(|length| frame(MORE, &body(*length)));
                 parts.chain(message(&body(*last))).collect()
             }
@@ -67,7 +68,7 @@ impl Item {
 
     fn event(&self) -> Option<Event> {
         match self {
-            Self::Message { length, .. } => Some(common::told(body(*length))),
+            Self::Message { length, .. } => Some(common::message_event(body(*length))),
             Self::Oversized { length } => {
                 let head = body(*length)[..64].to_vec().into();
                 Some(Event::Oversized { length: *length as u64, head })
@@ -78,9 +79,9 @@ impl Item {
     }
 }
 
-/// All events, with messages taken many at once, whole or in part.
+/// Returns all events, with messages taken in batches, by `take_part` or by `take_first`.
 fn events_by_many(connection: &mut Connection, parts: bool) -> Vec<Event> {
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     loop {
         if let Some(mut messages) = connection.poll_messages(at(1)) {
             while let Some(length) = messages.first().map(<[u8]>::len) {
@@ -89,18 +90,18 @@ fn events_by_many(connection: &mut Connection, parts: bool) -> Vec<Event> {
                 } else {
                     messages.take_first().unwrap()
                 };
-                told.push(Event::Message(message));
+                reported.push(Event::Message(message));
             }
             continue;
         }
         match connection.poll_event(at(1)) {
-            Some(event) => told.push(event),
-            None => return told,
+            Some(event) => reported.push(event),
+            None => return reported,
         }
     }
 }
 
-/// Cuts at these places.
+/// Cuts the bytes at these places.
 fn pieces(bytes: &[u8], cuts: &[Index]) -> Vec<Vec<u8>> {
     let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
     places.extend([0, bytes.len()]);
@@ -112,7 +113,7 @@ proptest! {
     #![proptest_config(common::cases(512))]
 
     #[test]
-    fn any_pieces_of_a_stream_give_the_same_events(
+    fn stream_gives_the_same_events_in_any_pieces(
         items in vec(item(), 0..20),
         cuts in vec(any::<Index>(), 0..60),
         polled in vec(any::<bool>(), 1..10),
@@ -121,18 +122,18 @@ proptest! {
         let handshake = bytes.len();
         bytes.extend(items.iter().flat_map(Item::bytes));
         let mut connection = Connection::new(config(), at(0));
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for (piece, poll) in pieces(&bytes, &cuts).iter().zip(polled.iter().cycle()) {
             connection.handle_bytes(at(1), piece);
             if *poll {
-                told.extend(events(&mut connection, at(1)));
+                reported.extend(events(&mut connection, at(1)));
             }
         }
-        told.extend(events(&mut connection, at(1)));
+        reported.extend(events(&mut connection, at(1)));
 
-        prop_assert!(matches!(told.remove(0), Event::Ready(_)));
+        prop_assert!(matches!(reported.remove(0), Event::Ready(_)));
         let expected: Vec<Event> = items.iter().filter_map(Item::event).collect();
-        prop_assert_eq!(told, expected);
+        prop_assert_eq!(reported, expected);
         prop_assert_eq!(connection.bytes_received(), bytes.len() as u64);
         let commands: usize = items
             .iter()
@@ -146,7 +147,7 @@ proptest! {
     }
 
     #[test]
-    fn messages_taken_many_at_once_are_those_taken_one_by_one(
+    fn batched_messages_equal_messages_polled_one_by_one(
         items in vec(item(), 0..40),
         cuts in vec(any::<Index>(), 0..60),
         parts in any::<bool>(),
@@ -166,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic_or_keep_more_than_a_frame(
+    fn arbitrary_bytes_never_panic_or_buffer_more_than_a_frame(
         stage in 0..3,
         chunks in vec(chunk(), 0..30),
         server in any::<bool>(),
@@ -185,7 +186,7 @@ proptest! {
         for (chunk, millis) in chunks.iter().zip(1..) {
             connection.handle_bytes(at(millis), chunk);
             for event in events(&mut connection, at(millis)) {
-                prop_assert!(!failed, "nothing comes after the failure");
+                prop_assert!(!failed, "the failure must be the last event");
                 match event {
                     Event::Failed(_) => failed = true,
                     Event::Message(message) => {
@@ -199,7 +200,7 @@ proptest! {
                     _ => {}
                 }
             }
-            // The longest that waits to be whole is a command.
+            // The longest frame that is buffered until it is complete is a command.
             prop_assert!(connection.recv_buffer().len() <= 4096 + 9);
             prop_assert!(connection.tx_queued() <= 4096);
             prop_assert_eq!(failed, connection.poll_timeout().is_none());
@@ -217,7 +218,7 @@ proptest! {
     }
 }
 
-/// Bytes that are nearly frames, so that more than the first byte is looked at.
+/// Generates bytes that resemble frames, so that the decoder gets past the first byte.
 fn chunk() -> impl Strategy<Value = Vec<u8>> {
     let noise = || vec(any::<u8>(), 0..40);
     prop_oneof![

@@ -1,11 +1,11 @@
-//! Moments and what lies between them.
+//! Arithmetic of `Instant`.
 
 use std::time::Duration;
 
 use zraft_zmtp::Instant;
 
 #[test]
-fn a_moment_is_its_nanoseconds_since_the_origin() {
+fn instant_counts_nanoseconds_since_the_origin() {
     let moment = Instant::from_nanos(1_500_000_001);
     assert_eq!(moment.as_nanos(), 1_500_000_001);
     assert_eq!(Instant::ZERO.as_nanos(), 0);
@@ -15,7 +15,7 @@ fn a_moment_is_its_nanoseconds_since_the_origin() {
 }
 
 #[test]
-fn arithmetic_stops_at_both_ends_of_time() {
+fn instant_arithmetic_saturates() {
     let moment = Instant::from_nanos(5);
     assert_eq!((moment + Duration::MAX).as_nanos(), u64::MAX);
     assert_eq!((moment - Duration::from_secs(1)).as_nanos(), 0);

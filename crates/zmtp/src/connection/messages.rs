@@ -1,4 +1,4 @@
-//! Many messages at once, each looked at where it lies.
+//! A batch of received messages, each read in place.
 
 use std::ops::Range;
 
@@ -6,14 +6,15 @@ use bytes::Bytes;
 
 use crate::frame::{self, Header};
 
-/// Whole messages that came one after the other, in the bytes they were received in.
+/// A batch of consecutive whole messages that share the bytes they were received in.
 #[derive(Debug, Clone)]
 pub struct Messages {
-    /// Frames, whole and without anything between them.
+    /// Whole frames with nothing between them.
     bytes: Bytes,
-    /// Where the first message left lies. Empty at the end of the bytes: there is none.
+    /// The start and end of the first remaining message within `bytes`.
     start: usize,
     end: usize,
+    /// Whether a message remains.
     left: bool,
 }
 
@@ -24,13 +25,13 @@ impl Messages {
         messages
     }
 
-    /// The first message left.
+    /// Returns the first remaining message without removing it.
     #[inline]
     pub fn first(&self) -> Option<&[u8]> {
         if self.left { self.bytes.get(self.start..self.end) } else { None }
     }
 
-    /// Takes the first message left, sharing its bytes.
+    /// Removes and returns the first remaining message, which shares the batch's bytes.
     pub fn take_first(&mut self) -> Option<Bytes> {
         self.first()?;
         let message = self.bytes.slice(self.start..self.end);
@@ -38,14 +39,14 @@ impl Messages {
         Some(message)
     }
 
-    /// Goes past the first message left and keeps a part of it, sharing its bytes.
+    /// Removes the first remaining message and returns a part of it, which shares the batch's bytes.
     ///
     /// # Panics
-    /// When the part is not within the message.
+    /// Panics if the part is not within the message.
     #[inline]
     pub fn take_part(&mut self, part: Range<usize>) -> Bytes {
         let (from, to) = (self.start + part.start, self.start + part.end);
-        assert!(from <= to && to <= self.end, "a part of the message");
+        assert!(from <= to && to <= self.end, "the part must lie within the message");
         let part = if from == to { Bytes::new() } else { self.bytes.slice(from..to) };
         self.advance();
         part
@@ -53,7 +54,7 @@ impl Messages {
 
     #[inline]
     fn advance(&mut self) {
-        // Frames were found to be whole.
+        // `whole` has checked that each frame is complete.
         match self.bytes.get(self.end..).and_then(Header::read) {
             Some(header) => {
                 self.start = self.end + header.size;
@@ -64,7 +65,8 @@ impl Messages {
     }
 }
 
-/// How many plain messages of at most `longest` bytes lie whole at the front, and how long they are together.
+/// Counts the whole single-frame messages of at most `longest` bytes at the front. Returns their number and their total
+/// length in bytes, headers included.
 pub(super) fn whole(bytes: &[u8], longest: u64) -> (u64, usize) {
     let (mut count, mut end) = (0, 0);
     while let Some(header) = bytes.get(end..).and_then(Header::read) {

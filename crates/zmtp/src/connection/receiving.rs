@@ -1,4 +1,4 @@
-//! What the received bytes say: the peer's greeting and handshake, then its frames.
+//! Reads the receive buffer: the peer's greeting and handshake, then its frames.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -10,19 +10,20 @@ use crate::{
     greeting,
 };
 
-/// Of a message that is not kept, this much is.
+/// Length in bytes of the head that is kept of an overlong message. Enough to recognise the message, such as by an id.
 const HEAD: usize = 64;
-/// A command after the handshake may be this long.
+/// The longest command after the handshake in bytes. Known commands are far shorter; the limit bounds the memory that an
+/// unknown one can occupy.
 const MAX_COMMAND: u64 = 4096;
-/// PONGs that wait to be written; a peer that does not read gets no more.
+/// At most this many PONGs are queued: a peer that floods PINGs without reading would otherwise grow the transmit buffer.
 const MAX_PONGS: u32 = 32;
 
-/// What became of looking at the front of the receive buffer.
+/// The result of reading at the front of the receive buffer.
 pub(super) enum Step {
     Event(Event),
-    /// There may be more.
+    /// Something was consumed without an event; read on.
     Again,
-    /// There is no more, for now.
+    /// More bytes must arrive first.
     Wait,
 }
 
@@ -107,20 +108,20 @@ impl Connection {
         self.rx.advance(header.size);
         let message = self.rx.split_to(whole - header.size).freeze();
         if message.len() > KEEP && self.rx.len() <= message.len() {
-            // Whoever holds the rest of a large allocation holds all of it.
+            // A part of a large allocation keeps all of it alive, so copy the rest into a new one.
             self.rx = BytesMut::from(&self.rx[..]);
         }
         self.messages += 1;
         Ok(Step::Event(Event::Message(message)))
     }
 
-    /// All of the buffer belongs to one message frame that goes on.
+    /// Counts the bytes in the buffer, which all belong to one unfinished message frame.
     fn count_unfinished(&mut self) {
         self.message_bytes += (self.rx.len() - self.counted) as u64;
         self.counted = self.rx.len();
     }
 
-    /// A part of a message of several frames is discarded; the event comes with the last one.
+    /// Discards one frame of a message of several frames. The last frame gives the event.
     fn part(&mut self, header: Header) -> Step {
         self.multipart = header.has_more();
         if self.multipart { Step::Again } else { Step::Event(Event::MultipartDiscarded) }
@@ -129,7 +130,7 @@ impl Connection {
     fn oversized(&mut self, now: Instant, header: Header) -> Result<Step, Error> {
         let limit = self.config.skip_limit;
         let part = header.has_more() || self.multipart;
-        // Of a part nothing is told, so its head is not waited for.
+        // A frame of a multipart message gives no Oversized event, so do not wait for its head.
         if limit == 0 || (part && header.length > limit) {
             return Err(Error::FrameTooLong(header.length));
         }
@@ -144,7 +145,7 @@ impl Connection {
         if header.length > limit {
             self.fail_next = Some(Error::FrameTooLong(header.length));
         } else {
-            // What of the body was counted is counted again as it is read past.
+            // `skip_received` counts the body, so remove the part of it that was counted already.
             self.message_bytes = self.message_bytes - self.counted as u64 + header.size as u64;
             self.counted = 0;
             self.skip = header.length;
@@ -169,7 +170,7 @@ impl Connection {
 
     fn command(&mut self, now: Instant, header: Header) -> Result<Step, Error> {
         if header.has_more() {
-            return Err(Error::Protocol("a command of several frames"));
+            return Err(Error::Protocol("a command with more than one frame"));
         }
         if header.length > MAX_COMMAND {
             return Err(Error::FrameTooLong(header.length));
@@ -196,8 +197,8 @@ impl Connection {
                 Ok(Step::Again)
             }
             Command::Error { reason } => Err(Error::PeerError(reason.escape_ascii().to_string())),
-            Command::Ready { .. } => Err(Error::Protocol("READY a second time")),
-            // A PONG is life like any byte; nothing else waits for it.
+            Command::Ready { .. } => Err(Error::Protocol("a second READY")),
+            // A PONG shows that the peer is alive, like any other byte. Nothing else depends on it.
             Command::Pong | Command::Unknown => Ok(Step::Again),
         }
     }

@@ -1,6 +1,6 @@
-//! The peer's side, written by hand from the RFC: nothing here uses what is under test.
+//! A peer for the tests, written from the RFC. The bytes it sends come from no code under test.
 
-#![allow(dead_code, reason = "no file uses all of it")]
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use bytes::{Buf, Bytes};
 use zraft_zmtp::{Config, Connection, Error, Event, Instant};
@@ -9,12 +9,12 @@ pub(crate) const MORE: u8 = 1;
 pub(crate) const LONG: u8 = 2;
 pub(crate) const COMMAND: u8 = 4;
 
-/// That many milliseconds after the origin.
+/// Returns the instant this many milliseconds after the origin.
 pub(crate) fn at(millis: u64) -> Instant {
     Instant::from_nanos(millis * 1_000_000)
 }
 
-/// A greeting as live peers send it.
+/// Returns a greeting in the form that live peers send.
 pub(crate) fn greeting_of(major: u8, minor: u8, mechanism: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, major, minor];
     bytes.extend_from_slice(mechanism);
@@ -22,12 +22,12 @@ pub(crate) fn greeting_of(major: u8, minor: u8, mechanism: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The greeting of JeroMQ.
+/// Returns the greeting of JeroMQ.
 pub(crate) fn greeting() -> Vec<u8> {
     greeting_of(3, 0, b"NULL")
 }
 
-/// A frame with the shortest header.
+/// Returns a frame with the shortest header.
 pub(crate) fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = match u8::try_from(body.len()) {
         Ok(length) => vec![flags, length],
@@ -37,7 +37,7 @@ pub(crate) fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A long header that announces `length`.
+/// Returns a long header that announces `length` bytes.
 pub(crate) fn header(flags: u8, length: u64) -> Vec<u8> {
     let mut bytes = vec![flags | LONG];
     bytes.extend_from_slice(&length.to_be_bytes());
@@ -75,18 +75,18 @@ pub(crate) fn pong(context: &[u8]) -> Vec<u8> {
     command("PONG", context)
 }
 
-/// All events there are.
+/// Polls all events.
 pub(crate) fn events(connection: &mut Connection, now: Instant) -> Vec<Event> {
     std::iter::from_fn(|| connection.poll_event(now)).collect()
 }
 
-/// What comes of these bytes.
+/// Feeds `bytes` to the connection and returns the events they cause.
 pub(crate) fn feed(connection: &mut Connection, now: Instant, bytes: &[u8]) -> Vec<Event> {
     connection.handle_bytes(now, bytes);
     events(connection, now)
 }
 
-/// Writes all that waits.
+/// Drains the transmit buffer and returns its bytes.
 pub(crate) fn written(connection: &mut Connection) -> Vec<u8> {
     let tx = connection.tx();
     let mut bytes = Vec::with_capacity(tx.remaining());
@@ -99,7 +99,7 @@ pub(crate) fn written(connection: &mut Connection) -> Vec<u8> {
     bytes
 }
 
-/// After the handshake at `now`, with nothing left to write.
+/// Returns a connection that completed its handshake at `now` and has an empty transmit buffer.
 pub(crate) fn open(config: Config, now: Instant) -> Connection {
     let mut connection = Connection::new(config, now);
     let partner = match config.socket_type {
@@ -120,24 +120,24 @@ pub(crate) fn open_server() -> Connection {
     open(Config::server(), at(0))
 }
 
-/// A CLIENT without heartbeats.
+/// Returns the settings of a CLIENT without heartbeats.
 pub(crate) fn quiet_client() -> Config {
     Config { heartbeat: None, ..Config::client() }
 }
 
-pub(crate) fn told(bytes: impl Into<Bytes>) -> Event {
+pub(crate) fn message_event(bytes: impl Into<Bytes>) -> Event {
     Event::Message(bytes.into())
 }
 
-/// The failure must be the only event.
+/// Returns the error of the failure, which must be the only event.
 pub(crate) fn failure(events: &[Event]) -> Error {
     match events {
         [Event::Failed(error)] => error.clone(),
-        other => panic!("not one failure: {other:?}"),
+        other => panic!("expected exactly one failure, got {other:?}"),
     }
 }
 
-/// So many cases, and no file of failures.
+/// Returns a proptest configuration with this many cases and without a file of failures.
 pub(crate) fn cases(cases: u32) -> proptest::test_runner::Config {
     proptest::test_runner::Config { cases, failure_persistence: None, ..Default::default() }
 }
