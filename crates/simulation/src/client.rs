@@ -116,7 +116,7 @@ impl Sim {
         let paused = std::mem::take(&mut self.clients[client].paused);
         if paused {
             say!(self.trace, self.now, "client {client} runs again");
-            self.clients[client].judge.paused_until = self.now;
+            self.clients[client].judge.runs_again(self.now);
             self.dirty[client] = true;
         }
     }

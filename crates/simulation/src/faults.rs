@@ -415,6 +415,7 @@ impl Sim {
                     return false;
                 }
                 self.clients[client].paused = true;
+                self.clients[client].judge.stops(self.now);
                 let at = self.now + self.rng.millis(100, 15_000);
                 self.queue.push(at, What::Resume(client));
                 say!(self.trace, self.now, "client {client} is stopped");
@@ -474,7 +475,8 @@ impl Sim {
             }
             Fault::Poison => self.clients[client].poison += 1,
             _ => {
-                self.clients[client].machine.ping(self.now);
+                let key = self.clients[client].machine.ping(self.now);
+                self.clients[client].judge.pings(key);
             }
         }
         // A late driver's turn may be far off; what was done now is told now.

@@ -161,7 +161,7 @@ impl Sim {
         let name = state.machine.state();
         self.coverage.cell("disconnect", name);
         say!(self.trace, self.now, "client {client}: disconnect() within {within:?}");
-        state.judge.disconnect_called(self.now);
+        state.judge.disconnect_called(self.now, within);
         state.machine.disconnect(self.now, within);
         self.drain(client);
         self.dirty[client] = true;
@@ -178,6 +178,7 @@ impl Sim {
         while state.consuming {
             if let Some(request) = state.taken.take() {
                 state.machine.server_request_done(now, request.request_id);
+                state.judge.done(now, request.request_id.get());
             }
             let Some(request) = state.machine.poll_server_request() else { break };
             self.trace.fact(now, 8, request.request_id.get());
@@ -188,6 +189,7 @@ impl Sim {
                 state.taken = Some(request);
             } else {
                 state.machine.server_request_done(now, request.request_id);
+                state.judge.done(now, request.request_id.get());
             }
             if let Some(busy) = busy {
                 state.consuming = false;

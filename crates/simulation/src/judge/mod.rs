@@ -1,7 +1,9 @@
 //! The oracle: one judge for each client, who sees the frames that its machine writes and reads, what the application asked and
 //! was told, and keeps its own account of both. It shares no code with the machine but the codec of messages.
 
+mod prompt;
 mod received;
+mod resume;
 mod sent;
 mod settled;
 mod watch;
@@ -17,6 +19,7 @@ use zraft_core::{Config, ConnId, ConnectKey, Instant, OnSessionExpired, RequestK
 use crate::coverage::Coverage;
 
 pub(crate) use received::Meaning;
+use resume::Resume;
 
 /// A promise that was not kept.
 #[derive(Debug, Clone)]
@@ -41,6 +44,8 @@ pub(crate) struct Asked {
     correlation: Option<Bytes>,
     /// The connection that it was last sent on.
     last_wire: Option<ConnId>,
+    /// When it was last sent; none once it was sent twice.
+    sent_once: Option<Instant>,
     /// An answer reached the machine: bytes, or something that cannot be used.
     answer: Option<Result<Bytes, ()>>,
     pub(crate) settled: Option<Settled>,
@@ -108,16 +113,27 @@ struct Wire {
     on_it: usize,
     /// Copies of what had been sent on this same connection, and what was settled meanwhile.
     copies: u64,
+    /// Something was resent on it in slow start.
+    resent: bool,
     settled: u64,
     /// The last id sent on it that an earlier connection carried.
     last_old: u64,
     keep_alives: VecDeque<KeepAlive>,
     last_keep_alive: Instant,
     last_bytes: Instant,
+    last_message_bytes: Instant,
     written: u64,
     /// When the socket last took a byte.
     taken_at: Instant,
+    /// Where the last message ends in the stream.
+    encoded: u64,
     close_session: bool,
+    /// The member sent SessionClosed.
+    told: bool,
+    /// The client takes what was sent before to this connection.
+    resume: Resume,
+    silence: prompt::Silence,
+    overtaking: prompt::Overtaking,
 }
 
 #[derive(Debug)]
@@ -129,6 +145,8 @@ struct KeepAlive {
     /// Where its frame ends in the stream.
     end: u64,
     written: Option<Instant>,
+    /// How much of the time since then message bytes were flowing.
+    flowed: Duration,
 }
 
 /// What of the client's configuration the judge goes by.
@@ -146,6 +164,8 @@ struct Terms {
     resend_interval: Duration,
     detached_timeout: Duration,
     least_pause: Duration,
+    first_pause: Duration,
+    longest_pause: Duration,
     renew: bool,
 }
 
@@ -190,6 +210,8 @@ pub(crate) struct Judge {
     dropped_by: Option<usize>,
     suspicion: settled::Suspicion,
     tries: watch::Tries,
+    last_loss: resume::LastLoss,
+    promises: prompt::Promises,
     /// Frames written by the machine.
     pub(crate) frames: u64,
     pub(crate) request_frames: u64,
@@ -224,6 +246,12 @@ impl Judge {
                 resend_interval: config.resend_interval(),
                 detached_timeout: config.detached_timeout(),
                 least_pause: backoff.initial.min(backoff.election_initial) / 2,
+                first_pause: backoff.initial.max(backoff.election_initial),
+                longest_pause: backoff
+                    .max
+                    .max(backoff.initial)
+                    .max(backoff.election_initial)
+                    .max(backoff.election_max),
                 renew: config.on_session_expired() == OnSessionExpired::NewSession,
             },
             name,
@@ -254,6 +282,8 @@ impl Judge {
             dropped_by: None,
             suspicion: settled::Suspicion::default(),
             tries: watch::Tries::default(),
+            last_loss: resume::LastLoss::default(),
+            promises: prompt::Promises::default(),
             frames: 0,
             request_frames: 0,
             delivered: Vec::new(),
@@ -330,8 +360,10 @@ impl Judge {
         self.connects.insert(number, until);
     }
 
-    pub(crate) fn disconnect_called(&mut self, now: Instant) {
+    pub(crate) fn disconnect_called(&mut self, now: Instant, within: Duration) {
         self.wanted = false;
+        let until = self.promises.leaves_by.filter(|_| self.disconnecting.is_some());
+        self.promises.leaves_by = Some(until.map_or(now + within, |until| until.min(now + within)));
         self.disconnecting.get_or_insert(now);
     }
 
@@ -348,6 +380,7 @@ impl Judge {
         self.demand(fresh, "a key is used once", String::new);
         self.by_beginning.insert(beginning(&payload), number);
         self.pending += 1;
+        self.promises.waiting += 1;
         self.pending_bytes += payload.len();
         self.requests.push(Asked {
             kind,
@@ -358,6 +391,7 @@ impl Judge {
             place: None,
             correlation: None,
             last_wire: None,
+            sent_once: None,
             answer: None,
             settled: None,
             detached_at: None,

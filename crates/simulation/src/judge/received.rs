@@ -6,7 +6,7 @@ use zraft_protocol::{
     PeekedId, RejectionReason, RequestErrorReason, ServerMessage, SessionCloseReason, peek_server,
 };
 
-use super::{Judge, KeepAlive, Session, Stage, settled::Loss, watch::STANDS};
+use super::{Judge, KeepAlive, Resume, Session, Stage, settled::Loss, watch};
 
 /// What a frame meant to the present connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +24,16 @@ impl Judge {
         if let Some(wire) = self.wire.as_mut().filter(|wire| wire.id == id) {
             wire.last_bytes = now;
             if message {
-                for keep_alive in wire.keep_alives.iter_mut().filter(|k| k.written.is_some()) {
+                let worth = watch::WORTH.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+                for keep_alive in &mut wire.keep_alives {
+                    let Some(written) = keep_alive.written else { break };
                     keep_alive.bytes += count as u64;
+                    let gap = now - wire.last_message_bytes.max(written);
+                    if gap <= watch::FLOWING {
+                        keep_alive.flowed += gap.min(worth);
+                    }
                 }
+                wire.last_message_bytes = now;
             }
         }
     }
@@ -56,7 +63,7 @@ impl Judge {
             _ => {
                 self.coverage.cell("undecodable", state);
                 if stage == Stage::Connected {
-                    self.unusable(frame);
+                    self.unusable(now, frame);
                 }
                 return Meaning::Nothing;
             }
@@ -102,6 +109,7 @@ impl Judge {
                 self.sessions += 1;
                 self.session_ids.push(session_id.as_str().to_owned());
                 self.delivered.push(Vec::new());
+                self.new_notices();
                 self.session = Some(Session {
                     id: session_id.as_str().to_owned(),
                     ids: Vec::new(),
@@ -112,14 +120,15 @@ impl Judge {
                     proof: now,
                     doubted: None,
                 });
-                self.stands(now)
+                self.stands(now, Resume::Nothing)
             }
             ServerMessage::SessionContinued { nonce: its } if !create && its.get() == nonce => {
                 if let Some(session) = &mut self.session {
                     session.proof = now;
                     session.doubted = None;
                 }
-                self.stands(now)
+                let resume = self.resume();
+                self.stands(now, resume)
             }
             ServerMessage::SessionRejected { reason, nonce: its, .. } if its.get() == nonce => {
                 match reason {
@@ -136,10 +145,12 @@ impl Judge {
         }
     }
 
-    fn stands(&mut self, now: Instant) -> Meaning {
+    fn stands(&mut self, now: Instant, resume: Resume) -> Meaning {
+        self.tries.found_session();
         if let Some(wire) = &mut self.wire {
             wire.stage = Stage::Connected;
             wire.connected_at = now;
+            wire.resume = resume;
             wire.last_keep_alive = now;
         }
         Meaning::Connected
@@ -159,7 +170,7 @@ impl Judge {
     fn in_session(&mut self, now: Instant, message: ServerMessage) -> Meaning {
         match message {
             ServerMessage::ClientResponse { request_id, result } => {
-                self.command_answered(request_id.get(), Ok(result.into_bytes()));
+                self.command_answered(now, request_id.get(), Ok(result.into_bytes()));
             }
             ServerMessage::RequestError {
                 request_id,
@@ -173,7 +184,7 @@ impl Judge {
                 });
             }
             ServerMessage::QueryResponse { correlation_id, result } => {
-                self.query_answered(correlation_id.as_bytes(), Ok(result.into_bytes()));
+                self.query_answered(now, correlation_id.as_bytes(), Ok(result.into_bytes()));
             }
             ServerMessage::KeepAliveResponse { timestamp } => {
                 // Only what was asked can be answered.
@@ -182,7 +193,11 @@ impl Judge {
                 if let Some(wire) = &mut self.wire
                     && let Some(place) = wire.keep_alives.iter().position(asked)
                 {
+                    let written = wire.keep_alives[place].written;
                     wire.keep_alives.drain(..=place);
+                    wire.silence.heard(written);
+                    self.promises.probed(now, written);
+                    self.tries.heard();
                     self.tries.stand();
                     if let Some(session) = &mut self.session {
                         session.proof = now;
@@ -193,6 +208,9 @@ impl Judge {
                 if reason == SessionCloseReason::SessionExpired {
                     self.expiry_told = true;
                 }
+                if let Some(wire) = &mut self.wire {
+                    wire.told = true;
+                }
                 return self.over();
             }
             _ => {}
@@ -200,36 +218,46 @@ impl Judge {
         Meaning::Nothing
     }
 
-    fn command_answered(&mut self, id: u64, answer: Result<Bytes, ()>) {
+    fn command_answered(&mut self, now: Instant, id: u64, answer: Result<Bytes, ()>) {
         let Some(session) = &mut self.session else { return };
         let Some(number) = session.outstanding.remove(&id) else { return };
-        self.answered(number, answer);
+        self.answered(now, number, answer);
     }
 
-    fn query_answered(&mut self, correlation: &[u8], answer: Result<Bytes, ()>) {
+    fn query_answered(&mut self, now: Instant, correlation: &[u8], answer: Result<Bytes, ()>) {
         let Some(&number) = self.by_correlation.get(correlation) else { return };
         let asked = &self.requests[number];
         let live = asked.correlation.as_deref() == Some(correlation) && asked.settled.is_none();
         if live && asked.answer.is_none() {
-            self.answered(number, answer);
+            self.answered(now, number, answer);
         }
     }
 
-    fn answered(&mut self, number: usize, answer: Result<Bytes, ()>) {
+    fn answered(&mut self, now: Instant, number: usize, answer: Result<Bytes, ()>) {
         let asked = &mut self.requests[number];
         asked.answer = Some(answer);
         self.expected.push(number);
+        if let Some(sent) = asked.sent_once {
+            self.promises.slowest = self.promises.slowest.max(now - sent);
+        }
+        self.promises.fruitless = 0;
+        self.tries.heard();
         if let Some(wire) = &mut self.wire {
             wire.answered = true;
+            let here = asked.last_wire == Some(wire.id);
+            wire.silence.answered(now, wire.on_it > usize::from(here));
+            if let Some((_, id)) = asked.place {
+                wire.overtaking.answered(id);
+            }
         }
         self.tries.stand();
     }
 
     /// A frame that cannot be used, though it may tell whose answer it was.
-    fn unusable(&mut self, frame: &Bytes) {
+    fn unusable(&mut self, now: Instant, frame: &Bytes) {
         match peek_server(&frame.slice(..frame.len().min(64))) {
-            Some(PeekedId::ClientResponse(id)) => self.command_answered(id.get(), Err(())),
-            Some(PeekedId::QueryResponse(id)) => self.query_answered(id.as_bytes(), Err(())),
+            Some(PeekedId::ClientResponse(id)) => self.command_answered(now, id.get(), Err(())),
+            Some(PeekedId::QueryResponse(id)) => self.query_answered(now, id.as_bytes(), Err(())),
             _ => {}
         }
     }
@@ -249,7 +277,7 @@ impl Judge {
         let Some(wire) = self.wire.as_ref().filter(|wire| wire.stage == Stage::Connected) else {
             return;
         };
-        let idle = !wire.carried && now - wire.connected_at >= STANDS;
+        let idle = !wire.carried && now - wire.connected_at >= watch::STANDS;
         if wire.answered || idle {
             self.drops[wire.member] = 0;
         } else {
@@ -310,6 +338,7 @@ impl Judge {
             );
         }
         session.delivered = id;
+        self.promises.taken_in = self.sessions;
         if let Some(delivered) = self.delivered.last_mut() {
             delivered.push(payload.clone());
         }

@@ -4,7 +4,11 @@ use bytes::Bytes;
 use zraft_core::{ConnId, Instant, RequestKind, StateName};
 use zraft_protocol::ClientMessage;
 
-use super::{Judge, KeepAlive, Stage, Wire, watch::STANDS};
+use super::{
+    Judge, KeepAlive, Resume, Stage, Wire,
+    prompt::{Overtaking, Silence},
+    watch::STANDS,
+};
 
 /// No id is further above the lowest pending one than this many windows.
 const SPAN: u64 = 8;
@@ -25,7 +29,7 @@ impl Judge {
         if let Some(before) = before {
             self.violated("the old connection is closed before the next", format!("{before:?}"));
         }
-        self.tries_again(now);
+        self.tries_again(now, member);
         self.wire = Some(Wire {
             id,
             member,
@@ -37,14 +41,21 @@ impl Judge {
             answered: false,
             on_it: 0,
             copies: 0,
+            resent: false,
             settled: 0,
             last_old: 0,
             keep_alives: std::collections::VecDeque::new(),
             last_keep_alive: now,
             last_bytes: now,
+            last_message_bytes: now,
             written: 0,
             taken_at: now,
+            encoded: 0,
             close_session: false,
+            told: false,
+            resume: Resume::Nothing,
+            silence: Silence::default(),
+            overtaking: Overtaking::default(),
         });
     }
 
@@ -59,7 +70,17 @@ impl Judge {
             if let Some(wire) = self.wire.as_ref().filter(|wire| wire.answered) {
                 self.drops[wire.member] = 0;
             }
-            if let Some(wire) = self.wire.take().filter(|wire| wire.nonce != 0) {
+            let wire = self.wire.take();
+            if let Some(wire) = &wire
+                && !matches!(wire.stage, Stage::Connected | Stage::Over)
+            {
+                if wire.since < now {
+                    self.tries.gave_no_answer(id, wire.member);
+                } else {
+                    self.tries.never_asked(wire.member);
+                }
+            }
+            if let Some(wire) = wire.filter(|wire| wire.nonce != 0) {
                 self.past_nonces.push_back(wire.nonce);
                 if self.past_nonces.len() > 3 {
                     self.past_nonces.pop_front();
@@ -90,6 +111,7 @@ impl Judge {
             self.violated("nothing follows CloseSession", format!("{message:?}"));
             return;
         }
+        wire.encoded = end;
         let stage = wire.stage;
         match &message {
             ClientMessage::CreateSession { nonce, .. }
@@ -138,6 +160,7 @@ impl Judge {
                     bytes: 0,
                     end,
                     written: None,
+                    flowed: std::time::Duration::ZERO,
                 });
                 self.coverage.cell("keep_alive_tick", StateName::Connected);
             }
@@ -146,6 +169,7 @@ impl Judge {
                 wire.close_session = true;
                 let asked = self.disconnecting.is_some();
                 self.demand(asked, "a session is closed only when asked", String::new);
+                self.all_acknowledged();
             }
             message => self.violated("a client never sends this", format!("{message:?}")),
         }
@@ -265,12 +289,19 @@ impl Judge {
             wire.on_it += 1;
         }
         asked.last_wire = Some(wire.id);
+        asked.sent_once = first.then_some(now);
+        wire.silence.sent(wire.encoded);
+        if id > 0 {
+            wire.overtaking.sent(id);
+        }
         let mut broken = None;
         if !first {
             self.coverage.cell("resend_due", StateName::Connected);
             self.coverage.count("resend", if here { "on the connection" } else { "on another" });
         }
-        if here {
+        wire.resent |= here || (!first && wire.resume != Resume::Burst);
+        let counted = here || (!first && wire.resume == Resume::Slow);
+        if counted {
             wire.copies += 1;
             // One, then two more for each answer; one more in each resend interval; and a start anew at one whenever
             // something is settled.
@@ -283,7 +314,8 @@ impl Judge {
                     format!("{copies} copies where {most} may go"),
                 ));
             }
-        } else if !first && id > 0 {
+        }
+        if !here && !first && id > 0 {
             if id < wire.last_old {
                 let last = wire.last_old;
                 broken = Some(("resends of a resume go in id order", format!("{id} after {last}")));
@@ -299,6 +331,7 @@ impl Judge {
         let Some(session) = &mut self.session else { return };
         let (delivered, before) = (session.delivered, session.acknowledged);
         session.acknowledged = before.max(id);
+        self.acknowledged_now();
         self.demand(id <= delivered, "never acknowledged past what was delivered", || {
             format!("{id} where {delivered} were delivered")
         });
@@ -314,6 +347,7 @@ impl Judge {
             wire.taken_at = now;
         }
         wire.written = total;
+        wire.silence.written(now, total);
         for keep_alive in &mut wire.keep_alives {
             if keep_alive.written.is_none() && keep_alive.end <= total {
                 keep_alive.written = Some(now);

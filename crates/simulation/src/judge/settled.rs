@@ -10,9 +10,9 @@ use zraft_core::{
 use super::{Judge, Settled, Stage};
 
 /// A completion may be this late: a tick of the timer wheel, and what a turn takes.
-const LATE: Duration = Duration::from_millis(50);
+pub(super) const LATE: Duration = Duration::from_millis(50);
 /// After a pause of the process, deadlines wait this long for the probe's answer.
-const GRACE: Duration = Duration::from_millis(1050);
+pub(super) const GRACE: Duration = Duration::from_millis(1050);
 
 /// No byte for two PINGs, and so much more, leaves no doubt.
 const STILL: Duration = Duration::from_millis(10);
@@ -30,9 +30,9 @@ pub(super) struct Loss {
 #[derive(Debug, Default)]
 pub(super) struct Suspicion {
     /// Barren losses in a row; a deaf one counts as three.
-    row: u32,
+    pub(super) row: u32,
     /// Since so many were in a row, what was pending then goes alone: until all of it is settled.
-    suspects: Vec<usize>,
+    pub(super) suspects: Vec<usize>,
     /// Barren losses in a row since then.
     further: u32,
 }
@@ -74,7 +74,9 @@ impl Judge {
         if reason == DisconnectReason::KeepAliveTimeout {
             self.coverage.cell("keep_alive_unanswered", StateName::Connected);
         }
+        self.left_with_reason(now, reason);
         let loss = self.loss();
+        self.note_loss(now, reason, loss);
         let requests = &self.requests;
         self.suspicion.suspects.retain(|number| requests[*number].is_pending());
         let broken =
@@ -144,6 +146,10 @@ impl Judge {
 
     fn session_gone(&mut self) {
         self.suspicion = Suspicion::default();
+        self.last_loss = super::resume::LastLoss::default();
+        self.tries.found_session();
+        // The end of its connection says nothing of the member.
+        self.tries.blameless = self.wire.as_ref().map(|wire| wire.id);
     }
 
     pub(crate) fn completed(&mut self, now: Instant, completion: Completion, state: StateName) {
@@ -182,13 +188,14 @@ impl Judge {
                     });
                 }
             }
-            Completion::Ping { result, .. } => {
+            Completion::Ping { key, result } => {
+                self.ping_ended(key);
                 self.coverage
                     .count("ping()", result.as_ref().err().map_or("answered", Failure::code));
             }
             Completion::Disconnected => {
                 self.coverage.count("disconnect()", "done");
-                self.tries.stand();
+                self.tries.begin();
                 let asked = self.disconnecting.take().is_some();
                 self.demand(asked, "disconnect() ends when asked", String::new);
                 if self.session.take().is_some() {
@@ -210,6 +217,7 @@ impl Judge {
     ) {
         self.settled_count += 1;
         self.in_time(now, number, &result);
+        self.not_before_the_probe(now, number, &result);
         let asked = &mut self.requests[number];
         let kind = asked.kind;
         let sent = asked.place.is_some();
@@ -221,6 +229,7 @@ impl Judge {
         };
         let settled_unknown = settled == Settled::Unknown;
         self.told_unknown += u64::from(settled_unknown);
+        self.promises.waiting -= 1;
         let name = match &result {
             Ok(_) => "answered",
             Err(failure) => failure.code(),
@@ -301,6 +310,12 @@ impl Judge {
         {
             wire.on_it -= 1;
             wire.settled += 1;
+            if wire.on_it == 0 {
+                wire.silence.nothing_waits();
+            }
+            if let Some((_, id)) = asked.place {
+                wire.overtaking.settled(id);
+            }
         }
         self.expected.retain(|expected| *expected != number);
     }

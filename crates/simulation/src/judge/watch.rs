@@ -2,19 +2,23 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use zraft_core::{Instant, Machine, StateName};
+use zraft_core::{ConnId, Instant, Machine, StateName};
 
 use super::{Judge, Stage};
 use crate::hostile::MAX_BLOCKED;
 
 /// What a turn may be late by, without the process having stood still.
-const SLACK: Duration = Duration::from_millis(20);
+pub(super) const SLACK: Duration = Duration::from_millis(20);
 /// A SessionCreated is waited for at most this long, unless `connectionTimeout` is longer.
 const CREATE_WAIT: Duration = Duration::from_secs(30);
 /// A byte of a message that comes meanwhile may put a keep-alive's answer off by this much: 100 of them are worth a second.
-const WORTH: Duration = Duration::from_millis(10);
+pub(super) const WORTH: Duration = Duration::from_millis(10);
+/// Between message bytes nearer to each other than this an answer may be behind them.
+pub(super) const FLOWING: Duration = Duration::from_secs(1);
 /// A connection that was Connected for so long stands, even unheard.
 pub(super) const STANDS: Duration = Duration::from_secs(5);
+/// No hint to a deaf member is followed for this long, unless every other was asked.
+const DEAF_FOR: Duration = Duration::from_secs(30);
 /// Keep-alives under way that are enough.
 const ENOUGH: usize = 16;
 
@@ -25,6 +29,23 @@ pub(super) struct Tries {
     /// Whether a pause stood before each of the last attempts. A connection that is Connected, but ends at once and unheard,
     /// counts like one that failed.
     paused: VecDeque<bool>,
+    /// Members that gave no answer, since the last pause or session.
+    unanswering: Vec<usize>,
+    /// Members asked in this round, the one that was left before it among them.
+    asked: Vec<usize>,
+    /// The connection whose end says nothing of its member.
+    pub(super) blameless: Option<ConnId>,
+    /// A member that left a KeepAlive unanswered.
+    deaf: Option<Deaf>,
+    /// Pauses since the last answer in a session.
+    pauses: u32,
+}
+
+/// A member that left a KeepAlive unanswered.
+#[derive(Debug)]
+struct Deaf {
+    member: usize,
+    until: Instant,
 }
 
 impl Tries {
@@ -32,11 +53,62 @@ impl Tries {
     pub(super) fn stand(&mut self) {
         self.paused.clear();
     }
+
+    /// From Disconnected connect() begins with the first round.
+    pub(super) fn begin(&mut self) {
+        self.stand();
+        self.found_session();
+        self.heard();
+        self.closed_at = None;
+    }
+
+    /// A member answered what was asked in the session: the pauses are short again.
+    pub(super) fn heard(&mut self) {
+        self.pauses = 0;
+    }
+
+    /// A session was found, or none is sought any more: the next loss begins a round.
+    pub(super) fn found_session(&mut self) {
+        self.unanswering.clear();
+        self.asked.clear();
+    }
+
+    pub(super) fn gave_no_answer(&mut self, id: ConnId, member: usize) {
+        if self.blameless != Some(id) {
+            self.unanswering.push(member);
+        }
+    }
+
+    /// The connection was given up as soon as it was opened.
+    pub(super) fn never_asked(&mut self, member: usize) {
+        self.asked.pop_if(|last| *last == member);
+    }
+
+    /// A session lost its connection to this member.
+    pub(super) fn lost(&mut self, now: Instant, member: usize, deaf: bool) {
+        self.asked = vec![member];
+        if deaf {
+            self.deaf = Some(Deaf { member, until: now + DEAF_FOR });
+        }
+    }
+
+    /// Without a pause a member is asked as the same again, in turn, or on a hint.
+    fn follows_hint_to_deaf(&self, now: Instant, member: usize, members: usize) -> bool {
+        let deaf = self.deaf.as_ref().is_some_and(|deaf| deaf.member == member && now < deaf.until);
+        let Some(last) = self.asked.last().filter(|last| deaf && **last != member) else {
+            return false;
+        };
+        let unasked = |other: &usize| !self.asked.contains(other);
+        let mut others = (1..=members).map(|step| (last + step) % members).filter(unasked);
+        let in_turn = others.next();
+        in_turn.is_some_and(|in_turn| in_turn != member)
+    }
 }
 
 impl Judge {
     /// Another attempt. A round asks each member once, and follows at most three hints in a row: then there is a pause.
-    pub(super) fn tries_again(&mut self, now: Instant) {
+    pub(super) fn tries_again(&mut self, now: Instant, member: usize) {
+        self.asks_in_turn(now, member);
         let pause = self.tries.closed_at.is_none_or(|at| now - at >= self.terms.least_pause);
         let most = 4 * self.terms.members + 1;
         let tries = &mut self.tries.paused;
@@ -47,6 +119,39 @@ impl Judge {
             self.demand(!hasty, "a round is followed by a pause", || {
                 format!("{most} attempts without one")
             });
+        }
+    }
+
+    /// Within a round a member is asked once, and pauses are no longer than the rounds that failed make them.
+    fn asks_in_turn(&mut self, now: Instant, member: usize) {
+        let late = self.lateness(now);
+        let (terms, tries) = (&self.terms, &mut self.tries);
+        let pause = tries.closed_at.map(|at| now - at);
+        // A session that is being closed may begin anew before its end is told.
+        if pause.is_none_or(|pause| pause >= terms.least_pause) || self.disconnecting.is_some() {
+            tries.unanswering.clear();
+            tries.asked.clear();
+        }
+        let mut broken = None;
+        if tries.unanswering.contains(&member) {
+            broken =
+                Some(("who gave no answer is not asked again in a round", format!("{member}")));
+        }
+        if tries.follows_hint_to_deaf(now, member, terms.members) {
+            broken = Some(("no hint to a deaf member is followed", format!("{member}")));
+        }
+        tries.asked.retain(|asked| *asked != member);
+        tries.asked.push(member);
+        if let Some(pause) = pause.filter(|pause| *pause >= terms.least_pause) {
+            let most = terms.first_pause.saturating_mul(1 << tries.pauses.min(16));
+            let most = most.min(terms.longest_pause) + SLACK + late;
+            tries.pauses += 1;
+            if pause > most && tries.closed_at.is_some_and(|at| at > self.paused_until) {
+                broken = Some(("pauses start short after an answer", format!("{pause:?}")));
+            }
+        }
+        if let Some((rule, detail)) = broken {
+            self.violated(rule, detail);
         }
     }
 
@@ -64,9 +169,11 @@ impl Judge {
         self.expiry_told = false;
         let state = machine.state();
         self.obeys_the_last_wish(state);
+        self.keeps_promises(now, state);
         if state == StateName::Disconnected {
             self.drops.fill(0);
             self.rejected_for_good = false;
+            self.tries.begin();
             self.connect_gave_up = false;
             if self.session.take().is_some() {
                 self.expired_at = None;

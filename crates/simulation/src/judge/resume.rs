@@ -1,0 +1,78 @@
+//! What a resumed session sends of what earlier connections carried: everything at once, or in slow start.
+
+use zraft_core::{DisconnectReason, Instant};
+
+use super::{Judge, Stage, settled::Loss};
+
+/// What the new connection of a session must begin with. The machine may know of reasons for caution that frames do not show, so only
+/// what is certain is demanded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resume {
+    /// Nothing is demanded.
+    Nothing,
+    /// Everything pending goes at once.
+    Burst,
+    /// Everything pending goes in slow start.
+    Slow,
+}
+
+/// How the session's last connections ended.
+#[derive(Debug, Default)]
+pub(super) struct LastLoss {
+    /// The member of the last one.
+    member: Option<usize>,
+    /// It ended by SessionClosed.
+    told: bool,
+    /// The client left it because requests stayed unanswered.
+    silent: bool,
+    /// The last one that carried requests was lost without one answer.
+    barren: bool,
+}
+
+impl Judge {
+    pub(super) fn note_loss(&mut self, now: Instant, reason: DisconnectReason, loss: Loss) {
+        let Some(wire) = &self.wire else { return };
+        let last = &mut self.last_loss;
+        last.member = Some(wire.member);
+        last.told = wire.told;
+        last.silent = reason == DisconnectReason::Silent;
+        if loss.carried {
+            last.barren = !loss.answered && !wire.told;
+        }
+        self.tries.lost(now, wire.member, reason == DisconnectReason::KeepAliveTimeout);
+    }
+
+    /// The session is continued on the present connection.
+    pub(super) fn resume(&self) -> Resume {
+        let Some(wire) = &self.wire else { return Resume::Nothing };
+        let last = &self.last_loss;
+        if last.barren || last.silent {
+            return Resume::Slow;
+        }
+        let pending = |number: &usize| self.requests[*number].is_pending();
+        let suspicious = self.suspicion.row > 0 || self.suspicion.suspects.iter().any(pending);
+        let moved = last.member.is_some_and(|member| member != wire.member);
+        if !suspicious && (moved || last.told) { Resume::Burst } else { Resume::Nothing }
+    }
+
+    /// The end of a turn: a burst is complete, unless the socket takes no more.
+    pub(super) fn bursts(&mut self) {
+        let Some(wire) = self.wire.as_mut().filter(|wire| {
+            wire.resume == Resume::Burst
+                && wire.stage == Stage::Connected
+                && wire.encoded <= wire.written
+        }) else {
+            return;
+        };
+        wire.resume = Resume::Nothing;
+        let (id, present) = (wire.id, self.sessions);
+        let left = self.requests.iter().position(|asked| {
+            let sent = asked.place.is_some_and(|(of, _)| of == present)
+                || (asked.correlation.is_some() && asked.settled.is_none());
+            sent && asked.is_pending() && asked.last_wire != Some(id)
+        });
+        self.demand(left.is_none(), "a resume elsewhere sends everything pending", || {
+            format!("request {} was not", left.unwrap_or_default())
+        });
+    }
+}
