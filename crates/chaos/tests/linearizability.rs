@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use zraft_chaos::{
     linearizability::{MAX_OPERATIONS, Model, Operation, Verdict, check_within},
     register::{self, Op, Op::*, Register},
@@ -177,7 +178,11 @@ fn operation() -> impl Strategy<Value = Operation<Op>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig {
+        cases: 4000,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("proptest-regressions"))),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_checker_says_what_a_search_of_all_orders_says(

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use bytes::Bytes;
 use common::*;
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use zraft_core::{
     Completion, ConnId, Failure, OnSessionExpired, RequestKey, RequestKind, StateName, Timeout,
 };
@@ -518,7 +519,7 @@ fn check_result(caller: &Caller, result: &Result<Bytes, Failure>) {
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 400,
-        failure_persistence: None,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("proptest-regressions"))),
         max_shrink_iters: 4_000,
         ..ProptestConfig::default()
     })]

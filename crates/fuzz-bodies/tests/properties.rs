@@ -4,11 +4,19 @@
 
 use std::path::Path;
 
+use proptest::test_runner::FileFailurePersistence;
 use proptest::{collection::vec, prelude::*, sample::Index};
 use zraft_fuzz::{TARGETS, seeds};
 
 fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    // A failure's seed is recorded beside this file.
+    let beside = FileFailurePersistence::WithSource("proptest-regressions");
+    ProptestConfig {
+        cases,
+        failure_persistence: Some(Box::new(beside)),
+        source_file: Some(file!()),
+        ..ProptestConfig::default()
+    }
 }
 
 fn seeds_of(target: &str) -> Vec<Vec<u8>> {

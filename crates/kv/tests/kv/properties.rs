@@ -1,6 +1,7 @@
 //! What holds for every payload and for every input.
 
 use bytes::Bytes;
+use proptest::test_runner::FileFailurePersistence;
 use proptest::{collection::vec, option, prelude::*};
 use zraft_kv::{Command, GetResult, Key, Notification, Query, Value};
 
@@ -26,6 +27,11 @@ fn payload() -> impl Strategy<Value = Payload> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("proptest-regressions"))),
+        ..ProptestConfig::default()
+    })]
+
     #[test]
     fn what_is_encoded_decodes_to_the_same(payload in payload(), extra in vec(any::<u8>(), 0..9)) {
         let bytes = payload.encode();

@@ -1,6 +1,7 @@
 //! Properties that hold for every message and for every input.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use proptest::test_runner::FileFailurePersistence;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use zraft_protocol::{
     Answer, Capabilities, ClientMessage, CloseReason, CorrelationId, MemberId, Nonce, Payload,
@@ -114,6 +115,11 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("proptest-regressions"))),
+        ..ProptestConfig::default()
+    })]
+
     #[test]
     fn client_messages_survive_encoding_and_decoding(message in client_message()) {
         let mut out = BytesMut::new();

@@ -137,7 +137,9 @@ pub(crate) fn failure(events: &[Event]) -> Error {
     }
 }
 
-/// Returns a proptest configuration with this many cases and without a file of failures.
+/// Returns a proptest configuration with this many cases. A failure's seed is recorded beside the test.
 pub(crate) fn cases(cases: u32) -> proptest::test_runner::Config {
-    proptest::test_runner::Config { cases, failure_persistence: None, ..Default::default() }
+    use proptest::test_runner::{Config, FileFailurePersistence};
+    let beside = FileFailurePersistence::WithSource("proptest-regressions");
+    Config { cases, failure_persistence: Some(Box::new(beside)), ..Default::default() }
 }
