@@ -132,7 +132,7 @@ impl Judge {
         self.expired_at = Some(now);
         self.coverage.count("outcome", "session expired");
         self.session_over();
-        self.session_gone();
+        self.session_gone(now);
     }
 
     /// Queries may go again in another session, as new ones.
@@ -144,10 +144,14 @@ impl Judge {
         }
     }
 
-    fn session_gone(&mut self) {
+    fn session_gone(&mut self, now: Instant) {
         self.suspicion = Suspicion::default();
         self.last_loss = super::resume::LastLoss::default();
         self.tries.found_session();
+        // The first attempt at the next one may have begun before this is told.
+        if let Some(wire) = self.wire.as_ref().filter(|wire| wire.since == now) {
+            self.tries.asks(wire.member);
+        }
         // The end of its connection says nothing of the member.
         self.tries.blameless = self.wire.as_ref().map(|wire| wire.id);
     }
@@ -201,7 +205,7 @@ impl Judge {
                 if self.session.take().is_some() {
                     self.session_over();
                 }
-                self.session_gone();
+                self.session_gone(now);
                 self.drops.fill(0);
             }
         }

@@ -73,6 +73,11 @@ impl Tries {
         self.asked.clear();
     }
 
+    pub(super) fn asks(&mut self, member: usize) {
+        self.asked.retain(|asked| *asked != member);
+        self.asked.push(member);
+    }
+
     pub(super) fn gave_no_answer(&mut self, id: ConnId, member: usize) {
         if self.blameless != Some(id) {
             self.unanswering.push(member);
@@ -140,8 +145,7 @@ impl Judge {
         if tries.follows_hint_to_deaf(now, member, terms.members) {
             broken = Some(("no hint to a deaf member is followed", format!("{member}")));
         }
-        tries.asked.retain(|asked| *asked != member);
-        tries.asked.push(member);
+        tries.asks(member);
         if let Some(pause) = pause.filter(|pause| *pause >= terms.least_pause) {
             let most = terms.first_pause.saturating_mul(1 << tries.pauses.min(16));
             let most = most.min(terms.longest_pause) + SLACK + late;
