@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 use zraft_client::binding::core::{
-    Completion, ConnectKey, Failure, Instant, Machine, PingKey, RequestKey, RequestKind, StateName,
-    Timeout,
+    Completion, ConnectKey, DisconnectReason, Event, Failure, Instant, Machine, PingKey,
+    RequestKey, RequestKind, StateName, Timeout,
 };
 use zraft_client::binding::{CONNECT_TIMEOUT, DISCONNECT_TIMEOUT, Face};
 use zraft_client::{AckServerRequests, MemberId, SessionId};
@@ -511,6 +511,13 @@ impl Drop for Bridge {
         if !self.rests {
             lock(&self.links.inbox).closed = true;
             self.links.forget_session();
+            if self.published.state == Some(StateName::Connected) {
+                let member_id = self.published.member_id.take();
+                let event =
+                    Event::Disconnected { reason: DisconnectReason::ConnectionLost, member_id };
+                let head = json::event(&event).0.to_string();
+                self.out.write(&self.links, Kind::Event, 0, head.as_bytes(), &[]);
+            }
             self.out.write(&self.links, Kind::Broke, 0, &[], &[]);
             self.out.deliver(&self.links);
         }

@@ -561,6 +561,7 @@ export class RaftClient extends EventEmitter {
 
   /** The native half is gone: nobody may be left waiting. */
   #break(why: string): void {
+    const { state, memberId } = this;
     // Where it is not gone it must go: it would answer requests that others have the slots of by then.
     this.#native.abandon();
     const failure: Failure = { code: 'CLOSED', message: why, maybeExecuted: false };
@@ -571,6 +572,9 @@ export class RaftClient extends EventEmitter {
       else call.reject(new Rejection(failure));
     }
     this.#rest();
+    // Nobody else tells of it: a driver that broke by itself has done so, and is Disconnected.
+    if (state === 'Connected')
+      this.#tell({ type: 'disconnected', reason: 'connectionLost', ...(memberId === undefined ? {} : { memberId }) });
   }
 
   #keepAlive(): void {

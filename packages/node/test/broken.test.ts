@@ -3,7 +3,7 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { type ClosedError, type RaftClient, type TimeoutError } from 'zraft-client';
 
-import { bytes, connectedClient, failureOf, newClient, startCluster, until } from './support/fixtures';
+import { bytes, connectedClient, failureOf, newClient, next, startCluster, until } from './support/fixtures';
 import type { NativeClient } from '../src/native';
 import { native, Requests } from './support/internals';
 
@@ -40,6 +40,7 @@ test('all that waits settles when batches cannot be handed over any more, and th
   const cluster = await startCluster({ application: 'echo' });
   const { client, break: breakIt } = fragileClient(cluster);
   await client.connect();
+  const disconnected = next(client, 'disconnected');
   await cluster.dropMessages('answers');
   await cluster.dropMessages('KeepAliveResponse');
   const late = (await failureOf(client.submitCommand(bytes('late'), { timeout: 10 }))) as TimeoutError;
@@ -57,6 +58,7 @@ test('all that waits settles when batches cannot be handed over any more, and th
   // The driver is gone: it could answer requests that have the same slots later.
   expect(client.state).toBe('Disconnected');
   expect(client.sessionId).toBeUndefined();
+  expect(await disconnected).toMatchObject({ reason: 'connectionLost', memberId: 'node-1' });
   await until(async () => (await cluster.sessions()).every((session) => !session.bound));
 });
 
@@ -79,6 +81,7 @@ test('a payload for which there is no memory fails alone, and every other reques
 test('an answer for which there is no memory ends the client with an error that says so, and mixes nothing up', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
+  const disconnected = next(client, 'disconnected');
   await cluster.setCommitDelay(20);
   const answers = [10_000, 20_000, 30_000].map((length) => client.submitCommand(Buffer.alloc(length, length / 10_000)));
   const allocate = Buffer.allocUnsafeSlow.bind(Buffer);
@@ -93,6 +96,7 @@ test('an answer for which there is no memory ends the client with an error that 
     expect(outcome).toMatchObject({ code: 'CLOSED', maybeExecuted: true, message: expect.stringContaining('allocation failed') });
   }
   expect(client.state).toBe('Disconnected');
+  expect(await disconnected).toMatchObject({ reason: 'connectionLost' });
   expect(await failureOf(client.submitCommand(bytes('x')))).toMatchObject({ code: 'CLOSED' });
   await client.disconnect();
 });

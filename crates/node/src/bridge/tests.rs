@@ -99,6 +99,17 @@ fn a_driver_that_broke_takes_nothing_any_more_and_says_so_first() {
 }
 
 #[test]
+fn a_driver_that_breaks_while_connected_tells_that_the_connection_is_lost() {
+    let mut world = World::new();
+    world.bridge.published.state = Some(StateName::Connected);
+    let World { links, bridge, machine } = world;
+    drop(bridge);
+    let world =
+        World { bridge: Bridge::new(links.clone(), AckServerRequests::Delivered), links, machine };
+    assert_eq!(world.take(), [Kind::Event as u32, Kind::Broke as u32]);
+}
+
+#[test]
 fn only_the_present_use_of_a_slot_is_found() {
     let mut requests = Requests::default();
     let mut machine = World::new().machine;
