@@ -1,4 +1,4 @@
-//! The store's operations, over a [`RaftClient`].
+//! The typed client: the store's operations over a [`RaftClient`].
 
 use std::time::Duration;
 
@@ -7,27 +7,31 @@ use zraft_client::{RaftClient, Submission};
 
 use crate::{Command, DecodeError, GetResult, Key, Query, Value, ValueError, Watch};
 
-/// Why an operation on the store was not done.
+/// The reason why an operation on the store failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The key or the value is not accepted. Nothing was sent.
+    /// The key or the value is outside the limits. Nothing was sent.
     #[error(transparent)]
     Value(#[from] ValueError),
-    /// The client could not do it. [`maybe_executed`](Error::maybe_executed) tells whether it may have been done all the
-    /// same.
+    /// The client failed. [`maybe_executed`](Error::maybe_executed) returns whether the operation may have been executed
+    /// nevertheless.
     #[error(transparent)]
     Client(#[from] zraft_client::Error),
-    /// What the server sent is no payload of the store: it is not a key-value store, or a newer one.
-    #[error("the server's payload is not understood: {0}")]
+    /// The server sent a payload that is not the store's. It runs another application, or a newer version of the store.
+    #[error("the server sent a payload that is not of the key-value store: {0}")]
     Decode(#[from] DecodeError),
-    /// The session that watched has ended, and there is no other: nothing is watched until the client is connected again.
-    #[error("the session has ended, and its watches with it: connect again to go on")]
+    /// The session of the watch has ended and the client has no other. The watch continues once the client is connected
+    /// again.
+    #[error(
+        "the session and its watches have ended, connect the client again to continue the watch"
+    )]
     NotWatching,
 }
 
 impl Error {
-    /// Whether a set or watch may have been done, or may still be done. Always false for a get.
+    /// Returns true if a set or watch may have been executed, or may still be executed. Always false for a get, which changes
+    /// nothing.
     pub fn maybe_executed(&self) -> bool {
         match self {
             Self::Client(error) => error.maybe_executed(),
@@ -36,7 +40,7 @@ impl Error {
     }
 }
 
-/// A client of the key-value store. Clones are cheap, as those of the [`RaftClient`] in it.
+/// A client of the key-value store. Clones are cheap and share one [`RaftClient`].
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), zraft_kv::Error> {
@@ -63,51 +67,52 @@ pub struct KvClient {
 }
 
 impl KvClient {
-    /// The store that this client is, or will be, connected to.
+    /// Creates a store client on top of `client`, which may be connected before or later.
     pub fn new(client: RaftClient) -> Self {
         Self { client, timeout: None }
     }
 
-    /// How long each operation waits for its answer, instead of the client's `request_timeout`.
+    /// Sets how long each operation waits for its answer, in place of the client's `request_timeout`.
     #[must_use]
     pub fn timeout(mut self, time: Duration) -> Self {
         self.timeout = Some(time);
         self
     }
 
-    /// The client below.
+    /// Returns the underlying client.
     pub fn client(&self) -> &RaftClient {
         &self.client
     }
 
-    /// Stores a value: once, whatever happens to the connection on the way.
+    /// Stores a value. It is stored exactly once, even if the connection fails and the command is resent.
     ///
     /// # Errors
-    /// [`Error::Value`] for a key or value outside the limits of [`Key`] and [`Value`], and [`Error::Client`].
+    /// Returns [`Error::Value`] for a key or value outside the limits of [`Key`] and [`Value`], and [`Error::Client`] if the
+    /// client fails.
     pub async fn set(&self, key: impl Into<String>, value: impl Into<String>) -> Result<(), Error> {
         let command = Command::Set { key: Key::new(key)?, value: Value::new(value)? };
         self.command(&command).await
     }
 
-    /// The value of a key, if it has one.
+    /// Returns the value of a key, or `None` if it has none.
     ///
     /// # Errors
-    /// [`Error::Value`] for a key outside the limits of [`Key`], [`Error::Client`], and [`Error::Decode`] for an answer
-    /// that is none.
+    /// Returns [`Error::Value`] for a key outside the limits of [`Key`], [`Error::Client`] if the client fails, and
+    /// [`Error::Decode`] if the answer is not the store's.
     pub async fn get(&self, key: impl Into<String>) -> Result<Option<Value>, Error> {
         let query = Query::Get { key: Key::new(key)? };
         let answer = self.within(self.client.submit_query(query.encode())).await?;
         Ok(GetResult::decode(&answer)?.value)
     }
 
-    /// Watches a key. If it has a value, that is the first thing the watch gives; then every value that is set. More keys
-    /// can be [added](Watch::add).
+    /// Watches a key. The watch first returns the key's current value, if it has one, and then every value that is set. More
+    /// keys can be [added](Watch::add).
     ///
-    /// One watch at a time: it takes the client's server requests.
+    /// A client has at most one watch at a time, because the watch consumes the client's server requests.
     ///
     /// # Errors
-    /// [`Error::Value`] for a key outside the limits of [`Key`], and [`Error::Client`], of which a
-    /// [`Validation`](zraft_client::Error::Validation) error says that something else takes the server requests already.
+    /// Returns [`Error::Value`] for a key outside the limits of [`Key`], and [`Error::Client`] if the client fails. A
+    /// [`Validation`](zraft_client::Error::Validation) error means that the server requests have another consumer already.
     pub async fn watch(&self, key: impl Into<String>) -> Result<Watch, Error> {
         let key = Key::new(key)?;
         let mut watch = Watch::begin(self.clone())?;
@@ -115,7 +120,7 @@ impl KvClient {
         Ok(watch)
     }
 
-    /// An answer to a command says nothing but that it was executed.
+    /// Submits a command. Its answer is empty: it only shows that the command was executed.
     pub(crate) async fn command(&self, command: &Command) -> Result<(), Error> {
         self.within(self.client.submit_command(command.encode())).await?;
         Ok(())

@@ -1,6 +1,8 @@
-//! Bytes to payloads and back. Texts have a length of four bytes before them, big-endian and never negative; bytes after
-//! the last field are ignored. What is decoded shares the bytes it came in, and nothing is allocated by an announced
-//! length.
+//! Encodes and decodes payloads.
+//!
+//! A payload is a tag byte and texts. Each text follows its length, a big-endian signed 32-bit number that is never
+//! negative. Bytes after the last field are ignored. Decoded texts share the payload's bytes, and no buffer is allocated
+//! from an announced length.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -13,7 +15,7 @@ const NOTIFICATION: u8 = b'N';
 const ABSENT: u8 = 0x00;
 const PRESENT: u8 = 0xff;
 
-/// Bytes of a text's length.
+/// Size in bytes of the length field before a text.
 const LENGTH: usize = 4;
 
 struct Reader<'a> {
@@ -22,7 +24,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// The first byte, and a reader of what follows it.
+    /// Returns the tag byte and a reader of the fields after it.
     fn tagged(payload: &'a Bytes, field: &'static str) -> Result<(u8, Self), DecodeError> {
         let tag = payload.first().ok_or(DecodeError::Truncated { field })?;
         Ok((*tag, Self { payload, at: 1 }))
@@ -53,13 +55,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A tag and the texts after it, in a buffer of just that size.
+/// Encodes a tag and the texts after it into a buffer of exactly their size.
 fn encode(tag: u8, texts: &[&Bytes]) -> Bytes {
     let length = texts.iter().map(|text| LENGTH + text.len()).sum::<usize>();
     let mut out = BytesMut::with_capacity(1 + length);
     out.put_u8(tag);
     for text in texts {
-        // Made by `new`, a text is far shorter than this field can tell; decoded, it came with such a field.
+        // The length fits: `new` limits a text to 1 MiB, and a decoded text had a length field of this size.
         out.put_u32(text.len() as u32);
         out.put_slice(text);
     }
@@ -67,10 +69,10 @@ fn encode(tag: u8, texts: &[&Bytes]) -> Bytes {
 }
 
 impl Command {
-    /// The command in a command's payload.
+    /// Decodes the payload of a command.
     ///
     /// # Errors
-    /// When the payload is none of the store's commands.
+    /// Returns a [`DecodeError`] if the payload is not a command of the store.
     pub fn decode(payload: &Bytes) -> Result<Self, DecodeError> {
         match Reader::tagged(payload, "the command")? {
             (SET, mut fields) => Ok(Self::Set { key: fields.key()?, value: fields.value()? }),
@@ -79,7 +81,7 @@ impl Command {
         }
     }
 
-    /// The payload.
+    /// Encodes the payload.
     pub fn encode(&self) -> Bytes {
         match self {
             Self::Set { key, value } => encode(SET, &[key.as_bytes(), value.as_bytes()]),
@@ -89,10 +91,10 @@ impl Command {
 }
 
 impl Query {
-    /// The query in a query's payload.
+    /// Decodes the payload of a query.
     ///
     /// # Errors
-    /// When the payload is none of the store's queries.
+    /// Returns a [`DecodeError`] if the payload is not a query of the store.
     pub fn decode(payload: &Bytes) -> Result<Self, DecodeError> {
         match Reader::tagged(payload, "the query")? {
             (GET, mut fields) => Ok(Self::Get { key: fields.key()? }),
@@ -100,7 +102,7 @@ impl Query {
         }
     }
 
-    /// The payload.
+    /// Encodes the payload.
     pub fn encode(&self) -> Bytes {
         match self {
             Self::Get { key } => encode(GET, &[key.as_bytes()]),
@@ -109,10 +111,10 @@ impl Query {
 }
 
 impl GetResult {
-    /// The answer in a query's result.
+    /// Decodes the answer to a query. Every tag except zero means that a value follows.
     ///
     /// # Errors
-    /// When the result is no answer to a Get.
+    /// Returns a [`DecodeError`] if the payload is not an answer to a Get.
     pub fn decode(result: &Bytes) -> Result<Self, DecodeError> {
         let value = match Reader::tagged(result, "the answer")? {
             (ABSENT, _) => None,
@@ -121,7 +123,7 @@ impl GetResult {
         Ok(Self { value })
     }
 
-    /// The result.
+    /// Encodes the payload of the answer.
     pub fn encode(&self) -> Bytes {
         match &self.value {
             None => Bytes::from_static(&[ABSENT]),
@@ -131,10 +133,10 @@ impl GetResult {
 }
 
 impl Notification {
-    /// The notification in a server request's payload.
+    /// Decodes the payload of a server request.
     ///
     /// # Errors
-    /// When the payload is no notification.
+    /// Returns a [`DecodeError`] if the payload is not a notification.
     pub fn decode(payload: &Bytes) -> Result<Self, DecodeError> {
         match Reader::tagged(payload, "the notification")? {
             (NOTIFICATION, mut fields) => Ok(Self { key: fields.key()?, value: fields.value()? }),
@@ -142,7 +144,7 @@ impl Notification {
         }
     }
 
-    /// The payload.
+    /// Encodes the payload.
     pub fn encode(&self) -> Bytes {
         encode(NOTIFICATION, &[self.key.as_bytes(), self.value.as_bytes()])
     }

@@ -1,50 +1,50 @@
-//! What is wrong with payloads that do not decode, and with keys and values that are not accepted.
+//! Errors for payloads that do not decode and for keys and values outside the limits.
 
-/// Bytes that are no payload of the key-value store.
+/// The reason why bytes are not a payload of the key-value store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The first byte stands for nothing that may come here.
-    #[error("a payload of the key-value store does not begin with {0:#04x} here")]
+    /// The tag byte does not name a payload that is allowed here.
+    #[error("a payload of the key-value store cannot begin with {0:#04x} here")]
     UnknownTag(u8),
-    /// The payload ends before the field does, or the field's length runs past the end.
+    /// The payload ends before the end of this field.
     #[error("the payload ends within {field}")]
     Truncated {
-        /// The field.
+        /// The name of the field, such as "the key".
         field: &'static str,
     },
-    /// A length below zero.
+    /// A length field is negative.
     #[error("{field} has a negative length")]
     NegativeLength {
-        /// The field.
+        /// The name of the field, such as "the key".
         field: &'static str,
     },
-    /// Text that is not UTF-8.
+    /// A text is not UTF-8.
     #[error("{field} is not valid UTF-8")]
     InvalidUtf8 {
-        /// The field.
+        /// The name of the field, such as "the key".
         field: &'static str,
     },
 }
 
-/// A key or value that is not accepted. Nothing was built of it.
+/// The reason why a key or value cannot be built: it is outside the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValueError {
-    /// There is no text.
+    /// The text is empty.
     #[error("the {what} must not be empty")]
     Empty {
-        /// "key" or "value".
+        /// The kind of text: "key" or "value".
         what: &'static str,
     },
-    /// More bytes of UTF-8 than allowed.
-    #[error("the {what} has {length} bytes, more than {limit}")]
+    /// The text has more bytes of UTF-8 than the limit.
+    #[error("the {what} has {length} bytes, the limit is {limit}")]
     TooLong {
-        /// "key" or "value".
+        /// The kind of text: "key" or "value".
         what: &'static str,
-        /// Its length in bytes.
+        /// The length of the text in bytes.
         length: usize,
-        /// The most that is allowed, in bytes.
+        /// The greatest allowed length in bytes.
         limit: usize,
     },
 }

@@ -1,19 +1,23 @@
-//! The payloads of the ZIO Raft key-value store, and, with the feature `client`, a typed client.
+//! Encodes and decodes the payloads of the ZIO Raft key-value store. With the feature `client` it adds a typed client.
 //!
-//! The store is the application that the live system ships: keys and values are text, and a session can watch keys. A
-//! [`Command`] travels as a command's payload and is answered by an empty one, a [`Query`] travels as a query's and is
-//! answered by a [`GetResult`], and a [`Notification`] comes as a server request.
+//! The key-value store is the application that ZIO Raft ships. Keys and values are text, and a session can watch keys.
 //!
-//! The live server falls silent for good when it meets a payload that does not decode, so nothing should be sent to it
-//! that was not encoded here. [`Key::new`] and [`Value::new`] hold to the limits that the live command lines have; decoding
-//! takes any text, since others may have written it.
+//! | payload | carried by | answer |
+//! | --- | --- | --- |
+//! | [`Command`] | a command | an empty payload |
+//! | [`Query`] | a query | [`GetResult`] |
+//! | [`Notification`] | a server request | an acknowledgement |
+//!
+//! Send a live server only payloads that this crate encoded: after a payload that it cannot decode, the server stops
+//! answering permanently. [`Key::new`] and [`Value::new`] enforce the limits of ZIO Raft's own command line programs.
+//! Decoding accepts any text, because other clients may have written it.
 
 // | idea | file |
 // | --- | --- |
 // | keys and values, with their limits | `text.rs` |
 // | the payloads | `payload.rs` |
-// | bytes to payloads and back | `codec.rs` |
-// | what can be wrong | `error.rs` |
+// | encoding and decoding | `codec.rs` |
+// | errors | `error.rs` |
 // | the typed client | `client.rs`, `watch.rs` |
 
 #[cfg(feature = "client")]

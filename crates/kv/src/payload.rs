@@ -1,21 +1,21 @@
-//! What travels inside the protocol's payloads.
+//! The store's payloads: commands, queries, answers and notifications.
 
 use crate::{Key, Value};
 
 /// The payload of a command. Its answer is an empty payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Stores a value.
+    /// Stores a value under a key.
     Set {
-        /// Where.
+        /// The key.
         key: Key,
-        /// What.
+        /// The new value.
         value: Value,
     },
-    /// Asks for a [`Notification`] of the key's present value, if it has one, and then of every Set of it, for as long as
-    /// the session lives. Watching a key again does not double it.
+    /// Watches a key until the session ends: the server sends a [`Notification`] of the current value, if there is one, and
+    /// of every later Set. Watching a key again does not duplicate later notifications.
     Watch {
-        /// Which.
+        /// The key.
         key: Key,
     },
 }
@@ -23,9 +23,9 @@ pub enum Command {
 /// The payload of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Query {
-    /// Asks for a key's value; answered by a [`GetResult`].
+    /// Reads the value of a key. The answer is a [`GetResult`].
     Get {
-        /// Which.
+        /// The key.
         key: Key,
     },
 }
@@ -33,15 +33,15 @@ pub enum Query {
 /// The answer to [`Query::Get`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GetResult {
-    /// The value, if the key has one. The store forgets keys that nobody watches, every five minutes.
+    /// The value, or `None` if the key has none. Every five minutes the live store removes the keys that no session watches.
     pub value: Option<Value>,
 }
 
-/// The payload of a server request: a watched key has this value.
+/// The payload of a server request: the current value of a watched key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
-    /// The key watched.
+    /// The watched key.
     pub key: Key,
-    /// Its value.
+    /// The value of the key.
     pub value: Value,
 }

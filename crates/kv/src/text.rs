@@ -1,4 +1,4 @@
-//! Keys and values: text that shares the bytes it was received in.
+//! Keys and values: text that shares the receive buffer's bytes.
 
 use std::fmt;
 
@@ -13,13 +13,14 @@ macro_rules! text {
         pub struct $name(Bytes);
 
         impl $name {
-            /// The most bytes of UTF-8 that [`new`](Self::new) accepts.
+            /// The greatest length in bytes of UTF-8 that [`new`](Self::new) accepts.
             pub const MAX_LEN: usize = $max;
 
-            /// Takes the text over.
+            /// Creates it from a text.
             ///
             /// # Errors
-            /// When it is empty or has more than [`MAX_LEN`](Self::MAX_LEN) bytes.
+            /// Returns [`ValueError::Empty`] for an empty text and [`ValueError::TooLong`] above
+            /// [`MAX_LEN`](Self::MAX_LEN) bytes.
             pub fn new(text: impl Into<String>) -> Result<Self, ValueError> {
                 let text = text.into();
                 let length = text.len();
@@ -30,33 +31,33 @@ macro_rules! text {
                 }
             }
 
-            /// `None` when the bytes are not UTF-8. They may be none, or more than `new` accepts.
+            /// Wraps received bytes. Returns `None` if they are not UTF-8. They may be empty, or longer than `new` accepts.
             pub(crate) fn from_wire(bytes: Bytes) -> Option<Self> {
                 std::str::from_utf8(&bytes).is_ok().then_some(Self(bytes))
             }
 
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
-                // Every way to make one has checked this.
+                // Every constructor has checked that the bytes are UTF-8.
                 std::str::from_utf8(&self.0).unwrap_or_default()
             }
 
-            /// The text's UTF-8.
+            /// Returns the UTF-8 bytes of the text.
             pub fn as_bytes(&self) -> &Bytes {
                 &self.0
             }
 
-            /// The length in bytes of UTF-8.
+            /// Returns the length in bytes of UTF-8.
             pub fn len(&self) -> usize {
                 self.0.len()
             }
 
-            /// Whether there is no text: possible in what was decoded only.
+            /// Returns true if the text is empty, which is possible only if it was decoded.
             pub fn is_empty(&self) -> bool {
                 self.0.is_empty()
             }
 
-            /// A copy of its own, which does not keep a receive buffer alive.
+            /// Copies the text into a new allocation, so that the copy does not keep a receive buffer alive.
             #[must_use]
             pub fn to_detached(&self) -> Self {
                 Self(Bytes::copy_from_slice(&self.0))
@@ -96,11 +97,12 @@ macro_rules! text {
 }
 
 text!(
-    /// What a value is stored under: 1 to 256 bytes of UTF-8.
+    /// The name under which a value is stored: 1 to 256 bytes of UTF-8, the limit of ZIO Raft's command line programs.
     Key, "key", 256
 );
 text!(
-    /// What is stored: 1 byte to 1 MiB of UTF-8. `Debug` shows its length only.
+    /// The text that is stored under a key: 1 byte to 1 MiB of UTF-8, the limit of ZIO Raft's command line programs. `Debug`
+    /// shows only its length.
     Value, "value", 1024 * 1024
 );
 

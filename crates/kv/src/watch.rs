@@ -1,4 +1,4 @@
-//! A stream of what happens to keys.
+//! The stream of changes to watched keys.
 
 use std::{
     collections::BTreeSet,
@@ -15,39 +15,39 @@ use zraft_client::{
 
 use crate::{Command, Error, Key, KvClient, Notification};
 
-/// A watched key has a value.
+/// A watched key has this value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Change {
-    /// Which key, which value. Both share the buffer they were received in: `to_detached` what is kept for long.
+    /// The key and its value. Both share the receive buffer; call `to_detached` on a part that you keep for long.
     pub notification: Notification,
-    /// The number of the server request that told it: 1, 2, 3… in each session, of all watched keys together.
+    /// The id of the server request: 1, 2, 3 and so on in each session, counted over all watched keys.
     pub request_id: RequestId,
-    /// The server's clock when it sent this; a repeated delivery has another time.
+    /// The server's wall clock when it sent this; a redelivery has a later time.
     pub created_at: Timestamp,
 }
 
 type Renewal = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + Sync>>;
 
-/// What happens to the keys watched, in order; from [`KvClient::watch`].
+/// The stream of changes to the watched keys, in order. [`KvClient::watch`] creates it.
 ///
-/// On the server, a watch belongs to the session: it survives reconnections and leader changes. When the client has a new
-/// session, this watches the same keys again in it, and the server tells their present values again. When the session
-/// has ended and there is no other, it gives [`Error::NotWatching`] once, and goes on when the client is connected again.
+/// On the server a watch belongs to the session, so it survives reconnects and leader changes. If the client gets a new
+/// session, the stream watches the same keys again, and the server sends their current values again. If the session ends
+/// without a successor, the stream returns [`Error::NotWatching`] once and continues when the client is connected again.
 ///
-/// It ends (`None`) when the client is gone, which it keeps from happening by itself. With
-/// [`AckServerRequests::Handled`](zraft_client::AckServerRequests::Handled), a change counts as handled when the next one is
-/// asked for. Dropped, it leaves the keys watched until the session ends.
+/// The stream ends (`None`) only when the client's task ends; the stream itself keeps the client alive. With
+/// [`AckServerRequests::Handled`](zraft_client::AckServerRequests::Handled), a change counts as handled when the next one
+/// is polled. After the stream is dropped, the server still watches the keys until the session ends.
 #[must_use = "streams do nothing unless polled"]
 pub struct Watch {
     store: KvClient,
     requests: ServerRequests,
     events: Events,
     keys: BTreeSet<Key>,
-    /// The session in which the keys are, or are about to be, watched.
+    /// The session in which the keys are watched, or in which the renewal is about to watch them.
     session: Option<SessionId>,
     renewal: Option<Renewal>,
-    /// The change given last, in the form of the client.
+    /// The server request of the last change returned. It is acknowledged when the next change is polled.
     handed: Option<ServerRequest>,
 }
 
@@ -55,16 +55,17 @@ impl Watch {
     pub(crate) fn begin(store: KvClient) -> Result<Self, Error> {
         let requests = store.client().server_requests()?;
         let events = store.client().events();
-        // Before anything is sent: a session that follows this one is then never taken for it.
+        // Read the session id before anything is sent: a later session is then never mistaken for this one.
         let session = store.client().session_id();
         let keys = BTreeSet::new();
         Ok(Self { store, requests, events, keys, session, renewal: None, handed: None })
     }
 
-    /// Watches one key more. Adding a key again only makes the server tell its present value again.
+    /// Watches another key. If the key is watched already, the server only sends its current value again.
     ///
     /// # Errors
-    /// As [`KvClient::watch`]. If the command may have been executed, the key may be watched nevertheless.
+    /// Returns the errors of [`KvClient::watch`]. If the command may have been executed, the key may be watched
+    /// nevertheless.
     pub async fn add(&mut self, key: impl Into<String>) -> Result<(), Error> {
         let key = Key::new(key)?;
         self.store.command(&Command::Watch { key: key.clone() }).await?;
@@ -72,27 +73,27 @@ impl Watch {
         Ok(())
     }
 
-    /// The keys watched.
+    /// Returns the watched keys, in order.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &Key> {
         self.keys.iter()
     }
 
-    /// The next change; `None` when the client is gone. Nothing is lost when the future is dropped.
+    /// Returns the next change, or `None` if the client's task has ended. Dropping the future loses nothing.
     ///
-    /// After an error the watch goes on: [`Error::Decode`] concerns one server request, [`Error::Client`] the attempt to
-    /// watch the keys in a new session, and [`Error::NotWatching`] says that there is none.
+    /// The watch continues after an error. [`Error::Decode`] concerns one server request, [`Error::Client`] the attempt to
+    /// watch the keys in a new session, and [`Error::NotWatching`] means that the client has no session.
     pub async fn next(&mut self) -> Option<Result<Change, Error>> {
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 
-    /// Looks at what happened to the session. `true` when it ended and there is no other.
+    /// Handles the events of the session. Returns true if the session ended and the client has no other.
     fn poll_session(&mut self, context: &mut Context<'_>) -> bool {
         while let Poll::Ready(Some(event)) = Pin::new(&mut self.events).poll_next(context) {
             match event {
                 Event::Connected { session_id, .. } => self.is_in(session_id),
                 Event::StateChange { new_state: StateName::Disconnected, .. } => return true,
                 Event::Lagged(_) => {
-                    // What was lost may have been any of these: the present tells.
+                    // The lost events may include any of the above, so look at the current state.
                     let client = self.store.client();
                     if *client.state().borrow() == StateName::Disconnected {
                         return true;

@@ -1,6 +1,6 @@
-//! The typed client against the embedded server.
+//! The typed client against the embedded cluster.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap as tests do")]
 
 use std::{
     future::{Future, IntoFuture},
@@ -16,12 +16,12 @@ use zraft_test_server::{KillLoss, KvStore, TestCluster};
 
 fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
     let future = tokio::time::timeout(Duration::from_secs(20), future.into_future());
-    async { future.await.expect("in time") }
+    async { future.await.expect("the operation must finish within 20 s") }
 }
 
 async fn cluster(members: usize) -> TestCluster {
     let builder = TestCluster::builder().members(members).app(KvStore::new());
-    // A notification made while its session had no connection comes with a redelivery: after 10 s by default.
+    // A notification made while its session had no connection arrives only by redelivery, by default after 10 s.
     builder.redelivery_interval(Duration::from_millis(100)).start().await.unwrap()
 }
 
@@ -39,7 +39,7 @@ async fn store(cluster: &TestCluster) -> KvClient {
     store_of(cluster, RaftClient::builder()).await
 }
 
-/// The next change as text, with its number.
+/// Returns the id and the text of the next change.
 async fn change(watch: &mut Watch) -> (u64, String) {
     let change = within(watch.next()).await.unwrap().unwrap();
     let notification = change.notification;
@@ -47,7 +47,7 @@ async fn change(watch: &mut Watch) -> (u64, String) {
 }
 
 #[tokio::test]
-async fn what_was_set_is_what_one_gets() {
+async fn get_returns_the_value_that_was_set() {
     let cluster = cluster(1).await;
     let store = store(&cluster).await.timeout(Duration::from_secs(5));
     assert_eq!(within(store.get("ключ")).await.unwrap(), None);
@@ -59,7 +59,7 @@ async fn what_was_set_is_what_one_gets() {
 }
 
 #[tokio::test]
-async fn what_is_outside_the_limits_is_not_sent() {
+async fn keys_and_values_outside_the_limits_are_not_sent() {
     let cluster = cluster(1).await;
     let store = store(&cluster).await;
     let empty = |error| matches!(error, Error::Value(ValueError::Empty { .. }));
@@ -74,7 +74,7 @@ async fn what_is_outside_the_limits_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_not_connected_says_so() {
+async fn set_without_connect_fails_with_not_connected() {
     let client =
         RaftClient::builder().member("node-1", "tcp://127.0.0.1:1").capability("app", "test");
     let store = KvClient::new(client.build().unwrap());
@@ -84,7 +84,7 @@ async fn a_client_that_is_not_connected_says_so() {
 }
 
 #[tokio::test]
-async fn a_watch_gives_the_present_value_and_then_every_one_that_is_set() {
+async fn watch_returns_the_current_value_and_then_every_value_set() {
     let cluster = cluster(1).await;
     let store = store(&cluster).await;
     within(store.set("a", "1")).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_watch_gives_the_present_value_and_then_every_one_that_is_set() {
 }
 
 #[tokio::test]
-async fn a_second_watch_is_refused_while_there_is_one() {
+async fn second_watch_is_rejected_while_the_first_exists() {
     let cluster = cluster(1).await;
     let store = store(&cluster).await;
     let watch = within(store.watch("a")).await.unwrap();
@@ -113,7 +113,7 @@ async fn a_second_watch_is_refused_while_there_is_one() {
 }
 
 #[tokio::test]
-async fn a_watch_survives_the_leader() {
+async fn watch_survives_leader_changes() {
     let cluster = cluster(3).await;
     let (watcher, setter) = (store(&cluster).await, store(&cluster).await);
     let mut watch = within(watcher.watch("k")).await.unwrap();
@@ -128,7 +128,7 @@ async fn a_watch_survives_the_leader() {
 }
 
 #[tokio::test]
-async fn a_watch_is_renewed_in_a_new_session() {
+async fn watch_is_renewed_in_a_new_session() {
     let cluster = cluster(1).await;
     let settings = RaftClient::builder().on_session_expired(OnSessionExpired::NewSession);
     let (watcher, setter) = (store_of(&cluster, settings).await, store(&cluster).await);
@@ -137,14 +137,14 @@ async fn a_watch_is_renewed_in_a_new_session() {
     within(setter.set("b", "1")).await.unwrap();
     assert_eq!(change(&mut watch).await, (1, "b=1".to_owned()));
     cluster.expire_session(&watcher.client().session_id().unwrap()).unwrap();
-    // The present value is told again, by the first server request of the new session.
+    // The first server request of the new session carries the current value again.
     assert_eq!(change(&mut watch).await, (1, "b=1".to_owned()));
     within(setter.set("a", "2")).await.unwrap();
     assert_eq!(change(&mut watch).await, (2, "a=2".to_owned()));
 }
 
 #[tokio::test]
-async fn a_watch_whose_session_ended_says_so_and_goes_on_after_connect() {
+async fn watch_reports_the_end_of_its_session_and_continues_after_connect() {
     let cluster = cluster(1).await;
     let (watcher, setter) = (store(&cluster).await, store(&cluster).await);
     let mut watch = within(watcher.watch("k")).await.unwrap();
@@ -157,7 +157,7 @@ async fn a_watch_whose_session_ended_says_so_and_goes_on_after_connect() {
 }
 
 #[tokio::test]
-async fn a_server_request_that_is_no_notification_is_told_and_passed() {
+async fn server_request_that_is_not_a_notification_is_an_error_and_the_watch_continues() {
     let cluster = cluster(1).await;
     let store = store(&cluster).await;
     let mut watch = within(store.watch("k")).await.unwrap();
@@ -170,7 +170,7 @@ async fn a_server_request_that_is_no_notification_is_told_and_passed() {
 }
 
 #[tokio::test]
-async fn a_change_counts_as_handled_when_the_next_one_is_asked_for() {
+async fn change_counts_as_handled_when_the_next_one_is_polled() {
     let cluster = cluster(1).await;
     let settings = RaftClient::builder().ack_server_requests(AckServerRequests::Handled);
     let store = store_of(&cluster, settings).await;
@@ -180,14 +180,14 @@ async fn a_change_counts_as_handled_when_the_next_one_is_asked_for() {
     }
     assert_eq!(change(&mut watch).await, (1, "k=1".to_owned()));
     drop(watch);
-    // Not handled: the next consumer gets it again.
+    // The change was not handled, so the next consumer gets it again.
     let mut watch = within(store.watch("other")).await.unwrap();
     assert_eq!(change(&mut watch).await, (1, "k=1".to_owned()));
     assert_eq!(change(&mut watch).await, (2, "k=2".to_owned()));
 }
 
 #[tokio::test]
-async fn a_watch_of_a_disconnected_client_says_so() {
+async fn watch_of_a_disconnected_client_reports_it() {
     let cluster = cluster(1).await;
     let store = store(&cluster).await;
     let mut watch = within(store.watch("k")).await.unwrap();

@@ -1,4 +1,4 @@
-//! What live clients and the live store said to each other.
+//! Decodes and re-encodes the payloads that live clients and the live store exchanged.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use zraft_kv::{Command, GetResult, Notification, Query};
 
 use crate::support::{hex, testdata, unhex};
 
-/// The application's bytes in the line of a message: `payload[3]=010203(…)`.
+/// Returns the payload in a line that shows a message: `payload[3]=010203(…)`.
 fn payload(line: &str) -> Option<Bytes> {
     let (_, rest) = line.split_once(" payload[")?;
     let (_, rest) = rest.split_once("]=")?;
@@ -16,7 +16,7 @@ fn payload(line: &str) -> Option<Bytes> {
 }
 
 #[test]
-fn every_payload_in_the_captures_decodes_and_is_encoded_to_its_bytes() {
+fn captured_payloads_survive_decoding_and_encoding() {
     let mut seen = [0; 5];
     for entry in fs::read_dir(testdata().join("captures")).unwrap() {
         let path = entry.unwrap().path();
@@ -35,7 +35,7 @@ fn every_payload_in_the_captures_decodes_and_is_encoded_to_its_bytes() {
                 (3, Notification::decode(&payload).unwrap().encode())
             } else {
                 assert!(line.contains(" ClientResponse(6) "), "{line}");
-                // A command is answered by nothing.
+                // The answer to a command is empty.
                 (4, Bytes::new())
             };
             assert_eq!(hex(&again), hex(&payload), "{line}");

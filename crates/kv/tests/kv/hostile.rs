@@ -1,11 +1,11 @@
-//! Input that breaks the rules. No panic, no memory taken because a length was announced.
+//! Invalid input. The decoder must not panic, and must not allocate because of an announced length.
 
 use bytes::{Bytes, BytesMut};
 use zraft_kv::{Command, DecodeError, GetResult, Notification, Query};
 
 use crate::support::{KINDS, Payload, hex, unhex, vectors};
 
-/// Every kind reads it: what is garbage for one is a payload for another.
+/// Runs the decoder of every kind: bytes that are garbage for one kind may be a payload of another.
 fn read_all(payload: &Bytes) {
     for kind in KINDS {
         if let Ok(decoded) = Payload::decode(kind, payload) {
@@ -17,7 +17,7 @@ fn read_all(payload: &Bytes) {
 }
 
 #[test]
-fn every_truncation_of_every_vector_is_an_error() {
+fn truncated_vectors_are_errors() {
     for vector in vectors() {
         for length in 0..vector.payload.len() {
             let payload = vector.payload.slice(..length);
@@ -29,7 +29,7 @@ fn every_truncation_of_every_vector_is_an_error() {
 }
 
 #[test]
-fn every_one_bit_change_of_every_vector_gives_a_payload_or_an_error() {
+fn vectors_with_one_flipped_bit_give_a_payload_or_an_error() {
     for vector in vectors() {
         let mut payload = BytesMut::from(&vector.payload[..]);
         for bit in 0..payload.len() * 8 {
@@ -41,7 +41,7 @@ fn every_one_bit_change_of_every_vector_gives_a_payload_or_an_error() {
 }
 
 #[test]
-fn a_text_of_two_gigabytes_that_is_not_there_is_a_truncated_one() {
+fn announced_two_gigabyte_text_without_bytes_is_truncated() {
     let key = DecodeError::Truncated { field: "the key" };
     let value = DecodeError::Truncated { field: "the value" };
     assert_eq!(Command::decode(&unhex("53 7fffffff 6b")), Err(key));
@@ -53,7 +53,7 @@ fn a_text_of_two_gigabytes_that_is_not_there_is_a_truncated_one() {
 }
 
 #[test]
-fn a_negative_length_is_an_error() {
+fn negative_length_is_an_error() {
     for length in ["ffffffff", "80000000"] {
         let key = DecodeError::NegativeLength { field: "the key" };
         assert_eq!(Command::decode(&unhex(&format!("53 {length}"))), Err(key));
@@ -77,7 +77,7 @@ fn text_that_is_not_utf8_is_an_error() {
 }
 
 #[test]
-fn only_the_tags_that_may_come_are_taken() {
+fn unknown_tags_are_errors() {
     let text = "00000001 6b 00000001 76";
     for tag in 0..=255_u8 {
         let payload = unhex(&format!("{tag:02x} {text}"));
@@ -89,7 +89,7 @@ fn only_the_tags_that_may_come_are_taken() {
 }
 
 #[test]
-fn any_byte_but_zero_says_that_there_is_a_value() {
+fn every_tag_except_zero_means_a_value_is_present() {
     assert_eq!(GetResult::decode(&unhex("00")).unwrap().value, None);
     for flag in 1..=255_u8 {
         let result = GetResult::decode(&unhex(&format!("{flag:02x} 00000001 76"))).unwrap();
@@ -98,10 +98,10 @@ fn any_byte_but_zero_says_that_there_is_a_value() {
 }
 
 #[test]
-fn keys_and_values_share_the_payload() {
+fn decoded_keys_and_values_share_the_payload() {
     let payload = unhex("53 00000003 6b6579 00000005 76616c7565");
     let Command::Set { key, value } = Command::decode(&payload).unwrap() else {
-        panic!("not a Set");
+        panic!("expected a Set");
     };
     assert_eq!(key.as_bytes().as_ptr(), payload[5..].as_ptr());
     assert_eq!(value.as_bytes().as_ptr(), payload[12..].as_ptr());

@@ -1,22 +1,22 @@
-//! Keys and values that users give: each limit, at it and one beyond.
+//! The limits of keys and values. Each is tested at the limit and one beyond it.
 
 use zraft_kv::{Command, Key, Value, ValueError};
 
 #[test]
-fn a_key_has_1_to_256_bytes() {
+fn key_has_1_to_256_bytes() {
     assert_eq!(Key::new(""), Err(ValueError::Empty { what: "key" }));
     assert_eq!(Key::new("k").unwrap().len(), 1);
     assert_eq!(Key::new("k".repeat(256)).unwrap().len(), 256);
     let error = ValueError::TooLong { what: "key", length: 257, limit: 256 };
     assert_eq!(Key::new("k".repeat(257)), Err(error));
-    assert_eq!(error.to_string(), "the key has 257 bytes, more than 256");
-    // Bytes count, not characters.
+    assert_eq!(error.to_string(), "the key has 257 bytes, the limit is 256");
+    // The limit counts bytes, not characters.
     assert!(Key::new("é".repeat(128)).is_ok());
     assert!(Key::new("é".repeat(129)).is_err());
 }
 
 #[test]
-fn a_value_has_1_byte_to_1_mebibyte() {
+fn value_has_1_byte_to_1_mebibyte() {
     let limit = 1024 * 1024;
     assert_eq!(Value::new(""), Err(ValueError::Empty { what: "value" }));
     assert_eq!(Value::new("v".repeat(limit)).unwrap().len(), limit);
@@ -25,20 +25,20 @@ fn a_value_has_1_byte_to_1_mebibyte() {
 }
 
 #[test]
-fn what_others_wrote_is_read_beyond_these_limits() {
+fn decoding_accepts_texts_outside_the_limits() {
     let key = "k".repeat(257);
     let mut payload = b"S\0\0\x01\x01".to_vec();
     payload.extend_from_slice(key.as_bytes());
     payload.extend_from_slice(&[0; 4]);
     let Command::Set { key: read, value } = Command::decode(&payload.into()).unwrap() else {
-        panic!("not a Set");
+        panic!("expected a Set");
     };
     assert_eq!(read.as_str(), key);
     assert!(value.is_empty());
 }
 
 #[test]
-fn debug_shows_keys_and_the_length_of_values() {
+fn debug_shows_keys_but_only_the_length_of_values() {
     let key = Key::new("k").unwrap();
     let value = Value::new("sesame").unwrap();
     assert_eq!(value.to_string(), "sesame");

@@ -1,6 +1,6 @@
-//! The store's payloads, held against vectors, limits and arbitrary input.
+//! Checks the codec of the store's payloads against vectors, limits and arbitrary input.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap as tests do")]
 
 mod captures;
 mod hostile;

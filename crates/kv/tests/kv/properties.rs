@@ -1,4 +1,4 @@
-//! What holds for every payload and for every input.
+//! Properties that hold for every payload and for every input.
 
 use bytes::Bytes;
 use proptest::test_runner::FileFailurePersistence;
@@ -33,7 +33,7 @@ proptest! {
     })]
 
     #[test]
-    fn what_is_encoded_decodes_to_the_same(payload in payload(), extra in vec(any::<u8>(), 0..9)) {
+    fn payloads_survive_encoding_and_decoding(payload in payload(), extra in vec(any::<u8>(), 0..9)) {
         let bytes = payload.encode();
         prop_assert_eq!(Payload::decode(payload.kind(), &bytes), Ok(payload.clone()));
         // Bytes after the last field are ignored.
@@ -42,7 +42,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_arrives_is_a_payload_or_an_error(
+    fn arbitrary_input_gives_a_payload_or_an_error(
         tag in prop_oneof![any::<u8>(), prop::sample::select(&b"SWGN\x00\xff"[..])],
         rest in vec(any::<u8>(), 0..80),
     ) {

@@ -1,4 +1,4 @@
-//! Test data and its forms.
+//! Loads the test data, and converts between bytes and hexadecimal digits.
 
 use std::path::{Path, PathBuf};
 
@@ -15,14 +15,14 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
-    /// `kind` as the vectors name it.
+    /// Decodes a payload of the kind that the vectors call `kind`.
     pub(crate) fn decode(kind: &str, bytes: &Bytes) -> Result<Self, DecodeError> {
         match kind {
             "Set" | "Watch" => Command::decode(bytes).map(Self::Command),
             "Get" => Query::decode(bytes).map(Self::Query),
             "GetResult" => GetResult::decode(bytes).map(Self::GetResult),
             "Notification" => Notification::decode(bytes).map(Self::Notification),
-            other => panic!("no payload {other}"),
+            other => panic!("unknown kind of payload {other}"),
         }
     }
 
@@ -66,7 +66,7 @@ impl Payload {
 
 pub(crate) const KINDS: [&str; 4] = ["Set", "Get", "GetResult", "Notification"];
 
-/// A line of the vectors.
+/// One line of the vector file: a payload and its bytes.
 pub(crate) struct Vector {
     pub(crate) kind: String,
     pub(crate) key: Option<String>,
@@ -96,7 +96,7 @@ pub(crate) fn testdata() -> PathBuf {
 
 pub(crate) fn unhex(text: &str) -> Bytes {
     let text = text.trim().replace(' ', "");
-    assert!(text.len().is_multiple_of(2), "an odd number of hex digits");
+    assert!(text.len().is_multiple_of(2), "hexadecimal text has an odd number of digits");
     let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
     (0..text.len()).step_by(2).map(digits).collect()
 }

@@ -1,4 +1,4 @@
-//! What the live store wrote and read.
+//! Compares this codec with the vectors that the live store wrote and read.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -7,7 +7,7 @@ use zraft_kv::{Command, GetResult, Key, Notification, Query, Value};
 use crate::support::{Payload, Vector, hex, unhex, vectors};
 
 #[test]
-fn every_vector_decodes_to_its_fields_and_is_encoded_to_its_bytes() {
+fn vectors_survive_decoding_and_encoding() {
     let vectors = vectors();
     assert_eq!(vectors.len(), 26);
     for Vector { kind, key, value, payload } in vectors {
@@ -20,11 +20,11 @@ fn every_vector_decodes_to_its_fields_and_is_encoded_to_its_bytes() {
 }
 
 #[test]
-fn every_vector_that_can_be_built_is_encoded_to_its_bytes() {
+fn vectors_encode_to_their_bytes() {
     let mut built = BTreeSet::new();
     for Vector { kind, key, value, payload } in vectors() {
         let key = key.map(|key| Key::new(key).unwrap());
-        // An empty value is on the wire, but nobody gives one here.
+        // The vectors contain an empty value, which `Value::new` rejects.
         let Ok(value) = value.map(Value::new).transpose() else { continue };
         let encoded = match (kind.as_str(), key, value) {
             ("Set", Some(key), Some(value)) => Command::Set { key, value }.encode(),
@@ -40,12 +40,12 @@ fn every_vector_that_can_be_built_is_encoded_to_its_bytes() {
     assert_eq!(built.len(), 5);
 }
 
-/// The live project's own fixtures are not part of this repository: they are read when they lie beside the checkout.
+/// ZIO Raft's own fixtures are not part of this repository. The test runs only if they lie beside the checkout.
 #[test]
-fn every_fixture_beside_the_checkout_decodes_and_is_encoded_to_its_bytes() {
+fn fixtures_beside_the_checkout_survive_decoding_and_encoding() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/kv");
     let Ok(entries) = fs::read_dir(folder) else {
-        eprintln!("left out: no fixtures of the live project beside the checkout");
+        eprintln!("skipped: there are no ZIO Raft fixtures beside the checkout");
         return;
     };
     let mut seen = 0;
