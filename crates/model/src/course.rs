@@ -1,4 +1,4 @@
-//! The state-space: every order of steps that the budget allows.
+//! The state space: every order of steps that the budget allows, and the properties to check.
 
 use std::hash::{Hash, Hasher};
 
@@ -9,18 +9,18 @@ use crate::{
     world::{Step, World},
 };
 
-/// How often what is up to us may happen.
+/// How often each chosen step may occur. The budget keeps the state space finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Budget {
-    /// Commands that are submitted.
+    /// The number of commands submitted.
     pub commands: u8,
-    /// Leaders that die.
+    /// The number of leaders that crash.
     pub crashes: u8,
-    /// Commands that are sent again for want of an answer.
+    /// The number of resends for lack of an answer.
     pub duplicates: u8,
-    /// Sessions that expire.
+    /// The number of sessions that expire.
     pub expiries: u8,
-    /// Callers that give up.
+    /// The number of callers that give up.
     pub give_ups: u8,
 }
 
@@ -48,29 +48,29 @@ impl Budget {
     }
 }
 
-/// All courses within a budget.
+/// The model: all sequences of steps within a budget.
 #[derive(Debug, Clone, Copy)]
 pub struct Course {
-    /// What may happen how often.
+    /// How often each chosen step may occur.
     pub budget: Budget,
-    /// The client opens a new session when its own has expired.
+    /// Whether the client opens a new session when its session has expired.
     pub renew: bool,
 }
 
-/// Where a course has come to.
+/// A state of the model.
 #[derive(Debug, Clone)]
 pub struct State {
-    /// The steps that led here.
+    /// The steps that led to this state.
     pub path: Vec<Step>,
-    /// What is left of the budget.
+    /// The remaining budget.
     pub budget: Budget,
-    /// What can be seen.
+    /// The observable part of the state.
     pub sight: Sight,
-    /// What may happen next.
+    /// The steps that are possible next.
     pub next: Vec<Step>,
 }
 
-/// Two that look the same are the same.
+/// Two states are equal if their observable parts are. The paths that led to them do not matter.
 impl PartialEq for State {
     fn eq(&self, other: &Self) -> bool {
         (&self.budget, &self.sight, &self.next) == (&other.budget, &other.sight, &other.next)
@@ -96,7 +96,7 @@ const STEPS: [Step; 7] = [
 ];
 
 impl Course {
-    /// Where these steps lead, done with a new client and new servers.
+    /// Replays these steps with a new client and new servers, and returns the state they lead to.
     pub fn follow(&self, path: Vec<Step>) -> State {
         let mut world = World::new(self.renew);
         let mut budget = self.budget;
@@ -109,7 +109,7 @@ impl Course {
         State { path, budget, sight: Sight::of(&world), next }
     }
 
-    /// Where one more step leads.
+    /// Returns the state that one more step leads to.
     pub fn step(&self, state: &State, step: Step) -> State {
         let mut path = state.path.clone();
         path.push(step);
@@ -135,44 +135,55 @@ impl Model for Course {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("no rule of the interface is broken", |_, state: &State| {
+            Property::always("no contract of the state machine is violated", |_, state: &State| {
                 state.sight.broken.is_none()
             }),
-            Property::always("nothing is executed twice", |_, state: &State| {
+            Property::always("no command is executed twice", |_, state: &State| {
                 let journal = &state.sight.journal;
                 let twice = |(at, (_, _, command)): (usize, &(usize, u64, usize))| {
                     journal[at + 1..].iter().any(|(.., other)| other == command)
                 };
                 !journal.iter().enumerate().any(twice)
             }),
-            Property::always("an answer is that of its own execution", |_, state: &State| {
-                each_fate(state, |command, fate| match fate {
-                    Fate::Answered(at) => executed(state, command) == Some(at),
-                    _ => true,
-                })
-            }),
-            Property::always("what was called not executed never is", |_, state: &State| {
-                let on_the_way = |command| {
-                    let is =
-                        |seen: &Seen| matches!(seen, Seen::Command(.., one) if *one == command);
-                    state.sight.to_server.iter().any(is)
-                };
-                each_fate(state, |command, fate| match fate {
-                    Fate::NotExecuted => executed(state, command).is_none() && !on_the_way(command),
-                    _ => true,
-                })
-            }),
-            Property::always("L is not above the id that carries it", |_, state: &State| {
-                let sight = &state.sight;
-                sight.to_server.iter().all(|seen| match seen {
-                    Seen::Command(id, lowest, _) => lowest <= id && *id >= 1,
-                    _ => true,
-                })
-            }),
             Property::always(
-                "unknown and evicted are said only for a reason",
+                "each answer belongs to the execution of its own command",
+                |_, state: &State| {
+                    each_fate(state, |command, fate| match fate {
+                        Fate::Answered(at) => executed(state, command) == Some(at),
+                        _ => true,
+                    })
+                },
+            ),
+            Property::always(
+                "a command reported as not executed is never executed",
+                |_, state: &State| {
+                    let in_flight = |command| {
+                        let is =
+                            |seen: &Seen| matches!(seen, Seen::Command(.., one) if *one == command);
+                        state.sight.to_server.iter().any(is)
+                    };
+                    each_fate(state, |command, fate| match fate {
+                        Fate::NotExecuted => {
+                            executed(state, command).is_none() && !in_flight(command)
+                        }
+                        _ => true,
+                    })
+                },
+            ),
+            Property::always(
+                "L is never above the id of the command that carries it",
+                |_, state: &State| {
+                    let sight = &state.sight;
+                    sight.to_server.iter().all(|seen| match seen {
+                        Seen::Command(id, lowest, _) => lowest <= id && *id >= 1,
+                        _ => true,
+                    })
+                },
+            ),
+            Property::always(
+                "outcomes unknown and evicted are reported only with a reason",
                 |model: &Self, state: &State| {
-                    // The reasons: the session ended, or the caller gave up.
+                    // The valid reasons are that the session expired or that the caller gave up.
                     let gave_up = state.budget.give_ups < model.budget.give_ups;
                     let expired = state.budget.expiries < model.budget.expiries;
                     each_fate(state, |command, fate| match fate {
@@ -182,11 +193,14 @@ impl Model for Course {
                     })
                 },
             ),
-            Property::always("in the end everything has ended", |_, state: &State| {
-                let ended = state.sight.fates.iter().all(|(_, resolved)| resolved.is_some());
-                !state.next.is_empty() || ended
-            }),
-            Property::sometimes("both are answered", |_, state: &State| {
+            Property::always(
+                "every command has an outcome in every final state",
+                |_, state: &State| {
+                    let ended = state.sight.fates.iter().all(|(_, resolved)| resolved.is_some());
+                    !state.next.is_empty() || ended
+                },
+            ),
+            Property::sometimes("both commands are answered", |_, state: &State| {
                 let answered = |fate: &(_, Option<Fate>)| matches!(fate.1, Some(Fate::Answered(_)));
                 state.sight.fates.len() == 2 && state.sight.fates.iter().all(answered)
             }),
@@ -198,17 +212,17 @@ impl Model for Course {
                 answers(1) == 2
             }),
             Property::sometimes(
-                "one runs though its caller was told unknown",
+                "a command runs after its caller was given outcome unknown",
                 |_, state: &State| {
-                    state.sight.fates.iter().enumerate().any(|(command, (told, _))| {
-                        *told == Some(Fate::Unknown) && executed(state, command).is_some()
+                    state.sight.fates.iter().enumerate().any(|(command, (reported, _))| {
+                        *reported == Some(Fate::Unknown) && executed(state, command).is_some()
                     })
                 },
             ),
-            Property::sometimes("one never runs and is called so", |_, state: &State| {
-                state.sight.fates.iter().any(|(told, _)| *told == Some(Fate::NotExecuted))
+            Property::sometimes("a command is reported as not executed", |_, state: &State| {
+                state.sight.fates.iter().any(|(reported, _)| *reported == Some(Fate::NotExecuted))
             }),
-            Property::sometimes("the second runs before the first", |_, state: &State| {
+            Property::sometimes("the second command runs before the first", |_, state: &State| {
                 matches!((executed(state, 0), executed(state, 1)), (None, Some(_)))
             }),
         ]
@@ -216,12 +230,12 @@ impl Model for Course {
 }
 
 fn each_fate(state: &State, holds: impl Fn(usize, Fate) -> bool) -> bool {
-    state.sight.fates.iter().enumerate().all(|(command, (told, resolved))| {
-        [told, resolved].into_iter().flatten().all(|fate| holds(command, *fate))
+    state.sight.fates.iter().enumerate().all(|(command, (reported, resolved))| {
+        [reported, resolved].into_iter().flatten().all(|fate| holds(command, *fate))
     })
 }
 
-/// Where a command stands in the order of execution.
+/// Returns the position of a command in the order of execution, or `None` if it was not executed.
 fn executed(state: &State, command: usize) -> Option<u64> {
     let place = state.sight.journal.iter().position(|(.., one)| *one == command)?;
     u64::try_from(place).ok()

@@ -1,4 +1,4 @@
-//! What can be seen of a world, without what cannot matter: times, nonces, the numbers of connections.
+//! The observable part of a world, without what cannot matter: times, nonces and the numbers of connections.
 
 use bytes::Bytes;
 use zraft_core::{Failure, StateName};
@@ -6,16 +6,16 @@ use zraft_protocol::{ClientMessage, ServerMessage};
 
 use crate::world::{World, payload};
 
-/// How a command ended for its caller.
+/// The outcome of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fate {
-    /// With its answer, which says its place in the order of execution.
+    /// The command was answered. The answer contains the command's position in the order of execution.
     Answered(u64),
-    /// It never ran and never will.
+    /// The command was never executed and never will be.
     NotExecuted,
-    /// Nobody knows.
+    /// The outcome is unknown: the command may have been executed.
     Unknown,
-    /// The server gave its answer up.
+    /// The server dropped the cached answer.
     Evicted,
 }
 
@@ -32,50 +32,50 @@ impl Fate {
     }
 }
 
-/// A message on its way, without its times and nonces.
+/// A message in flight, without its times and nonces.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Seen {
-    /// A command: its id, its lowest pending id, which command it is.
+    /// A command: its id, its lowest pending id L, and its number among the submitted commands.
     Command(u64, u64, usize),
-    /// An answer: its id and where it was executed.
+    /// An answer: the id of the command, and the position of its execution.
     Answer(u64, u64),
-    /// Anything else, by its name.
+    /// Any other message, by its name.
     Other(&'static str),
 }
 
-/// What can be seen.
+/// The observable part of a state.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Sight {
-    /// The client's state.
+    /// The name of the client's state.
     pub state: &'static str,
-    /// The member it is connected to.
+    /// The member that the client is connected to.
     pub member: Option<String>,
-    /// Requests in its hands: queued, in flight, detached.
+    /// The client's requests: how many are queued, in flight and detached.
     pub held: (u64, u64, u64),
-    /// Of each command, what its caller was told, and what became of it in the end.
+    /// For each command, the outcome that its caller was given, and the final outcome.
     pub fates: Vec<(Option<Fate>, Option<Fate>)>,
-    /// On the way to the server, oldest first.
+    /// The messages in flight to the server, oldest first.
     pub to_server: Vec<Seen>,
-    /// On the way to the client, oldest first.
+    /// The messages in flight to the client, oldest first.
     pub to_client: Vec<Seen>,
-    /// Ids that went on the present connection: how often, and whether time has passed since the last time.
+    /// For each id sent on the current connection: how many copies, and whether time has passed since the last.
     pub sent: Vec<(u64, usize, bool)>,
-    /// Connections that carried commands and ended without an answer.
+    /// The number of connections that carried commands and ended without an answer.
     pub barren: usize,
-    /// The connection speaks for a session at its member.
+    /// Whether a session is bound to the connection at its member.
     pub bound: bool,
-    /// The leader.
+    /// The leader's id, if there is one.
     pub leader: Option<String>,
-    /// Of each session that lives: L and how many answers are kept.
+    /// For each session: its L and the number of cached answers.
     pub sessions: Vec<(u64, usize)>,
-    /// Executed: which session's which id, which command.
+    /// The executed commands in order: the session's number, the request id, and the command's number.
     pub journal: Vec<(usize, u64, usize)>,
-    /// A rule that was broken on the way.
+    /// A violation found on the way to this state.
     pub broken: Option<String>,
 }
 
 impl Sight {
-    /// Looks.
+    /// Captures the observable part of a world.
     pub fn of(world: &World) -> Self {
         let (machine, engine) = (world.machine(), world.engine());
         let stats = machine.stats();
@@ -85,24 +85,24 @@ impl Sight {
             (session, execution.request_id.get(), command(&execution.payload))
         });
         let journal = journal.collect();
-        let on_the_way = world.on_the_way();
+        let in_flight = world.in_flight_messages();
         let (sent, barren) = world.history();
         Self {
             state: state(machine.state()),
             member: machine.member_id().map(|id| id.as_str().to_owned()),
             held: (stats.queued, stats.in_flight, stats.detached),
             fates: world.fates().to_vec(),
-            to_server: on_the_way
+            to_server: in_flight
                 .iter()
                 .flat_map(|(queue, ..)| queue.iter().map(to_server))
                 .collect(),
-            to_client: on_the_way
+            to_client: in_flight
                 .iter()
                 .flat_map(|(_, queue, _)| queue.iter().map(to_client))
                 .collect(),
             sent,
             barren,
-            bound: on_the_way.is_some_and(|(.., peer)| engine.is_bound(peer)),
+            bound: in_flight.is_some_and(|(.., peer)| engine.is_bound(peer)),
             leader: engine.leader_id().map(|id| id.as_str().to_owned()),
             sessions: engine
                 .sessions()
@@ -122,7 +122,9 @@ fn place(names: &mut Vec<String>, name: &str) -> usize {
 }
 
 fn command(bytes: &[u8]) -> usize {
-    (0..9).find(|number| payload(*number) == bytes).expect("one of ours")
+    (0..9)
+        .find(|number| payload(*number) == bytes)
+        .expect("the payload must be that of a submitted command")
 }
 
 fn state(state: StateName) -> &'static str {

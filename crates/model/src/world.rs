@@ -1,4 +1,4 @@
-//! The real client and the real servers, with a network in which every message waits for its step.
+//! The real client and the real servers, joined by a network that delivers a message only when a step says so.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,26 +16,26 @@ use zraft_zmtp::{Connection, Event};
 
 use crate::sight::Fate;
 
-/// Something that may happen next.
+/// A step: one thing that happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     /// The application submits its next command.
     Submit,
-    /// The oldest message on its way to the server arrives, and is executed.
+    /// The oldest message in flight to the server arrives and is executed.
     ToServer,
-    /// The oldest message on its way to the client arrives.
+    /// The oldest message in flight to the client arrives.
     ToClient,
-    /// The leader dies with what is on its way; another is elected.
+    /// The leader crashes, the messages in flight are lost, and another member is elected.
     Crash,
-    /// Time passes until the client sends a command again.
+    /// Time passes until the client resends a command.
     Duplicate,
-    /// So much time passes that the session expires, whatever is on its way.
+    /// Enough time passes that the session expires, whatever messages are in flight.
     Expire,
     /// The caller of the first command gives up.
     GiveUp,
 }
 
-/// The connection that the client has.
+/// The client's connection.
 #[derive(Debug)]
 struct Wire {
     conn: ConnId,
@@ -43,12 +43,12 @@ struct Wire {
     zmtp: Connection,
     to_server: VecDeque<ClientMessage>,
     to_client: VecDeque<ServerMessage>,
-    /// Copies of commands that went this way, by id, and whether time has passed since the last of them.
+    /// For each command id sent on this connection: the number of copies, and whether time has passed since the last.
     sent: BTreeMap<u64, (usize, bool)>,
     answered: usize,
 }
 
-/// The whole of it.
+/// The client, the servers and the network between them.
 #[derive(Debug)]
 pub struct World {
     machine: Machine,
@@ -56,15 +56,16 @@ pub struct World {
     now: Instant,
     wire: Option<Wire>,
     keys: Vec<RequestKey>,
-    /// How each command ended for its caller, and in the end.
+    /// For each command, the outcome that its caller was given, and the final outcome.
     fates: Vec<(Option<Fate>, Option<Fate>)>,
-    /// Connections that carried commands and ended without an answer: the client is careful after them.
+    /// The number of connections that carried commands and ended without an answer. The client becomes careful after them:
+    /// it suspects a poisonous request.
     barren: usize,
-    /// A rule was broken in a step.
+    /// The last violation found in a step, if any.
     broken: Option<String>,
 }
 
-/// What the n-th command carries.
+/// Returns the payload of the command with this number.
 pub(crate) fn payload(number: usize) -> Bytes {
     Bytes::from(format!("command {}", number + 1))
 }
@@ -74,14 +75,14 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(90);
 const EVER: Duration = Duration::from_secs(20 * 24 * 3600);
 
 impl World {
-    /// Before the first step: the client is connecting, its CreateSession on the way.
+    /// Creates the world before the first step: the client is connecting, and its CreateSession is in flight.
     pub fn new(renew: bool) -> Self {
         let now = Instant::from_nanos(1 << 40);
         let mut config = Config::builder()
             .capability("kind", "model")
             .request_timeout(None)
             .detached_timeout(EVER)
-            // What is said to be lost is lost by a step, not by a silence of the heartbeat.
+            // Connections must end only by a step, never by a timeout, so all timeouts are longer than any path.
             .heartbeat_interval(Duration::from_secs(3000))
             .heartbeat_timeout(Duration::from_secs(3600))
             .connection_timeout(Duration::from_secs(3600));
@@ -91,7 +92,7 @@ impl World {
         if renew {
             config = config.on_session_expired(OnSessionExpired::NewSession);
         }
-        // A third one, which the client does not know, makes a majority without the first.
+        // A third member, which the client does not know, keeps a majority when the first crashes.
         let members = ["node-1", "node-2", "node-3"].map(|id| MemberId::new(id).unwrap());
         let mut cluster = EngineConfig::new(members.to_vec());
         cluster.commit_delay = Duration::ZERO;
@@ -111,7 +112,7 @@ impl World {
         world
     }
 
-    /// What may happen next, of everything that does not cost the budget.
+    /// Returns the possible steps that no budget limits: the deliveries of messages.
     pub fn possible(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         if let Some(wire) = &self.wire {
@@ -125,7 +126,7 @@ impl World {
         steps
     }
 
-    /// Whether the step can be taken as things stand.
+    /// Returns true if the step is possible now.
     pub fn can(&self, step: Step) -> bool {
         let connected = self.machine.state() == StateName::Connected;
         match step {
@@ -140,7 +141,7 @@ impl World {
         }
     }
 
-    /// Takes a step, and does what follows from it without any choice.
+    /// Takes a step, then everything that follows from it without a choice.
     pub fn take(&mut self, step: Step) {
         match step {
             Step::Submit => self.submit(),
@@ -159,13 +160,13 @@ impl World {
         let submitted =
             self.machine.submit(self.now, RequestKind::Command, payload, Timeout::Never);
         self.fates.push((None, None));
-        // What is refused has its fate at once.
+        // The machine always accepts a command here, so a refusal is a violation.
         match submitted {
             Ok(key) => self.keys.push(key),
             Err(failure) => {
                 assert!(!failure.maybe_executed());
                 self.fates.pop();
-                self.broken = Some(format!("refused: {failure}"));
+                self.broken = Some(format!("the machine refused a command: {failure}"));
             }
         }
     }
@@ -182,9 +183,9 @@ impl World {
             message,
             ServerMessage::SessionRejected { reason: RejectionReason::SessionExpired, .. }
         );
-        self.hear(&message);
+        self.receive(&message);
         if doubtful {
-            self.ask_on();
+            self.keep_asking();
         }
     }
 
@@ -193,7 +194,7 @@ impl World {
         self.wire.as_mut()?.to_client.pop_front()
     }
 
-    fn hear(&mut self, message: &ServerMessage) {
+    fn receive(&mut self, message: &ServerMessage) {
         let Some(wire) = &mut self.wire else { return };
         wire.answered += usize::from(matches!(message, ServerMessage::ClientResponse { .. }));
         let mut bytes = Vec::new();
@@ -204,9 +205,9 @@ impl World {
         self.read(conn, &bytes);
     }
 
-    /// That a session has expired may be a mistake: the client asks on for as long as it can live. How often it does is a
-    /// matter of times, so all of it is one step.
-    fn ask_on(&mut self) {
+    /// Lets the client ask until it is connected or gives up. An expiry can be false, so the client asks for as long as the
+    /// session can be alive. How often it asks depends on times, so all of it is one step.
+    fn keep_asking(&mut self) {
         for _ in 0..1000 {
             self.settle();
             if self.machine.state() != StateName::ConnectingExistingSession {
@@ -214,10 +215,10 @@ impl World {
             }
             self.deliver_to_server();
             while let Some(message) = self.next_to_client() {
-                self.hear(&message);
+                self.receive(&message);
             }
         }
-        self.broken = Some("it asks on for ever".to_owned());
+        self.broken = Some("the client keeps asking for an expired session without end".to_owned());
     }
 
     fn read(&mut self, conn: ConnId, bytes: &[u8]) {
@@ -237,7 +238,7 @@ impl World {
         self.pass_for_servers(Duration::from_millis(100));
     }
 
-    /// Time passes as the client wants to be woken, until one more command is on its way.
+    /// Wakes the client whenever it asks to be woken, until one more command is in flight.
     fn duplicate(&mut self) {
         let commands = |world: &Self| {
             let wire = world.wire.iter().flat_map(|wire| &wire.to_server);
@@ -258,12 +259,12 @@ impl World {
         }
     }
 
-    /// The client hears nothing while the time passes, as if it had been stopped.
+    /// Lets the session expire. The client does not run meanwhile, as if its process were stopped.
     fn expire(&mut self) {
-        // As a driver does before it sleeps.
+        // Ask for the next timeout, as a driver does before it sleeps.
         let _ = self.machine.poll_timeout();
         self.pass_for_servers(SESSION_TIMEOUT + Duration::from_secs(2));
-        // After such a jump of the clock all waits begin anew.
+        // After such a jump of the clock the client restarts all its waits.
         for (_, waited) in self.wire.iter_mut().flat_map(|wire| wire.sent.values_mut()) {
             *waited = false;
         }
@@ -280,14 +281,15 @@ impl World {
         self.engine.handle_timeout(end);
     }
 
-    /// Does what follows without any choice: opens connections, shakes hands, waits out pauses, encodes.
+    /// Does everything that follows without a choice: opens connections, completes handshakes, waits out pauses and encodes
+    /// messages.
     fn settle(&mut self) {
         for _ in 0..1000 {
             if !self.settle_once() {
                 return;
             }
         }
-        self.broken = Some("it never comes to rest".to_owned());
+        self.broken = Some("the client and the servers never come to rest".to_owned());
     }
 
     fn settle_once(&mut self) -> bool {
@@ -298,7 +300,7 @@ impl World {
             self.completed(completion);
         }
         while self.machine.poll_event().is_some() {}
-        // Nothing is open and nothing being opened: only a pause can be under way.
+        // No connection is open or being opened, so the client can only be pausing between attempts.
         let pausing = self.wire.is_none()
             && !matches!(self.machine.state(), StateName::Disconnected | StateName::Connected);
         if !moved
@@ -343,7 +345,7 @@ impl World {
         }
     }
 
-    /// Carries bytes into the queue of messages, and the handshake of ZMTP both ways.
+    /// Moves the client's bytes into the queue of messages, and the bytes of the ZMTP handshake both ways.
     fn write(&mut self) -> bool {
         let wall = Timestamp::from_millis(0);
         let Some(wire) = &mut self.wire else { return false };
@@ -356,7 +358,7 @@ impl World {
         while let Some(event) = wire.zmtp.poll_event(self.now) {
             let Event::Message(frame) = event else { continue };
             match ClientMessage::decode(&frame).unwrap() {
-                // When the client probes its member depends on times, which are not looked at here.
+                // When the client probes its member depends on times, which are not part of the model.
                 ClientMessage::KeepAlive { .. } => {}
                 message => {
                     if let ClientMessage::ClientRequest { request_id, .. } = &message {
@@ -396,13 +398,13 @@ impl World {
             _ => return,
         };
         let Some(number) = self.keys.iter().position(|known| *known == key) else {
-            self.broken = Some("a completion of nothing".to_owned());
+            self.broken = Some("a completion for an unknown request".to_owned());
             return;
         };
-        let (told, resolved) = &mut self.fates[number];
-        match (&told, &resolved) {
+        let (reported, resolved) = &mut self.fates[number];
+        match (&reported, &resolved) {
             (None, None) => {
-                *told = Some(fate);
+                *reported = Some(fate);
                 if last.is_some() {
                     *resolved = Some(fate);
                 }
@@ -428,13 +430,13 @@ impl World {
         self.broken.as_ref()
     }
 
-    /// What went on the present connection; connections that were in vain.
+    /// Returns what was sent on the current connection, and the number of barren connections.
     pub(crate) fn history(&self) -> (Vec<(u64, usize, bool)>, usize) {
         let sent = self.wire.iter().flat_map(|wire| wire.sent.iter());
         (sent.map(|(id, (copies, waited))| (*id, *copies, *waited)).collect(), self.barren)
     }
 
-    pub(crate) fn on_the_way(
+    pub(crate) fn in_flight_messages(
         &self,
     ) -> Option<(&VecDeque<ClientMessage>, &VecDeque<ServerMessage>, PeerId)> {
         let wire = self.wire.as_ref()?;

@@ -1,4 +1,4 @@
-//! Every course is gone through, to its end.
+//! Explores the whole state space and checks every property.
 
 use std::{
     collections::HashMap,
@@ -11,20 +11,24 @@ use zraft_model::{Budget, Course, State};
 const BUDGET: Budget = Budget { commands: 2, crashes: 1, duplicates: 1, expiries: 1, give_ups: 1 };
 
 #[test]
-fn two_commands_with_a_crash_a_duplicate_an_expiry_and_a_caller_that_gives_up() {
+fn all_orders_of_two_commands_a_crash_a_duplicate_an_expiry_and_a_cancellation_hold() {
     for renew in [false, true] {
         let checker = Course { budget: BUDGET, renew }.checker().threads(2).spawn_bfs().join();
-        // Every rule holds in every state, and everything that was to come about did in one.
+        // Each `always` property holds in every state, and each `sometimes` property in at least one.
         checker.assert_properties();
-        assert!(checker.is_done(), "all of it");
-        assert!(checker.unique_state_count() > 1500, "{}", checker.unique_state_count());
+        assert!(checker.is_done(), "the search must visit the whole state space");
+        assert!(
+            checker.unique_state_count() > 1500,
+            "only {} states",
+            checker.unique_state_count()
+        );
     }
 }
 
-/// States that look the same are taken for one. That is right only if the same steps lead on from them to what looks the
-/// same again. Where they do not, the client remembers something that [`zraft_model::Sight`] does not tell yet.
+/// The search merges states with equal sights. That is valid only if the same steps lead from them to equal sights again.
+/// If this test fails, the client remembers something that [`zraft_model::Sight`] must include.
 #[test]
-fn from_states_that_look_the_same_the_same_steps_lead_to_what_looks_the_same() {
+fn equal_sights_lead_to_equal_sights_by_the_same_steps() {
     let course = Course { budget: BUDGET, renew: true };
     let mut known: HashMap<u64, State> = HashMap::new();
     let mut states = course.init_states();
@@ -42,7 +46,7 @@ fn from_states_that_look_the_same_the_same_steps_lead_to_what_looks_the_same() {
             assert_eq!(here.next, there.next, "{:?} and {:?}", here.path, there.path);
         }
     }
-    assert!(compared > 1000, "{compared}");
+    assert!(compared > 1000, "only {compared} pairs of states were compared");
 }
 
 fn look(state: &State) -> u64 {
