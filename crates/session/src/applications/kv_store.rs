@@ -1,0 +1,248 @@
+use std::time::Duration;
+
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
+use zraft_kv::{Command as Request, GetResult, Key, Notification, Query, Value};
+
+use super::DEFAULT_LIMIT;
+use crate::{
+    AppSnapshot, Application, Command, Context, Payload, QueryContext, Rejected, RestoreError,
+    SessionEnd, SessionId, SnapshotInput, SnapshotOutput, Time,
+};
+
+/// How often keys that no session watches are removed.
+const PURGE_INTERVAL: Duration = Duration::from_secs(300);
+/// What an entry takes besides its text, about: nodes of two trees and two buffers.
+const ENTRY_OVERHEAD: u64 = 256;
+
+/// The key-value store with watches that the live system ships. The `zraft-kv` crate has its payloads.
+///
+/// A Watch notifies at once if the key has a value, and then at every Set, after the Set was answered. Watches end with
+/// their session. Keys that no session watches are removed every 5 minutes of replicated time, as on the live system.
+///
+/// A command that would pass the limit on bytes is rejected, and so is a payload that is not the store's. The
+/// rejection carries no answer, because the store's encoding has no errors.
+#[derive(Clone, Debug)]
+pub struct KvStore {
+    values: RedBlackTreeMapSync<Key, Value>,
+    /// The sessions that watch a key. Never an empty set.
+    watchers: RedBlackTreeMapSync<Key, RedBlackTreeSetSync<SessionId>>,
+    /// The keys that a session watches. The same relation as `watchers`.
+    watches: RedBlackTreeMapSync<SessionId, RedBlackTreeSetSync<Key>>,
+    bytes: u64,
+    limit: u64,
+    /// None while there is no value to purge.
+    next_purge: Option<Time>,
+}
+
+impl Default for KvStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl KvStore {
+    /// Returns an empty store that holds at most 1 GiB of keys, values and watches.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_limit(DEFAULT_LIMIT)
+    }
+
+    /// Returns an empty store that holds at most this many bytes of keys, values and watches. It must be the same on
+    /// all members.
+    #[must_use]
+    pub fn with_limit(bytes: u64) -> Self {
+        Self {
+            values: RedBlackTreeMapSync::new_sync(),
+            watchers: RedBlackTreeMapSync::new_sync(),
+            watches: RedBlackTreeMapSync::new_sync(),
+            bytes: 0,
+            limit: bytes,
+            next_purge: None,
+        }
+    }
+
+    /// Returns the value of a key.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<&Value> {
+        self.values.get(key)
+    }
+
+    /// Returns the number of keys that have a value.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.size()
+    }
+
+    /// Returns true if no key has a value.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Stores a value, without telling watchers.
+    fn put(&mut self, key: &Key, value: &Value) -> Result<(), Rejected> {
+        let old = self.values.get(key).map_or(0, |old| size_of_entry(key, old));
+        let bytes = self.bytes - old + size_of_entry(key, value);
+        if bytes > self.limit {
+            return Err(Rejected::without_answer());
+        }
+        self.bytes = bytes;
+        self.values.insert_mut(key.to_detached(), value.to_detached());
+        Ok(())
+    }
+
+    /// Adds a watch, if it is not there yet.
+    fn watch(&mut self, session: &SessionId, key: &Key) -> Result<(), Rejected> {
+        if self.watchers.get(key).is_some_and(|watchers| watchers.contains(session)) {
+            return Ok(());
+        }
+        let bytes = self.bytes + size_of_watch(session, key);
+        if bytes > self.limit {
+            return Err(Rejected::without_answer());
+        }
+        self.bytes = bytes;
+        let key = key.to_detached();
+        if let Some(watchers) = self.watchers.get_mut(&key) {
+            watchers.insert_mut(session.clone());
+        } else {
+            let watchers = RedBlackTreeSetSync::new_sync().insert(session.clone());
+            self.watchers.insert_mut(key.clone(), watchers);
+        }
+        if let Some(watches) = self.watches.get_mut(session) {
+            watches.insert_mut(key);
+        } else {
+            self.watches.insert_mut(session.clone(), RedBlackTreeSetSync::new_sync().insert(key));
+        }
+        Ok(())
+    }
+
+    fn write(&self, output: &mut SnapshotOutput<'_>) -> std::io::Result<()> {
+        output.u64(self.limit)?;
+        output.u64(self.next_purge.map_or(u64::MAX, Time::as_millis))?;
+        output.u64(self.values.size() as u64)?;
+        for (key, value) in &self.values {
+            let set = Request::Set { key: key.clone(), value: value.clone() };
+            output.bytes(&set.encode())?;
+        }
+        output.u64(self.watches.size() as u64)?;
+        for (session, keys) in &self.watches {
+            output.session_id(session)?;
+            output.u64(keys.size() as u64)?;
+            for key in keys {
+                output.bytes(&Request::Watch { key: key.clone() }.encode())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Application for KvStore {
+    fn apply(
+        &mut self,
+        context: &mut Context<'_>,
+        command: Command<'_>,
+    ) -> Result<Payload, Rejected> {
+        match Request::decode(command.payload().as_bytes()) {
+            Ok(Request::Set { key, value }) => {
+                self.put(&key, &value)?;
+                if self.next_purge.is_none() {
+                    self.next_purge = Some(context.time() + PURGE_INTERVAL);
+                }
+                if let Some(watchers) = self.watchers.get(&key) {
+                    let notification = notification(&key, &value);
+                    for watcher in watchers {
+                        // A watcher that does not keep up is ended: it would miss a value and not know.
+                        let _ = context.push(watcher, notification.clone());
+                    }
+                }
+            }
+            Ok(Request::Watch { key }) => {
+                self.watch(command.session(), &key)?;
+                if let Some(value) = self.values.get(&key) {
+                    let _ = context.push(command.session(), notification(&key, value));
+                }
+            }
+            Err(_) => return Err(Rejected::without_answer()),
+        }
+        Ok(Payload::default())
+    }
+
+    fn query(&self, _context: &QueryContext<'_>, query: &Payload) -> Result<Payload, Rejected> {
+        let Ok(Query::Get { key }) = Query::decode(query.as_bytes()) else {
+            return Err(Rejected::without_answer());
+        };
+        let result = GetResult { value: self.values.get(&key).cloned() };
+        Payload::new(result.encode()).map_err(|_| Rejected::without_answer())
+    }
+
+    fn session_ended(&mut self, _context: &mut Context<'_>, session: &SessionId, _end: SessionEnd) {
+        let Some(keys) = self.watches.get(session).cloned() else { return };
+        self.watches.remove_mut(session);
+        for key in &keys {
+            self.bytes -= size_of_watch(session, key);
+            let Some(watchers) = self.watchers.get_mut(key) else { continue };
+            watchers.remove_mut(session);
+            if watchers.is_empty() {
+                self.watchers.remove_mut(key);
+            }
+        }
+    }
+
+    fn next_tick(&self) -> Option<Time> {
+        self.next_purge
+    }
+
+    fn tick(&mut self, context: &mut Context<'_>) {
+        let unwatched = self.values.keys().filter(|key| !self.watchers.contains_key(*key));
+        for key in unwatched.cloned().collect::<Vec<_>>() {
+            if let Some(value) = self.values.get(&key) {
+                self.bytes -= size_of_entry(&key, value);
+                self.values.remove_mut(&key);
+            }
+        }
+        self.next_purge = (!self.values.is_empty()).then(|| context.time() + PURGE_INTERVAL);
+    }
+
+    fn snapshot(&self) -> AppSnapshot {
+        let store = self.clone();
+        AppSnapshot::new(move |output| store.write(output))
+    }
+
+    fn restore(input: &mut SnapshotInput<'_>) -> Result<Self, RestoreError> {
+        let invalid = || RestoreError::invalid("the key-value store holds another payload");
+        let full = |_| RestoreError::invalid("the key-value store is larger than its limit");
+        let mut store = Self::with_limit(input.u64()?);
+        let next_purge = input.u64()?;
+        store.next_purge = (next_purge != u64::MAX).then(|| Time::from_millis(next_purge));
+        for _ in 0..input.u64()? {
+            let Ok(Request::Set { key, value }) = Request::decode(&input.bytes()?) else {
+                return Err(invalid());
+            };
+            store.put(&key, &value).map_err(full)?;
+        }
+        for _ in 0..input.u64()? {
+            let session = input.session_id()?;
+            for _ in 0..input.u64()? {
+                let Ok(Request::Watch { key }) = Request::decode(&input.bytes()?) else {
+                    return Err(invalid());
+                };
+                store.watch(&session, &key).map_err(full)?;
+            }
+        }
+        Ok(store)
+    }
+}
+
+fn notification(key: &Key, value: &Value) -> Payload {
+    let notification = Notification { key: key.clone(), value: value.clone() };
+    // It is as long as the Set that brought the value, which was a payload.
+    Payload::new(notification.encode()).unwrap_or_default()
+}
+
+fn size_of_entry(key: &Key, value: &Value) -> u64 {
+    (key.len() + value.len()) as u64 + ENTRY_OVERHEAD
+}
+
+fn size_of_watch(session: &SessionId, key: &Key) -> u64 {
+    2 * ((session.as_bytes().len() + key.len()) as u64 + ENTRY_OVERHEAD)
+}

@@ -1,0 +1,133 @@
+//! What applying an entry leads to, as values. The leader turns them into messages; every other member drops them.
+
+use zraft_protocol::{Payload, RequestErrorReason, RequestId, ServerMessage, SessionId};
+
+/// One consequence of an applied entry. [`StateMachine::apply`](crate::StateMachine::apply) reports them in the order
+/// in which clients must see them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A session exists from now on.
+    SessionCreated {
+        /// Its id.
+        session: SessionId,
+    },
+    /// A CreateSession entry created no session.
+    SessionRefused {
+        /// The id that the leader had drawn for it.
+        session: SessionId,
+        /// Why it was refused.
+        refusal: Refusal,
+    },
+    /// A command reached its place in the log.
+    Answered {
+        /// The session that the entry names.
+        session: SessionId,
+        /// The request id that the entry names.
+        request_id: RequestId,
+        /// What became of the command.
+        answer: Answer,
+    },
+    /// A session got a server request.
+    Pushed {
+        /// The session to send it to.
+        session: SessionId,
+        /// The server request.
+        request: ServerRequest,
+    },
+    /// A session has ended.
+    SessionEnded {
+        /// Its id, which is never used again.
+        session: SessionId,
+        /// Why it ended.
+        end: SessionEnd,
+    },
+}
+
+/// What became of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The application executed it and gave this answer.
+    Executed(Payload),
+    /// The application rejected it, with or without an answer. Its request id is used up all the same.
+    Rejected(Option<Payload>),
+    /// An earlier copy was executed or rejected, and this is what it was answered.
+    Cached(Option<Payload>),
+    /// Not executed, now or ever: its request id is below the session's lowest pending id and no answer is kept.
+    Evicted,
+    /// Not executed: its session had ended.
+    NoSession,
+}
+
+impl Answer {
+    /// Returns the message that answers the command, or none if there is no session to answer.
+    ///
+    /// A rejection without an answer becomes RequestError(ResponseEvicted): the protocol has no better word for "this
+    /// will never have an answer".
+    #[must_use]
+    pub fn message(&self, request_id: RequestId) -> Option<ServerMessage> {
+        match self {
+            Self::Executed(result) | Self::Rejected(Some(result)) | Self::Cached(Some(result)) => {
+                Some(ServerMessage::ClientResponse { request_id, result: result.clone() })
+            }
+            Self::Rejected(None) | Self::Cached(None) | Self::Evicted => {
+                let reason = RequestErrorReason::ResponseEvicted;
+                Some(ServerMessage::RequestError { request_id, reason })
+            }
+            Self::NoSession => None,
+        }
+    }
+}
+
+/// A request that the application makes of a client. The client acknowledges it; until then it is kept and redelivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerRequest {
+    /// Counts up from 1 within the session.
+    pub id: RequestId,
+    /// The application's bytes.
+    pub payload: Payload,
+}
+
+/// Why a CreateSession entry created no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// As many sessions exist as [`Settings::sessions`](crate::Settings::sessions) allows.
+    TooManySessions,
+    /// A session with this id exists. The leader draws ids at random, so this means that its generator is broken.
+    DuplicateId,
+    /// The application rejected the client's capabilities.
+    Application,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SessionEnd {
+    /// The client closed it.
+    Closed,
+    /// The client sent nothing for the session timeout.
+    Expired,
+    /// The connection that asked for it was gone when it was created, so no client knows its id.
+    Abandoned,
+    /// Its cached answers passed twice the limit because the client never raised its lowest pending id.
+    CacheOverrun,
+    /// An operator ended it.
+    Removed,
+    /// [`Context::push`](crate::Context::push) found no room for another server request.
+    ServerRequestsFull,
+    /// The application called [`Context::end_session`](crate::Context::end_session).
+    Application,
+}
+
+impl SessionEnd {
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Closed => 1,
+            Self::Expired => 2,
+            Self::Abandoned => 3,
+            Self::CacheOverrun => 4,
+            Self::Removed => 5,
+            Self::ServerRequestsFull => 6,
+            Self::Application => 7,
+        }
+    }
+}

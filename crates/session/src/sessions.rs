@@ -1,0 +1,177 @@
+//! The sessions and their tables. Everything is in persistent ordered maps: a copy of all sessions costs one reference
+//! count, the order is the same on every member, and no client can choose keys that collide.
+
+mod session;
+
+use rpds::RedBlackTreeMapSync;
+use zraft_protocol::{Payload, RequestId, SessionId};
+
+pub use session::Session;
+
+use crate::{PushError, ServerRequest, Settings};
+
+/// All sessions of the cluster, as of one log index.
+///
+/// Cloning is O(1) and the copy never changes, so the leader can judge commands by a copy while entries are applied on
+/// another thread.
+#[derive(Clone, Debug, Default)]
+pub struct Sessions {
+    map: RedBlackTreeMapSync<SessionId, Session>,
+    totals: Totals,
+}
+
+/// What all sessions use together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Cached answers.
+    pub cached_answers: u64,
+    /// Payload bytes of the cached answers.
+    pub cached_bytes: u64,
+    /// Unacknowledged server requests.
+    pub server_requests: u64,
+    /// Payload bytes of the unacknowledged server requests.
+    pub server_request_bytes: u64,
+}
+
+/// Server requests that wait for their acknowledgement, or that one call of the application adds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) requests: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Load {
+    pub(crate) fn add(&mut self, payload: &Payload) {
+        self.requests += 1;
+        self.bytes += payload.len() as u64;
+    }
+
+    /// Whether one more payload fits beside this load and `more`.
+    fn has_room(self, more: Self, payload: &Payload, requests: u64, bytes: u64) -> bool {
+        self.requests + more.requests < requests
+            && self.bytes + more.bytes + payload.len() as u64 <= bytes
+    }
+}
+
+impl Sessions {
+    /// Returns the number of sessions.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.map.size()
+    }
+
+    /// Returns true if there is no session.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// Returns a session.
+    #[must_use]
+    pub fn get(&self, id: &SessionId) -> Option<&Session> {
+        self.map.get(id)
+    }
+
+    /// Returns true if the session exists.
+    #[must_use]
+    pub fn contains(&self, id: &SessionId) -> bool {
+        self.map.contains_key(id)
+    }
+
+    /// Returns all sessions, in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (&SessionId, &Session)> {
+        self.map.iter()
+    }
+
+    /// Returns what all sessions use together.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// The session, and its id as it is stored.
+    pub(crate) fn find(&self, id: &SessionId) -> Option<(&SessionId, &Session)> {
+        self.map.get_key_value(id)
+    }
+
+    /// Adds a session. Its id must be new.
+    pub(crate) fn insert(&mut self, id: SessionId, session: Session) {
+        self.totals.cached_answers += session.cached_answers();
+        self.totals.cached_bytes += session.cached_bytes();
+        self.totals.server_requests += session.waiting().requests;
+        self.totals.server_request_bytes += session.waiting().bytes;
+        self.map.insert_mut(id, session);
+    }
+
+    /// Removes a session; false if there was none.
+    pub(crate) fn remove(&mut self, id: &SessionId) -> bool {
+        let Some(session) = self.map.get(id) else { return false };
+        self.totals.cached_answers -= session.cached_answers();
+        self.totals.cached_bytes -= session.cached_bytes();
+        self.totals.server_requests -= session.waiting().requests;
+        self.totals.server_request_bytes -= session.waiting().bytes;
+        self.map.remove_mut(id)
+    }
+
+    /// Keeps the answer to a command that was executed or rejected; none: rejected without an answer.
+    pub(crate) fn keep_answer(
+        &mut self,
+        id: &SessionId,
+        request_id: RequestId,
+        lowest_pending: RequestId,
+        answer: Option<Payload>,
+    ) {
+        let Some(session) = self.map.get_mut(id) else { return };
+        self.totals.cached_answers -= session.cached_answers();
+        self.totals.cached_bytes -= session.cached_bytes();
+        session.raise_lowest(lowest_pending.min(request_id));
+        session.keep_answer(request_id, answer);
+        self.totals.cached_answers += session.cached_answers();
+        self.totals.cached_bytes += session.cached_bytes();
+    }
+
+    /// Checks whether a session can take a server request beside those that are `staged`: for it, and for all.
+    pub(crate) fn check_room(
+        &self,
+        id: &SessionId,
+        payload: &Payload,
+        settings: &Settings,
+        staged: Load,
+        all_staged: Load,
+    ) -> Result<RequestId, PushError> {
+        let session = self.map.get(id).ok_or(PushError::NoSession)?;
+        let own = (settings.server_requests.into(), settings.server_request_bytes);
+        let total = (settings.total_server_requests, settings.total_server_request_bytes);
+        let all =
+            Load { requests: self.totals.server_requests, bytes: self.totals.server_request_bytes };
+        if session.waiting().has_room(staged, payload, own.0, own.1)
+            && all.has_room(all_staged, payload, total.0, total.1)
+        {
+            session.server_request_id(staged.requests).ok_or(PushError::Full)
+        } else {
+            Err(PushError::Full)
+        }
+    }
+
+    /// Adds a server request for which [`check_room`](Self::check_room) found room; none if the session has ended.
+    pub(crate) fn push(&mut self, id: &SessionId, payload: Payload) -> Option<ServerRequest> {
+        let session = self.map.get_mut(id)?;
+        self.totals.server_requests += 1;
+        self.totals.server_request_bytes += payload.len() as u64;
+        Some(session.push(payload))
+    }
+
+    /// Drops the server requests of a session up to one that the client has.
+    pub(crate) fn acknowledge(&mut self, id: &SessionId, up_to: RequestId) {
+        // Looked at first: a mutable look-up copies shared nodes, and most repeated acks change nothing.
+        if self.map.get(id).is_none_or(|session| session.acknowledged() >= up_to) {
+            return;
+        }
+        let Some(session) = self.map.get_mut(id) else { return };
+        let before = session.waiting();
+        session.acknowledge(up_to);
+        let after = session.waiting();
+        self.totals.server_requests -= before.requests - after.requests;
+        self.totals.server_request_bytes -= before.bytes - after.bytes;
+    }
+}

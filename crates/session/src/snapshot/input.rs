@@ -1,0 +1,124 @@
+use std::{
+    fmt,
+    io::{self, Read},
+};
+
+use bytes::Bytes;
+use zraft_protocol::{Payload, RequestId, SessionId};
+
+use super::RestoreError;
+use crate::Time;
+
+/// What a vector takes before its bytes have been read: an announced length alone allocates no more than this.
+const FIRST_ALLOCATION: usize = 4096;
+
+/// Where an application reads its state from: any bytes through [`Read`], or the fields that [`SnapshotOutput`] wrote.
+///
+/// Memory grows with the bytes that are read, never with an announced length. Every method fails with
+/// [`RestoreError::Truncated`] if the state ends first, and with [`RestoreError::Invalid`] if the field cannot be what
+/// it should be.
+///
+/// [`SnapshotOutput`]: crate::SnapshotOutput
+pub struct SnapshotInput<'a>(&'a mut dyn Read);
+
+impl<'a> SnapshotInput<'a> {
+    /// Returns an input that reads from `input`, unbuffered.
+    pub fn new(input: &'a mut dyn Read) -> Self {
+        Self(input)
+    }
+
+    /// Reads one byte.
+    pub fn u8(&mut self) -> Result<u8, RestoreError> {
+        self.array().map(u8::from_be_bytes)
+    }
+
+    /// Reads 4 bytes.
+    pub fn u32(&mut self) -> Result<u32, RestoreError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    /// Reads 8 bytes.
+    pub fn u64(&mut self) -> Result<u64, RestoreError> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    /// Reads 8 bytes.
+    pub fn i64(&mut self) -> Result<i64, RestoreError> {
+        self.array().map(i64::from_be_bytes)
+    }
+
+    /// Reads bytes after their length.
+    pub fn bytes(&mut self) -> Result<Bytes, RestoreError> {
+        let length = self.u32()? as usize;
+        self.exactly(length).map(Bytes::from)
+    }
+
+    /// Reads bytes after their length, as a payload.
+    pub fn payload(&mut self) -> Result<Payload, RestoreError> {
+        let bytes = self.bytes()?;
+        Payload::new(bytes).map_err(|_| RestoreError::invalid("a payload is too long"))
+    }
+
+    /// Reads a text after its length.
+    pub fn text(&mut self) -> Result<String, RestoreError> {
+        let length = self.u32()? as usize;
+        self.utf8(length)
+    }
+
+    /// Reads the id of a session.
+    pub fn session_id(&mut self) -> Result<SessionId, RestoreError> {
+        let length = self.u8()?;
+        let text = self.utf8(length.into())?;
+        SessionId::new(text).map_err(|_| RestoreError::invalid("a session id is empty"))
+    }
+
+    /// Reads the id of a request.
+    pub fn request_id(&mut self) -> Result<RequestId, RestoreError> {
+        let id = self.u64()?;
+        RequestId::new(id).map_err(|_| RestoreError::invalid("a request id is too large"))
+    }
+
+    /// Reads a moment.
+    pub fn time(&mut self) -> Result<Time, RestoreError> {
+        let millis = self.u64()?;
+        if millis > Time::MAX.as_millis() {
+            return Err(RestoreError::invalid("a time is too large"));
+        }
+        Ok(Time::from_millis(millis))
+    }
+
+    /// Reads a fixed number of bytes.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], RestoreError> {
+        let mut array = [0; N];
+        self.0.read_exact(&mut array)?;
+        Ok(array)
+    }
+
+    fn utf8(&mut self, length: usize) -> Result<String, RestoreError> {
+        let bytes = self.exactly(length)?;
+        String::from_utf8(bytes).map_err(|_| RestoreError::invalid("a text is not UTF-8"))
+    }
+
+    fn exactly(&mut self, length: usize) -> Result<Vec<u8>, RestoreError> {
+        let mut bytes = Vec::with_capacity(length.min(FIRST_ALLOCATION));
+        self.by_ref().take(length as u64).read_to_end(&mut bytes)?;
+        if bytes.len() < length {
+            return Err(RestoreError::Truncated);
+        }
+        // Growing has left up to as much room again, which would be kept as long as the bytes are.
+        bytes.shrink_to_fit();
+        Ok(bytes)
+    }
+}
+
+impl Read for SnapshotInput<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.read(bytes)
+    }
+}
+
+impl fmt::Debug for SnapshotInput<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotInput").finish_non_exhaustive()
+    }
+}
