@@ -31,8 +31,13 @@ pub enum Verdict {
     Evicted,
     /// There is no room for its answer yet. Keep it and judge it again later.
     Wait,
-    /// The session's cache is at twice its limit, which happens only if the client never raises its lowest pending id.
-    /// End the session with [`EndReason::CacheOverrun`](crate::EndReason::CacheOverrun): it could wait for ever.
+    /// Keep it and judge it again later, as for `Wait`. The session's cache is at twice its limit, although its lowest
+    /// unexecuted command was always admitted.
+    ///
+    /// A client leaves this state by itself: it resends its lowest pending command, gets the cached answer and raises
+    /// its lowest pending id. One that stays here for a session timeout never raises it. The leader then ends the
+    /// session with [`EndReason::CacheOverrun`](crate::EndReason::CacheOverrun), because its commands would wait for
+    /// ever.
     Overrun,
     /// The session does not exist.
     NoSession,
@@ -63,7 +68,8 @@ impl Admission {
     /// those answers is unknown, so the cache can exceed its bytes by what is in flight.
     ///
     /// Room is judged as it will be once the command's own lowest pending id is applied. The lowest unexecuted command
-    /// of a session is admitted even into a full cache, because the client cannot make room before it has run.
+    /// of a session is admitted even into a full cache, up to twice its limit, and the client's lowest pending command
+    /// always: the client cannot make room before that one has run.
     #[must_use]
     pub fn judge(
         &self,
@@ -93,8 +99,8 @@ impl Admission {
         if request_id != state.lowest_unexecuted_from(lowest_pending) {
             return Verdict::Wait;
         }
-        // One command at a time, and not without end: a client whose lowest pending id stands still would fill the
-        // memory of every member.
+        // Not without end: a client whose lowest pending id stands still would fill the memory of every member. It must
+        // be a wait, because a client that lost all its answers looks the same until it resends.
         if cache.fits(settings, 2) {
             propose
         } else if cache.session_fits(settings, 2) {

@@ -108,7 +108,7 @@ pub enum SessionEnd {
     Expired,
     /// The connection that asked for it was gone when it was created, so no client knows its id.
     Abandoned,
-    /// Its cached answers passed twice the limit because the client never raised its lowest pending id.
+    /// Its cached answers stayed at twice the limit because the client never raised its lowest pending id.
     CacheOverrun,
     /// An operator ended it.
     Removed,

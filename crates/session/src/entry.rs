@@ -98,7 +98,7 @@ pub enum EndReason {
     Expired,
     /// The connection that sent CreateSession was gone when the session was created.
     Abandoned,
-    /// The session's cached answers passed twice the limit; see [`Verdict::Overrun`](crate::Verdict::Overrun).
+    /// The session's cached answers stayed at twice the limit; see [`Verdict::Overrun`](crate::Verdict::Overrun).
     CacheOverrun,
     /// An operator asked for it.
     Removed,

@@ -60,16 +60,16 @@
 //!         // A few watchers are cheap to copy. For large state, clone a persistent map instead.
 //!         let (value, watchers) = (self.value, self.watchers.clone());
 //!         AppSnapshot::new(move |output| {
-//!             output.u64(value)?;
-//!             output.u64(watchers.len() as u64)?;
-//!             watchers.iter().try_for_each(|watcher| output.session_id(watcher))
+//!             output.write_u64(value)?;
+//!             output.write_u64(watchers.len() as u64)?;
+//!             watchers.iter().try_for_each(|watcher| output.write_session_id(watcher))
 //!         })
 //!     }
 //!
 //!     fn restore(input: &mut SnapshotInput<'_>) -> Result<Self, RestoreError> {
-//!         let value = input.u64()?;
-//!         let count = input.u64()?;
-//!         let watchers = (0..count).map(|_| input.session_id()).collect::<Result<_, _>>()?;
+//!         let value = input.read_u64()?;
+//!         let count = input.read_u64()?;
+//!         let watchers = (0..count).map(|_| input.read_session_id()).collect::<Result<_, _>>()?;
 //!         Ok(Self { value, watchers })
 //!     }
 //! }

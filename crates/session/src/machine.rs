@@ -14,7 +14,6 @@ use crate::{
 /// Members that apply the same entries at the same indexes have the same state and report the same [`Effect`]s. It
 /// knows no clock, no network and no leader: sending, redelivery timers and the decision that a session has expired
 /// are the leader's, and come back as entries.
-#[derive(Debug)]
 pub struct StateMachine<A> {
     application: A,
     state: State,
@@ -351,6 +350,13 @@ impl<A: Application> StateMachine<A> {
             self.push(staged.pushes, effects);
             ends.extend(staged.ends);
         }
+    }
+}
+
+/// Does not show the application, so that applications need no `Debug` of their own.
+impl<A> std::fmt::Debug for StateMachine<A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateMachine").field("state", &self.state).finish_non_exhaustive()
     }
 }
 

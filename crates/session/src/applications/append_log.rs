@@ -116,16 +116,16 @@ impl Application for AppendLog {
     fn snapshot(&self) -> AppSnapshot {
         let log = self.clone();
         AppSnapshot::new(move |output| {
-            output.u64(log.limit)?;
-            output.u64(log.items.len() as u64)?;
-            log.items.iter().try_for_each(|item| output.bytes(item))
+            output.write_u64(log.limit)?;
+            output.write_u64(log.items.len() as u64)?;
+            log.items.iter().try_for_each(|item| output.write_bytes(item))
         })
     }
 
     fn restore(input: &mut SnapshotInput<'_>) -> Result<Self, RestoreError> {
-        let mut log = Self::with_limit(input.u64()?);
-        for _ in 0..input.u64()? {
-            log.append(&input.payload()?)
+        let mut log = Self::with_limit(input.read_u64()?);
+        for _ in 0..input.read_u64()? {
+            log.append(&input.read_payload()?)
                 .map_err(|_| RestoreError::invalid("the log is longer than its limit"))?;
         }
         Ok(log)

@@ -250,25 +250,25 @@ impl Application for Bank {
     fn snapshot(&self) -> AppSnapshot {
         let (accounts, limit) = (self.accounts.clone(), self.limit);
         AppSnapshot::new(move |output| {
-            output.u64(limit)?;
-            output.u64(accounts.size() as u64)?;
+            output.write_u64(limit)?;
+            output.write_u64(accounts.size() as u64)?;
             for (number, Account { balance, owner }) in &accounts {
-                output.u64(*number)?;
-                output.u64(*balance)?;
-                output.u8(owner.is_some().into())?;
-                owner.iter().try_for_each(|owner| output.session_id(owner))?;
+                output.write_u64(*number)?;
+                output.write_u64(*balance)?;
+                output.write_u8(owner.is_some().into())?;
+                owner.iter().try_for_each(|owner| output.write_session_id(owner))?;
             }
             Ok(())
         })
     }
 
     fn restore(input: &mut SnapshotInput<'_>) -> Result<Self, RestoreError> {
-        let mut bank = Self { limit: input.u64()?, ..Self::new() };
-        for _ in 0..input.u64()? {
-            let (number, balance) = (input.u64()?, input.u64()?);
-            let owner = match input.u8()? {
+        let mut bank = Self { limit: input.read_u64()?, ..Self::new() };
+        for _ in 0..input.read_u64()? {
+            let (number, balance) = (input.read_u64()?, input.read_u64()?);
+            let owner = match input.read_u8()? {
                 0 => None,
-                _ => Some(input.session_id()?),
+                _ => Some(input.read_session_id()?),
             };
             bank.open(owner, number, balance)
                 .map_err(|_| RestoreError::invalid("an account cannot be opened"))?;

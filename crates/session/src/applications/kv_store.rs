@@ -117,19 +117,20 @@ impl KvStore {
     }
 
     fn write(&self, output: &mut SnapshotOutput<'_>) -> std::io::Result<()> {
-        output.u64(self.limit)?;
-        output.u64(self.next_purge.map_or(u64::MAX, Time::as_millis))?;
-        output.u64(self.values.size() as u64)?;
+        output.write_u64(self.limit)?;
+        output.write_u8(self.next_purge.is_some().into())?;
+        self.next_purge.iter().try_for_each(|purge| output.write_time(*purge))?;
+        output.write_u64(self.values.size() as u64)?;
         for (key, value) in &self.values {
             let set = Request::Set { key: key.clone(), value: value.clone() };
-            output.bytes(&set.encode())?;
+            output.write_bytes(&set.encode())?;
         }
-        output.u64(self.watches.size() as u64)?;
+        output.write_u64(self.watches.size() as u64)?;
         for (session, keys) in &self.watches {
-            output.session_id(session)?;
-            output.u64(keys.size() as u64)?;
+            output.write_session_id(session)?;
+            output.write_u64(keys.size() as u64)?;
             for key in keys {
-                output.bytes(&Request::Watch { key: key.clone() }.encode())?;
+                output.write_bytes(&Request::Watch { key: key.clone() }.encode())?;
             }
         }
         Ok(())
@@ -211,19 +212,20 @@ impl Application for KvStore {
     fn restore(input: &mut SnapshotInput<'_>) -> Result<Self, RestoreError> {
         let invalid = || RestoreError::invalid("the key-value store holds another payload");
         let full = |_| RestoreError::invalid("the key-value store is larger than its limit");
-        let mut store = Self::with_limit(input.u64()?);
-        let next_purge = input.u64()?;
-        store.next_purge = (next_purge != u64::MAX).then(|| Time::from_millis(next_purge));
-        for _ in 0..input.u64()? {
-            let Ok(Request::Set { key, value }) = Request::decode(&input.bytes()?) else {
+        let mut store = Self::with_limit(input.read_u64()?);
+        if input.read_u8()? != 0 {
+            store.next_purge = Some(input.read_time()?);
+        }
+        for _ in 0..input.read_u64()? {
+            let Ok(Request::Set { key, value }) = Request::decode(&input.read_bytes()?) else {
                 return Err(invalid());
             };
             store.put(&key, &value).map_err(full)?;
         }
-        for _ in 0..input.u64()? {
-            let session = input.session_id()?;
-            for _ in 0..input.u64()? {
-                let Ok(Request::Watch { key }) = Request::decode(&input.bytes()?) else {
+        for _ in 0..input.read_u64()? {
+            let session = input.read_session_id()?;
+            for _ in 0..input.read_u64()? {
+                let Ok(Request::Watch { key }) = Request::decode(&input.read_bytes()?) else {
                     return Err(invalid());
                 };
                 store.watch(&session, &key).map_err(full)?;

@@ -28,59 +28,59 @@ impl<'a> SnapshotInput<'a> {
     }
 
     /// Reads one byte.
-    pub fn u8(&mut self) -> Result<u8, RestoreError> {
-        self.array().map(u8::from_be_bytes)
+    pub fn read_u8(&mut self) -> Result<u8, RestoreError> {
+        self.read_array().map(u8::from_be_bytes)
     }
 
     /// Reads 4 bytes.
-    pub fn u32(&mut self) -> Result<u32, RestoreError> {
-        self.array().map(u32::from_be_bytes)
+    pub fn read_u32(&mut self) -> Result<u32, RestoreError> {
+        self.read_array().map(u32::from_be_bytes)
     }
 
     /// Reads 8 bytes.
-    pub fn u64(&mut self) -> Result<u64, RestoreError> {
-        self.array().map(u64::from_be_bytes)
+    pub fn read_u64(&mut self) -> Result<u64, RestoreError> {
+        self.read_array().map(u64::from_be_bytes)
     }
 
     /// Reads 8 bytes.
-    pub fn i64(&mut self) -> Result<i64, RestoreError> {
-        self.array().map(i64::from_be_bytes)
+    pub fn read_i64(&mut self) -> Result<i64, RestoreError> {
+        self.read_array().map(i64::from_be_bytes)
     }
 
     /// Reads bytes after their length.
-    pub fn bytes(&mut self) -> Result<Bytes, RestoreError> {
-        let length = self.u32()? as usize;
+    pub fn read_bytes(&mut self) -> Result<Bytes, RestoreError> {
+        let length = self.read_u32()? as usize;
         self.exactly(length).map(Bytes::from)
     }
 
     /// Reads bytes after their length, as a payload.
-    pub fn payload(&mut self) -> Result<Payload, RestoreError> {
-        let bytes = self.bytes()?;
+    pub fn read_payload(&mut self) -> Result<Payload, RestoreError> {
+        let bytes = self.read_bytes()?;
         Payload::new(bytes).map_err(|_| RestoreError::invalid("a payload is too long"))
     }
 
     /// Reads a text after its length.
-    pub fn text(&mut self) -> Result<String, RestoreError> {
-        let length = self.u32()? as usize;
+    pub fn read_text(&mut self) -> Result<String, RestoreError> {
+        let length = self.read_u32()? as usize;
         self.utf8(length)
     }
 
     /// Reads the id of a session.
-    pub fn session_id(&mut self) -> Result<SessionId, RestoreError> {
-        let length = self.u8()?;
+    pub fn read_session_id(&mut self) -> Result<SessionId, RestoreError> {
+        let length = self.read_u8()?;
         let text = self.utf8(length.into())?;
         SessionId::new(text).map_err(|_| RestoreError::invalid("a session id is empty"))
     }
 
     /// Reads the id of a request.
-    pub fn request_id(&mut self) -> Result<RequestId, RestoreError> {
-        let id = self.u64()?;
+    pub fn read_request_id(&mut self) -> Result<RequestId, RestoreError> {
+        let id = self.read_u64()?;
         RequestId::new(id).map_err(|_| RestoreError::invalid("a request id is too large"))
     }
 
     /// Reads a moment.
-    pub fn time(&mut self) -> Result<Time, RestoreError> {
-        let millis = self.u64()?;
+    pub fn read_time(&mut self) -> Result<Time, RestoreError> {
+        let millis = self.read_u64()?;
         if millis > Time::MAX.as_millis() {
             return Err(RestoreError::invalid("a time is too large"));
         }
@@ -88,7 +88,7 @@ impl<'a> SnapshotInput<'a> {
     }
 
     /// Reads a fixed number of bytes.
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], RestoreError> {
+    pub fn read_array<const N: usize>(&mut self) -> Result<[u8; N], RestoreError> {
         let mut array = [0; N];
         self.0.read_exact(&mut array)?;
         Ok(array)

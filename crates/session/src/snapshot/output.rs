@@ -21,22 +21,22 @@ impl<'a> SnapshotOutput<'a> {
     }
 
     /// Writes one byte.
-    pub fn u8(&mut self, value: u8) -> io::Result<()> {
+    pub fn write_u8(&mut self, value: u8) -> io::Result<()> {
         self.0.write_all(&[value])
     }
 
     /// Writes 4 bytes.
-    pub fn u32(&mut self, value: u32) -> io::Result<()> {
+    pub fn write_u32(&mut self, value: u32) -> io::Result<()> {
         self.0.write_all(&value.to_be_bytes())
     }
 
     /// Writes 8 bytes.
-    pub fn u64(&mut self, value: u64) -> io::Result<()> {
+    pub fn write_u64(&mut self, value: u64) -> io::Result<()> {
         self.0.write_all(&value.to_be_bytes())
     }
 
     /// Writes 8 bytes.
-    pub fn i64(&mut self, value: i64) -> io::Result<()> {
+    pub fn write_i64(&mut self, value: i64) -> io::Result<()> {
         self.0.write_all(&value.to_be_bytes())
     }
 
@@ -44,35 +44,35 @@ impl<'a> SnapshotOutput<'a> {
     ///
     /// # Errors
     /// Also if there are 2^32 bytes or more.
-    pub fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         let length = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        self.u32(length)?;
+        self.write_u32(length)?;
         self.0.write_all(bytes)
     }
 
-    /// Writes a text like [`bytes`](Self::bytes).
+    /// Writes a text like [`write_bytes`](Self::write_bytes).
     ///
     /// # Errors
     /// Also if it has 2^32 bytes or more.
-    pub fn text(&mut self, text: &str) -> io::Result<()> {
-        self.bytes(text.as_bytes())
+    pub fn write_text(&mut self, text: &str) -> io::Result<()> {
+        self.write_bytes(text.as_bytes())
     }
 
     /// Writes the id of a session.
-    pub fn session_id(&mut self, id: &SessionId) -> io::Result<()> {
+    pub fn write_session_id(&mut self, id: &SessionId) -> io::Result<()> {
         // A session id has 1 to 255 bytes.
-        self.u8(id.as_bytes().len() as u8)?;
+        self.write_u8(id.as_bytes().len() as u8)?;
         self.0.write_all(id.as_bytes())
     }
 
     /// Writes the id of a request, 8 bytes.
-    pub fn request_id(&mut self, id: RequestId) -> io::Result<()> {
-        self.u64(id.get())
+    pub fn write_request_id(&mut self, id: RequestId) -> io::Result<()> {
+        self.write_u64(id.get())
     }
 
     /// Writes a moment, 8 bytes.
-    pub fn time(&mut self, time: Time) -> io::Result<()> {
-        self.u64(time.as_millis())
+    pub fn write_time(&mut self, time: Time) -> io::Result<()> {
+        self.write_u64(time.as_millis())
     }
 }
 

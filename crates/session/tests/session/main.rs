@@ -1,0 +1,17 @@
+//! The replicated session state machine, held against its rules, a model and arbitrary input.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod admission;
+mod applications;
+mod deduplication;
+mod entries;
+mod logs;
+mod probe;
+mod random;
+mod server_requests;
+mod sessions;
+mod settings;
+mod snapshots;
+mod support;
+mod time;
