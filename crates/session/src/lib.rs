@@ -118,6 +118,7 @@
 //! | Does a command go into the log? | [`Admission`]: a cached answer needs no entry, a full cache makes a command wait |
 //! | Which server requests are sent again? | [`Session::redelivery`] says which; the leader's timer says when |
 //! | When does a session expire? | the leader's monotonic clock; the end is an [`Operation::EndSession`] |
+//! | What time is it? | [`LeaderClock`] stamps the entries |
 //! | When does time pass without commands? | the leader proposes [`Operation::Tick`] at [`StateMachine::next_tick`] |
 //! | Are the members equal? | [`HistoryHash`] after every entry, [`StateHash`] now and then |
 //!
@@ -144,6 +145,7 @@ mod admission;
 mod application;
 pub mod applications;
 mod capabilities;
+mod clock;
 mod context;
 mod effect;
 mod entry;
@@ -158,6 +160,7 @@ mod time;
 pub use admission::{Admission, Verdict};
 pub use application::{Application, Command, Rejected};
 pub use capabilities::Capabilities;
+pub use clock::LeaderClock;
 pub use context::{Context, PushError, QueryContext, detached};
 pub use effect::{Answer, Effect, Refusal, ServerRequest, SessionEnd};
 pub use entry::{Acknowledgement, EndReason, Entry, EntryError, Genesis, Operation};

@@ -4,6 +4,8 @@
 
 mod admission;
 mod applications;
+mod clock;
+mod cost;
 mod deduplication;
 mod entries;
 mod logs;
