@@ -153,6 +153,11 @@ impl Bank {
         self.accounts.get(&account).map(|account| account.balance)
     }
 
+    /// Returns the accounts and their balances, in the order of their numbers.
+    pub fn balances(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.accounts.iter().map(|(number, account)| (*number, account.balance))
+    }
+
     fn open(
         &mut self,
         owner: Option<SessionId>,
