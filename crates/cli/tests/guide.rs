@@ -1,0 +1,34 @@
+//! The commands that the README and the user guide show are commands that `zraft` understands.
+
+use std::{fs, path::Path, process::Command};
+
+const PAGES: [&str; 6] = [
+    "README.md",
+    "docs/guide/rust.md",
+    "docs/guide/node.md",
+    "docs/guide/testing.md",
+    "docs/guide/tuning.md",
+    "docs/guide/operating.md",
+];
+const PREFIX: &str = "cargo run --release -- ";
+
+#[test]
+fn every_command_of_the_readme_and_the_guide_is_understood() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut commands = 0;
+    for page in PAGES {
+        let text = fs::read_to_string(root.join(page)).unwrap();
+        for command in text.lines().filter_map(|line| line.strip_prefix(PREFIX)) {
+            // With --help nothing runs, and an option or a command that does not exist is still refused.
+            let output = Command::new(env!("CARGO_BIN_EXE_zraft"))
+                .args(command.split(' '))
+                .arg("--help")
+                .output()
+                .unwrap();
+            let problem = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{page}: {command}: {problem}");
+            commands += 1;
+        }
+    }
+    assert!(commands >= 5, "{commands} commands");
+}
