@@ -107,13 +107,13 @@ struct Listening {
 impl Listening {
     fn take(&mut self) -> Option<Event> {
         let event = self.queue.pop_front()?;
-        self.bytes -= event.payload_len();
+        self.bytes -= event.held_len();
         Some(event)
     }
 
     /// The newest is always kept, whatever it carries.
     fn put(&mut self, event: Event) {
-        let bytes = event.payload_len();
+        let bytes = event.held_len();
         while self.queue.len() >= CAPACITY
             || (!self.queue.is_empty() && self.bytes + bytes > MAX_BYTES)
         {

@@ -283,24 +283,6 @@ impl Event {
         };
         size_of::<Self>() + inside
     }
-
-    /// How many bytes the payload has that it keeps alive; 0 for events without one.
-    pub fn payload_len(&self) -> usize {
-        match self {
-            Self::ServerRequestReceived { request } => request.payload.len(),
-            Self::MessageSent {
-                message:
-                    ClientMessage::ClientRequest { payload, .. } | ClientMessage::Query { payload, .. },
-            } => payload.len(),
-            Self::MessageReceived {
-                message:
-                    ServerMessage::ClientResponse { result: payload, .. }
-                    | ServerMessage::QueryResponse { result: payload, .. }
-                    | ServerMessage::ServerRequest { payload, .. },
-            } => payload.len(),
-            _ => 0,
-        }
-    }
 }
 
 /// A bounded queue of events.

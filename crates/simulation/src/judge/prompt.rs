@@ -294,8 +294,9 @@ impl Judge {
                 });
                 // A peer that does not read is left for the same reason.
                 let stalled = wire.encoded > wire.written;
-                let early =
-                    !stalled && waited.is_none_or(|waited| waited < self.terms.connection_timeout);
+                // A read that ends in the middle of a frame counts differently here.
+                let early = !stalled
+                    && waited.is_none_or(|waited| waited + SLACK < self.terms.connection_timeout);
                 early.then(|| ("a KeepAlive's answer is waited for", format!("{waited:?}")))
             }
             _ => None,
