@@ -1,6 +1,7 @@
-//! Holds what callers were told against what the servers executed, as both go on, with little memory.
+//! The exactly-once audit: compares the outcomes that callers were given with the commands that the servers executed.
 //!
-//! Commands are numbered 0, 1, 2… and carry their number in their payload; the log answers each with its position.
+//! It runs along with the load and needs little memory. Commands are numbered 0, 1, 2 and so on and carry their number in
+//! their payload. The log answers each command with its position.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -8,31 +9,31 @@ use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 use zraft_test_server::Engine;
 
-/// What was found so far, or at the end.
+/// The findings of an audit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// Executed once, and answered with the place where the journal has it.
+    /// Commands executed once and answered with their position in the journal.
     pub applied_once: u64,
-    /// Answered, and not in the journal, or elsewhere than the answer said.
+    /// Commands answered but not in the journal, or at another position than the answer says.
     pub lost: u64,
     /// Executions beyond the first of a command.
     pub doubled: u64,
-    /// Said not to have been executed, and in the journal.
+    /// Commands reported as not executed that are in the journal.
     pub denied: u64,
-    /// In the journal, and of unknown outcome for its caller.
+    /// Commands in the journal whose callers were given outcome unknown.
     pub unknown: u64,
-    /// Executions that the journal had no place for before they were looked at: the audit says nothing about them.
+    /// Executions that the journal dropped before the audit read them. The audit cannot judge them.
     pub forgotten: u64,
 }
 
 impl Findings {
-    /// Whether every promise was kept.
+    /// Returns true if every promise was kept.
     pub fn hold(&self) -> bool {
         let Self { lost, doubled, denied, forgotten, .. } = *self;
         [lost, doubled, denied, forgotten] == [0; 4]
     }
 
-    /// The same, as an object.
+    /// Returns the findings as a JSON object.
     pub fn to_json(&self) -> Value {
         let Self { applied_once, lost, doubled, denied, unknown, forgotten } = *self;
         json!({
@@ -46,22 +47,22 @@ impl Findings {
     }
 }
 
-/// A running comparison. What both sides agree upon is kept as one bit of a run of numbers.
+/// A running comparison. Commands on which both sides agree take no memory as long as their numbers are consecutive.
 #[derive(Debug, Default)]
 pub struct Audit {
     findings: Findings,
-    /// The next position to look at.
+    /// The next position of the journal to read.
     next: u64,
     seen: Numbers,
-    /// Executed, and its caller was told nothing yet: number and position.
+    /// Executed commands whose callers have no outcome yet: number and position.
     executed: HashMap<u64, u64>,
-    /// Answered, and not found in the journal yet.
+    /// Answered commands that were not yet found in the journal: number and position.
     answered: HashMap<u64, u64>,
     denied: HashSet<u64>,
 }
 
 impl Audit {
-    /// Reads on in the journal.
+    /// Reads the new entries of the journal.
     pub fn read(&mut self, engine: &Engine) {
         let journal = engine.journal();
         let first = journal.executed() - journal.len() as u64;
@@ -75,7 +76,7 @@ impl Audit {
         }
     }
 
-    /// The journal has this command at this position.
+    /// Records that the journal has this command at this position.
     fn executed(&mut self, number: u64, position: u64) {
         self.next = position + 1;
         if !self.seen.insert(number) {
@@ -93,7 +94,7 @@ impl Audit {
         }
     }
 
-    /// The caller of this command was told this position.
+    /// Records that the caller of this command was answered with this position.
     pub fn answered(&mut self, number: u64, position: u64) {
         match self.executed.remove(&number) {
             Some(executed) => self.compare(position, executed),
@@ -103,7 +104,7 @@ impl Audit {
         }
     }
 
-    /// The caller of this command was told an error.
+    /// Records that the caller of this command got an error.
     pub fn failed(&mut self, number: u64, maybe_executed: bool) {
         if !maybe_executed {
             self.denied.insert(number);
@@ -119,7 +120,7 @@ impl Audit {
         }
     }
 
-    /// What stands when nothing more is under way.
+    /// Returns the findings, once no command is in progress.
     pub fn finish(mut self) -> Findings {
         self.findings.lost += self.answered.len() as u64;
         let unknown = self.executed.keys().filter(|number| !self.denied.contains(number)).count();
@@ -128,22 +129,22 @@ impl Audit {
     }
 }
 
-/// The payload of a command: its number, and as many bytes more.
+/// Returns the payload of a command: its number and `padding` further bytes.
 pub fn payload(number: u64, padding: usize) -> Bytes {
     let mut payload = BytesMut::zeroed(size_of::<u64>() + padding);
     payload[..size_of::<u64>()].copy_from_slice(&number.to_be_bytes());
     payload.freeze()
 }
 
-/// The number in a payload, or the position in an answer.
+/// Returns the number in a payload, or the position in an answer.
 pub fn number(bytes: &[u8]) -> Option<u64> {
     bytes.first_chunk().copied().map(u64::from_be_bytes)
 }
 
-/// A set of numbers most of which follow each other from 0 on.
+/// A set of numbers that is compact if most of them are consecutive from 0 on.
 #[derive(Debug, Default)]
 struct Numbers {
-    /// All below are in.
+    /// All numbers below this one are in the set.
     below: u64,
     others: BTreeSet<u64>,
 }
@@ -170,17 +171,17 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    fn found(journal: &[u64], told: impl FnOnce(&mut Audit)) -> Findings {
+    fn found(journal: &[u64], outcomes: impl FnOnce(&mut Audit)) -> Findings {
         let mut audit = Audit::default();
         for (position, number) in journal.iter().enumerate() {
             audit.executed(*number, position as u64);
         }
-        told(&mut audit);
+        outcomes(&mut audit);
         audit.finish()
     }
 
     #[test]
-    fn what_was_executed_once_where_its_answer_said_is_right_whichever_is_known_first() {
+    fn command_executed_once_at_its_answered_position_is_right_in_either_order() {
         let mut audit = Audit::default();
         audit.answered(0, 1);
         audit.executed(1, 0);
@@ -190,13 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn an_answered_command_that_is_not_in_the_journal_is_lost() {
+    fn answered_command_that_is_not_in_the_journal_is_lost() {
         let findings = found(&[], |audit| audit.answered(0, 0));
         assert_eq!(findings, Findings { lost: 1, ..Findings::default() });
     }
 
     #[test]
-    fn an_answer_that_names_another_place_than_the_journal_is_a_loss() {
+    fn answer_with_another_position_than_the_journal_counts_as_lost() {
         let findings = found(&[0, 1], |audit| {
             audit.answered(0, 1);
             audit.answered(1, 1);
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn each_execution_beyond_the_first_is_counted_however_late_it_comes() {
+    fn each_execution_beyond_the_first_is_counted() {
         let findings = found(&[0, 1, 0, 2, 0], |audit| audit.answered(0, 0));
         let expected = Findings { applied_once: 1, doubled: 2, unknown: 2, ..Findings::default() };
         assert_eq!(findings, expected);
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_denied_may_not_be_in_the_journal_before_or_after() {
+    fn command_reported_as_not_executed_must_not_be_in_the_journal() {
         let mut audit = Audit::default();
         audit.executed(0, 0);
         audit.failed(0, false);
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_told_as_unknown_is_no_fault_whether_it_ran_or_not() {
+    fn outcome_unknown_is_right_whether_the_command_ran_or_not() {
         let findings = found(&[0], |audit| {
             audit.failed(0, true);
             audit.failed(1, true);
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_carries_its_number_however_long_it_is() {
+    fn payload_of_any_length_carries_its_number() {
         for padding in [0, 1, 5000] {
             let payload = payload(77, padding);
             assert_eq!((payload.len(), number(&payload)), (8 + padding, Some(77)));
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_follow_each_other_take_no_memory() {
+    fn consecutive_numbers_take_no_memory() {
         let mut numbers = Numbers::default();
         for number in (0..1000).rev().chain(1000..2000) {
             assert!(numbers.insert(number));

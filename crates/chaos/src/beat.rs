@@ -1,20 +1,20 @@
-//! When the next thing is to happen: by the clock, or by what was done.
+//! The schedule of a run, by time or by executed commands.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 use zraft_test_server::ClusterHandle;
 
-/// The distance between two things that are to happen.
+/// The distance between two scheduled actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beat {
-    /// So much time.
+    /// This much time.
     Every(Duration),
-    /// So many commands executed.
+    /// This many executed commands.
     Executed(u64),
 }
 
-/// Counts beats from when it is made.
+/// Counts beats from its creation.
 #[derive(Debug)]
 pub struct Beats {
     beat: Beat,
@@ -25,13 +25,13 @@ pub struct Beats {
 }
 
 impl Beats {
-    /// From now on.
+    /// Starts counting now.
     pub fn new(beat: Beat, cluster: ClusterHandle) -> Self {
         let executed = cluster.executed().0;
         Self { beat, cluster, started: Instant::now(), executed, count: 0 }
     }
 
-    /// Waits for the next.
+    /// Waits for the next beat.
     pub async fn next(&mut self) {
         self.count += 1;
         match self.beat {

@@ -1,4 +1,4 @@
-//! The commands: arguments to runs, reports to standard output.
+//! The commands: they turn arguments into runs and print the reports.
 
 use std::{
     future::Future,
@@ -23,42 +23,42 @@ use zraft_chaos::{
 pub(crate) enum Command {
     /// Cut a connection every second while it carries commands
     Cuts(Cuts),
-    /// Restart the members one after the other, again and again
+    /// Restart the members one after the other, repeatedly
     Restarts(Restarts),
     /// Write and read registers under every fault, and check that the histories are linearizable
     Registers(Registers),
-    /// Measure how long commands take to flow again, and what an outage costs
+    /// Measure the time to the first answer of a new leader, and the cost of an outage
     Failover(Failover),
-    /// Let faults of every kind befall a steady load, for as long as asked
+    /// Run a steady load under faults of every kind
     Soak(Soak),
 }
 
-/// What all commands take.
+/// The arguments that all commands have.
 #[derive(Debug, Args)]
 struct Common {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Write the JSON object to this file too
+    /// Also write the JSON object to this file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Cuts {
-    /// How long
+    /// Length of the run
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     seconds: u32,
-    /// Commands a second
+    /// Commands per second
     #[arg(long, value_name = "N", default_value_t = 100)]
     rate: u32,
-    /// Milliseconds between two cuts
+    /// Time between two cuts, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1000)]
     every: u64,
-    /// Milliseconds that the cluster takes to commit
+    /// Time that the cluster takes to commit, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10)]
     commit_delay: u64,
-    /// Turn off the servers' deduplication, so that the run fails: for the tests of the run itself
+    /// Turn off the servers' deduplication so that the run fails, to test the run itself
     #[arg(long, hide = true)]
     no_dedup: bool,
     #[command(flatten)]
@@ -67,22 +67,22 @@ pub(crate) struct Cuts {
 
 #[derive(Debug, Args)]
 pub(crate) struct Restarts {
-    /// How many restarts
+    /// Number of restarts
     #[arg(long, value_name = "N", default_value_t = 100)]
     restarts: u64,
-    /// Commands a second
+    /// Commands per second
     #[arg(long, value_name = "N", default_value_t = 100)]
     rate: u32,
-    /// Commands executed while a member is down, and again before the next goes
+    /// Commands executed while a member is down, and again before the next restart
     #[arg(long, value_name = "N", default_value_t = 100)]
     between: u64,
-    /// Milliseconds that an election takes at most, and half of it at least
+    /// Longest duration of an election in milliseconds; the shortest is half of it
     #[arg(long, value_name = "MS", default_value_t = 2000)]
     election: u64,
-    /// Milliseconds that the cluster takes to commit
+    /// Time that the cluster takes to commit, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10)]
     commit_delay: u64,
-    /// Feeds the random choices
+    /// Seed of the random choices
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     #[command(flatten)]
@@ -91,13 +91,13 @@ pub(crate) struct Restarts {
 
 #[derive(Debug, Args)]
 pub(crate) struct Registers {
-    /// How many runs, each with a seed of its own
+    /// Number of runs, each with its own seed
     #[arg(long, value_name = "N", default_value_t = 20)]
     runs: u64,
-    /// The first seed
+    /// Seed of the first run; each further run adds one
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Registers in each run
+    /// Number of registers in each run
     #[arg(long, value_name = "N", default_value_t = 8)]
     registers: usize,
     #[command(flatten)]
@@ -106,25 +106,25 @@ pub(crate) struct Registers {
 
 #[derive(Debug, Args)]
 pub(crate) struct Failover {
-    /// How many leaders are killed
+    /// Number of leaders that are killed
     #[arg(long, value_name = "N", default_value_t = 100)]
     kills: u64,
-    /// How often leadership is handed over
+    /// Number of hand-overs
     #[arg(long, value_name = "N", default_value_t = 100)]
     hand_overs: u64,
-    /// How many leaders are frozen: half with an idle client, half with one at work
+    /// Number of leaders that are frozen, half with an idle client and half with a busy one
     #[arg(long, value_name = "N", default_value_t = 40)]
     freezes: u64,
-    /// How many clusters go down as a whole
+    /// Number of outages of a whole cluster
     #[arg(long, value_name = "N", default_value_t = 20)]
     outages: u64,
-    /// Milliseconds that an election takes at most, and 50 at least
+    /// Longest duration of an election in milliseconds; the shortest is 50
     #[arg(long, value_name = "MS", default_value_t = 9900)]
     election: u64,
-    /// How many clusters run side by side
+    /// Number of clusters that run in parallel
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
     side_by_side: u64,
-    /// Feeds the random choices
+    /// Seed of the random choices
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     #[command(flatten)]
@@ -133,34 +133,34 @@ pub(crate) struct Failover {
 
 #[derive(Debug, Args)]
 pub(crate) struct Soak {
-    /// How long; Ctrl+C ends it earlier, with its report
+    /// Length of the run; Ctrl+C ends it early and still prints the report
     #[arg(long, value_name = "MINUTES", default_value_t = 10.0)]
     minutes: f64,
-    /// Commands a second
+    /// Commands per second
     #[arg(long, value_name = "N", default_value_t = 100)]
     rate: u32,
-    /// Bytes of a command's payload at most, beyond its number
+    /// Largest padding of a command's payload in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1000)]
     padding: usize,
-    /// Sessions
+    /// Number of sessions
     #[arg(long, value_name = "N", default_value_t = 4)]
     sessions: usize,
     /// Seconds from the end of a fault to the next
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
     every: f64,
-    /// Milliseconds that an election takes
+    /// Duration of an election in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1000)]
     election: u64,
-    /// Milliseconds that the cluster takes to commit
+    /// Time that the cluster takes to commit, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10)]
     commit_delay: u64,
-    /// Feeds the random choices
+    /// Seed of the random choices
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Only this fault; may be given several times. Names are those in the report
+    /// Inject only this fault; may be repeated. The names are those in the report
     #[arg(long = "fault", value_name = "NAME", value_parser = fault)]
     faults: Vec<Fault>,
-    /// Draw the plot into this file
+    /// Draw a plot of the run into this SVG file
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
     #[command(flatten)]
@@ -171,11 +171,11 @@ fn fault(name: &str) -> Result<Fault, String> {
     let named = Fault::ALL.iter().find(|fault| fault.name() == name).copied();
     named.ok_or_else(|| {
         let names: Vec<_> = Fault::ALL.iter().map(|fault| fault.name()).collect();
-        format!("there are: {}", names.join(", "))
+        format!("unknown fault, use one of: {}", names.join(", "))
     })
 }
 
-/// What a run came to.
+/// The result of a run.
 struct Done {
     report: Value,
     holds: bool,
@@ -254,14 +254,14 @@ async fn soaked(arguments: &Soak) -> Result<Done, Failure> {
     };
     let stopped = async {
         if tokio::signal::ctrl_c().await.is_err() {
-            // Then it cannot be ended earlier.
+            // Without a handler for Ctrl+C the run cannot be ended early.
             std::future::pending::<()>().await;
         }
     };
     let soaked = soak::run(&settings, stopped).await?;
     if let Some(file) = &arguments.plot {
         let title = format!(
-            "{:.0} minutes at {} commands a second; red: a fault begins",
+            "{:.0} minutes at {} commands per second; red: a fault begins",
             soaked.report.took.as_secs_f64() / 60.0,
             arguments.rate
         );
@@ -321,7 +321,7 @@ fn execute(common: &Common, job: impl Future<Output = Result<Done, Failure>>) ->
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            // Where nobody reads it, the exit code says as much.
+            // If standard error is closed, the exit code still shows the failure.
             let _ = writeln!(io::stderr(), "zraft-chaos: {error}");
             ExitCode::from(2)
         }

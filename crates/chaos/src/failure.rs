@@ -1,25 +1,25 @@
-//! Why a run could not be made. What a run finds is no failure of this kind: its report tells.
+//! The reason why a run failed to execute. A broken promise that a run finds is not such a failure; the report shows it.
 
-/// Why a run could not be made.
+/// The reason why a run failed to execute.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
     /// The cluster did not start.
     #[error("the cluster did not start: {0}")]
     Start(#[from] zraft_test_server::StartError),
-    /// A switch of the cluster could not be thrown.
-    #[error("a switch of the cluster could not be thrown: {0}")]
+    /// The cluster rejected a change of its fault settings.
+    #[error("the cluster rejected a change of its fault settings: {0}")]
     Switch(#[from] zraft_test_server::SwitchError),
     /// The client could not open its session.
-    #[error("no session: {0}")]
+    #[error("the client could not open a session: {0}")]
     Client(#[from] zraft_client::Error),
-    /// A port or a file could not be had.
+    /// A port or a file could not be opened.
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// The plot could not be drawn.
     #[error("the plot could not be drawn: {0}")]
     Plot(String),
     /// A task of the run panicked.
-    #[error("a task of the run ended by itself: {0}")]
+    #[error("a task of the run panicked: {0}")]
     Task(#[from] tokio::task::JoinError),
 }

@@ -1,7 +1,7 @@
-//! What befalls the cluster and the network between it and its clients.
+//! Faults of the cluster and of the network between it and its clients.
 //!
-//! A fault lasts until the cluster has executed a number of commands under it, and is over, healed, when its future is.
-//! None of them keeps all clients from going on for ever, so it comes to its end as long as clients have work.
+//! A fault lasts until the cluster has executed a number of commands under it. When the fault's future completes, the fault
+//! is healed. No fault stops all clients permanently, so each fault ends as long as clients have work.
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
@@ -12,48 +12,48 @@ use zraft_test_server::{ClusterHandle, KillLoss, MessageClass, SwitchError};
 
 use crate::proxy::{Accepting, Cut, Direction, Link, ProxyHandle};
 
-/// Messages that vanish in a row at most: fewer than there are callers, so that somebody goes on at once.
+/// The greatest number of messages dropped in a row: fewer than there are callers, so that some caller is not affected.
 const MOST_LOST: u64 = 6;
 
-/// What can happen.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// The leader is killed, and restarted.
+    /// The leader is killed and restarted.
     Kill,
-    /// The leader is told to stop: it falls silent, and resets its connections later.
+    /// The leader stops in order: it falls silent at once and resets its connections later.
     Stop,
-    /// The leader is frozen, as by SIGSTOP, and replaced.
+    /// The leader is frozen, as by SIGSTOP, and another member is elected.
     Freeze,
-    /// The leader is cut off from the others, believes that it leads, and is replaced.
+    /// The leader is cut off from its peers and still believes that it leads, while another member is elected.
     CutOff,
-    /// The leader looks at no message any more, and hands over.
+    /// The leader becomes deaf: it answers PING but no message. Leadership is handed over.
     Deaf,
-    /// A follower believes that it leads and that there are no sessions, and the leader hands over.
+    /// A follower believes that it leads and that no session exists. Leadership is handed over to another member.
     StaleMap,
-    /// The leader hands over.
+    /// Leadership is handed over.
     HandOver,
-    /// Some answers vanish.
+    /// Some answers are dropped.
     LostAnswers,
-    /// Some commands and queries vanish.
+    /// Some commands and queries are dropped.
     LostRequests,
     /// Every connection is reset.
     Reset,
-    /// Every connection ends, in order, wherever in a frame it is.
+    /// Every connection ends with a FIN, possibly within a frame.
     Fin,
-    /// Everything comes late, both ways.
+    /// Both directions are delayed.
     Delay,
-    /// Little passes in a second, both ways.
+    /// Both directions are slow.
     SlowLink,
-    /// Nothing passes to and from the leader any more, and it hands over.
+    /// Nothing passes to or from the leader, and leadership is handed over.
     Blackhole,
-    /// Nothing comes from the leader any more, and it hands over.
+    /// Nothing passes from the leader to the clients, and leadership is handed over.
     HalfOpen,
-    /// The leader's connections are reset, new ones too, and it hands over.
+    /// The leader's connections and all new ones are reset, and leadership is handed over.
     Unreachable,
 }
 
 impl Fault {
-    /// Every one there is.
+    /// All kinds of faults.
     pub const ALL: &'static [Self] = &[
         Self::Kill,
         Self::Stop,
@@ -73,7 +73,7 @@ impl Fault {
         Self::Unreachable,
     ];
 
-    /// Its name in reports.
+    /// Returns the name in reports and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill",
@@ -99,13 +99,13 @@ impl Fault {
 /// A new leader.
 #[derive(Clone, Copy, Debug)]
 pub struct Elected {
-    /// Since when it can answer.
+    /// The moment from which the leader can answer.
     pub at: Instant,
-    /// The position of the first command that it executes.
+    /// The position of the first command that this leader executes.
     pub position: u64,
 }
 
-/// Brings faults about, and heals them.
+/// Injects faults and heals them.
 #[derive(Debug)]
 pub struct Faults {
     cluster: ClusterHandle,
@@ -123,28 +123,28 @@ impl Faults {
         Self { cluster, proxies, rng: Rng::with_seed(seed), lasts: 20 }
     }
 
-    /// How many commands are executed under a fault; 20 unless told otherwise.
+    /// Sets the number of commands executed under a fault. The default is 20.
     #[must_use]
     pub fn lasting(mut self, commands: u64) -> Self {
         self.lasts = commands;
         self
     }
 
-    /// The faults to draw from, in a random order, each once.
+    /// Returns the given faults in a random order.
     pub fn shuffled(&mut self, faults: &[Fault]) -> Vec<Fault> {
         let mut faults = faults.to_vec();
         self.rng.shuffle(&mut faults);
         faults
     }
 
-    /// Waits until so many more commands are executed.
+    /// Waits until this many more commands are executed.
     pub async fn progress(&self, commands: u64) {
         let from = self.cluster.executed().0;
         self.cluster.journal_reached(from + commands).await;
     }
 
-    /// Makes all links late, or slow, or neither, as drawn: what a fault may come on top of. One that concerns links leaves
-    /// those it concerned as they are without any.
+    /// Makes all links delayed, slow or normal, by chance. A fault may come on top of this. A fault of links resets the links
+    /// that it changed to normal.
     pub fn change_weather(&mut self) {
         let link = match self.rng.u8(..4) {
             0 => self.delayed(),
@@ -163,11 +163,11 @@ impl Faults {
         Link { bytes_per_second, ..Link::default() }
     }
 
-    /// Brings a fault about and heals it. `elected` is told of a new leader as soon as it can answer.
+    /// Injects a fault and heals it. Calls `elected` with the new leader as soon as that leader can answer.
     ///
     /// # Errors
-    /// When a switch of the cluster cannot be thrown: something else is throwing switches.
-    pub async fn befall(
+    /// Returns an error if the cluster rejects a change, which means that something else changes its fault settings.
+    pub async fn inject(
         &mut self,
         fault: Fault,
         elected: &mut impl FnMut(Elected),
@@ -271,11 +271,11 @@ impl Faults {
         Ok(())
     }
 
-    /// Heals whatever a fault left that was given up half way.
+    /// Heals what a cancelled fault may have left behind.
     pub async fn heal(&self) {
         for (member, proxy) in &self.proxies {
             proxy.heal();
-            // What is whole already cannot be healed, and need not be.
+            // These calls fail for a member that is healthy, which is fine.
             let _ = self.cluster.restart(member).await;
             let _ = self.cluster.set_frozen(member, false);
             let _ = self.cluster.set_deaf(member, false);
@@ -289,7 +289,7 @@ impl Faults {
         self.progress(self.lasts).await;
     }
 
-    /// The other members, in a random order.
+    /// Returns the other members in a random order.
     fn others(&mut self, leader: &str) -> Vec<String> {
         let mut others: Vec<_> =
             self.proxies.keys().filter(|member| *member != leader).cloned().collect();
@@ -297,14 +297,14 @@ impl Faults {
         others
     }
 
-    /// The leader steps down for another member, drawn; waits until that can answer.
+    /// Hands leadership over to a random other member and waits until that member can answer.
     pub(crate) async fn hand_over(&mut self, leader: &str) -> Result<Elected, SwitchError> {
         let next = self.others(leader).pop();
         self.cluster.step_down(next.as_deref())?;
         Ok(self.next_leader(leader).await)
     }
 
-    /// Waits until another member than this leads and can answer.
+    /// Waits until a member other than `than` leads and can answer.
     pub(crate) async fn next_leader(&self, than: &str) -> Elected {
         let mut elected = None;
         self.cluster
@@ -317,7 +317,7 @@ impl Faults {
                 elected.is_some()
             })
             .await;
-        // It is there when the wait is over.
+        // `wait_for` returns only after `elected` was set.
         elected.unwrap_or(Elected { at: Instant::now(), position: 0 })
     }
 

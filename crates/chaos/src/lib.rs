@@ -1,8 +1,10 @@
-//! Chaos for the client: an in-process TCP [`proxy`] in front of the embedded cluster, [`faults`] of every kind, a steady
-//! [`load`], and the two judges of what came of it, the exactly-once [`audit`] and the [`linearizability`] checker.
+//! Chaos runs: the real client against the embedded cluster, over real sockets, under faults.
 //!
-//! The [`runs`] put these together; the program `zraft-chaos` makes them at full length, the tests at a short one. No
-//! interface to build on.
+//! A run combines an in-process TCP [`proxy`] in front of each member, [`faults`] of every kind and a steady [`load`]. Two
+//! checks judge the result: the exactly-once [`audit`] and the [`linearizability`] checker. The [`runs`] put these
+//! together. The program `zraft-chaos` executes them at full length, the tests at a short one.
+//!
+//! This crate is a tool, not an interface to build on.
 
 pub mod audit;
 pub mod beat;

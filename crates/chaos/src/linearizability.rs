@@ -1,65 +1,69 @@
-//! Whether a history of concurrent operations is linearizable: whether each operation can be given a moment between its
-//! invocation and its return so that, taken in the order of these moments, the results are those of one thread alone.
+//! Checks whether a history of concurrent operations is linearizable.
 //!
-//! The search is that of Wing and Gong, with Lowe's cache: a set of operations already placed that leads to a state met
-//! before with the same set is not tried again. It is exponential at worst, so it has a limit; a history that reaches the
-//! limit has not been shown to be right.
+//! A history is linearizable if each operation can be assigned a moment between its invocation and its return such that
+//! executing the operations in the order of these moments gives their results.
+//!
+//! The search is that of Wing and Gong with Lowe's cache: a set of placed operations is not tried again with a state that it
+//! led to before. The search is exponential in the worst case, so it has a limit. A history that reaches the limit has not
+//! been shown to be linearizable.
 
 use std::{collections::HashSet, hash::Hash};
 
-/// The most operations of one history.
+/// The greatest number of operations in one history. It fixes the size of the bit set in each cached configuration.
 pub const MAX_OPERATIONS: usize = 300;
-/// Configurations, each a set of placed operations and the state after them, that are looked at before giving up.
+/// The number of configurations examined before the search gives up. A configuration is a set of placed operations and the
+/// state after them; a million take about 100 MB.
 pub const MAX_CONFIGURATIONS: usize = 1_000_000;
 
-/// What operations mean, one at a time.
+/// The sequential specification: the effect of one operation at a time.
 pub trait Model {
-    /// All there is to know between two operations.
+    /// The state between two operations.
     type State: Clone + Eq + Hash;
-    /// An operation and, if it has one, its result.
+    /// An operation with its result, if it has one.
     type Op;
 
-    /// The state before the first operation.
+    /// Returns the state before the first operation.
     fn initial(&self) -> Self::State;
 
-    /// The state after an operation; none when this state does not give the operation's result.
+    /// Returns the state after an operation, or `None` if the operation cannot give its result in this state.
     fn step(&self, state: &Self::State, op: &Self::Op) -> Option<Self::State>;
 }
 
-/// An operation and when it was under way.
+/// An operation and the interval in which it was in progress.
 ///
-/// Moments are of any clock that all operations share and that never gives the order of two events wrongly. Operations
-/// that touch, one returning at the moment at which another is invoked, count as concurrent.
+/// The moments come from any clock that all operations share and that orders events correctly. Two operations are
+/// concurrent if one returns at the same moment at which the other is invoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation<Op> {
-    /// What was done and, where it is known, what came of it.
+    /// The operation with its result, if it is known.
     pub op: Op,
-    /// When it was invoked.
+    /// The moment of the invocation.
     pub invoked: u64,
-    /// When it returned. None: its outcome is unknown; it may take effect at any time from its invocation on, or never.
+    /// The moment of the return, or `None` if the outcome is unknown: the operation may take effect at any time after its
+    /// invocation, or never.
     pub returned: Option<u64>,
 }
 
-/// What the search found.
+/// The result of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// There is such an order.
+    /// A valid order exists.
     Linearizable,
-    /// There is none.
+    /// No valid order exists.
     NotLinearizable {
-        /// The operation, by its index, that could not be placed after the most others could.
+        /// The index of the operation that could not be placed after the longest valid prefix.
         stuck: usize,
     },
-    /// It could not be told within the limits. Not to be taken for success.
+    /// The search reached its limits without a result. The caller must not treat this as success.
     TooHard,
 }
 
-/// Searches for an order in which the operations can have happened one after the other.
+/// Searches for a valid sequential order of the operations.
 pub fn check<M: Model>(model: &M, history: &[Operation<M::Op>]) -> Verdict {
     check_within(model, history, MAX_CONFIGURATIONS)
 }
 
-/// [`check`], which gives up after so many configurations.
+/// Does the same as [`check`], but gives up after this many configurations.
 pub fn check_within<M: Model>(
     model: &M,
     history: &[Operation<M::Op>],
@@ -71,7 +75,7 @@ pub fn check_within<M: Model>(
     Search::new(model, history).run(configurations)
 }
 
-/// Which operations are placed.
+/// The set of placed operations, one bit each.
 type Placed = [u64; MAX_OPERATIONS.div_ceil(64)];
 
 #[derive(Clone, Copy, Debug)]
@@ -80,14 +84,14 @@ enum Event {
     Returned(usize),
 }
 
-/// The events of all operations that are not placed, in order, as a list from which an operation can be lifted and into
-/// which it can be put back.
+/// The events of all operations that are not placed, in order. A linked list, from which an operation can be lifted and put
+/// back in constant time.
 struct Events {
     events: Vec<Event>,
-    /// `next[i + 1]` follows event `i`; `next[0]` is the first. Its own index marks the end.
+    /// `next[i + 1]` is the event after event `i`, and `next[0]` is the first event. The number of events marks the end.
     next: Vec<usize>,
     previous: Vec<usize>,
-    /// Where an operation is invoked and where it returns.
+    /// The positions of each operation's invocation and return.
     places: Vec<(usize, Option<usize>)>,
 }
 
@@ -100,7 +104,7 @@ impl Events {
                 events.push((returned, true, Event::Returned(index)));
             }
         }
-        // At the same moment invocations come first: what touches is concurrent.
+        // At the same moment invocations come before returns, so that such operations are concurrent.
         events.sort_by_key(|(at, returns, _)| (*at, *returns));
         let events: Vec<_> = events.into_iter().map(|(_, _, event)| event).collect();
         let mut places = vec![(0, None); history.len()];
@@ -131,7 +135,7 @@ impl Events {
         }
     }
 
-    /// Undoes the latest [`lift`](Self::lift) that is not undone yet.
+    /// Undoes the latest [`lift`](Self::lift) that was not undone yet.
     fn put_back(&mut self, operation: usize) {
         let (invoked, returned) = self.places[operation];
         if let Some(returned) = returned {
@@ -157,11 +161,11 @@ struct Search<'a, M: Model> {
     model: &'a M,
     history: &'a [Operation<M::Op>],
     events: Events,
-    /// Operations that returned and are not placed.
+    /// The number of operations that returned and are not placed.
     left: usize,
     placed: Placed,
     seen: HashSet<(Placed, M::State)>,
-    /// What was placed, in order, and the state before each.
+    /// The placed operations in order, each with the state before it.
     path: Vec<(usize, M::State)>,
 }
 
@@ -183,7 +187,7 @@ impl<'a, M: Model> Search<'a, M> {
         let mut place = self.events.first();
         let mut stuck = (0, 0);
         while self.left > 0 {
-            // While something that returned is left, the list does not end before its return.
+            // At least one operation that returned is left, so the list does not end before its return.
             match self.events.events[place] {
                 Event::Invoked(index) => {
                     place = match self.place(index, &state) {
@@ -197,7 +201,8 @@ impl<'a, M: Model> Search<'a, M> {
                         None => self.events.after(place),
                     };
                 }
-                // It returned before anything behind this could be: something in front must be placed differently.
+                // This operation returned before all later ones were invoked, so it cannot be placed after them: an
+                // earlier choice must change.
                 Event::Returned(index) => {
                     if self.path.len() >= stuck.0 {
                         stuck = (self.path.len(), index);
@@ -214,7 +219,7 @@ impl<'a, M: Model> Search<'a, M> {
         Verdict::Linearizable
     }
 
-    /// Places an operation next, if this state allows it and leads to a configuration not seen before.
+    /// Places an operation next if the state permits it and the result is a configuration that was not seen before.
     fn place(&mut self, index: usize, state: &M::State) -> Option<M::State> {
         let next = self.model.step(state, &self.history[index].op)?;
         let mut placed = self.placed;

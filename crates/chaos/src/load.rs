@@ -1,4 +1,4 @@
-//! Commands that append their number to a log, and what became of them.
+//! The load: commands that append their number to a log, and their outcomes.
 
 use std::{
     collections::BTreeMap,
@@ -20,76 +20,77 @@ use zraft_test_server::ClusterHandle;
 
 use crate::audit::{Audit, Findings, number, payload};
 
-/// The journal is looked at after so many answers.
+/// The audit reads the journal after this many outcomes: often enough that the journal has not dropped entries, rarely
+/// enough to cost little.
 const AUDIT_EVERY: u64 = 500;
 
-/// When commands are submitted.
+/// The pace at which commands are submitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// So many in a second, whatever becomes of them.
+    /// This many per second, whether or not earlier ones are answered.
     PerSecond(u32),
-    /// So many callers side by side; each submits when its last one is done.
+    /// This many concurrent callers. Each submits a command when its last one has an outcome.
     Callers(usize),
 }
 
-/// What is submitted.
+/// The work of a load.
 #[derive(Clone, Copy, Debug)]
 pub struct Work {
-    /// When.
+    /// The pace of the submissions.
     pub pace: Pace,
-    /// How many commands, unless it is stopped before.
+    /// The number of commands, unless the load is stopped before.
     pub commands: u64,
-    /// Bytes of a payload at most, beyond its number.
+    /// The largest padding of a payload in bytes.
     pub padding: usize,
 }
 
 impl Work {
-    /// Short commands, as many as come until it is stopped.
+    /// Creates work of short commands that continues until the load is stopped.
     pub fn at(pace: Pace) -> Self {
         Self { pace, commands: u64::MAX, padding: 0 }
     }
 
-    /// This command, its length somewhere below the most.
+    /// Returns the payload of a command, with padding of a length up to the largest.
     fn payload(&self, number: u64) -> Bytes {
-        // Scattered, and the same in every run.
+        // The lengths look random and are the same in every run.
         let scattered = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let span = self.padding as u64 + 1;
         payload(number, usize::try_from(scattered % span).unwrap_or_default())
     }
 }
 
-/// What a caller was told of its command.
+/// The outcome of one command, as its caller got it.
 #[derive(Debug)]
-pub struct Told {
+pub struct Settled {
     number: u64,
-    /// From submitting it to being told.
+    /// The time from submitting the command to its outcome.
     pub took: Duration,
-    /// The position that the answer gave.
+    /// The position in the answer, or the error.
     pub result: Result<u64, Error>,
 }
 
-/// Commands under way.
+/// A running load.
 #[derive(Debug)]
 pub struct Load {
-    told: mpsc::Receiver<Told>,
+    settled: mpsc::Receiver<Settled>,
     stop: Arc<AtomicBool>,
 }
 
-/// Ends the load: no more commands are submitted.
+/// A handle that stops the load.
 #[derive(Clone, Debug)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// No more commands are submitted from now on.
+    /// Stops the load: no more commands are submitted.
     pub fn now(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
 impl Load {
-    /// Starts it.
+    /// Starts the load on these clients.
     pub fn start(clients: &[RaftClient], work: Work) -> Self {
-        let (tell, told) = mpsc::channel(1024);
+        let (tell, settled) = mpsc::channel(1024);
         let stop = Arc::new(AtomicBool::new(false));
         match work.pace {
             Pace::PerSecond(rate) => {
@@ -104,31 +105,31 @@ impl Load {
                 }
             }
         }
-        Self { told, stop }
+        Self { settled, stop }
     }
 
-    /// What ends it.
+    /// Returns a handle that stops the load.
     pub fn stop(&self) -> Stop {
         Stop(self.stop.clone())
     }
 
-    /// Waits until it has ended, and holds what was told against the cluster's journal. `answered` is kept at the highest
-    /// position answered, plus one.
+    /// Waits until the load has ended, and compares the outcomes with the cluster's journal. Keeps `answered` at one above
+    /// the highest answered position, and calls `each` with every outcome.
     pub async fn judge(
         mut self,
         cluster: &ClusterHandle,
         answered: &watch::Sender<u64>,
-        mut each: impl FnMut(&Told),
+        mut each: impl FnMut(&Settled),
     ) -> Outcome {
         let mut outcome = Outcome::default();
         let mut audit = Audit::default();
-        while let Some(told) = self.told.recv().await {
+        while let Some(settled) = self.settled.recv().await {
             outcome.submitted += 1;
-            match &told.result {
+            match &settled.result {
                 Ok(position) => {
                     outcome.answered += 1;
-                    outcome.latencies.record(told.took);
-                    audit.answered(told.number, *position);
+                    outcome.latencies.record(settled.took);
+                    audit.answered(settled.number, *position);
                     answered.send_if_modified(|highest| {
                         let higher = *position >= *highest;
                         *highest = (*highest).max(position + 1);
@@ -137,10 +138,10 @@ impl Load {
                 }
                 Err(error) => {
                     *outcome.errors.entry(error.code()).or_default() += 1;
-                    audit.failed(told.number, error.maybe_executed());
+                    audit.failed(settled.number, error.maybe_executed());
                 }
             }
-            each(&told);
+            each(&settled);
             if outcome.submitted.is_multiple_of(AUDIT_EVERY) {
                 cluster.inspect(|engine| audit.read(engine));
             }
@@ -151,23 +152,23 @@ impl Load {
     }
 }
 
-/// What became of all commands of a load.
+/// The summary of a load.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Commands submitted, each of which has been told something.
+    /// The number of commands submitted. Each has an outcome.
     pub submitted: u64,
-    /// Commands answered.
+    /// The number of commands answered.
     pub answered: u64,
-    /// Errors seen by the application, by code.
+    /// The number of errors that callers got, by code.
     pub errors: BTreeMap<&'static str, u64>,
-    /// What the journal says to it.
+    /// The findings of the audit.
     pub findings: Findings,
-    /// Of the answered ones, from submitting to the answer.
+    /// The latencies of the answered commands, from submission to answer.
     pub latencies: Latencies,
 }
 
 impl Outcome {
-    /// All commands were answered, each was executed once, and where its answer said.
+    /// Returns true if all commands were answered and each was executed once, at the position in its answer.
     pub fn is_flawless(&self) -> bool {
         self.findings.hold()
             && self.errors.is_empty()
@@ -180,11 +181,11 @@ async fn steady(
     clients: Vec<RaftClient>,
     rate: u32,
     work: Work,
-    tell: mpsc::Sender<Told>,
+    tell: mpsc::Sender<Settled>,
     stop: Arc<AtomicBool>,
 ) {
     let mut ticks = interval(Duration::from_secs(1) / rate.max(1));
-    // What could not be submitted in time is submitted later: the rate is held.
+    // Submit late commands in a burst, so that the average rate holds.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for (number, client) in (0..work.commands).zip(clients.iter().cycle()) {
         ticks.tick().await;
@@ -193,7 +194,7 @@ async fn steady(
         }
         let (client, tell) = (client.clone(), tell.clone());
         tokio::spawn(async move {
-            // Nobody listens any more only when the run is given up.
+            // The receiver is dropped only if the run is given up.
             let _ = tell.send(submit(&client, number, work.payload(number)).await).await;
         });
     }
@@ -203,7 +204,7 @@ async fn caller(
     client: RaftClient,
     next: Arc<AtomicU64>,
     work: Work,
-    tell: mpsc::Sender<Told>,
+    tell: mpsc::Sender<Settled>,
     stop: Arc<AtomicBool>,
 ) {
     while !stop.load(Ordering::Relaxed) {
@@ -216,10 +217,10 @@ async fn caller(
     }
 }
 
-async fn submit(client: &RaftClient, number: u64, payload: Bytes) -> Told {
+async fn submit(client: &RaftClient, number: u64, payload: Bytes) -> Settled {
     let started = Instant::now();
     let answer = client.submit_command(payload).await;
-    // An answer that is no position cannot be right: no log is that long.
+    // An answer that is not a position becomes one that no log can reach, so that the audit rejects it.
     let result = answer.map(|answer| self::number(&answer).unwrap_or(u64::MAX - 1));
-    Told { number, took: started.elapsed(), result }
+    Settled { number, took: started.elapsed(), result }
 }

@@ -1,4 +1,4 @@
-//! `zraft-chaos`: the client under faults, for as long as asked, and the figures that come of it.
+//! `zraft-chaos`: runs the client under faults and reports the figures.
 
 mod commands;
 
@@ -6,13 +6,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Faults for the ZIO Raft client, and figures of how it bears them
+/// Run the ZIO Raft client under faults and report how it copes
 ///
-/// Each command starts an embedded cluster in this process, on loopback, and drives it through the real client over TCP,
-/// through a proxy in front of each member. Commands append their number to a replicated log, and the cluster's journal is
-/// held against what the callers were told.
+/// Each command starts an embedded cluster in this process, on loopback, and drives it with the real client over TCP,
+/// through a proxy in front of each member. Commands append their number to a replicated log. At the end, the cluster's
+/// journal is compared with the outcomes that the callers were given.
 ///
-/// Exit status 0 if every promise was kept, 1 if not, 2 if the run could not be made.
+/// The exit status is 0 if every promise was kept, 1 if one was broken, and 2 if the run failed to execute.
 #[derive(Debug, Parser)]
 #[command(name = "zraft-chaos", version, arg_required_else_help = true)]
 struct Arguments {

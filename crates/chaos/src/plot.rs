@@ -1,4 +1,4 @@
-//! A soak over time, as SVG: answers a second, the slowest answer, memory; with a mark where each fault began.
+//! Plots a soak over time as SVG: answers per second, the slowest answer and memory, with a mark where each fault began.
 
 use std::path::Path;
 
@@ -17,14 +17,14 @@ use crate::{
     series::{Sample, Series},
 };
 
-/// Width and height of the picture.
+/// Width and height of the picture in pixels: three panels that are legible on a usual screen.
 const SIZE: (u32, u32) = (1200, 900);
 const FONT: (&str, u32) = ("sans-serif", 16);
 
-/// Draws it into a file.
+/// Draws the plot into a file. `marks` are the times of faults in seconds.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// Returns a [`Failure`] if the plot cannot be drawn or the file cannot be written.
 pub fn draw(file: &Path, title: &str, series: &Series, marks: &[f64]) -> Result<(), Failure> {
     let mut svg = String::new();
     draw_all(&mut svg, title, series.samples(), marks)
@@ -32,7 +32,7 @@ pub fn draw(file: &Path, title: &str, series: &Series, marks: &[f64]) -> Result<
     Ok(std::fs::write(file, svg)?)
 }
 
-/// What a panel shows, and of which part of a sample.
+/// The label of a panel, and the value that it shows of a sample.
 type Panel = (&'static str, fn(&Sample) -> Option<f64>);
 type Drawn<E> = Result<(), DrawingAreaErrorKind<E>>;
 
@@ -45,7 +45,7 @@ fn draw_all(
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let panels: [Panel; 3] = [
-        ("answers a second", |sample| Some(sample.answered as f64 / sample.seconds)),
+        ("answers per second", |sample| Some(sample.answered as f64 / sample.seconds)),
         ("slowest answer, ms", |sample| Some(sample.slowest)),
         ("memory, MiB", |sample| sample.memory.map(|kib| kib as f64 / 1024.0)),
     ];
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plot_has_a_panel_for_each_figure_a_line_in_each_and_a_mark_for_each_fault() {
+    fn plot_has_a_panel_and_a_line_per_figure_and_a_mark_per_fault_in_each() {
         let sample = |n: u32| Sample {
             at: f64::from(n),
             seconds: 1.0,
@@ -103,9 +103,10 @@ mod tests {
         };
         let samples: Vec<_> = (1..=60).map(sample).collect();
         let mut svg = String::new();
-        draw_all(&mut svg, "a soak", &samples, &[10.0, 20.0]).expect("a string takes everything");
+        draw_all(&mut svg, "a soak", &samples, &[10.0, 20.0])
+            .expect("drawing into a string cannot fail");
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
-        for text in ["a soak", "answers a second", "slowest answer, ms", "memory, MiB"] {
+        for text in ["a soak", "answers per second", "slowest answer, ms", "memory, MiB"] {
             assert!(svg.contains(text), "{text}");
         }
         let lines = |colour: &str| {
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plot_of_nothing_is_empty_and_no_failure() {
-        draw_all(&mut String::new(), "", &[], &[]).expect("a string takes everything");
+    fn plot_without_samples_is_empty_but_valid() {
+        draw_all(&mut String::new(), "", &[], &[]).expect("drawing into a string cannot fail");
     }
 }

@@ -1,7 +1,7 @@
-//! A TCP proxy in this process, whose links can be made worse while connections use them.
+//! An in-process TCP proxy whose links can be degraded while connections use them.
 //!
-//! It behaves as a network under TCP does: bytes arrive in order or not at all, an end and a reset travel behind the bytes
-//! before them, and what a blackhole holds back arrives when it is lifted.
+//! It behaves like a network under TCP. Bytes arrive in order or not at all. An end or a reset arrives after the bytes before
+//! it. The bytes that a blackhole holds back arrive when it is lifted.
 
 mod carry;
 mod pipe;
@@ -21,12 +21,12 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// Connections carried at a time; more wait to be accepted.
+/// The greatest number of connections carried at a time; more wait to be accepted. It bounds the memory and descriptors.
 const MAX_CONNECTIONS: usize = 1024;
-/// How long to wait after the system would not accept, for want of descriptors for example.
+/// The pause after a failed accept, such as for lack of descriptors; without it the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the client to the server.
@@ -36,37 +36,37 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// Both.
+    /// Both directions.
     pub const BOTH: [Self; 2] = [Self::ToServer, Self::ToClient];
 }
 
-/// How one direction treats what it carries. The default carries it at once.
+/// The quality of one direction. The default passes bytes at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link {
-    /// How much later than it came everything goes on.
+    /// The delay of everything that passes.
     pub delay: Duration,
-    /// How many bytes pass in a second; none: as many as come.
+    /// The number of bytes that pass per second; `None` sets no limit.
     pub bytes_per_second: Option<NonZeroU32>,
-    /// Nothing passes. What came meanwhile goes on afterwards.
+    /// If true, nothing passes. Bytes that arrive meanwhile pass when it is false again.
     pub blackhole: bool,
 }
 
-/// How connections end that are cut.
+/// The way in which a cut ends connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// With a reset: what either side has not read yet is lost.
+    /// By a reset: bytes that a side has not read are lost.
     Reset,
-    /// In order, as far as the sides can see. What the proxy still holds is lost.
+    /// By a FIN, which both sides see as an orderly end. Bytes that the proxy still holds are lost.
     Fin,
 }
 
-/// What becomes of new connections.
+/// The treatment of new connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Accepting {
-    /// They are carried.
+    /// New connections are carried.
     #[default]
     Forward,
-    /// They are reset at once.
+    /// New connections are reset at once.
     Reset,
 }
 
@@ -74,7 +74,7 @@ pub enum Accepting {
 struct Switches {
     links: [Link; 2],
     accepting: Accepting,
-    /// Connections below this number are to end like this.
+    /// Connections with a lower number must end in this way.
     cut: Option<(u64, Cut)>,
 }
 
@@ -92,14 +92,14 @@ struct Shared {
     living: watch::Sender<Living>,
 }
 
-/// A proxy in front of one address. It ends, and its connections with it, when it is dropped.
+/// A proxy in front of one address. Dropping it ends the proxy and its connections.
 #[derive(Debug)]
 pub struct Proxy {
     handle: ProxyHandle,
     accepting: JoinHandle<()>,
 }
 
-/// The switches of a running [`Proxy`].
+/// A handle that controls a running [`Proxy`].
 #[derive(Clone, Debug)]
 pub struct ProxyHandle {
     address: SocketAddr,
@@ -107,10 +107,10 @@ pub struct ProxyHandle {
 }
 
 impl Proxy {
-    /// Opens a port on 127.0.0.1 whose connections are carried to `target`.
+    /// Opens a port on 127.0.0.1 and carries its connections to `target`.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// Returns the error of the system if no port can be opened.
     pub async fn start(target: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -120,7 +120,7 @@ impl Proxy {
         Ok(Self { handle: ProxyHandle { address, shared }, accepting })
     }
 
-    /// A handle to hand on.
+    /// Returns another handle to this proxy.
     pub fn handle(&self) -> ProxyHandle {
         self.handle.clone()
     }
@@ -141,37 +141,37 @@ impl Drop for Proxy {
 }
 
 impl ProxyHandle {
-    /// Where it listens, as `tcp://127.0.0.1:port`.
+    /// Returns the endpoint of the proxy, `tcp://127.0.0.1:port`.
     pub fn endpoint(&self) -> String {
         format!("tcp://{}", self.address)
     }
 
-    /// Where it listens.
+    /// Returns the address of the proxy.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How one direction treats what it carries, from now on; what it holds already included.
+    /// Sets the quality of one direction. It also applies to bytes that the proxy already holds.
     pub fn set_link(&self, direction: Direction, link: Link) {
         self.change(|switches| switches.links[direction as usize] = link);
     }
 
-    /// The same for both directions.
+    /// Sets the quality of both directions.
     pub fn set_links(&self, link: Link) {
         self.change(|switches| switches.links = [link; 2]);
     }
 
-    /// What becomes of new connections.
+    /// Sets the treatment of new connections.
     pub fn set_accepting(&self, accepting: Accepting) {
         self.change(|switches| switches.accepting = accepting);
     }
 
-    /// Everything is carried at once again.
+    /// Restores the default quality and accepts new connections.
     pub fn heal(&self) {
         self.change(|switches| (switches.links, switches.accepting) = Default::default());
     }
 
-    /// Ends every connection there is, and tells how many there were. They have ended when this returns.
+    /// Ends all current connections and waits until they have ended. Returns their number.
     pub async fn cut(&self, cut: Cut) -> usize {
         let (below, count) = {
             let living = self.shared.living.borrow();
@@ -179,20 +179,20 @@ impl ProxyHandle {
         };
         self.change(|switches| switches.cut = Some((below, cut)));
         let mut living = self.shared.living.subscribe();
-        // The sender is ours: this cannot fail.
+        // This handle holds the sender, so this cannot fail.
         let _ = living.wait_for(|living| living.numbers.range(..below).next().is_none()).await;
         count
     }
 
-    /// How many connections are being carried.
+    /// Returns the number of connections being carried.
     pub fn connections(&self) -> usize {
         self.shared.living.borrow().numbers.len()
     }
 
-    /// Waits until so many connections were accepted since the start.
+    /// Waits until this many connections were accepted since the start.
     pub async fn accepted_reached(&self, count: u64) {
         let mut living = self.shared.living.subscribe();
-        // The sender is ours: this cannot fail.
+        // This handle holds the sender, so this cannot fail.
         let _ = living.wait_for(|living| living.next >= count).await;
     }
 
@@ -202,7 +202,7 @@ impl ProxyHandle {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    // Dropped with this task, and every connection with it.
+    // Dropping this task drops the set, which ends every connection.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -218,7 +218,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// A connection's place among the living, until it is dropped.
+/// A guard that registers a connection as being carried until it is dropped.
 struct Registered {
     shared: Arc<Shared>,
     number: u64,
@@ -269,12 +269,12 @@ async fn cut(switches: &mut watch::Receiver<Switches>, number: u64) -> Cut {
         |switches: &Switches| switches.cut.filter(|(below, _)| number < *below).map(|(_, how)| how);
     match switches.wait_for(|switches| how(switches).is_some()).await {
         Ok(switches) => how(&switches).unwrap_or(Cut::Reset),
-        // The proxy is gone.
+        // The proxy was dropped.
         Err(_) => Cut::Reset,
     }
 }
 
 fn reset(stream: TcpStream) {
-    // Without it the connection still ends when it is dropped.
+    // If the option cannot be set, the connection still ends when the stream is dropped.
     let _ = stream.set_zero_linger();
 }

@@ -1,4 +1,4 @@
-//! A register, and the record of what many callers did to many registers at once.
+//! The register model, and a recorder of concurrent operations on many registers.
 
 use std::{
     collections::HashSet,
@@ -10,16 +10,16 @@ use std::{
 
 use crate::linearizability::{self, MAX_OPERATIONS, Model, Operation, Verdict};
 
-/// An operation on a register and what it gave.
+/// An operation on a register, with its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// This was written.
+    /// Wrote this value.
     Write(u64),
-    /// This was read; none: nothing had been written yet.
+    /// Read this value; `None` if no value had been written yet.
     Read(Option<u64>),
 }
 
-/// A register that holds the value written last.
+/// A register that holds the last value written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Register;
 
@@ -39,10 +39,10 @@ impl Model for Register {
     }
 }
 
-/// Whether the history of one register is linearizable.
+/// Checks whether the history of one register is linearizable.
 ///
-/// Writes of unknown outcome whose value nobody read are left out: with them in an order there is also one without them,
-/// and each would double what has to be searched.
+/// Writes of unknown outcome whose value was never read are left out. If an order with them exists, one without them exists
+/// too, and each of them would double the search.
 pub fn check(history: &[Operation<Op>]) -> Verdict {
     if history.len() > MAX_OPERATIONS {
         return Verdict::TooHard;
@@ -56,7 +56,7 @@ pub fn check(history: &[Operation<Op>]) -> Verdict {
         .collect();
     let matters = |operation: &Operation<Op>| match operation.op {
         Op::Write(value) => operation.returned.is_some() || read.contains(&value),
-        // What was read without anybody being told says nothing.
+        // A read whose caller got no value shows nothing.
         Op::Read(_) => operation.returned.is_some(),
     };
     let kept: Vec<usize> = (0..history.len()).filter(|index| matters(&history[*index])).collect();
@@ -67,7 +67,7 @@ pub fn check(history: &[Operation<Op>]) -> Verdict {
     }
 }
 
-/// Records what callers do to registers, each of which takes [`MAX_OPERATIONS`] operations.
+/// Records the operations of callers on registers. Each register accepts [`MAX_OPERATIONS`] operations.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     shared: Arc<Shared>,
@@ -75,7 +75,7 @@ pub struct Recorder {
 
 #[derive(Debug)]
 struct Shared {
-    /// Counts every invocation and every return: a clock that never errs.
+    /// Counts every invocation and return. It is a clock that orders all events correctly.
     clock: AtomicU64,
     registers: Vec<Mutex<Vec<Entry>>>,
 }
@@ -89,36 +89,36 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// Under way; or nobody waits for it any more, and its outcome is unknown.
+    /// The operation is in progress, or its caller gave up and its outcome is unknown.
     Open,
     Returned(u64),
-    /// It was said not to have happened.
+    /// The client reported that the operation was not executed.
     Nothing,
 }
 
 impl Recorder {
-    /// For so many registers.
+    /// Creates a recorder for this many registers.
     pub fn new(registers: usize) -> Self {
         let registers = (0..registers).map(|_| Mutex::default()).collect();
         Self { shared: Arc::new(Shared { clock: AtomicU64::new(0), registers }) }
     }
 
-    /// A value is about to be written. None: the register's history is full, nothing may be done to it any more.
+    /// Records that a write begins. Returns `None` if the register's history is full; then the caller must not write.
     pub fn write(&self, register: usize, value: u64) -> Option<Pending> {
         self.invoke(register, Some(Op::Write(value)))
     }
 
-    /// The register is about to be read. None: its history is full.
+    /// Records that a read begins. Returns `None` if the register's history is full.
     pub fn read(&self, register: usize) -> Option<Pending> {
         self.invoke(register, None)
     }
 
-    /// Whether no register takes another operation.
+    /// Returns true if the history of every register is full.
     pub fn is_full(&self) -> bool {
         self.shared.registers.iter().all(|register| lock(register).len() >= MAX_OPERATIONS)
     }
 
-    /// The history of each register. What has not returned by now counts as of unknown outcome.
+    /// Returns the history of each register. Operations that have not returned have an unknown outcome.
     pub fn histories(&self) -> Vec<Vec<Operation<Op>>> {
         self.shared.registers.iter().map(|register| history(&lock(register))).collect()
     }
@@ -140,7 +140,7 @@ impl Shared {
     }
 }
 
-/// An operation under way. Dropped, its outcome is unknown.
+/// An operation in progress. If it is dropped, its outcome is unknown.
 #[derive(Debug)]
 #[must_use]
 pub struct Pending {
@@ -150,12 +150,12 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// The write was done.
+    /// Records that the write was executed.
     pub fn written(self) {
         self.end(|entry, now| entry.state = State::Returned(now));
     }
 
-    /// The read gave this.
+    /// Records that the read returned this value.
     pub fn gave(self, value: Option<u64>) {
         self.end(|entry, now| {
             entry.op = Some(Op::Read(value));
@@ -163,7 +163,7 @@ impl Pending {
         });
     }
 
-    /// It was said not to have been done, and never to be done.
+    /// Records that the client reported the operation as not executed.
     pub fn not_done(self) {
         self.end(|entry, _| entry.state = State::Nothing);
     }
@@ -181,7 +181,7 @@ fn history(entries: &[Entry]) -> Vec<Operation<Op>> {
             State::Returned(at) => Some(at),
             State::Nothing => return None,
         };
-        // A read that gave nothing has no result that could be wrong.
+        // A read without a result cannot be wrong.
         Some(Operation { op: entry.op?, invoked: entry.invoked, returned })
     };
     entries.iter().filter_map(operation).collect()

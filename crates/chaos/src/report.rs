@@ -1,4 +1,4 @@
-//! What a run found, to print and to keep.
+//! The report of a run, as JSON and as text.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,36 +7,36 @@ use zraft_client::{RaftClient, Stats};
 
 use crate::load::Outcome;
 
-/// What a run found.
+/// The report of a run.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// What was run.
+    /// The name of the run.
     pub name: &'static str,
-    /// From the first command to the last answer.
+    /// The time from the first command to the last outcome.
     pub took: Duration,
-    /// What became of the commands.
+    /// The outcome of the commands.
     pub outcome: Outcome,
-    /// Of each session's client, at the end.
+    /// The statistics of each client at the end.
     pub stats: Vec<Stats>,
-    /// What befell, and how often.
+    /// How often each fault was injected.
     pub faults: BTreeMap<&'static str, u64>,
     /// Further figures.
     pub more: Vec<(&'static str, Value)>,
 }
 
 impl Report {
-    /// All commands were answered, each was executed once, and no caller saw an error.
+    /// Returns true if all commands were answered, each was executed once, and no caller got an error.
     pub fn holds(&self) -> bool {
         self.outcome.is_flawless()
     }
 
-    /// Copies sent beyond the first of each request, per request.
+    /// Returns the number of copies per request, not counting the first transmission.
     pub fn resends_per_request(&self) -> f64 {
         let sum = |count: fn(&Stats) -> u64| self.stats.iter().map(count).sum::<u64>() as f64;
         sum(|stats| stats.resent) / sum(|stats| stats.sent).max(1.0)
     }
 
-    /// One object.
+    /// Returns the report as one JSON object.
     pub fn to_json(&self) -> Value {
         let sum = |count: fn(&Stats) -> u64| self.stats.iter().map(count).sum::<u64>();
         let errors: Map<String, Value> = self
@@ -70,12 +70,12 @@ impl Report {
     }
 }
 
-/// The figures of each client.
+/// Returns the statistics of each client.
 pub fn stats(clients: &[RaftClient]) -> Vec<Stats> {
     clients.iter().map(RaftClient::stats).collect()
 }
 
-/// An object to read: one line for each figure, those of an object within it on one line.
+/// Formats a report for people: one line per figure. A nested object takes one line, a long array is only counted.
 pub fn to_text(report: &Value) -> String {
     let Value::Object(object) = report else { return line(report) };
     let wide = object.keys().map(String::len).max().unwrap_or_default();

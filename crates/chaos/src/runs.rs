@@ -1,4 +1,4 @@
-//! The runs: what the program's commands and the tests do, at their several lengths.
+//! The runs, which the program executes at full length and the tests at a short one.
 
 pub mod cuts;
 pub mod failover;
@@ -12,7 +12,7 @@ use zraft_client::{ClientBuilder, RaftClient};
 
 use crate::{failure::Failure, stage::Stage};
 
-/// Connects so many clients, each with a session of its own.
+/// Connects `count` clients, each with its own session.
 async fn connect(
     stage: &Stage,
     count: usize,
@@ -27,7 +27,7 @@ async fn connect(
     Ok(clients)
 }
 
-/// Closes the sessions and ends the cluster.
+/// Closes the sessions and stops the cluster.
 async fn close(clients: &[RaftClient], stage: Stage) {
     for client in clients {
         client.disconnect_within(Duration::from_secs(1)).await;

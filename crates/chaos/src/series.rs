@@ -1,29 +1,29 @@
-//! Samples over any length of time, in bounded memory.
+//! A time series of samples in bounded memory.
 
 use serde_json::{Value, json};
 
-/// Samples kept at most.
+/// The greatest number of samples kept: more than a plot can show, and about 100 KiB of memory.
 const CAPACITY: usize = 2048;
 
-/// What happened in a stretch of time.
+/// The figures of one stretch of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sample {
-    /// Its end, in seconds since the start.
+    /// The end of the stretch, in seconds since the start.
     pub at: f64,
-    /// Its length in seconds.
+    /// The length of the stretch in seconds.
     pub seconds: f64,
-    /// Commands answered.
+    /// The number of commands answered.
     pub answered: u64,
-    /// Errors seen by the application.
+    /// The number of errors that callers got.
     pub errors: u64,
-    /// The longest that an answer took, in milliseconds.
+    /// The longest latency of an answer in milliseconds.
     pub slowest: f64,
-    /// The memory of this process at its end, in KiB; none where the system does not tell.
+    /// The memory of this process at the end of the stretch, in KiB; `None` if the system does not report it.
     pub memory: Option<u64>,
 }
 
 impl Sample {
-    /// This one and the one after it.
+    /// Merges this sample with the one after it.
     fn and(self, next: Self) -> Self {
         Self {
             at: next.at,
@@ -36,24 +36,24 @@ impl Sample {
     }
 }
 
-/// Samples in order. When there are too many, each two neighbours become one.
+/// Samples in order. When there are too many, each pair of neighbours is merged into one.
 #[derive(Clone, Debug)]
 pub struct Series {
     samples: Vec<Sample>,
-    /// How many given samples make one that is kept.
+    /// The number of pushed samples that are merged into one kept sample.
     each: u32,
     gathered: Option<(u32, Sample)>,
 }
 
 impl Default for Series {
     fn default() -> Self {
-        // All at once, so that it does not grow while memory is measured.
+        // Allocate everything at once, so that the series does not grow while it measures memory.
         Self { samples: Vec::with_capacity(CAPACITY), each: 1, gathered: None }
     }
 }
 
 impl Series {
-    /// Adds one.
+    /// Adds a sample.
     pub fn push(&mut self, sample: Sample) {
         let (count, sum) = match self.gathered.take() {
             Some((count, sum)) => (count + 1, sum.and(sample)),
@@ -73,13 +73,13 @@ impl Series {
         }
     }
 
-    /// What is kept.
+    /// Returns the kept samples.
     pub fn samples(&self) -> &[Sample] {
         &self.samples
     }
 
-    /// By how many KiB an hour the memory grows, after the first quarter of the time: the slope of the straight line that
-    /// fits best. None: too few samples.
+    /// Returns the growth of memory in KiB per hour: the slope of the best-fitting straight line, without the first quarter
+    /// of the time, in which the process warms up. Returns `None` if there are too few samples.
     pub fn memory_slope(&self) -> Option<f64> {
         let end = self.samples.last()?.at;
         let points: Vec<(f64, f64)> = self
@@ -99,7 +99,7 @@ impl Series {
         Some(above / below)
     }
 
-    /// One array for each column.
+    /// Returns a JSON object with one array per column.
     pub fn to_json(&self) -> Value {
         let column =
             |value: fn(&Sample) -> Value| -> Value { self.samples.iter().map(value).collect() };
@@ -113,7 +113,7 @@ impl Series {
     }
 }
 
-/// The memory that this process holds, in KiB. Linux tells.
+/// Returns the resident memory of this process in KiB. Only Linux reports it this way; elsewhere this is `None`.
 pub fn memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_beyond_the_limit_are_joined_and_nothing_is_lost() {
+    fn samples_beyond_the_limit_are_merged_without_loss() {
         let count = 5 * CAPACITY as u32;
         let series = series(count, |_| 1);
         let samples = series.samples();
@@ -155,19 +155,19 @@ mod tests {
     }
 
     #[test]
-    fn the_slope_is_that_of_the_memory_after_the_first_quarter() {
+    fn memory_slope_ignores_the_first_quarter() {
         let grows_by_a_kib_a_second =
             series(400, |n| if n < 50 { 90_000 } else { 1000 + u64::from(n) });
-        let slope = grows_by_a_kib_a_second.memory_slope().expect("there are samples");
+        let slope = grows_by_a_kib_a_second.memory_slope().expect("there must be enough samples");
         assert!((slope - 3600.0).abs() < 1.0, "{slope}");
-        let level = series(400, |_| 5).memory_slope().expect("there are samples");
+        let level = series(400, |_| 5).memory_slope().expect("there must be enough samples");
         assert!(level.abs() < 1e-6, "{level}");
         assert_eq!(series(2, |_| 5).memory_slope(), None);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_memory_of_this_process_is_known() {
+    fn memory_of_this_process_is_reported() {
         assert!(memory().is_some_and(|kib| kib > 100));
     }
 }

@@ -1,4 +1,4 @@
-//! An embedded cluster with a proxy in front of each member.
+//! The stage of a run: an embedded cluster with a proxy in front of each member.
 
 use std::{collections::BTreeMap, io, net::SocketAddr};
 
@@ -19,10 +19,10 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts the cluster, and a proxy for each member.
+    /// Starts the cluster and a proxy for each member.
     ///
     /// # Errors
-    /// When either cannot be had.
+    /// Returns a [`Failure`] if the cluster or a proxy does not start.
     pub async fn start(cluster: ClusterBuilder) -> Result<Self, Failure> {
         let cluster = cluster.start().await?;
         let mut proxies = BTreeMap::new();
@@ -33,17 +33,17 @@ impl Stage {
         Ok(Self { cluster, proxies })
     }
 
-    /// The cluster.
+    /// Returns the cluster.
     pub fn cluster(&self) -> &TestCluster {
         &self.cluster
     }
 
-    /// The proxies, by member.
+    /// Returns a handle to each proxy, by member id.
     pub fn proxies(&self) -> BTreeMap<String, ProxyHandle> {
         self.proxies.iter().map(|(id, proxy)| (id.clone(), proxy.handle())).collect()
     }
 
-    /// The settings of a client that reaches every member through its proxy.
+    /// Returns the settings of a client that reaches each member through its proxy.
     pub fn client(&self) -> ClientBuilder {
         let settings = RaftClient::builder().capability("kind", "chaos");
         self.proxies
@@ -51,26 +51,27 @@ impl Stage {
             .fold(settings, |settings, (id, proxy)| settings.member(id, proxy.endpoint()))
     }
 
-    /// The settings of a client that reaches every member without a proxy: a member that is down refuses it.
+    /// Returns the settings of a client that reaches each member directly, so that a member that is down refuses its
+    /// connections.
     pub fn direct_client(&self) -> ClientBuilder {
         let settings = RaftClient::builder().capability("kind", "chaos");
         let members = self.cluster.endpoints().into_iter();
         members.fold(settings, |settings, (id, endpoint)| settings.member(id.as_str(), endpoint))
     }
 
-    /// The faults of this stage, drawn from a seed.
+    /// Returns an injector of faults for this stage. The seed determines its choices.
     pub fn faults(&self, seed: u64) -> Faults {
         Faults::new(self.cluster.handle(), self.proxies(), seed)
     }
 
-    /// Ends all.
+    /// Stops the proxies and the cluster.
     pub async fn shutdown(self) {
         drop(self.proxies);
         self.cluster.shutdown().await;
     }
 }
 
-/// The address in a `tcp://` endpoint of the embedded cluster.
+/// Returns the address in a `tcp://` endpoint of the embedded cluster.
 fn address(endpoint: &str) -> io::Result<SocketAddr> {
     let address = endpoint.strip_prefix("tcp://").and_then(|address| address.parse().ok());
     address.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, endpoint.to_owned()))

@@ -1,5 +1,5 @@
-//! The checker itself: histories known to be right and known to be wrong, and small ones of every kind beside a search that
-//! is too simple to be wrong.
+//! Tests of the linearizability checker: histories known to be right or wrong, and small random ones that are compared with
+//! a brute-force search.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,12 +10,12 @@ use zraft_chaos::{
     register::{self, Op, Op::*, Register},
 };
 
-/// An operation from `invoked` to `returned`.
+/// Returns an operation that was in progress from `invoked` to `returned`.
 fn done(op: Op, invoked: u64, returned: u64) -> Operation<Op> {
     Operation { op, invoked, returned: Some(returned) }
 }
 
-/// One whose outcome is unknown.
+/// Returns an operation whose outcome is unknown.
 fn open(op: Op, invoked: u64) -> Operation<Op> {
     Operation { op, invoked, returned: None }
 }
@@ -24,17 +24,17 @@ fn linearizable(history: &[Operation<Op>]) -> bool {
     match register::check(history) {
         Verdict::Linearizable => true,
         Verdict::NotLinearizable { .. } => false,
-        Verdict::TooHard => panic!("too hard"),
+        Verdict::TooHard => panic!("the search reached its limit"),
     }
 }
 
 #[test]
-fn nothing_is_linearizable() {
+fn empty_history_is_linearizable() {
     assert!(linearizable(&[]));
 }
 
 #[test]
-fn a_read_gives_what_was_written_last() {
+fn read_returns_the_last_value_written() {
     assert!(linearizable(&[
         done(Read(None), 0, 1),
         done(Write(1), 2, 3),
@@ -45,20 +45,20 @@ fn a_read_gives_what_was_written_last() {
 }
 
 #[test]
-fn a_read_during_a_write_may_give_the_old_or_the_new_value() {
+fn read_during_a_write_may_return_the_old_or_the_new_value() {
     for value in [None, Some(1)] {
         assert!(linearizable(&[done(Write(1), 0, 3), done(Read(value), 1, 2)]));
     }
 }
 
 #[test]
-fn a_value_once_seen_is_not_unseen() {
+fn later_read_must_not_return_an_older_value() {
     let history = [done(Write(1), 0, 9), done(Read(Some(1)), 1, 2), done(Read(None), 3, 4)];
     assert!(!linearizable(&history));
 }
 
 #[test]
-fn a_write_executed_twice_brings_an_overwritten_value_back() {
+fn write_executed_twice_is_found_when_an_overwritten_value_returns() {
     let history = [
         done(Write(1), 0, 7),
         done(Read(Some(1)), 1, 2),
@@ -70,7 +70,7 @@ fn a_write_executed_twice_brings_an_overwritten_value_back() {
 }
 
 #[test]
-fn two_readers_may_not_see_two_writes_in_different_orders() {
+fn readers_must_see_writes_in_the_same_order() {
     let history = |last| {
         [
             done(Write(1), 0, 20),
@@ -85,7 +85,7 @@ fn two_readers_may_not_see_two_writes_in_different_orders() {
 }
 
 #[test]
-fn an_open_write_may_take_effect_at_any_time_after_its_invocation_or_never() {
+fn write_of_unknown_outcome_may_take_effect_later_or_never() {
     assert!(linearizable(&[open(Write(1), 0), done(Read(None), 1, 2)]));
     assert!(linearizable(&[open(Write(1), 0), done(Read(Some(1)), 1, 2)]));
     let late = [open(Write(1), 0), done(Write(2), 1, 2), done(Read(Some(2)), 3, 4)];
@@ -95,7 +95,7 @@ fn an_open_write_may_take_effect_at_any_time_after_its_invocation_or_never() {
 }
 
 #[test]
-fn an_open_write_takes_effect_once_at_most() {
+fn write_of_unknown_outcome_takes_effect_at_most_once() {
     let history = [
         open(Write(1), 0),
         done(Read(Some(1)), 1, 2),
@@ -107,16 +107,16 @@ fn an_open_write_takes_effect_once_at_most() {
 }
 
 #[test]
-fn the_operation_that_cannot_be_placed_is_named() {
+fn verdict_names_the_operation_that_cannot_be_placed() {
     let history = [done(Write(1), 0, 1), done(Write(2), 2, 3), done(Read(Some(1)), 4, 5)];
     assert_eq!(register::check(&history), Verdict::NotLinearizable { stuck: 2 });
-    // Also when some were left out.
+    // The index must be right even if earlier operations were left out.
     let history = [&[open(Write(9), 0)], &history[..]].concat();
     assert_eq!(register::check(&history), Verdict::NotLinearizable { stuck: 3 });
 }
 
 #[test]
-fn as_many_operations_as_allowed_are_searched_and_no_more() {
+fn longest_allowed_history_is_checked_and_a_longer_one_is_too_hard() {
     let round = |n: u64| {
         let at = 4 * n;
         [done(Write(n), at, at + 2), done(Read(Some(n)), at + 1, at + 3)]
@@ -128,16 +128,17 @@ fn as_many_operations_as_allowed_are_searched_and_no_more() {
 }
 
 #[test]
-fn a_search_beyond_its_limit_is_too_hard_and_no_success() {
-    // All at once, and a read of what nobody wrote: every order of every subset would have to be tried.
+fn search_that_reaches_its_limit_is_not_a_success() {
+    // All writes are concurrent with a read of a value that was never written, so every order of every subset must be
+    // tried.
     let mut history: Vec<_> = (0..40).map(|n| done(Write(n), n, 1000 + n)).collect();
     history.push(done(Read(Some(77)), 500, 2000));
     assert_eq!(check_within(&Register, &history, 10_000), Verdict::TooHard);
 }
 
 #[test]
-fn many_callers_at_once_are_no_trouble() {
-    // Ten callers, all under way at the same time in each round, and readers who see one order of them.
+fn many_concurrent_callers_stay_within_the_limit() {
+    // Ten concurrent writers in each round, and readers that see them in one order.
     let mut history = Vec::new();
     for round in 0..20_u64 {
         let at = 100 * round;
@@ -148,13 +149,13 @@ fn many_callers_at_once_are_no_trouble() {
         history.extend((0..5).map(read));
     }
     assert!(linearizable(&history));
-    // The last reader of all sees what the first did.
+    // Let the last reader return the first reader's value.
     let last = history.len() - 1;
     history[last].op = Read(Some(190));
     assert!(!linearizable(&history));
 }
 
-/// Tries every order of every subset that holds all that returned.
+/// Tries every order of every subset that contains all operations that returned.
 fn brute_force(state: &Option<u64>, left: &[Operation<Op>]) -> bool {
     if left.iter().all(|operation| operation.returned.is_none()) {
         return true;
@@ -167,7 +168,7 @@ fn brute_force(state: &Option<u64>, left: &[Operation<Op>]) -> bool {
 }
 
 fn operation() -> impl Strategy<Value = Operation<Op>> {
-    // Few values, often the same: the checker may not count on each being written once.
+    // Few values, often repeated: the checker must not rely on unique values.
     let op = prop_oneof![
         (0..3_u64).prop_map(Write),
         proptest::option::weighted(0.9, 0..3_u64).prop_map(Read)
@@ -185,7 +186,7 @@ proptest! {
     })]
 
     #[test]
-    fn the_checker_says_what_a_search_of_all_orders_says(
+    fn checker_agrees_with_a_brute_force_search(
         history in proptest::collection::vec(operation(), 0..8)
     ) {
         let expected = brute_force(&None, &history);

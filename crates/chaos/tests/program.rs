@@ -1,4 +1,4 @@
-//! The program `zraft-chaos`, as a user runs it.
+//! Runs the program `zraft-chaos` as a user does.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,11 +14,11 @@ fn report(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A second of cuts, ten of them.
+/// A run of one second with ten cuts.
 const CUTS: &[&str] = &["cuts", "--seconds", "1", "--rate", "1000", "--every", "100", "--json"];
 
 #[test]
-fn a_run_that_keeps_every_promise_exits_with_0_and_prints_its_figures() {
+fn run_that_keeps_every_promise_exits_with_0_and_prints_its_figures() {
     let output = chaos(CUTS);
     let report = report(&output);
     assert_eq!(output.status.code(), Some(0), "{report:#}");
@@ -29,7 +29,7 @@ fn a_run_that_keeps_every_promise_exits_with_0_and_prints_its_figures() {
 }
 
 #[test]
-fn a_run_that_does_not_exits_with_1() {
+fn run_that_breaks_a_promise_exits_with_1() {
     let output = chaos(&[CUTS, &["--no-dedup"]].concat());
     let report = report(&output);
     assert_eq!(output.status.code(), Some(1), "{report:#}");
@@ -38,7 +38,7 @@ fn a_run_that_does_not_exits_with_1() {
 }
 
 #[test]
-fn a_soak_writes_its_figures_and_its_plot_into_files() {
+fn soak_writes_its_figures_and_its_plot_into_files() {
     let folder = std::env::temp_dir().join(format!("zraft-chaos-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let (figures, plot) = (folder.join("soak.json"), folder.join("soak.svg"));
@@ -68,22 +68,22 @@ fn a_soak_writes_its_figures_and_its_plot_into_files() {
     let answered = report["series"]["answeredPerSecond"].as_array().unwrap();
     assert!(!answered.is_empty());
     assert!(std::fs::read_to_string(plot).unwrap().starts_with("<svg"));
-    // To read, the series is not spelled out.
+    // The text output must not spell out the series.
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.lines().all(|line| line.len() < 2000), "{text}");
     std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
-fn a_fault_that_there_is_not_exits_with_2_and_names_those_there_are() {
+fn unknown_fault_exits_with_2_and_lists_the_known_ones() {
     let output = chaos(&["soak", "--fault", "gremlins"]);
     assert_eq!(output.status.code(), Some(2));
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("gremlins") && told.contains("kill, stop, freeze"), "{told}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("gremlins") && message.contains("kill, stop, freeze"), "{message}");
 }
 
 #[test]
-fn a_file_that_cannot_be_written_exits_with_2_and_says_why() {
+fn unwritable_file_exits_with_2_and_an_error_message() {
     let output = chaos(&["cuts", "--seconds", "0", "--out", "/nowhere/to/be/found"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().starts_with("zraft-chaos: "));

@@ -1,4 +1,4 @@
-//! Registers of the key-value store under faults: what concurrent clients saw must be what one thread alone could have seen.
+//! Registers of the key-value store under faults: the histories of concurrent clients must be linearizable.
 
 #![allow(clippy::unwrap_used)]
 
@@ -22,9 +22,9 @@ use zraft_kv::KvClient;
 use zraft_protocol::{Payload, SessionId};
 use zraft_test_server::{Application, KvStore, Outcome, Rejected, TestCluster};
 
-/// How often every fault befalls the registers.
+/// How often each fault is injected.
 const ROUNDS: u32 = 2;
-/// What a sabotage may need before it is found.
+/// The number of runs within which a planted bug must be found.
 const TRIES: u64 = 10;
 
 fn settings(seed: u64, faults: &[Fault]) -> Settings {
@@ -62,7 +62,7 @@ async fn histories_under_every_fault_are_linearizable() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_deduplication_the_checker_finds_a_history_that_cannot_be() {
+async fn checker_finds_a_violation_without_deduplication() {
     let mut found = false;
     for seed in 1..=TRIES {
         let faults = [Fault::LostAnswers, Fault::Kill];
@@ -72,11 +72,11 @@ async fn without_deduplication_the_checker_finds_a_history_that_cannot_be() {
             break;
         }
     }
-    assert!(found, "{TRIES} runs without deduplication, and none was found wrong");
+    assert!(found, "no violation was found in {TRIES} runs without deduplication");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_stale_reads_the_checker_finds_a_history_that_cannot_be() {
+async fn checker_finds_a_violation_with_stale_reads() {
     let mut found = false;
     for seed in 1..=TRIES {
         let settings = settings(seed, &[]);
@@ -86,17 +86,17 @@ async fn with_stale_reads_the_checker_finds_a_history_that_cannot_be() {
             break;
         }
     }
-    assert!(found, "{TRIES} runs with stale reads, and none was found wrong");
+    assert!(found, "no violation was found in {TRIES} runs with stale reads");
 }
 
 fn violates(found: &Found) -> bool {
     found.violations().any(|(_, _, verdict)| matches!(verdict, Verdict::NotLinearizable { .. }))
 }
 
-/// Commands by which a stale answer is behind: most of those under way at a time.
+/// The number of commands that a stale answer is behind: most of those in progress at a time.
 const BEHIND: usize = 8;
 
-/// A store that answers every tenth query from an earlier state.
+/// A key-value store that answers every tenth query from an earlier state.
 #[derive(Default)]
 struct StaleReads {
     now: KvStore,
@@ -128,7 +128,7 @@ impl Application for StaleReads {
     }
 }
 
-/// One write whose answer is held up by the network while another overwrites it, step by step.
+/// Plays one history step by step: the network holds back the answer to a write while another write overwrites it.
 async fn overtaken_write(deduplication: bool) -> Verdict {
     let stage = Stage::start(TestCluster::builder().members(1).app(KvStore::new())).await.unwrap();
     let cluster = stage.cluster();
@@ -153,7 +153,7 @@ async fn overtaken_write(deduplication: bool) -> Verdict {
     within(quick.set("register", "2")).await.unwrap();
     second.written();
     read().await;
-    // The connection is lost with the answer; the client connects anew and sends the command again.
+    // The connection ends and the answer is lost; the client reconnects and resends the command.
     within(proxy.cut(zraft_chaos::proxy::Cut::Reset)).await;
     proxy.heal();
     within(writing).await.unwrap().unwrap();
@@ -171,7 +171,7 @@ async fn store(client: RaftClient) -> KvClient {
 }
 
 #[tokio::test]
-async fn a_write_sent_again_after_it_was_overwritten_changes_nothing_thanks_to_deduplication() {
+async fn resent_write_that_was_overwritten_changes_nothing_with_deduplication() {
     assert_eq!(overtaken_write(true).await, Verdict::Linearizable);
     assert_eq!(overtaken_write(false).await, Verdict::NotLinearizable { stuck: 4 });
 }

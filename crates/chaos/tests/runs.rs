@@ -1,5 +1,4 @@
-//! What the application sees of cut connections and restarted members, and what the journal has: the short forms of the
-//! runs that the program makes at full length.
+//! Short forms of the runs that the program executes at full length.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,7 +16,7 @@ use zraft_chaos::{
 };
 
 #[track_caller]
-fn is_flawless(report: &Report) {
+fn assert_flawless(report: &Report) {
     let outcome = &report.outcome;
     assert!(report.holds(), "{:#}", report.to_json());
     assert_eq!(
@@ -26,7 +25,7 @@ fn is_flawless(report: &Report) {
     );
 }
 
-/// Twenty cuts, as many as in twenty seconds of one each second.
+/// Returns the settings of a run with 20 cuts.
 fn twenty_cuts() -> cuts::Settings {
     cuts::Settings {
         commands: 2000,
@@ -38,15 +37,15 @@ fn twenty_cuts() -> cuts::Settings {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_cut_every_hundred_commands_costs_no_error_no_loss_and_no_repetition() {
+async fn cuts_every_hundred_commands_cause_no_error_no_loss_and_no_double_execution() {
     let report = within(cuts::run(twenty_cuts())).await.unwrap();
-    is_flawless(&report);
-    // The last one may fall behind the last command.
+    assert_flawless(&report);
+    // The last cut may be due only after the last command.
     assert!(report.faults.values().sum::<u64>() >= 19, "{:?}", report.faults);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_deduplication_the_same_run_shows_repetitions() {
+async fn same_run_without_deduplication_shows_double_executions() {
     let settings = cuts::Settings { deduplication: false, ..twenty_cuts() };
     let report = within(cuts::run(settings)).await.unwrap();
     assert!(!report.holds());
@@ -54,7 +53,7 @@ async fn without_deduplication_the_same_run_shows_repetitions() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rolling_restarts_cost_no_error_no_loss_and_no_repetition() {
+async fn rolling_restarts_cause_no_error_no_loss_and_no_double_execution() {
     let settings = restarts::Settings {
         restarts: 12,
         pace: Pace::Callers(4),
@@ -65,12 +64,12 @@ async fn rolling_restarts_cost_no_error_no_loss_and_no_repetition() {
         seed: 1,
     };
     let report = within(restarts::run(settings)).await.unwrap();
-    is_flawless(&report);
+    assert_flawless(&report);
     assert_eq!(report.faults.values().sum::<u64>(), 12);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_soak_tells_what_befell_and_how_long_each_new_leader_took_and_finds_nothing_wrong() {
+async fn soak_reports_faults_and_failover_times_and_finds_no_violation() {
     let faults = [Fault::Kill, Fault::HandOver, Fault::LostAnswers, Fault::Reset, Fault::Delay];
     let settings = soak::Settings {
         time: Beat::Executed(3000),
@@ -85,7 +84,7 @@ async fn a_soak_tells_what_befell_and_how_long_each_new_leader_took_and_finds_no
         seed: 1,
     };
     let soaked = within(soak::run(&settings, pending())).await.unwrap();
-    is_flawless(&soaked.report);
+    assert_flawless(&soaked.report);
     let report = soaked.report.to_json();
     for fault in faults {
         assert!(report["faults"][fault.name()].as_u64().is_some_and(|times| times > 0), "{report}");
@@ -93,13 +92,13 @@ async fn a_soak_tells_what_befell_and_how_long_each_new_leader_took_and_finds_no
     for fault in [Fault::Kill, Fault::HandOver] {
         assert!(report["failoverMs"][fault.name()]["p50"].is_number(), "{report}");
     }
-    assert!(report["failoverMs"]["reset"].is_null(), "nobody else leads after that");
+    assert!(report["failoverMs"]["reset"].is_null(), "a reset must not change the leader");
     assert!(report["resendsPerRequest"].as_f64().is_some_and(|resends| resends > 0.0), "{report}");
     assert_eq!(soaked.marks.len() as u64, soaked.report.faults.values().sum::<u64>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_soak_that_is_told_to_stop_answers_what_is_under_way_and_reports() {
+async fn stopped_soak_finishes_commands_in_progress_and_reports() {
     let settings = soak::Settings {
         time: Beat::Executed(u64::MAX / 2),
         pace: Pace::PerSecond(500),
@@ -113,5 +112,5 @@ async fn a_soak_that_is_told_to_stop_answers_what_is_under_way_and_reports() {
         seed: 1,
     };
     let soaked = within(soak::run(&settings, tokio::task::yield_now())).await.unwrap();
-    is_flawless(&soaked.report);
+    assert_flawless(&soaked.report);
 }

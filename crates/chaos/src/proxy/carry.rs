@@ -1,4 +1,4 @@
-//! One connection of the proxy.
+//! The task of one proxied connection.
 
 use std::{future::pending, io, time::Duration};
 
@@ -15,17 +15,17 @@ use super::{
     reset,
 };
 
-/// How long both sides have to end a connection that is cut in order.
+/// How long both sides may take to close a connection that is cut in order; ample on loopback.
 const FIN_TIME: Duration = Duration::from_secs(1);
 
-/// Carries bytes both ways until both have ended, or the connection is cut.
+/// Carries bytes in both directions until both have ended or the connection is cut.
 pub(super) async fn carry(
     mut client: TcpStream,
     mut server: TcpStream,
     number: u64,
     mut switches: watch::Receiver<Switches>,
 ) {
-    // A socket that cannot be told so works all the same, only slower.
+    // Without the option the connection works too, only slower.
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let now = Instant::now();
     let (mut up, mut down) = (Pipe::new(now), Pipe::new(now));
@@ -97,7 +97,8 @@ async fn ready(stream: &TcpStream, read: bool, write: bool) -> io::Result<Ready>
     stream.ready(interest).await
 }
 
-/// Ends every side, and reads what they still send: a socket closed with unread bytes would reset.
+/// Closes all sides in order. Reads the bytes that they still send, because a socket that is closed with unread bytes resets
+/// its connection.
 pub(super) async fn end_in_order(sides: &mut [TcpStream]) {
     for side in &mut *sides {
         let _ = side.shutdown().await;

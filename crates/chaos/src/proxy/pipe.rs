@@ -1,4 +1,4 @@
-//! What one direction of one connection holds.
+//! One direction of a proxied connection: the bytes in it, and when they move on.
 
 use std::{collections::VecDeque, io, time::Duration};
 
@@ -7,30 +7,30 @@ use tokio::{net::TcpStream, time::Instant};
 
 use super::Link;
 
-/// Bytes held at most; beyond, nothing is read.
+/// The greatest number of bytes held. When it is reached the proxy stops reading, so that a blocked reader stops its writer.
 const CAPACITY: usize = 64 << 10;
-/// What is read at once, at most.
+/// The greatest number of bytes in one read. The buffer lives on the stack.
 const READ: usize = 16 << 10;
-/// A slow link passes what it does in pieces of this time's worth.
+/// A slow link passes bytes in pieces worth this much time: short enough to look steady, long enough to need few wake-ups.
 const PIECE: Duration = Duration::from_millis(10);
 
-/// How a direction ends.
+/// The way in which a direction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Fin,
     Reset,
 }
 
-/// What one direction of one connection holds, and when it may go on.
+/// The bytes that one direction of a connection holds, and when they may move on.
 #[derive(Debug)]
 pub(super) struct Pipe {
     held: VecDeque<(Instant, Bytes)>,
     bytes: usize,
-    /// The source has ended, and when that came.
+    /// How the source ended, and when.
     end: Option<(Instant, End)>,
-    /// The link is busy until then.
+    /// The slow link passes nothing before this moment.
     busy_until: Instant,
-    /// The sink took less than it was offered.
+    /// Whether the sink accepted fewer bytes than it was offered.
     blocked: bool,
 }
 
@@ -39,17 +39,17 @@ impl Pipe {
         Self { held: VecDeque::new(), bytes: 0, end: None, busy_until: now, blocked: false }
     }
 
-    /// Whether it would take more.
+    /// Returns true if the pipe has room and its source has not ended.
     pub(super) fn wants(&self) -> bool {
         self.end.is_none() && self.bytes < CAPACITY
     }
 
-    /// Whether it waits for its sink to take more.
+    /// Returns true if the pipe waits for its sink to become writable.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked
     }
 
-    /// Takes in what the source has.
+    /// Reads from the source as much as there is room for.
     pub(super) fn take(&mut self, source: &TcpStream, now: Instant) {
         let mut buffer = [0; READ];
         while self.wants() {
@@ -67,10 +67,10 @@ impl Pipe {
         }
     }
 
-    /// Gives on what is due; tells when the end is.
+    /// Writes the bytes that are due to the sink. Returns the end once everything before it is written and it is due.
     ///
     /// # Errors
-    /// When the sink takes nothing any more.
+    /// Returns the error of the sink if it no longer accepts bytes.
     pub(super) fn give(
         &mut self,
         sink: &TcpStream,
@@ -110,7 +110,7 @@ impl Pipe {
         Ok(self.end.filter(|(came, _)| *came + link.delay <= now).map(|(_, end)| end))
     }
 
-    /// When something will be due that is not yet.
+    /// Returns the time at which the next bytes or the end become due, or `None` if something else must happen first.
     pub(super) fn due(&self, link: Link) -> Option<Instant> {
         if link.blackhole || self.blocked {
             return None;

@@ -1,4 +1,4 @@
-//! A connection that is cut again and again.
+//! A connection that is cut repeatedly.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,26 +15,26 @@ use crate::{
     stage::Stage,
 };
 
-/// What to run.
+/// The settings of the run.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How many commands.
+    /// The number of commands.
     pub commands: u64,
-    /// When they are submitted.
+    /// The pace at which commands are submitted.
     pub pace: Pace,
-    /// When the connection is cut.
+    /// The schedule of the cuts.
     pub cut: Beat,
-    /// How long the cluster takes to commit.
+    /// The time that the cluster takes to commit.
     pub commit_delay: Duration,
-    /// Whether the servers know commands again that they have executed. Without it the run must fail.
+    /// Whether the servers deduplicate commands. Without deduplication the run must fail, which shows that it can.
     pub deduplication: bool,
 }
 
-/// Cuts the one connection of one client, with default settings, in turn by a reset on the way, by an end on the way, and
-/// by a reset of the member.
+/// Cuts the connection of one client with default settings: in turn by a reset in the proxy, by an orderly end in the
+/// proxy, and by a reset of the member.
 ///
 /// # Errors
-/// When the run cannot be made.
+/// Returns a [`Failure`] if the run fails to execute.
 pub async fn run(settings: Settings) -> Result<Report, Failure> {
     let cluster =
         TestCluster::builder().members(3).app(AppendLog::new()).commit_delay(settings.commit_delay);
@@ -57,7 +57,7 @@ pub async fn run(settings: Settings) -> Result<Report, Failure> {
     Ok(Report { name: "cuts", took, outcome, stats, faults, more: Vec::new() })
 }
 
-/// Cuts until it is dropped.
+/// Cuts until the future is dropped. Returns only if the cluster rejects a cut.
 async fn cut(stage: &Stage, beat: Beat, faults: &mut BTreeMap<&'static str, u64>) -> Failure {
     let mut beats = Beats::new(beat, stage.cluster().handle());
     let proxies = stage.proxies();
@@ -65,8 +65,8 @@ async fn cut(stage: &Stage, beat: Beat, faults: &mut BTreeMap<&'static str, u64>
         for how in [Some(Cut::Reset), Some(Cut::Fin), None] {
             beats.next().await;
             let name = match how {
-                Some(Cut::Reset) => "reset on the way",
-                Some(Cut::Fin) => "end on the way",
+                Some(Cut::Reset) => "reset by the proxy",
+                Some(Cut::Fin) => "closed by the proxy",
                 None => "reset by the member",
             };
             match how {

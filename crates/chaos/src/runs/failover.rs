@@ -1,6 +1,6 @@
-//! How long it takes until commands flow again, and what an outage costs.
+//! Measures the time to the first answer of a new leader, and the cost of an outage.
 //!
-//! Clients reach the members without a proxy here, so that one that is down refuses connections.
+//! Clients connect to the members without a proxy, so that a member that is down refuses connections.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -22,57 +22,58 @@ use crate::{
     stage::Stage,
 };
 
-/// From the new leader's being able to answer to the first answer, after a kill: 99 of 100.
+/// The bound after a kill, for 99 of 100: from the moment at which the new leader can answer to its first answer. Attempts
+/// at a member without a leader back off, so the client may be pausing at that moment.
 pub const AFTER_KILL: Duration = Duration::from_millis(300);
-/// The same after a hand-over, where the hinted member leads already.
+/// The same bound after a hand-over. It is shorter, because the hinted member leads already and the client does not pause.
 pub const AFTER_HAND_OVER: Duration = Duration::from_millis(50);
-/// A freeze is known by then, at default settings.
+/// The bound on noticing a frozen leader: the default heartbeat timeout of 10 s and one heartbeat interval.
 pub const FREEZE: Duration = Duration::from_secs(11);
-/// Attempts at each member in the first [`OUTAGE`] of one.
+/// The greatest number of attempts at each member within [`OUTAGE`]: without backoff there would be hundreds.
 pub const ATTEMPTS: u64 = 10;
-/// How long attempts are counted.
+/// How long attempts are counted from the start of an outage.
 pub const OUTAGE: Duration = Duration::from_secs(10);
-/// Commands under way while leaders go.
+/// The number of concurrent callers while leaders change: enough that a command is always in progress.
 const CALLERS: usize = 8;
 
-/// What to run.
+/// The settings of the run.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How many leaders are killed.
+    /// The number of leaders that are killed.
     pub kills: u64,
-    /// How often leadership is handed over.
+    /// The number of hand-overs.
     pub hand_overs: u64,
-    /// How many leaders are frozen: half with an idle client, half with one at work.
+    /// The number of leaders that are frozen, half with an idle client and half with a busy one.
     pub freezes: u64,
-    /// How many clusters go down as a whole.
+    /// The number of outages of a whole cluster.
     pub outages: u64,
-    /// An election takes from 50 ms to this.
+    /// The longest duration of an election; the shortest is 50 ms.
     pub election: Duration,
-    /// How many clusters run side by side.
+    /// The number of clusters that run in parallel.
     pub side_by_side: u64,
-    /// Feeds the random choices.
+    /// The seed of the random choices.
     pub seed: u64,
 }
 
-/// What was measured.
+/// The measurements of a run.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// From the new leader's being able to answer to the first answer, after a kill.
+    /// After a kill: the time from the moment at which the new leader can answer to its first answer.
     pub after_kill: Latencies,
-    /// The same after a hand-over.
+    /// The same time after a hand-over.
     pub after_hand_over: Latencies,
-    /// From the freeze of its member to an idle client's knowing.
+    /// The time from the freeze of a leader until its idle client notices.
     pub freeze_idle: Latencies,
-    /// The same with a client at work.
+    /// The same time with a busy client.
     pub freeze_at_work: Latencies,
-    /// The attempts at each member in the first [`OUTAGE`] of one, and how often there were so many.
+    /// A histogram of the attempts at each member within [`OUTAGE`]: number of attempts, and how often it occurred.
     pub attempts: BTreeMap<u64, u64>,
-    /// What became of the commands, of each cluster.
+    /// The outcome of the commands of each cluster.
     pub outcomes: Vec<Outcome>,
 }
 
 impl Found {
-    /// Every bar was met, every command executed once, and no caller saw an error.
+    /// Returns true if every bound was met, every command was executed once, and no caller got an error.
     pub fn holds(&self) -> bool {
         let within = |latencies: &Latencies, part, bar| {
             latencies.count() == 0 || latencies.quantile(part) <= bar
@@ -85,7 +86,7 @@ impl Found {
             && self.outcomes.iter().all(Outcome::is_flawless)
     }
 
-    /// One object.
+    /// Returns the measurements as one JSON object.
     pub fn to_json(&self) -> Value {
         let latencies = |latencies: &Latencies| {
             json!({
@@ -116,10 +117,10 @@ impl Found {
     }
 }
 
-/// Measures everything asked for.
+/// Takes all measurements that the settings ask for.
 ///
 /// # Errors
-/// When the run cannot be made.
+/// Returns a [`Failure`] if the run fails to execute.
 pub async fn run(settings: Settings) -> Result<Found, Failure> {
     let mut found = Found::default();
     for (loss, times) in [(Loss::Kill, settings.kills), (Loss::HandOver, settings.hand_overs)] {
@@ -159,7 +160,7 @@ pub async fn run(settings: Settings) -> Result<Found, Failure> {
     Ok(found)
 }
 
-/// How many of `all` fall to the one of this number.
+/// Returns the share of the cluster with this number when `all` are divided among the clusters.
 fn share(all: u64, among: u64, number: u64) -> u64 {
     all / among + u64::from(number < all % among)
 }
@@ -170,7 +171,7 @@ enum Loss {
     HandOver,
 }
 
-/// Changes the leader again and again while a client is at work, and measures how long the first answer of the new one takes.
+/// Changes the leader repeatedly while a client is busy, and measures the time to the first answer of each new leader.
 async fn changes(
     loss: Loss,
     times: u64,
@@ -210,7 +211,7 @@ async fn measure(
         faults.progress(100).await;
         let leader = stage.cluster().leader_elected().await;
         let leader = leader.as_str();
-        // From the moment at which the cluster elects, not from when this task learns of it.
+        // Measure from the moment of the election, not from when this task learns of it.
         let pause = match loss {
             Loss::Kill => {
                 let shortest = Duration::from_millis(50);
@@ -235,27 +236,27 @@ async fn measure(
     Ok(latencies)
 }
 
-/// Waits for the first answer to a command that this leader executed; from its being able to answer.
+/// Waits for the first answer to a command that this leader executed. Returns the time since the leader could answer.
 pub(super) async fn first_answer(elected: Elected, answered: &watch::Sender<u64>) -> Duration {
     let mut answered = answered.subscribe();
-    // The sender is the caller's: this cannot fail.
+    // The caller holds the sender, so this cannot fail.
     let _ = answered.wait_for(|answered| *answered > elected.position).await;
     elected.at.elapsed()
 }
 
-/// Freezes a leader, and measures how long its client takes to know.
+/// Freezes a leader and measures how long its client takes to notice.
 async fn freeze(at_work: bool, seed: u64) -> Result<(bool, Duration), Failure> {
     let stage = Stage::start(TestCluster::builder().members(3).app(AppendLog::new())).await?;
     let client = stage.direct_client().request_timeout(None).build()?;
     client.connect().await?;
     let mut events = client.events();
-    // Dropped at the end, and its callers end with it.
+    // Its callers end when it is dropped.
     let load =
         at_work.then(|| Load::start(std::slice::from_ref(&client), Work::at(Pace::PerSecond(100))));
     if at_work {
         stage.cluster().journal_reached(10).await;
     }
-    // At any moment between two heartbeats.
+    // Freeze at a random moment between two heartbeats.
     sleep(Duration::from_secs(1).mul_f64(Rng::with_seed(seed).f64())).await;
     let leader = stage.cluster().leader_elected().await;
     let frozen = Instant::now();
@@ -268,12 +269,12 @@ async fn freeze(at_work: bool, seed: u64) -> Result<(bool, Duration), Failure> {
     Ok((at_work, known))
 }
 
-/// Takes all members of a cluster down at once, and counts the attempts at each.
+/// Kills all members of a cluster at once and counts the client's attempts at each.
 async fn outage() -> Result<Vec<u64>, Failure> {
     let stage = Stage::start(TestCluster::builder().members(3).app(AppendLog::new())).await?;
     let client = stage.direct_client().build()?;
     client.connect().await?;
-    // Connected for as long as it takes to count as a good connection.
+    // One answer makes this a good connection, so the client starts without backoff.
     client.submit_command("before").await?;
     let mut events = client.events();
     let members = stage.cluster().endpoints();
@@ -294,7 +295,7 @@ async fn outage() -> Result<Vec<u64>, Failure> {
     Ok(attempts.into_values().collect())
 }
 
-/// The next event; the client lives as long as it is waited for.
+/// Returns the next event. The client outlives the wait, so there always is one.
 async fn next(events: &mut Events) -> Event {
     match events.next().await {
         Some(event) => event,

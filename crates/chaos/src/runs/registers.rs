@@ -1,4 +1,4 @@
-//! Registers of the key-value store that many clients write and read at once, and whether what they saw can be.
+//! Registers of the key-value store that many clients write and read concurrently; the histories must be linearizable.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -17,36 +17,36 @@ use crate::{
     stage::Stage,
 };
 
-/// What to run.
+/// The settings of the run.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Sessions, each with a connection of its own.
+    /// The number of sessions, each with its own connection.
     pub sessions: usize,
-    /// Callers side by side in each.
+    /// The number of concurrent callers in each session.
     pub callers: usize,
-    /// Registers, each with as many operations as the checker takes.
+    /// The number of registers. Each gets as many operations as the checker accepts.
     pub registers: usize,
-    /// What befalls them, in a random order, again and again.
+    /// The faults to inject, repeatedly, in a random order.
     pub faults: Vec<Fault>,
-    /// Commands executed between two faults, and under one.
+    /// The number of commands executed between two faults, and under each fault.
     pub between: u64,
-    /// Feeds the random choices.
+    /// The seed of the random choices.
     pub seed: u64,
-    /// Whether the servers know commands again that they have executed. Without it histories must be wrong.
+    /// Whether the servers deduplicate commands. Without deduplication the histories must be wrong.
     pub deduplication: bool,
 }
 
-/// What a run found.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// Of each register: what was done, and whether it can be.
+    /// For each register, its history and the checker's verdict.
     pub registers: Vec<(Vec<Operation<Op>>, Verdict)>,
-    /// What befell, and how often.
+    /// How often each fault was injected.
     pub faults: BTreeMap<&'static str, u64>,
 }
 
 impl Found {
-    /// The registers whose history is not known to be linearizable.
+    /// Returns the registers whose history is not known to be linearizable.
     pub fn violations(&self) -> impl Iterator<Item = (usize, &[Operation<Op>], Verdict)> {
         let registers = self.registers.iter().enumerate();
         registers
@@ -54,25 +54,25 @@ impl Found {
             .filter(|(_, _, verdict)| *verdict != Verdict::Linearizable)
     }
 
-    /// How many operations were done, and of how many of them the outcome is unknown.
+    /// Returns the number of operations, and how many of them have an unknown outcome.
     pub fn operations(&self) -> (usize, usize) {
         let all = self.registers.iter().flat_map(|(history, _)| history);
         (all.clone().count(), all.filter(|operation| operation.returned.is_none()).count())
     }
 }
 
-/// Runs it on the key-value store.
+/// Executes the run on the key-value store.
 ///
 /// # Errors
-/// When the run cannot be made.
+/// Returns a [`Failure`] if the run fails to execute.
 pub async fn run(settings: &Settings) -> Result<Found, Failure> {
     run_on(settings, KvStore::new()).await
 }
 
-/// Runs it on an application that has the key-value store's payloads, and perhaps a bug.
+/// Executes the run on an application that speaks the key-value store's payloads. Tests pass one with a bug.
 ///
 /// # Errors
-/// When the run cannot be made.
+/// Returns a [`Failure`] if the run fails to execute.
 pub async fn run_on(
     settings: &Settings,
     app: impl Application + 'static,
@@ -89,10 +89,10 @@ pub async fn run_on(
     let clients = connect(&stage, settings.sessions, impatient).await?;
     let recorder = Recorder::new(settings.registers);
     let mut faults = stage.faults(settings.seed).lasting(settings.between);
-    let mut befell = BTreeMap::new();
+    let mut injected = BTreeMap::new();
     let troubled = tokio::select! {
         done = work(&clients, settings, &recorder) => done.map_err(Failure::from),
-        error = trouble(&mut faults, settings, &mut befell) => Err(error),
+        error = trouble(&mut faults, settings, &mut injected) => Err(error),
     };
     faults.heal().await;
     troubled?;
@@ -105,10 +105,10 @@ pub async fn run_on(
             (history, verdict)
         })
         .collect();
-    Ok(Found { registers, faults: befell })
+    Ok(Found { registers, faults: injected })
 }
 
-/// Finds out soon what has gone, so that a run has many faults in little time.
+/// Sets short timeouts, so that a run sees many faults in little time.
 fn impatient(settings: ClientBuilder) -> ClientBuilder {
     settings
         .connection_timeout(Duration::from_millis(300))
@@ -121,7 +121,7 @@ fn impatient(settings: ClientBuilder) -> ClientBuilder {
 async fn trouble(
     faults: &mut Faults,
     settings: &Settings,
-    befell: &mut BTreeMap<&'static str, u64>,
+    injected: &mut BTreeMap<&'static str, u64>,
 ) -> Failure {
     if settings.faults.is_empty() {
         return std::future::pending().await;
@@ -129,9 +129,9 @@ async fn trouble(
     loop {
         for fault in faults.shuffled(&settings.faults) {
             faults.progress(settings.between).await;
-            *befell.entry(fault.name()).or_default() += 1;
+            *injected.entry(fault.name()).or_default() += 1;
             faults.change_weather();
-            if let Err(error) = faults.befall(fault, &mut |_| {}).await {
+            if let Err(error) = faults.inject(fault, &mut |_| {}).await {
                 return error.into();
             }
         }
@@ -146,7 +146,7 @@ async fn work(
     let mut callers = JoinSet::new();
     for number in 0..settings.sessions * settings.callers {
         let store = KvClient::new(clients[number % clients.len()].clone());
-        // Apart from each other, and from the other seeds.
+        // Each caller and each run gets different random choices.
         let rng = Rng::with_seed(settings.seed.wrapping_mul(1000).wrapping_add(number as u64));
         callers.spawn(caller(store, rng, settings.registers, recorder.clone()));
     }
@@ -163,7 +163,7 @@ async fn caller(store: KvClient, mut rng: Rng, registers: usize, recorder: Recor
         let register = rng.usize(..registers);
         let store = if rng.u8(..20) == 0 { &impatient } else { &store };
         if rng.bool() {
-            // Never the same twice, as far as chance allows: 53 bits.
+            // 53 random bits make each value unique for all practical purposes.
             let value = rng.u64(..1 << 53);
             let Some(pending) = recorder.write(register, value) else { continue };
             let written = store.set(key(register), value.to_string());
@@ -186,7 +186,7 @@ fn key(register: usize) -> String {
     format!("register-{register}")
 }
 
-/// A value that was never written must not look like one that was.
+/// Parses a value. Text that is not a number becomes `u64::MAX`, which is never written, so the checker rejects it.
 fn read(value: &str) -> u64 {
     value.parse().unwrap_or(u64::MAX)
 }
@@ -202,7 +202,7 @@ fn end(written: Result<(), zraft_kv::Error>, pending: Pending) {
     }
 }
 
-/// Drops the write soon after it was queued.
+/// Drops the write right after it was queued.
 async fn give_up(written: impl Future<Output = Result<(), zraft_kv::Error>>, pending: Pending) {
     let written = std::pin::pin!(written);
     tokio::select! {

@@ -1,4 +1,4 @@
-//! Rolling restarts: one member after the other, whether it leads or not.
+//! Rolling restarts of one member after the other, leader or not.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,30 +15,30 @@ use crate::{
     stage::Stage,
 };
 
-/// What to run.
+/// The settings of the run.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How many restarts.
+    /// The number of restarts.
     pub restarts: u64,
-    /// When commands are submitted.
+    /// The pace at which commands are submitted.
     pub pace: Pace,
-    /// How many commands are executed while a member is down, and again before the next goes.
+    /// The number of commands executed while a member is down, and again before the next restart.
     pub between: u64,
-    /// How long the cluster takes to commit.
+    /// The time that the cluster takes to commit.
     pub commit_delay: Duration,
-    /// An election takes from half of this to all of it.
+    /// The longest duration of an election; the shortest is half of it.
     pub election: Duration,
-    /// How long a member that is told to stop stays silent before its connections end.
+    /// How long a stopping member stays silent before it resets its connections.
     pub linger: Duration,
-    /// Feeds the random choices.
+    /// The seed of the random choices.
     pub seed: u64,
 }
 
-/// Restarts one member after the other while a client with default settings is at work. In turn they are told to stop, as
-/// by SIGTERM, and killed.
+/// Restarts one member after the other while a client with default settings is busy. Members are stopped in turn, as by
+/// SIGTERM, and killed.
 ///
 /// # Errors
-/// When the run cannot be made.
+/// Returns a [`Failure`] if the run fails to execute.
 pub async fn run(settings: Settings) -> Result<Report, Failure> {
     let cluster = TestCluster::builder()
         .members(3)
@@ -65,13 +65,14 @@ pub async fn run(settings: Settings) -> Result<Report, Failure> {
     Ok(Report { name: "restarts", took, outcome, stats, faults, more })
 }
 
-/// Restarts as often as wanted, then ends the load. Tells how often each way was taken, and how often it was the leader.
+/// Performs all restarts, then stops the load. Returns how often members were stopped and killed, and how often the member
+/// was the leader.
 async fn restart(
     stage: &Stage,
     settings: Settings,
     stop: Stop,
 ) -> Result<(BTreeMap<&'static str, u64>, u64), Failure> {
-    // Also when a switch fails: nobody else would.
+    // Stop the load on an error too; nothing else would.
     let _stopped = Stopping(stop);
     let mut rng = Rng::with_seed(settings.seed);
     let cluster = stage.cluster();
@@ -82,10 +83,10 @@ async fn restart(
         faults.progress(settings.between).await;
         cluster.set_election_pause(settings.election.mul_f64(0.5 + 0.5 * rng.f64()));
         leaders += u64::from(cluster.leader_elected().await.as_str() == member);
-        // With three members each goes both ways.
+        // The number of members is odd, so each member is restarted in both ways.
         let way = if number.is_multiple_of(2) {
             cluster.stop(member)?;
-            "told to stop"
+            "stopped"
         } else {
             cluster.kill(member, KillLoss::Mixed).await?;
             "killed"

@@ -1,4 +1,4 @@
-//! Faults of every kind, for as long as asked, at a steady rate.
+//! The soak: a steady load under faults of every kind, for any length of time.
 
 use std::{
     collections::BTreeMap,
@@ -19,65 +19,65 @@ use crate::{
     beat::{Beat, Beats},
     failure::Failure,
     faults::{Elected, Fault},
-    load::{Load, Pace, Told, Work},
+    load::{Load, Pace, Settled, Work},
     report::{self, Report},
     runs::{close, connect, failover::first_answer},
     series::{Sample, Series, memory},
     stage::Stage,
 };
 
-/// Marks of faults kept for the plot.
+/// The greatest number of fault marks kept for the plot: more than its 1,200 pixels can show.
 const MARKS: usize = 4096;
 
-/// How long a command is waited for: longer than the longest fault is, so that an error is a fault of the client's.
+/// The request timeout: longer than the longest fault, so that a timeout shows a bug in the client.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What to run.
+/// The settings of the run.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long commands are submitted.
+    /// The length of the run.
     pub time: Beat,
-    /// When they are submitted.
+    /// The pace at which commands are submitted.
     pub pace: Pace,
-    /// Bytes of a payload at most, beyond its number.
+    /// The largest padding of a payload in bytes.
     pub padding: usize,
-    /// Sessions, each with a connection of its own.
+    /// The number of sessions, each with its own connection.
     pub sessions: usize,
-    /// How long after the end of a fault the next one comes.
+    /// The distance from the end of a fault to the next one.
     pub every: Beat,
-    /// How many commands are executed under a fault.
+    /// The number of commands executed under a fault.
     pub lasting: u64,
-    /// What befalls, in a random order, again and again.
+    /// The faults to inject, repeatedly, in a random order.
     pub faults: Vec<Fault>,
-    /// How long an election takes.
+    /// The duration of an election.
     pub election: Duration,
-    /// How long the cluster takes to commit.
+    /// The time that the cluster takes to commit.
     pub commit_delay: Duration,
-    /// Feeds the random choices.
+    /// The seed of the random choices.
     pub seed: u64,
 }
 
-/// What a soak found, and what it was like over time.
+/// The report of a soak and its course over time.
 #[derive(Debug)]
 pub struct Soaked {
-    /// What it found.
+    /// The report.
     pub report: Report,
-    /// What it was like.
+    /// The figures over time.
     pub series: Series,
-    /// When faults began, in seconds since the start: the first so many.
+    /// The times at which faults began, in seconds since the start. Only the first 4,096 are kept.
     pub marks: Vec<f64>,
 }
 
-/// Runs until the time is over, or `stopped` resolves; then until every command under way is done.
+/// Runs until the time is over or `stopped` resolves, and then until every command in progress has its outcome.
 ///
 /// # Errors
-/// When the run cannot be made.
+/// Returns a [`Failure`] if the run fails to execute.
 pub async fn run(
     settings: &Settings,
     stopped: impl Future<Output = ()>,
 ) -> Result<Soaked, Failure> {
     let mut limits = Limits::default();
-    // The audit reads them long before they give way; more would be most of this process's memory.
+    // The audit reads entries long before they are dropped. A longer journal would dominate the memory that is measured.
     limits.journal_entries = 10_000;
     let cluster = TestCluster::builder()
         .members(3)
@@ -104,12 +104,12 @@ pub async fn run(
     let (answered, current) = (watch::Sender::default(), Mutex::default());
     let (tell, elections) = mpsc::unbounded_channel();
     let (mut failovers, mut series) = (Failovers::new(), Series::default());
-    let mut troubles = Troubles { started, befell: BTreeMap::new(), marks: Vec::new(), tell };
-    let judge = load.judge(stage.cluster(), &answered, |told| count(told, &current));
+    let mut injector = Injector { started, injected: BTreeMap::new(), marks: Vec::new(), tell };
+    let judge = load.judge(stage.cluster(), &answered, |settled| count(settled, &current));
     let outcome = tokio::select! {
         (outcome, ()) = async { tokio::join!(judge, end) } => outcome,
-        // Troubles go on while the last commands are under way.
-        error = troubles.brew(&stage, settings) => return Err(error),
+        // Faults continue while the last commands are in progress.
+        error = injector.inject(&stage, settings) => return Err(error),
         never = measure(elections, &answered, &mut failovers) => match never {},
         never = sample(&current, started, &mut series) => match never {},
     };
@@ -128,23 +128,23 @@ pub async fn run(
         ("memorySlopeKibPerHour", json!(series.memory_slope())),
         ("series", series.to_json()),
     ];
-    let Troubles { befell: faults, marks, .. } = troubles;
+    let Injector { injected: faults, marks, .. } = injector;
     let report = Report { name: "soak", took, outcome, stats, faults, more };
     Ok(Soaked { report, series, marks })
 }
 
-/// By fault, how long the first answer of the new leader took.
+/// For each fault, the time to the first answer of the new leader.
 type Failovers = BTreeMap<&'static str, Latencies>;
 
-/// Adds what a caller was told to the present sample.
-fn count(told: &Told, current: &Mutex<Sample>) {
+/// Adds the outcome of a command to the current sample.
+fn count(settled: &Settled, current: &Mutex<Sample>) {
     let mut sample = current.lock().unwrap_or_else(PoisonError::into_inner);
-    sample.answered += u64::from(told.result.is_ok());
-    sample.errors += u64::from(told.result.is_err());
-    sample.slowest = sample.slowest.max(told.took.as_secs_f64() * 1000.0);
+    sample.answered += u64::from(settled.result.is_ok());
+    sample.errors += u64::from(settled.result.is_err());
+    sample.slowest = sample.slowest.max(settled.took.as_secs_f64() * 1000.0);
 }
 
-/// Ends a sample every second.
+/// Completes a sample every second.
 async fn sample(current: &Mutex<Sample>, started: Instant, series: &mut Series) -> Infallible {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -159,7 +159,7 @@ async fn sample(current: &Mutex<Sample>, started: Instant, series: &mut Series) 
     }
 }
 
-/// Measures how long commands take to flow again after each change of leaders.
+/// Measures the time to the first answer after each change of leaders.
 async fn measure(
     mut elections: mpsc::UnboundedReceiver<(Fault, Elected)>,
     answered: &watch::Sender<u64>,
@@ -176,32 +176,32 @@ async fn measure(
     }
 }
 
-/// What befalls, and the record of it.
-struct Troubles {
+/// Injects faults and records them.
+struct Injector {
     started: Instant,
-    befell: BTreeMap<&'static str, u64>,
+    injected: BTreeMap<&'static str, u64>,
     marks: Vec<f64>,
     tell: mpsc::UnboundedSender<(Fault, Elected)>,
 }
 
-impl Troubles {
-    /// Brings one fault after the other about, until it is dropped.
-    async fn brew(&mut self, stage: &Stage, settings: &Settings) -> Failure {
+impl Injector {
+    /// Injects one fault after the other until the future is dropped. Returns only on an error.
+    async fn inject(&mut self, stage: &Stage, settings: &Settings) -> Failure {
         let mut faults = stage.faults(settings.seed).lasting(settings.lasting);
         loop {
             for fault in faults.shuffled(&settings.faults) {
-                // From the end of the last one.
+                // The distance counts from the end of the last fault.
                 Beats::new(settings.every, stage.cluster().handle()).next().await;
-                *self.befell.entry(fault.name()).or_default() += 1;
+                *self.injected.entry(fault.name()).or_default() += 1;
                 if self.marks.len() < MARKS {
                     self.marks.push(self.started.elapsed().as_secs_f64());
                 }
                 let mut elected = |elected| {
-                    // Whoever measures it is there as long as this is.
+                    // The receiver lives as long as this future, so this cannot fail.
                     let _ = self.tell.send((fault, elected));
                 };
                 faults.change_weather();
-                if let Err(error) = faults.befall(fault, &mut elected).await {
+                if let Err(error) = faults.inject(fault, &mut elected).await {
                     return error.into();
                 }
             }

@@ -1,4 +1,4 @@
-//! What the tests of this crate share.
+//! Helpers that the tests of this crate share.
 
 // Each test file uses a part of it.
 #![allow(dead_code, unreachable_pub)]
@@ -6,7 +6,7 @@
 use std::future::{Future, IntoFuture};
 use std::time::Duration;
 
-/// Awaits what must happen soon; the test fails when it does not.
+/// Awaits a future that must complete within a minute; otherwise the test fails.
 #[track_caller]
 pub fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
     let place = std::panic::Location::caller();
@@ -14,7 +14,7 @@ pub fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
     async move {
         match tokio::time::timeout(Duration::from_secs(60), future).await {
             Ok(output) => output,
-            Err(_) => panic!("nothing happened for a minute, awaited at {place}"),
+            Err(_) => panic!("the future awaited at {place} did not complete within a minute"),
         }
     }
 }
