@@ -1,7 +1,7 @@
 //! The exactly-once audit: compares the outcomes that callers were given with the commands that the servers executed.
 //!
-//! It runs along with the load and needs little memory. Commands are numbered 0, 1, 2 and so on and carry their number in
-//! their payload. The log answers each command with its position.
+//! It runs along with the load and needs little memory. Commands are numbered 0, 1, 2 and so on and carry their number
+//! in their payload. The log answers each command with its position.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

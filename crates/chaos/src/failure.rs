@@ -1,4 +1,5 @@
-//! The reason why a run failed to execute. A broken promise that a run finds is not such a failure; the report shows it.
+//! The reason why a run failed to execute. A broken promise that a run finds is not such a failure; the report shows
+//! it.
 
 /// The reason why a run failed to execute.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! Faults of the cluster and of the network between it and its clients.
 //!
-//! A fault lasts until the cluster has executed a number of commands under it. When the fault's future completes, the fault
-//! is healed. No fault stops all clients permanently, so each fault ends as long as clients have work.
+//! A fault lasts until the cluster has executed a number of commands under it. When the fault's future completes, the
+//! fault is healed. No fault stops all clients permanently, so each fault ends as long as clients have work.
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
@@ -143,8 +143,8 @@ impl Faults {
         self.cluster.journal_reached(from + commands).await;
     }
 
-    /// Makes all links delayed, slow or normal, by chance. A fault may come on top of this. A fault of links resets the links
-    /// that it changed to normal.
+    /// Makes all links delayed, slow or normal, by chance. A fault may come on top of this. A fault of links resets the
+    /// links that it changed to normal.
     pub fn change_weather(&mut self) {
         let link = match self.rng.u8(..4) {
             0 => self.delayed(),

@@ -1,7 +1,7 @@
 //! Chaos runs: the real client against the embedded cluster, over real sockets, under faults.
 //!
-//! A run combines an in-process TCP [`proxy`] in front of each member, [`faults`] of every kind and a steady [`load`]. Two
-//! checks judge the result: the exactly-once [`audit`] and the [`linearizability`] checker. The [`runs`] put these
+//! A run combines an in-process TCP [`proxy`] in front of each member, [`faults`] of every kind and a steady [`load`].
+//! Two checks judge the result: the exactly-once [`audit`] and the [`linearizability`] checker. The [`runs`] put these
 //! together. The program `zraft-chaos` executes them at full length, the tests at a short one.
 //!
 //! This crate is a tool, not an interface to build on.

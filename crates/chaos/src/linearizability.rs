@@ -3,16 +3,16 @@
 //! A history is linearizable if each operation can be assigned a moment between its invocation and its return such that
 //! executing the operations in the order of these moments gives their results.
 //!
-//! The search is that of Wing and Gong with Lowe's cache: a set of placed operations is not tried again with a state that it
-//! led to before. The search is exponential in the worst case, so it has a limit. A history that reaches the limit has not
-//! been shown to be linearizable.
+//! The search is that of Wing and Gong with Lowe's cache: a set of placed operations is not tried again with a state
+//! that it led to before. The search is exponential in the worst case, so it has a limit. A history that reaches the
+//! limit has not been shown to be linearizable.
 
 use std::{collections::HashSet, hash::Hash};
 
 /// The greatest number of operations in one history. It fixes the size of the bit set in each cached configuration.
 pub const MAX_OPERATIONS: usize = 300;
-/// The number of configurations examined before the search gives up. A configuration is a set of placed operations and the
-/// state after them; a million take about 100 MB.
+/// The number of configurations examined before the search gives up. A configuration is a set of placed operations and
+/// the state after them; a million take about 100 MB.
 pub const MAX_CONFIGURATIONS: usize = 1_000_000;
 
 /// The sequential specification: the effect of one operation at a time.
@@ -39,8 +39,8 @@ pub struct Operation<Op> {
     pub op: Op,
     /// The moment of the invocation.
     pub invoked: u64,
-    /// The moment of the return, or `None` if the outcome is unknown: the operation may take effect at any time after its
-    /// invocation, or never.
+    /// The moment of the return, or `None` if the outcome is unknown: the operation may take effect at any time after
+    /// its invocation, or never.
     pub returned: Option<u64>,
 }
 
@@ -84,11 +84,12 @@ enum Event {
     Returned(usize),
 }
 
-/// The events of all operations that are not placed, in order. A linked list, from which an operation can be lifted and put
-/// back in constant time.
+/// The events of all operations that are not placed, in order. A linked list, from which an operation can be lifted and
+/// put back in constant time.
 struct Events {
     events: Vec<Event>,
-    /// `next[i + 1]` is the event after event `i`, and `next[0]` is the first event. The number of events marks the end.
+    /// `next[i + 1]` is the event after event `i`, and `next[0]` is the first event. The number of events marks the
+    /// end.
     next: Vec<usize>,
     previous: Vec<usize>,
     /// The positions of each operation's invocation and return.

@@ -113,8 +113,8 @@ impl Load {
         Stop(self.stop.clone())
     }
 
-    /// Waits until the load has ended, and compares the outcomes with the cluster's journal. Keeps `answered` at one above
-    /// the highest answered position, and calls `each` with every outcome.
+    /// Waits until the load has ended, and compares the outcomes with the cluster's journal. Keeps `answered` at one
+    /// above the highest answered position, and calls `each` with every outcome.
     pub async fn judge(
         mut self,
         cluster: &ClusterHandle,

@@ -1,4 +1,5 @@
-//! Plots a soak over time as SVG: answers per second, the slowest answer and memory, with a mark where each fault began.
+//! Plots a soak over time as SVG: answers per second, the slowest answer and memory, with a mark where each fault
+//! began.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! An in-process TCP proxy whose links can be degraded while connections use them.
 //!
-//! It behaves like a network under TCP. Bytes arrive in order or not at all. An end or a reset arrives after the bytes before
-//! it. The bytes that a blackhole holds back arrive when it is lifted.
+//! It behaves like a network under TCP. Bytes arrive in order or not at all. An end or a reset arrives after the bytes
+//! before it. The bytes that a blackhole holds back arrive when it is lifted.
 
 mod carry;
 mod pipe;
@@ -21,7 +21,8 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// The greatest number of connections carried at a time; more wait to be accepted. It bounds the memory and descriptors.
+/// The greatest number of connections carried at a time; more wait to be accepted. It bounds the memory and
+/// descriptors.
 const MAX_CONNECTIONS: usize = 1024;
 /// The pause after a failed accept, such as for lack of descriptors; without it the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);

@@ -41,8 +41,8 @@ impl Model for Register {
 
 /// Checks whether the history of one register is linearizable.
 ///
-/// Writes of unknown outcome whose value was never read are left out. If an order with them exists, one without them exists
-/// too, and each of them would double the search.
+/// Writes of unknown outcome whose value was never read are left out. If an order with them exists, one without them
+/// exists too, and each of them would double the search.
 pub fn check(history: &[Operation<Op>]) -> Verdict {
     if history.len() > MAX_OPERATIONS {
         return Verdict::TooHard;

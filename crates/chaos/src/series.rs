@@ -78,8 +78,8 @@ impl Series {
         &self.samples
     }
 
-    /// Returns the growth of memory in KiB per hour: the slope of the best-fitting straight line, without the first quarter
-    /// of the time, in which the process warms up. Returns `None` if there are too few samples.
+    /// Returns the growth of memory in KiB per hour: the slope of the best-fitting straight line, without the first
+    /// quarter of the time, in which the process warms up. Returns `None` if there are too few samples.
     pub fn memory_slope(&self) -> Option<f64> {
         let end = self.samples.last()?.at;
         let points: Vec<(f64, f64)> = self

@@ -1,5 +1,5 @@
-//! Tests of the linearizability checker: histories known to be right or wrong, and small random ones that are compared with
-//! a brute-force search.
+//! Tests of the linearizability checker: histories known to be right or wrong, and small random ones that are compared
+//! with a brute-force search.
 
 #![allow(clippy::unwrap_used)]
 

@@ -14,8 +14,8 @@ pub enum Error {
     /// The key or the value is outside the limits. Nothing was sent.
     #[error(transparent)]
     Value(#[from] ValueError),
-    /// The client failed. [`maybe_executed`](Error::maybe_executed) returns whether the operation may have been executed
-    /// nevertheless.
+    /// The client failed. [`maybe_executed`](Error::maybe_executed) returns whether the operation may have been
+    /// executed nevertheless.
     #[error(transparent)]
     Client(#[from] zraft_client::Error),
     /// The server sent a payload that is not the store's. It runs another application, or a newer version of the store.
@@ -30,8 +30,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns true if a set or watch may have been executed, or may still be executed. Always false for a get, which changes
-    /// nothing.
+    /// Returns true if a set or watch may have been executed, or may still be executed. Always false for a get, which
+    /// changes nothing.
     pub fn maybe_executed(&self) -> bool {
         match self {
             Self::Client(error) => error.maybe_executed(),
@@ -87,8 +87,8 @@ impl KvClient {
     /// Stores a value. It is stored exactly once, even if the connection fails and the command is resent.
     ///
     /// # Errors
-    /// Returns [`Error::Value`] for a key or value outside the limits of [`Key`] and [`Value`], and [`Error::Client`] if the
-    /// client fails.
+    /// Returns [`Error::Value`] for a key or value outside the limits of [`Key`] and [`Value`], and [`Error::Client`]
+    /// if the client fails.
     pub async fn set(&self, key: impl Into<String>, value: impl Into<String>) -> Result<(), Error> {
         let command = Command::Set { key: Key::new(key)?, value: Value::new(value)? };
         self.command(&command).await
@@ -105,14 +105,15 @@ impl KvClient {
         Ok(GetResult::decode(&answer)?.value)
     }
 
-    /// Watches a key. The watch first returns the key's current value, if it has one, and then every value that is set. More
-    /// keys can be [added](Watch::add).
+    /// Watches a key. The watch first returns the key's current value, if it has one, and then every value that is set.
+    /// More keys can be [added](Watch::add).
     ///
     /// A client has at most one watch at a time, because the watch consumes the client's server requests.
     ///
     /// # Errors
     /// Returns [`Error::Value`] for a key outside the limits of [`Key`], and [`Error::Client`] if the client fails. A
-    /// [`Validation`](zraft_client::Error::Validation) error means that the server requests have another consumer already.
+    /// [`Validation`](zraft_client::Error::Validation) error means that the server requests have another consumer
+    /// already.
     pub async fn watch(&self, key: impl Into<String>) -> Result<Watch, Error> {
         let key = Key::new(key)?;
         let mut watch = Watch::begin(self.clone())?;

@@ -1,8 +1,8 @@
 //! Encodes and decodes payloads.
 //!
 //! A payload is a tag byte and texts. Each text follows its length, a big-endian signed 32-bit number that is never
-//! negative. Bytes after the last field are ignored. Decoded texts share the payload's bytes, and no buffer is allocated
-//! from an announced length.
+//! negative. Bytes after the last field are ignored. Decoded texts share the payload's bytes, and no buffer is
+//! allocated from an announced length.
 
 use bytes::{BufMut, Bytes, BytesMut};
 

@@ -12,8 +12,8 @@ pub enum Command {
         /// The new value.
         value: Value,
     },
-    /// Watches a key until the session ends: the server sends a [`Notification`] of the current value, if there is one, and
-    /// of every later Set. Watching a key again does not duplicate later notifications.
+    /// Watches a key until the session ends: the server sends a [`Notification`] of the current value, if there is one,
+    /// and of every later Set. Watching a key again does not duplicate later notifications.
     Watch {
         /// The key.
         key: Key,
@@ -33,7 +33,8 @@ pub enum Query {
 /// The answer to [`Query::Get`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GetResult {
-    /// The value, or `None` if the key has none. Every five minutes the live store removes the keys that no session watches.
+    /// The value, or `None` if the key has none. Every five minutes the live store removes the keys that no session
+    /// watches.
     pub value: Option<Value>,
 }
 

@@ -31,7 +31,8 @@ macro_rules! text {
                 }
             }
 
-            /// Wraps received bytes. Returns `None` if they are not UTF-8. They may be empty, or longer than `new` accepts.
+            /// Wraps received bytes. Returns `None` if they are not UTF-8. They may be empty, or longer than `new`
+            /// accepts.
             pub(crate) fn from_wire(bytes: Bytes) -> Option<Self> {
                 std::str::from_utf8(&bytes).is_ok().then_some(Self(bytes))
             }
@@ -101,8 +102,8 @@ text!(
     Key, "key", 256
 );
 text!(
-    /// The text that is stored under a key: 1 byte to 1 MiB of UTF-8, the limit of ZIO Raft's command line programs. `Debug`
-    /// shows only its length.
+    /// The text that is stored under a key: 1 byte to 1 MiB of UTF-8, the limit of ZIO Raft's command line programs.
+    /// `Debug` shows only its length.
     Value, "value", 1024 * 1024
 );
 

@@ -32,12 +32,13 @@ type Renewal = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + Sync>>;
 /// The stream of changes to the watched keys, in order. [`KvClient::watch`] creates it.
 ///
 /// On the server a watch belongs to the session, so it survives reconnects and leader changes. If the client gets a new
-/// session, the stream watches the same keys again, and the server sends their current values again. If the session ends
-/// without a successor, the stream returns [`Error::NotWatching`] once and continues when the client is connected again.
+/// session, the stream watches the same keys again, and the server sends their current values again. If the session
+/// ends without a successor, the stream returns [`Error::NotWatching`] once and continues when the client is connected
+/// again.
 ///
 /// The stream ends (`None`) only when the client's task ends; the stream itself keeps the client alive. With
-/// [`AckServerRequests::Handled`](zraft_client::AckServerRequests::Handled), a change counts as handled when the next one
-/// is polled. After the stream is dropped, the server still watches the keys until the session ends.
+/// [`AckServerRequests::Handled`](zraft_client::AckServerRequests::Handled), a change counts as handled when the next
+/// one is polled. After the stream is dropped, the server still watches the keys until the session ends.
 #[must_use = "streams do nothing unless polled"]
 pub struct Watch {
     store: KvClient,
@@ -80,8 +81,8 @@ impl Watch {
 
     /// Returns the next change, or `None` if the client's task has ended. Dropping the future loses nothing.
     ///
-    /// The watch continues after an error. [`Error::Decode`] concerns one server request, [`Error::Client`] the attempt to
-    /// watch the keys in a new session, and [`Error::NotWatching`] means that the client has no session.
+    /// The watch continues after an error. [`Error::Decode`] concerns one server request, [`Error::Client`] the attempt
+    /// to watch the keys in a new session, and [`Error::NotWatching`] means that the client has no session.
     pub async fn next(&mut self) -> Option<Result<Change, Error>> {
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }

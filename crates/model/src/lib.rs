@@ -1,13 +1,14 @@
-//! Exhaustive model checking of a small scenario: two commands, one crash of the leader, one duplicate, one expiry of the
-//! session and one caller that gives up, in every order in which the network can deliver the messages.
+//! Exhaustive model checking of a small scenario: two commands, one crash of the leader, one duplicate, one expiry of
+//! the session and one caller that gives up, in every order in which the network can deliver the messages.
 //!
-//! The client is the real state machine, and the cluster is the real engine of the embedded server. No hand-written model
-//! of either exists that could be wrong. [`Course`] presents them to stateright as a state space:
+//! The client is the real state machine, and the cluster is the real engine of the embedded server. No hand-written
+//! model of either exists that could be wrong. [`Course`] presents them to stateright as a state space:
 //!
 //! - A state is the list of steps that led to it. It is reached by replaying the steps from the beginning.
-//! - [`Sight`] is the observable part of a state: client, network and servers. Two states with equal sights count as one.
-//! - Timers, nonces and internal tables are not part of a sight. `tests/exhaustive.rs` checks that they make no difference:
-//!   from two states with equal sights, the same steps lead to equal sights again.
+//! - [`Sight`] is the observable part of a state: client, network and servers. Two states with equal sights count as
+//!   one.
+//! - Timers, nonces and internal tables are not part of a sight. `tests/exhaustive.rs` checks that they make no
+//!   difference: from two states with equal sights, the same steps lead to equal sights again.
 
 // Violations show as panics or as failed properties, and nothing here is shipped, so unwrapping is fine.
 #![allow(clippy::unwrap_used)]

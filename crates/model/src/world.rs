@@ -58,8 +58,8 @@ pub struct World {
     keys: Vec<RequestKey>,
     /// For each command, the outcome that its caller was given, and the final outcome.
     fates: Vec<(Option<Fate>, Option<Fate>)>,
-    /// The number of connections that carried commands and ended without an answer. The client becomes careful after them:
-    /// it suspects a poisonous request.
+    /// The number of connections that carried commands and ended without an answer. The client becomes careful after
+    /// them: it suspects a poisonous request.
     barren: usize,
     /// The last violation found in a step, if any.
     broken: Option<String>,
@@ -205,8 +205,8 @@ impl World {
         self.read(conn, &bytes);
     }
 
-    /// Lets the client ask until it is connected or gives up. An expiry can be false, so the client asks for as long as the
-    /// session can be alive. How often it asks depends on times, so all of it is one step.
+    /// Lets the client ask until it is connected or gives up. An expiry can be false, so the client asks for as long as
+    /// the session can be alive. How often it asks depends on times, so all of it is one step.
     fn keep_asking(&mut self) {
         for _ in 0..1000 {
             self.settle();
@@ -281,8 +281,8 @@ impl World {
         self.engine.handle_timeout(end);
     }
 
-    /// Does everything that follows without a choice: opens connections, completes handshakes, waits out pauses and encodes
-    /// messages.
+    /// Does everything that follows without a choice: opens connections, completes handshakes, waits out pauses and
+    /// encodes messages.
     fn settle(&mut self) {
         for _ in 0..1000 {
             if !self.settle_once() {

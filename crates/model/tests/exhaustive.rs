@@ -25,8 +25,8 @@ fn all_orders_of_two_commands_a_crash_a_duplicate_an_expiry_and_a_cancellation_h
     }
 }
 
-/// The search merges states with equal sights. That is valid only if the same steps lead from them to equal sights again.
-/// If this test fails, the client remembers something that [`zraft_model::Sight`] must include.
+/// The search merges states with equal sights. That is valid only if the same steps lead from them to equal sights
+/// again. If this test fails, the client remembers something that [`zraft_model::Sight`] must include.
 #[test]
 fn equal_sights_lead_to_equal_sights_by_the_same_steps() {
     let course = Course { budget: BUDGET, renew: true };

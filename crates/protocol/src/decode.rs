@@ -1,7 +1,7 @@
 //! Decodes messages from frames.
 //!
-//! Decoded payloads and texts share the frame's bytes. No buffer is ever allocated from an announced length: a peer could
-//! announce gigabytes and send nothing.
+//! Decoded payloads and texts share the frame's bytes. No buffer is ever allocated from an announced length: a peer
+//! could announce gigabytes and send nothing.
 
 use std::ops::Range;
 
@@ -140,7 +140,8 @@ impl<'a> Reader<'a> {
         capabilities.build().ok_or(DecodeError::NoCapabilities)
     }
 
-    /// Reads a presence bit and, if it is set, the id. The id follows the bit directly, so all its bytes are shifted by one bit.
+    /// Reads a presence bit and, if it is set, the id. The id follows the bit directly, so all its bytes are shifted by
+    /// one bit.
     fn optional_member_id(&mut self) -> Result<Option<MemberId>> {
         let field = "the leader id";
         let rest = self.frame.get(self.at..).unwrap_or_default();
@@ -208,7 +209,8 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// Returns the range of a result that begins at `start`, or `None` if the length is negative or the frame ends too early.
+/// Returns the range of a result that begins at `start`, or `None` if the length is negative or the frame ends too
+/// early.
 #[inline]
 fn result(frame: &[u8], start: usize, length: [u8; 4]) -> Option<Range<usize>> {
     let length = usize::try_from(i32::from_be_bytes(length)).ok()?;

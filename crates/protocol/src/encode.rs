@@ -1,7 +1,7 @@
 //! Encodes messages into a buffer that the caller provides.
 //!
-//! [`client_request_head`], [`query_head`] and [`created_at`] write the parts around a payload, so that the caller can pass
-//! a long payload to the socket without copying it. A frame is head, payload, `createdAt`, in this order.
+//! [`client_request_head`], [`query_head`] and [`created_at`] write the parts around a payload, so that the caller can
+//! pass a long payload to the socket without copying it. A frame is head, payload, `createdAt`, in this order.
 
 use bytes::BufMut;
 
@@ -124,8 +124,8 @@ fn text(out: &mut impl BufMut, text: &[u8]) {
     out.put_slice(text);
 }
 
-/// Writes a presence bit and, if there is an id, its length and text. They follow the bit directly, so all their bytes are
-/// shifted by one bit; zeros fill the last byte.
+/// Writes a presence bit and, if there is an id, its length and text. They follow the bit directly, so all their bytes
+/// are shifted by one bit; zeros fill the last byte.
 fn optional_member_id(out: &mut impl BufMut, id: Option<&MemberId>) {
     let Some(id) = id else {
         out.put_u8(0);

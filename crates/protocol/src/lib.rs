@@ -26,8 +26,8 @@
 //!
 //! # The format
 //!
-//! A message is a ZeroMQ message of exactly one frame: a five-byte signature, a version, a discriminator, and the fields
-//! in order. All numbers are big-endian. There is no length prefix, because the frame has a length.
+//! A message is a ZeroMQ message of exactly one frame: a five-byte signature, a version, a discriminator, and the
+//! fields in order. All numbers are big-endian. There is no length prefix, because the frame has a length.
 //!
 //! # Guarantees
 //!

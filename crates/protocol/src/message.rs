@@ -32,8 +32,8 @@ pub enum ClientMessage {
     ClientRequest {
         /// The id of the command: 1, 2, 3 and so on within the session.
         request_id: RequestId,
-        /// The smallest id that is neither answered nor abandoned. The server may drop the cached answers below it, and it
-        /// never executes a command below it that it has not executed yet.
+        /// The smallest id that is neither answered nor abandoned. The server may drop the cached answers below it, and
+        /// it never executes a command below it that it has not executed yet.
         lowest_pending_request_id: RequestId,
         /// The application's bytes.
         payload: Payload,

@@ -15,8 +15,8 @@ pub enum PeekedId {
 
 /// Reads the id of a ClientResponse, QueryResponse or ServerRequest from the first bytes of a frame.
 ///
-/// 64 bytes are enough for every id that this project's client creates. Returns `None` if the message has another type, is
-/// not valid, or if the id is not complete within `head`.
+/// 64 bytes are enough for every id that this project's client creates. Returns `None` if the message has another type,
+/// is not valid, or if the id is not complete within `head`.
 pub fn peek_server(head: &[u8]) -> Option<PeekedId> {
     let kind = ServerMessageKind::from_code(discriminator(head).ok()?)?;
     let fields = head.get(crate::HEADER_LEN..)?;

@@ -58,8 +58,8 @@ reasons! {
     RejectionReason, "rejection reason" {
         /// The member is not the leader.
         NotLeader = 1,
-        /// The member does not know the session. This can be false: a member that resumed from a pause or was just elected
-        /// may not know sessions that are alive.
+        /// The member does not know the session. This can be false: a member that resumed from a pause or was just
+        /// elected may not know sessions that are alive.
         SessionExpired = 2,
         /// The server does not accept the capabilities.
         InvalidCapabilities = 3,
@@ -87,8 +87,8 @@ reasons! {
 reasons! {
     /// The reason why a command gets no answer.
     RequestErrorReason, "request error reason" {
-        /// The server has dropped the cached answer, or the id is below the session's lowest pending request id. The command
-        /// is not executed by this copy.
+        /// The server has dropped the cached answer, or the id is below the session's lowest pending request id. The
+        /// command is not executed by this copy.
         ResponseEvicted = 1,
     }
 }

@@ -61,16 +61,16 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// The names and values by which a client describes itself when it opens a session. There is at least one, and their order
-/// is kept.
+/// The names and values by which a client describes itself when it opens a session. There is at least one, and their
+/// order is kept.
 ///
 /// `Debug` shows only the names, because a value may be a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Capabilities(Vec<(Text, Text)>);
 
 impl Capabilities {
-    /// The greatest number of entries, and the greatest length in bytes of a name or a value: the wire's count and length
-    /// fields are unsigned 16-bit numbers.
+    /// The greatest number of entries, and the greatest length in bytes of a name or a value: the wire's count and
+    /// length fields are unsigned 16-bit numbers.
     pub const MAX: usize = 65_535;
 
     /// Creates capabilities in the given order. If a name is repeated, its first position and its last value are kept.
@@ -122,8 +122,8 @@ impl fmt::Debug for Capabilities {
 #[derive(Default)]
 pub(crate) struct Builder {
     entries: Vec<(Text, Text)>,
-    /// The index of each name in `entries`. Not a hash map: a seeded one would bring randomness into this crate, and with an
-    /// unseeded one a peer could choose names that collide.
+    /// The index of each name in `entries`. Not a hash map: a seeded one would bring randomness into this crate, and
+    /// with an unseeded one a peer could choose names that collide.
     places: BTreeMap<Text, usize>,
 }
 

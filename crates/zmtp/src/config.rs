@@ -46,7 +46,8 @@ impl Heartbeat {
         Self { interval, timeout, ttl: timeout.saturating_mul(3) }
     }
 
-    /// Returns the TTL in tenths of a second. JeroMQ reads the field as a signed number and fails on zero, hence the limits.
+    /// Returns the TTL in tenths of a second. JeroMQ reads the field as a signed number and fails on zero, hence the
+    /// limits.
     pub(crate) fn ttl_tenths(&self) -> u16 {
         (self.ttl.as_millis() / 100).clamp(1, 32_767) as u16
     }
@@ -99,8 +100,9 @@ impl Config {
         }
     }
 
-    /// Returns the defaults of a SERVER: those of a CLIENT, but without PINGs and without skipping. As the live servers, it
-    /// relies on the client's PINGs; and it ends a connection with an overlong message instead of receiving the rest.
+    /// Returns the defaults of a SERVER: those of a CLIENT, but without PINGs and without skipping. As the live
+    /// servers, it relies on the client's PINGs; and it ends a connection with an overlong message instead of receiving
+    /// the rest.
     pub fn server() -> Self {
         Self { socket_type: SocketType::Server, skip_limit: 0, heartbeat: None, ..Self::client() }
     }

@@ -11,8 +11,8 @@ use crate::{
 pub use messages::Messages;
 use receiving::Step;
 
-/// An empty receive buffer with more capacity than this is freed, so that one burst does not occupy memory for the life of a
-/// connection. It holds several socket reads, so that steady traffic never reallocates.
+/// An empty receive buffer with more capacity than this is freed, so that one burst does not occupy memory for the life
+/// of a connection. It holds several socket reads, so that steady traffic never reallocates.
 const KEEP: usize = 256 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +33,8 @@ enum Stage {
 /// 3. Call [`poll_event`](Self::poll_event) until it returns `None`.
 /// 4. Write the bytes in [`tx`](Self::tx) to the socket.
 ///
-/// Every received byte shows that the peer is alive. Written bytes do not: the operating system accepts them even if the
-/// peer is unreachable.
+/// Every received byte shows that the peer is alive. Written bytes do not: the operating system accepts them even if
+/// the peer is unreachable.
 ///
 /// The crate root has an example.
 #[derive(Debug)]
@@ -144,14 +144,14 @@ impl Connection {
         self.handle_received(now);
     }
 
-    /// Handles the end of the stream. [`poll_event`](Self::poll_event) first returns the events of the bytes received before,
-    /// then the failure.
+    /// Handles the end of the stream. [`poll_event`](Self::poll_event) first returns the events of the bytes received
+    /// before, then the failure.
     pub fn handle_eof(&mut self, _now: Instant) {
         self.ended = true;
     }
 
-    /// Handles the timers that are due at `now`. Read from the socket before: bytes that wait there may show that the peer
-    /// is alive.
+    /// Handles the timers that are due at `now`. Read from the socket before: bytes that wait there may show that the
+    /// peer is alive.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.stage {
             Stage::Failed => {}
@@ -174,8 +174,8 @@ impl Connection {
 
     /// Restarts all timers at `now` and queues a PING at once. Call it after the clock jumped, such as after a suspend.
     ///
-    /// A second call does nothing unless a byte has arrived since the first: with a driver that always wakes late, nothing
-    /// would ever time out otherwise.
+    /// A second call does nothing unless a byte has arrived since the first: with a driver that always wakes late,
+    /// nothing would ever time out otherwise.
     pub fn restart_timers(&mut self, now: Instant) {
         if std::mem::replace(&mut self.restarted, true) {
             return;
@@ -227,7 +227,8 @@ impl Connection {
         event
     }
 
-    /// Returns the whole messages at the front of the receive buffer as one batch, up to the first frame of another sort.
+    /// Returns the whole messages at the front of the receive buffer as one batch, up to the first frame of another
+    /// sort.
     ///
     /// This is a faster way than [`poll_event`](Self::poll_event) to take many messages. If it returns `None`, call
     /// `poll_event` for what is next.
@@ -240,7 +241,8 @@ impl Connection {
         if !plain {
             return None;
         }
-        // A longer message gets its own allocation in `poll_event`, so that a holder of a small one does not keep it alive.
+        // A longer message gets its own allocation in `poll_event`, so that a holder of a small one does not keep it
+        // alive.
         let longest = self.config.max_frame.min(KEEP) as u64;
         let (count, length) = messages::whole(&self.rx, longest);
         if count == 0 {
@@ -349,8 +351,8 @@ impl Connection {
 
     /// Begins a message of `length` bytes.
     ///
-    /// The caller must supply exactly these bytes with [`put_slice`](Self::put_slice) and [`put_shared`](Self::put_shared)
-    /// before it calls any other method.
+    /// The caller must supply exactly these bytes with [`put_slice`](Self::put_slice) and
+    /// [`put_shared`](Self::put_shared) before it calls any other method.
     ///
     /// # Errors
     /// Returns [`NotReady`] before the handshake is complete and after the connection has failed.
@@ -385,9 +387,9 @@ impl Connection {
     fn ping(&mut self, now: Instant) {
         let Some(beat) = self.config.heartbeat else { return };
         self.next_ping = Some(now + beat.interval);
-        // Send a PING whether or not the last one was answered: the peer may enforce the TTL that we announced, and PINGs
-        // may be all it receives from us. Queue at most one: further PINGs in the same write would tell the peer nothing
-        // more.
+        // Send a PING whether or not the last one was answered: the peer may enforce the TTL that we announced, and
+        // PINGs may be all it receives from us. Queue at most one: further PINGs in the same write would tell the peer
+        // nothing more.
         if self.tx.written() >= self.ping_end {
             self.put(&command::ping(beat.ttl_tenths()));
             self.ping_end = self.tx_total;
@@ -403,7 +405,8 @@ impl Connection {
         self.config.idle_timeout.map(|wait| self.last_message + wait)
     }
 
-    /// Returns the time at which the caller must call [`handle_timeout`](Self::handle_timeout), or `None` if no timer runs.
+    /// Returns the time at which the caller must call [`handle_timeout`](Self::handle_timeout), or `None` if no timer
+    /// runs.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.stage {
             Stage::Failed => None,

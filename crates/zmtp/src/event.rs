@@ -7,8 +7,8 @@ use crate::{Error, SocketType};
 /// The properties of the peer, learned in the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// The ZMTP version that the peer announced, major and minor. JeroMQ announces 3.0 although it speaks the heartbeats of
-    /// 3.1.
+    /// The ZMTP version that the peer announced, major and minor. JeroMQ announces 3.0 although it speaks the
+    /// heartbeats of 3.1.
     pub version: (u8, u8),
     /// The socket type of the peer.
     pub socket_type: SocketType,
@@ -22,8 +22,8 @@ pub enum Event {
     Ready(Peer),
     /// A message arrived. It shares the receive buffer's bytes.
     Message(Bytes),
-    /// A message longer than [`Config::max_frame`](crate::Config::max_frame) began, of which only the head is kept. The rest
-    /// is skipped, or, above [`Config::skip_limit`](crate::Config::skip_limit), the connection fails next.
+    /// A message longer than [`Config::max_frame`](crate::Config::max_frame) began, of which only the head is kept. The
+    /// rest is skipped, or, above [`Config::skip_limit`](crate::Config::skip_limit), the connection fails next.
     Oversized {
         /// The length of the message in bytes, as announced.
         length: u64,

@@ -1,8 +1,8 @@
 //! Implements ZMTP 3.1, the wire protocol of ZeroMQ, for CLIENT and SERVER sockets, without I/O.
 //!
-//! A [`Connection`] takes received bytes and the time, and gives bytes to write, messages and events. It opens no socket
-//! and reads no clock, so it works with any runtime and can be tested in virtual time. It follows RFC 37 (ZMTP 3.1) with
-//! the NULL mechanism, and RFC 41 (CLIENT and SERVER), in which every message has one frame.
+//! A [`Connection`] takes received bytes and the time, and gives bytes to write, messages and events. It opens no
+//! socket and reads no clock, so it works with any runtime and can be tested in virtual time. It follows RFC 37 (ZMTP
+//! 3.1) with the NULL mechanism, and RFC 41 (CLIENT and SERVER), in which every message has one frame.
 //!
 //! This example connects two endpoints in memory, completes the handshake and sends a message:
 //!

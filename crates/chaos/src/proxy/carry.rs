@@ -97,8 +97,8 @@ async fn ready(stream: &TcpStream, read: bool, write: bool) -> io::Result<Ready>
     stream.ready(interest).await
 }
 
-/// Closes all sides in order. Reads the bytes that they still send, because a socket that is closed with unread bytes resets
-/// its connection.
+/// Closes all sides in order. Reads the bytes that they still send, because a socket that is closed with unread bytes
+/// resets its connection.
 pub(super) async fn end_in_order(sides: &mut [TcpStream]) {
     for side in &mut *sides {
         let _ = side.shutdown().await;

@@ -7,11 +7,13 @@ use tokio::{net::TcpStream, time::Instant};
 
 use super::Link;
 
-/// The greatest number of bytes held. When it is reached the proxy stops reading, so that a blocked reader stops its writer.
+/// The greatest number of bytes held. When it is reached the proxy stops reading, so that a blocked reader stops its
+/// writer.
 const CAPACITY: usize = 64 << 10;
 /// The greatest number of bytes in one read. The buffer lives on the stack.
 const READ: usize = 16 << 10;
-/// A slow link passes bytes in pieces worth this much time: short enough to look steady, long enough to need few wake-ups.
+/// A slow link passes bytes in pieces worth this much time: short enough to look steady, long enough to need few
+/// wake-ups.
 const PIECE: Duration = Duration::from_millis(10);
 
 /// The way in which a direction ends.

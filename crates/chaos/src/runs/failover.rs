@@ -22,10 +22,11 @@ use crate::{
     stage::Stage,
 };
 
-/// The bound after a kill, for 99 of 100: from the moment at which the new leader can answer to its first answer. Attempts
-/// at a member without a leader back off, so the client may be pausing at that moment.
+/// The bound after a kill, for 99 of 100: from the moment at which the new leader can answer to its first answer.
+/// Attempts at a member without a leader back off, so the client may be pausing at that moment.
 pub const AFTER_KILL: Duration = Duration::from_millis(300);
-/// The same bound after a hand-over. It is shorter, because the hinted member leads already and the client does not pause.
+/// The same bound after a hand-over. It is shorter, because the hinted member leads already and the client does not
+/// pause.
 pub const AFTER_HAND_OVER: Duration = Duration::from_millis(50);
 /// The bound on noticing a frozen leader: the default heartbeat timeout of 10 s and one heartbeat interval.
 pub const FREEZE: Duration = Duration::from_secs(11);

@@ -65,8 +65,8 @@ pub async fn run(settings: Settings) -> Result<Report, Failure> {
     Ok(Report { name: "restarts", took, outcome, stats, faults, more })
 }
 
-/// Performs all restarts, then stops the load. Returns how often members were stopped and killed, and how often the member
-/// was the leader.
+/// Performs all restarts, then stops the load. Returns how often members were stopped and killed, and how often the
+/// member was the leader.
 async fn restart(
     stage: &Stage,
     settings: Settings,

@@ -77,7 +77,8 @@ pub async fn run(
     stopped: impl Future<Output = ()>,
 ) -> Result<Soaked, Failure> {
     let mut limits = Limits::default();
-    // The audit reads entries long before they are dropped. A longer journal would dominate the memory that is measured.
+    // The audit reads entries long before they are dropped. A longer journal would dominate the memory that is
+    // measured.
     limits.journal_entries = 10_000;
     let cluster = TestCluster::builder()
         .members(3)

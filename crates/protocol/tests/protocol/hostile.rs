@@ -5,7 +5,8 @@ use zraft_protocol::{ClientMessage, DecodeError, PeekedId, ServerMessage, peek_s
 
 use crate::support::{From, Message, hex, unhex, vectors};
 
-/// Runs the decoders of both directions and the peek: a frame that is garbage in one direction may be valid in the other.
+/// Runs the decoders of both directions and the peek: a frame that is garbage in one direction may be valid in the
+/// other.
 fn read_all(frame: &Bytes) {
     for from in [From::Client, From::Server] {
         if let Ok(message) = Message::decode(from, frame) {

@@ -116,8 +116,8 @@ fn payload_has_at_most_2147483647_bytes() {
     assert!(Payload::new(Bytes::new()).unwrap().is_empty());
 }
 
-/// Callers of the piecewise functions are responsible for the lengths. The functions panic on an invalid length, because a
-/// live server that reads a frame with one stops answering permanently.
+/// Callers of the piecewise functions are responsible for the lengths. The functions panic on an invalid length,
+/// because a live server that reads a frame with one stops answering permanently.
 mod piecewise {
     use super::*;
 
