@@ -58,6 +58,7 @@ pub struct Audit {
     executed: HashMap<u64, u64>,
     /// Answered commands that were not yet found in the journal: number and position.
     answered: HashMap<u64, u64>,
+    /// Commands reported as not executed.
     denied: HashSet<u64>,
 }
 

@@ -20,7 +20,7 @@ pub struct Report {
     pub stats: Vec<Stats>,
     /// How often each fault was injected.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Further figures.
+    /// Further figures of this run, by JSON key.
     pub more: Vec<(&'static str, Value)>,
 }
 

@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{Command, DecodeError, GetResult, Key, Notification, Query, Value};
 
+// The tags of the live store. An answer to a Get has a tag that says whether a value follows.
 const SET: u8 = b'S';
 const WATCH: u8 = b'W';
 const GET: u8 = b'G';

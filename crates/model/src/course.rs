@@ -85,6 +85,7 @@ impl Hash for State {
     }
 }
 
+/// All steps. The order decides only the order of the search.
 const STEPS: [Step; 7] = [
     Step::Submit,
     Step::ToServer,

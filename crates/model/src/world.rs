@@ -70,8 +70,11 @@ pub(crate) fn payload(number: usize) -> Bytes {
     Bytes::from(format!("command {}", number + 1))
 }
 
+/// The members that the client knows. Two are enough for one crash.
 const MEMBERS: [&str; 2] = ["node-1", "node-2"];
+/// The session timeout of live servers.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(90);
+/// Longer than any path in virtual time, so that a detached command is never abandoned for its age.
 const EVER: Duration = Duration::from_secs(20 * 24 * 3600);
 
 impl World {

@@ -1,5 +1,6 @@
 //! Frame headers: one byte of flags and a length of one or eight bytes.
 
+// The flags of RFC 37.
 pub(crate) const MORE: u8 = 0x01;
 pub(crate) const LONG: u8 = 0x02;
 pub(crate) const COMMAND: u8 = 0x04;

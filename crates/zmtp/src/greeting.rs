@@ -4,7 +4,9 @@ use bytes::{Buf, BytesMut};
 
 use crate::Error;
 
+/// The length of a greeting in bytes.
 pub(crate) const LEN: usize = 64;
+// The position and the length of the mechanism's name, which zeros fill up.
 const MECHANISM_AT: usize = 12;
 const MECHANISM_LEN: usize = 20;
 

@@ -1,6 +1,6 @@
 //! Helpers that the tests of this crate share.
 
-// Each test file uses a part of it.
+// Each test file uses a part of this module.
 #![allow(dead_code, unreachable_pub)]
 
 use std::future::{Future, IntoFuture};
