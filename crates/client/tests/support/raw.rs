@@ -63,6 +63,11 @@ impl Connection {
         within(self.stream.write_all(bytes)).await.unwrap();
     }
 
+    /// Writes, and returns true unless the client has ended the connection.
+    pub async fn try_write(&mut self, bytes: &[u8]) -> bool {
+        within(self.stream.write_all(bytes)).await.is_ok()
+    }
+
     /// Reads until the client ends the connection, in order or not.
     pub async fn until_closed(mut self) {
         let mut sink = vec![0; 65536];
