@@ -67,6 +67,8 @@ pub struct Connection {
     pongs_end: u64,
     opened: Instant,
     last_received: Instant,
+    /// Where the heartbeat's waits begin: the last byte received, or a later restart of the timers.
+    heartbeat_since: Instant,
     last_message: Instant,
     next_ping: Option<Instant>,
     /// The offset of the end of the last PING, counted in all bytes ever queued.
@@ -101,6 +103,7 @@ impl Connection {
             pongs_end: 0,
             opened: now,
             last_received: now,
+            heartbeat_since: now,
             last_message: now,
             next_ping: None,
             ping_end: 0,
@@ -126,6 +129,7 @@ impl Connection {
         if new > 0 {
             self.received += new as u64;
             self.last_received = now;
+            self.heartbeat_since = now;
             // Bytes of an unfinished handshake do not permit another restart: a slow peer could extend it without end.
             self.restarted &= self.stage != Stage::Ready;
         }
@@ -181,7 +185,7 @@ impl Connection {
             return;
         }
         self.opened = now;
-        self.last_received = now;
+        self.heartbeat_since = now;
         self.last_message = now;
         if self.stage == Stage::Ready && self.config.heartbeat.is_some() {
             self.ping(now);
@@ -398,7 +402,7 @@ impl Connection {
 
     fn silence_deadline(&self) -> Option<Instant> {
         let ours = self.config.heartbeat.map(|beat| beat.timeout);
-        [ours, self.peer_ttl].into_iter().flatten().min().map(|wait| self.last_received + wait)
+        [ours, self.peer_ttl].into_iter().flatten().min().map(|wait| self.heartbeat_since + wait)
     }
 
     fn idle_deadline(&self) -> Option<Instant> {
@@ -448,7 +452,7 @@ impl Connection {
         self.skip > 0 || self.counted > 0
     }
 
-    /// Returns the time at which the last byte arrived, or of the last restart of the timers.
+    /// Returns the time at which the last byte arrived.
     pub fn last_received(&self) -> Instant {
         self.last_received
     }

@@ -529,3 +529,11 @@ fn handshake_bytes_do_not_permit_another_restart() {
     }
     fails_at(&mut connection, 65_000, &Error::HandshakeTimeout);
 }
+
+#[test]
+fn restarting_the_timers_does_not_count_as_a_received_byte() {
+    let mut connection = open_client();
+    feed(&mut connection, at(500), &message(b"life"));
+    connection.restart_timers(at(60_000));
+    assert_eq!(connection.last_received(), at(500));
+}

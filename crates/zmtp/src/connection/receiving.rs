@@ -186,7 +186,7 @@ impl Connection {
             Command::Ping { ttl_tenths, context } => {
                 self.peer_ttl = (ttl_tenths > 0)
                     .then(|| std::time::Duration::from_millis(u64::from(ttl_tenths) * 100));
-                self.last_received = self.last_received.max(now);
+                self.heartbeat_since = self.heartbeat_since.max(now);
                 if self.tx.written() >= self.pongs_end {
                     self.pongs = 0;
                 }
