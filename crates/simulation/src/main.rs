@@ -167,9 +167,11 @@ fn on_planted_copy(arguments: &[&str]) -> bool {
             return false;
         }
     };
-    // What the copy needs of others is built in `target` already.
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| root().join("target").into());
+    // A folder of its own: cargo names what it builds by the paths inside the workspace, which are the same in the copy, and would
+    // take a planted crate for the real one.
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root().join("target"), std::path::PathBuf::from)
+        .join("planted-build");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let ran = process::Command::new(cargo)
         .args(["run", "--quiet", "--package", "zraft-museum", "--manifest-path"])
