@@ -153,6 +153,8 @@ fn frames() -> impl Strategy<Value = Vec<(u64, bool, bool)>> {
 }
 
 proptest! {
+    #![proptest_config(crate::support::cases(256))]
+
     /// The client keeps 8 commands pending and resends the one at `offset` from the lowest; request and answer can be
     /// lost. Then everything is resent without loss: all must be answered.
     #[test]

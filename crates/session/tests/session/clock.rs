@@ -86,6 +86,8 @@ fn new_leader_judges_its_wall_clock_by_the_entries_it_applied() {
 }
 
 proptest! {
+    #![proptest_config(crate::support::cases(256))]
+
     #[test]
     fn stamps_never_fall_and_never_leap_unaccepted(
         steps in vec((0_u64..2_000_000, 0_u64..20_000), 1..100),

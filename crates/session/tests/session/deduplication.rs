@@ -249,6 +249,8 @@ struct Model {
 }
 
 proptest! {
+    #![proptest_config(crate::support::cases(256))]
+
     #[test]
     fn commands_run_as_the_model_of_deduplication_says(acts in vec(act(), 0..120)) {
         let mut run = Run::new(AppendLog::new());

@@ -261,6 +261,8 @@ pub(crate) fn operation() -> impl Strategy<Value = Operation> {
 }
 
 proptest! {
+    #![proptest_config(crate::support::cases(256))]
+
     #[test]
     fn every_entry_decodes_to_itself(millis in 0..=i64::MAX as u64, operation in operation()) {
         let entry = Entry { time: time(millis), operation };

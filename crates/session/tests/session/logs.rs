@@ -172,6 +172,8 @@ fn bank_payloads() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    #![proptest_config(crate::support::cases(256))]
+
     #[test]
     fn log_of_the_probe_survives_a_snapshot_anywhere(log in log(probe_steps()), at in 0_usize..60) {
         check(Probe::default, &log, at)?;

@@ -499,6 +499,8 @@ fn fields_read_back_as_they_were_written() {
 }
 
 proptest! {
+    #![proptest_config(crate::support::cases(256))]
+
     #[test]
     fn any_bytes_restore_to_an_error_or_a_state(
         head in prop_oneof![Just(vec![]), Just(b"ZRAFTSNP\0\x01".to_vec())],
