@@ -26,7 +26,7 @@ pub(crate) struct Set {
 
 /// Print the value of a key
 ///
-/// Prints `KEY = VALUE`, or `KEY = <none>`. --json and --exit-code tell a key without a value from the value <none>. Gives up after 15 seconds, opening the session included. --timeout sets this time.
+/// Prints `KEY = VALUE`, or `KEY = <none>`. --json and --exit-code tell a key without a value from the value `<none>`. Gives up after 15 seconds, opening the session included. --timeout sets this time.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     #[command(flatten)]
