@@ -67,7 +67,13 @@ impl Judge {
             }) {
                 self.tries.stand();
             }
-            if let Some(wire) = self.wire.as_ref().filter(|wire| wire.answered) {
+            // A member has served if it answered, or if it kept an idle session: however the connection ends.
+            if let Some(wire) = self.wire.as_ref()
+                && (wire.answered
+                    || matches!(wire.stage, Stage::Connected | Stage::Over)
+                        && !wire.carried
+                        && now - wire.connected_at >= STANDS)
+            {
                 self.drops[wire.member] = 0;
             }
             let wire = self.wire.take();
