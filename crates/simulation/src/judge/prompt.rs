@@ -11,7 +11,7 @@ use zraft_core::{DisconnectReason, Failure, Instant, PingKey, StateName};
 use super::{
     Judge, Stage,
     settled::{GRACE, LATE},
-    watch::SLACK,
+    watch::{SLACK, WORTH},
 };
 
 /// An acknowledgement waits for others this long, or for this many deliveries.
@@ -294,9 +294,12 @@ impl Judge {
                 });
                 // A peer that does not read is left for the same reason.
                 let stalled = wire.encoded > wire.written;
-                // A read that ends in the middle of a frame counts differently here.
+                // A read that ends in the middle of a frame counts the bytes of its header differently here.
+                let header = WORTH * 9;
                 let early = !stalled
-                    && waited.is_none_or(|waited| waited + SLACK < self.terms.connection_timeout);
+                    && waited.is_none_or(|waited| {
+                        waited + SLACK + header < self.terms.connection_timeout
+                    });
                 early.then(|| ("a KeepAlive's answer is waited for", format!("{waited:?}")))
             }
             _ => None,
