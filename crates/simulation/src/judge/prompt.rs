@@ -2,7 +2,7 @@
 //! answer; and what must not happen before its time.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -52,37 +52,39 @@ pub(super) struct Promises {
     probed: bool,
 }
 
-/// Requests of a connection that wait for an answer, while none comes.
+/// How long the requests of a connection have waited for an answer while none came.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
     since: Option<Instant>,
-    /// Where the first such request ends in the stream, until it is written.
-    first_end: Option<u64>,
-    /// When the last KeepAlive that was answered had been written.
+    /// Requests that wait and are not written yet, with the place in the stream where their frame ends.
+    unwritten: BTreeMap<usize, u64>,
+    /// When the socket took the last answered KeepAlive.
     heard: Option<Instant>,
 }
 
 impl Silence {
-    pub(super) fn sent(&mut self, end: u64) {
-        if self.since.is_none() {
-            self.first_end.get_or_insert(end);
-        }
+    pub(super) fn sent(&mut self, number: usize, end: u64) {
+        self.unwritten.insert(number, end);
     }
 
     pub(super) fn written(&mut self, now: Instant, total: u64) {
-        if self.first_end.is_some_and(|end| end <= total) {
-            self.first_end = None;
+        let before = self.unwritten.len();
+        self.unwritten.retain(|_, end| *end > total);
+        if self.unwritten.len() < before {
             self.since.get_or_insert(now);
         }
     }
 
     pub(super) fn answered(&mut self, now: Instant, more: bool) {
         self.since = more.then_some(now);
-        self.first_end = None;
     }
 
-    pub(super) fn nothing_waits(&mut self) {
-        *self = Self { heard: self.heard, ..Self::default() };
+    /// A request no longer waits; `more` says whether others do.
+    pub(super) fn left(&mut self, number: usize, more: bool) {
+        self.unwritten.remove(&number);
+        if !more {
+            self.since = None;
+        }
     }
 
     pub(super) fn heard(&mut self, written: Option<Instant>) {

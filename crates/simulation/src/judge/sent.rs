@@ -296,7 +296,7 @@ impl Judge {
         }
         asked.last_wire = Some(wire.id);
         asked.sent_once = first.then_some(now);
-        wire.silence.sent(wire.encoded);
+        wire.silence.sent(number, wire.encoded);
         if id > 0 {
             wire.overtaking.sent(id);
         }

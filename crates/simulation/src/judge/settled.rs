@@ -314,9 +314,7 @@ impl Judge {
         {
             wire.on_it -= 1;
             wire.settled += 1;
-            if wire.on_it == 0 {
-                wire.silence.nothing_waits();
-            }
+            wire.silence.left(number, wire.on_it > 0);
             if let Some((_, id)) = asked.place {
                 wire.overtaking.settled(id);
             }
