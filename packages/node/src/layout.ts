@@ -1,6 +1,6 @@
 /**
  * How batches (to the native half) and records (from it) are laid out: the other side, and the description, is
- * `crates/node/src/layout.rs`. Numbers are in the machine's own byte order.
+ * `packages/node/native/src/layout.rs`. Numbers are in the machine's own byte order.
  */
 
 import { plain } from './payloads';

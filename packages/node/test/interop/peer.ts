@@ -1,4 +1,4 @@
-/** SERVERs that others wrote, as processes steered line by line: see `interop/README.md`. */
+/** SERVERs that others wrote, as processes steered line by line: see `verification/interop/README.md`. */
 
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,7 +10,7 @@ import { onTestFinished } from 'vitest';
 
 import { signal } from '../support/fixtures';
 
-const FOLDER = fileURLToPath(new URL('../../../../interop/', import.meta.url));
+const FOLDER = fileURLToPath(new URL('../../../../verification/interop/', import.meta.url));
 const PATIENCE = 30_000;
 
 /** Whose implementation, and how its server is run. */
@@ -42,7 +42,7 @@ const MAKES: readonly Make[] = [
 export const makes: readonly Make[] = MAKES.filter(({ name, program, needs }) => {
   const runs = spawnSync(program, [program === 'java' ? '-version' : '--version'], { stdio: 'ignore' }).status === 0;
   if (runs && existsSync(needs)) return true;
-  const what = `${name} cannot be run (interop/prepare): its tests from Node are LEFT OUT`;
+  const what = `${name} cannot be run (verification/interop/prepare): its tests from Node are LEFT OUT`;
   if (process.env['CI'] === 'true') throw new Error(what);
   process.stderr.write(`\n*** ${what} ***\n\n`);
   return false;

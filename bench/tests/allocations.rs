@@ -1,0 +1,101 @@
+//! What a request costs the whole client in heap allocations and in bytes, held against `bench/results/budget.json`.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::{collections::VecDeque, path::Path};
+
+use bytes::Bytes;
+use support::serve;
+use zraft_client::{Answer, RaftClient};
+
+fn budget() -> serde_json::Value {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/budget.json");
+    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+}
+
+/// One thread has all of the client: the allocations counted are its own.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+async fn connected(endpoint: &str, in_flight: usize) -> RaftClient {
+    let client = RaftClient::builder()
+        .member("peer", endpoint)
+        .capability("kind", "bench")
+        .max_in_flight(in_flight)
+        .build()
+        .unwrap();
+    client.connect().await.unwrap();
+    client
+}
+
+type Submit = fn(&RaftClient, Bytes) -> Answer;
+
+/// So many requests, 64 at a time.
+async fn requests(client: &RaftClient, submit: Submit, count: usize) {
+    let payload = Bytes::from(vec![7; 64]);
+    let mut answers = VecDeque::with_capacity(64);
+    for _ in 0..count / 64 {
+        answers.extend((0..64).map(|_| submit(client, payload.clone())));
+        for answer in answers.drain(..) {
+            assert!(!answer.await.unwrap().is_empty());
+        }
+    }
+}
+
+fn cost(name: &str, submit: Submit) {
+    const COUNT: usize = 64_000;
+    let (mut server, endpoint) = serve(&["peer", "--answer", "equal"]);
+    let runtime = runtime();
+    let client = runtime.block_on(connected(&endpoint, 64));
+    runtime.block_on(requests(&client, submit, COUNT / 10));
+    let counted =
+        allocation_counter::measure(|| runtime.block_on(requests(&client, submit, COUNT)));
+    let each = counted.count_total as f64 / COUNT as f64;
+    let limit = budget()["allocations"][name].as_f64().unwrap();
+    assert!(each <= limit, "{name}: {each} allocations each, {limit} allowed");
+    runtime.block_on(client.disconnect());
+    drop(server.stdin.take());
+    server.wait().unwrap();
+}
+
+#[test]
+fn a_command_costs_the_client_no_more_allocations_than_the_budget_says() {
+    cost("client.command", |client, payload| client.try_submit_command(payload).unwrap());
+}
+
+#[test]
+fn a_query_costs_the_client_no_more_allocations_than_the_budget_says() {
+    cost("client.query", |client, payload| client.try_submit_query(payload).unwrap());
+}
+
+#[test]
+fn a_request_in_flight_costs_no_more_bytes_than_the_budget_says_and_gives_them_back() {
+    const COUNT: usize = 50_000;
+    let (mut server, endpoint) = serve(&["peer"]);
+    let runtime = runtime();
+    let client = runtime.block_on(connected(&endpoint, COUNT));
+    let counted = allocation_counter::measure(|| {
+        let payload = Bytes::from_static(&[7; 64]);
+        let submit = |_| client.try_submit_command(payload.clone()).unwrap();
+        let mut answers: Vec<Answer> = (0..COUNT).map(submit).collect();
+        runtime.block_on(async {
+            for answer in answers.drain(..) {
+                answer.await.unwrap();
+            }
+        });
+        drop(answers);
+        // The driver sleeps, and lets go.
+        runtime.block_on(client.ping()).unwrap();
+    });
+    let each = counted.bytes_max as f64 / COUNT as f64;
+    let limit = budget()["bytes"]["client.inFlight"].as_f64().unwrap();
+    assert!(each <= limit, "{each} bytes for each request, {limit} allowed");
+    // What it keeps depends on how the answers came, but not on how many there were.
+    assert!(counted.bytes_current < 4 << 20, "{} bytes are left", counted.bytes_current);
+    runtime.block_on(client.disconnect());
+    drop(server.stdin.take());
+    server.wait().unwrap();
+}

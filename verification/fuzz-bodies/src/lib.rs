@@ -1,0 +1,39 @@
+//! What fuzzing does with its input, one function per target.
+//!
+//! Each takes any bytes and panics when a rule is broken. `verification/fuzz/` runs them under cargo-fuzz; the tests of this crate run
+//! the same functions over the committed corpora and over random bytes, on stable Rust.
+
+// Broken rules are told by panics: that is what a fuzzer looks for.
+#![allow(clippy::unwrap_used)]
+
+mod bytes_of_peer;
+mod codec;
+mod endpoint;
+mod frames;
+mod greeting;
+mod machine;
+mod script;
+mod seeds;
+mod server;
+
+pub use codec::{client_codec, server_codec};
+pub use endpoint::endpoint;
+pub use frames::frames;
+pub use greeting::greeting;
+pub use machine::machine;
+pub use seeds::{Seed, seeds};
+pub use server::server;
+
+/// A fuzz target: its name, which is also its corpus' folder, and what it does with its input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 7] = [
+    ("greeting", greeting),
+    ("frames", frames),
+    ("client_codec", client_codec),
+    ("server_codec", server_codec),
+    ("machine", machine),
+    ("server", server),
+    ("endpoint", endpoint),
+];

@@ -1,0 +1,65 @@
+//! How long the client takes to notice, at default settings, that its server was killed, or frozen; and how long until the
+//! session is resumed after a thaw. `cargo run --release -p zraft-interop --example notice`, after `verification/interop/prepare`.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::time::{Duration, Instant};
+
+use zraft_client::{Event, Events, RaftClient};
+use zraft_interop::{Make, Peer};
+
+const ROUNDS: usize = 3;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    println!("peer    | killed: noticed after | frozen: noticed after | thawed: resumed after");
+    for make in Make::ALL.into_iter().filter(|make| make.is_ready()) {
+        let (mut killed, mut frozen, mut thawed) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let (peer, _client, mut events) = connected(make).await;
+            let started = Instant::now();
+            peer.kill().await;
+            disconnected(&mut events).await;
+            killed.push(started.elapsed());
+
+            let (peer, _client, mut events) = connected(make).await;
+            let started = Instant::now();
+            peer.freeze();
+            disconnected(&mut events).await;
+            frozen.push(started.elapsed());
+            let started = Instant::now();
+            peer.thaw();
+            while !matches!(events.next().await.unwrap(), Event::Connected { .. }) {}
+            thawed.push(started.elapsed());
+        }
+        println!(
+            "{:7} | {:>21?} | {:>21?} | {:>20?}",
+            format!("{make:?}"),
+            median(killed),
+            median(frozen),
+            median(thawed)
+        );
+    }
+}
+
+async fn connected(make: Make) -> (Peer, RaftClient, Events) {
+    let (peer, port) = Peer::server(make, None).await;
+    let client = RaftClient::builder()
+        .member("node-1", format!("tcp://127.0.0.1:{port}"))
+        .capability("kind", "interop")
+        .build()
+        .unwrap();
+    let events = client.events();
+    client.connect().await.unwrap();
+    client.ping().await.unwrap();
+    (peer, client, events)
+}
+
+async fn disconnected(events: &mut Events) {
+    while !matches!(events.next().await.unwrap(), Event::Disconnected { .. }) {}
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    Duration::from_millis(times[times.len() / 2].as_millis() as u64)
+}

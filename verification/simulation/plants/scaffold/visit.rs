@@ -1,0 +1,73 @@
+//! Runs the simulation and the corpus of the fuzz target `machine` on the planted copy. `zraft-simulation museum` makes the copy, builds
+//! this program and calls it.
+
+use std::{env, fs, io, panic::catch_unwind, path::Path, process::ExitCode};
+
+use museum::{BUGS, plant};
+use zraft_simulation::{Visit, replay, visit};
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|_| {}));
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let passed = match arguments.as_slice() {
+        ["replay", seed, name] => {
+            let Some(bug) = BUGS.iter().position(|bug| bug.name == *name) else {
+                eprintln!(
+                    "no bug is called {name}; their names are those of verification/simulation/plants"
+                );
+                return ExitCode::FAILURE;
+            };
+            plant(Some(bug));
+            replay(number(seed))
+        }
+        ["museum", corpus, seeds, jobs, only] => {
+            let simulated = wanted(only, |bug| bug.by_simulation);
+            if wanted(only, |_| true).is_empty() {
+                eprintln!("no bug has {only} in its name or description");
+                return ExitCode::FAILURE;
+            }
+            let named: Vec<(usize, &str)> =
+                simulated.iter().map(|&bug| (bug, BUGS[bug].name)).collect();
+            let request = Visit { bugs: &named, seeds: number(seeds), jobs: number(jobs) };
+            let seen = visit(&request, plant);
+            let broke = breaks_a_rule(Path::new(corpus), only).expect("the corpus can be read");
+            seen && broke
+        }
+        _ => panic!("called by zraft-simulation only"),
+    };
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> T {
+    text.parse().unwrap_or_else(|_| panic!("{text} is not a number"))
+}
+
+fn wanted(only: &str, by: impl Fn(&museum::Bug) -> bool) -> Vec<usize> {
+    let named = |bug: &museum::Bug| bug.name.contains(only) || bug.title.contains(only);
+    (0..BUGS.len()).filter(|&bug| named(&BUGS[bug]) && by(&BUGS[bug])).collect()
+}
+
+/// With each of these bugs planted, some input of the corpus breaks a rule of the fuzz target; with none, no input does.
+fn breaks_a_rule(corpus: &Path, only: &str) -> io::Result<bool> {
+    let files: io::Result<Vec<_>> = fs::read_dir(corpus)?.collect();
+    let inputs: io::Result<Vec<_>> = files?.iter().map(|file| fs::read(file.path())).collect();
+    let inputs = inputs?;
+    let breaks = |bug| {
+        plant(bug);
+        let broke = inputs.iter().any(|input| catch_unwind(|| zraft_fuzz::machine(input)).is_err());
+        plant(None);
+        broke
+    };
+    if breaks(None) {
+        println!("corpus: an input breaks a rule with no bug planted");
+        return Ok(false);
+    }
+    let bugs = wanted(only, |bug| bug.by_corpus);
+    let missed: Vec<_> = bugs.iter().filter(|bug| !breaks(Some(**bug))).collect();
+    for bug in &missed {
+        println!("{:<30} NOT FOUND by the corpus of the fuzz target `machine`", BUGS[**bug].name);
+    }
+    println!("corpus: {} of {} bugs found", bugs.len() - missed.len(), bugs.len());
+    Ok(missed.is_empty())
+}

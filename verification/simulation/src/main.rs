@@ -1,0 +1,191 @@
+//! `zraft-simulation`: run seeds, replay one, look at the museum of bugs.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::{
+    process::{self, ExitCode},
+    time::Duration,
+};
+
+use clap::{Parser, Subcommand};
+use zraft_simulation::{
+    Range, Violation,
+    plants::{patches, root, write_planted_copy},
+    replay, run_many, scenario,
+};
+
+/// The client in virtual time, against a cluster that fails in every way
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs seeds on all cores, and tells what they came to
+    Run(Run),
+    /// Runs one seed and prints its history
+    Replay {
+        /// Which
+        seed: u64,
+        /// With this bug planted: the name of a file in verification/simulation/plants
+        #[arg(long)]
+        plant: Option<String>,
+    },
+    /// Overload, loss, outage, kill and hand-over: the figures
+    Scenarios,
+    /// Plants one bug after the other in a copy of the sources, and tells which invariant finds it, at which seed
+    Museum {
+        /// Only those with this in their name or description
+        #[arg(default_value = "")]
+        only: String,
+        /// At most so many seeds for each
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// Threads; all cores by default
+        #[arg(long)]
+        jobs: Option<usize>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Run {
+    /// The first seed
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// At least so many
+    #[arg(long, default_value_t = 1_000)]
+    seeds: u64,
+    /// And as many more as so many seconds hold
+    #[arg(long, default_value_t = 0)]
+    seconds: u64,
+    /// Threads; all cores by default
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Prints how often everything occurred
+    #[arg(long)]
+    table: bool,
+}
+
+fn main() -> ExitCode {
+    // A panic is a violation, told with its seed.
+    std::panic::set_hook(Box::new(|_| {}));
+    let passed = match Arguments::parse().command {
+        Command::Run(run) => seeds(&run),
+        Command::Replay { seed, plant: None } => replay(seed),
+        Command::Replay { seed, plant: Some(name) } => {
+            on_planted_copy(&["replay", &seed.to_string(), &name])
+        }
+        Command::Scenarios => scenarios(),
+        Command::Museum { only, seeds, jobs } => museum(&only, seeds, jobs.unwrap_or_else(cores)),
+    };
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn seeds(run: &Run) -> bool {
+    let report = run_many(Range {
+        from: run.from,
+        at_least: run.seeds,
+        within: Duration::from_secs(run.seconds),
+        at_most: u64::MAX,
+        jobs: run.jobs.unwrap_or_else(cores),
+    });
+    if run.table {
+        println!("{}", report.table());
+    }
+    println!("{}", report.summary());
+    let failures = report.failures();
+    for failure in &failures {
+        eprintln!("{failure}");
+    }
+    failures.is_empty()
+}
+
+fn scenarios() -> bool {
+    let lasts = Duration::from_secs(300);
+    let figures = || -> Result<(), Violation> {
+        let load = scenario::overload(4, 1024, lasts)?;
+        println!(
+            "overload: {:.3} frames for each request, {:.1} answers a second, {} failed",
+            load.frames as f64 / load.sent as f64,
+            load.answered as f64 / lasts.as_secs_f64(),
+            load.failed
+        );
+        let load = scenario::lost_at_once(1024)?;
+        println!(
+            "1,024 lost at once: {} answered within {:.1} s, {} frames, {} failed",
+            load.answered,
+            load.took.as_secs_f64(),
+            load.frames,
+            load.failed
+        );
+        let mut most = 0;
+        for seed in 0..300 {
+            most = most.max(scenario::outage(seed)?.into_iter().max().unwrap_or(0));
+        }
+        println!("outage: at most {most} attempts at a member in its first 10 s");
+        for (name, run) in [
+            ("kill", scenario::kill as fn(u64) -> Result<Duration, Violation>),
+            ("hand-over", scenario::hand_over),
+        ] {
+            let mut times = (0..300).map(run).collect::<Result<Vec<_>, _>>()?;
+            times.sort_unstable();
+            println!(
+                "{name}: commands flow after {:?} (p50), {:?} (p99), {:?} at most",
+                times[150], times[297], times[299]
+            );
+        }
+        Ok(())
+    };
+    match figures() {
+        Ok(()) => true,
+        Err(violation) => {
+            eprintln!("“{}”: {}", violation.rule, violation.detail);
+            false
+        }
+    }
+}
+
+fn museum(only: &str, seeds: u64, jobs: usize) -> bool {
+    let corpus = root().join("verification/fuzz/corpus/machine");
+    let (seeds, jobs) = (seeds.to_string(), jobs.to_string());
+    on_planted_copy(&["museum", &corpus.to_string_lossy(), &seeds, &jobs, only])
+}
+
+/// Makes the planted copy, builds it and runs its program.
+fn on_planted_copy(arguments: &[&str]) -> bool {
+    let copied = patches().and_then(|patches| write_planted_copy(&root(), &patches));
+    let folder = match copied {
+        Ok(folder) => folder,
+        Err(what) => {
+            eprintln!("{what}");
+            return false;
+        }
+    };
+    // A folder of its own: cargo names what it builds by the paths inside the workspace, which are the same in the copy, and would
+    // take a planted crate for the real one.
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root().join("target"), std::path::PathBuf::from)
+        .join("planted-build");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let ran = process::Command::new(cargo)
+        .args(["run", "--quiet", "--package", "zraft-museum", "--manifest-path"])
+        .arg(folder.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(target)
+        .arg("--")
+        .args(arguments)
+        .status();
+    match ran {
+        Ok(status) => status.success(),
+        Err(error) => {
+            eprintln!("cargo, which builds the planted copy, does not start: {error}");
+            false
+        }
+    }
+}
