@@ -1,8 +1,9 @@
-//! Checks the codec of the store's payloads against vectors, limits and arbitrary input.
+//! Tests the payloads against vectors, limits and arbitrary input, and the typed client against the embedded cluster.
 
 #![allow(clippy::unwrap_used, reason = "test helpers may unwrap as tests do")]
 
 mod captures;
+mod client;
 mod hostile;
 mod limits;
 mod properties;

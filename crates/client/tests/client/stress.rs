@@ -1,15 +1,11 @@
 //! Everything at once: many tasks, lost connections, moved leaders, dropped futures, deadlines. What
 //! the client said of each command must be true.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::collections::HashMap;
 use std::time::Duration;
 
-use support::cluster::{client_of, executed, log_cluster, settings};
-use support::within;
+use crate::support::cluster::{client_of, executed, log_cluster, settings};
+use crate::support::within;
 use zraft_test_server::{KillLoss, TestCluster};
 
 const TASKS: usize = 16;

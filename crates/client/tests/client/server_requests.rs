@@ -1,14 +1,10 @@
 //! Server requests: in order, once, and acknowledged when delivered or handled.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::task::{Context, Poll, Waker};
 
+use crate::support::raw::{Connection, Peer, connected, settled};
+use crate::support::{builder, next_event, within};
 use futures_core::Stream;
-use support::raw::{Connection, Peer, connected, settled};
-use support::{builder, next_event, within};
 use zraft_client::{
     AckServerRequests, Bytes, Error, Event, OnSessionExpired, RaftClient, ServerRequest,
     ServerRequests, Timestamp, ValidationError,

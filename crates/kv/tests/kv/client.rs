@@ -1,7 +1,5 @@
 //! The typed client against the embedded cluster.
 
-#![allow(clippy::unwrap_used, reason = "test helpers may unwrap as tests do")]
-
 use std::{
     future::{Future, IntoFuture},
     time::Duration,

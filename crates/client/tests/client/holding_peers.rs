@@ -1,16 +1,12 @@
 //! Neither a peer that stops reading nor an application that blocks its thread holds the client for ever.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use support::raw::{Connection, connected};
-use support::{builder, next_event, within};
+use crate::support::raw::{Connection, connected};
+use crate::support::{builder, next_event, within};
 use zraft_client::{DisconnectReason, Error, Event};
 
 /// One blocked turn of the application: a driver that wakes more than a second late takes its process for stopped meanwhile.

@@ -1,13 +1,9 @@
 //! Deadlines: what ends as not executed, what as unknown, and how the late answer is had.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::time::Duration;
 
-use support::raw::{Peer, connected, settled};
-use support::{builder, next_event, within};
+use crate::support::raw::{Peer, connected, settled};
+use crate::support::{builder, next_event, within};
 use zraft_client::{Error, Event, RequestRef};
 use zraft_protocol::ClientMessage;
 

@@ -11,27 +11,27 @@ use super::within;
 const COMMAND: u8 = 4;
 const LONG: u8 = 2;
 
-pub struct Peer {
+pub(crate) struct Peer {
     listener: TcpListener,
 }
 
 impl Peer {
-    pub async fn bind() -> Self {
+    pub(crate) async fn bind() -> Self {
         Self { listener: TcpListener::bind(("127.0.0.1", 0)).await.unwrap() }
     }
 
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("tcp://{}", self.listener.local_addr().unwrap())
     }
 
-    pub async fn accept(&self) -> Connection {
+    pub(crate) async fn accept(&self) -> Connection {
         let (stream, _) = within(self.listener.accept()).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Connection { stream }
     }
 
     /// Accepts, shakes hands as a server, and opens a session.
-    pub async fn accept_session(&self, id: &str) -> Connection {
+    pub(crate) async fn accept_session(&self, id: &str) -> Connection {
         let mut connection = self.accept().await;
         connection.shake_hands("SERVER").await;
         let ClientMessage::CreateSession { nonce, .. } = connection.message().await else {
@@ -42,7 +42,7 @@ impl Peer {
     }
 
     /// Accepts, shakes hands as a server, and continues the session, whose id is returned.
-    pub async fn accept_resume(&self) -> (Connection, SessionId) {
+    pub(crate) async fn accept_resume(&self) -> (Connection, SessionId) {
         let mut connection = self.accept().await;
         connection.shake_hands("SERVER").await;
         let ClientMessage::ContinueSession { nonce, session_id } = connection.message().await
@@ -54,33 +54,33 @@ impl Peer {
     }
 }
 
-pub struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
 }
 
 impl Connection {
-    pub async fn write(&mut self, bytes: &[u8]) {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
         within(self.stream.write_all(bytes)).await.unwrap();
     }
 
     /// Writes, and returns true unless the client has ended the connection.
-    pub async fn try_write(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) async fn try_write(&mut self, bytes: &[u8]) -> bool {
         within(self.stream.write_all(bytes)).await.is_ok()
     }
 
     /// Reads until the client ends the connection, in order or not.
-    pub async fn until_closed(mut self) {
+    pub(crate) async fn until_closed(mut self) {
         let mut sink = vec![0; 65536];
         while within(self.stream.read(&mut sink)).await.is_ok_and(|read| read > 0) {}
     }
 
     /// Reads until the client has sent its last byte. This side stays open.
-    pub async fn until_shut_down(&mut self) {
+    pub(crate) async fn until_shut_down(&mut self) {
         let mut sink = vec![0; 65536];
         while within(self.stream.read(&mut sink)).await.unwrap() > 0 {}
     }
 
-    pub async fn shake_hands(&mut self, socket_type: &str) {
+    pub(crate) async fn shake_hands(&mut self, socket_type: &str) {
         let mut greeting = [0; 64];
         greeting[..10].copy_from_slice(&[0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f]);
         greeting[10] = 3;
@@ -127,7 +127,7 @@ impl Connection {
     }
 
     /// The client's next message, KeepAlives included; PINGs are answered.
-    pub async fn any_message(&mut self) -> ClientMessage {
+    pub(crate) async fn any_message(&mut self) -> ClientMessage {
         loop {
             let (flags, body) = self.read_frame().await;
             if flags & COMMAND == 0 {
@@ -142,7 +142,7 @@ impl Connection {
     }
 
     /// The client's next message; KeepAlives are answered.
-    pub async fn message(&mut self) -> ClientMessage {
+    pub(crate) async fn message(&mut self) -> ClientMessage {
         loop {
             match self.any_message().await {
                 ClientMessage::KeepAlive { timestamp } => {
@@ -154,7 +154,7 @@ impl Connection {
     }
 
     /// The next command's id and payload.
-    pub async fn command(&mut self) -> (RequestId, Bytes) {
+    pub(crate) async fn command(&mut self) -> (RequestId, Bytes) {
         match self.message().await {
             ClientMessage::ClientRequest { request_id, payload, .. } => {
                 (request_id, payload.into_bytes())
@@ -163,33 +163,33 @@ impl Connection {
         }
     }
 
-    pub async fn send(&mut self, message: &ServerMessage) {
+    pub(crate) async fn send(&mut self, message: &ServerMessage) {
         let mut body = BytesMut::new();
         message.encode(&mut body);
         self.frame(0, &body).await;
     }
 
-    pub async fn send_bytes(&mut self, message: &[u8]) {
+    pub(crate) async fn send_bytes(&mut self, message: &[u8]) {
         self.frame(0, message).await;
     }
 
-    pub async fn created(&mut self, id: &str, nonce: Nonce) {
+    pub(crate) async fn created(&mut self, id: &str, nonce: Nonce) {
         let session_id = SessionId::new(id).unwrap();
         self.send(&ServerMessage::SessionCreated { session_id, nonce }).await;
     }
 
-    pub async fn answer(&mut self, request_id: RequestId, result: &'static [u8]) {
+    pub(crate) async fn answer(&mut self, request_id: RequestId, result: &'static [u8]) {
         self.answer_bytes(request_id, Bytes::from_static(result)).await;
     }
 
-    pub async fn answer_bytes(&mut self, request_id: RequestId, result: Bytes) {
+    pub(crate) async fn answer_bytes(&mut self, request_id: RequestId, result: Bytes) {
         let result = zraft_protocol::Payload::new(result).unwrap();
         self.send(&ServerMessage::ClientResponse { request_id, result }).await;
     }
 }
 
 /// A client connected to a peer that does only what the test says.
-pub async fn connected(
+pub(crate) async fn connected(
     settings: zraft_client::ClientBuilder,
 ) -> (Peer, Connection, zraft_client::RaftClient) {
     let peer = Peer::bind().await;
@@ -201,7 +201,7 @@ pub async fn connected(
 }
 
 /// Waits until the client's driver has done all that was asked of it before.
-pub async fn settled(client: &zraft_client::RaftClient, connection: &mut Connection) {
+pub(crate) async fn settled(client: &zraft_client::RaftClient, connection: &mut Connection) {
     let answer_one_keep_alive = async {
         loop {
             if let ClientMessage::KeepAlive { timestamp } = connection.any_message().await {

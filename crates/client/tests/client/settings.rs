@@ -1,7 +1,5 @@
 //! The builder hands every setting on, and says of a bad one which it is.
 
-#![allow(clippy::unwrap_used)]
-
 use std::time::Duration;
 
 use zraft_client::{

@@ -1,14 +1,10 @@
 //! Transfers of more bytes than one turn of the driver moves.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::sync::mpsc;
 use std::time::Duration;
 
-use support::builder;
-use support::raw::Peer;
+use crate::support::builder;
+use crate::support::raw::Peer;
 use tokio::sync::oneshot;
 
 /// Longer than this is a hang.

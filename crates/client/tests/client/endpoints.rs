@@ -1,11 +1,7 @@
 //! The kinds of endpoints, against the real server.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-use support::cluster::{client_of, settings, start};
-use support::{builder, within};
+use crate::support::cluster::{client_of, settings, start};
+use crate::support::{builder, within};
 use zraft_test_server::{Echo, TestCluster};
 
 #[tokio::test]

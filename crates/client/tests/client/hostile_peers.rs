@@ -1,14 +1,10 @@
 //! Peers that are absent, silent, of another kind, or out of their mind: a clear error, bounded
 //! memory, and the client goes on with the next member.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::time::Duration;
 
-use support::raw::{Connection, Peer, connected};
-use support::{builder, next_event, reaches, within};
+use crate::support::raw::{Connection, Peer, connected};
+use crate::support::{builder, next_event, reaches, within};
 use zraft_client::{ConnectionCause, Error, Event, RaftClient, StateName};
 use zraft_protocol::ServerMessage;
 

@@ -12,10 +12,10 @@ const STATES: &str = "core/tests/state_table.rs";
 const CONNECTED: &str = "core/tests/state_table/connected.rs";
 const DEADLINES: &str = "core/tests/deadlines.rs";
 const IDS: &str = "core/tests/ids_and_lowest.rs";
-const SEEDS: &str = "client/tests/seeds_scenarios.rs";
-const SERVER_REQUESTS: &str = "client/tests/server_requests.rs";
-const CANCELLATION: &str = "client/tests/cancellation.rs";
-const TIMEOUTS: &str = "client/tests/timeouts.rs";
+const SEEDS: &str = "client/tests/client/scenarios.rs";
+const SERVER_REQUESTS: &str = "client/tests/client/server_requests.rs";
+const CANCELLATION: &str = "client/tests/client/cancellation.rs";
+const TIMEOUTS: &str = "client/tests/client/timeouts.rs";
 
 /// Scenario, file below `crates`, test.
 const TABLE: &[(&str, &str, &str)] = &[

@@ -1,15 +1,11 @@
 //! Keep-alives go out whatever the application does.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use support::cluster::{client_of, log_cluster, settings};
-use support::within;
+use crate::support::cluster::{client_of, log_cluster, settings};
+use crate::support::within;
 use zraft_client::{ClientBuilder, SessionId};
 use zraft_test_server::{AppendLog, ClusterHandle, TestCluster};
 

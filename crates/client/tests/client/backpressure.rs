@@ -1,15 +1,11 @@
 //! The queue has limits: who finds it full fails at once or waits, in order.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Waker};
 
-use support::raw::{Connection, connected};
-use support::{builder, within};
+use crate::support::raw::{Connection, connected};
+use crate::support::{builder, within};
 use zraft_client::{Answer, Error, RaftClient, Ready, ValidationError};
 
 /// Answers commands with their own payloads, until so many are answered.

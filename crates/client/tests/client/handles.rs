@@ -1,14 +1,10 @@
 //! What the handle and the futures it gives may be used for: anywhere, by anybody.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::raw::connected;
-use support::{builder, within};
+use crate::support::raw::connected;
+use crate::support::{builder, within};
 use zraft_client::{
     Answer, Bytes, Connect, Disconnect, Error, Events, Ping, RaftClient, Ready, Resolution,
     ServerRequests, SubmissionFuture,

@@ -1,11 +1,7 @@
 //! Events: bounded for each listener, and silent about secrets.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-use support::raw::connected;
-use support::{builder, next_event, within};
+use crate::support::raw::connected;
+use crate::support::{builder, next_event, within};
 use zraft_client::protocol::ServerMessage as Received;
 use zraft_client::{DisconnectReason, Event, ReceivedServerRequest, RequestId, Timestamp};
 use zraft_protocol::{Payload, ServerMessage};
@@ -65,7 +61,7 @@ async fn nothing_shown_gives_away_a_secret() {
     let settings = builder().capability("token", "hunter2");
     let shown = format!("{settings:?}");
     assert!(!shown.contains("hunter2"), "{shown}");
-    let peer = support::raw::Peer::bind().await;
+    let peer = crate::support::raw::Peer::bind().await;
     let client = settings.member("peer", peer.endpoint()).build().unwrap();
     let mut events = client.events().with_messages();
     let connect = client.connect();

@@ -1,10 +1,7 @@
 //! What the tests of this crate share: a deadline for everything, and peers that speak bytes.
 
-// Each test file uses a part of it, and what fails here fails the test.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
-
-pub mod cluster;
-pub mod raw;
+pub(crate) mod cluster;
+pub(crate) mod raw;
 
 use std::future::{Future, IntoFuture};
 use std::time::Duration;
@@ -13,7 +10,7 @@ use zraft_client::{ClientBuilder, Event, Events, RaftClient, StateName};
 
 /// Awaits what must happen soon; the test fails when it does not.
 #[track_caller]
-pub fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
+pub(crate) fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
     let place = std::panic::Location::caller();
     let future = future.into_future();
     async move {
@@ -25,7 +22,7 @@ pub fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
 }
 
 /// A client's settings, with the times shortened.
-pub fn builder() -> ClientBuilder {
+pub(crate) fn builder() -> ClientBuilder {
     RaftClient::builder()
         .capability("kind", "test")
         .connection_timeout(Duration::from_millis(500))
@@ -34,7 +31,10 @@ pub fn builder() -> ClientBuilder {
 }
 
 /// The next event that is of interest.
-pub async fn next_event<T>(events: &mut Events, mut pick: impl FnMut(&Event) -> Option<T>) -> T {
+pub(crate) async fn next_event<T>(
+    events: &mut Events,
+    mut pick: impl FnMut(&Event) -> Option<T>,
+) -> T {
     within(async {
         loop {
             let event = events.next().await.expect("the client lives");
@@ -47,13 +47,13 @@ pub async fn next_event<T>(events: &mut Events, mut pick: impl FnMut(&Event) -> 
 }
 
 /// Waits until the client is in a state.
-pub async fn reaches(client: &RaftClient, state: StateName) {
+pub(crate) async fn reaches(client: &RaftClient, state: StateName) {
     let mut states = client.state();
     within(states.wait_for(|now| *now == state)).await.expect("the client lives");
 }
 
 /// Why the client is told next to have lost its connection.
-pub async fn disconnected(events: &mut Events) -> &'static str {
+pub(crate) async fn disconnected(events: &mut Events) -> &'static str {
     next_event(events, |event| match event {
         Event::Disconnected { reason, .. } => Some(reason.name()),
         _ => None,

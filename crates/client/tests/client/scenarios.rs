@@ -2,15 +2,11 @@
 //! process: full lifecycle, reconnection, session expiry, performance. Its unit scenarios are in
 //! the table of `scenario_table.rs`.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::cluster::{client_of, cluster, executed, log_cluster, settings, start};
+use crate::support::{disconnected, next_event, reaches, within};
 use futures_util::future::join_all;
-use support::cluster::{client_of, cluster, executed, log_cluster, settings, start};
-use support::{disconnected, next_event, reaches, within};
 use zraft_client::{Event, OnSessionExpired, StateName};
 use zraft_protocol::ClientMessage;
 use zraft_test_server::{AppendLog, Echo, MessageClass, TestCluster};

@@ -6,27 +6,27 @@ use zraft_test_server::{AppendLog, Application, ClusterBuilder, TestCluster};
 use super::{builder, within};
 
 /// So many members that append commands to a log.
-pub async fn log_cluster(members: usize) -> TestCluster {
+pub(crate) async fn log_cluster(members: usize) -> TestCluster {
     cluster(members, AppendLog::new()).await
 }
 
-pub async fn cluster(members: usize, app: impl Application + 'static) -> TestCluster {
+pub(crate) async fn cluster(members: usize, app: impl Application + 'static) -> TestCluster {
     start(TestCluster::builder().members(members).app(app)).await
 }
 
-pub async fn start(settings: ClusterBuilder) -> TestCluster {
+pub(crate) async fn start(settings: ClusterBuilder) -> TestCluster {
     let cluster = settings.start().await.unwrap();
     within(cluster.leader_elected()).await;
     cluster
 }
 
 /// The settings of a client of all members.
-pub fn settings(cluster: &TestCluster) -> ClientBuilder {
+pub(crate) fn settings(cluster: &TestCluster) -> ClientBuilder {
     members(builder(), cluster)
 }
 
 /// Adds all members.
-pub fn members(settings: ClientBuilder, cluster: &TestCluster) -> ClientBuilder {
+pub(crate) fn members(settings: ClientBuilder, cluster: &TestCluster) -> ClientBuilder {
     cluster
         .endpoints()
         .into_iter()
@@ -34,7 +34,7 @@ pub fn members(settings: ClientBuilder, cluster: &TestCluster) -> ClientBuilder 
 }
 
 /// A connected client, and its events from before it connected.
-pub async fn client_of(settings: ClientBuilder) -> (RaftClient, Events) {
+pub(crate) async fn client_of(settings: ClientBuilder) -> (RaftClient, Events) {
     let client = settings.build().unwrap();
     let events = client.events();
     within(client.connect()).await.unwrap();
@@ -42,6 +42,6 @@ pub async fn client_of(settings: ClientBuilder) -> (RaftClient, Events) {
 }
 
 /// The payloads that the cluster executed, in order.
-pub fn executed(cluster: &TestCluster) -> Vec<Vec<u8>> {
+pub(crate) fn executed(cluster: &TestCluster) -> Vec<Vec<u8>> {
     cluster.journal().iter().map(|execution| execution.payload.to_vec()).collect()
 }

@@ -1,14 +1,10 @@
 //! A cluster that loses its leader: the session goes on, and each command runs once.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::collections::HashMap;
 use std::time::Duration;
 
-use support::cluster::{client_of, executed, log_cluster, settings};
-use support::{builder, disconnected, reaches, within};
+use crate::support::cluster::{client_of, executed, log_cluster, settings};
+use crate::support::{builder, disconnected, reaches, within};
 use zraft_client::{ConnectionCause, Error, RaftClient, StateName};
 use zraft_test_server::{Hints, KillLoss, TestCluster};
 

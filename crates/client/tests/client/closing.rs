@@ -1,12 +1,8 @@
 //! How a session's connection is ended.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::time::Duration;
 
-use support::{next_event, raw, within};
+use crate::support::{next_event, raw, within};
 use zraft_client::{Event, RaftClient};
 use zraft_protocol::{ClientMessage, ServerMessage, Timestamp};
 

@@ -1,15 +1,11 @@
 //! Requests given up, by dropping their futures or by cancelling them: what was not sent is not
 //! executed; what was sent is detached.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::future::Future;
 use std::time::Duration;
 
-use support::raw::{Peer, connected, settled};
-use support::{builder, reaches, within};
+use crate::support::raw::{Peer, connected, settled};
+use crate::support::{builder, reaches, within};
 use zraft_client::{Error, RequestId, StateName};
 use zraft_protocol::ClientMessage;
 
