@@ -50,6 +50,8 @@ pub(super) struct Promises {
     stood_still: Option<(Instant, Instant)>,
     /// A KeepAlive was answered that was written after it ran again.
     probed: bool,
+    /// When the machine last read a byte. An opened connection alone earns no second wait.
+    last_byte: Option<Instant>,
 }
 
 /// How long the requests of a connection have waited for an answer while none came.
@@ -134,6 +136,11 @@ impl Overtaking {
 }
 
 impl Promises {
+    /// The machine reads a byte.
+    pub(super) fn byte(&mut self, now: Instant) {
+        self.last_byte = Some(now);
+    }
+
     /// A KeepAlive that was written then is answered now.
     pub(super) fn probed(&mut self, now: Instant, written: Option<Instant>) {
         if let (Some((_, until)), Some(written)) = (self.stood_still, written) {
@@ -154,7 +161,7 @@ impl Judge {
         self.paused_until = now;
         // A late driver may have used up what was earned by the bytes that came before.
         let since = before.max(self.late_until);
-        let heard = self.wire.as_ref().is_some_and(|wire| wire.last_bytes > since);
+        let heard = self.promises.last_byte.is_some_and(|at| at > since);
         let promises = &mut self.promises;
         // A wait for a probe that the stop interrupts is not extended.
         let fresh = |at: &Instant| heard && *at > since + PROBE;

@@ -23,6 +23,7 @@ impl Judge {
     pub(crate) fn bytes(&mut self, now: Instant, id: ConnId, message: bool, count: usize) {
         if let Some(wire) = self.wire.as_mut().filter(|wire| wire.id == id) {
             wire.last_bytes = now;
+            self.promises.byte(now);
             if message {
                 let worth = watch::WORTH.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
                 for keep_alive in &mut wire.keep_alives {
