@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| zraft_fuzz::client_codec(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| zraft_simulation::fuzz::client_codec(input));

@@ -20,10 +20,13 @@ mod coverage;
 mod expected;
 mod fault;
 mod faults;
+pub mod fuzz;
 mod hostile;
 mod journal;
 mod judge;
 mod mend;
+#[cfg(test)]
+mod model;
 mod museum;
 mod net;
 mod params;

@@ -4,7 +4,7 @@
 use std::{env, fs, io, panic::catch_unwind, path::Path, process::ExitCode};
 
 use museum::{BUGS, plant};
-use zraft_simulation::{Visit, replay, visit};
+use zraft_simulation::{Visit, fuzz, replay, visit};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
@@ -55,7 +55,7 @@ fn breaks_a_rule(corpus: &Path, only: &str) -> io::Result<bool> {
     let inputs = inputs?;
     let breaks = |bug| {
         plant(bug);
-        let broke = inputs.iter().any(|input| catch_unwind(|| zraft_fuzz::machine(input)).is_err());
+        let broke = inputs.iter().any(|input| catch_unwind(|| fuzz::machine(input)).is_err());
         plant(None);
         broke
     };

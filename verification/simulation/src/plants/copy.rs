@@ -9,15 +9,14 @@ use std::{
 
 use super::patch::{Edits, Patch, edited};
 
-/// The folders of the crates that are copied: those that the simulation and the fuzz bodies depend on.
-const CRATES: [&str; 8] = [
+/// The folders of the crates that are copied: this one, and those that it depends on.
+const CRATES: [&str; 7] = [
     "crates/client",
     "crates/core",
     "crates/kv",
     "crates/protocol",
     "crates/test-server",
     "crates/zmtp",
-    "verification/fuzz-bodies",
     "verification/simulation",
 ];
 
@@ -176,8 +175,7 @@ impl Copy<'_> {
         let program = fs::read(scaffold.join("visit.rs"))?;
         self.write(Path::new("visit/src/main.rs"), &program)?;
         let dependencies = "\n[dependencies]\nmuseum = { path = \"../museum\" }\n\
-            zraft-fuzz = { path = \"../verification/fuzz-bodies\" }\n\
-            zraft-simulation = { path = \"../verification/simulation\" }\n";
+            zraft-simulation = { path = \"../verification/simulation\", default-features = false }\n";
         self.write(Path::new("visit/Cargo.toml"), package("zraft-museum", dependencies).as_bytes())
     }
 

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use zraft_fuzz::{TARGETS, seeds};
+use zraft_simulation::fuzz::{TARGETS, seeds};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -43,7 +43,7 @@ fn every_seed_is_in_its_corpus_as_the_test_data_gives_it() {
             root().join("verification/fuzz/corpus").join(target).join(format!("seed-{name}"));
         assert!(
             fs::read(&file).is_ok_and(|kept| kept == bytes),
-            "{}: run `cargo run -p zraft-fuzz --example seed`",
+            "{}: run `cargo run -p zraft-simulation --example seed_corpora`",
             file.display()
         );
     }
@@ -56,6 +56,6 @@ fn every_target_has_its_entry_for_cargo_fuzz() {
         assert!(manifest.contains(&format!("name = \"{name}\"")), "{name}");
         let target = root().join(format!("verification/fuzz/fuzz_targets/{name}.rs"));
         let target = fs::read_to_string(target).unwrap();
-        assert!(target.contains(&format!("zraft_fuzz::{name}(")), "{name}");
+        assert!(target.contains(&format!("zraft_simulation::fuzz::{name}(")), "{name}");
     }
 }

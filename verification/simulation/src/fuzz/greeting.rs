@@ -1,6 +1,6 @@
 use zraft_zmtp::{Config, Connection, Error, Event, Instant, SocketType};
 
-use crate::{
+use super::{
     bytes_of_peer::{COMMAND, GREETING, Header, MORE, ready_socket_type, short_text},
     script::Cuts,
 };
@@ -84,7 +84,7 @@ fn over(connection: &mut Connection, ours: usize) {
     let error = 2 + 6 + 1 + 255;
     assert!(connection.tx_queued() <= ours + error, "at most an ERROR is added");
     let queued = connection.tx_queued();
-    connection.handle_bytes(NOW, &crate::bytes_of_peer::handshake("SERVER"));
+    connection.handle_bytes(NOW, &super::bytes_of_peer::handshake("SERVER"));
     connection.restart_timers(NOW);
     connection.handle_timeout(NOW + std::time::Duration::from_secs(3600));
     connection.handle_eof(NOW);

@@ -1,7 +1,7 @@
 use bytes::{Buf, Bytes};
 use zraft_zmtp::{Config, Connection, Error, Event, Instant};
 
-use crate::{
+use super::{
     bytes_of_peer::{COMMAND, Header, MORE, frame, handshake, ready_socket_type, short_text},
     script::Cuts,
 };

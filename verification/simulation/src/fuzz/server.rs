@@ -14,7 +14,7 @@ use zraft_test_server::{
 };
 use zraft_zmtp::{Config, Connection, Event, Instant};
 
-use crate::{
+use super::{
     bytes_of_peer::{frame, handshake},
     script::Script,
 };
@@ -455,7 +455,7 @@ mod tests {
 
     fn reaches(name: &str, holds: impl Fn(&Cluster) -> bool) {
         let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata");
-        let seeds = crate::seeds(&testdata).unwrap();
+        let seeds = crate::fuzz::seeds(&testdata).unwrap();
         let seed = seeds.iter().find(|(target, seed, _)| *target == "server" && seed == name);
         let cluster = run(&seed.unwrap().2);
         assert!(holds(&cluster), "{name}: {:?}", cluster.engine.stats());

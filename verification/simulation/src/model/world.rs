@@ -14,11 +14,11 @@ use zraft_protocol::{ClientMessage, MemberId, RejectionReason, ServerMessage, Ti
 use zraft_test_server::{AppendLog, Engine, EngineConfig, KillLoss, Output, PeerId};
 use zraft_zmtp::{Connection, Event};
 
-use crate::sight::Fate;
+use super::sight::Fate;
 
 /// A step: one thing that happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Step {
+pub(crate) enum Step {
     /// The application submits its next command.
     Submit,
     /// The oldest message in flight to the server arrives and is executed.
@@ -50,7 +50,7 @@ struct Wire {
 
 /// The client, the servers and the network between them.
 #[derive(Debug)]
-pub struct World {
+pub(crate) struct World {
     machine: Machine,
     engine: Engine,
     now: Instant,
@@ -79,7 +79,7 @@ const EVER: Duration = Duration::from_secs(20 * 24 * 3600);
 
 impl World {
     /// Creates the world before the first step: the client is connecting, and its CreateSession is in flight.
-    pub fn new(renew: bool) -> Self {
+    pub(crate) fn new(renew: bool) -> Self {
         let now = Instant::from_nanos(1 << 40);
         let mut config = Config::builder()
             .capability("kind", "model")
@@ -116,7 +116,7 @@ impl World {
     }
 
     /// Returns the possible steps that no budget limits: the deliveries of messages.
-    pub fn possible(&self) -> Vec<Step> {
+    pub(crate) fn possible(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         if let Some(wire) = &self.wire {
             if !wire.to_server.is_empty() {
@@ -130,7 +130,7 @@ impl World {
     }
 
     /// Returns true if the step is possible now.
-    pub fn can(&self, step: Step) -> bool {
+    pub(crate) fn can(&self, step: Step) -> bool {
         let connected = self.machine.state() == StateName::Connected;
         match step {
             Step::Submit => self.machine.state() != StateName::Disconnected,
@@ -145,7 +145,7 @@ impl World {
     }
 
     /// Takes a step, then everything that follows from it without a choice.
-    pub fn take(&mut self, step: Step) {
+    pub(crate) fn take(&mut self, step: Step) {
         match step {
             Step::Submit => self.submit(),
             Step::ToServer => self.deliver_to_server(),

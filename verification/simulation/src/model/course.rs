@@ -4,24 +4,24 @@ use std::hash::{Hash, Hasher};
 
 use stateright::{Model, Property};
 
-use crate::{
+use super::{
     sight::{Fate, Seen, Sight},
     world::{Step, World},
 };
 
 /// How often each chosen step may occur. The budget keeps the state space finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Budget {
+pub(crate) struct Budget {
     /// The number of commands submitted.
-    pub commands: u8,
+    pub(crate) commands: u8,
     /// The number of leaders that crash.
-    pub crashes: u8,
+    pub(crate) crashes: u8,
     /// The number of resends for lack of an answer.
-    pub duplicates: u8,
+    pub(crate) duplicates: u8,
     /// The number of sessions that expire.
-    pub expiries: u8,
+    pub(crate) expiries: u8,
     /// The number of callers that give up.
-    pub give_ups: u8,
+    pub(crate) give_ups: u8,
 }
 
 impl Budget {
@@ -50,24 +50,24 @@ impl Budget {
 
 /// The model: all sequences of steps within a budget.
 #[derive(Debug, Clone, Copy)]
-pub struct Course {
+pub(crate) struct Course {
     /// How often each chosen step may occur.
-    pub budget: Budget,
+    pub(crate) budget: Budget,
     /// Whether the client opens a new session when its session has expired.
-    pub renew: bool,
+    pub(crate) renew: bool,
 }
 
 /// A state of the model.
 #[derive(Debug, Clone)]
-pub struct State {
+pub(crate) struct State {
     /// The steps that led to this state.
-    pub path: Vec<Step>,
+    pub(crate) path: Vec<Step>,
     /// The remaining budget.
-    pub budget: Budget,
+    pub(crate) budget: Budget,
     /// The observable part of the state.
-    pub sight: Sight,
+    pub(crate) sight: Sight,
     /// The steps that are possible next.
-    pub next: Vec<Step>,
+    pub(crate) next: Vec<Step>,
 }
 
 /// Two states are equal if their observable parts are. The paths that led to them do not matter.
@@ -98,7 +98,7 @@ const STEPS: [Step; 7] = [
 
 impl Course {
     /// Replays these steps with a new client and new servers, and returns the state they lead to.
-    pub fn follow(&self, path: Vec<Step>) -> State {
+    pub(crate) fn follow(&self, path: Vec<Step>) -> State {
         let mut world = World::new(self.renew);
         let mut budget = self.budget;
         for step in &path {
@@ -111,7 +111,7 @@ impl Course {
     }
 
     /// Returns the state that one more step leads to.
-    pub fn step(&self, state: &State, step: Step) -> State {
+    pub(crate) fn step(&self, state: &State, step: Step) -> State {
         let mut path = state.path.clone();
         path.push(step);
         self.follow(path)

@@ -6,7 +6,7 @@ use zraft_protocol::{
     peek_server,
 };
 
-use crate::script::Script;
+use super::script::Script;
 
 /// Bytes as a client's message, and as the plan of one.
 pub fn client_codec(input: &[u8]) {

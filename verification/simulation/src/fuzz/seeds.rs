@@ -3,7 +3,7 @@
 
 use std::{fs, io, path::Path};
 
-use crate::bytes_of_peer::{GREETING, frame, handshake};
+use super::bytes_of_peer::{GREETING, frame, handshake};
 
 /// One file of a corpus: the target, the file's name and its bytes.
 pub type Seed = (&'static str, String, Vec<u8>);

@@ -5,8 +5,8 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
+use super::course::{Budget, Course, State};
 use stateright::{Checker, Model};
-use zraft_model::{Budget, Course, State};
 
 const BUDGET: Budget = Budget { commands: 2, crashes: 1, duplicates: 1, expiries: 1, give_ups: 1 };
 
@@ -26,7 +26,7 @@ fn all_orders_of_two_commands_a_crash_a_duplicate_an_expiry_and_a_cancellation_h
 }
 
 /// The search merges states with equal sights. That is valid only if the same steps lead from them to equal sights
-/// again. If this test fails, the client remembers something that [`zraft_model::Sight`] must include.
+/// again. If this test fails, the client remembers something that [`super::sight::Sight`] must include.
 #[test]
 fn equal_sights_lead_to_equal_sights_by_the_same_steps() {
     let course = Course { budget: BUDGET, renew: true };

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use proptest::test_runner::FileFailurePersistence;
 use proptest::{collection::vec, prelude::*, sample::Index};
-use zraft_fuzz::{TARGETS, seeds};
+use zraft_simulation::fuzz::{TARGETS, seeds};
 
 fn cases(cases: u32) -> ProptestConfig {
     // A failure's seed is recorded beside this file.

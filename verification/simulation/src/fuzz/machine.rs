@@ -13,7 +13,7 @@ use zraft_protocol::{
     RequestId, ServerMessage, SessionCloseReason, SessionId, Timestamp,
 };
 
-use crate::{
+use super::{
     bytes_of_peer::{COMMAND, LONG, frame, handshake},
     codec,
     script::Script,
@@ -525,7 +525,7 @@ mod tests {
     /// The seed, and what it was to bring about.
     fn reaches(name: &str, holds: impl Fn(&Client) -> bool) {
         let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata");
-        let seeds = crate::seeds(&testdata).unwrap();
+        let seeds = crate::fuzz::seeds(&testdata).unwrap();
         let seed = seeds.iter().find(|(target, seed, _)| *target == "machine" && seed == name);
         let client = run(&seed.unwrap().2);
         assert!(holds(&client), "{name}: {:?}", client.machine);

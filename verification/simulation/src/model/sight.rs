@@ -4,11 +4,11 @@ use bytes::Bytes;
 use zraft_core::{Failure, StateName};
 use zraft_protocol::{ClientMessage, ServerMessage};
 
-use crate::world::{World, payload};
+use super::world::{World, payload};
 
 /// The outcome of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// The command was answered. The answer contains the command's position in the order of execution.
     Answered(u64),
     /// The command was never executed and never will be.
@@ -34,7 +34,7 @@ impl Fate {
 
 /// A message in flight, without its times and nonces.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Seen {
+pub(crate) enum Seen {
     /// A command: its id, its lowest pending id L, and its number among the submitted commands.
     Command(u64, u64, usize),
     /// An answer: the id of the command, and the position of its execution.
@@ -45,38 +45,38 @@ pub enum Seen {
 
 /// The observable part of a state.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Sight {
+pub(crate) struct Sight {
     /// The name of the client's state.
-    pub state: &'static str,
+    pub(crate) state: &'static str,
     /// The member that the client is connected to.
-    pub member: Option<String>,
+    pub(crate) member: Option<String>,
     /// The client's requests: how many are queued, in flight and detached.
-    pub held: (u64, u64, u64),
+    pub(crate) held: (u64, u64, u64),
     /// For each command, the outcome that its caller was given, and the final outcome.
-    pub fates: Vec<(Option<Fate>, Option<Fate>)>,
+    pub(crate) fates: Vec<(Option<Fate>, Option<Fate>)>,
     /// The messages in flight to the server, oldest first.
-    pub to_server: Vec<Seen>,
+    pub(crate) to_server: Vec<Seen>,
     /// The messages in flight to the client, oldest first.
-    pub to_client: Vec<Seen>,
+    pub(crate) to_client: Vec<Seen>,
     /// For each id sent on the current connection: how many copies, and whether time has passed since the last.
-    pub sent: Vec<(u64, usize, bool)>,
+    pub(crate) sent: Vec<(u64, usize, bool)>,
     /// The number of connections that carried commands and ended without an answer.
-    pub barren: usize,
+    pub(crate) barren: usize,
     /// Whether a session is bound to the connection at its member.
-    pub bound: bool,
+    pub(crate) bound: bool,
     /// The leader's id, if there is one.
-    pub leader: Option<String>,
+    pub(crate) leader: Option<String>,
     /// For each session: its L and the number of cached answers.
-    pub sessions: Vec<(u64, usize)>,
+    pub(crate) sessions: Vec<(u64, usize)>,
     /// The executed commands in order: the session's number, the request id, and the command's number.
-    pub journal: Vec<(usize, u64, usize)>,
+    pub(crate) journal: Vec<(usize, u64, usize)>,
     /// A violation found on the way to this state.
-    pub broken: Option<String>,
+    pub(crate) broken: Option<String>,
 }
 
 impl Sight {
     /// Captures the observable part of a world.
-    pub fn of(world: &World) -> Self {
+    pub(crate) fn of(world: &World) -> Self {
         let (machine, engine) = (world.machine(), world.engine());
         let stats = machine.stats();
         let mut names = Vec::new();
