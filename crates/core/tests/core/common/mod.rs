@@ -1,0 +1,658 @@
+//! A machine, its cluster and its clock, all virtual: what the machine writes is decoded by real ZMTP servers, and what
+//! the test makes them say goes back the same way.
+
+mod messages;
+pub(crate) mod rounds;
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::{Buf, Bytes};
+use zraft_core::{
+    Action, Completion, Config, ConfigBuilder, ConnEnd, ConnId, ConnectKey, DisconnectReason,
+    Event, Failure, Instant, Machine, OpenFailure, RequestKey, RequestKind, StateName, Timeout,
+};
+use zraft_protocol::{
+    ClientMessage, CorrelationId, Nonce, Payload, RejectionReason, RequestErrorReason,
+    ServerMessage, SessionCloseReason, Timestamp,
+};
+use zraft_zmtp::Connection;
+
+pub(crate) use messages::*;
+
+/// One connection, as the member at its other end sees it.
+pub(crate) struct Peer {
+    pub(crate) conn: ConnId,
+    pub(crate) member: String,
+    pub(crate) zmtp: Connection,
+    pub(crate) open: bool,
+    /// We shut our write half.
+    pub(crate) shut: bool,
+    /// We closed it.
+    pub(crate) closed: bool,
+    /// Reads nothing any more.
+    pub(crate) frozen: bool,
+    /// Answers every KeepAlive by itself and only counts it.
+    pub(crate) answers_keep_alives: bool,
+    /// KeepAlives that were answered like that.
+    pub(crate) keep_alives: usize,
+    pub(crate) inbox: VecDeque<ClientMessage>,
+}
+
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) wall: i64,
+    pub(crate) machine: Machine,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) completions: Vec<Completion>,
+    pub(crate) events: Vec<Event>,
+    /// Members of connections opened from now on answer KeepAlives by themselves.
+    pub(crate) answers_keep_alives: bool,
+}
+
+pub(crate) const SESSION: &str = "0b54d8ae-8b36-4cf1-9d8c-2f8fd0a7e7a9";
+
+pub(crate) fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(crate) fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Three members node-1 to node-3.
+pub(crate) fn three() -> ConfigBuilder {
+    Config::builder()
+        .member("node-1", "tcp://127.0.0.1:7001")
+        .member("node-2", "tcp://127.0.0.1:7002")
+        .member("node-3", "tcp://127.0.0.1:7003")
+        .capability("protocol", "test")
+}
+
+/// One member.
+pub(crate) fn single() -> ConfigBuilder {
+    Config::builder().member("node-1", "tcp://127.0.0.1:7001").capability("protocol", "test")
+}
+
+impl World {
+    pub(crate) fn new(config: ConfigBuilder) -> Self {
+        Self::seeded(config, 42)
+    }
+
+    pub(crate) fn seeded(config: ConfigBuilder, seed: u64) -> Self {
+        let now = Instant::from_nanos(5_000_000_000_000);
+        Self {
+            now,
+            wall: 1_700_000_000_000,
+            machine: Machine::new(config.build().unwrap(), seed, now),
+            peers: Vec::new(),
+            completions: Vec::new(),
+            events: Vec::new(),
+            answers_keep_alives: false,
+        }
+    }
+
+    /// Carries bytes and actions both ways until nothing moves.
+    pub(crate) fn pump(&mut self) {
+        loop {
+            let mut moved = false;
+            while let Some(action) = self.machine.poll_action(self.now) {
+                moved = true;
+                match action {
+                    Action::Open { conn, member, .. } => self.peers.push(Peer {
+                        conn,
+                        member: member.as_str().to_owned(),
+                        zmtp: Connection::new(zraft_zmtp::Config::server(), self.now),
+                        open: false,
+                        shut: false,
+                        closed: false,
+                        frozen: false,
+                        answers_keep_alives: self.answers_keep_alives,
+                        keep_alives: 0,
+                        inbox: VecDeque::new(),
+                    }),
+                    Action::ShutdownWrite { conn } => self.peer(conn).shut = true,
+                    Action::Close { conn } => self.peer(conn).closed = true,
+                }
+            }
+            for index in 0..self.peers.len() {
+                moved |= self.carry(index);
+            }
+            while let Some(completion) = self.machine.poll_completion() {
+                self.completions.push(completion);
+            }
+            while let Some(event) = self.machine.poll_event() {
+                self.events.push(event);
+            }
+            if !moved {
+                break;
+            }
+        }
+    }
+
+    fn carry(&mut self, index: usize) -> bool {
+        let peer = &mut self.peers[index];
+        if !peer.open || peer.closed || peer.frozen {
+            return false;
+        }
+        let mut moved = false;
+        let wall = Timestamp::from_millis(self.wall);
+        if let Some(tx) = self.machine.transmit(self.now, wall, peer.conn) {
+            while tx.has_remaining() {
+                let chunk = tx.chunk().to_vec();
+                tx.advance(chunk.len());
+                peer.zmtp.handle_bytes(self.now, &chunk);
+                moved = true;
+            }
+            self.machine.handle_written(self.now, peer.conn);
+        }
+        while let Some(event) = peer.zmtp.poll_event(self.now) {
+            match event {
+                zraft_zmtp::Event::Ready(_) => {}
+                zraft_zmtp::Event::Message(frame) => match ClientMessage::decode(&frame).unwrap() {
+                    ClientMessage::KeepAlive { timestamp } if peer.answers_keep_alives => {
+                        peer.keep_alives += 1;
+                        let mut frame = Vec::new();
+                        ServerMessage::KeepAliveResponse { timestamp }.encode(&mut frame);
+                        peer.zmtp.send(&frame).unwrap();
+                    }
+                    message => peer.inbox.push_back(message),
+                },
+                // Whose write half is shut sends no PINGs; when the time it had asked for is over, the member goes.
+                zraft_zmtp::Event::Failed(zraft_zmtp::Error::HeartbeatTimeout) if peer.shut => {
+                    peer.closed = true;
+                    self.machine.handle_ended(self.now, peer.conn, ConnEnd::Eof);
+                    return true;
+                }
+                other => panic!("the machine sent something odd: {other:?}"),
+            }
+        }
+        self.read_from(index) || moved
+    }
+
+    /// Reads what can be read, as a driver does before it tells the time.
+    fn read(&mut self) {
+        for index in 0..self.peers.len() {
+            self.read_from(index);
+        }
+    }
+
+    fn read_from(&mut self, index: usize) -> bool {
+        let peer = &mut self.peers[index];
+        if !peer.open || peer.closed || peer.frozen {
+            return false;
+        }
+        let bytes = drain(peer.zmtp.tx());
+        if !bytes.is_empty()
+            && let Some(buffer) = self.machine.recv_buffer(peer.conn)
+        {
+            buffer.extend_from_slice(&bytes);
+            self.machine.handle_received(self.now, peer.conn);
+        }
+        !bytes.is_empty()
+    }
+
+    pub(crate) fn peer(&mut self, conn: ConnId) -> &mut Peer {
+        self.peers.iter_mut().find(|peer| peer.conn == conn).expect("no such connection")
+    }
+
+    /// The connection that the machine wants opened and that nobody accepted or refused yet.
+    pub(crate) fn opening(&self) -> Option<(ConnId, String)> {
+        let peer = self.peers.last()?;
+        (!peer.open && !peer.closed).then(|| (peer.conn, peer.member.clone()))
+    }
+
+    /// Accepts the connection that is being opened; it must go to this member.
+    pub(crate) fn accept(&mut self, member: &str) -> ConnId {
+        self.pump();
+        let (conn, to) = self.opening().expect("nothing is being opened");
+        assert_eq!(to, member);
+        self.peer(conn).open = true;
+        let now = self.now;
+        self.peer(conn).zmtp = Connection::new(zraft_zmtp::Config::server(), now);
+        self.machine.handle_opened(self.now, conn);
+        self.pump();
+        conn
+    }
+
+    /// Refuses the connection that is being opened; it must go to this member.
+    pub(crate) fn refuse(&mut self, member: &str) {
+        self.pump();
+        let (conn, to) = self.opening().expect("nothing is being opened");
+        assert_eq!(to, member);
+        self.machine.handle_open_failed(self.now, conn, OpenFailure::Refused);
+        self.peer(conn).closed = true;
+        self.pump();
+    }
+
+    /// What the member received next on this connection.
+    pub(crate) fn received(&mut self, conn: ConnId) -> Option<ClientMessage> {
+        self.pump();
+        self.peer(conn).inbox.pop_front()
+    }
+
+    pub(crate) fn all_received(&mut self, conn: ConnId) -> Vec<ClientMessage> {
+        self.pump();
+        self.peer(conn).inbox.drain(..).collect()
+    }
+
+    /// The member says this.
+    pub(crate) fn say(&mut self, conn: ConnId, message: ServerMessage) {
+        let mut frame = Vec::new();
+        message.encode(&mut frame);
+        self.say_bytes(conn, &frame);
+    }
+
+    /// The member sends a frame of these bytes.
+    pub(crate) fn say_bytes(&mut self, conn: ConnId, frame: &[u8]) {
+        self.peer(conn).zmtp.send(frame).unwrap();
+        self.pump();
+    }
+
+    /// The member closes the connection.
+    pub(crate) fn hang_up(&mut self, conn: ConnId) {
+        self.pump();
+        self.machine.handle_ended(self.now, conn, ConnEnd::Eof);
+        self.peer(conn).closed = true;
+        self.pump();
+    }
+
+    /// Reads the nonce of the CreateSession that came on this connection.
+    pub(crate) fn create_nonce(&mut self, conn: ConnId) -> Nonce {
+        match self.received(conn) {
+            Some(ClientMessage::CreateSession { nonce, .. }) => nonce,
+            other => panic!("no CreateSession but {other:?}"),
+        }
+    }
+
+    /// Reads the nonce of the ContinueSession that came on this connection.
+    pub(crate) fn continue_nonce(&mut self, conn: ConnId) -> Nonce {
+        match self.received(conn) {
+            Some(ClientMessage::ContinueSession { nonce, session_id }) => {
+                assert_eq!(session_id.as_str(), SESSION);
+                nonce
+            }
+            other => panic!("no ContinueSession but {other:?}"),
+        }
+    }
+
+    /// connect(), without any timeout.
+    pub(crate) fn connect(&mut self) -> ConnectKey {
+        let key = self.machine.connect(self.now, None);
+        self.pump();
+        key
+    }
+
+    /// Connects to the first member.
+    pub(crate) fn connected(config: ConfigBuilder) -> (Self, ConnId) {
+        let mut world = Self::new(config);
+        world.connect();
+        let conn = world.accept("node-1");
+        world.create(conn);
+        assert_eq!(world.machine.state(), StateName::Connected);
+        world.events.clear();
+        world.completions.clear();
+        (world, conn)
+    }
+
+    /// A session that lost its connection to node-1 by a step-down, with an attempt at node-2 being opened.
+    pub(crate) fn continuing(config: ConfigBuilder) -> Self {
+        Self::stepped_down(config, |_, _| {})
+    }
+
+    /// The same, after something happened on the connection.
+    pub(crate) fn stepped_down(
+        config: ConfigBuilder,
+        before: impl FnOnce(&mut Self, ConnId),
+    ) -> Self {
+        let (mut world, conn) = Self::connected(config);
+        before(&mut world, conn);
+        // A keep-alive's answer: the connection was worth it.
+        world.answer_keep_alive(conn);
+        world.closed(conn, SessionCloseReason::NotLeaderAnymore, None);
+        assert_eq!(world.machine.state(), StateName::ConnectingExistingSession);
+        world.events.clear();
+        world.completions.clear();
+        world
+    }
+
+    /// Lets a ping's keep-alive be answered.
+    pub(crate) fn answer_keep_alive(&mut self, conn: ConnId) {
+        self.machine.ping(self.now);
+        self.pump();
+        let place = self
+            .peer(conn)
+            .inbox
+            .iter()
+            .position(|message| matches!(message, ClientMessage::KeepAlive { .. }))
+            .expect("no KeepAlive");
+        match self.peer(conn).inbox.remove(place) {
+            Some(ClientMessage::KeepAlive { timestamp }) => {
+                self.say(conn, ServerMessage::KeepAliveResponse { timestamp });
+            }
+            _ => unreachable!(),
+        }
+    }
+
+    pub(crate) fn create(&mut self, conn: ConnId) {
+        let nonce = self.create_nonce(conn);
+        self.say(conn, ServerMessage::SessionCreated { session_id: session(), nonce });
+    }
+
+    pub(crate) fn resume(&mut self, conn: ConnId) {
+        let nonce = self.continue_nonce(conn);
+        self.say(conn, ServerMessage::SessionContinued { nonce });
+    }
+
+    /// The same, and the socket takes nothing from here on.
+    pub(crate) fn resume_slowly(&mut self, conn: ConnId) {
+        let nonce = self.continue_nonce(conn);
+        let mut frame = Vec::new();
+        ServerMessage::SessionContinued { nonce }.encode(&mut frame);
+        let peer = self.peer(conn);
+        peer.zmtp.send(&frame).unwrap();
+        peer.frozen = true;
+        let bytes = drain(peer.zmtp.tx());
+        self.arrive(conn, &bytes);
+    }
+
+    pub(crate) fn closed(
+        &mut self,
+        conn: ConnId,
+        reason: SessionCloseReason,
+        leader: Option<&str>,
+    ) {
+        let leader_id = leader.map(member);
+        self.say(conn, ServerMessage::SessionClosed { reason, leader_id });
+    }
+
+    pub(crate) fn reject(
+        &mut self,
+        conn: ConnId,
+        nonce: Nonce,
+        reason: RejectionReason,
+        leader: Option<&str>,
+    ) {
+        let leader_id = leader.map(member);
+        self.say(conn, ServerMessage::SessionRejected { reason, nonce, leader_id });
+    }
+
+    pub(crate) fn answer(&mut self, conn: ConnId, id: u64, result: &str) {
+        let result = Payload::new(Bytes::copy_from_slice(result.as_bytes())).unwrap();
+        self.say(conn, ServerMessage::ClientResponse { request_id: request(id), result });
+    }
+
+    pub(crate) fn answer_query(&mut self, conn: ConnId, id: &CorrelationId, result: &str) {
+        let result = Payload::new(Bytes::copy_from_slice(result.as_bytes())).unwrap();
+        self.say(conn, ServerMessage::QueryResponse { correlation_id: id.clone(), result });
+    }
+
+    /// RequestError(ResponseEvicted) for this command.
+    pub(crate) fn evicted(&mut self, conn: ConnId, id: u64) {
+        let reason = RequestErrorReason::ResponseEvicted;
+        self.say(conn, ServerMessage::RequestError { request_id: request(id), reason });
+    }
+
+    pub(crate) fn server_request(&mut self, conn: ConnId, id: u64, payload: &str) {
+        let payload = Payload::new(Bytes::copy_from_slice(payload.as_bytes())).unwrap();
+        let created_at = Timestamp::from_millis(self.wall);
+        self.say(
+            conn,
+            ServerMessage::ServerRequest { request_id: request(id), payload, created_at },
+        );
+    }
+
+    /// The application takes every server request it is offered. Gives their ids.
+    pub(crate) fn deliver(&mut self) -> Vec<u64> {
+        let mut ids = Vec::new();
+        while let Some(request) = self.machine.poll_server_request() {
+            ids.push(request.request_id.get());
+            self.machine.server_request_done(self.now, request.request_id);
+        }
+        self.pump();
+        ids
+    }
+
+    /// Bytes that no ZMTP engine made arrive on this connection.
+    pub(crate) fn raw(&mut self, conn: ConnId, bytes: &[u8]) {
+        self.pump();
+        self.arrive(conn, bytes);
+        self.pump();
+    }
+
+    /// Bytes are read, and nothing else is done yet.
+    pub(crate) fn arrive(&mut self, conn: ConnId, bytes: &[u8]) {
+        if let Some(buffer) = self.machine.recv_buffer(conn) {
+            buffer.extend_from_slice(bytes);
+            self.machine.handle_received(self.now, conn);
+        }
+    }
+
+    /// The member says this and breaks the connection, before the machine can write anything.
+    pub(crate) fn last_words(&mut self, conn: ConnId, message: ServerMessage) {
+        self.pump();
+        let mut frame = Vec::new();
+        message.encode(&mut frame);
+        self.peer(conn).zmtp.send(&frame).unwrap();
+        let bytes = drain(self.peer(conn).zmtp.tx());
+        self.machine.recv_buffer(conn).unwrap().extend_from_slice(&bytes);
+        self.machine.handle_received(self.now, conn);
+        self.machine.handle_ended(self.now, conn, ConnEnd::Reset);
+        self.peer(conn).closed = true;
+        self.pump();
+    }
+
+    /// The connection breaks.
+    pub(crate) fn reset(&mut self, conn: ConnId) {
+        self.pump();
+        self.machine.handle_ended(self.now, conn, ConnEnd::Reset);
+        self.peer(conn).closed = true;
+        self.pump();
+    }
+
+    /// The member to which a connection is being opened, now.
+    pub(crate) fn asks(&mut self) -> Option<String> {
+        self.pump();
+        self.opening().map(|(_, member)| member)
+    }
+
+    /// Waits through a pause until a connection is being opened. Gives the member and how long it took.
+    pub(crate) fn next_asked(&mut self, limit: Duration) -> (String, Duration) {
+        let took = self.advance_until(limit, |world| world.opening().is_some());
+        (self.asks().unwrap(), took)
+    }
+
+    /// Continues the session at whichever member is being asked.
+    pub(crate) fn resumed(&mut self) -> ConnId {
+        let (member, _) = self.next_asked(seconds(60));
+        let conn = self.accept(&member);
+        self.resume(conn);
+        assert_eq!(self.state(), StateName::Connected);
+        conn
+    }
+
+    /// The whole of a client that can be seen from outside.
+    pub(crate) fn outside(&self) -> impl PartialEq + std::fmt::Debug + use<> {
+        let mut stats = self.machine.stats();
+        stats.bytes_in = 0;
+        let open: Vec<(ConnId, bool, bool)> =
+            self.peers.iter().map(|peer| (peer.conn, peer.open, peer.closed)).collect();
+        let inboxes: usize = self.peers.iter().map(|peer| peer.inbox.len()).sum();
+        let session = self.machine.session_id().cloned();
+        (self.state(), stats, open, inboxes, session, self.completions.clone(), self.events.clone())
+    }
+
+    /// The member says this, and nothing whatever comes of it.
+    pub(crate) fn say_in_vain(&mut self, conn: ConnId, message: ServerMessage) {
+        self.pump();
+        let before = self.outside();
+        let text = format!("{message:?}");
+        self.say(conn, message);
+        assert_eq!(before, self.outside(), "{text} is to be ignored");
+    }
+
+    /// Bytes of this message arrive for a connection that the machine gave up, and nothing comes of it.
+    pub(crate) fn say_too_late(&mut self, conn: ConnId, message: ServerMessage) {
+        self.pump();
+        let before = self.outside();
+        let mut frame = Vec::new();
+        message.encode(&mut frame);
+        self.peer(conn).zmtp.send(&frame).unwrap();
+        let bytes = drain(self.peer(conn).zmtp.tx());
+        assert!(!bytes.is_empty());
+        assert!(self.machine.recv_buffer(conn).is_none(), "the connection is not wanted any more");
+        self.machine.handle_received(self.now, conn);
+        self.machine.handle_written(self.now, conn);
+        self.machine.handle_ended(self.now, conn, ConnEnd::Eof);
+        self.pump();
+        assert_eq!(before, self.outside(), "{message:?} is to be ignored");
+    }
+
+    /// Events of one kind, told by a pattern.
+    pub(crate) fn count_events(&self, wanted: impl Fn(&Event) -> bool) -> usize {
+        self.events.iter().filter(|event| wanted(event)).count()
+    }
+
+    /// The reason of the one 'disconnected' event.
+    pub(crate) fn disconnect_reason(&self) -> Option<DisconnectReason> {
+        let mut reasons = self.events.iter().filter_map(|event| match event {
+            Event::Disconnected { reason, .. } => Some(*reason),
+            _ => None,
+        });
+        let reason = reasons.next();
+        assert!(reasons.next().is_none(), "told twice that it is disconnected");
+        reason
+    }
+
+    pub(crate) fn command(&mut self, payload: &str) -> RequestKey {
+        self.submit(RequestKind::Command, payload, Timeout::Default)
+    }
+
+    pub(crate) fn query(&mut self, payload: &str) -> RequestKey {
+        self.submit(RequestKind::Query, payload, Timeout::Default)
+    }
+
+    pub(crate) fn submit(
+        &mut self,
+        kind: RequestKind,
+        payload: &str,
+        timeout: Timeout,
+    ) -> RequestKey {
+        let payload = Bytes::copy_from_slice(payload.as_bytes());
+        let key = self.machine.submit(self.now, kind, payload, timeout).unwrap();
+        self.pump();
+        key
+    }
+
+    /// Lets time pass, stopping wherever the machine or a member wants to act.
+    pub(crate) fn advance(&mut self, by: Duration) {
+        let end = self.now + by;
+        while self.step(end) {}
+    }
+
+    /// Lets time pass until this holds. Gives how long that took; fails when it takes longer than `limit`.
+    pub(crate) fn advance_until(
+        &mut self,
+        limit: Duration,
+        holds: impl Fn(&Self) -> bool,
+    ) -> Duration {
+        let start = self.now;
+        let end = start + limit;
+        self.pump();
+        while !holds(self) {
+            assert!(self.step(end), "it did not come about within {limit:?}");
+        }
+        self.now - start
+    }
+
+    /// Goes on to the next moment at which anybody wants to act, or to `end`: then there is no more to come.
+    fn step(&mut self, end: Instant) -> bool {
+        self.pump();
+        let next = self
+            .peers
+            .iter()
+            .filter(|peer| peer.open && !peer.closed && !peer.frozen)
+            .filter_map(|peer| peer.zmtp.poll_timeout())
+            .chain(self.machine.poll_timeout())
+            .min()
+            .filter(|next| *next <= end);
+        let Some(next) = next else {
+            self.wall += (end - self.now).as_millis() as i64;
+            self.now = end;
+            return false;
+        };
+        let stuck = next <= self.now;
+        if next > self.now {
+            self.wall += (next - self.now).as_millis() as i64;
+            self.now = next;
+        }
+        for peer in &mut self.peers {
+            if peer.open && !peer.closed && !peer.frozen {
+                peer.zmtp.handle_timeout(self.now);
+            }
+        }
+        self.read();
+        self.machine.handle_timeout(self.now);
+        self.pump();
+        let again = self.machine.poll_timeout();
+        assert!(
+            !stuck || again.is_none_or(|again| again > self.now),
+            "the machine wants to be woken at once, again and again"
+        );
+        true
+    }
+
+    /// The process is stopped for this long: nothing runs meanwhile.
+    pub(crate) fn sleep(&mut self, by: Duration) {
+        // As a driver does before it sleeps.
+        let _ = self.machine.poll_timeout();
+        self.now = self.now + by;
+        self.wall += by.as_millis() as i64;
+    }
+
+    pub(crate) fn wake(&mut self) {
+        self.read();
+        self.machine.handle_timeout(self.now);
+        self.pump();
+    }
+
+    /// How this request was settled, if it was.
+    pub(crate) fn result(&self, key: RequestKey) -> Option<Result<Bytes, Failure>> {
+        self.completions.iter().find_map(|completion| match completion {
+            Completion::Request { key: settled, result, .. } if *settled == key => {
+                Some(result.clone())
+            }
+            _ => None,
+        })
+    }
+
+    /// What became of this detached request.
+    pub(crate) fn resolution(&self, key: RequestKey) -> Option<Result<Bytes, Failure>> {
+        self.completions.iter().find_map(|completion| match completion {
+            Completion::Resolution { key: settled, result } if *settled == key => {
+                Some(result.clone())
+            }
+            _ => None,
+        })
+    }
+
+    pub(crate) fn connect_result(&self, key: ConnectKey) -> Option<Result<(), Failure>> {
+        self.completions.iter().find_map(|completion| match completion {
+            Completion::Connect { key: settled, result } if *settled == key => Some(result.clone()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn is_disconnected(&self) -> bool {
+        self.completions.contains(&Completion::Disconnected)
+    }
+
+    pub(crate) fn state(&self) -> StateName {
+        self.machine.state()
+    }
+}
+
+fn drain(tx: &mut impl Buf) -> Vec<u8> {
+    let mut bytes = vec![0; tx.remaining()];
+    tx.copy_to_slice(&mut bytes);
+    bytes
+}

@@ -1,0 +1,44 @@
+//! Attempts at members that come to nothing.
+
+use std::time::Duration;
+
+use zraft_core::ConnId;
+use zraft_protocol::{ClientMessage, RejectionReason};
+
+use super::World;
+
+/// The member being asked is reached and refuses, with this reason and hint.
+pub(crate) fn reject_next(
+    world: &mut World,
+    reason: RejectionReason,
+    hint: Option<&str>,
+) -> ConnId {
+    let member = world.asks().expect("nobody is asked");
+    let conn = world.accept(&member);
+    let nonce = match world.received(conn) {
+        Some(
+            ClientMessage::CreateSession { nonce, .. }
+            | ClientMessage::ContinueSession { nonce, .. },
+        ) => nonce,
+        other => panic!("{other:?}"),
+    };
+    world.reject(conn, nonce, reason, hint);
+    conn
+}
+
+/// The member being asked refuses to lead, with this hint.
+pub(crate) fn redirect(world: &mut World, hint: Option<&str>) -> ConnId {
+    reject_next(world, RejectionReason::NotLeader, hint)
+}
+
+/// The member being asked cannot be reached.
+pub(crate) fn refuse(world: &mut World) -> String {
+    let member = world.asks().expect("nobody is asked");
+    world.refuse(&member);
+    member
+}
+
+/// Whether the pause lies between half of this and all of it.
+pub(crate) fn is_jittered(pause: Duration, of: Duration) -> bool {
+    pause >= of / 2 && pause <= of
+}
