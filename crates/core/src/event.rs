@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use zraft_protocol::{ClientMessage, CorrelationId, MemberId, RequestId, ServerMessage, SessionId};
 
 use crate::{
+    ServerRequest,
     failure::{ConnectionCause, RequestRef},
-    tables::server_requests::ServerRequest,
 };
 
 /// Events kept for an observer that does not look; older ones give way.

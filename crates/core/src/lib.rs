@@ -8,10 +8,13 @@ pub mod config;
 pub mod endpoint;
 mod event;
 mod failure;
+mod keys;
 mod link;
 mod machine;
 mod policy;
+mod resend;
 mod rng;
+mod server_request;
 mod stats;
 mod tables;
 
@@ -19,14 +22,9 @@ pub use config::*;
 pub use endpoint::*;
 pub use event::{DisconnectReason, Event, StateName};
 pub use failure::{ConnectionCause, Failure, RequestRef};
-pub use link::ConnId;
-pub use machine::{
-    Action, Completion, ConnEnd, ConnectKey, Machine, OpenFailure, PingKey, Timeout,
-};
+pub use keys::{ConnId, ConnectKey, PingKey, RequestKey, RequestKind};
+pub use machine::{Action, Completion, ConnEnd, Machine, OpenFailure, Timeout};
+pub use server_request::ServerRequest;
 pub use stats::Stats;
-pub use tables::{
-    server_requests::ServerRequest,
-    slab::{RequestKey, RequestKind},
-};
 pub use zraft_protocol as protocol;
 pub use zraft_zmtp::{Instant, TxBuffer};

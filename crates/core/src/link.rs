@@ -6,26 +6,13 @@ use bytes::{Bytes, BytesMut};
 use zraft_protocol::{ClientMessage, Timestamp};
 use zraft_zmtp::Connection;
 
-use crate::{Instant, tables::slab::RequestKey};
+use crate::{ConnId, Instant, RequestKey};
 
 /// The most that is encoded ahead of the socket, unless a single frame is longer: heartbeats wait behind no more.
 pub(crate) const AHEAD: usize = 256 << 10;
 
 /// What a request's frame takes besides its payload, at most.
 const FIELDS: usize = 80;
-
-/// Numbers the connections of a client; never used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnId(pub(crate) u64);
-
-impl ConnId {
-    pub(crate) const NONE: Self = Self(0);
-
-    /// The number.
-    pub fn get(self) -> u64 {
-        self.0
-    }
-}
 
 /// What a frame on its way to the socket is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

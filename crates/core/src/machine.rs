@@ -17,23 +17,19 @@ use zraft_protocol::{MemberId, Nonce, RequestId, SessionId, Timestamp};
 use zraft_zmtp::TxBuffer;
 
 use crate::{
-    Instant,
+    ConnId, ConnectKey, Instant, PingKey, RequestKey, RequestKind, ServerRequest,
     config::Config,
     event::{Event, Events, StateName},
     failure::{ConnectionCause, Failure},
-    link::{ConnId, Link},
-    policy::{liveness::Liveness, members::Members, quarantine::Quarantine, resend::Resend},
+    link::Link,
+    policy::{liveness::Liveness, members::Members, quarantine::Quarantine},
+    resend::Resend,
     rng::Rng,
     stats::Stats,
-    tables::{
-        requests::Requests,
-        server_requests::{ServerRequest, ServerRequests},
-        slab::{RequestKey, RequestKind},
-        wheel::Wheel,
-    },
+    tables::{requests::Requests, server_requests::ServerRequests, wheel::Wheel},
 };
 use drain::Drain;
-pub use interface::{Action, Completion, ConnEnd, ConnectKey, OpenFailure, PingKey, Timeout};
+pub use interface::{Action, Completion, ConnEnd, OpenFailure, Timeout};
 
 /// Room for completions that is kept when there are none.
 const KEPT_COMPLETIONS: usize = 1 << 14;
@@ -59,20 +55,6 @@ struct Connected {
     since: Instant,
     /// An answer of any kind came on this connection.
     heard: bool,
-    resume: Resume,
-}
-
-/// What becomes of requests that were pending when the connection was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Resume {
-    /// Nothing of it is left, or what is due goes in slow start beside new work.
-    Done,
-    /// Everything at once, in id order; new work after it.
-    Burst,
-    /// Everything in slow start; new work after it.
-    Slow,
-    /// Answers are expected by themselves until then; what is unanswered then is due.
-    Await(Instant),
 }
 
 #[derive(Debug)]
@@ -136,8 +118,6 @@ pub struct Machine {
     resend: Resend,
     liveness: Liveness,
     quarantine: Quarantine,
-    /// The request that went alone, while requests go one at a time.
-    alone: Option<RequestKey>,
     /// How long the next SessionCreated is waited for.
     create_wait: Duration,
     /// The attempt goes on even when no caller of connect() waits.
@@ -187,7 +167,6 @@ impl Machine {
             expired: None,
             requests: Requests::new(now, random),
             quarantine: Quarantine::default(),
-            alone: None,
             unattended: false,
             waiters: Vec::new(),
             keys: 0,

@@ -4,22 +4,21 @@ use std::time::Duration;
 
 use zraft_protocol::{MemberId, SessionCloseReason, SessionId};
 
-use super::{Attempt, Completion, Connected, LastEnd, Machine, PingKey, Resume, Session, State};
+use super::{Attempt, Completion, Connected, LastEnd, Machine, Session, State};
 use crate::{
-    Instant,
+    Instant, PingKey,
     event::{DisconnectReason, Event},
     failure::{ConnectionCause, Failure},
     policy::{
         members::{Ended, Next},
         quarantine::{Carried, Finding, Loss},
     },
+    resend::Backlog,
     tables::server_requests::ServerRequests,
 };
 
 /// A connection that stands for this long was worth the attempt, even if nothing was answered on it.
 const STANDS: Duration = Duration::from_secs(5);
-/// After a resume at the same member, answers are expected by themselves for at least this long.
-const MIN_AWAIT: Duration = Duration::from_millis(50);
 
 /// How a connection that had been Connected ended.
 #[derive(Debug, Clone, Copy)]
@@ -95,59 +94,41 @@ impl Machine {
         });
         self.unattended = false;
         self.create_wait = self.config.connection_timeout;
-        self.become_connected(now, false, Resume::Done);
+        self.become_connected(now, false, Backlog::None);
     }
 
     /// SessionContinued with the right nonce.
     pub(super) fn continued(&mut self, now: Instant) {
         let (Some(link), Some(session)) = (&self.link, &mut self.session) else { return };
-        let conn = link.id;
         let same = session.member == link.member;
         let ended = session.ended;
         session.member = link.member;
         session.proof = now;
         session.doubted = None;
-        let resume = if self.quarantine.one_at_a_time()
+        let backlog = if self.quarantine.one_at_a_time()
             || self.quarantine.slow_resume()
             || ended == LastEnd::Silent
         {
-            Resume::Slow
+            Backlog::SlowStart
         } else if !same || ended == LastEnd::Told {
-            Resume::Burst
+            Backlog::Burst
         } else {
-            Resume::Await(now + self.await_for())
+            self.resend.await_answers(now)
         };
-        if matches!(resume, Resume::Slow | Resume::Burst) {
-            self.requests.all_due(conn);
-        }
         self.stats.reconnects += 1;
-        self.become_connected(now, true, resume);
+        self.become_connected(now, true, backlog);
     }
 
-    /// After a resume at the same member, how long answers are expected by themselves.
-    fn await_for(&self) -> Duration {
-        let most = self.config.resend_interval.max(MIN_AWAIT);
-        self.resend.smoothed().unwrap_or_default().clamp(MIN_AWAIT, most)
-    }
-
-    /// After a jump of the clock they are expected anew.
-    pub(super) fn restart_await(&mut self, now: Instant) {
-        let anew = now + self.await_for();
-        if let State::Connected(Connected { resume: Resume::Await(until), .. }) = &mut self.state {
-            *until = anew;
-        }
-    }
-
-    fn become_connected(&mut self, now: Instant, resumed: bool, resume: Resume) {
+    fn become_connected(&mut self, now: Instant, resumed: bool, backlog: Backlog) {
         let (Some(link), Some(session)) = (&self.link, &self.session) else { return };
         let (member_id, endpoint) = self.member(link.member);
         let session_id = session.id.clone();
         self.liveness.connected(now);
-        self.resend.new_connection();
-        self.alone = None;
+        self.resend.connected(&mut self.requests, link.id, backlog);
+        self.quarantine.connected();
         self.last_failure = None;
         self.members.forget_unconfigured();
-        self.enter(State::Connected(Connected { since: now, heard: false, resume }));
+        self.enter(State::Connected(Connected { since: now, heard: false }));
         self.events.push(Event::Connected { session_id, member_id, endpoint, resumed });
         for waiter in std::mem::take(&mut self.waiters) {
             // During a drain they wait for the session after it.
@@ -219,14 +200,13 @@ impl Machine {
         let pings = self.liveness.disconnected();
         self.fail_pings(pings, &why);
         self.close_link();
-        self.requests.connection_gone();
-        self.resend.new_connection();
+        self.resend.disconnected(&mut self.requests);
         self.events.push(Event::Disconnected { reason: end.reason(), member_id: Some(member_id) });
         if let Some(session) = &mut self.session {
             session.ended = end.last_end();
             session.member = member;
         }
-        match self.quarantine.lost(end.loss(stood_still), carried, self.alone) {
+        match self.quarantine.lost(end.loss(stood_still), carried) {
             Finding::Nothing => {}
             Finding::Suspect => {
                 let suspects = self.requests.suspect_all();

@@ -6,10 +6,10 @@ use zraft_protocol::{MemberId, Nonce, RejectionReason};
 
 use super::{Action, Attempt, AttemptPhase, Completion, Machine, Session, State};
 use crate::{
-    Instant,
+    ConnId, Instant,
     event::{DisconnectReason, Event},
     failure::{ConnectionCause, Failure},
-    link::{ConnId, Link},
+    link::Link,
     policy::members::{Ended, Next},
 };
 
@@ -202,7 +202,7 @@ impl Machine {
         if was_connected {
             let pings = self.liveness.disconnected();
             self.fail_pings(pings, &why);
-            self.requests.connection_gone();
+            self.resend.disconnected(&mut self.requests);
             self.events.push(Event::Disconnected {
                 reason: DisconnectReason::SessionExpired,
                 member_id: member.map(|member| self.config.members[member].id.clone()),
@@ -210,10 +210,7 @@ impl Machine {
         }
         self.close_link();
         self.settle_sent_commands(&why);
-        self.requests.new_session();
-        self.resend.reset_doubling();
-        self.quarantine.reset();
-        self.alone = None;
+        self.forget_session();
         self.unattended = true;
         self.create_wait = self.config.connection_timeout;
         self.enter(State::ConnectingNew(Attempt::first(now)));

@@ -14,8 +14,7 @@ impl Machine {
         self.last_failure = None;
         self.members.forget_unconfigured();
         self.create_wait = self.config.connection_timeout;
-        self.requests.new_session();
-        self.quarantine.reset();
+        self.forget_session();
         let member = self.members.first();
         self.enter(State::ConnectingNew(Attempt::first(now)));
         self.go(now, Next::Now(member));
@@ -27,10 +26,7 @@ impl Machine {
         let pings = self.liveness.disconnected();
         self.fail_pings(pings, why);
         self.close_link();
-        self.requests.new_session();
-        self.resend.reset_doubling();
-        self.quarantine.reset();
-        self.alone = None;
+        self.forget_session();
         self.session = None;
         self.enter(State::Disconnected);
         if let Some(reason) = reason {
@@ -48,6 +44,14 @@ impl Machine {
             self.completions
                 .push_back(Completion::Connect { key: waiter.key, result: Err(why.clone()) });
         }
+    }
+
+    /// Prepares requests and policies for a session that knows nothing of the one before. No command that was sent may be
+    /// left.
+    pub(super) fn forget_session(&mut self) {
+        self.resend.new_session(&mut self.requests);
+        self.requests.new_session();
+        self.quarantine.reset();
     }
 }
 

@@ -5,15 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use zraft_protocol::MemberId;
 
-use crate::{endpoint::Endpoint, failure::Failure, link::ConnId, tables::slab::RequestKey};
-
-/// Names a call of [`Machine::connect`](super::Machine::connect).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ConnectKey(pub(super) u64);
-
-/// Names a call of [`Machine::ping`](super::Machine::ping).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PingKey(pub(super) u64);
+use crate::{ConnId, ConnectKey, PingKey, RequestKey, endpoint::Endpoint, failure::Failure};
 
 /// How long a request may take, from its submission to its answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -8,15 +8,11 @@ use zraft_zmtp::{Connection, Messages};
 
 use super::{Completion, ConnEnd, Machine, OpenFailure, State, connected::End};
 use crate::{
-    Instant,
+    ConnId, Instant, RequestKind, ServerRequest,
     event::Event,
     failure::{ConnectionCause, Failure},
-    link::ConnId,
     policy::members::Ended,
-    tables::{
-        server_requests::{Arrival, ServerRequest},
-        slab::RequestKind,
-    },
+    tables::server_requests::Arrival,
 };
 
 impl Machine {

@@ -5,14 +5,10 @@ use zraft_protocol::{CorrelationId, RequestId};
 
 use super::{Completion, Machine};
 use crate::{
-    Instant,
+    Instant, RequestKind,
     event::Event,
     failure::{Failure, RequestRef},
-    tables::{
-        requests::{Leave, Settled},
-        slab::{Phase, RequestKind},
-        wheel::Wheel,
-    },
+    tables::{requests::Settled, slab::Phase, wheel::Wheel},
 };
 
 /// Why a caller no longer waits.
@@ -53,22 +49,13 @@ impl Machine {
 
     #[inline(always)]
     fn settle_answered(&mut self, now: Instant, slot: u32) -> Option<Settled> {
-        let settled = self.requests.settle(slot, Leave::Answered);
         let link = self.link.as_mut()?;
-        let here = settled.sent_on == link.id;
-        link.on_the_wire -= usize::from(here);
+        self.resend.answered(now, &mut self.requests, slot, &mut self.rng);
+        let settled = self.requests.settle(slot);
+        link.on_the_wire -= usize::from(settled.sent_on == link.id);
         link.answered = true;
         let more = link.on_the_wire > 0;
         self.liveness.request_answered(now, more);
-        match settled.sent_at.filter(|_| here) {
-            Some(at) if settled.in_slow_start => {
-                self.resend.resend_answered(now, now - at, &mut self.rng);
-            }
-            Some(at) if !settled.resent => self.resend.sample(now - at),
-            _ if settled.in_slow_start => self.resend.resend_forgotten(),
-            _ => {}
-        }
-        self.resend.answered();
         self.heard();
         Some(settled)
     }
@@ -112,7 +99,8 @@ impl Machine {
 
     /// A request leaves without an answer.
     fn forget(&mut self, slot: u32, failure: Failure) {
-        let settled = self.requests.settle(slot, Leave::Forgotten);
+        self.resend.forgotten(&mut self.requests, slot);
+        let settled = self.requests.settle(slot);
         if settled.phase != Phase::Queued
             && let Some(link) = &mut self.link
             && settled.sent_on == link.id
@@ -121,9 +109,6 @@ impl Machine {
             if link.on_the_wire == 0 {
                 self.liveness.nothing_on_the_wire();
             }
-        }
-        if settled.in_slow_start {
-            self.resend.resend_forgotten();
         }
         match settled.phase {
             Phase::Queued => self.stats.not_executed += 1,
@@ -147,14 +132,11 @@ impl Machine {
         if settled.suspect {
             self.quarantine.cleared();
         }
-        if !self.requests.any_due() {
-            self.resend.settle();
-        }
     }
 
     /// The request that went alone when members failed is given up.
     pub(super) fn convict(&mut self) {
-        let Some(key) = self.alone.take() else { return };
+        let Some(key) = self.quarantine.take_alone() else { return };
         let Some(entry) = self.requests.slab.find(key) else { return };
         let (kind, id) = (entry.kind, entry.id);
         if let Some(id) = self.reference(key.slot, kind, id) {

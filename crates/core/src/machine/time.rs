@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Machine, Resume, State, connected::End, settle::GaveUp};
+use super::{Machine, State, connected::End, settle::GaveUp};
 use crate::{Instant, policy::liveness::Verdict};
 
 /// Woken this much too late, the process or the machine was stopped meanwhile.
@@ -78,25 +78,17 @@ impl Machine {
     }
 
     fn next_connected(&self) -> Option<Instant> {
-        let State::Connected(connected) = &self.state else { return None };
-        if self.is_closing() {
+        if !matches!(self.state, State::Connected(_)) || self.is_closing() {
             return None;
         }
         let live = self.liveness.next(self.resend.smoothed(), self.resend.timeout());
-        let due = self.requests.next_due(self.resend.due_after());
-        let due = due.filter(|_| connected.resume != Resume::Burst);
-        let wait = match connected.resume {
-            Resume::Await(until) => Some(until),
-            _ => None,
-        };
+        // While requests go one at a time, slow start holds none back.
+        let could_go = |slot: u32| !self.quarantine.one_at_a_time() && self.has_room_for(slot);
+        let resend = self.resend.next_tick(&self.requests, could_go);
         // What waits for room in the buffer waits for the socket, not for the time.
         let room = self.link.as_ref().is_some_and(crate::link::Link::has_room);
         let ack = self.session.as_ref().and_then(|session| session.tracker.ack_due());
-        let lowest = self.next_lowest();
-        [live, due, wait, self.resend.next(), ack.filter(|_| room), lowest]
-            .into_iter()
-            .flatten()
-            .min()
+        [live, resend, ack.filter(|_| room)].into_iter().flatten().min()
     }
 
     /// Notes that the clock went on while nothing ran. What can be read is read before anything is concluded from it.
@@ -105,7 +97,7 @@ impl Machine {
         if self.promised.take().is_some_and(|at| now > at + JUMP) {
             self.jumped = true;
             // What is answered now may have been answered long ago.
-            self.requests.clock_jumped(now);
+            self.resend.clock_jumped(now);
         }
     }
 
@@ -139,7 +131,7 @@ impl Machine {
         }
         self.attempt_timeout(now);
         if matches!(self.state, State::Connected(_)) && !self.is_closing() {
-            self.find_due(now);
+            self.resend.tick(now, &mut self.requests);
             let (smoothed, timeout) = (self.resend.smoothed(), self.resend.timeout());
             match self.liveness.tick(now, smoothed, timeout) {
                 Some(Verdict::KeepAliveTimeout) => self.lost(now, End::KeepAliveTimeout),
@@ -162,9 +154,7 @@ impl Machine {
         if matches!(self.state, State::Connected(_)) {
             self.liveness.restart_keep_alive(now);
             if self.liveness.restart_requests(now) {
-                self.requests.restart_waits(now);
-                self.resend.restart_timers(now);
-                self.restart_await(now);
+                self.resend.restart_waits(now);
             }
         }
     }

@@ -4,12 +4,13 @@ use zraft_protocol::{
     ClientMessage, CloseReason, CorrelationId, Payload, RequestId, Timestamp, encode,
 };
 
-use super::{Connected, Machine, Resume, State};
+use super::{Machine, State};
 use crate::{
-    Instant,
+    ConnId, Instant, RequestKind,
     event::Event,
-    link::{ConnId, Frame},
-    tables::{queries::TEXT, slab::RequestKind},
+    link::Frame,
+    resend::{Limit, Turn},
+    tables::queries::TEXT,
 };
 
 /// The server keeps an answer for every id from the lowest pending one on: no id is further above it than this many
@@ -19,17 +20,8 @@ const ID_SPAN: u64 = 8;
 /// Which request goes next.
 enum Choice {
     New(u32),
-    Again(u32, Allowed),
+    Copy(u32, Limit),
     None,
-}
-
-/// Why a due request may go.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Allowed {
-    /// Counted by the slow start.
-    SlowStart,
-    /// Outside it: the whole backlog after a resume.
-    Freely,
 }
 
 impl Machine {
@@ -78,22 +70,19 @@ impl Machine {
             return;
         }
         self.fill_keep_alive(now, wall);
-        self.find_due(now);
+        self.resend.tick(now, &mut self.requests);
         self.fill_acks(now);
         while self.link.as_ref().is_some_and(crate::link::Link::has_room) {
             match self.choose(now) {
-                Choice::New(slot) | Choice::Again(slot, _) if !self.has_room_for(slot) => break,
+                Choice::New(slot) | Choice::Copy(slot, _) if !self.has_room_for(slot) => break,
                 Choice::New(slot) => {
                     self.send_new(slot, wall);
-                    if !self.requests.any_due()
-                        && self.resume() == Resume::Done
-                        && !self.quarantine.one_at_a_time()
-                    {
+                    if self.resend.is_idle() && !self.quarantine.one_at_a_time() {
                         self.fill_new(wall);
                         break;
                     }
                 }
-                Choice::Again(slot, allowed) => self.send_again(now, slot, allowed, wall),
+                Choice::Copy(slot, limit) => self.send_copy(now, slot, limit, wall),
                 Choice::None => break,
             }
         }
@@ -148,51 +137,16 @@ impl Machine {
         self.send(ClientMessage::CloseSession { reason: CloseReason::ClientShutdown });
     }
 
-    /// Moves what has waited long enough to what is due.
-    pub(super) fn find_due(&mut self, now: Instant) {
-        let State::Connected(connected) = &mut self.state else { return };
-        // The timeout of resends may double now: then less is due.
-        self.resend.tick(now);
-        if let Resume::Await(until) = connected.resume
-            && until <= now
-        {
-            connected.resume = Resume::Done;
-            let conn = self.link.as_ref().map_or(ConnId::NONE, |link| link.id);
-            self.requests.all_due(conn);
-        }
-        // What of a backlog is written already does not go again before the rest has gone once.
-        if connected.resume != Resume::Burst {
-            let conn = self.link.as_ref().map_or(ConnId::NONE, |link| link.id);
-            self.requests.wait_on(now, conn, std::time::Duration::from_nanos(self.resend.base()));
-            self.requests.find_due(now, self.resend.due_after());
-        }
-    }
-
     fn choose(&mut self, now: Instant) -> Choice {
-        if self.quarantine.one_at_a_time() {
-            return self.choose_alone();
-        }
-        if let Some(slot) = self.requests.first_due() {
-            match self.resume() {
-                Resume::Burst => return Choice::Again(slot, Allowed::Freely),
-                _ if self.resend.may_release() || self.lowest_may_go(now, slot) => {
-                    return Choice::Again(slot, Allowed::SlowStart);
-                }
-                Resume::Slow => return Choice::None,
-                Resume::Done | Resume::Await(_) => {}
-            }
-        } else if matches!(self.resume(), Resume::Burst | Resume::Slow)
-            && let State::Connected(connected) = &mut self.state
-        {
-            connected.resume = Resume::Done;
-        }
-        self.choose_new()
-    }
-
-    fn resume(&self) -> Resume {
-        match &self.state {
-            State::Connected(Connected { resume, .. }) => *resume,
-            _ => Resume::Done,
+        let turn = if self.quarantine.one_at_a_time() {
+            self.resend.next_alone(&self.requests, self.quarantine.alone())
+        } else {
+            self.resend.next(now, &self.requests)
+        };
+        match turn {
+            Turn::Copy(slot, limit) => Choice::Copy(slot, limit),
+            Turn::NewWork => self.choose_new(),
+            Turn::Nothing => Choice::None,
         }
     }
 
@@ -209,43 +163,6 @@ impl Machine {
         }
     }
 
-    /// While poison is suspected only one request is on the wire.
-    fn choose_alone(&self) -> Choice {
-        if let Some(entry) = self.alone.and_then(|key| self.requests.slab.find(key)) {
-            return match self.alone {
-                Some(key) if entry.due => Choice::Again(key.slot, Allowed::SlowStart),
-                _ => Choice::None,
-            };
-        }
-        match self.requests.first_due() {
-            Some(slot) => Choice::Again(slot, Allowed::SlowStart),
-            None => Choice::None,
-        }
-    }
-
-    /// The lowest pending request may go once per timeout, whatever the slow start allows.
-    fn lowest_may_go(&self, now: Instant, slot: u32) -> bool {
-        self.is_lowest(slot) && self.resend.lowest_may_go(now)
-    }
-
-    fn is_lowest(&self, slot: u32) -> bool {
-        let entry = self.requests.slab.get(slot);
-        match entry.kind {
-            RequestKind::Command => entry.id == self.requests.commands.lowest(),
-            RequestKind::Query => true,
-        }
-    }
-
-    /// When the lowest pending request may go, if it is due and has to wait for that.
-    pub(super) fn next_lowest(&self) -> Option<Instant> {
-        if self.quarantine.one_at_a_time() || self.resend.may_release() {
-            return None;
-        }
-        let slot = self.requests.first_due()?;
-        // What waits for room in the buffer waits for the socket, not for the time.
-        self.resend.lowest_at().filter(|_| self.is_lowest(slot) && self.has_room_for(slot))
-    }
-
     #[inline(always)]
     fn send_new(&mut self, slot: u32, wall: Timestamp) {
         let Some(link) = &self.link else { return };
@@ -254,21 +171,16 @@ impl Machine {
         self.send_request(slot, wall);
     }
 
-    fn send_again(&mut self, now: Instant, slot: u32, allowed: Allowed, wall: Timestamp) {
+    fn send_copy(&mut self, now: Instant, slot: u32, limit: Limit, wall: Timestamp) {
         let Some(link) = &mut self.link else { return };
         let entry = self.requests.slab.get(slot);
         if entry.sent_on == link.id {
             link.on_the_wire -= 1;
         }
-        let counted = !entry.in_slow_start;
-        self.requests.hand_over_again(slot, link.id);
+        self.resend.resent(now, &mut self.requests, slot, limit, &mut self.rng);
         self.stats.resent += 1;
-        if allowed == Allowed::SlowStart {
-            self.resend.resent(now, counted, &mut self.rng);
-            self.requests.slab.get_mut(slot).in_slow_start = true;
-        }
         if self.quarantine.one_at_a_time() {
-            self.alone = Some(self.requests.slab.key(slot));
+            self.quarantine.sent_alone(self.requests.slab.key(slot));
         }
         self.send_request(slot, wall);
     }
@@ -340,7 +252,7 @@ impl Machine {
             match frame {
                 Frame::KeepAlive => self.liveness.written(now),
                 Frame::Request(key) => {
-                    if self.requests.written(now, key, conn) {
+                    if self.resend.written(now, &mut self.requests, key, conn) {
                         self.liveness.request_written(now);
                     }
                 }

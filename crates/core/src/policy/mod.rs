@@ -3,4 +3,3 @@
 pub(crate) mod liveness;
 pub(crate) mod members;
 pub(crate) mod quarantine;
-pub(crate) mod resend;

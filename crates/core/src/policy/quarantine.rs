@@ -1,6 +1,6 @@
 //! Poison: a request that takes down or deafens whichever member executes it must not take them all.
 
-use crate::tables::slab::RequestKey;
+use crate::RequestKey;
 
 /// Barren losses in a row before requests go one at a time.
 const SUSPICIOUS: u32 = 3;
@@ -48,6 +48,8 @@ pub(crate) struct Quarantine {
     last_was_barren: bool,
     /// Requests not yet settled of those pending when poison was suspected; 0 when it is not.
     suspects: usize,
+    /// The request sent last on the present connection, while requests go one at a time.
+    alone: Option<RequestKey>,
     /// The request that was alone in flight at the last loss of these.
     blamed: Option<RequestKey>,
     /// Barren losses in a row with it alone in flight.
@@ -65,21 +67,36 @@ impl Quarantine {
         self.last_was_barren
     }
 
-    /// A connection that had been Connected ended. `alone` is the request that went alone on it, if one did.
-    pub(crate) fn lost(
-        &mut self,
-        loss: Loss,
-        carried: Carried,
-        alone: Option<RequestKey>,
-    ) -> Finding {
+    /// A session connection stands: no request went alone on it yet.
+    pub(crate) fn connected(&mut self) {
+        self.alone = None;
+    }
+
+    /// While requests go one at a time, this one was sent.
+    pub(crate) fn sent_alone(&mut self, key: RequestKey) {
+        self.alone = Some(key);
+    }
+
+    /// Returns the request that was sent last while requests go one at a time. It may be settled.
+    pub(crate) fn alone(&self) -> Option<RequestKey> {
+        self.alone
+    }
+
+    /// Takes the request that was alone in flight, to give it up.
+    pub(crate) fn take_alone(&mut self) -> Option<RequestKey> {
+        self.alone.take()
+    }
+
+    /// A connection that had been Connected ended.
+    pub(crate) fn lost(&mut self, loss: Loss, carried: Carried) -> Finding {
         let barren = carried.any && !carried.answered && loss != Loss::Told;
         if carried.any {
             self.last_was_barren = barren;
         }
         let deaf = loss == Loss::Deaf && carried.in_flight;
         if self.suspects > 0 {
-            if carried.in_flight && self.blamed != alone {
-                self.blamed = alone;
+            if carried.in_flight && self.blamed != self.alone {
+                self.blamed = self.alone;
                 self.alone_lost = 0;
             }
             if deaf {

@@ -1,6 +1,6 @@
 //! A doubly linked list threaded through the slab's order links.
 
-use super::slab::{Link, NONE, Place, Slab};
+use super::slab::{NONE, Neighbours, Place, Slab};
 
 /// A list of requests. An entry stands in at most one of them at a time.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl List {
         let entry = slab.get_mut(slot);
         debug_assert_eq!(entry.place, Place::Nowhere);
         entry.place = self.place;
-        entry.order = Link { prev: tail, next: NONE };
+        entry.order = Neighbours { prev: tail, next: NONE };
         if tail == NONE {
             self.head = slot;
         } else {
@@ -47,7 +47,7 @@ impl List {
         let entry = slab.get_mut(slot);
         debug_assert_eq!(entry.place, Place::Nowhere);
         entry.place = self.place;
-        entry.order = Link { prev: NONE, next: head };
+        entry.order = Neighbours { prev: NONE, next: head };
         if head == NONE {
             self.tail = slot;
         } else {
@@ -62,7 +62,7 @@ impl List {
     pub(crate) fn remove(&mut self, slab: &mut Slab, slot: u32) -> Option<u32> {
         let entry = slab.get_mut(slot);
         debug_assert_eq!(entry.place, self.place);
-        let Link { prev, next } = entry.order;
+        let Neighbours { prev, next } = entry.order;
         entry.place = Place::Nowhere;
         if prev == NONE {
             self.head = next;

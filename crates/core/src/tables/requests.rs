@@ -1,17 +1,15 @@
 //! All requests of a client, and every order in which one of them may have to be found.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bytes::Bytes;
 
 use super::{
     commands::Commands,
     list::List,
     queries::{CorrelationIds, QueryRef},
-    slab::{Phase, Place, RequestKey, RequestKind, Slab},
+    slab::{Phase, Place, Slab},
     wheel::Wheel,
 };
-use crate::{Instant, link::ConnId, policy::resend::OVERTAKEN};
+use crate::{ConnId, Instant, RequestKey, RequestKind};
 
 /// What a settled request was.
 #[derive(Debug)]
@@ -20,18 +18,8 @@ pub(crate) struct Settled {
     pub(crate) kind: RequestKind,
     pub(crate) phase: Phase,
     pub(crate) id: u64,
-    pub(crate) resent: bool,
-    pub(crate) in_slow_start: bool,
     pub(crate) suspect: bool,
     pub(crate) sent_on: ConnId,
-    pub(crate) sent_at: Option<Instant>,
-}
-
-/// Why a request leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Leave {
-    Answered,
-    Forgotten,
 }
 
 #[derive(Debug)]
@@ -41,31 +29,12 @@ pub(crate) struct Requests {
     wheel: Wheel,
     correlation: CorrelationIds,
     queues: [List; 2],
-    /// In the order in which their last bytes went, on the present connection.
-    sent: [List; 2],
-    due_commands: BTreeSet<u64>,
-    due_queries: BTreeMap<u64, u32>,
     queries_pending: usize,
     counter: u64,
     submitted: u64,
     held_bytes: usize,
     detached: usize,
-    /// Answered commands of the present connection that stood in the order of sending.
-    overtaking: u64,
-    /// Those of them sent after the last one that still stands there.
-    trailing: u64,
-    /// The clock jumped then: what was sent before is no sample of the answer time.
-    jumped: Instant,
-    /// Waits for answers are counted from here at the earliest.
-    floor: Instant,
     expired: Vec<u32>,
-}
-
-fn of(kind: RequestKind) -> usize {
-    match kind {
-        RequestKind::Command => 0,
-        RequestKind::Query => 1,
-    }
 }
 
 impl Requests {
@@ -76,18 +45,11 @@ impl Requests {
             wheel: Wheel::new(now),
             correlation: CorrelationIds::new(random),
             queues: [List::new(Place::Queue), List::new(Place::Queue)],
-            sent: [List::new(Place::Sent), List::new(Place::Sent)],
-            due_commands: BTreeSet::new(),
-            due_queries: BTreeMap::new(),
             queries_pending: 0,
             counter: 0,
             submitted: 0,
             held_bytes: 0,
             detached: 0,
-            overtaking: 0,
-            trailing: 0,
-            jumped: Instant::ZERO,
-            floor: Instant::ZERO,
             expired: Vec::new(),
         }
     }
@@ -131,7 +93,7 @@ impl Requests {
         self.held_bytes += payload.len();
         self.submitted += 1;
         let key = self.slab.insert(kind, payload, self.submitted);
-        self.queues[of(kind)].push_back(&mut self.slab, key.slot);
+        self.queues[kind.index()].push_back(&mut self.slab, key.slot);
         if let Some(tick) = deadline {
             self.wheel.add(&mut self.slab, now, key.slot, tick);
         }
@@ -172,35 +134,7 @@ impl Requests {
                 }
             }
         };
-        self.queues[of(kind)].remove(&mut self.slab, slot);
-    }
-
-    /// A due request is handed to a transport once more.
-    pub(crate) fn hand_over_again(&mut self, slot: u32, conn: ConnId) {
-        self.no_longer_due(slot);
-        let entry = self.slab.get_mut(slot);
-        entry.resent = true;
-        entry.overtaken = false;
-        entry.sent_on = conn;
-        entry.sent_at = None;
-    }
-
-    /// The socket took the last byte of a request's frame.
-    #[inline]
-    pub(crate) fn written(&mut self, now: Instant, key: RequestKey, conn: ConnId) -> bool {
-        let Some(entry) = self.slab.find_mut(key) else { return false };
-        let waits = matches!(entry.phase, Phase::Live | Phase::Detached);
-        if !waits || entry.sent_on != conn || entry.place != Place::Nowhere || entry.due {
-            return false;
-        }
-        let kind = entry.kind;
-        entry.sent_at = Some(now);
-        entry.gap = match kind {
-            RequestKind::Command => std::mem::take(&mut self.trailing),
-            RequestKind::Query => 0,
-        };
-        self.sent[of(kind)].push_back(&mut self.slab, key.slot);
-        true
+        self.queues[kind.index()].remove(&mut self.slab, slot);
     }
 
     /// The caller of a sent command was told "outcome unknown"; its answer is still wanted until `tick`.
@@ -211,31 +145,23 @@ impl Requests {
         self.wheel.add(&mut self.slab, now, slot, tick);
     }
 
-    /// Takes a request out of every table.
+    /// Takes a request out of every table. The policy of resending must have let it go before.
     #[inline(always)]
-    pub(crate) fn settle(&mut self, slot: u32, leave: Leave) -> Settled {
+    pub(crate) fn settle(&mut self, slot: u32) -> Settled {
         let entry = self.slab.get(slot);
         let settled = Settled {
             key: RequestKey { slot, generation: entry.generation },
             kind: entry.kind,
             phase: entry.phase,
             id: entry.id,
-            resent: entry.resent,
-            in_slow_start: entry.in_slow_start,
             suspect: entry.suspect,
             sent_on: entry.sent_on,
-            sent_at: entry.sent_at.filter(|at| *at >= self.jumped),
         };
         self.held_bytes -= entry.payload.len();
-        let (place, due) = (entry.place, entry.due);
         self.wheel.remove(&mut self.slab, slot);
-        if place != Place::Nowhere {
-            self.leave_order(slot, leave == Leave::Answered);
-        }
-        if due {
-            self.no_longer_due(slot);
-        }
-        if settled.phase != Phase::Queued {
+        if settled.phase == Phase::Queued {
+            self.queues[settled.kind.index()].remove(&mut self.slab, slot);
+        } else {
             match settled.kind {
                 RequestKind::Command => self.commands.settle(settled.id),
                 RequestKind::Query => self.queries_pending -= 1,
@@ -246,30 +172,6 @@ impl Requests {
         }
         self.slab.remove(slot);
         settled
-    }
-
-    /// Leaves the queue or the order of sending, whichever it stands in.
-    #[inline(always)]
-    fn leave_order(&mut self, slot: u32, answered: bool) {
-        let entry = self.slab.get(slot);
-        let (kind, gap) = (entry.kind, entry.gap);
-        match entry.place {
-            Place::Nowhere => {}
-            Place::Queue => {
-                self.queues[of(kind)].remove(&mut self.slab, slot);
-            }
-            Place::Sent => {
-                let next = self.sent[of(kind)].remove(&mut self.slab, slot);
-                if kind == RequestKind::Command {
-                    let passed = gap + u64::from(answered);
-                    self.overtaking += u64::from(answered);
-                    match next {
-                        Some(next) => self.slab.get_mut(next).gap += passed,
-                        None => self.trailing += passed,
-                    }
-                }
-            }
-        }
     }
 
     // ---- finding
@@ -292,144 +194,7 @@ impl Requests {
         self.correlation.text(QueryRef { slot, counter })
     }
 
-    // ---- what is due
-
-    fn no_longer_due(&mut self, slot: u32) {
-        let entry = self.slab.get_mut(slot);
-        if !std::mem::take(&mut entry.due) {
-            return;
-        }
-        let (kind, id) = (entry.kind, entry.id);
-        match kind {
-            RequestKind::Command => self.due_commands.remove(&id),
-            RequestKind::Query => self.due_queries.remove(&id).is_some(),
-        };
-    }
-
-    fn make_due(&mut self, slot: u32) {
-        self.leave_order(slot, false);
-        let entry = self.slab.get_mut(slot);
-        entry.due = true;
-        let (kind, id) = (entry.kind, entry.id);
-        match kind {
-            RequestKind::Command => {
-                self.due_commands.insert(id);
-            }
-            RequestKind::Query => {
-                self.due_queries.insert(id, slot);
-            }
-        }
-    }
-
-    #[inline]
-    pub(crate) fn any_due(&self) -> bool {
-        !self.due_commands.is_empty() || !self.due_queries.is_empty()
-    }
-
-    /// The first of what is due: commands in id order, then queries.
-    #[inline]
-    pub(crate) fn first_due(&self) -> Option<u32> {
-        match self.due_commands.first() {
-            Some(id) => self.commands.slot(*id),
-            None => self.due_queries.first_key_value().map(|(_, slot)| *slot),
-        }
-    }
-
-    /// Moves to what is due whatever was sent longer than `after` ago, and commands that many overtook.
-    pub(crate) fn find_due(&mut self, now: Instant, after: std::time::Duration) {
-        for kind in 0..2 {
-            while let Some(slot) = self.sent[kind].front() {
-                let entry = self.slab.get(slot);
-                let late = entry.sent_at.is_some_and(|at| at.max(self.floor) + after <= now);
-                let overtaken = kind == 0 && self.overtaking - entry.gap >= OVERTAKEN;
-                if !late && !overtaken {
-                    break;
-                }
-                self.make_due(slot);
-                self.slab.get_mut(slot).overtaken = overtaken;
-            }
-        }
-    }
-
-    /// What is due by its age alone is waited for on where, at the pace that the server is known to have now, it would not be.
-    pub(crate) fn wait_on(&mut self, now: Instant, conn: ConnId, after: std::time::Duration) {
-        for kind in 0..2 {
-            let mut early = Vec::new();
-            while let Some(slot) = self.first_due_of(kind) {
-                let entry = self.slab.get(slot);
-                let ripe = entry.overtaken
-                    || entry.sent_on != conn
-                    || entry.sent_at.is_none_or(|at| at.max(self.floor) + after <= now);
-                if ripe {
-                    break;
-                }
-                self.no_longer_due(slot);
-                early.push(slot);
-            }
-            for slot in early.into_iter().rev() {
-                // Those answered before its follower was sent count as sent before it, too.
-                let before = match self.sent[kind].front() {
-                    Some(next) => &mut self.slab.get_mut(next).gap,
-                    None => &mut self.trailing,
-                };
-                let gap = if kind == 0 { std::mem::take(before) } else { 0 };
-                self.slab.get_mut(slot).gap = gap;
-                self.sent[kind].push_front(&mut self.slab, slot);
-            }
-        }
-    }
-
-    fn first_due_of(&self, kind: usize) -> Option<u32> {
-        if kind == 0 {
-            self.due_commands.first().and_then(|id| self.commands.slot(*id))
-        } else {
-            self.due_queries.first_key_value().map(|(_, slot)| *slot)
-        }
-    }
-
-    /// When the next request is due by its age.
-    pub(crate) fn next_due(&self, after: std::time::Duration) -> Option<Instant> {
-        self.sent
-            .iter()
-            .filter_map(|list| self.slab.get(list.front()?).sent_at)
-            .map(|at| at.max(self.floor) + after)
-            .min()
-    }
-
-    /// Everything pending that was not handed to this connection is due. Scans: once per connection at most.
-    pub(crate) fn all_due(&mut self, conn: ConnId) {
-        let slots: Vec<u32> = self
-            .slab
-            .occupied()
-            .filter(|slot| {
-                let entry = self.slab.get(*slot);
-                entry.phase != Phase::Queued && !entry.due && entry.sent_on != conn
-            })
-            .collect();
-        for slot in slots {
-            self.make_due(slot);
-        }
-    }
-
     // ---- ends
-
-    /// The connection is gone: nothing stands in the order of sending any more, nothing is due. Scans.
-    pub(crate) fn connection_gone(&mut self) {
-        for kind in 0..2 {
-            while let Some(slot) = self.sent[kind].front() {
-                self.sent[kind].remove(&mut self.slab, slot);
-            }
-        }
-        let pending: Vec<u32> = self.slab.occupied().collect();
-        for slot in pending {
-            self.no_longer_due(slot);
-            let entry = self.slab.get_mut(slot);
-            entry.in_slow_start = false;
-            entry.gap = 0;
-        }
-        self.overtaking = 0;
-        self.trailing = 0;
-    }
 
     /// Everything handed to a transport and not settled becomes suspect. Gives how many. Scans.
     pub(crate) fn suspect_all(&mut self) -> usize {
@@ -453,25 +218,20 @@ impl Requests {
     }
 
     /// A new session: commands are numbered from 1 again, and queries that were sent wait first in the queue. No
-    /// command that was sent may be left.
+    /// command that was sent may be left, and the policy of resending must have let all requests go before.
     pub(crate) fn new_session(&mut self) {
         let mut queries: Vec<u32> = self.pending().collect();
         queries.sort_by_key(|slot| std::cmp::Reverse(self.slab.get(*slot).id));
         for slot in queries {
             let kind = self.slab.get(slot).kind;
             debug_assert!(kind == RequestKind::Query);
-            self.leave_order(slot, false);
-            self.no_longer_due(slot);
             let entry = self.slab.get_mut(slot);
             entry.phase = Phase::Queued;
-            entry.in_slow_start = false;
             entry.suspect = false;
             self.queries_pending -= 1;
-            self.queues[of(kind)].push_front(&mut self.slab, slot);
+            self.queues[kind.index()].push_front(&mut self.slab, slot);
         }
         self.commands = Commands::new();
-        self.overtaking = 0;
-        self.trailing = 0;
     }
 
     // ---- time
@@ -491,16 +251,6 @@ impl Requests {
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.wheel.next()
-    }
-
-    /// The clock jumped: how long answers took that come from now on to what was sent before says nothing.
-    pub(crate) fn clock_jumped(&mut self, now: Instant) {
-        self.jumped = now;
-    }
-
-    /// What was sent before is waited for from now on.
-    pub(crate) fn restart_waits(&mut self, now: Instant) {
-        self.floor = now;
     }
 
     pub(crate) fn visits(&self) -> u64 {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use zraft_protocol::{RequestId, Timestamp};
 
-use crate::Instant;
+use crate::{Instant, ServerRequest};
 
 /// Payload bytes of server requests held for the application, in all.
 const MAX_HELD_BYTES: usize = 64 << 20;
@@ -13,27 +13,6 @@ const MAX_HELD_BYTES: usize = 64 << 20;
 const ACK_DELAY: Duration = Duration::from_millis(50);
 /// Or until this many requests were delivered.
 const ACK_BATCH: u64 = 32;
-
-/// A request made by the server, such as a watch's notification.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ServerRequest {
-    /// 1, 2, 3… within the session.
-    pub request_id: RequestId,
-    /// The application's bytes.
-    pub payload: Bytes,
-    /// The sender's clock when this copy was sent; changes with every redelivery.
-    pub created_at: Timestamp,
-}
-
-impl std::fmt::Debug for ServerRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerRequest")
-            .field("request_id", &self.request_id)
-            .field("payload", &format_args!("{} bytes", self.payload.len()))
-            .field("created_at", &self.created_at)
-            .finish()
-    }
-}
 
 /// What became of a server request that arrived.
 #[derive(Debug, PartialEq, Eq)]

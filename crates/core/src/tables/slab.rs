@@ -1,34 +1,13 @@
-//! The slab that holds every request, and the keys that name its places.
+//! The slab that holds every request.
 
 use std::cell::Cell;
 
 use bytes::Bytes;
 
-use crate::{Instant, link::ConnId};
+use crate::{ConnId, Instant, RequestKey, RequestKind};
 
 /// No slot.
 pub(crate) const NONE: u32 = u32::MAX;
-
-/// Whether a request changes the state machine or only reads it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RequestKind {
-    /// Goes through the log and is applied exactly once.
-    Command,
-    /// A linearizable read; safe to repeat.
-    Query,
-}
-
-/// Names a submitted request until it is settled for good.
-///
-/// Slots are dense and used again, so a driver can keep what waits for the answer in a vector indexed by `slot`.
-/// `generation` tells two requests that held the same slot apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RequestKey {
-    /// The place in the table.
-    pub slot: u32,
-    /// Counts the uses of that place.
-    pub generation: u32,
-}
 
 /// Where a request stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,24 +24,46 @@ pub(crate) enum Phase {
 
 /// The neighbours of an entry in one list.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Link {
+pub(crate) struct Neighbours {
     pub(crate) prev: u32,
     pub(crate) next: u32,
 }
 
-impl Link {
+impl Neighbours {
     const UNLINKED: Self = Self { prev: NONE, next: NONE };
 }
 
-/// The list that an entry's order link belongs to just now.
+/// Which list or set a request stands in. It stands in one at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// In none: being written, due, or left over from an earlier connection.
+    /// In none: the slot is free, or the request is being written or was left over by an earlier connection.
     Nowhere,
     /// In the queue of its kind.
     Queue,
     /// In the order of sending on the present connection.
     Sent,
+    /// Among the due requests, because the RTO passed. It waits again if the RTO grows beyond its age.
+    DueByAge,
+    /// Among the due requests, however old it is: it was overtaken, or left over by an earlier connection.
+    Due,
+}
+
+impl Place {
+    /// Returns true if a request that stands here is due for a copy.
+    pub(crate) fn is_due(self) -> bool {
+        matches!(self, Self::DueByAge | Self::Due)
+    }
+}
+
+/// The copies of a request, as slow start counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copies {
+    /// It was never resent, so its answer time is a sample.
+    None,
+    /// It was resent, but slow start waits for none of its copies.
+    Uncounted,
+    /// Slow start waits for the answer to a copy, on the present connection.
+    Counted,
 }
 
 /// One request.
@@ -72,14 +73,7 @@ pub(crate) struct Entry {
     pub(crate) kind: RequestKind,
     pub(crate) phase: Phase,
     pub(crate) place: Place,
-    /// Stands among what is due for a resend.
-    pub(crate) due: bool,
-    /// Is due because many sent after it were answered, whatever its age.
-    pub(crate) overtaken: bool,
-    /// Was sent more than once, so its answer time means nothing.
-    pub(crate) resent: bool,
-    /// Counts as an unanswered resend of the slow start.
-    pub(crate) in_slow_start: bool,
+    pub(crate) copies: Copies,
     /// Was pending when poison was suspected (session semantics: one at a time).
     pub(crate) suspect: bool,
     /// The request id of a command, the counter of a query; 0 while it has none.
@@ -95,8 +89,8 @@ pub(crate) struct Entry {
     pub(crate) gap: u64,
     /// The tick of its deadline; `u64::MAX` when it has none.
     pub(crate) deadline: u64,
-    pub(crate) order: Link,
-    pub(crate) timer: Link,
+    pub(crate) order: Neighbours,
+    pub(crate) timer: Neighbours,
 }
 
 /// Entries in slots that are used again, with a count of how often any of them is looked at.
@@ -128,8 +122,7 @@ impl Slab {
         entry.generation = entry.generation.wrapping_add(1);
         entry.kind = kind;
         entry.phase = Phase::Queued;
-        entry.resent = false;
-        entry.in_slow_start = false;
+        entry.copies = Copies::None;
         entry.suspect = false;
         entry.id = 0;
         entry.submitted = submitted;
@@ -147,10 +140,7 @@ impl Slab {
             kind: RequestKind::Command,
             phase: Phase::Free,
             place: Place::Nowhere,
-            due: false,
-            overtaken: false,
-            resent: false,
-            in_slow_start: false,
+            copies: Copies::None,
             suspect: false,
             id: 0,
             submitted: 0,
@@ -159,8 +149,8 @@ impl Slab {
             sent_at: None,
             gap: 0,
             deadline: u64::MAX,
-            order: Link::UNLINKED,
-            timer: Link::UNLINKED,
+            order: Neighbours::UNLINKED,
+            timer: Neighbours::UNLINKED,
         });
         (self.entries.len() - 1) as u32
     }
@@ -169,7 +159,7 @@ impl Slab {
     #[inline]
     pub(crate) fn remove(&mut self, slot: u32) {
         let entry = self.get_mut(slot);
-        debug_assert!(entry.place == Place::Nowhere && !entry.due && entry.deadline == u64::MAX);
+        debug_assert!(entry.place == Place::Nowhere && entry.deadline == u64::MAX);
         entry.phase = Phase::Free;
         entry.payload = Bytes::new();
         self.free.push(slot);

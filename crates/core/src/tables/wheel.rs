@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::slab::{Link, NONE, Slab};
+use super::slab::{NONE, Neighbours, Slab};
 use crate::Instant;
 
 const LEVELS: usize = 6;
@@ -61,7 +61,7 @@ impl Wheel {
             return;
         }
         entry.deadline = u64::MAX;
-        let Link { prev, next } = entry.timer;
+        let Neighbours { prev, next } = entry.timer;
         if next != NONE {
             slab.get_mut(next).timer.prev = prev;
         }
@@ -115,7 +115,7 @@ impl Wheel {
         }
         let head = self.last.2;
         let next = std::mem::replace(&mut self.heads[head], slot);
-        slab.get_mut(slot).timer = Link { prev: head_mark(head), next };
+        slab.get_mut(slot).timer = Neighbours { prev: head_mark(head), next };
         if next == NONE {
             self.occupied[head / SLOTS] |= 1 << (head % SLOTS);
         } else {
@@ -172,7 +172,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{rng::Rng, tables::slab::RequestKind};
+    use crate::{RequestKind, rng::Rng};
 
     #[test]
     fn every_deadline_fires_at_its_tick_neither_early_nor_late() {
