@@ -1,4 +1,4 @@
-//! What the machine tells about itself, for those who observe it.
+//! Events: what happened to the client, for observers.
 
 use std::collections::VecDeque;
 
@@ -9,26 +9,26 @@ use crate::{
     failure::{ConnectionCause, RequestRef},
 };
 
-/// Events kept for an observer that does not look; older ones give way.
+/// At most this many events are kept; the oldest are dropped. An observer may look rarely, or never.
 const MAX_EVENTS: usize = 16_384;
-/// And this many bytes held by them: payloads, ids and texts.
+/// At most this many bytes of payloads, ids and texts are kept in events.
 const MAX_BYTES: usize = 64 << 20;
 
 /// The four states of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StateName {
-    /// No session, and none sought.
+    /// There is no session, and no search for one.
     Disconnected,
     /// A session is being created.
     ConnectingNewSession,
-    /// A session exists; a connection for it is sought.
+    /// A session exists, and a connection for it is being sought.
     ConnectingExistingSession,
     /// The session has its connection.
     Connected,
 }
 
 impl StateName {
-    /// Every one there is.
+    /// All states.
     pub const ALL: &'static [Self] = &[
         Self::Disconnected,
         Self::ConnectingNewSession,
@@ -36,7 +36,7 @@ impl StateName {
         Self::Connected,
     ];
 
-    /// The name, the same in every language.
+    /// Returns the name, the same in every language.
     pub fn name(self) -> &'static str {
         match self {
             Self::Disconnected => "Disconnected",
@@ -59,9 +59,9 @@ pub enum DisconnectReason {
     KeepAliveTimeout,
     /// KeepAlives were answered, requests were not.
     Silent,
-    /// The member leads no longer.
+    /// The member no longer leads.
     NotLeader,
-    /// The member shuts down.
+    /// The member is shutting down.
     ServerShutdown,
     /// The member does not know this connection.
     SessionError,
@@ -69,12 +69,12 @@ pub enum DisconnectReason {
     SessionExpired,
     /// The session was rejected.
     Rejected,
-    /// The client was disconnected by its user.
+    /// The application called disconnect().
     Closed,
 }
 
 impl DisconnectReason {
-    /// Every one there is.
+    /// All reasons.
     pub const ALL: &'static [Self] = &[
         Self::ConnectionLost,
         Self::HeartbeatTimeout,
@@ -88,7 +88,7 @@ impl DisconnectReason {
         Self::Closed,
     ];
 
-    /// The name, the same in every language.
+    /// Returns the name, the same in every language.
     pub fn name(self) -> &'static str {
         match self {
             Self::ConnectionLost => "connectionLost",
@@ -111,105 +111,106 @@ impl DisconnectReason {
 pub enum Event {
     /// The session has its connection.
     Connected {
-        /// The session; its Debug form is masked.
+        /// The session's id. Its `Debug` form is masked.
         session_id: SessionId,
         /// The member that leads.
         member_id: MemberId,
-        /// Where it is.
+        /// The member's endpoint.
         endpoint: String,
-        /// The session existed before. When false, watches must be renewed.
+        /// The session existed before. If false, the application must renew its watches.
         resumed: bool,
     },
     /// The session lost its connection, or ended.
     Disconnected {
-        /// Why.
+        /// Why it did.
         reason: DisconnectReason,
-        /// The member it was connected to last.
+        /// The member that it was connected to last.
         member_id: Option<MemberId>,
     },
     /// A connection for the session is being sought.
     Reconnecting {
-        /// 1, 2, 3… since the connection was lost.
+        /// Counts from 1 since the connection was lost.
         attempt: u32,
-        /// The member asked.
+        /// The member that is asked.
         member_id: MemberId,
-        /// Where it is.
+        /// The member's endpoint.
         endpoint: String,
     },
     /// The session expired.
     SessionExpired {
-        /// It.
+        /// The id of the session that expired.
         session_id: SessionId,
     },
     /// The state changed.
     StateChange {
-        /// From.
+        /// The state before.
         old_state: StateName,
-        /// To.
+        /// The state from now on.
         new_state: StateName,
     },
     /// A connection to a member is being opened.
     ConnectionAttempt {
-        /// The member.
+        /// The member of that connection.
         member_id: MemberId,
-        /// Where it is.
+        /// The member's endpoint.
         address: String,
     },
-    /// A connection to a member is open, and the ZMTP handshake done.
+    /// A connection to a member is open, and the ZMTP handshake is done.
     ConnectionSuccess {
-        /// The member.
+        /// The member of that connection.
         member_id: MemberId,
     },
     /// An attempt at a member ended without a session.
     ConnectionFailure {
-        /// The member.
+        /// The member of that connection.
         member_id: MemberId,
-        /// Why.
+        /// Why there is none.
         error: ConnectionCause,
     },
-    /// A message was written. Made only while observed.
+    /// A message was encoded for the connection. Only with
+    /// [`Machine::observe_messages`](crate::Machine::observe_messages).
     MessageSent {
-        /// It; secrets are masked in its Debug form.
+        /// The message. Its `Debug` form masks secrets.
         message: ClientMessage,
     },
-    /// A message arrived. Made only while observed.
+    /// A message arrived. Only with [`Machine::observe_messages`](crate::Machine::observe_messages).
     MessageReceived {
-        /// It.
+        /// The message. Its `Debug` form masks secrets.
         message: ServerMessage,
     },
     /// A command's deadline passed.
     RequestTimeout {
-        /// Its id, if it had one.
+        /// Its id, if it was sent.
         request_id: Option<RequestId>,
     },
     /// A query's deadline passed.
     QueryTimeout {
-        /// Its id, if it had one.
+        /// Its id, if it was sent.
         correlation_id: Option<CorrelationId>,
     },
     /// A server request arrived for the first time.
     ServerRequestReceived {
-        /// It.
+        /// The request.
         request: ServerRequest,
     },
-    /// Something undecodable or too long arrived, and was skipped.
+    /// A message was undecodable or too long, and was skipped.
     ProtocolError {
         /// The member that sent it.
         member_id: MemberId,
         /// What is wrong with it.
         detail: String,
     },
-    /// A request was given up because members failed on it.
+    /// A request was given up because members failed while it was alone in flight.
     RequestQuarantined {
-        /// Which.
+        /// The request's id.
         id: RequestRef,
     },
-    /// This many events were lost because nobody took them.
+    /// This many events were dropped because no one took them.
     Lagged(u64),
 }
 
 impl Event {
-    /// The names of all kinds of events, the same in every language.
+    /// The names of all kinds, the same in every language.
     pub const NAMES: &'static [&'static str] = &[
         "connected",
         "disconnected",
@@ -229,7 +230,7 @@ impl Event {
         "lagged",
     ];
 
-    /// The name of its kind.
+    /// Returns the name of its kind.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Connected { .. } => "connected",
@@ -289,17 +290,17 @@ impl Event {
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     queue: VecDeque<Event>,
-    /// Of all events in the queue.
+    /// Bytes held by all events in the queue.
     bytes: usize,
     lost: u64,
-    /// Somebody listens for every message.
+    /// Every message makes an event.
     pub(crate) messages: bool,
 }
 
 impl Events {
     pub(crate) fn push(&mut self, event: Event) {
         let bytes = event.held_len();
-        // The newest is always kept, whatever it carries.
+        // The newest event is always kept, even one that is over the limit by itself.
         while self.queue.len() >= MAX_EVENTS
             || (!self.queue.is_empty() && self.bytes + bytes > MAX_BYTES)
         {
@@ -333,7 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_queue_that_grew_large_is_given_back_when_it_is_empty_and_a_small_one_is_kept() {
+    fn an_empty_queue_gives_back_its_memory_if_it_grew_large() {
         let mut events = Events::default();
         for (count, kept) in [(5000, false), (100, true)] {
             for _ in 0..count {
@@ -345,14 +346,14 @@ mod tests {
     }
 
     #[test]
-    fn payloads_in_events_that_nobody_takes_have_a_limit_of_bytes() {
+    fn payloads_in_queued_events_have_a_limit_of_bytes() {
         let payload = bytes::Bytes::from(vec![0; (16 << 20) - 1024]);
         let (request_id, created_at) =
             (RequestId::FIRST, zraft_protocol::Timestamp::from_millis(0));
         let request = ServerRequest { request_id, payload, created_at };
         let event = Event::ServerRequestReceived { request };
         let mut events = Events::default();
-        for round in ["of none", "of what was taken"] {
+        for round in ["from an empty queue", "after all were taken"] {
             for _ in 0..10 {
                 events.push(event.clone());
             }
@@ -365,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_and_texts_in_events_that_nobody_takes_count_like_payloads() {
+    fn ids_and_texts_in_queued_events_count_like_payloads() {
         let text = "x".repeat(60_000);
         let capabilities = (0..16).map(|index| (format!("name-{index}"), text.clone()));
         let message = ClientMessage::CreateSession {
@@ -389,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn small_events_are_limited_by_their_number() {
+    fn small_events_have_a_limit_of_number() {
         let mut events = Events::default();
         for _ in 0..MAX_EVENTS + 10 {
             events.push(Event::Lagged(1));

@@ -1,4 +1,4 @@
-//! One connection to one member: its ZMTP state, and which request each frame on its way belongs to.
+//! One connection to one member: its ZMTP state, and which request each frame in the output buffer belongs to.
 
 use std::collections::VecDeque;
 
@@ -8,13 +8,14 @@ use zraft_zmtp::Connection;
 
 use crate::{ConnId, Instant, RequestKey};
 
-/// The most that is encoded ahead of the socket, unless a single frame is longer: heartbeats wait behind no more.
+/// At most this much is encoded ahead of the socket, unless a single frame is longer. Heartbeats and KeepAlives wait
+/// behind it, and a request that is encoded can no longer be called "not executed".
 pub(crate) const AHEAD: usize = 256 << 10;
 
-/// What a request's frame takes besides its payload, at most.
+/// A request's frame takes at most this much besides its payload.
 const FIELDS: usize = 80;
 
-/// What a frame on its way to the socket is.
+/// A frame in the output buffer whose end matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Frame {
     Request(RequestKey),
@@ -30,15 +31,15 @@ pub(crate) struct Link {
     pub(crate) zmtp: Connection,
     /// The socket is open.
     pub(crate) open: bool,
-    /// The handshake message of the session went out.
+    /// CreateSession or ContinueSession was sent.
     pub(crate) asked: bool,
-    /// Requests were carried on it.
+    /// It carried requests.
     pub(crate) carried: bool,
     /// One of them was answered.
     pub(crate) answered: bool,
-    /// Requests handed to it and not answered.
+    /// How many requests were handed to it and are not settled.
     pub(crate) on_the_wire: usize,
-    /// Where the frames that are waited for end in the stream of bytes.
+    /// Where frames end in the stream of bytes, for those that the socket has not taken yet.
     frames: VecDeque<(u64, Frame)>,
     scratch: BytesMut,
 }
@@ -59,24 +60,26 @@ impl Link {
         }
     }
 
+    /// Returns true if more may be encoded ahead of the socket.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.zmtp.tx_queued() < AHEAD
     }
 
-    /// The same for a request with a payload of this length.
+    /// Returns true if a request with a payload of this length may be encoded ahead of the socket.
     #[inline]
     pub(crate) fn has_room_for(&self, payload: usize) -> bool {
         let queued = self.zmtp.tx_queued();
         queued == 0 || payload + FIELDS <= AHEAD.saturating_sub(queued)
     }
 
+    /// Notes that the frame encoded last is this one.
     #[inline]
     pub(crate) fn note(&mut self, frame: Frame) {
         self.frames.push_back((self.zmtp.tx_total(), frame));
     }
 
-    /// The next frame whose last byte the socket has taken.
+    /// Returns the next frame whose last byte the socket has taken.
     #[inline]
     pub(crate) fn next_written(&mut self) -> Option<Frame> {
         let (end, frame) = *self.frames.front()?;
@@ -87,17 +90,17 @@ impl Link {
         Some(frame)
     }
 
-    /// Writes a small message.
+    /// Encodes a message other than a request.
     pub(crate) fn send(&mut self, message: &ClientMessage) {
         self.scratch.clear();
         message.encode(&mut self.scratch);
-        // Nothing is sent before the handshake is done, and nothing after the end.
+        // The machine sends nothing before the ZMTP handshake is done, and closes the connection when it fails.
         if self.zmtp.begin_message(self.scratch.len()).is_ok() {
             self.zmtp.put_slice(&self.scratch);
         }
     }
 
-    /// Writes a request: its head in pieces, payload, the sender's clock.
+    /// Encodes a request: its head in pieces, its payload, and the time of day.
     #[inline(always)]
     pub(crate) fn send_request<const N: usize>(
         &mut self,
@@ -105,7 +108,7 @@ impl Link {
         payload: &Bytes,
         wall: Timestamp,
     ) {
-        // Nothing is sent before the handshake is done, and nothing after the end.
+        // As in `send`.
         let _ = self.zmtp.send_parts(head, payload, &wall.as_millis().to_be_bytes());
     }
 }

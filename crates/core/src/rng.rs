@@ -1,6 +1,6 @@
 //! The pseudo-random numbers of jitter, nonces and correlation ids, drawn from a seed that the caller gives.
 
-/// SplitMix64: small, fast and good enough where nobody gains by predicting the next number.
+/// SplitMix64: small, fast, and good enough where no one gains by predicting the next number.
 #[derive(Debug, Clone)]
 pub(crate) struct Rng(u64);
 
@@ -17,12 +17,12 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`; 0 when `bound` is 0.
+    /// Returns a number below `bound`, or 0 if `bound` is 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
-    /// A duration from zero up to `limit`.
+    /// Returns a duration from zero up to `limit`, both included.
     pub(crate) fn up_to(&mut self, limit: std::time::Duration) -> std::time::Duration {
         let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
         std::time::Duration::from_nanos(self.below(nanos.saturating_add(1)))
@@ -35,7 +35,7 @@ mod tests {
 
     /// The first numbers of the reference implementation for the seed 1234567, as its test vectors have them.
     #[test]
-    fn it_is_splitmix64() {
+    fn numbers_are_those_of_splitmix64() {
         let mut rng = Rng::new(1_234_567);
         let expected = [
             6_457_827_717_110_365_317,

@@ -5,14 +5,14 @@ use std::fmt;
 use bytes::Bytes;
 use zraft_protocol::{RequestId, Timestamp};
 
-/// A request made by the server, such as a watch's notification.
+/// A request that the server makes, such as the notification of a watch.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerRequest {
-    /// 1, 2, 3… within the session.
+    /// Counts from 1 within the session.
     pub request_id: RequestId,
     /// The application's bytes.
     pub payload: Bytes,
-    /// The sender's clock when this copy was sent; changes with every redelivery.
+    /// The server's time of day when it sent this copy. Differs between copies.
     pub created_at: Timestamp,
 }
 

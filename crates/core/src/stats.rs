@@ -1,40 +1,40 @@
-//! Counts of what the client did.
+//! Statistics of one client.
 
 use std::time::Duration;
 
-/// Counts since the client was made, and sizes as they are now.
+/// Counts since the client was made, and present sizes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Commands and queries handed to a transport for the first time in a session.
     pub sent: u64,
-    /// Further copies of them.
+    /// Copies of commands and queries.
     pub resent: u64,
-    /// Requests settled by their answer.
+    /// Requests settled by an answer.
     pub answered: u64,
-    /// Commands settled as outcome unknown.
+    /// Commands whose outcome is unknown.
     pub unknown: u64,
-    /// Answers that matched no pending request, such as those to further copies.
+    /// Answers that matched no pending request, such as the answer to a second copy.
     pub unmatched: u64,
-    /// Requests settled as not executed.
+    /// Requests that were not executed.
     pub not_executed: u64,
-    /// Requests on the wire, unanswered, whose caller waits.
+    /// Requests on the wire without an answer whose caller waits.
     pub in_flight: u64,
-    /// Commands on the wire, unanswered, whose caller was told "outcome unknown".
+    /// Commands on the wire without an answer whose caller was given "outcome unknown".
     pub detached: u64,
-    /// Requests waiting to be sent.
+    /// Requests that wait to be sent.
     pub queued: u64,
     /// Payload bytes held: queued, in flight and detached.
     pub queued_bytes: u64,
     /// Times the session was continued on a new connection.
     pub reconnects: u64,
-    /// The smoothed time from a request's last byte to its answer.
+    /// The moving average of the time from a request's last byte to its answer. `None` before the first answer.
     pub smoothed_answer: Option<Duration>,
-    /// Server requests delivered.
+    /// Server requests delivered to the application.
     pub server_requests: u64,
-    /// Server requests seen again.
+    /// Server requests that arrived again.
     pub duplicates: u64,
-    /// Undecodable or overlong messages skipped.
+    /// Messages that were skipped because they were undecodable or too long.
     pub protocol_errors: u64,
     /// Bytes received.
     pub bytes_in: u64,
@@ -43,10 +43,10 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Names, the same in every language, and values: counts, bytes, and milliseconds of time.
-    /// `None` where there is no value yet.
+    /// Returns all figures by name. The names are the same in every language; times are in milliseconds. A value is
+    /// `None` if there is none yet.
     pub fn figures(&self) -> [(&'static str, Option<f64>); 17] {
-        // Everything is named: a field added later must be thought about here.
+        // Every field is named, so a field that is added does not compile until it has a name here.
         let Self {
             sent,
             resent,

@@ -4,20 +4,20 @@ use super::slab::NONE;
 
 /// The commands of one session that were given an id, in a ring indexed by it.
 ///
-/// The lowest id in the ring is always pending, so the lowest pending id costs nothing to find; the ring moves on as
-/// its first places are settled, once for each id.
+/// The lowest id in the ring is always pending, so finding L costs nothing. The ring moves on as its first commands
+/// settle, once for each id.
 #[derive(Debug)]
 pub(crate) struct Commands {
     /// The lowest id in the ring.
     base: u64,
-    /// The id that comes next.
+    /// The id that the next command will get.
     next: u64,
-    /// The slot of each id, at the id modulo the length, which is a power of two. What is beyond `next` means nothing.
+    /// The slot of each id, at the id modulo the length, which is a power of two. Places from `next` on mean nothing.
     ring: Vec<u32>,
     pending: usize,
 }
 
-/// A ring that grew beyond this is given back once it is empty.
+/// The memory of a ring longer than this is given back once it is empty. Only an outage makes it longer.
 const KEPT: usize = 1 << 12;
 
 impl Commands {
@@ -25,19 +25,19 @@ impl Commands {
         Self { base: 1, next: 1, ring: Vec::new(), pending: 0 }
     }
 
-    /// The id that the next command gets.
+    /// Returns the id that the next command will get.
     #[inline]
     pub(crate) fn next_id(&self) -> u64 {
         self.next
     }
 
-    /// The smallest id that is neither answered nor abandoned; the next id when there is none.
+    /// Returns L: the smallest id that is neither answered nor abandoned, or the next id if there is none.
     #[inline]
     pub(crate) fn lowest(&self) -> u64 {
         self.base
     }
 
-    /// Commands with an id and without an answer.
+    /// Returns how many commands have an id and are not settled.
     #[inline]
     pub(crate) fn pending(&self) -> usize {
         self.pending
@@ -72,6 +72,7 @@ impl Commands {
         self.ring = ring;
     }
 
+    /// Returns the slot of a pending command.
     #[inline]
     pub(crate) fn slot(&self, id: u64) -> Option<u32> {
         if id < self.base || id >= self.next {
@@ -96,13 +97,13 @@ impl Commands {
                 self.base += 1;
             }
         }
-        // What an outage made large shrinks again once it is empty.
+        // A ring that an outage made large shrinks once it is empty.
         if self.base == self.next && self.ring.len() > KEPT {
             self.ring = Vec::new();
         }
     }
 
-    /// The pending commands in id order.
+    /// Returns the pending commands in id order, with their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
         (self.base..self.next).filter_map(|id| Some((id, self.slot(id)?)))
     }
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ring_that_grew_large_is_given_back_when_it_is_empty_and_a_small_one_is_kept() {
+    fn an_empty_ring_gives_back_its_memory_if_it_grew_large() {
         let mut commands = Commands::new();
         for slot in 0..100_000 {
             commands.assign(slot);

@@ -1,8 +1,8 @@
-//! A doubly linked list threaded through the slab's order links.
+//! A doubly linked list, threaded through the slab.
 
 use super::slab::{NONE, Neighbours, Place, Slab};
 
-/// A list of requests. An entry stands in at most one of them at a time.
+/// A list of requests. An entry stands in at most one list at a time.
 #[derive(Debug)]
 pub(crate) struct List {
     place: Place,
@@ -57,7 +57,7 @@ impl List {
         self.len += 1;
     }
 
-    /// Takes an entry out, wherever it stands, and gives the one that followed it.
+    /// Takes an entry out from any place in the list, and returns the entry that followed it.
     #[inline]
     pub(crate) fn remove(&mut self, slab: &mut Slab, slot: u32) -> Option<u32> {
         let entry = slab.get_mut(slot);

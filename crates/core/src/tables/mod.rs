@@ -1,7 +1,7 @@
-//! The tables of requests: a slab of entries, and the orders they stand in.
+//! The tables: requests with their orders, and server requests. They store and find, and decide nothing.
 //!
-//! Every order a request can stand in (the queue, the order of sending, the deadlines) is a list threaded through the
-//! slab, so that joining, leaving and finding the first cost the same however many requests there are.
+//! Every order in which a request can stand (its queue, the order of sending, its deadline) is a list threaded
+//! through one slab. So joining, leaving and finding the first cost the same, no matter how many requests there are.
 
 pub(crate) mod commands;
 pub(crate) mod list;

@@ -1,19 +1,19 @@
-//! Correlation ids of queries: UUID text that carries where the query stands.
+//! Correlation ids of queries: UUID text that carries the slot of the query.
 //!
-//! The 128 bits, after RFC 9562's custom form (version 8): 48 bits drawn once per client, 4 of version, 12 of the slot, 2 of
-//! variant, 16 of the slot again, then a counter of 46 bits. An answer finds its query by the slot, without a search, and the
-//! counter tells it from others that held the slot.
+//! The 128 bits, after RFC 9562's custom form (version 8): 48 bits drawn once per client, 4 of version, 12 of the
+//! slot, 2 of variant, 16 of the slot again, then a counter of 46 bits. An answer finds its query by the slot,
+//! without a search, and the counter tells it from others that held the slot.
 
-/// Bytes of a correlation id.
+/// The length of a correlation id in bytes.
 pub(crate) const TEXT: usize = 36;
-/// Slots of 28 bits: more requests than the configuration can allow.
+/// Bits of a slot: enough for more requests than the configuration can allow.
 const SLOT_BITS: u32 = 28;
-/// The lower part of the slot stands beside the counter.
+/// The lower part of the slot stands beside the counter, the rest beside the version.
 const LOW_SLOT_BITS: u32 = 16;
-/// At a million queries a second this lasts for two years.
+/// Bits of the counter: enough for two years at a million queries a second.
 const COUNTER_BITS: u32 = 46;
 
-/// What a correlation id of this client says.
+/// What a correlation id of this client contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct QueryRef {
     pub(crate) slot: u32,
@@ -52,12 +52,12 @@ impl CorrelationIds {
         text
     }
 
-    /// Reads an id of this client; `None` for any other text.
+    /// Reads a correlation id of this client. `None` for any other text.
     #[inline]
     pub(crate) fn read(&self, text: &[u8]) -> Option<QueryRef> {
         let text: &[u8; TEXT] = text.try_into().ok()?;
         let part = |from: usize| number_of(text[from..].first_chunk().copied().unwrap_or_default());
-        // The slot's twelve upper bits end the third group; the rest of it, and the counter, follow the variant.
+        // The upper twelve bits of the slot end the third group. The rest of it, and the counter, follow the variant.
         let low = (number_of([
             text[19], text[20], text[21], text[22], text[24], text[25], text[26], text[27],
         ]) << 32)
@@ -65,24 +65,24 @@ impl CorrelationIds {
         let upper = number_of([0, 0, 0, 0, text[14], text[15], text[16], text[17]]) & 0xfff;
         let slot = (upper << LOW_SLOT_BITS) | ((low >> COUNTER_BITS) & 0xffff);
         let query = QueryRef { slot: slot as u32, counter: low & ((1 << COUNTER_BITS) - 1) };
-        // What was read of other bytes than digits means nothing; only the very text of this reference is one.
+        // Bytes that are not digits give a meaningless number, so the text is compared with the text of that number.
         (self.text(query) == *text).then_some(query)
     }
 }
 
-/// The eight hexadecimal digits of a number, all at once.
+/// Returns the eight hexadecimal digits of a number. Works on all of them at once: a query needs four calls.
 #[inline]
 fn digits_of(number: u32) -> [u8; 8] {
     let mut digits = u64::from(number);
     digits = (digits | (digits << 16)) & 0x0000_ffff_0000_ffff;
     digits = (digits | (digits << 8)) & 0x00ff_00ff_00ff_00ff;
     digits = (digits | (digits << 4)) & 0x0f0f_0f0f_0f0f_0f0f;
-    // From ten on they are letters, which stand 0x27 behind the digits.
+    // From ten on they are letters, which come 0x27 after the digits.
     let letters = ((digits + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
     (digits + 0x3030_3030_3030_3030 + letters * 0x27).to_be_bytes()
 }
 
-/// The number of eight hexadecimal digits, all at once; any number for other bytes.
+/// Returns the number of eight hexadecimal digits, and any number for other bytes. Works on all of them at once.
 #[inline]
 fn number_of(digits: [u8; 8]) -> u64 {
     let text = u64::from_be_bytes(digits);
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_correlation_id_is_a_uuid_that_gives_back_slot_and_counter() {
+    fn correlation_id_is_a_uuid_that_carries_slot_and_counter() {
         let ids = CorrelationIds::new(0xdead_beef_1234_5678);
         for (slot, counter) in
             [(0, 1), (1, 2), (1023, 7), (65_536, 8), ((1 << 28) - 1, (1 << 46) - 1)]
@@ -114,7 +114,7 @@ mod tests {
             let other = CorrelationIds::new(1);
             assert_eq!(other.read(&text), None);
         }
-        // Any other text is none: one byte of it changed in any way.
+        // A text with one byte changed in any way is not an id, or another one.
         let text = ids.text(QueryRef { slot: 0x0abc_def1, counter: 0x1234_5678_9abc });
         for place in 0..TEXT {
             for byte in 0..=u8::MAX {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bit_of_slot_and_counter_comes_back_from_its_own_place() {
+    fn every_bit_of_slot_and_counter_has_its_own_place() {
         let ids = CorrelationIds::new(0xdead_beef_1234_5678);
         let slots = (0..28).map(|bit| QueryRef { slot: 1 << bit, counter: 0x1234_5678_9abc });
         let counters = (0..46).map(|bit| QueryRef { slot: 0x0abc_def1, counter: 1 << bit });
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_whose_numbers_differ_in_any_bit_have_different_correlation_ids() {
+    fn clients_that_differ_in_one_bit_have_different_correlation_ids() {
         let query = QueryRef { slot: 5, counter: 6 };
         let text = CorrelationIds::new(0).text(query);
         for bit in 0..48 {
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn dashes_stand_where_a_uuid_has_them_and_nowhere_else() {
+    fn dashes_stand_only_where_a_uuid_has_them() {
         let ids = CorrelationIds::new(0xdead_beef_1234_5678);
         let text = ids.text(QueryRef { slot: 5, counter: 6 });
         for place in [8, 13, 18, 23] {

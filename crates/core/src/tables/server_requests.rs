@@ -1,4 +1,4 @@
-//! Requests that the server makes of the client: each delivered once, in order, and acknowledged after that.
+//! The tracker of server requests: each is delivered once, in order, and acknowledged after that.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,11 +7,11 @@ use zraft_protocol::{RequestId, Timestamp};
 
 use crate::{Instant, ServerRequest};
 
-/// Payload bytes of server requests held for the application, in all.
+/// At most this many payload bytes of server requests are held for the application. The server keeps what does not fit.
 const MAX_HELD_BYTES: usize = 64 << 20;
-/// An acknowledgement waits at most this long for others.
+/// An acknowledgement waits at most this long for further deliveries. Each one costs the server a log entry.
 const ACK_DELAY: Duration = Duration::from_millis(50);
-/// Or until this many requests were delivered.
+/// An acknowledgement waits for at most this many deliveries.
 const ACK_BATCH: u64 = 32;
 
 /// What became of a server request that arrived.
@@ -19,7 +19,7 @@ const ACK_BATCH: u64 = 32;
 pub(crate) enum Arrival {
     Held,
     Duplicate,
-    /// No room: the server will send it again.
+    /// There is no room. The server will send it again.
     GaveWay,
 }
 
@@ -33,18 +33,21 @@ enum Held {
     Skip,
 }
 
-/// The tracker of one session's server requests.
+/// The server requests of one session.
 #[derive(Debug)]
 pub(crate) struct ServerRequests {
     max_held: usize,
-    /// The last id delivered: everything up to it may be acknowledged.
+    /// The last id delivered. Everything up to it may be acknowledged.
     delivered: u64,
-    /// The last id handed over to be delivered.
+    /// The last id handed to the application.
     handed: u64,
+    /// Payload bytes of the requests that were handed over and are not delivered, by id.
     handed_bytes: BTreeMap<u64, usize>,
+    /// Requests that wait for their turn, by id.
     held: BTreeMap<u64, Held>,
     held_bytes: usize,
     acknowledged: u64,
+    /// When the next acknowledgement must be sent.
     ack_due: Option<Instant>,
 }
 
@@ -62,6 +65,7 @@ impl ServerRequests {
         }
     }
 
+    /// A server request arrived.
     pub(crate) fn arrived(
         &mut self,
         now: Instant,
@@ -72,7 +76,7 @@ impl ServerRequests {
         self.hold(now, id.get(), Held::Request { payload, created_at })
     }
 
-    /// A request too long to be kept, or undecodable, of which only the id is known.
+    /// A server request arrived that is too long or undecodable. Only its id is known.
     pub(crate) fn arrived_unusable(&mut self, now: Instant, id: RequestId) -> Arrival {
         let arrival = self.hold(now, id.get(), Held::Skip);
         self.skip(now);
@@ -81,7 +85,7 @@ impl ServerRequests {
 
     fn hold(&mut self, now: Instant, id: u64, request: Held) -> Arrival {
         if id <= self.delivered {
-            // The acknowledgement was lost, or is on its way.
+            // The acknowledgement was lost, or has not arrived yet.
             self.ack_soon(now);
             return Arrival::Duplicate;
         }
@@ -99,7 +103,7 @@ impl ServerRequests {
         }
         self.held_bytes += bytes;
         self.held.insert(id, request);
-        // The next to be delivered always has room; what stands furthest behind it gives way.
+        // The next in order always has room. The highest ids give way to it.
         while self.held.len() > 1
             && (self.held_bytes > MAX_HELD_BYTES || self.count() > self.max_held)
         {
@@ -125,7 +129,7 @@ impl ServerRequests {
         }
     }
 
-    /// Hands over the next request in order, to be delivered to the application.
+    /// Hands the next request in order to the application.
     pub(crate) fn next(&mut self) -> Option<ServerRequest> {
         let id = self.handed + 1;
         let request_id = RequestId::new(id).ok()?;
@@ -142,8 +146,7 @@ impl ServerRequests {
         }
     }
 
-    /// The application has this request now. Ids must come in the order handed over.
-    /// `false` for any other.
+    /// The application has this request now. Returns false for an id that is not the next in the order handed over.
     pub(crate) fn done(&mut self, now: Instant, id: RequestId) -> bool {
         let id = id.get();
         if self.handed_bytes.first_key_value().is_none_or(|(first, _)| *first != id) {
@@ -165,7 +168,7 @@ impl ServerRequests {
         }
     }
 
-    /// Steps over requests that cannot be used, once everything before them is delivered.
+    /// Skips requests that cannot be used, once everything before them is delivered.
     fn skip(&mut self, now: Instant) {
         while self.delivered == self.handed
             && matches!(self.held.first_key_value(), Some((&id, Held::Skip)) if id == self.handed + 1)
@@ -180,19 +183,19 @@ impl ServerRequests {
         self.ack_due.get_or_insert(now + ACK_DELAY);
     }
 
-    /// When the acknowledgement must go out.
+    /// Returns when the next acknowledgement must be sent.
     pub(crate) fn ack_due(&self) -> Option<Instant> {
         self.ack_due
     }
 
-    /// Takes the acknowledgement that stands for everything delivered.
+    /// Takes the acknowledgement for everything delivered so far.
     pub(crate) fn take_ack(&mut self) -> Option<RequestId> {
         self.ack_due.take()?;
         self.acknowledged = self.delivered;
         RequestId::new(self.acknowledged).ok()
     }
 
-    /// Requests held for the application.
+    /// Returns how many requests are held for the application.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
         self.count()
@@ -232,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_held_and_filled_in_order() {
+    fn request_behind_a_gap_is_held_until_the_gap_is_filled() {
         let mut tracker = ServerRequests::new(10);
         assert_eq!(arrive(&mut tracker, 2, 1), Arrival::Held);
         assert_eq!(deliver_all(&mut tracker), []);
@@ -243,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_held_give_way_and_the_next_in_order_always_has_room() {
+    fn the_next_in_order_always_has_room_and_the_highest_ids_give_way() {
         let mut tracker = ServerRequests::new(3);
         for number in [4, 3, 5] {
             assert_eq!(arrive(&mut tracker, number, 1), Arrival::Held);
@@ -256,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_too_long_is_stepped_over_and_acknowledged() {
+    fn unusable_request_is_skipped_in_its_turn_and_acknowledged() {
         let mut tracker = ServerRequests::new(10);
         arrive(&mut tracker, 1, 1);
         tracker.arrived_unusable(NOW, id(2));
@@ -266,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledgement_waits_at_most_fifty_milliseconds_or_thirty_two_requests() {
+    fn acknowledgement_waits_for_50_ms_or_32_deliveries() {
         let mut tracker = ServerRequests::new(100);
         for number in 1..=31 {
             arrive(&mut tracker, number, 1);
@@ -279,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_64_mib_are_held_and_not_a_byte_more() {
+    fn at_most_64_mib_are_held() {
         let half = MAX_HELD_BYTES / 2;
         for order in [[2, 1], [1, 2], [2, 3]] {
             let mut tracker = ServerRequests::new(10);

@@ -6,23 +6,24 @@ use bytes::Bytes;
 
 use crate::{ConnId, Instant, RequestKey, RequestKind};
 
-/// No slot.
+/// Stands for "no slot" in links.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// Where a request stands.
+/// How far a request has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The slot is free.
     Free,
-    /// Waiting, never handed to a transport in this session.
+    /// It waits, and was never handed to a transport in this session.
     Queued,
-    /// Handed to a transport, not answered, the caller waits.
+    /// It was handed to a transport and is not answered, and its caller waits.
     Live,
-    /// Handed to a transport, not answered, the caller was told "outcome unknown" and may still ask for the answer.
+    /// It was handed to a transport and is not answered. Its caller was given "outcome unknown", and may still ask
+    /// for the answer.
     Detached,
 }
 
-/// The neighbours of an entry in one list.
+/// The neighbours of an entry in a list.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Neighbours {
     pub(crate) prev: u32,
@@ -74,36 +75,38 @@ pub(crate) struct Entry {
     pub(crate) phase: Phase,
     pub(crate) place: Place,
     pub(crate) copies: Copies,
-    /// Was pending when poison was suspected (session semantics: one at a time).
+    /// It was pending when a quarantine began.
     pub(crate) suspect: bool,
     /// The request id of a command, the counter of a query; 0 while it has none.
     pub(crate) id: u64,
     /// The order of submission, over commands and queries.
     pub(crate) submitted: u64,
     pub(crate) payload: Bytes,
-    /// The connection that it was last handed to.
+    /// The connection that it was handed to last.
     pub(crate) sent_on: ConnId,
-    /// When the socket took the last byte of its frame.
+    /// When the socket took the last byte of its frame on that connection.
     pub(crate) sent_at: Option<Instant>,
-    /// How many commands sent just before this one, after its predecessor in the list, were answered.
+    /// How many commands that were written after its predecessor in the order of sending and before this one were
+    /// answered.
     pub(crate) gap: u64,
-    /// The tick of its deadline; `u64::MAX` when it has none.
+    /// The tick of its deadline; `u64::MAX` if it has none.
     pub(crate) deadline: u64,
     pub(crate) order: Neighbours,
     pub(crate) timer: Neighbours,
 }
 
-/// Entries in slots that are used again, with a count of how often any of them is looked at.
+/// Entries in slots that are reused, with a count of how often an entry was looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Slab {
     entries: Vec<Entry>,
     free: Vec<u32>,
-    /// The last generation of slots that were given back.
+    /// The highest generation of the slots whose memory was given back.
     last_generation: u32,
     visits: Cell<u64>,
 }
 
-/// A slab that grew beyond this is given back once all is settled.
+/// The memory of a slab with more slots than this is given back once every request has settled. A busy client has
+/// fewer in flight; only an outage makes more.
 const KEPT: usize = 1 << 12;
 
 impl Slab {
@@ -155,7 +158,7 @@ impl Slab {
         (self.entries.len() - 1) as u32
     }
 
-    /// Frees a slot that stands in no list any more. Lets the memory of an outage go once all is settled.
+    /// Frees the slot of a request that stands in no list any more. Gives back the memory of an outage with the last.
     #[inline]
     pub(crate) fn remove(&mut self, slot: u32) {
         let entry = self.get_mut(slot);
@@ -168,7 +171,7 @@ impl Slab {
         }
     }
 
-    /// Nothing is left in it. No key that was given out names a request of the future all the same.
+    /// Gives back the memory. Generations keep counting, so an old key never matches a newer request.
     #[cold]
     fn give_back(&mut self) {
         let generations = self.entries.iter().map(|entry| entry.generation);
@@ -177,7 +180,7 @@ impl Slab {
         self.free = Vec::new();
     }
 
-    /// Counts a look at an entry, for the tests of what looking costs. Not in a release build.
+    /// Counts a look at an entry, for tests of what a command costs. Not in a release build.
     #[inline]
     fn visit(&self) {
         if cfg!(debug_assertions) {
@@ -202,14 +205,14 @@ impl Slab {
         RequestKey { slot, generation: self.entries[slot as usize].generation }
     }
 
-    /// The entry that a key names, if it is still there.
+    /// Returns the entry that a key names, if the request has not settled.
     #[inline]
     pub(crate) fn find(&self, key: RequestKey) -> Option<&Entry> {
         let entry = self.entries.get(key.slot as usize)?;
         (entry.generation == key.generation && entry.phase != Phase::Free).then_some(entry)
     }
 
-    /// As [`Slab::find`], to change it.
+    /// Returns the entry that a key names, to change it.
     #[inline]
     pub(crate) fn find_mut(&mut self, key: RequestKey) -> Option<&mut Entry> {
         self.visit();
@@ -217,14 +220,14 @@ impl Slab {
         (entry.generation == key.generation && entry.phase != Phase::Free).then_some(entry)
     }
 
-    /// What stands at a place that a peer named.
+    /// Returns the entry in a slot that a peer named, which may be any number.
     #[inline]
     pub(crate) fn get_if_occupied(&self, slot: u32) -> Option<&Entry> {
         self.visit();
         self.entries.get(slot as usize).filter(|entry| entry.phase != Phase::Free)
     }
 
-    /// Every slot that holds a request. Scans: for the ends of sessions and connections only.
+    /// Returns every slot that holds a request. Scans: only for the ends of sessions and connections.
     pub(crate) fn occupied(&self) -> impl Iterator<Item = u32> + '_ {
         self.entries
             .iter()
@@ -243,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_memory_of_an_outage_is_given_back_and_its_keys_name_nothing_any_more() {
+    fn memory_of_an_outage_is_given_back_and_old_keys_match_nothing() {
         let mut slab = Slab::default();
         let fill = |slab: &mut Slab| -> Vec<RequestKey> {
             let insert = |_| slab.insert(RequestKind::Command, Bytes::new(), 0);
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_a_few_thousand_is_kept_for_the_next() {
+    fn memory_of_a_few_thousand_requests_is_kept() {
         let mut slab = Slab::default();
         let insert = |_| slab.insert(RequestKind::Command, Bytes::new(), 0);
         let keys: Vec<_> = (0..KEPT).map(insert).collect();

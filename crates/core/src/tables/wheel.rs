@@ -1,7 +1,7 @@
 //! Deadlines of requests: a hierarchical timing wheel, threaded through the slab.
 //!
-//! Six levels of 64 slots, a tick of one millisecond. Adding and removing touch one slot; an entry is moved down at
-//! most once per level. A deadline is never early: it fires at the first tick at or after it.
+//! It has six levels of 64 slots, and a tick of one millisecond. Adding and removing touch one slot, and an entry is
+//! moved down at most once per level. A deadline never fires early: it fires at the first tick at or after it.
 
 use std::time::Duration;
 
@@ -13,19 +13,21 @@ const BITS: u32 = 6;
 const SLOTS: usize = 1 << BITS;
 const MASK: u64 = SLOTS as u64 - 1;
 const TICK_NANOS: u64 = 1_000_000;
-/// The furthest a deadline can lie ahead of the wheel: about 2 years. Later ones are waited for in steps.
+/// A deadline can lie this many ticks ahead of the wheel: about 2 years. The wheel waits for a later one in steps.
 const HORIZON: u64 = 1 << (BITS * LEVELS as u32);
 
 #[derive(Debug)]
 pub(crate) struct Wheel {
     /// The first tick not yet processed.
     current: u64,
-    /// The latest time at which something was added, in nanoseconds: nothing is called for earlier than its tick.
+    /// The latest time at which a deadline was added, in nanoseconds. The wheel asks to be woken no earlier than its
+    /// tick.
     seen: u64,
-    /// Level by level.
+    /// The first entry of each slot, level by level.
     heads: [u32; SLOTS * LEVELS],
+    /// One bit for each slot that has an entry.
     occupied: [u64; LEVELS],
-    /// The tick that was placed last, when the wheel stood at `current`, and where: what comes together has one deadline.
+    /// The tick placed last, `current` at that time, and its slot. Requests that come together have the same deadline.
     last: (u64, u64, usize),
 }
 
@@ -40,7 +42,7 @@ impl Wheel {
         }
     }
 
-    /// The tick at which a deadline `after` from `now` fires.
+    /// Returns the tick at which a deadline `after` from `now` fires.
     pub(crate) fn tick(now: Instant, after: Duration) -> u64 {
         (now + after).as_nanos().div_ceil(TICK_NANOS)
     }
@@ -65,7 +67,7 @@ impl Wheel {
         if next != NONE {
             slab.get_mut(next).timer.prev = prev;
         }
-        // The first of a slot keeps, instead of a neighbour, the slot it stands in.
+        // The first entry of a slot carries the slot's mark instead of a neighbour.
         if let Some(head) = head_of(prev) {
             self.heads[head] = next;
             if next == NONE {
@@ -76,13 +78,13 @@ impl Wheel {
         }
     }
 
-    /// The earliest time at which something may fire. May be earlier than the first deadline, never later.
+    /// Returns the earliest time at which a deadline may fire: perhaps earlier than the first deadline, never later.
     pub(crate) fn next(&self) -> Option<Instant> {
         let (_, _, tick) = self.next_slot()?;
         Some(Instant::from_nanos(tick.max(self.seen / TICK_NANOS).saturating_mul(TICK_NANOS)))
     }
 
-    /// Takes out everything whose deadline is at or before `now`, in the order of deadlines.
+    /// Takes out every entry whose deadline is at or before `now`, in the order of deadlines.
     pub(crate) fn expire(&mut self, slab: &mut Slab, now: Instant, expired: &mut Vec<u32>) {
         let target = now.as_nanos() / TICK_NANOS;
         while let Some((level, index, tick)) = self.next_slot() {
@@ -131,7 +133,8 @@ impl Wheel {
         level * SLOTS + ((tick >> (BITS * level as u32)) & MASK) as usize
     }
 
-    /// The occupied slot whose time comes first; of two with the same time the higher level, which must be moved down.
+    /// Returns the occupied slot whose time comes first: its level, its index and its tick. Of two with the same
+    /// time, it is the one on the higher level, whose entries must be moved down.
     fn next_slot(&self) -> Option<(usize, usize, u64)> {
         let mut best: Option<(usize, usize, u64)> = None;
         for level in 0..LEVELS {
@@ -153,7 +156,7 @@ impl Wheel {
     }
 }
 
-/// Slots of the wheel are marked by numbers that no index of the slab reaches.
+/// Returns the mark of a slot of the wheel: a number that no slot of the slab reaches.
 #[inline]
 fn head_mark(head: usize) -> u32 {
     NONE - 1 - head as u32
@@ -235,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_beyond_the_horizon_are_waited_for() {
+    fn a_deadline_beyond_the_horizon_fires_at_its_tick() {
         let start = Instant::from_nanos(1_234_567_890_123);
         let now = start.as_nanos() / TICK_NANOS;
         for ahead in [HORIZON / 2 + 1, HORIZON - 1, HORIZON, HORIZON + 1, 2 * HORIZON] {
@@ -245,7 +248,7 @@ mod tests {
             let mut calls = 0;
             while fired.is_empty() {
                 let next = wheel.next().unwrap();
-                assert!(next > at, "{ahead}: it is asked for at once, again and again");
+                assert!(next > at, "{ahead}: the wheel asks to be woken at once, again and again");
                 at = next;
                 wheel.expire(&mut slab, at, &mut fired);
                 calls += 1;
@@ -256,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tick_is_processed_once_and_what_comes_for_it_later_fires_at_the_next() {
+    fn a_deadline_added_for_a_tick_that_is_over_fires_at_the_next() {
         let start = Instant::from_nanos(100 * TICK_NANOS);
         let (mut wheel, mut slab, first) = with_one(start, 100);
         let mut fired = Vec::new();
