@@ -1,8 +1,49 @@
 //! The session state machine of a ZIO Raft client, without I/O, clock or runtime.
 //!
-//! A [`Machine`] is given what the application asks for, what the network does, and the time; it says what to send, when
-//! to be called again, how each request ended and what happened. It is deterministic: the same inputs at the same times,
-//! with the same seed, give the same outputs.
+//! Use this crate to build a client on a runtime of your own, or to test one in virtual time; applications use
+//! `zraft-client`, which is a driver of this machine on tokio. A [`Machine`] takes what the application asks for, what the
+//! network does, and the time. It returns what to send, when to wake, how each request ended, and what happened. It is
+//! deterministic: the same inputs at the same times with the same seed give the same outputs.
+//!
+//! Here a machine asks for a session at a member that does not listen, until its caller's patience ends:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use zraft_core::{Action, Completion, Config, Instant, Machine, OpenFailure, StateName};
+//!
+//! let config = Config::builder()
+//!     .member("node-1", "tcp://127.0.0.1:7001")
+//!     .capability("name", "example")
+//!     .build()?;
+//! let mut now = Instant::ZERO;
+//! let mut machine = Machine::new(config, 42, now);
+//! let call = machine.connect(now, Some(Duration::from_secs(10)));
+//! assert_eq!(machine.state(), StateName::ConnectingNewSession);
+//!
+//! let mut attempts = 0;
+//! let result = loop {
+//!     while let Some(action) = machine.poll_action(now) {
+//!         if let Action::Open { conn, .. } = action {
+//!             attempts += 1;
+//!             machine.handle_open_failed(now, conn, OpenFailure::Refused);
+//!         }
+//!     }
+//!     if let Some(Completion::Connect { key, result }) = machine.poll_completion() {
+//!         assert_eq!(key, call);
+//!         break result;
+//!     }
+//!     // Time is an input like any other: this driver jumps to the moment at which the machine wants to wake.
+//!     now = machine.poll_timeout().expect("the caller's patience ends");
+//!     machine.handle_timeout(now);
+//! };
+//! assert!(result.is_err());
+//! assert_eq!(now, Instant::ZERO + Duration::from_secs(10));
+//! assert!((4..10).contains(&attempts), "with growing pauses");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Machine`] documents the calling contract, with a complete driver as an example.
 
 pub mod config;
 pub mod endpoint;
@@ -10,6 +51,7 @@ mod event;
 mod failure;
 mod keys;
 mod link;
+mod loss;
 mod machine;
 mod policy;
 mod resend;

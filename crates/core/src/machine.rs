@@ -1,226 +1,270 @@
-//! The machine: what the application and the network say goes in, with the time; what is to be done comes out.
+//! The machine: inputs from the application and the network come in with the time; outputs say what to do.
 
+mod connect;
 mod connected;
 mod connecting;
 mod disconnected;
 mod drain;
 mod interface;
+mod outputs;
 mod received;
+mod session;
 mod settle;
 mod time;
 mod transmit;
 
-use std::{cell::Cell, collections::VecDeque, fmt, time::Duration};
+use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 use zraft_protocol::{MemberId, Nonce, RequestId, SessionId, Timestamp};
 use zraft_zmtp::TxBuffer;
 
 use crate::{
-    ConnId, ConnectKey, Instant, PingKey, RequestKey, RequestKind, ServerRequest,
+    ConnId, Instant, PingKey, RequestKey, RequestKind, ServerRequest,
     config::Config,
-    event::{Event, Events, StateName},
-    failure::{ConnectionCause, Failure},
+    event::{Event, StateName},
+    failure::Failure,
     link::Link,
     policy::{liveness::Liveness, members::Members, quarantine::Quarantine},
     resend::Resend,
     rng::Rng,
     stats::Stats,
-    tables::{requests::Requests, server_requests::ServerRequests, wheel::Wheel},
+    tables::{requests::Requests, wheel::Wheel},
 };
+use connect::Callers;
+use connected::Connected;
+use connecting::{Attempt, ConnectingNew};
+use disconnected::Disconnected;
 use drain::Drain;
 pub use interface::{Action, Completion, ConnEnd, OpenFailure, Timeout};
+use outputs::Outputs;
+use session::Session;
+use time::Clock;
 
-/// Room for completions that is kept when there are none.
-const KEPT_COMPLETIONS: usize = 1 << 14;
-
-/// An attempt at a session connection, or the pause before the next.
-#[derive(Debug)]
-struct Attempt {
-    phase: AttemptPhase,
-    /// Counts the attempts since the session was lost, or since connect().
-    number: u32,
-    /// A jump of the clock restarted its timer: the next one does not.
-    restarted: bool,
-}
-
-#[derive(Debug)]
-enum AttemptPhase {
-    Trying { nonce: Nonce, until: Instant },
-    Pausing { until: Instant },
-}
-
-#[derive(Debug)]
-struct Connected {
-    since: Instant,
-    /// An answer of any kind came on this connection.
-    heard: bool,
-}
-
-#[derive(Debug)]
-enum State {
-    Disconnected,
-    ConnectingNew(Attempt),
-    ConnectingExisting(Attempt),
-    Connected(Connected),
-}
-
-/// A session that the server knows.
-#[derive(Debug)]
-struct Session {
-    id: SessionId,
-    /// The member where it was last Connected.
-    member: usize,
-    /// The last time the server was known to know it.
-    proof: Instant,
-    /// How the last connection ended.
-    ended: LastEnd,
-    /// When it was first said to have expired, which may be false.
-    doubted: Option<Instant>,
-    tracker: ServerRequests,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LastEnd {
-    /// By the loss of the connection.
-    Lost,
-    /// By a SessionClosed.
-    Told,
-    /// By our leaving a member that was silent.
-    Silent,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    key: ConnectKey,
-    until: Option<Instant>,
-}
-
-/// The session state machine of one client: no clock, no socket, no runtime, no randomness of its own.
+/// The session state machine of one client.
 ///
-/// Every input takes the time `now`, which must not go backwards. After any input the caller takes what came out:
-/// [`poll_action`](Self::poll_action), [`transmit`](Self::transmit), [`poll_completion`](Self::poll_completion),
-/// [`poll_event`](Self::poll_event), [`poll_server_request`](Self::poll_server_request), and calls
-/// [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout), after reading what can be read.
+/// It has no clock, socket, runtime or randomness: every input takes the time, and the seed of [`new`](Self::new) feeds
+/// all that is random. A *driver* connects it with the world. The driver of `zraft-client` is one; the simulation is
+/// another.
+///
+/// # Inputs
+///
+/// The application's side calls [`connect`](Self::connect), [`submit`](Self::submit), [`cancel`](Self::cancel),
+/// [`ping`](Self::ping), [`server_request_done`](Self::server_request_done) and [`disconnect`](Self::disconnect) at any
+/// time. The network's side reports what happens to each connection, in this order:
+///
+/// 1. [`handle_opened`](Self::handle_opened) or [`handle_open_failed`](Self::handle_open_failed), after
+///    [`Action::Open`].
+/// 2. Bytes: append what was read to [`recv_buffer`](Self::recv_buffer), then call
+///    [`handle_received`](Self::handle_received). Write from the buffer of [`transmit`](Self::transmit), advance it
+///    by what the socket took, then call [`handle_written`](Self::handle_written).
+/// 3. [`handle_ended`](Self::handle_ended), once, after the last byte. Not after [`Action::Close`].
+///
+/// Inputs for a connection that the machine has closed are ignored, so a driver need not race with
+/// [`Action::Close`].
+///
+/// # Outputs
+///
+/// Any input can cause outputs. After inputs, and before it sleeps, the driver takes all of them, in this order:
+///
+/// 1. [`poll_action`](Self::poll_action) until `None`: connections to open, shut down or close.
+/// 2. [`transmit`](Self::transmit) for the open connection, until the socket takes no more. This encodes requests, so
+///    it belongs into each turn even if nothing was read.
+/// 3. [`poll_completion`](Self::poll_completion), [`poll_event`](Self::poll_event) and
+///    [`poll_server_request`](Self::poll_server_request) until `None`.
+/// 4. [`poll_timeout`](Self::poll_timeout): sleep until then at most. Any input or call of `transmit` can change it.
+///
+/// # What must hold
+///
+/// - `now` never goes backwards, over all calls.
+/// - Bytes that can be read are read before [`handle_timeout`](Self::handle_timeout) is called, so an answer that has
+///   arrived is on time.
+/// - The driver calls `handle_timeout` soon after the time that `poll_timeout` gave. If it comes more than a second
+///   late, the machine assumes that the process or the computer was stopped and does not conclude anything from the
+///   time that passed.
+/// - Each request that [`submit`](Self::submit) accepts ends in exactly one [`Completion::Request`], and each call of
+///   connect() and ping() in exactly one completion of its kind, unless connect() was cancelled. Calls of disconnect()
+///   that overlap share one.
+/// - The driver takes completions after each input. Their number is limited only by what the configuration admits.
+///
+/// # Example
+///
+/// A complete driver. The network is a few lines of memory, and the cluster is one member that knows two messages.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use bytes::{Buf, BufMut};
+/// use zraft_core::{Action, Completion, Config, ConnId, Instant, Machine, RequestKind, Timeout};
+/// use zraft_core::protocol::{ClientMessage, Payload, ServerMessage, SessionId, Timestamp};
+/// use zraft_zmtp::{Connection, Event};
+///
+/// /// The member: creates a session, and answers each command with its payload in capitals.
+/// fn answer(message: ClientMessage) -> Option<ServerMessage> {
+///     match message {
+///         ClientMessage::CreateSession { nonce, .. } => {
+///             let session_id = SessionId::new("0b54d8ae").ok()?;
+///             Some(ServerMessage::SessionCreated { session_id, nonce })
+///         }
+///         ClientMessage::ClientRequest { request_id, payload, .. } => {
+///             let result = Payload::new(payload.into_bytes().to_ascii_uppercase()).ok()?;
+///             Some(ServerMessage::ClientResponse { request_id, result })
+///         }
+///         _ => None,
+///     }
+/// }
+///
+/// let mut now = Instant::ZERO;
+/// let config = Config::builder()
+///     .member("node-1", "tcp://127.0.0.1:7001")
+///     .capability("name", "example")
+///     .build()?;
+/// let mut machine = Machine::new(config, 42, now);
+/// let mut member = Connection::new(zraft_zmtp::Config::server(), now);
+///
+/// machine.connect(now, Some(Duration::from_secs(5)));
+/// let key = machine.submit(now, RequestKind::Command, "hello".into(), Timeout::Default)?;
+///
+/// let mut open: Option<ConnId> = None;
+/// let result = 'turns: loop {
+///     // Sockets.
+///     while let Some(action) = machine.poll_action(now) {
+///         match action {
+///             Action::Open { conn, .. } => {
+///                 machine.handle_opened(now, conn);
+///                 open = Some(conn);
+///             }
+///             Action::ShutdownWrite { .. } => {}
+///             Action::Close { .. } => open = None,
+///         }
+///     }
+///     if let Some(conn) = open {
+///         // Read first.
+///         if let Some(buffer) = machine.recv_buffer(conn) {
+///             buffer.put(member.tx());
+///             machine.handle_received(now, conn);
+///         }
+///         // Then the time, then write.
+///         if machine.poll_timeout().is_some_and(|at| at <= now) {
+///             machine.handle_timeout(now);
+///         }
+///         let wall = Timestamp::from_millis(1_700_000_000_000);
+///         while let Some(output) = machine.transmit(now, wall, conn) {
+///             if !output.has_remaining() {
+///                 break;
+///             }
+///             let length = output.chunk().len();
+///             member.handle_bytes(now, output.chunk());
+///             output.advance(length);
+///             machine.handle_written(now, conn);
+///         }
+///     }
+///     // Outputs for the application.
+///     while let Some(completion) = machine.poll_completion() {
+///         match completion {
+///             Completion::Connect { result, .. } => result?,
+///             Completion::Request { key: answered, result, .. } if answered == key => {
+///                 break 'turns result?;
+///             }
+///             _ => {}
+///         }
+///     }
+///     while let Some(event) = machine.poll_event() {
+///         println!("{}", event.name());
+///     }
+///     // The other end of the wire.
+///     while let Some(event) = member.poll_event(now) {
+///         if let Event::Message(frame) = event
+///             && let Some(reply) = answer(ClientMessage::decode(&frame)?)
+///         {
+///             let mut frame = Vec::new();
+///             reply.encode(&mut frame);
+///             member.send(&frame)?;
+///         }
+///     }
+///     // A real driver sleeps here until `poll_timeout`, or until a socket is ready or a caller comes.
+///     now = now + Duration::from_millis(1);
+/// };
+/// assert_eq!(result, "HELLO");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Machine {
     config: Config,
     rng: Rng,
+    stats: Stats,
+    counters: Counters,
     state: State,
-    link: Option<Link>,
-    connections: u64,
+    /// The session that the server knows, in the states that have one: ConnectingExistingSession and Connected.
     session: Option<Session>,
-    /// The session that expired last, while Disconnected because of it.
-    expired: Option<SessionId>,
+    /// The present connection. The machine looks at no other.
+    link: Option<Link>,
     requests: Requests,
-    /// The time of the last request with the default timeout, and its tick.
-    deadline: (Instant, Option<u64>),
     members: Members,
     resend: Resend,
     liveness: Liveness,
     quarantine: Quarantine,
-    /// How long the next SessionCreated is waited for.
-    create_wait: Duration,
-    /// The attempt goes on even when no caller of connect() waits.
-    unattended: bool,
-    waiters: Vec<Waiter>,
-    keys: u64,
+    /// The calls of connect() that wait.
+    callers: Callers,
+    /// The disconnect() under way.
     drain: Option<Drain>,
-    /// Why the last attempt failed, and where.
-    last_failure: Option<(String, ConnectionCause)>,
-    /// The clock jumped: request deadlines wait for a moment.
-    grace: time::Grace,
-    /// When the driver was last told to come back.
-    promised: Cell<Option<Instant>>,
-    /// The latest time it was told.
-    latest: Instant,
-    /// The clock jumped, and what could be read may not be read yet.
-    jumped: bool,
-    actions: VecDeque<Action>,
-    completions: VecDeque<Completion>,
-    events: Events,
-    stats: Stats,
+    clock: Clock,
+    out: Outputs,
+}
+
+/// The state, with what serves that state alone.
+#[derive(Debug)]
+enum State {
+    Disconnected(Disconnected),
+    ConnectingNew(ConnectingNew),
+    ConnectingExisting(Attempt),
+    Connected(Connected),
+}
+
+/// Numbers that are never used twice.
+#[derive(Debug, Default)]
+struct Counters {
+    connections: u64,
+    calls: u64,
 }
 
 impl Machine {
-    /// A client that is Disconnected. `seed` feeds nonces, correlation ids and jitter: give each client its own.
+    /// Returns a client that is Disconnected. Give each client its own `seed`: it feeds nonces, correlation ids and
+    /// jitter.
     pub fn new(config: Config, seed: u64, now: Instant) -> Self {
         let mut rng = Rng::new(seed);
         let random = rng.next();
         Self {
             members: Members::new(config.members.len(), config.reconnect_backoff),
             resend: Resend::new(config.resend_interval),
-            liveness: Liveness::new(
-                config.keep_alive_interval,
-                config.connection_timeout,
-                config.heartbeat_timeout,
-                config.resend_interval,
-                config.members.len() > 1,
-            ),
-            create_wait: config.connection_timeout,
-            deadline: (now, config.request_timeout.map(|time| Wheel::tick(now, time))),
+            liveness: Liveness::new(&config),
+            requests: Requests::new(now, random),
             config,
             rng,
-            state: State::Disconnected,
-            link: None,
-            connections: 0,
-            session: None,
-            expired: None,
-            requests: Requests::new(now, random),
-            quarantine: Quarantine::default(),
-            unattended: false,
-            waiters: Vec::new(),
-            keys: 0,
-            drain: None,
-            last_failure: None,
-            grace: time::Grace::default(),
-            promised: Cell::new(None),
-            latest: now,
-            jumped: false,
-            actions: VecDeque::new(),
-            completions: VecDeque::new(),
-            events: Events::default(),
             stats: Stats::default(),
+            counters: Counters::default(),
+            state: State::Disconnected(Disconnected::default()),
+            session: None,
+            link: None,
+            quarantine: Quarantine::default(),
+            callers: Callers::default(),
+            drain: None,
+            clock: Clock::new(now),
+            out: Outputs::default(),
         }
     }
 
-    /// The configuration it was made with.
+    /// Returns the configuration that the machine was made with.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Asks for a session. The state has changed when this returns, so what is submitted after it is queued; but during a
-    /// [`disconnect`](Self::disconnect) it waits for the end of that, and what is submitted until then is refused as closed.
-    ///
-    /// Answered by [`Completion::Connect`]: at once when Connected, within `timeout` else. The timeout concerns this
-    /// call alone; an attempt ends when no call waits for it any more and no session was established since.
-    pub fn connect(&mut self, now: Instant, timeout: Option<Duration>) -> ConnectKey {
-        let key = ConnectKey(self.next_key());
-        if self.drain.is_none() && matches!(self.state, State::Connected(_)) {
-            self.completions.push_back(Completion::Connect { key, result: Ok(()) });
-            return key;
-        }
-        self.waiters.push(Waiter { key, until: timeout.map(|timeout| now + timeout) });
-        if self.drain.is_none() && matches!(self.state, State::Disconnected) {
-            self.start(now);
-        }
-        key
-    }
+    // ---- requests
 
-    /// The caller of a connect() no longer waits. No completion follows.
-    pub fn cancel_connect(&mut self, now: Instant, key: ConnectKey) {
-        let before = self.waiters.len();
-        self.waiters.retain(|waiter| waiter.key != key);
-        if self.waiters.len() < before {
-            let cause = self.last_failure();
-            self.give_up_if_unattended(now, &cause);
-        }
-    }
-
-    /// Takes a request. Answered by [`Completion::Request`], exactly once.
+    /// Takes a request. It ends in exactly one [`Completion::Request`].
     ///
     /// # Errors
-    /// When the request is not taken, and so never executed: Disconnected, draining, too much waits already, or the
-    /// payload is empty or too long.
+    /// The request is not taken, and so never executed: the client is Disconnected or draining, the queue is full, or
+    /// the payload is empty or too long.
     #[inline]
     pub fn submit(
         &mut self,
@@ -233,31 +277,22 @@ impl Machine {
             return Err(self.refuse(payload.len()));
         }
         let deadline = match timeout {
-            Timeout::Default => self.default_deadline(now),
+            Timeout::Default => self.requests.default_deadline(now, self.config.request_timeout),
             Timeout::After(timeout) => Some(Wheel::tick(now, timeout)),
             Timeout::Never => None,
         };
         Ok(self.requests.submit(now, kind, payload, deadline))
     }
 
-    /// What is submitted at the same time has the same deadline: it is reckoned once.
-    #[inline]
-    fn default_deadline(&mut self, now: Instant) -> Option<u64> {
-        if self.deadline.0 != now {
-            self.deadline = (now, self.config.request_timeout.map(|time| Wheel::tick(now, time)));
-        }
-        self.deadline.1
-    }
-
     #[inline]
     fn admits(&self, len: usize) -> bool {
         self.config.admission().accepts_payload(len)
             && self.drain.is_none()
-            && !matches!(self.state, State::Disconnected)
+            && !matches!(self.state, State::Disconnected(_))
             && self.has_room(len)
     }
 
-    /// Why a request is not taken.
+    /// Returns why a request is not taken.
     #[cold]
     fn refuse(&mut self, len: usize) -> Failure {
         self.stats.not_executed += 1;
@@ -269,49 +304,48 @@ impl Machine {
         if self.drain.is_some() {
             return Err(Failure::Closed { sent: false });
         }
-        if matches!(self.state, State::Disconnected) {
-            return Err(match &self.expired {
-                Some(id) => Failure::SessionExpired { session_id: Some(id.clone()), sent: false },
-                None => Failure::NotConnected,
-            });
+        if let State::Disconnected(disconnected) = &self.state {
+            return Err(disconnected.failure());
         }
         if self.has_room(len) { Ok(()) } else { Err(Failure::Overloaded) }
     }
 
-    /// Whether a request with a payload of this length would be taken, as far as room goes.
+    /// Returns true if there is room for a request with a payload of this length.
     #[inline]
     pub fn has_room(&self, payload_len: usize) -> bool {
         let (queued, held) = (self.requests.queued(), self.requests.held_bytes());
         self.config.admission().has_room(queued, held, payload_len)
     }
 
-    /// Gives a request up, as if its deadline passed now. Does nothing for a key that is settled.
+    /// Cancels a request, as if its deadline passed now. Does nothing if the request has settled.
     pub fn cancel(&mut self, now: Instant, key: RequestKey) {
         if self.requests.slab.find(key).is_some() {
             self.give_up_waiting(now, key.slot, settle::GaveUp::Cancelled);
         }
     }
 
-    /// Measures the round trip by a KeepAlive. Answered by [`Completion::Ping`].
+    /// Measures the round trip by a KeepAlive. Ends in one [`Completion::Ping`].
     pub fn ping(&mut self, now: Instant) -> PingKey {
-        let key = PingKey(self.next_key());
+        let key = PingKey(self.next_call());
         if !matches!(self.state, State::Connected(_)) {
-            self.completions
-                .push_back(Completion::Ping { key, result: Err(Failure::NotConnected) });
+            self.out.complete(Completion::Ping { key, result: Err(Failure::NotConnected) });
         } else if !self.liveness.ping(now, key) {
-            self.completions.push_back(Completion::Ping { key, result: Err(Failure::Overloaded) });
+            self.out.complete(Completion::Ping { key, result: Err(Failure::Overloaded) });
         }
         key
     }
 
-    /// Hands over the next server request, in order. It is held until [`server_request_done`] is called for it.
+    // ---- server requests
+
+    /// Returns the next server request, in order. It counts as held until [`server_request_done`] is called for it.
     ///
     /// [`server_request_done`]: Self::server_request_done
     pub fn poll_server_request(&mut self) -> Option<ServerRequest> {
         self.session.as_mut()?.tracker.next()
     }
 
-    /// The application took a server request, or handled it: it may be acknowledged. In the order handed over.
+    /// The application took this server request, or handled it, so it may be acknowledged. Server requests are done
+    /// in the order in which they were handed over; any other id is ignored.
     pub fn server_request_done(&mut self, now: Instant, id: RequestId) {
         if let Some(session) = &mut self.session
             && session.tracker.done(now, id)
@@ -322,48 +356,44 @@ impl Machine {
 
     // ---- outputs
 
-    /// What to do next with sockets.
+    /// Returns what to do next with sockets.
     pub fn poll_action(&mut self, _now: Instant) -> Option<Action> {
-        self.actions.pop_front()
+        self.out.next_action()
     }
 
-    /// Whether there is a completion.
+    /// Returns true if [`poll_completion`](Self::poll_completion) has one.
     #[inline]
     pub fn has_completions(&self) -> bool {
-        !self.completions.is_empty()
+        self.out.has_completions()
     }
 
-    /// The next completion.
+    /// Returns the next completion.
     #[inline]
     pub fn poll_completion(&mut self) -> Option<Completion> {
-        let completion = self.completions.pop_front();
-        if self.completions.is_empty() && self.completions.capacity() > KEPT_COMPLETIONS {
-            self.completions = VecDeque::new();
-        }
-        completion
+        self.out.next_completion()
     }
 
-    /// The next event.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop()
+        self.out.next_event()
     }
 
-    /// Whether an event is made of every message. Costs; off at first.
+    /// Makes an event of every message, or stops doing so. Off at first: it costs a copy of each message.
     pub fn observe_messages(&mut self, on: bool) {
-        self.events.messages = on;
+        self.out.observe_messages(on);
     }
 
-    /// The present state.
+    /// Returns the present state.
     pub fn state(&self) -> StateName {
         self.state.name()
     }
 
-    /// The session, if there is one.
+    /// Returns the id of the session, if there is one.
     pub fn session_id(&self) -> Option<&SessionId> {
         self.session.as_ref().map(|session| &session.id)
     }
 
-    /// The member that the session is connected to.
+    /// Returns the member that the session is connected to.
     pub fn member_id(&self) -> Option<&MemberId> {
         match (&self.state, &self.link) {
             (State::Connected(_), Some(link)) => Some(&self.config.members[link.member].id),
@@ -371,7 +401,7 @@ impl Machine {
         }
     }
 
-    /// Counts and sizes.
+    /// Returns counts since the machine was made, and present sizes.
     pub fn stats(&self) -> Stats {
         let (bytes_in, bytes_out) = self
             .link
@@ -389,8 +419,8 @@ impl Machine {
         }
     }
 
-    /// How often an entry of the request tables was looked at: for the tests of their cost. Counted with debug assertions
-    /// only.
+    /// Returns how often an entry of the request tables was looked at. Counted with debug assertions only, for tests of
+    /// what a command costs.
     #[doc(hidden)]
     pub fn table_visits(&self) -> u64 {
         self.requests.visits()
@@ -398,16 +428,18 @@ impl Machine {
 
     // ---- the network's buffers
 
-    /// Where the driver reads to, and then calls [`handle_received`](Self::handle_received). `None` for a connection
-    /// that is not wanted any more.
+    /// Returns the buffer to append received bytes to; then call [`handle_received`](Self::handle_received). `None`
+    /// if the connection is closed.
     pub fn recv_buffer(&mut self, conn: ConnId) -> Option<&mut BytesMut> {
         let link = self.link.as_mut().filter(|link| link.id == conn)?;
         Some(link.zmtp.recv_buffer())
     }
 
-    /// Encodes what may go now, and gives what waits to be written. The driver writes from it, advances it, and calls
-    /// [`handle_written`](Self::handle_written). `wall` fills the timestamps on the wire, nothing else. `None` when
-    /// nothing is to be written any more: the connection is not wanted, or its write half was shut.
+    /// Encodes what may be sent now, and returns the buffer to write from. Advance it by what the socket took, then
+    /// call [`handle_written`](Self::handle_written).
+    ///
+    /// `wall`, the time of day, fills the timestamps on the wire and decides nothing. `None` if nothing can be written any
+    /// more: the connection is not open, or its write half was shut down.
     pub fn transmit(
         &mut self,
         now: Instant,
@@ -419,9 +451,9 @@ impl Machine {
         {
             return None;
         }
-        self.latest = now;
-        // After a jump of the clock what can be read is read first, and the timers start anew.
-        if !self.jumped {
+        self.clock.latest = now;
+        // After a jump of the clock what can be read is read first, and the timers start again.
+        if !self.clock.jumped {
             self.fill(now, wall);
         }
         self.link.as_mut().map(|link| link.zmtp.tx())
@@ -429,30 +461,36 @@ impl Machine {
 
     // ---- helpers of the states
 
-    fn next_key(&mut self) -> u64 {
-        self.keys += 1;
-        self.keys
+    fn next_call(&mut self) -> u64 {
+        self.counters.calls += 1;
+        self.counters.calls
+    }
+
+    fn next_connection(&mut self) -> ConnId {
+        self.counters.connections += 1;
+        ConnId(self.counters.connections)
     }
 
     fn enter(&mut self, state: State) {
         let (old_state, new_state) = (self.state.name(), state.name());
         self.state = state;
         if old_state != new_state {
-            self.events.push(Event::StateChange { old_state, new_state });
+            self.out.event(Event::StateChange { old_state, new_state });
         }
     }
 
+    /// Returns a member's id and endpoint.
     fn member(&self, index: usize) -> (MemberId, String) {
         let member = &self.config.members[index];
         (member.id.clone(), member.endpoint.to_string())
     }
 
-    /// Drops the connection, if there is one. From here on nothing that it says is believed.
+    /// Closes the connection, if there is one. From here on its bytes are ignored.
     fn close_link(&mut self) {
         if let Some(link) = self.link.take() {
             self.stats.bytes_in += link.zmtp.bytes_received();
             self.stats.bytes_out += link.zmtp.tx_written();
-            self.actions.push_back(Action::Close { conn: link.id });
+            self.out.act(Action::Close { conn: link.id });
         }
     }
 
@@ -464,21 +502,14 @@ impl Machine {
         }
     }
 
-    fn last_failure(&self) -> Failure {
-        // However the other members failed, a session can only be opened at the leader.
-        if let Some((giver, leader_id)) = self.members.unconfigured() {
-            let cause = ConnectionCause::LeaderNotConfigured { leader_id: leader_id.clone() };
-            return Failure::Connection { endpoint: Some(self.member(giver).1), cause };
+    fn fail_pings(&mut self, pings: Vec<PingKey>, why: &Failure) {
+        for key in pings {
+            self.out.complete(Completion::Ping { key, result: Err(why.clone()) });
         }
-        let (endpoint, cause) = match &self.last_failure {
-            Some((endpoint, cause)) => (Some(endpoint.clone()), cause.clone()),
-            None => (None, ConnectionCause::TimedOut),
-        };
-        Failure::Connection { endpoint, cause }
     }
 }
 
-/// Shows neither secrets nor payloads, nor a million requests.
+/// Shows neither secrets nor payloads, and no table of a million requests.
 impl fmt::Debug for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Machine")
@@ -493,7 +524,7 @@ impl fmt::Debug for Machine {
 impl State {
     fn name(&self) -> StateName {
         match self {
-            Self::Disconnected => StateName::Disconnected,
+            Self::Disconnected(_) => StateName::Disconnected,
             Self::ConnectingNew(_) => StateName::ConnectingNewSession,
             Self::ConnectingExisting(_) => StateName::ConnectingExistingSession,
             Self::Connected(_) => StateName::Connected,

@@ -1,146 +1,49 @@
-//! Connected: the session has its connection; and how it comes to lose it.
+//! Connected: the session has its connection; and what follows when it loses it.
 
 use std::time::Duration;
 
-use zraft_protocol::{MemberId, SessionCloseReason, SessionId};
+use zraft_protocol::SessionCloseReason;
 
-use super::{Attempt, Completion, Connected, LastEnd, Machine, Session, State};
+use super::{Machine, State};
 use crate::{
-    Instant, PingKey,
+    Instant,
     event::{DisconnectReason, Event},
     failure::{ConnectionCause, Failure},
+    loss::Loss,
     policy::{
-        members::{Ended, Next},
-        quarantine::{Carried, Finding, Loss},
+        members::Next,
+        quarantine::{Carried, Finding},
     },
-    resend::Backlog,
-    tables::server_requests::ServerRequests,
 };
 
-/// A connection that stands for this long was worth the attempt, even if nothing was answered on it.
+/// A connection that stood for this long was worth the attempt, even if nothing was answered on it. A shorter one
+/// counts as a failed round, so a member that drops connections is not asked without pauses.
 const STANDS: Duration = Duration::from_secs(5);
 
-/// How a connection that had been Connected ended.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum End {
-    /// The stream ended or broke.
-    Broken,
-    /// The peer violated ZMTP.
-    Violation,
-    HeartbeatTimeout,
-    KeepAliveTimeout,
-    /// A keep-alive could not even be written.
-    Stalled,
-    Silent,
-    /// SessionClosed, and the leader it named.
-    Told(SessionCloseReason, Option<usize>),
-}
-
-impl End {
-    fn reason(self) -> DisconnectReason {
-        match self {
-            Self::Broken | Self::Violation => DisconnectReason::ConnectionLost,
-            Self::HeartbeatTimeout => DisconnectReason::HeartbeatTimeout,
-            Self::KeepAliveTimeout | Self::Stalled => DisconnectReason::KeepAliveTimeout,
-            Self::Silent => DisconnectReason::Silent,
-            Self::Told(reason, _) => match reason {
-                SessionCloseReason::Shutdown => DisconnectReason::ServerShutdown,
-                SessionCloseReason::NotLeaderAnymore => DisconnectReason::NotLeader,
-                SessionCloseReason::SessionError => DisconnectReason::SessionError,
-                SessionCloseReason::ConnectionClosed => DisconnectReason::ConnectionLost,
-                SessionCloseReason::SessionExpired => DisconnectReason::SessionExpired,
-            },
-        }
-    }
-
-    /// `stood_still`: not even PINGs were answered, or the member was in the middle of a message.
-    fn loss(self, stood_still: bool) -> Loss {
-        match self {
-            Self::Broken | Self::Violation | Self::HeartbeatTimeout | Self::Stalled => Loss::Broken,
-            Self::KeepAliveTimeout if stood_still => Loss::Broken,
-            Self::KeepAliveTimeout => Loss::Deaf,
-            Self::Silent => Loss::Silent,
-            Self::Told(..) => Loss::Told,
-        }
-    }
-
-    fn last_end(self) -> LastEnd {
-        match self {
-            Self::Silent => LastEnd::Silent,
-            Self::Told(..) => LastEnd::Told,
-            _ => LastEnd::Lost,
-        }
-    }
+#[derive(Debug)]
+pub(super) struct Connected {
+    since: Instant,
+    /// A request or a KeepAlive was answered on this connection.
+    heard: bool,
 }
 
 impl Connected {
-    /// Were it to end now, it would count as a round that failed.
-    pub(super) fn is_stillborn(&self, now: Instant) -> bool {
-        !self.heard && now - self.since < STANDS
+    pub(super) fn begin(now: Instant) -> Self {
+        Self { since: now, heard: false }
+    }
+
+    fn stands(&self, now: Instant) -> bool {
+        now - self.since >= STANDS
+    }
+
+    /// Returns true if the connection, were it to end now, would count as a failed round.
+    pub(super) fn is_short_lived(&self, now: Instant) -> bool {
+        !self.heard && !self.stands(now)
     }
 }
 
 impl Machine {
-    /// SessionCreated with the right nonce.
-    pub(super) fn created(&mut self, now: Instant, session_id: &SessionId) {
-        let Some(link) = &self.link else { return };
-        self.session = Some(Session {
-            id: session_id.to_detached(),
-            member: link.member,
-            proof: now,
-            ended: LastEnd::Lost,
-            doubted: None,
-            tracker: ServerRequests::new(self.config.max_server_requests),
-        });
-        self.unattended = false;
-        self.create_wait = self.config.connection_timeout;
-        self.become_connected(now, false, Backlog::None);
-    }
-
-    /// SessionContinued with the right nonce.
-    pub(super) fn continued(&mut self, now: Instant) {
-        let (Some(link), Some(session)) = (&self.link, &mut self.session) else { return };
-        let same = session.member == link.member;
-        let ended = session.ended;
-        session.member = link.member;
-        session.proof = now;
-        session.doubted = None;
-        let backlog = if self.quarantine.one_at_a_time()
-            || self.quarantine.slow_resume()
-            || ended == LastEnd::Silent
-        {
-            Backlog::SlowStart
-        } else if !same || ended == LastEnd::Told {
-            Backlog::Burst
-        } else {
-            self.resend.await_answers(now)
-        };
-        self.stats.reconnects += 1;
-        self.become_connected(now, true, backlog);
-    }
-
-    fn become_connected(&mut self, now: Instant, resumed: bool, backlog: Backlog) {
-        let (Some(link), Some(session)) = (&self.link, &self.session) else { return };
-        let (member_id, endpoint) = self.member(link.member);
-        let session_id = session.id.clone();
-        self.liveness.connected(now);
-        self.resend.connected(&mut self.requests, link.id, backlog);
-        self.quarantine.connected();
-        self.last_failure = None;
-        self.members.forget_unconfigured();
-        self.enter(State::Connected(Connected { since: now, heard: false }));
-        self.events.push(Event::Connected { session_id, member_id, endpoint, resumed });
-        for waiter in std::mem::take(&mut self.waiters) {
-            // During a drain they wait for the session after it.
-            if self.drain.is_some() {
-                self.waiters.push(waiter);
-            } else {
-                self.completions.push_back(Completion::Connect { key: waiter.key, result: Ok(()) });
-            }
-        }
-    }
-
-    /// An answer of any kind came: the connection is worth something.
+    /// A request or a KeepAlive was answered, so the connection was worth the attempt.
     #[inline]
     pub(super) fn heard(&mut self) {
         if let State::Connected(connected) = &mut self.state
@@ -151,117 +54,91 @@ impl Machine {
         }
     }
 
-    pub(super) fn session_closed(
-        &mut self,
-        now: Instant,
-        reason: SessionCloseReason,
-        leader_id: Option<&MemberId>,
-    ) {
-        let hint = self.hint(leader_id);
-        match (&self.state, reason) {
-            (State::Disconnected, _) => {}
-            (
-                State::Connected(_) | State::ConnectingExisting(_),
-                SessionCloseReason::SessionExpired,
-            ) if !self.is_closing() => self.session_expired(now),
-            (State::Connected(_), _) => self.lost(now, End::Told(reason, hint)),
-            (State::ConnectingNew(_) | State::ConnectingExisting(_), _) => {
-                self.attempt_failed(now, ConnectionCause::SessionClosed, Ended::Refused { hint });
-            }
-        }
-    }
-
-    /// The session lost its connection: it is continued on another.
-    pub(super) fn lost(&mut self, now: Instant, end: End) {
+    /// The session lost its connection. It is continued on another, unless it is being closed.
+    pub(super) fn lost(&mut self, now: Instant, loss: Loss) {
         if self.is_closing() {
             return self.end(now, Some(DisconnectReason::Closed), &Failure::Closed { sent: false });
         }
-        let (State::Connected(connected), Some(link)) = (&self.state, &self.link) else { return };
-        let stillborn = connected.is_stillborn(now);
-        let worth = !connected.heard && !stillborn;
-        // Only an answer to a request shows that a member serves. Where none was asked, a connection that stood and whose
-        // keep-alives were answered shows it too.
-        let stood = connected.heard && now - connected.since >= STANDS;
-        let served = link.answered || (!link.carried && stood);
+        let (State::Connected(connected), Some(link)) = (&self.state, &self.link) else {
+            debug_assert!(false, "only a session connection is lost");
+            return;
+        };
+        let (heard, stands) = (connected.heard, connected.stands(now));
+        let short_lived = connected.is_short_lived(now);
+        // Only an answer to a request shows that a member serves. If no request was sent, a connection that stood and
+        // whose KeepAlives were answered shows it too.
+        let served = link.answered || (!link.carried && heard && stands);
         let member = link.member;
-        let carried =
-            Carried { any: link.carried, answered: link.answered, in_flight: link.on_the_wire > 0 };
-        if worth {
-            self.members.heard();
-        }
-        // A deaf member answers PING. One that does not is frozen or cut off, for which no request is to blame. Where
-        // PINGs are too rare to tell, it counts as deaf. Nor is one deaf that has begun to say something.
+        // A deaf member answers PING. One that does not is frozen or cut off, and so is one that stopped in the
+        // middle of a message. Where PINGs are too rare to tell, a member counts as deaf.
         let two_pings = self.config.heartbeat_interval.saturating_mul(2);
-        let stood_still = link.zmtp.mid_message()
+        let frozen = link.zmtp.mid_message()
             || two_pings < self.config.connection_timeout
                 && now - link.zmtp.last_received() > two_pings;
+        let carried = Carried {
+            any: link.carried,
+            answered: link.answered,
+            in_flight: link.on_the_wire > 0,
+            frozen,
+        };
+        if !heard && stands {
+            self.members.heard();
+        }
         let (member_id, endpoint) = self.member(member);
         let why = Failure::Connection { endpoint: Some(endpoint), cause: ConnectionCause::Lost };
         let pings = self.liveness.disconnected();
         self.fail_pings(pings, &why);
         self.close_link();
         self.resend.disconnected(&mut self.requests);
-        self.events.push(Event::Disconnected { reason: end.reason(), member_id: Some(member_id) });
+        self.out.event(Event::Disconnected { reason: loss.reason(), member_id: Some(member_id) });
         if let Some(session) = &mut self.session {
-            session.ended = end.last_end();
-            session.member = member;
+            session.lost_by = Some(loss);
         }
-        match self.quarantine.lost(end.loss(stood_still), carried) {
-            Finding::Nothing => {}
+        match self.quarantine.lost(loss, carried) {
+            Finding::Harmless => {}
             Finding::Suspect => {
                 let suspects = self.requests.suspect_all();
                 self.quarantine.suspect(suspects);
             }
             Finding::Convict => self.convict(),
         }
-        self.enter(State::ConnectingExisting(Attempt::first(now)));
-        let next = self.after_loss(now, end, member, stillborn, served);
-        self.go(now, next);
+        let next = self.after_loss(now, loss, member, short_lived, served);
+        self.seek_connection(now, next);
     }
 
+    /// Returns where to continue the session.
     fn after_loss(
         &mut self,
         now: Instant,
-        end: End,
+        loss: Loss,
         member: usize,
-        stillborn: bool,
+        short_lived: bool,
         served: bool,
     ) -> Next {
-        let dropped = matches!(end, End::Broken | End::Told(SessionCloseReason::SessionError, _));
         if served {
             self.members.served(member);
         }
-        // One that continues the session each time and drops it again must not keep the client to itself.
-        let captor = dropped && !served && self.members.dropped(now, member);
-        let same = (dropped && !captor).then_some(member);
-        if matches!(end, End::KeepAliveTimeout | End::Stalled) {
+        if matches!(loss, Loss::KeepAliveTimeout | Loss::Stalled) {
             self.members.deaf(now, member);
         }
-        let hint = match end {
-            End::Told(_, hint) if !captor => hint,
+        let dropped = matches!(
+            loss,
+            Loss::Broken | Loss::Closed { reason: SessionCloseReason::SessionError, .. }
+        );
+        // A member that continues the session each time and drops it again must not keep the client to itself.
+        let captor = dropped && !served && self.members.dropped(now, member);
+        let same = (dropped && !captor).then_some(member);
+        let hint = match loss {
+            Loss::Closed { hint, .. } if !captor => hint,
             _ => None,
         };
-        if stillborn {
-            return self.members.after_stillborn(now, member, same, hint, &mut self.rng);
+        if short_lived {
+            return self.members.after_short_lived(now, member, same, hint, &mut self.rng);
         }
         if let Some(member) = same {
             return Next::Now(self.members.same_again(member));
         }
-        let ended = match end {
-            _ if captor => Ended::NoAnswer,
-            End::KeepAliveTimeout
-            | End::Stalled
-            | End::HeartbeatTimeout
-            | End::Violation
-            | End::Broken => Ended::NoAnswer,
-            End::Silent | End::Told(..) => Ended::Refused { hint },
-        };
-        self.members.after_session(now, member, ended, &mut self.rng)
-    }
-
-    pub(super) fn fail_pings(&mut self, pings: Vec<PingKey>, why: &Failure) {
-        for key in pings {
-            self.completions.push_back(Completion::Ping { key, result: Err(why.clone()) });
-        }
+        let answered = !captor && matches!(loss, Loss::Silent | Loss::Closed { .. });
+        self.members.after_session(now, member, answered, hint, &mut self.rng)
     }
 }

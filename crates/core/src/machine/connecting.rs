@@ -1,47 +1,87 @@
-//! ConnectingNewSession and ConnectingExistingSession: one attempt after the other, until a member answers with a session.
+//! ConnectingNewSession and ConnectingExistingSession: attempts at one member after the other, until one answers with a
+//! session.
 
 use std::time::Duration;
 
-use zraft_protocol::{MemberId, Nonce, RejectionReason};
+use zraft_protocol::{MemberId, Nonce};
 
-use super::{Action, Attempt, AttemptPhase, Completion, Machine, Session, State};
-use crate::{
-    ConnId, Instant,
-    event::{DisconnectReason, Event},
-    failure::{ConnectionCause, Failure},
-    link::Link,
-    policy::members::{Ended, Next},
-};
+use super::{Action, Machine, State};
+use crate::{Instant, event::Event, failure::ConnectionCause, link::Link, policy::members::Next};
 
-/// A SessionCreated that was waited for in vain is waited for this many times longer next time.
+/// If a CreateSession was not answered in time, the next one waits this many times longer. Each leaves an orphan
+/// session, and a busy leader answers late.
 const CREATE_WAIT_GROWTH: u32 = 4;
-/// But no longer than this, unless `connectionTimeout` is longer.
+/// The longest wait for SessionCreated, unless `connectionTimeout` is longer. A leader with 3,000 commands in its queue
+/// took 18 s.
 const MAX_CREATE_WAIT: Duration = Duration::from_secs(30);
-/// A lone member that says again, after this long, that the session expired is believed.
-const SAID_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// A frame is longer than its payload: by at most this much, for the fields around it.
+const FRAME_FIELDS: usize = 64 << 10;
+
+/// A search for a new session.
+#[derive(Debug)]
+pub(super) struct ConnectingNew {
+    pub(super) attempt: Attempt,
+    /// How long the next SessionCreated is awaited.
+    create_wait: Duration,
+    /// The session before expired. The search goes on even if no call of connect() waits.
+    pub(super) renews: bool,
+}
+
+/// An attempt at a session connection, or the pause before the next.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) phase: AttemptPhase,
+    /// Counts the attempts since the session was lost, or since connect().
+    number: u32,
+    /// A jump of the clock restarted its timer. The next jump does not.
+    restarted: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum AttemptPhase {
+    Trying { nonce: Nonce, until: Instant },
+    Pausing { until: Instant },
+}
+
+impl ConnectingNew {
+    pub(super) fn begin(now: Instant, create_wait: Duration, renews: bool) -> Self {
+        Self { attempt: Attempt::begin(now), create_wait, renews }
+    }
+}
+
+impl Attempt {
+    /// Returns the pause before the first attempt, which is over at once.
+    pub(super) fn begin(now: Instant) -> Self {
+        Self { phase: AttemptPhase::Pausing { until: now }, number: 0, restarted: false }
+    }
+}
 
 impl Machine {
+    fn attempt(&self) -> Option<&Attempt> {
+        match &self.state {
+            State::ConnectingNew(new) => Some(&new.attempt),
+            State::ConnectingExisting(attempt) => Some(attempt),
+            State::Disconnected(_) | State::Connected(_) => None,
+        }
+    }
+
     fn attempt_mut(&mut self) -> Option<&mut Attempt> {
         match &mut self.state {
-            State::ConnectingNew(attempt) | State::ConnectingExisting(attempt) => Some(attempt),
-            State::Disconnected | State::Connected(_) => None,
+            State::ConnectingNew(new) => Some(&mut new.attempt),
+            State::ConnectingExisting(attempt) => Some(attempt),
+            State::Disconnected(_) | State::Connected(_) => None,
         }
     }
 
-    /// The nonce that the present attempt's answer must carry.
+    /// Returns the nonce that the answer to the present attempt must carry.
     pub(super) fn expected_nonce(&self) -> Option<Nonce> {
-        match &self.state {
-            State::ConnectingNew(attempt) | State::ConnectingExisting(attempt) => {
-                match attempt.phase {
-                    AttemptPhase::Trying { nonce, .. } => Some(nonce),
-                    AttemptPhase::Pausing { .. } => None,
-                }
-            }
-            State::Disconnected | State::Connected(_) => None,
+        match self.attempt()?.phase {
+            AttemptPhase::Trying { nonce, .. } => Some(nonce),
+            AttemptPhase::Pausing { .. } => None,
         }
     }
 
-    /// The nonce is the one that the present attempt's answer must carry.
+    /// Returns true if the answer to the present attempt must carry this nonce.
     pub(super) fn is_expected(&self, nonce: Nonce) -> bool {
         self.expected_nonce() == Some(nonce)
     }
@@ -60,12 +100,15 @@ impl Machine {
 
     fn try_member(&mut self, now: Instant, member: usize) {
         debug_assert!(self.link.is_none());
-        self.connections += 1;
-        let conn = ConnId(self.connections);
+        let conn = self.next_connection();
         self.link = Some(Link::new(conn, member, self.zmtp_config(), now));
         let nonce = self.draw_nonce();
         let until = now + self.config.connection_timeout;
-        let had_session = self.unattended || matches!(self.state, State::ConnectingExisting(_));
+        let had_session = match &self.state {
+            State::ConnectingNew(new) => new.renews,
+            State::ConnectingExisting(_) => true,
+            State::Disconnected(_) | State::Connected(_) => false,
+        };
         let Some(attempt) = self.attempt_mut() else { return };
         attempt.number = attempt.number.saturating_add(1);
         let number = attempt.number;
@@ -73,21 +116,20 @@ impl Machine {
         attempt.restarted = false;
         let (member_id, address) = self.member(member);
         if had_session {
-            self.events.push(Event::Reconnecting {
+            self.out.event(Event::Reconnecting {
                 attempt: number,
                 member_id: member_id.clone(),
                 endpoint: address.clone(),
             });
         }
-        self.events.push(Event::ConnectionAttempt { member_id: member_id.clone(), address });
+        self.out.event(Event::ConnectionAttempt { member_id: member_id.clone(), address });
         let endpoint = self.config.members[member].endpoint.clone();
-        self.actions.push_back(Action::Open { conn, member: member_id, endpoint });
+        self.out.act(Action::Open { conn, member: member_id, endpoint });
     }
 
     pub(super) fn zmtp_config(&self) -> zraft_zmtp::Config {
         let mut config = zraft_zmtp::Config::client();
-        // A frame is longer than its payload by the fields around it.
-        config.max_frame = self.config.max_message_size + (64 << 10);
+        config.max_frame = self.config.max_message_size + FRAME_FIELDS;
         config.heartbeat = Some(zraft_zmtp::Heartbeat::with_timeout(
             self.config.heartbeat_interval,
             self.config.heartbeat_timeout,
@@ -95,22 +137,29 @@ impl Machine {
         config
     }
 
-    /// The present attempt ended without a session: the next connection.
-    pub(super) fn attempt_failed(&mut self, now: Instant, cause: ConnectionCause, ended: Ended) {
+    /// The present attempt ended without a session: goes on to the next. `hint` is the configured leader that the
+    /// member named, if it answered.
+    pub(super) fn attempt_failed(
+        &mut self,
+        now: Instant,
+        cause: ConnectionCause,
+        hint: Option<usize>,
+    ) {
+        let answered = is_answer(&cause);
         if let Some(link) = &self.link {
             let (member_id, address) = self.member(link.member);
-            self.last_failure = Some((address, cause.clone()));
-            self.events.push(Event::ConnectionFailure { member_id, error: cause });
+            self.callers.failed(address, cause.clone());
+            self.out.event(Event::ConnectionFailure { member_id, error: cause });
         }
         self.close_link();
-        let next = self.members.after_attempt(now, ended, &mut self.rng);
+        let next = self.members.after_attempt(now, answered, hint, &mut self.rng);
         self.go(now, next);
     }
 
-    /// The index of the member that the connected server named as the leader, if it is configured. One that is not
-    /// configured is remembered for the error of connect().
+    /// Returns the index of the member that the connected server named as the leader, if it is configured. One that
+    /// is not configured is remembered for the error of connect().
     pub(super) fn hint(&mut self, leader_id: Option<&MemberId>) -> Option<usize> {
-        // A member id may be empty on the wire, and names no member then.
+        // A member id may be empty on the wire. Then it names no member.
         let leader_id = leader_id.filter(|id| !id.as_str().is_empty())?;
         let hint = self.config.members.iter().position(|member| member.id == *leader_id);
         match (hint, &self.link) {
@@ -120,153 +169,45 @@ impl Machine {
         hint
     }
 
-    /// A rejection with the right nonce.
-    pub(super) fn rejected(
-        &mut self,
-        now: Instant,
-        reason: RejectionReason,
-        leader_id: Option<&MemberId>,
-    ) {
-        let hint = self.hint(leader_id);
-        match reason {
-            RejectionReason::NotLeader => {
-                let cause = match leader_id.filter(|id| hint.is_none() && !id.as_str().is_empty()) {
-                    Some(id) => ConnectionCause::LeaderNotConfigured { leader_id: id.clone() },
-                    None => ConnectionCause::NoLeader,
-                };
-                self.attempt_failed(now, cause, Ended::Refused { hint });
-            }
-            RejectionReason::SessionExpired => {
-                if self.expiry_is_believed(now) {
-                    self.session_expired(now);
-                } else {
-                    let ended = Ended::Refused { hint };
-                    self.attempt_failed(now, ConnectionCause::SessionUnknown, ended);
-                }
-            }
-            RejectionReason::InvalidCapabilities | RejectionReason::Other => {
-                self.settle_all(|sent| Failure::SessionRejected { reason, sent });
-                let why = Failure::SessionRejected { reason, sent: false };
-                self.end(now, Some(DisconnectReason::Rejected), &why);
-            }
-        }
-    }
-
-    /// A member that resumed or was just elected may deny a session that lives: it is believed only when that can be.
-    fn expiry_is_believed(&mut self, now: Instant) -> bool {
-        let single = self.config.members.len() == 1;
-        let limit = self.config.session_timeout;
-        let Some(session) = &mut self.session else { return false };
-        if now - session.proof >= limit {
-            return true;
-        }
-        let first = *session.doubted.get_or_insert(now);
-        single && now - first >= SAID_AGAIN_AFTER
-    }
-
-    /// When a denied session that nobody continues counts as expired.
-    pub(super) fn doubt_until(&self) -> Option<Instant> {
-        let session = self.session.as_ref()?;
-        let connecting = matches!(self.state, State::ConnectingExisting(_));
-        (connecting && session.doubted.is_some())
-            .then(|| session.proof + self.config.session_timeout)
-    }
-
-    /// The session is gone. Believed: everything settles, or goes on in a new session.
-    pub(super) fn session_expired(&mut self, now: Instant) {
-        let Some(Session { id, .. }) = self.session.take() else { return };
-        self.events.push(Event::SessionExpired { session_id: id.clone() });
-        let session_id = Some(id.clone());
-        let renew = self.config.on_session_expired == crate::config::OnSessionExpired::NewSession;
-        if !renew || self.drain.is_some() {
-            self.settle_all(|sent| Failure::SessionExpired {
-                session_id: session_id.clone(),
-                sent,
-            });
-            self.end(
-                now,
-                Some(DisconnectReason::SessionExpired),
-                &Failure::SessionExpired { session_id: session_id.clone(), sent: false },
-            );
-            if matches!(self.state, State::Disconnected) {
-                self.expired = Some(id);
-            }
-            return;
-        }
-        let why = Failure::SessionExpired { session_id, sent: true };
-        let (was_connected, stillborn) = match &self.state {
-            State::Connected(connected) => (true, connected.is_stillborn(now)),
-            _ => (false, false),
-        };
-        let member = self.link.as_ref().map(|link| link.member);
-        if was_connected {
-            let pings = self.liveness.disconnected();
-            self.fail_pings(pings, &why);
-            self.resend.disconnected(&mut self.requests);
-            self.events.push(Event::Disconnected {
-                reason: DisconnectReason::SessionExpired,
-                member_id: member.map(|member| self.config.members[member].id.clone()),
-            });
-        }
-        self.close_link();
-        self.settle_sent_commands(&why);
-        self.forget_session();
-        self.unattended = true;
-        self.create_wait = self.config.connection_timeout;
-        self.enter(State::ConnectingNew(Attempt::first(now)));
-        // The member that ended the session leads, or did; else the next round begins.
-        let next = match member {
-            // Sessions that expire as soon as they stand must not be asked for without pause.
-            Some(member) if stillborn => {
-                self.members.after_stillborn(now, member, Some(member), None, &mut self.rng)
-            }
-            Some(member) => Next::Now(self.members.same_again(member)),
-            None => Next::Now(self.members.begin_round()),
-        };
-        self.go(now, next);
-    }
-
-    /// The attempt, or the pause after one, is over. `true` when something happened.
+    /// Ends the attempt, or the pause after one, if its time is over.
     pub(super) fn attempt_timeout(&mut self, now: Instant) {
         let Some(attempt) = self.attempt_mut() else { return };
         match attempt.phase {
             AttemptPhase::Trying { until, .. } if until <= now => {
-                let new_session = matches!(self.state, State::ConnectingNew(_));
                 let (ready, asked) = self
                     .link
                     .as_ref()
                     .map_or((false, false), |link| (link.zmtp.is_ready(), link.asked));
-                if new_session && asked {
+                if asked && let State::ConnectingNew(new) = &mut self.state {
                     let limit = MAX_CREATE_WAIT.max(self.config.connection_timeout);
-                    self.create_wait = (self.create_wait * CREATE_WAIT_GROWTH).min(limit);
+                    new.create_wait = (new.create_wait * CREATE_WAIT_GROWTH).min(limit);
                 }
                 let cause =
                     if ready { ConnectionCause::NeverAnswered } else { ConnectionCause::TimedOut };
-                self.attempt_failed(now, cause, Ended::NoAnswer);
+                self.attempt_failed(now, cause, None);
             }
             AttemptPhase::Pausing { until } if until <= now => {
                 let member = self.members.begin_round();
                 self.go(now, Next::Now(member));
             }
-            _ => {}
+            AttemptPhase::Trying { .. } | AttemptPhase::Pausing { .. } => {}
         }
     }
 
-    /// CreateSession went out: it may be waited for longer than the rest of an attempt.
+    /// CreateSession was sent: it may be awaited for longer than the rest of an attempt.
     pub(super) fn await_created(&mut self) {
-        let extra = self.create_wait.saturating_sub(self.config.connection_timeout);
-        if let State::ConnectingNew(Attempt { phase: AttemptPhase::Trying { until, .. }, .. }) =
-            &mut self.state
+        if let State::ConnectingNew(new) = &mut self.state
+            && let AttemptPhase::Trying { until, .. } = &mut new.attempt.phase
         {
-            *until = *until + extra;
+            *until = *until + new.create_wait.saturating_sub(self.config.connection_timeout);
         }
     }
 
     /// The clock jumped: the attempt has all of its time again, but only once.
     pub(super) fn restart_attempt(&mut self, now: Instant) {
         let asked = self.link.as_ref().is_some_and(|link| link.asked);
-        let wait = match self.state {
-            State::ConnectingNew(_) if asked => self.create_wait,
+        let wait = match &self.state {
+            State::ConnectingNew(new) if asked => new.create_wait,
             _ => self.config.connection_timeout,
         };
         if let Some(Attempt { phase: AttemptPhase::Trying { until, .. }, restarted, .. }) =
@@ -277,43 +218,28 @@ impl Machine {
         }
     }
 
+    /// Returns when the attempt, or the pause, is over.
     pub(super) fn attempt_until(&self) -> Option<Instant> {
-        match &self.state {
-            State::ConnectingNew(attempt) | State::ConnectingExisting(attempt) => {
-                match attempt.phase {
-                    AttemptPhase::Trying { until, .. } | AttemptPhase::Pausing { until } => {
-                        Some(until)
-                    }
-                }
-            }
-            State::Disconnected | State::Connected(_) => None,
+        match self.attempt()?.phase {
+            AttemptPhase::Trying { until, .. } | AttemptPhase::Pausing { until } => Some(until),
         }
     }
+}
 
-    /// Calls of connect() that waited long enough.
-    pub(super) fn connect_timeouts(&mut self, now: Instant) {
-        if !self.waiters.iter().any(|waiter| waiter.until.is_some_and(|until| until <= now)) {
-            return;
-        }
-        let why = self.last_failure();
-        let waiters = std::mem::take(&mut self.waiters);
-        for waiter in waiters {
-            if waiter.until.is_some_and(|until| until <= now) {
-                let result = Err(why.clone());
-                self.completions.push_back(Completion::Connect { key: waiter.key, result });
-            } else {
-                self.waiters.push(waiter);
-            }
-        }
-        self.give_up_if_unattended(now, &why);
-    }
-
-    /// A first attempt that nobody waits for ends.
-    pub(super) fn give_up_if_unattended(&mut self, now: Instant, why: &Failure) {
-        let first = matches!(self.state, State::ConnectingNew(_)) && !self.unattended;
-        if first && self.waiters.is_empty() {
-            self.settle_all(|_| why.clone());
-            self.end(now, None, why);
-        }
+/// Returns true if an attempt that failed for this cause was answered by the member, though not with a session.
+fn is_answer(cause: &ConnectionCause) -> bool {
+    match cause {
+        ConnectionCause::NoLeader
+        | ConnectionCause::LeaderNotConfigured { .. }
+        | ConnectionCause::SessionUnknown
+        | ConnectionCause::SessionClosed => true,
+        ConnectionCause::Refused
+        | ConnectionCause::UnknownHost
+        | ConnectionCause::Unreachable(_)
+        | ConnectionCause::TimedOut
+        | ConnectionCause::ClosedBeforeFirstMessage
+        | ConnectionCause::NeverAnswered
+        | ConnectionCause::Lost
+        | ConnectionCause::Zmtp(_) => false,
     }
 }

@@ -1,62 +1,66 @@
-//! Disconnected: no session, and none sought.
+//! Disconnected: no session, and no search for one.
 
-use super::{Attempt, AttemptPhase, Completion, Machine, State};
+use zraft_protocol::SessionId;
+
+use super::{Completion, ConnectingNew, Machine, State};
 use crate::{
-    Instant, event::DisconnectReason, event::Event, failure::Failure, policy::members::Next,
+    Instant,
+    event::{DisconnectReason, Event},
+    failure::Failure,
+    policy::members::Next,
 };
+
+#[derive(Debug, Default)]
+pub(super) struct Disconnected {
+    /// The session whose expiry led here.
+    pub(super) expired: Option<SessionId>,
+}
+
+impl Disconnected {
+    /// Returns why a request is not taken.
+    pub(super) fn failure(&self) -> Failure {
+        match &self.expired {
+            Some(id) => Failure::SessionExpired { session_id: Some(id.clone()), sent: false },
+            None => Failure::NotConnected,
+        }
+    }
+}
 
 impl Machine {
     /// Leaves Disconnected: asks the first member for a new session.
     pub(super) fn start(&mut self, now: Instant) {
-        debug_assert!(self.link.is_none() && self.session.is_none());
-        self.expired = None;
-        self.unattended = false;
-        self.last_failure = None;
+        debug_assert!(matches!(self.state, State::Disconnected(_)));
+        debug_assert!(self.link.is_none() && self.session.is_none() && self.drain.is_none());
+        self.callers.forget_failure();
         self.members.forget_unconfigured();
-        self.create_wait = self.config.connection_timeout;
         self.forget_session();
         let member = self.members.first();
-        self.enter(State::ConnectingNew(Attempt::first(now)));
+        let create_wait = self.config.connection_timeout;
+        self.enter(State::ConnectingNew(ConnectingNew::begin(now, create_wait, false)));
         self.go(now, Next::Now(member));
     }
 
-    /// Enters Disconnected. Everything must be settled; whoever waits for connect() is told why it did not come about.
+    /// Enters Disconnected, with everything settled. `why` is the failure of the calls that wait for a session.
     pub(super) fn end(&mut self, now: Instant, reason: Option<DisconnectReason>, why: &Failure) {
+        debug_assert_eq!(self.requests.queued() + self.requests.in_flight(), 0);
         let member_id = self.link.as_ref().map(|link| self.config.members[link.member].id.clone());
         let pings = self.liveness.disconnected();
         self.fail_pings(pings, why);
         self.close_link();
         self.forget_session();
         self.session = None;
-        self.enter(State::Disconnected);
+        self.enter(State::Disconnected(Disconnected::default()));
         if let Some(reason) = reason {
-            self.events.push(Event::Disconnected { reason, member_id });
+            self.out.event(Event::Disconnected { reason, member_id });
         }
         if self.drain.take().is_some() {
-            self.completions.push_back(Completion::Disconnected);
-            // Who called connect() meanwhile waited for this.
-            if !self.waiters.is_empty() {
+            self.out.complete(Completion::Disconnected);
+            // The calls of connect() since disconnect() waited for this.
+            if !self.callers.is_empty() {
                 self.start(now);
             }
             return;
         }
-        for waiter in std::mem::take(&mut self.waiters) {
-            self.completions
-                .push_back(Completion::Connect { key: waiter.key, result: Err(why.clone()) });
-        }
-    }
-
-    /// Prepares requests and policies for a session that knows nothing of the one before. No command that was sent may be
-    /// left.
-    pub(super) fn forget_session(&mut self) {
-        self.resend.new_session(&mut self.requests);
-        self.requests.new_session();
-        self.quarantine.reset();
-    }
-}
-
-impl Attempt {
-    pub(super) fn first(now: Instant) -> Self {
-        Self { phase: AttemptPhase::Pausing { until: now }, number: 0, restarted: false }
+        self.answer_callers(Err(why));
     }
 }

@@ -1,4 +1,4 @@
-//! What the machine and its driver say to each other, besides bytes.
+//! The types that the machine and its driver exchange, besides bytes.
 
 use std::time::Duration;
 
@@ -10,35 +10,36 @@ use crate::{ConnId, ConnectKey, PingKey, RequestKey, endpoint::Endpoint, failure
 /// How long a request may take, from its submission to its answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Timeout {
-    /// As the configuration's `requestTimeout` says.
+    /// The setting `requestTimeout`.
     #[default]
     Default,
     /// This long.
     After(Duration),
-    /// As long as it takes.
+    /// No deadline.
     Never,
 }
 
-/// What the driver is to do with sockets.
+/// What the driver has to do with sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Open a connection, and say how it went.
+    /// Open a connection, then call [`handle_opened`](super::Machine::handle_opened) or
+    /// [`handle_open_failed`](super::Machine::handle_open_failed).
     Open {
-        /// Its number.
+        /// The connection's number.
         conn: ConnId,
         /// The member it goes to.
         member: MemberId,
-        /// Where the member is.
+        /// The member's endpoint.
         endpoint: Endpoint,
     },
-    /// Shut down the write half, once all that was taken is written. Reading goes on.
+    /// Shut down the write half, once the socket has taken everything. Go on reading.
     ShutdownWrite {
-        /// Which.
+        /// The connection's number.
         conn: ConnId,
     },
-    /// Close it, or stop opening it. Nothing more is said of it.
+    /// Close the connection, or stop opening it. No input for it is expected any more.
     Close {
-        /// Which.
+        /// The connection's number.
         conn: ConnId,
     },
 }
@@ -51,52 +52,52 @@ pub enum OpenFailure {
     Refused,
     /// The name does not resolve.
     UnknownHost,
-    /// Anything else, in the operating system's words.
+    /// Any other reason, in the words of the operating system.
     Other(String),
 }
 
-/// How a connection ended without our closing it.
+/// How a connection ended that the machine did not close. The machine treats both alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnEnd {
-    /// The peer closed it in order.
+    /// The peer ended the stream in order.
     Eof,
-    /// It broke.
+    /// The connection broke.
     Reset,
 }
 
-/// The end of something the application asked for.
+/// The end of a call of the application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Completion {
-    /// A request is settled, for its caller.
+    /// A request has its outcome.
     Request {
-        /// Which.
+        /// The request.
         key: RequestKey,
         /// The answer, or why there is none.
         result: Result<Bytes, Failure>,
-        /// It goes on: a `Resolution` for the same key follows. Else the key is free.
+        /// The command is detached: a `Resolution` with the same key follows. If false, the key is free.
         detached: bool,
     },
-    /// What became of a detached request in the end. The key is free.
+    /// A detached command has settled. The key is free.
     Resolution {
-        /// Which.
+        /// The command.
         key: RequestKey,
-        /// The late answer, or why there will never be one.
+        /// The late answer, or why there will be none.
         result: Result<Bytes, Failure>,
     },
     /// A call of connect() ended.
     Connect {
-        /// Which.
+        /// The call.
         key: ConnectKey,
-        /// The session stands, or why it does not.
+        /// Whether there is a session, and if not, why.
         result: Result<(), Failure>,
     },
-    /// A ping was answered.
+    /// A call of ping() ended.
     Ping {
-        /// Which.
+        /// The call.
         key: PingKey,
-        /// From the keep-alive's last byte to its answer.
+        /// The time from the KeepAlive's last byte to its answer.
         result: Result<Duration, Failure>,
     },
-    /// The client is disconnected, as asked: everything is settled.
+    /// A call of disconnect() ended: everything has settled.
     Disconnected,
 }

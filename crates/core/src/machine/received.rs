@@ -1,4 +1,4 @@
-//! What the network says: connections, bytes, messages.
+//! Input from the network: connections, bytes, messages, and what each message means in each state.
 
 use bytes::Bytes;
 use zraft_protocol::{
@@ -6,17 +6,17 @@ use zraft_protocol::{
 };
 use zraft_zmtp::{Connection, Messages};
 
-use super::{Completion, ConnEnd, Machine, OpenFailure, State, connected::End};
+use super::{Completion, ConnEnd, Machine, OpenFailure, State};
 use crate::{
     ConnId, Instant, RequestKind, ServerRequest,
     event::Event,
     failure::{ConnectionCause, Failure},
-    policy::members::Ended,
+    loss::Loss,
     tables::server_requests::Arrival,
 };
 
 impl Machine {
-    /// The connection is open.
+    /// The connection is open. Ignored for a connection that was closed.
     pub fn handle_opened(&mut self, now: Instant, conn: ConnId) {
         let config = self.zmtp_config();
         if let Some(link) = self.link.as_mut().filter(|link| link.id == conn && !link.open) {
@@ -25,19 +25,20 @@ impl Machine {
         }
     }
 
-    /// The connection could not be opened.
+    /// The connection could not be opened. Ignored for a connection that was closed.
     pub fn handle_open_failed(&mut self, now: Instant, conn: ConnId, why: OpenFailure) {
         if self.link.as_ref().is_some_and(|link| link.id == conn && !link.open) {
             let cause = match why {
                 OpenFailure::Refused => ConnectionCause::Refused,
                 OpenFailure::UnknownHost => ConnectionCause::UnknownHost,
-                OpenFailure::Other(words) => ConnectionCause::Unreachable(words),
+                OpenFailure::Other(text) => ConnectionCause::Unreachable(text),
             };
-            self.attempt_failed(now, cause, Ended::NoAnswer);
+            self.attempt_failed(now, cause, None);
         }
     }
 
-    /// Bytes were read into the connection's buffer.
+    /// Bytes were appended to the buffer of [`recv_buffer`](Self::recv_buffer). Ignored for a connection that was
+    /// closed.
     pub fn handle_received(&mut self, now: Instant, conn: ConnId) {
         self.note_jump(now);
         let Some(link) = self.link.as_mut().filter(|link| link.id == conn) else { return };
@@ -45,7 +46,7 @@ impl Machine {
         let mid_message = link.zmtp.mid_message();
         link.zmtp.handle_received(now);
         if link.zmtp.bytes_received() != bytes {
-            self.grace.earn();
+            self.clock.grace.earn();
         }
         self.take_events(now, conn);
         let Some(link) = self.link.as_ref().filter(|link| link.id == conn) else { return };
@@ -55,23 +56,24 @@ impl Machine {
         }
     }
 
-    /// The connection ended. What was read before is taken first.
+    /// The connection ended without our closing it. What was read before is handled first. Ignored for a connection
+    /// that was closed.
     pub fn handle_ended(&mut self, now: Instant, conn: ConnId, _end: ConnEnd) {
         self.take_events(now, conn);
         let Some(link) = self.link.as_ref().filter(|link| link.id == conn) else { return };
         if matches!(self.state, State::Connected(_)) {
-            self.lost(now, End::Broken);
+            self.lost(now, Loss::Broken);
         } else {
             let cause = if link.zmtp.received_messages() == 0 {
                 ConnectionCause::ClosedBeforeFirstMessage
             } else {
                 ConnectionCause::Lost
             };
-            self.attempt_failed(now, cause, Ended::NoAnswer);
+            self.attempt_failed(now, cause, None);
         }
     }
 
-    /// Takes what the connection has decoded, until it has no more or is not ours any more.
+    /// Handles what the connection has decoded, until there is no more or the connection is closed.
     pub(super) fn take_events(&mut self, now: Instant, conn: ConnId) {
         loop {
             let Some(link) = self.link.as_mut().filter(|link| link.id == conn) else { return };
@@ -84,7 +86,7 @@ impl Machine {
             match event {
                 zraft_zmtp::Event::Ready(_) => {
                     let (member_id, _) = self.member(member);
-                    self.events.push(Event::ConnectionSuccess { member_id });
+                    self.out.event(Event::ConnectionSuccess { member_id });
                 }
                 zraft_zmtp::Event::Message(frame) => self.message(now, &frame),
                 zraft_zmtp::Event::Oversized { length, head } => {
@@ -100,10 +102,10 @@ impl Machine {
         }
     }
 
-    /// Takes messages that came together, until the connection is not ours any more.
+    /// Handles messages that came together, until the connection is closed.
     fn take_messages(&mut self, now: Instant, conn: ConnId, mut messages: Messages) {
         while self.link.as_ref().is_some_and(|link| link.id == conn) {
-            if matches!(self.state, State::Connected(_)) && !self.events.messages {
+            if matches!(self.state, State::Connected(_)) && !self.out.observes_messages() {
                 self.take_answers(now, &mut messages);
             }
             let Some(frame) = messages.take_first() else { return };
@@ -111,7 +113,8 @@ impl Machine {
         }
     }
 
-    /// Takes answers to what is pending where they lie, up to the first message that is something else.
+    /// Handles answers to pending requests without decoding them into messages, up to the first message of another
+    /// kind.
     fn take_answers(&mut self, now: Instant, messages: &mut Messages) {
         while let Some(message) = messages.first() {
             let (slot, result) = match Answer::read(message) {
@@ -127,16 +130,16 @@ impl Machine {
 
     fn zmtp_failed(&mut self, now: Instant, error: zraft_zmtp::Error) {
         if matches!(self.state, State::Connected(_)) {
-            let end = match error {
-                zraft_zmtp::Error::HeartbeatTimeout => End::HeartbeatTimeout,
+            let loss = match error {
+                zraft_zmtp::Error::HeartbeatTimeout => Loss::HeartbeatTimeout,
                 error => {
                     self.protocol_error(error.to_string());
-                    End::Violation
+                    Loss::Violation
                 }
             };
-            self.lost(now, end);
+            self.lost(now, loss);
         } else {
-            self.attempt_failed(now, ConnectionCause::Zmtp(error), Ended::NoAnswer);
+            self.attempt_failed(now, ConnectionCause::Zmtp(error), None);
         }
     }
 
@@ -145,8 +148,8 @@ impl Machine {
             Ok(message) => message,
             Err(error) => return self.undecodable(now, frame, &error),
         };
-        if self.events.messages {
-            self.events.push(Event::MessageReceived { message: message.clone() });
+        if self.out.observes_messages() {
+            self.out.event(Event::MessageReceived { message: message.clone() });
         }
         let connected = matches!(self.state, State::Connected(_));
         match message {
@@ -172,24 +175,31 @@ impl Machine {
             ServerMessage::SessionClosed { reason, leader_id } => {
                 self.session_closed(now, reason, leader_id.as_ref());
             }
-            ServerMessage::SessionCreated { session_id, nonce } => {
-                let expected = self.is_expected(nonce);
-                if expected && matches!(self.state, State::ConnectingNew(_)) {
-                    self.created(now, &session_id);
+            ServerMessage::SessionCreated { session_id, nonce } if self.is_expected(nonce) => {
+                match self.state {
+                    State::ConnectingNew(_) => self.created(now, &session_id),
+                    // Ignored: this attempt did not ask for a new session. The other states expect no answer.
+                    State::ConnectingExisting(_) | State::Disconnected(_) | State::Connected(_) => {
+                    }
                 }
             }
-            ServerMessage::SessionContinued { nonce } => {
-                let expected = self.is_expected(nonce);
-                if expected && matches!(self.state, State::ConnectingExisting(_)) {
-                    self.continued(now);
+            ServerMessage::SessionContinued { nonce } if self.is_expected(nonce) => {
+                match self.state {
+                    State::ConnectingExisting(_) => self.continued(now),
+                    // Ignored: this attempt did not continue a session. The other states expect no answer.
+                    State::ConnectingNew(_) | State::Disconnected(_) | State::Connected(_) => {}
                 }
             }
-            ServerMessage::SessionRejected { reason, nonce, leader_id } => {
-                if self.is_expected(nonce) {
-                    self.rejected(now, reason, leader_id.as_ref());
-                }
+            ServerMessage::SessionRejected { reason, nonce, leader_id }
+                if self.is_expected(nonce) =>
+            {
+                self.rejected(now, reason, leader_id.as_ref());
             }
-            // Before the session's answer nothing else counts.
+            // Ignored: the answer to an earlier attempt.
+            ServerMessage::SessionCreated { .. }
+            | ServerMessage::SessionContinued { .. }
+            | ServerMessage::SessionRejected { .. } => {}
+            // Ignored: before the session's answer a member has nothing else to say.
             ServerMessage::ClientResponse { .. }
             | ServerMessage::QueryResponse { .. }
             | ServerMessage::RequestError { .. }
@@ -213,18 +223,18 @@ impl Machine {
     }
 
     fn keep_alive_answered(&mut self, now: Instant, timestamp: zraft_protocol::Timestamp) {
-        // An answer to nothing that was asked proves nothing: a member could reset the backoff with it, or hide an expiry.
+        // Any other answer is ignored: a member could reset the backoff with it, or hide an expiry.
         let Some(answered) = self.liveness.answered(now, timestamp) else { return };
         if let Some(session) = &mut self.session {
             session.proof = now;
         }
         self.heard();
         for key in answered.pings {
-            self.completions.push_back(Completion::Ping { key, result: Ok(answered.took) });
+            self.out.complete(Completion::Ping { key, result: Ok(answered.took) });
         }
-        // What had been answered before a jump of the clock was read before the answer to what went after it.
+        // Answers that had come before a jump of the clock were read before the answer to the probe.
         if answered.probed {
-            self.grace.end(now);
+            self.clock.grace.end(now);
         }
     }
 
@@ -239,9 +249,10 @@ impl Machine {
         match session.tracker.arrived(now, request_id, payload.clone(), created_at) {
             Arrival::Held => {
                 let request = ServerRequest { request_id, payload, created_at };
-                self.events.push(Event::ServerRequestReceived { request });
+                self.out.event(Event::ServerRequestReceived { request });
             }
             Arrival::Duplicate => self.stats.duplicates += 1,
+            // Ignored: the server will send it again.
             Arrival::GaveWay => {}
         }
     }
@@ -251,7 +262,7 @@ impl Machine {
         self.unusable(now, &head, &error.to_string());
     }
 
-    /// A message that cannot be used, though its first bytes may tell whose it is.
+    /// A message cannot be used. Its first bytes may still say which request it belongs to.
     fn unusable(&mut self, now: Instant, head: &Bytes, detail: &str) {
         self.protocol_error(detail.to_owned());
         if !matches!(self.state, State::Connected(_)) {
@@ -268,7 +279,7 @@ impl Machine {
             Some(PeekedId::QueryResponse(id)) => {
                 self.query_answered(now, id.as_bytes(), Err(failure(RequestKind::Query)));
             }
-            // The next copy will be no better, and nothing after it could be delivered: it is stepped over.
+            // The next copy would be no better, and no later request could be delivered: it is skipped in its turn.
             Some(PeekedId::ServerRequest(id)) => {
                 if let Some(session) = &mut self.session
                     && session.tracker.arrived_unusable(now, id) == Arrival::Duplicate
@@ -276,6 +287,7 @@ impl Machine {
                     self.stats.duplicates += 1;
                 }
             }
+            // Ignored: it belongs to no request.
             None => {}
         }
     }
@@ -284,7 +296,7 @@ impl Machine {
         self.stats.protocol_errors += 1;
         if let Some(link) = &self.link {
             let (member_id, _) = self.member(link.member);
-            self.events.push(Event::ProtocolError { member_id, detail });
+            self.out.event(Event::ProtocolError { member_id, detail });
         }
     }
 }

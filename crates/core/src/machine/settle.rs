@@ -1,4 +1,4 @@
-//! How requests end: each exactly once, with what is known of them and no more.
+//! How requests end: each exactly once, with what is known about it and no more.
 
 use bytes::Bytes;
 use zraft_protocol::{CorrelationId, RequestId};
@@ -11,7 +11,7 @@ use crate::{
     tables::{requests::Settled, slab::Phase, wheel::Wheel},
 };
 
-/// Why a caller no longer waits.
+/// Why the caller of a request no longer waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum GaveUp {
     Deadline,
@@ -19,30 +19,30 @@ pub(super) enum GaveUp {
 }
 
 impl Machine {
-    /// A request was answered on the present connection, well or not.
+    /// A request was answered on the present connection, by a result or a failure.
     pub(super) fn answered(&mut self, now: Instant, slot: u32, result: Result<Bytes, Failure>) {
         let Some(settled) = self.settle_answered(now, slot) else { return };
         match &result {
-            // What is detached was counted when its caller was told.
+            // A detached command was counted as unknown when it was detached.
             Err(failure) if failure.maybe_executed() => {
                 self.stats.unknown += u64::from(settled.phase != Phase::Detached);
             }
             _ => self.stats.answered += 1,
         }
-        self.complete(&settled, result, false);
+        self.complete(&settled, result);
         self.after_settling(&settled);
     }
 
-    /// The same for what was answered well: the way that nearly every request takes.
+    /// A request was answered by a result. Nearly every request takes this way.
     #[inline(always)]
     pub(super) fn answered_well(&mut self, now: Instant, slot: u32, answer: Bytes) {
         let Some(settled) = self.settle_answered(now, slot) else { return };
         self.stats.answered += 1;
         let (key, result) = (settled.key, Ok(answer));
         if settled.phase == Phase::Detached {
-            self.completions.push_back(Completion::Resolution { key, result });
+            self.out.complete(Completion::Resolution { key, result });
         } else {
-            self.completions.push_back(Completion::Request { key, result, detached: false });
+            self.out.complete(Completion::Request { key, result, detached: false });
         }
         self.after_settling(&settled);
     }
@@ -60,7 +60,7 @@ impl Machine {
         Some(settled)
     }
 
-    /// The deadline passed, or the caller cancelled: the two are alike.
+    /// The deadline of a request passed, or its caller cancelled it. The two differ only in the failure.
     pub(super) fn give_up_waiting(&mut self, now: Instant, slot: u32, why: GaveUp) {
         let entry = self.requests.slab.get(slot);
         let (phase, kind, id) = (entry.phase, entry.kind, entry.id);
@@ -70,7 +70,8 @@ impl Machine {
             GaveUp::Cancelled => Failure::Cancelled { id: reference.clone(), sent },
         };
         match phase {
-            Phase::Free => {}
+            Phase::Free => debug_assert!(false, "a request that settled has no deadline"),
+            // Ignored: its caller has the outcome already.
             Phase::Detached if why == GaveUp::Cancelled => {}
             Phase::Detached => self.forget(slot, failure(true)),
             Phase::Live if kind == RequestKind::Command => {
@@ -79,12 +80,12 @@ impl Machine {
                 self.requests.detach(now, slot, tick);
                 self.stats.unknown += 1;
                 let result = Err(failure(true));
-                self.completions.push_back(Completion::Request { key, result, detached: true });
+                self.out.complete(Completion::Request { key, result, detached: true });
             }
             Phase::Queued | Phase::Live => self.forget(slot, failure(false)),
         }
         if why == GaveUp::Deadline && phase != Phase::Detached {
-            self.events.push(match (kind, reference) {
+            self.out.event(match (kind, reference) {
                 (RequestKind::Command, Some(RequestRef::Command(id))) => {
                     Event::RequestTimeout { request_id: Some(id) }
                 }
@@ -97,7 +98,7 @@ impl Machine {
         }
     }
 
-    /// A request leaves without an answer.
+    /// A request settles without an answer.
     fn forget(&mut self, slot: u32, failure: Failure) {
         self.resend.forgotten(&mut self.requests, slot);
         let settled = self.requests.settle(slot);
@@ -115,15 +116,15 @@ impl Machine {
             Phase::Live if failure.maybe_executed() => self.stats.unknown += 1,
             _ => {}
         }
-        self.complete(&settled, Err(failure), false);
+        self.complete(&settled, Err(failure));
         self.after_settling(&settled);
     }
 
-    fn complete(&mut self, settled: &Settled, result: Result<Bytes, Failure>, detached: bool) {
+    fn complete(&mut self, settled: &Settled, result: Result<Bytes, Failure>) {
         let key = settled.key;
-        self.completions.push_back(match settled.phase {
+        self.out.complete(match settled.phase {
             Phase::Detached => Completion::Resolution { key, result },
-            _ => Completion::Request { key, result, detached },
+            _ => Completion::Request { key, result, detached: false },
         });
     }
 
@@ -134,18 +135,18 @@ impl Machine {
         }
     }
 
-    /// The request that went alone when members failed is given up.
+    /// Gives up the request that was alone in flight when members failed.
     pub(super) fn convict(&mut self) {
         let Some(key) = self.quarantine.take_alone() else { return };
         let Some(entry) = self.requests.slab.find(key) else { return };
         let (kind, id) = (entry.kind, entry.id);
         if let Some(id) = self.reference(key.slot, kind, id) {
-            self.events.push(Event::RequestQuarantined { id });
+            self.out.event(Event::RequestQuarantined { id });
         }
         self.forget(key.slot, Failure::Quarantined { sent: kind == RequestKind::Command });
     }
 
-    /// Everything settles. `failure` is asked with whether a command was sent.
+    /// Settles every request. `failure` makes its failure; the argument is true for a command that was sent.
     pub(super) fn settle_all(&mut self, failure: impl Fn(bool) -> Failure) {
         for slot in self.requests.all() {
             let entry = self.requests.slab.get(slot);
@@ -154,7 +155,7 @@ impl Machine {
         }
     }
 
-    /// The commands of a session that is gone settle; nothing else does.
+    /// Settles the commands that were sent in a session that is gone, in id order.
     pub(super) fn settle_sent_commands(&mut self, failure: &Failure) {
         let mut sent: Vec<(u64, u32)> = self.requests.commands.iter().collect();
         sent.sort_unstable();
@@ -163,7 +164,7 @@ impl Machine {
         }
     }
 
-    /// The id under which a request went out.
+    /// Returns the id under which a request was sent, if it was.
     pub(super) fn reference(&self, slot: u32, kind: RequestKind, id: u64) -> Option<RequestRef> {
         if id == 0 {
             return None;

@@ -1,22 +1,41 @@
-//! Time: the next moment at which something is to be done, and doing it.
+//! Time: when to wake next, what happens then, and what a jump of the clock changes.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
-use super::{Machine, State, connected::End, settle::GaveUp};
-use crate::{Instant, policy::liveness::Verdict};
+use super::{Machine, State, settle::GaveUp};
+use crate::Instant;
 
-/// Woken this much too late, the process or the machine was stopped meanwhile.
+/// If the driver wakes later than planned by more than this, the process or the computer was stopped meanwhile. A busy
+/// computer delays a timer by less.
 const JUMP: Duration = Duration::from_secs(1);
-/// After a jump, request deadlines wait this long for the answers that may be on their way.
+/// After a jump, request deadlines wait this long for answers that may be under way: longer than a round trip.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The deadlines that a jump of the clock puts off, and when it may.
+/// What the machine knows about its clock.
+#[derive(Debug)]
+pub(super) struct Clock {
+    /// When the driver was last told to wake.
+    promised: Cell<Option<Instant>>,
+    /// The latest time that the driver gave.
+    pub(super) latest: Instant,
+    /// The clock jumped, and bytes that can be read may not have been read yet.
+    pub(super) jumped: bool,
+    pub(super) grace: Grace,
+}
+
+impl Clock {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { promised: Cell::new(None), latest: now, jumped: false, grace: Grace::default() }
+    }
+}
+
+/// The time after a jump in which request deadlines do not fire.
 #[derive(Debug)]
 pub(super) struct Grace {
-    /// No deadline fires before then.
+    /// No deadline fires before this time.
     until: Option<Instant>,
-    /// Bytes came since deadlines were last put off. A driver that always wakes late would otherwise put them off at
-    /// each wake and never fire one.
+    /// Bytes came since the last grace began. A driver that always wakes late would otherwise put deadlines off at each
+    /// wake and never fire one.
     earned: bool,
 }
 
@@ -27,14 +46,14 @@ impl Default for Grace {
 }
 
 impl Grace {
-    /// The clock jumped. A grace under way is not extended: it ends in firing what is due.
+    /// The clock jumped. A grace under way is not extended: deadlines fire at its end.
     fn begin(&mut self, now: Instant) {
         if self.until.is_none() && std::mem::take(&mut self.earned) {
             self.until = Some(now + GRACE);
         }
     }
 
-    /// A byte came.
+    /// Bytes came, so the next jump may begin a grace.
     pub(super) fn earn(&mut self) {
         self.earned = true;
     }
@@ -52,26 +71,25 @@ impl Grace {
 }
 
 impl Machine {
-    /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest. Changes with every input: a driver
-    /// asks each time before it sleeps, and one that comes more than a second later than told was stopped meanwhile.
+    /// Returns when [`handle_timeout`](Self::handle_timeout) must be called at the latest.
+    ///
+    /// Every input and every output can change it, so a driver asks each time before it sleeps. If it wakes more than a
+    /// second late, the machine takes that for a jump of the clock.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let next = self.next_timeout();
-        // What should have been done before is to be done at once: the driver is late only from now on.
-        self.promised.set(next.map(|next| next.max(self.latest)));
+        // A time that has passed means "at once": the driver is late only from now on.
+        self.clock.promised.set(next.map(|next| next.max(self.clock.latest)));
         next
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let deadlines = [
-            self.requests.next_deadline(),
-            self.waiters.iter().filter_map(|waiter| waiter.until).min(),
-            self.drain_until(),
-        ];
+        let deadlines =
+            [self.requests.next_deadline(), self.callers.next_timeout(), self.drain_until()];
         let deadline = deadlines.into_iter().flatten().min();
-        let deadline = deadline.map(|at| self.grace.until.map_or(at, |grace| at.max(grace)));
+        let deadline = deadline.map(|at| self.clock.grace.until.map_or(at, |grace| at.max(grace)));
         let zmtp = self.link.as_ref().filter(|link| link.open);
         let zmtp = zmtp.and_then(|link| link.zmtp.poll_timeout());
-        let jumped = self.jumped.then_some(self.latest);
+        let jumped = self.clock.jumped.then_some(self.clock.latest);
         let network =
             [zmtp, self.attempt_until(), self.doubt_until(), self.next_connected(), jumped];
         network.into_iter().flatten().chain(deadline).min()
@@ -85,30 +103,30 @@ impl Machine {
         // While requests go one at a time, slow start holds none back.
         let could_go = |slot: u32| !self.quarantine.one_at_a_time() && self.has_room_for(slot);
         let resend = self.resend.next_tick(&self.requests, could_go);
-        // What waits for room in the buffer waits for the socket, not for the time.
+        // An acknowledgement that waits for room in the buffer waits for the socket, not for the time.
         let room = self.link.as_ref().is_some_and(crate::link::Link::has_room);
         let ack = self.session.as_ref().and_then(|session| session.tracker.ack_due());
         [live, resend, ack.filter(|_| room)].into_iter().flatten().min()
     }
 
-    /// Notes that the clock went on while nothing ran. What can be read is read before anything is concluded from it.
+    /// Notices that the clock jumped. Bytes that can be read are read before the machine concludes anything from that.
     pub(super) fn note_jump(&mut self, now: Instant) {
-        self.latest = now;
-        if self.promised.take().is_some_and(|at| now > at + JUMP) {
-            self.jumped = true;
-            // What is answered now may have been answered long ago.
+        self.clock.latest = now;
+        if self.clock.promised.take().is_some_and(|at| now > at + JUMP) {
+            self.clock.jumped = true;
+            // An answer that is read now may have come long ago.
             self.resend.clock_jumped(now);
         }
     }
 
-    /// Does what is to be done at `now`. The driver reads what can be read before it calls this.
+    /// Handles the timers that are over at `now`. The driver reads what can be read before it calls this.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.note_jump(now);
-        if std::mem::take(&mut self.jumped) {
+        if std::mem::take(&mut self.clock.jumped) {
             self.restart_timers(now);
         }
         self.network_timeouts(now);
-        if self.grace.holds(now) {
+        if self.clock.grace.holds(now) {
             return;
         }
         let expired = self.requests.expire(now);
@@ -133,20 +151,18 @@ impl Machine {
         if matches!(self.state, State::Connected(_)) && !self.is_closing() {
             self.resend.tick(now, &mut self.requests);
             let (smoothed, timeout) = (self.resend.smoothed(), self.resend.timeout());
-            match self.liveness.tick(now, smoothed, timeout) {
-                Some(Verdict::KeepAliveTimeout) => self.lost(now, End::KeepAliveTimeout),
-                Some(Verdict::Stalled) => self.lost(now, End::Stalled),
-                Some(Verdict::Silent) => self.lost(now, End::Silent),
-                None => {}
+            if let Some(loss) = self.liveness.tick(now, smoothed, timeout) {
+                self.lost(now, loss);
             }
         }
     }
 
-    /// After a jump nothing is concluded from the time that passed: the network's timers begin again, and the
-    /// connection is probed. But each wait begins again only once until what it waits for came: a driver that always wakes
-    /// late, as under an application that blocks its thread, would otherwise never time anything out.
+    /// After a jump, starts the network's timers again and probes the connection: the time that passed says nothing.
+    ///
+    /// Each wait starts again only once until what it waits for has come. A driver that always wakes late, as under an
+    /// application that blocks its thread, would otherwise never time anything out.
     fn restart_timers(&mut self, now: Instant) {
-        self.grace.begin(now);
+        self.clock.grace.begin(now);
         if let Some(link) = self.link.as_mut().filter(|link| link.open) {
             link.zmtp.restart_timers(now);
         }

@@ -1,4 +1,4 @@
-//! What is written, and in which order: keep-alives, acknowledgements, what is due again, new work.
+//! What is written, and in which order: keep-alives, acknowledgements, copies of due requests, new work.
 
 use zraft_protocol::{
     ClientMessage, CloseReason, CorrelationId, Payload, RequestId, Timestamp, encode,
@@ -13,13 +13,15 @@ use crate::{
     tables::queries::TEXT,
 };
 
-/// The server keeps an answer for every id from the lowest pending one on: no id is further above it than this many
-/// windows.
+/// The server keeps an answer for each id from L on, so no new id is further above L than this many windows. Eight keep
+/// the window full while an old command waits for its answer.
 const ID_SPAN: u64 = 8;
 
-/// Which request goes next.
+/// Which request is sent next.
 enum Choice {
+    /// The one in this slot, for the first time in this session.
     New(u32),
+    /// A copy of the one in this slot.
     Copy(u32, Limit),
     None,
 }
@@ -31,13 +33,14 @@ impl Machine {
             return;
         }
         match self.state {
-            State::Disconnected => {}
+            // There is no connection.
+            State::Disconnected(_) => {}
             State::ConnectingNew(_) | State::ConnectingExisting(_) => self.fill_handshake(),
             State::Connected(_) => self.fill_session(now, wall),
         }
     }
 
-    /// The one message of a connection before its answer.
+    /// Sends CreateSession or ContinueSession, once per connection. Nothing else is sent before its answer.
     fn fill_handshake(&mut self) {
         let Some(nonce) = self.expected_nonce() else { return };
         let Some(link) = &mut self.link else { return };
@@ -60,8 +63,8 @@ impl Machine {
     fn send(&mut self, message: ClientMessage) {
         let Some(link) = &mut self.link else { return };
         link.send(&message);
-        if self.events.messages {
-            self.events.push(Event::MessageSent { message });
+        if self.out.observes_messages() {
+            self.out.event(Event::MessageSent { message });
         }
     }
 
@@ -99,14 +102,14 @@ impl Machine {
         }
     }
 
-    /// Whether this request's frame fits into what may be written ahead, or is alone in it.
+    /// Returns true if this request's frame fits into what may be encoded ahead of the socket.
     #[inline]
     pub(super) fn has_room_for(&self, slot: u32) -> bool {
         let length = self.requests.slab.get(slot).payload.len();
         self.link.as_ref().is_some_and(|link| link.has_room_for(length))
     }
 
-    /// Nothing but new work is left to choose from: it goes as far as window and buffer allow.
+    /// Sends new work as far as window and buffer allow. Nothing else is left to choose from.
     fn fill_new(&mut self, wall: Timestamp) {
         while self.link.as_ref().is_some_and(crate::link::Link::has_room)
             && let Choice::New(slot) = self.choose_new()
@@ -127,7 +130,7 @@ impl Machine {
         }
     }
 
-    /// Before closing: the last acknowledgement, and the end of the session.
+    /// Sends the last acknowledgement, and CloseSession.
     pub(super) fn send_close(&mut self) {
         if let Some(request_id) =
             self.session.as_mut().and_then(|session| session.tracker.take_ack())
@@ -212,7 +215,7 @@ impl Machine {
         link.note(Frame::Request(key));
         link.carried = true;
         link.on_the_wire += 1;
-        if self.events.messages {
+        if self.out.observes_messages() {
             self.note_sent(slot, wall);
         }
     }
@@ -242,10 +245,11 @@ impl Machine {
                 ClientMessage::Query { correlation_id, payload, created_at }
             }
         };
-        self.events.push(Event::MessageSent { message });
+        self.out.event(Event::MessageSent { message });
     }
 
-    /// The driver wrote: frames whose last byte is gone are waited for from now on.
+    /// The socket took bytes of the buffer that [`transmit`](Self::transmit) returned. Answers to the frames whose
+    /// last byte it took are awaited from now on. Ignored for a connection that was closed.
     pub fn handle_written(&mut self, now: Instant, conn: ConnId) {
         let Some(link) = self.link.as_mut().filter(|link| link.id == conn) else { return };
         while let Some(frame) = link.next_written() {

@@ -1,26 +1,29 @@
-//! Whether the connected member is alive: keep-alives, the wait for their answers, and silence.
+//! Whether the connected member is alive: KeepAlives, the wait for their answers, and silence.
+//!
+//! `docs/sessions.md` has the rules under "Is the member alive?".
 
 use std::{collections::VecDeque, time::Duration};
 
 use zraft_protocol::Timestamp;
 
-use crate::{Instant, PingKey};
+use crate::{Instant, PingKey, config::Config, loss::Loss};
 
-/// Silence is waited out at most this long.
+/// The patience with a silent member grows to at most this: a cluster that is slow for minutes is asked elsewhere.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
-/// Keep-alives on their way; more would tell nothing new.
+/// At most this many KeepAlives are unanswered at once; more would tell nothing new.
 const MAX_OUTSTANDING: usize = 16;
-/// Callers that wait for one answer.
+/// At most this many calls of ping() share one KeepAlive; a caller in a loop would otherwise grow the list.
 const MAX_PINGS: usize = 1024;
-/// Between two message bytes further apart than this the wait for a keep-alive's answer goes on.
+/// Message bytes further apart than this do not hold up the wait for a KeepAlive's answer.
 const FLOWING: Duration = Duration::from_secs(1);
 /// Bytes that move more slowly than this, per second, hold nothing up. No link in use is that slow (the slowest modem
 /// carries ten times as much), but a peer that sends or takes a byte now and then must not hold the client.
 const MIN_FLOW: u64 = 100;
-/// At most this long bytes that flow, either way, hold a keep-alive up. The longest message by default, 16 MiB, takes 14
-/// minutes at 20 kB/s; a peer that sends messages without end must not hold the client either.
+/// Bytes that flow, either way, hold up a KeepAlive for at most this long. The longest message by default, 16 MiB,
+/// takes 14 minutes at 20 kB/s; a peer that sends messages without end must not hold the client either.
 const MAX_HELD_UP: Duration = Duration::from_secs(15 * 60);
 
+/// A KeepAlive that was encoded and is not answered.
 #[derive(Debug)]
 struct Outstanding {
     timestamp: Timestamp,
@@ -28,23 +31,13 @@ struct Outstanding {
     wanted: Instant,
     /// When the socket took its last byte.
     written: Option<Instant>,
-    /// For how long its wait stood still.
+    /// For how long the wait for its answer stood still.
     held_up: Duration,
+    /// The calls of ping() that share it.
     pings: Vec<PingKey>,
 }
 
-/// What liveness found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// A keep-alive was not answered: the member is deaf.
-    KeepAliveTimeout,
-    /// A keep-alive could not be written: the member reads nothing.
-    Stalled,
-    /// Keep-alives are answered, requests are not.
-    Silent,
-}
-
-/// The keep-alive whose answer tells that the connection outlived a jump of the clock.
+/// The KeepAlive whose answer shows that the connection survived a jump of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Probe {
     None,
@@ -52,47 +45,47 @@ enum Probe {
     Sent(Timestamp),
 }
 
-/// An answer to a keep-alive.
+/// The answer to a KeepAlive.
 #[derive(Debug)]
 pub(crate) struct Answered {
-    /// The callers of ping who waited for it.
+    /// The calls of ping() that waited for it.
     pub(crate) pings: Vec<PingKey>,
-    /// From the keep-alive's last byte to its answer.
+    /// From the KeepAlive's last byte to its answer.
     pub(crate) took: Duration,
-    /// It was the first since a jump of the clock to something sent after that.
+    /// It is the answer to the probe, or to a later KeepAlive.
     pub(crate) probed: bool,
 }
 
-/// The liveness of one connection while Connected; only the patience with silence outlives it.
+/// The liveness of one session connection. Only the patience with silence outlives it.
 #[derive(Debug)]
 pub(crate) struct Liveness {
     interval: Duration,
-    /// How long a keep-alive's answer is waited for.
+    /// How long the answer to a KeepAlive is awaited.
     timeout: Duration,
-    /// How long a keep-alive may stay unwritten while the socket takes next to nothing.
+    /// How long a KeepAlive may stay unwritten while the socket takes next to nothing.
     stall: Duration,
-    /// A socket that is not stalled takes this many bytes in that time.
+    /// A socket that is not stalled takes at least this many bytes in that time.
     stall_bytes: u64,
     resend_interval: Duration,
     /// There is another member to move to.
     can_move: bool,
     next_tick: Instant,
-    /// Since when a keep-alive is to be written.
+    /// When a KeepAlive was wanted that is not encoded yet.
     wanted: Option<Instant>,
     waiting_pings: Vec<PingKey>,
     outstanding: VecDeque<Outstanding>,
     last_timestamp: i64,
     last_message_bytes: Option<Instant>,
-    /// Since when requests are on the wire and none was answered.
+    /// Since when requests are on the wire without an answer to any.
     silent_since: Option<Instant>,
-    /// When the last keep-alive's last byte went.
+    /// When the last byte of the last KeepAlive was written.
     last_written: Option<Instant>,
-    /// When the last keep-alive that was answered went.
+    /// When the last KeepAlive that was answered was written.
     last_answered: Option<Instant>,
     probe: Probe,
-    /// The bytes that the socket had taken when it last had taken enough of them, and when that was.
+    /// How many bytes the socket had taken when it last made enough progress, and when that was.
     progress: (u64, Instant),
-    /// A jump of the clock restarted the wait for a keep-alive, and none was answered since.
+    /// A jump of the clock restarted the wait for a KeepAlive, and none was answered since.
     keep_alive_restarted: bool,
     /// A jump of the clock restarted the waits for requests, and none was answered since.
     requests_restarted: bool,
@@ -101,22 +94,16 @@ pub(crate) struct Liveness {
 }
 
 impl Liveness {
-    pub(crate) fn new(
-        interval: Duration,
-        timeout: Duration,
-        heartbeat_timeout: Duration,
-        resend_interval: Duration,
-        can_move: bool,
-    ) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         // A peer that takes no bytes has as much time as one that sends none.
-        let stall = heartbeat_timeout.max(timeout);
+        let stall = config.heartbeat_timeout.max(config.connection_timeout);
         Self {
-            interval,
-            timeout,
+            interval: config.keep_alive_interval,
+            timeout: config.connection_timeout,
             stall,
             stall_bytes: (stall.as_secs_f64() * MIN_FLOW as f64) as u64 + 1,
-            resend_interval,
-            can_move,
+            resend_interval: config.resend_interval,
+            can_move: config.members.len() > 1,
             next_tick: Instant::ZERO,
             wanted: None,
             waiting_pings: Vec::new(),
@@ -148,7 +135,7 @@ impl Liveness {
         self.last_answered = None;
     }
 
-    /// It is gone. Gives the callers whose ping has no answer.
+    /// The connection is gone. Returns the calls of ping() that have no answer.
     pub(crate) fn disconnected(&mut self) -> Vec<PingKey> {
         self.wanted = None;
         self.silent_since = None;
@@ -160,8 +147,8 @@ impl Liveness {
         pings
     }
 
-    /// The clock jumped: keep-alives are waited for from now on, and one is wanted at once. Does nothing the second time
-    /// without an answer to one in between.
+    /// The clock jumped: answers to KeepAlives are awaited from now on, and one is wanted at once. Does nothing if no
+    /// KeepAlive was answered since the last call.
     pub(crate) fn restart_keep_alive(&mut self, now: Instant) {
         if std::mem::replace(&mut self.keep_alive_restarted, true) {
             return;
@@ -177,8 +164,8 @@ impl Liveness {
         }
     }
 
-    /// The clock jumped: answers to requests are waited for from now on. Returns false, and does nothing, the second time
-    /// without an answer to a request in between.
+    /// The clock jumped: answers to requests are awaited from now on. Returns false, and does nothing, if no request
+    /// was answered since the last call.
     pub(crate) fn restart_requests(&mut self, now: Instant) -> bool {
         if std::mem::replace(&mut self.requests_restarted, true) {
             return false;
@@ -187,7 +174,7 @@ impl Liveness {
         true
     }
 
-    /// Joins the next keep-alive; `false` when too many wait already.
+    /// Joins the next KeepAlive. Returns false if too many calls wait already.
     pub(crate) fn ping(&mut self, now: Instant, key: PingKey) -> bool {
         if self.waiting_pings.len() >= MAX_PINGS {
             return false;
@@ -201,12 +188,12 @@ impl Liveness {
         self.wanted.get_or_insert(now);
     }
 
-    /// Whether a keep-alive should be written now.
+    /// Returns true if a KeepAlive should be encoded now.
     pub(crate) fn wants_keep_alive(&self) -> bool {
         self.wanted.is_some() && self.outstanding.len() < MAX_OUTSTANDING
     }
 
-    /// The timestamp of the keep-alive that is written now: the wall clock's, but no two alike.
+    /// Returns the timestamp of the KeepAlive that is encoded now: the wall clock's, but never the same twice.
     pub(crate) fn keep_alive(&mut self, now: Instant, wall: Timestamp) -> Timestamp {
         let wanted = self.wanted.take().unwrap_or(now);
         self.last_timestamp = wall.as_millis().max(self.last_timestamp.saturating_add(1));
@@ -221,7 +208,7 @@ impl Liveness {
         timestamp
     }
 
-    /// The socket took a keep-alive's last byte.
+    /// The socket took the last byte of a KeepAlive.
     pub(crate) fn written(&mut self, now: Instant) {
         if let Some(keep_alive) = self.outstanding.iter_mut().find(|k| k.written.is_none()) {
             keep_alive.written = Some(now);
@@ -229,7 +216,7 @@ impl Liveness {
         }
     }
 
-    /// The socket took bytes; `total` is all that it took of this connection.
+    /// The socket took bytes: `total` in all on this connection.
     #[inline]
     pub(crate) fn bytes_written(&mut self, now: Instant, total: u64) {
         if total.saturating_sub(self.progress.0) >= self.stall_bytes {
@@ -237,7 +224,7 @@ impl Liveness {
         }
     }
 
-    /// A keep-alive was answered. `None` for an answer to nothing, or to one that the member cannot have received.
+    /// A KeepAliveResponse came. `None` if no KeepAlive with this timestamp was written.
     pub(crate) fn answered(&mut self, now: Instant, timestamp: Timestamp) -> Option<Answered> {
         let asked = |k: &Outstanding| k.timestamp == timestamp && k.written.is_some();
         let place = self.outstanding.iter().position(asked)?;
@@ -249,7 +236,7 @@ impl Liveness {
             written = keep_alive.written.unwrap_or(now);
         }
         self.last_answered = Some(written);
-        // Those sent before it were overtaken or lost; only later ones are still waited for.
+        // Earlier KeepAlives were overtaken or lost. Only later ones are still awaited.
         let probed = matches!(self.probe, Probe::Sent(probe) if probe <= timestamp);
         if probed {
             self.probe = Probe::None;
@@ -257,8 +244,8 @@ impl Liveness {
         Some(Answered { pings, took: now - written, probed })
     }
 
-    /// Bytes of message frames arrived. While they flow, the wait for a keep-alive's answer stands still: the answer
-    /// may be behind them. `bytes` that trickle hold it up for no longer than they would take at `MIN_FLOW`.
+    /// Bytes of message frames arrived. While they flow, the wait for a KeepAlive's answer stands still: the answer
+    /// may be behind them. Bytes that trickle hold it up for no longer than they would take at [`MIN_FLOW`].
     pub(crate) fn message_bytes(&mut self, now: Instant, bytes: u64, mid_message: bool) {
         let worth = Duration::from_millis(bytes.saturating_mul(1000 / MIN_FLOW));
         for keep_alive in &mut self.outstanding {
@@ -271,7 +258,7 @@ impl Liveness {
         self.last_message_bytes = Some(now);
     }
 
-    /// A request's last byte went.
+    /// The socket took the last byte of a request.
     #[inline]
     pub(crate) fn request_written(&mut self, now: Instant) {
         if self.silent_since.is_none() {
@@ -281,7 +268,7 @@ impl Liveness {
         }
     }
 
-    /// A request was answered; `more` says whether others are on the wire.
+    /// A request was answered. `more` says whether others are on the wire.
     #[inline]
     pub(crate) fn request_answered(&mut self, now: Instant, more: bool) {
         self.silent_since = more.then_some(now);
@@ -289,18 +276,18 @@ impl Liveness {
         self.fruitless_moves = 0;
     }
 
-    /// Nothing is on the wire any more, without an answer.
+    /// The last request on the wire was forgotten.
     pub(crate) fn nothing_on_the_wire(&mut self) {
         self.silent_since = None;
     }
 
-    /// When the oldest keep-alive has been waited for in vain.
+    /// Returns when the answer to the oldest KeepAlive is missing.
     fn wait_until(&self) -> Option<Instant> {
         let oldest = self.outstanding.front()?;
         Some(oldest.written? + self.timeout + oldest.held_up.min(MAX_HELD_UP))
     }
 
-    /// When the oldest keep-alive that is not written yet has waited for the socket in vain.
+    /// Returns when the oldest KeepAlive that is not written has waited too long for the socket.
     fn stalled_at(&self) -> Option<Instant> {
         let unwritten = self.outstanding.iter().find(|k| k.written.is_none()).map(|k| k.wanted);
         let wanted = self.wanted.filter(|_| self.outstanding.len() < MAX_OUTSTANDING);
@@ -308,11 +295,13 @@ impl Liveness {
         Some((since.max(self.progress.1) + self.stall).min(since + MAX_HELD_UP.max(self.stall)))
     }
 
+    /// Returns how long requests may stay unanswered while KeepAlives are answered.
     fn patience(&self, smoothed: Option<Duration>) -> Duration {
         let base = (self.resend_interval * 2).max(smoothed.unwrap_or_default().saturating_mul(4));
         base.saturating_mul(1 << self.fruitless_moves.min(16)).min(MAX_SILENCE.max(base))
     }
 
+    /// Returns when to find out by a KeepAlive whether the member is alive: no request was answered for an RTO.
     fn probe_at(&self, resend_timeout: Duration) -> Option<Instant> {
         if self.wanted.is_some() || !self.outstanding.is_empty() {
             return None;
@@ -321,26 +310,28 @@ impl Liveness {
         Some(self.last_written.map_or(since, |at| at.max(since)) + resend_timeout)
     }
 
+    /// Returns when the member counts as silent.
     fn silent_at(&self, smoothed: Option<Duration>) -> Option<Instant> {
         let since = self.silent_since.filter(|_| self.can_move)?;
         Some(since + self.patience(smoothed))
     }
 
+    /// Returns how the connection is lost, if it is. `smoothed` is the smoothed answer time, `resend_timeout` the RTO.
     pub(crate) fn tick(
         &mut self,
         now: Instant,
         smoothed: Option<Duration>,
         resend_timeout: Duration,
-    ) -> Option<Verdict> {
+    ) -> Option<Loss> {
         if self.next_tick <= now {
             self.next_tick = now + self.interval;
             self.want(now);
         }
         if self.wait_until().is_some_and(|until| until <= now) {
-            return Some(Verdict::KeepAliveTimeout);
+            return Some(Loss::KeepAliveTimeout);
         }
         if self.stalled_at().is_some_and(|at| at <= now) {
-            return Some(Verdict::Stalled);
+            return Some(Loss::Stalled);
         }
         if self.probe_at(resend_timeout).is_some_and(|at| at <= now) {
             self.want(now);
@@ -348,9 +339,9 @@ impl Liveness {
         if let Some(at) = self.silent_at(smoothed).filter(|at| *at <= now) {
             if self.hears(at) {
                 self.fruitless_moves = self.fruitless_moves.saturating_add(1);
-                return Some(Verdict::Silent);
+                return Some(Loss::Silent);
             }
-            // Silent for long enough, but is it deaf? The answer to a keep-alive tells.
+            // Silent for long enough, but perhaps deaf. The answer to a KeepAlive tells.
             if self.outstanding.is_empty() {
                 self.want(now);
             }
@@ -358,13 +349,14 @@ impl Liveness {
         None
     }
 
-    /// Whether keep-alives are answered while requests are not: the last one was, and it went after those; or one that
-    /// went after `silent_at` was.
+    /// Returns true if KeepAlives are answered while requests are not: all were, the last of them written after the
+    /// requests; or one written after `silent_at` was.
     fn hears(&self, silent_at: Instant) -> bool {
         let all_answered = self.outstanding.is_empty() && self.last_answered > self.silent_since;
         all_answered || self.last_answered >= Some(silent_at)
     }
 
+    /// Returns when to call [`tick`](Self::tick) at the latest.
     pub(crate) fn next(
         &self,
         smoothed: Option<Duration>,

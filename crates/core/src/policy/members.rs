@@ -6,44 +6,42 @@ use zraft_protocol::MemberId;
 
 use crate::{Instant, config::Backoff, rng::Rng};
 
-/// Hints followed one after the other before the members are asked in turn again.
+/// Hints followed in a row before the members are asked in turn again: members with old news can send a client in
+/// circles.
 const MAX_HINTS_IN_A_ROW: u8 = 3;
-/// A member that did not answer a keep-alive is not gone back to on a hint for this long.
+/// No hint leads back to a deaf member for this long. Other members keep hinting at it while it leads.
 const DEAF_FOR: Duration = Duration::from_secs(30);
 /// After this many losses in a row at a member that served nothing, the next one is asked. As many barren losses make
 /// requests go one at a time, so that a request that kills a member is not carried to the next with all others.
 const MAX_DROPS: u8 = 3;
-/// An election is asked after often for this long.
+/// For this long an election is asked about often; most elections are over by then.
 const ELECTION_FAST: Duration = Duration::from_secs(10);
+/// The growth of the pauses in an election. Slower than doubling: the answer is expected soon.
+const ELECTION_GROWTH: f64 = 1.6;
 
 /// The member to try, now or later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
+    /// Try this member now.
     Now(usize),
-    /// A new round begins then.
+    /// Begin a new round then.
     At(Instant),
-}
-
-/// How an attempt, or a connection that had been Connected, ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// Refused, unknown, lost or silent before it gave an answer.
-    NoAnswer,
-    /// It answered, but not with a session. The leader it named, if it named a configured member.
-    Refused { hint: Option<usize> },
 }
 
 #[derive(Debug)]
 pub(crate) struct Members {
     backoff: Backoff,
     members: Vec<Member>,
-    /// The one tried last.
+    /// The member tried last.
     last: usize,
     hints_in_a_row: u8,
+    /// A member answered in this round, though not with a session.
     anyone_answered: bool,
-    /// Where the next round begins; after the last one when it is not said.
+    /// Where the next round begins; if `None`, after the member tried last.
     round_start: Option<usize>,
+    /// The next pause after a round without any answer.
     down: Duration,
+    /// The next pause after a round with an answer.
     election: Duration,
     election_since: Option<Instant>,
     unconfigured: Option<Unconfigured>,
@@ -54,13 +52,15 @@ pub(crate) struct Members {
 struct Unconfigured {
     giver: usize,
     leader_id: MemberId,
-    /// Whether it was named in the present round, or in the one before.
+    /// It was named in the present round; otherwise in the one before.
     in_this_round: bool,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Member {
+    /// It was asked in this round.
     asked: bool,
+    /// It gave no answer in this round.
     failed: bool,
     deaf_until: Option<Instant>,
     /// Losses in a row of connections on which it continued the session and served nothing.
@@ -84,7 +84,7 @@ impl Members {
         }
     }
 
-    /// A connect() from Disconnected: the first member, in configuration order.
+    /// Begins the first round after connect(), and returns its first member: the first one configured.
     pub(crate) fn first(&mut self) -> usize {
         self.heard();
         for member in &mut self.members {
@@ -94,7 +94,7 @@ impl Members {
         self.begin_round()
     }
 
-    /// The pause is over: the first member of a new round.
+    /// Begins a new round, and returns its first member.
     pub(crate) fn begin_round(&mut self) -> usize {
         self.forget_round();
         self.unconfigured = self.unconfigured.take().filter(|leader| leader.in_this_round);
@@ -120,7 +120,7 @@ impl Members {
         member
     }
 
-    /// The first answer of a session connection, or five seconds of it: the pauses start small again.
+    /// The first answer came on a session connection, or it stood for five seconds: the pauses start small again.
     pub(crate) fn heard(&mut self) {
         self.down = self.backoff.initial;
         self.election = self.backoff.election_initial;
@@ -132,12 +132,12 @@ impl Members {
         self.unconfigured = Some(Unconfigured { giver, leader_id, in_this_round: true });
     }
 
-    /// Another leader was found or named, or the search starts over.
+    /// Another leader was found or named, or a new search begins.
     pub(crate) fn forget_unconfigured(&mut self) {
         self.unconfigured = None;
     }
 
-    /// The leader that is not configured and the member that named it, in the present round or the one before.
+    /// Returns the leader that is not configured and the member that named it, in the present round or the one before.
     pub(crate) fn unconfigured(&self) -> Option<(usize, &MemberId)> {
         self.unconfigured.as_ref().map(|leader| (leader.giver, &leader.leader_id))
     }
@@ -147,8 +147,8 @@ impl Members {
         self.members[member].deaf_until = Some(now + DEAF_FOR);
     }
 
-    /// The member dropped a session connection and had served nothing on it. Returns true if it did so too often in a row
-    /// and others can be asked; no hint leads back to it for a while then.
+    /// The member dropped a session connection and had served nothing on it. Returns true if it did so too often in a
+    /// row and others can be asked; then no hint leads back to it for a while.
     pub(crate) fn dropped(&mut self, now: Instant, member: usize) -> bool {
         let drops = &mut self.members[member].drops;
         *drops = drops.saturating_add(1);
@@ -164,44 +164,48 @@ impl Members {
         self.members[member].drops = 0;
     }
 
-    /// An attempt ended without a session.
-    pub(crate) fn after_attempt(&mut self, now: Instant, ended: Ended, rng: &mut Rng) -> Next {
+    /// An attempt ended without a session. `answered` says whether the member answered it; then `hint` is the
+    /// configured leader that it named.
+    pub(crate) fn after_attempt(
+        &mut self,
+        now: Instant,
+        answered: bool,
+        hint: Option<usize>,
+        rng: &mut Rng,
+    ) -> Next {
+        debug_assert!(answered || hint.is_none());
         let giver = self.last;
-        let hint = match ended {
-            Ended::NoAnswer => {
-                self.members[giver].failed = true;
-                None
-            }
-            Ended::Refused { hint } => {
-                self.anyone_answered = true;
-                hint
-            }
-        };
+        if answered {
+            self.anyone_answered = true;
+        } else {
+            self.members[giver].failed = true;
+        }
         self.go_on(now, giver, hint, rng)
     }
 
-    /// A connection that had been Connected ended, not by its own member's being gone: ask the others first.
+    /// A session connection ended for a reason for which the others are asked first.
     pub(crate) fn after_session(
         &mut self,
         now: Instant,
         member: usize,
-        ended: Ended,
+        answered: bool,
+        hint: Option<usize>,
         rng: &mut Rng,
     ) -> Next {
         self.forget_round();
         self.take(member);
-        self.after_attempt(now, ended, rng)
+        self.after_attempt(now, answered, hint, rng)
     }
 
-    /// A connection that had been Connected broke: the same member first, as the first of a new round.
+    /// A session connection broke: begins a new round at the same member.
     pub(crate) fn same_again(&mut self, member: usize) -> usize {
         self.round_start = Some(member);
         self.begin_round()
     }
 
-    /// A session connection ended as soon as it stood: that is a round that failed. The next one begins at `same`, or
-    /// at the hint if that is usable.
-    pub(crate) fn after_stillborn(
+    /// A session connection was short-lived, which counts as a round without any answer. The next one begins at
+    /// `same`, or at the hint if that is usable.
+    pub(crate) fn after_short_lived(
         &mut self,
         now: Instant,
         giver: usize,
@@ -229,6 +233,7 @@ impl Members {
         }
     }
 
+    /// Returns true if the hint may be followed now.
     fn usable(&self, now: Instant, giver: usize, hint: usize) -> bool {
         let member = &self.members[hint];
         let deaf = member.deaf_until.is_some_and(|until| now < until);
@@ -258,12 +263,12 @@ impl Members {
             self.backoff.max.max(self.backoff.election_max)
         };
         let pause = self.election.min(limit);
-        self.election = pause.mul_f64(1.6).min(limit);
+        self.election = pause.mul_f64(ELECTION_GROWTH).min(limit);
         half_random(pause, rng)
     }
 }
 
-/// Half of it fixed, half of it random.
+/// Returns a pause of which half is fixed and half random, so that clients do not ask in step.
 fn half_random(pause: Duration, rng: &mut Rng) -> Duration {
     pause / 2 + rng.up_to(pause / 2)
 }

@@ -1,4 +1,4 @@
-//! The policies that states ask: each answers one question, knows nothing of the others, and decides nothing else.
+//! The policies that the states ask. Each answers one question, knows nothing of the others, and decides nothing else.
 
 pub(crate) mod liveness;
 pub(crate) mod members;

@@ -1,26 +1,17 @@
-//! Poison: a request that takes down or deafens whichever member executes it must not take them all.
+//! Quarantine: a request that takes down, or makes deaf, each member that gets it must not take them all.
+//!
+//! The client cannot read payloads, so it watches which requests were in flight when members failed. After a few
+//! failures in a row requests go one at a time, and a request that was alone in flight when members failed again is
+//! given up.
 
-use crate::RequestKey;
+use crate::{RequestKey, loss::Loss};
 
-/// Barren losses in a row before requests go one at a time.
+/// Barren losses in a row before requests go one at a time. One or two happen whenever a leader crashes.
 const SUSPICIOUS: u32 = 3;
-/// Further barren losses with the same request alone in flight before it is given up.
+/// Further barren losses in a row with the same request alone in flight before it is given up. One could be chance.
 const CONVICTED: u32 = 2;
 
-/// How a connection that had been Connected ended, as far as poison is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loss {
-    /// The end of the stream, a reset, a missed heartbeat; or neither keep-alives nor PINGs were answered.
-    Broken,
-    /// A keep-alive was not answered, PINGs were.
-    Deaf,
-    /// Keep-alives were answered, requests were not.
-    Silent,
-    /// The server ended it in words: a step-down, a shutdown, a redirect.
-    Told,
-}
-
-/// What a connection did while it stood.
+/// What a session connection had carried when it ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Carried {
     /// It carried requests.
@@ -29,13 +20,17 @@ pub(crate) struct Carried {
     pub(crate) answered: bool,
     /// Some were in flight at its end.
     pub(crate) in_flight: bool,
+    /// The member was frozen or cut off at its end, which no request causes: it answered not even PINGs, or it was in
+    /// the middle of a message.
+    pub(crate) frozen: bool,
 }
 
 /// What follows from a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Finding {
-    Nothing,
-    /// From now on requests go one at a time, until all that is pending now is settled.
+    /// Nothing.
+    Harmless,
+    /// Requests go one at a time, until every request that is pending now has settled.
     Suspect,
     /// The request that was alone in flight is given up.
     Convict,
@@ -44,25 +39,25 @@ pub(crate) enum Finding {
 #[derive(Debug, Default)]
 pub(crate) struct Quarantine {
     barren_in_a_row: u32,
-    /// The last connection that carried requests ended without one answer.
+    /// The last connection that carried requests was barren.
     last_was_barren: bool,
-    /// Requests not yet settled of those pending when poison was suspected; 0 when it is not.
+    /// How many suspects are not settled; 0 outside a quarantine.
     suspects: usize,
     /// The request sent last on the present connection, while requests go one at a time.
     alone: Option<RequestKey>,
-    /// The request that was alone in flight at the last loss of these.
+    /// The request that was alone in flight at the last loss.
     blamed: Option<RequestKey>,
-    /// Barren losses in a row with it alone in flight.
+    /// Barren losses in a row with that request alone in flight.
     alone_lost: u32,
 }
 
 impl Quarantine {
-    /// Requests go one at a time.
+    /// Returns true if requests go one at a time.
     pub(crate) fn one_at_a_time(&self) -> bool {
         self.suspects > 0
     }
 
-    /// What is pending goes in slow start on the next connection.
+    /// Returns true if pending requests go in slow start on the next connection.
     pub(crate) fn slow_resume(&self) -> bool {
         self.last_was_barren
     }
@@ -72,7 +67,7 @@ impl Quarantine {
         self.alone = None;
     }
 
-    /// While requests go one at a time, this one was sent.
+    /// This request was sent, while requests go one at a time.
     pub(crate) fn sent_alone(&mut self, key: RequestKey) {
         self.alone = Some(key);
     }
@@ -87,43 +82,49 @@ impl Quarantine {
         self.alone.take()
     }
 
-    /// A connection that had been Connected ended.
+    /// A session connection was lost.
     pub(crate) fn lost(&mut self, loss: Loss, carried: Carried) -> Finding {
-        let barren = carried.any && !carried.answered && loss != Loss::Told;
+        let barren = carried.any && !carried.answered && !loss.is_closed();
         if carried.any {
             self.last_was_barren = barren;
         }
-        let deaf = loss == Loss::Deaf && carried.in_flight;
+        let deaf = loss == Loss::KeepAliveTimeout && !carried.frozen && carried.in_flight;
+        // A silent member is cut off from the others, or slow: no request is to blame.
+        let suspicious = barren && loss != Loss::Silent;
         if self.suspects > 0 {
-            if carried.in_flight && self.blamed != self.alone {
-                self.blamed = self.alone;
-                self.alone_lost = 0;
-            }
-            if deaf {
-                self.alone_lost = CONVICTED;
-            } else if carried.answered {
-                self.alone_lost = 0;
-            }
-            if !deaf && barren && carried.in_flight && loss == Loss::Broken {
-                self.alone_lost += 1;
-            }
-            if carried.in_flight && self.alone_lost >= CONVICTED {
-                self.alone_lost = 0;
-                return Finding::Convict;
-            }
-            return Finding::Nothing;
+            return self.lost_alone(deaf, suspicious, carried);
         }
         if deaf {
-            self.barren_in_a_row += 3;
+            // A deaf member counts as much as three that broke: nothing but a request makes a member deaf.
+            self.barren_in_a_row += SUSPICIOUS;
         } else if carried.answered {
             self.barren_in_a_row = 0;
-        } else if barren && loss != Loss::Silent {
+        } else if suspicious {
             self.barren_in_a_row += 1;
         }
-        if self.barren_in_a_row >= SUSPICIOUS { Finding::Suspect } else { Finding::Nothing }
+        if self.barren_in_a_row >= SUSPICIOUS { Finding::Suspect } else { Finding::Harmless }
     }
 
-    /// Poison is suspected among this many.
+    fn lost_alone(&mut self, deaf: bool, suspicious: bool, carried: Carried) -> Finding {
+        if carried.in_flight && self.blamed != self.alone {
+            self.blamed = self.alone;
+            self.alone_lost = 0;
+        }
+        if deaf {
+            self.alone_lost = CONVICTED;
+        } else if carried.answered {
+            self.alone_lost = 0;
+        } else if suspicious && carried.in_flight {
+            self.alone_lost += 1;
+        }
+        if carried.in_flight && self.alone_lost >= CONVICTED {
+            self.alone_lost = 0;
+            return Finding::Convict;
+        }
+        Finding::Harmless
+    }
+
+    /// A quarantine begins with this many suspects.
     pub(crate) fn suspect(&mut self, pending: usize) {
         self.suspects = pending;
         self.barren_in_a_row = 0;
@@ -131,12 +132,12 @@ impl Quarantine {
         self.alone_lost = 0;
     }
 
-    /// One of the suspects is settled. That says nothing of another that was alone at a loss.
+    /// A suspect has settled. That says nothing of another one that was alone in flight at a loss.
     pub(crate) fn cleared(&mut self) {
         self.suspects = self.suspects.saturating_sub(1);
     }
 
-    /// A new session, or none.
+    /// The session is gone.
     pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }

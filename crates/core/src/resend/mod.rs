@@ -1,9 +1,9 @@
 //! Resending: which pending requests are sent again, and when.
 //!
 //! `docs/resending.md` explains the policy by a worked example. [`Resend`] is all that the rest of the machine sees of
-//! it: the machine reports what was connected, written, answered and forgotten, and asks what may be sent now and when
-//! to wake. Inside are three parts: [`order`] knows which requests are due, [`pace`] how long to wait and how many copies
-//! may go, [`backlog`] what a resume does with the requests that were pending.
+//! it: the machine reports what was connected, written, answered and forgotten, and asks what may be sent now and
+//! when to wake. Inside are three parts: [`order`] knows which requests are due, [`pace`] how long to wait and how
+//! many copies may go, [`backlog`] what a resume does with the requests that were pending.
 
 mod backlog;
 mod order;
@@ -16,7 +16,8 @@ use crate::{
     rng::Rng,
     tables::{requests::Requests, slab::Copies},
 };
-pub(crate) use backlog::Backlog;
+use backlog::Backlog;
+pub(crate) use backlog::Resume;
 use order::Order;
 use pace::Pace;
 
@@ -48,8 +49,8 @@ pub(crate) struct Resend {
     backlog: Backlog,
     /// The connection on which requests are sent now; [`ConnId::NONE`] while there is none.
     conn: ConnId,
-    /// A request written before this is not a sample of the answer time: the clock jumped since, and its answer may have
-    /// been there long before it was read.
+    /// A request written before this is not a sample of the answer time: the clock jumped since, and its answer may
+    /// have been there long before it was read.
     sampled_from: Instant,
 }
 
@@ -76,20 +77,24 @@ impl Resend {
 
     // ---- what happened
 
-    /// A session was created, or continued, on this connection. `backlog` says what becomes of the requests that were
-    /// pending.
-    pub(crate) fn connected(&mut self, requests: &mut Requests, conn: ConnId, backlog: Backlog) {
+    /// A session was created on this connection: nothing is pending.
+    pub(crate) fn created(&mut self, conn: ConnId) {
         self.conn = conn;
-        self.pace.new_connection();
-        self.backlog = backlog;
-        if matches!(backlog, Backlog::Burst | Backlog::SlowStart) {
-            self.order.all_due(requests, conn);
-        }
     }
 
-    /// Returns the backlog of a resume after which answers are awaited first.
-    pub(crate) fn await_answers(&self, now: Instant) -> Backlog {
-        Backlog::Await(now + self.pace.await_for())
+    /// The session was continued on this connection.
+    pub(crate) fn resumed(
+        &mut self,
+        now: Instant,
+        requests: &mut Requests,
+        conn: ConnId,
+        resume: Resume,
+    ) {
+        self.conn = conn;
+        self.backlog = Backlog::after(resume, now + self.pace.await_for());
+        if matches!(self.backlog, Backlog::Burst | Backlog::SlowStart) {
+            self.order.all_due(requests, conn);
+        }
     }
 
     /// The connection is gone: nothing is due until the next one. Scans all requests.
@@ -106,7 +111,8 @@ impl Resend {
         self.pace.reset_doubling();
     }
 
-    /// The socket took the last byte of a request's frame. Returns true if the request waits for its answer from now on.
+    /// The socket took the last byte of a request's frame. Returns true if the request waits for its answer from now
+    /// on.
     #[inline]
     pub(crate) fn written(
         &mut self,
@@ -192,7 +198,7 @@ impl Resend {
         self.order.restart_waits(now);
         self.pace.restart_waits(now);
         if let Backlog::Await(_) = self.backlog {
-            self.backlog = self.await_answers(now);
+            self.backlog = Backlog::Await(now + self.pace.await_for());
         }
     }
 
@@ -208,8 +214,8 @@ impl Resend {
             self.backlog = Backlog::None;
             self.order.all_due(requests, self.conn);
         }
-        // A request of a burst is not due again before the whole burst was written: a slow link would otherwise carry the
-        // first requests again and again.
+        // A request of a burst is not due again before the whole burst was written: a slow link would otherwise carry
+        // the first requests again and again.
         if self.backlog != Backlog::Burst {
             self.order.wait_longer(now, requests, Duration::from_nanos(self.pace.base()));
             self.order.find_due(now, requests, self.pace.due_after());

@@ -181,8 +181,8 @@ impl Order {
         }
     }
 
-    /// Moves requests that are due only by age back to waiting if `after`, the RTO at the server's present pace, no longer
-    /// makes them due.
+    /// Moves requests that are due only by age back to waiting if `after`, the RTO at the server's present pace, no
+    /// longer makes them due.
     pub(crate) fn wait_longer(&mut self, now: Instant, requests: &mut Requests, after: Duration) {
         for kind in RequestKind::BOTH {
             let mut early = Vec::new();

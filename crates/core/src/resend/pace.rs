@@ -4,8 +4,8 @@ use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 use crate::{Instant, rng::Rng};
 
-/// The doubling of the RTO stops here. A server that answers nothing for minutes is asked once a minute: often enough to
-/// notice its return, and rarely enough to cost it nothing.
+/// The doubling of the RTO stops here. A server that answers nothing for minutes is asked once a minute: often enough
+/// to notice its return, and rarely enough to cost it nothing.
 const MAX_DOUBLED: Duration = Duration::from_secs(60);
 /// After a resume at the same member, answers are expected without a copy for at least this long: a round trip of a
 /// distant network, however short the smoothed answer time is.
@@ -105,8 +105,8 @@ impl Pace {
         self.releases.clear();
     }
 
-    /// Slow start begins with one again, but not before the copies on the wire are answered, nor before the next release:
-    /// the server is slow, and copies would make it slower.
+    /// Slow start begins with one again, but not before the copies on the wire are answered, nor before the next
+    /// release: the server is slow, and copies would make it slower.
     fn begin_again(&mut self) {
         let next = self.releases.peek().map(|Reverse((at, _))| *at);
         self.releases.clear();

@@ -1,4 +1,6 @@
-//! All requests of a client, and every order in which one of them may have to be found.
+//! All requests of a client: queues, ids, deadlines and sizes. The order of resending belongs to `resend`.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -11,7 +13,7 @@ use super::{
 };
 use crate::{ConnId, Instant, RequestKey, RequestKind};
 
-/// What a settled request was.
+/// What a request was when it settled.
 #[derive(Debug)]
 pub(crate) struct Settled {
     pub(crate) key: RequestKey,
@@ -22,18 +24,25 @@ pub(crate) struct Settled {
     pub(crate) sent_on: ConnId,
 }
 
+/// The requests of one client.
 #[derive(Debug)]
 pub(crate) struct Requests {
     pub(crate) slab: Slab,
     pub(crate) commands: Commands,
     wheel: Wheel,
     correlation: CorrelationIds,
+    /// Requests that wait to be sent, by kind, in the order of submission.
     queues: [List; 2],
     queries_pending: usize,
+    /// The counter of the last query that got one.
     counter: u64,
+    /// How many requests were submitted.
     submitted: u64,
     held_bytes: usize,
     detached: usize,
+    /// The time of the last request with the default timeout, and its tick.
+    default_deadline: (Instant, Option<u64>),
+    /// Memory of the last call of `expire`, to be reused.
     expired: Vec<u32>,
 }
 
@@ -50,6 +59,8 @@ impl Requests {
             submitted: 0,
             held_bytes: 0,
             detached: 0,
+            // No request is submitted at this time.
+            default_deadline: (Instant::from_nanos(u64::MAX), None),
             expired: Vec::new(),
         }
     }
@@ -70,7 +81,7 @@ impl Requests {
         self.detached
     }
 
-    /// Handed to a transport, unanswered, with a caller that waits.
+    /// Returns how many requests were handed to a transport and have a caller that waits.
     pub(crate) fn in_flight(&self) -> usize {
         self.commands.pending() - self.detached + self.queries_pending
     }
@@ -81,6 +92,20 @@ impl Requests {
     }
 
     // ---- the life of a request
+
+    /// Returns the tick of the deadline of a request with the default timeout. Requests that are submitted at the
+    /// same time have the same deadline, so it is computed once for them.
+    #[inline]
+    pub(crate) fn default_deadline(
+        &mut self,
+        now: Instant,
+        timeout: Option<Duration>,
+    ) -> Option<u64> {
+        if self.default_deadline.0 != now {
+            self.default_deadline = (now, timeout.map(|timeout| Wheel::tick(now, timeout)));
+        }
+        self.default_deadline.1
+    }
 
     #[inline]
     pub(crate) fn submit(
@@ -100,7 +125,7 @@ impl Requests {
         key
     }
 
-    /// The request that was submitted first of those in the queues that are open.
+    /// Returns the queued request that was submitted first. `commands` and `queries` say which queues may be used.
     #[inline]
     pub(crate) fn first_queued(&self, commands: bool, queries: bool) -> Option<u32> {
         let command = self.queues[0].front().filter(|_| commands);
@@ -114,7 +139,7 @@ impl Requests {
         }
     }
 
-    /// A queued request is handed to a transport for the first time and gets its id.
+    /// A queued request is handed to a transport for the first time in this session, and gets its id.
     #[inline(always)]
     pub(crate) fn hand_over(&mut self, slot: u32, conn: ConnId) {
         let entry = self.slab.get_mut(slot);
@@ -137,7 +162,7 @@ impl Requests {
         self.queues[kind.index()].remove(&mut self.slab, slot);
     }
 
-    /// The caller of a sent command was told "outcome unknown"; its answer is still wanted until `tick`.
+    /// The caller of a sent command is given "outcome unknown". Its answer is still awaited until `tick`.
     pub(crate) fn detach(&mut self, now: Instant, slot: u32, tick: u64) {
         self.wheel.remove(&mut self.slab, slot);
         self.slab.get_mut(slot).phase = Phase::Detached;
@@ -145,7 +170,7 @@ impl Requests {
         self.wheel.add(&mut self.slab, now, slot, tick);
     }
 
-    /// Takes a request out of every table. The policy of resending must have let it go before.
+    /// Takes a request out of every table. The policy of resending must have let it go.
     #[inline(always)]
     pub(crate) fn settle(&mut self, slot: u32) -> Settled {
         let entry = self.slab.get(slot);
@@ -157,6 +182,7 @@ impl Requests {
             suspect: entry.suspect,
             sent_on: entry.sent_on,
         };
+        debug_assert!(matches!(entry.place, Place::Nowhere | Place::Queue));
         self.held_bytes -= entry.payload.len();
         self.wheel.remove(&mut self.slab, slot);
         if settled.phase == Phase::Queued {
@@ -176,12 +202,13 @@ impl Requests {
 
     // ---- finding
 
+    /// Returns the slot of a pending command.
     #[inline]
     pub(crate) fn command(&self, id: u64) -> Option<u32> {
         self.commands.slot(id)
     }
 
-    /// The pending query that a correlation id names.
+    /// Returns the slot of the pending query that a correlation id names.
     #[inline]
     pub(crate) fn query(&self, text: &[u8]) -> Option<u32> {
         let QueryRef { slot, counter } = self.correlation.read(text)?;
@@ -196,7 +223,7 @@ impl Requests {
 
     // ---- ends
 
-    /// Everything handed to a transport and not settled becomes suspect. Gives how many. Scans.
+    /// Makes every pending request a suspect, and returns how many there are. Scans all requests.
     pub(crate) fn suspect_all(&mut self) -> usize {
         let pending: Vec<u32> = self.pending().collect();
         for slot in &pending {
@@ -205,20 +232,20 @@ impl Requests {
         pending.len()
     }
 
-    /// Every request that was handed to a transport. Scans.
+    /// Returns every pending request. Scans all requests.
     pub(crate) fn pending(&self) -> impl Iterator<Item = u32> + '_ {
         self.slab.occupied().filter(|slot| self.slab.get(*slot).phase != Phase::Queued)
     }
 
-    /// Every request, in the order of submission. Scans.
+    /// Returns every request, in the order of submission. Scans all requests.
     pub(crate) fn all(&self) -> Vec<u32> {
         let mut all: Vec<u32> = self.slab.occupied().collect();
         all.sort_by_key(|slot| self.slab.get(*slot).submitted);
         all
     }
 
-    /// A new session: commands are numbered from 1 again, and queries that were sent wait first in the queue. No
-    /// command that was sent may be left, and the policy of resending must have let all requests go before.
+    /// A new session begins: command ids start at 1 again, and pending queries wait at the front of the queue. No sent
+    /// command may be left, and the policy of resending must have let all requests go.
     pub(crate) fn new_session(&mut self) {
         let mut queries: Vec<u32> = self.pending().collect();
         queries.sort_by_key(|slot| std::cmp::Reverse(self.slab.get(*slot).id));
@@ -236,7 +263,7 @@ impl Requests {
 
     // ---- time
 
-    /// What passed its deadline.
+    /// Takes the requests whose deadline has passed. Give the vector back to [`give_back`](Self::give_back).
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<u32> {
         self.expired.clear();
         let mut expired = std::mem::take(&mut self.expired);
@@ -244,11 +271,12 @@ impl Requests {
         expired
     }
 
-    /// Gives the vector of `expire` back, to be used again.
+    /// Takes back the vector of [`expire`](Self::expire), to reuse its memory.
     pub(crate) fn give_back(&mut self, expired: Vec<u32>) {
         self.expired = expired;
     }
 
+    /// Returns when the next deadline may pass.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.wheel.next()
     }
