@@ -50,6 +50,8 @@ pub mod endpoint;
 mod event;
 mod failure;
 mod keys;
+#[cfg(test)]
+mod layers;
 mod link;
 mod loss;
 mod machine;
