@@ -1,4 +1,4 @@
-//! Tells the linker what a Node addon needs.
+//! Passes the linker options of a Node addon to cargo.
 
 fn main() {
     napi_build::setup();

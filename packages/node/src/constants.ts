@@ -1,12 +1,12 @@
-/** The numbers of the protocol. */
+/** Numbers of the wire protocol. */
 
 /** The first bytes of every message: "zraft". */
 export const PROTOCOL_SIGNATURE: Buffer = Buffer.from([0x7a, 0x72, 0x61, 0x66, 0x74]);
 
-/** The byte after the signature. */
+/** The version of the protocol: the byte after the signature. */
 export const PROTOCOL_VERSION: number = 1;
 
-/** The kinds of messages that clients send. */
+/** Discriminators of the messages that clients send. */
 export enum ClientMessageType {
   CreateSession = 1,
   ContinueSession = 2,
@@ -18,7 +18,7 @@ export enum ClientMessageType {
   Query = 8,
 }
 
-/** The kinds of messages that servers send. */
+/** Discriminators of the messages that servers send. */
 export enum ServerMessageType {
   SessionCreated = 1,
   SessionContinued = 2,
@@ -31,7 +31,7 @@ export enum ServerMessageType {
   QueryResponse = 9,
 }
 
-/** Why a server refuses a session. */
+/** Codes of the reasons for which a server rejects a session. */
 export enum RejectionReasonCode {
   NotLeader = 1,
   SessionExpired = 2,
@@ -39,7 +39,7 @@ export enum RejectionReasonCode {
   Other = 4,
 }
 
-/** Why a server ends a session's connection. */
+/** Codes of the reasons for which a server closes a session's connection. */
 export enum SessionCloseReasonCode {
   Shutdown = 1,
   NotLeaderAnymore = 2,
@@ -48,12 +48,12 @@ export enum SessionCloseReasonCode {
   SessionExpired = 5,
 }
 
-/** Why a client ends its session. */
+/** Codes of the reasons for which a client closes its session. */
 export enum CloseReasonCode {
   ClientShutdown = 1,
 }
 
-/** Why a command has no answer. */
+/** Codes of the reasons for which a command has no answer. */
 export enum RequestErrorReasonCode {
   ResponseEvicted = 1,
 }

@@ -1,4 +1,4 @@
-/** What a client tells of itself. */
+/** The events of a client. */
 
 import { type Cause, ConnectionCause } from './errors';
 import type { CorrelationId, MemberId, RequestId, SessionId } from './ids';
@@ -21,24 +21,24 @@ export type DisconnectReason =
   | 'rejected'
   | 'closed';
 
-/** The session has its connection. */
+/** The session is open on a connection. */
 export interface ConnectedEvent {
   readonly type: 'connected';
   readonly sessionId: SessionId;
   readonly memberId: MemberId;
   readonly endpoint: string;
-  /** The session existed before. When false, watches must be renewed. */
+  /** True if the session existed before. If false, the application must renew its watches. */
   readonly resumed: boolean;
 }
 
-/** The session lost its connection, or ended. */
+/** The session lost its connection or ended. */
 export interface DisconnectedEvent {
   readonly type: 'disconnected';
   readonly reason: DisconnectReason;
   readonly memberId?: MemberId;
 }
 
-/** A connection for the session is being sought. */
+/** The client tries to connect the session to a member. */
 export interface ReconnectingEvent {
   readonly type: 'reconnecting';
   /** 1, 2, 3, … since the connection was lost. */
@@ -60,14 +60,14 @@ export interface StateChangeEvent {
   readonly newState: ClientStateName;
 }
 
-/** A connection to a member is being opened. */
+/** The client opens a connection to a member. */
 export interface ConnectionAttemptEvent {
   readonly type: 'connectionAttempt';
   readonly memberId: MemberId;
   readonly address: string;
 }
 
-/** A connection to a member is open, and the handshake of the transport done. */
+/** A connection to a member is open and its ZMTP handshake is complete. */
 export interface ConnectionSuccessEvent {
   readonly type: 'connectionSuccess';
   readonly memberId: MemberId;
@@ -80,13 +80,13 @@ export interface ConnectionFailureEvent {
   readonly error: ConnectionCause;
 }
 
-/** A message arrived. Made only while somebody listens. */
+/** A message arrived. Emitted only while there is a listener, since it costs time for every message. */
 export interface MessageReceivedEvent {
   readonly type: 'messageReceived';
   readonly message: ServerMessage;
 }
 
-/** A message was written. Made only while somebody listens. */
+/** A message was sent. Emitted only while there is a listener, since it costs time for every message. */
 export interface MessageSentEvent {
   readonly type: 'messageSent';
   readonly message: ClientMessage;
@@ -95,14 +95,14 @@ export interface MessageSentEvent {
 /** A command's deadline passed. */
 export interface RequestTimeoutEvent {
   readonly type: 'requestTimeout';
-  /** Undefined when it had not been sent. */
+  /** Undefined if the command was not sent. */
   readonly requestId?: RequestId;
 }
 
 /** A query's deadline passed. */
 export interface QueryTimeoutEvent {
   readonly type: 'queryTimeout';
-  /** Undefined when it had not been sent. */
+  /** Undefined if the query was not sent. */
   readonly correlationId?: CorrelationId;
 }
 
@@ -112,34 +112,34 @@ export interface ServerRequestReceivedEvent {
   readonly request: ServerRequest;
 }
 
-/** A handler of server requests threw, or its promise was rejected. */
+/** A handler of server requests threw or returned a promise that was rejected. */
 export interface HandlerErrorEvent {
   readonly type: 'handlerError';
   readonly error: unknown;
   readonly request: ServerRequest;
 }
 
-/** Something undecodable or too long arrived, and was skipped. */
+/** A message that cannot be decoded, or a frame that is too long, arrived and was skipped. */
 export interface ProtocolErrorEvent {
   readonly type: 'protocolError';
   readonly memberId: MemberId;
   readonly detail: string;
 }
 
-/** A request was given up because members failed on it. */
+/** The client gave up a request because members failed on it. */
 export interface RequestQuarantinedEvent {
   readonly type: 'requestQuarantined';
   readonly requestId?: RequestId;
   readonly correlationId?: CorrelationId;
 }
 
-/** This many events were lost, because more happened at once than are kept. */
+/** This many events were dropped because the event loop was blocked and the queue of events was full. */
 export interface LaggedEvent {
   readonly type: 'lagged';
   readonly count: number;
 }
 
-/** Every event. */
+/** Any event of a client. */
 export type ClientEvent =
   | ConnectedEvent
   | DisconnectedEvent
@@ -159,7 +159,7 @@ export type ClientEvent =
   | RequestQuarantinedEvent
   | LaggedEvent;
 
-/** Events by their names. */
+/** The events by name. */
 export type ClientEventMap = { [E in ClientEvent as E['type']]: E };
 
 /** The names of the events. */
@@ -183,7 +183,7 @@ export const ClientEvents = {
   LAGGED: 'lagged',
 } as const satisfies Record<string, ClientEvent['type']>;
 
-/** @internal An event from its JSON, and the bytes beside it. */
+/** @internal Makes an event from its JSON and the payload of its message. */
 export function toEvent(text: string, payload: Buffer): ClientEvent {
   const fields = JSON.parse(text) as Record<string, unknown>;
   const event = Object.create(Masked.prototype) as Record<string, unknown>;

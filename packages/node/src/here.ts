@@ -1,6 +1,6 @@
-/** Where this package is. The modules for bundlers have `scripts/here.mjs` in its place. */
+/** The place of this package. The modules for bundlers use `scripts/here.mjs` instead. */
 
-/** @internal The package's folder, from here. */
+/** @internal The package's folder, relative to this module. */
 export const home = '..';
-/** @internal Loads a module by its path from here, or by its name. */
+/** @internal Loads a module by its path relative to this module, or by its name. */
 export const load: NodeJS.Require = require;

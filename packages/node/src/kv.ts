@@ -7,15 +7,15 @@
 import { ProtocolError, ValidationError } from './errors';
 import { native } from './native';
 
-/** A watched key has this value. */
+/** A notification that a watched key has this value. */
 export interface Notification {
   readonly key: string;
   readonly value: string;
 }
 
 function encoding<T>(texts: readonly string[], encode: () => T): T {
-  // Half a surrogate pair would become another character.
-  if (texts.some((text) => /\p{Surrogate}/u.test(text))) throw new ValidationError('keys and values must not have lone surrogates');
+  // The encoding would replace a lone surrogate by another character.
+  if (texts.some((text) => /\p{Surrogate}/u.test(text))) throw new ValidationError('keys and values must not contain lone surrogates');
   try {
     return encode();
   } catch (error) {
@@ -31,19 +31,19 @@ function decoding<T>(decode: () => T): T {
   }
 }
 
-/** A command that sets a key. */
+/** Returns the payload of a command that sets a key. Throws a `ValidationError` if the store cannot take key or value. */
 export const set = (key: string, value: string): Buffer => encoding([key, value], () => native.storeSet(key, value));
 
-/** A command that watches a key: its present value and every later one come as server requests. */
+/** Returns the payload of a command that watches a key. Its present value and every later one arrive as server requests. */
 export const watch = (key: string): Buffer => encoding([key], () => native.storeWatch(key));
 
-/** A query for a key's value. */
+/** Returns the payload of a query for a key's value. */
 export const get = (key: string): Buffer => encoding([key], () => native.storeGet(key));
 
-/** The value in the answer of {@link get}; undefined when the key has none. */
+/** Returns the value in the answer to {@link get}, or undefined if the key has none. Throws a `ProtocolError` for other bytes. */
 export const readValue = (answer: Uint8Array): string | undefined => decoding(() => native.storeValue(answer)) ?? undefined;
 
-/** What a server request of the store tells. */
+/** Decodes the payload of a server request of the store. Throws a `ProtocolError` for other bytes. */
 export function readNotification(payload: Uint8Array): Notification {
   const [key, value] = decoding(() => native.storeNotification(payload));
   return { key, value };

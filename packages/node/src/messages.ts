@@ -1,9 +1,9 @@
-/** The messages of the protocol, as events show them. */
+/** The messages of the protocol as events show them. */
 
 import type { CorrelationId, MemberId, Nonce, RequestId, SessionId } from './ids';
 import { Masked, SecretMap } from './secrets';
 
-/** What clients send. */
+/** A message that clients send. */
 export type ClientMessage =
   CreateSession | ContinueSession | KeepAlive | ClientRequest | Query | ServerRequestAck | CloseSession | ConnectionClosed;
 
@@ -21,13 +21,13 @@ export interface ContinueSession {
   readonly nonce: Nonce;
 }
 
-/** Keeps the session alive. */
+/** Extends the session and shows that the member reads. */
 export interface KeepAlive {
   readonly type: 'KeepAlive';
   readonly timestamp: Date;
 }
 
-/** A command. */
+/** Carries a command. */
 export interface ClientRequest {
   readonly type: 'ClientRequest';
   readonly requestId: RequestId;
@@ -36,7 +36,7 @@ export interface ClientRequest {
   readonly createdAt: Date;
 }
 
-/** A query. */
+/** Carries a query. */
 export interface Query {
   readonly type: 'Query';
   readonly correlationId: CorrelationId;
@@ -44,7 +44,7 @@ export interface Query {
   readonly createdAt: Date;
 }
 
-/** Acknowledges server requests, up to this one. */
+/** Acknowledges all server requests up to this id. */
 export interface ServerRequestAck {
   readonly type: 'ServerRequestAck';
   readonly requestId: RequestId;
@@ -56,15 +56,15 @@ export interface CloseSession {
   readonly reason: CloseReason;
 }
 
-/** Made up by a server's socket when a peer goes; never sent by this client. */
+/** A server's socket makes this message when a connection ends. This client never sends it. */
 export interface ConnectionClosed {
   readonly type: 'ConnectionClosed';
 }
 
-/** Why a client ends its session. */
+/** Why a client closes its session. */
 export type CloseReason = 'ClientShutdown';
 
-/** What servers send. */
+/** A message that servers send. */
 export type ServerMessage =
   | SessionCreated
   | SessionContinued
@@ -76,20 +76,20 @@ export type ServerMessage =
   | ServerRequest
   | RequestError;
 
-/** The session is open. */
+/** Answers CreateSession: the session is open. */
 export interface SessionCreated {
   readonly type: 'SessionCreated';
   readonly sessionId: SessionId;
   readonly nonce: Nonce;
 }
 
-/** The session is bound to this connection. */
+/** Answers ContinueSession: the session is bound to this connection. */
 export interface SessionContinued {
   readonly type: 'SessionContinued';
   readonly nonce: Nonce;
 }
 
-/** The session is not opened or continued. */
+/** Answers CreateSession or ContinueSession: the member refuses. */
 export interface SessionRejected {
   readonly type: 'SessionRejected';
   readonly reason: RejectionReason;
@@ -97,7 +97,7 @@ export interface SessionRejected {
   readonly leaderId?: MemberId;
 }
 
-/** The session's connection, or the session, ends. */
+/** The member ends the session's connection or the session itself. */
 export interface SessionClosed {
   readonly type: 'SessionClosed';
   readonly reason: SessionCloseReason;
@@ -124,37 +124,37 @@ export interface QueryResponse {
   readonly result: Buffer;
 }
 
-/** What the server asks of the application. */
+/** A request of the server to the application, such as a watch notification. */
 export interface ServerRequest {
   readonly type: 'ServerRequest';
   /** Its number within the session: 1, 2, 3, … */
   readonly requestId: RequestId;
-  /** What is asked, in the application's own form. */
+  /** The application's bytes. */
   readonly payload: Buffer;
-  /** The server's clock when it sent this copy; another delivery has another time. */
+  /** The server's clock when it sent this copy. Each copy has its own time. */
   readonly createdAt: Date;
 }
 
-/** A command has no answer. */
+/** Answers a command that has no answer any more. */
 export interface RequestError {
   readonly type: 'RequestError';
   readonly requestId: RequestId;
   readonly reason: RequestErrorReason;
 }
 
-/** Why a server refuses a session. */
+/** Why a server rejects a session. */
 export type RejectionReason = 'NotLeader' | 'SessionExpired' | 'InvalidCapabilities' | 'Other';
 
-/** Why a server ends a session's connection. */
+/** Why a server closes a session's connection. */
 export type SessionCloseReason = 'Shutdown' | 'NotLeaderAnymore' | 'SessionError' | 'ConnectionClosed' | 'SessionExpired';
 
 /** Why a command has no answer. */
 export type RequestErrorReason = 'ResponseEvicted';
 
-/** Fields that are text in JSON and numbers of 64 bits to the user. */
+/** Fields that are text in JSON, which has no integers of 64 bits, and a bigint for the application. */
 const NUMBERS = new Set(['requestId', 'lowestPendingRequestId', 'nonce']);
 const TIMES = new Set(['timestamp', 'createdAt']);
-/** The field that carries the payload, by the kind of message. */
+/** The name of the field that has the payload, by the kind of message. */
 const PAYLOADS: Readonly<Record<string, string>> = {
   ClientRequest: 'payload',
   Query: 'payload',
@@ -163,7 +163,7 @@ const PAYLOADS: Readonly<Record<string, string>> = {
   QueryResponse: 'result',
 };
 
-/** @internal A message from its JSON, and the bytes beside it. */
+/** @internal Makes a message from its JSON and its payload. */
 export function toMessage(fields: Readonly<Record<string, unknown>>, payload: Buffer): ClientMessage | ServerMessage {
   const message: Record<string, unknown> = Object.create(Masked.prototype) as Record<string, unknown>;
   for (const [name, value] of Object.entries(fields)) {

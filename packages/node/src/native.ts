@@ -1,20 +1,20 @@
-/** The native half, and where it is found. It is thin: bytes in, bytes out. */
+/** The interface of the native half, and the search for its binary. */
 
 import { home, load } from './here';
 
 /** @internal One client of the native half. */
 export interface NativeClient {
-  readonly state: string;
-  readonly sessionId: string | null;
-  readonly memberId: string | null;
   pusher(): (batch: Buffer, length: number) => number;
   taker(): (into: Buffer, offset: number) => number;
   stage(payload: Uint8Array): void;
+  takeOutOfLine(into: Buffer): void;
   limits(): string;
   payloadFailure(length: number): string | null;
   abandon(): void;
-  takeBeside(into: Buffer): void;
   release(): boolean;
+  readonly state: string;
+  readonly sessionId: string | null;
+  readonly memberId: string | null;
   stats(): string;
 }
 
@@ -29,7 +29,7 @@ export interface Native {
   NativeClient: new (settings: string, wake: () => void) => NativeClient;
   NativeCluster: new (options: string, answer: (number: number, result: string) => void) => NativeCluster;
   checkSettings(settings: string): string | null;
-  sharers(): number;
+  runtimeUsers(): number;
   names(): string;
   storeSet(key: string, value: string): Buffer;
   storeWatch(key: string): Buffer;
@@ -38,13 +38,13 @@ export interface Native {
   storeNotification(payload: Uint8Array): [string, string];
 }
 
-/** The platform's name, as its package has it. */
+/** Returns the platform's name as in the name of its package. */
 function platform(): string {
   const { platform, arch } = process;
   if (platform === 'win32') return `win32-${arch}-msvc`;
   if (platform !== 'linux') return `${platform}-${arch}`;
   const report = process.report as NodeJS.ProcessReport & { excludeNetwork?: boolean };
-  // Else the names of all peers of the process's connections would be looked up, which may take long.
+  // The report would resolve the names of all peers of the process's connections otherwise, which may take long.
   const { excludeNetwork } = report;
   report.excludeNetwork = true;
   const { header } = report.getReport() as { header?: { glibcVersionRuntime?: string } };
@@ -56,7 +56,7 @@ function find(): Native {
   const name = platform();
   const file = `zraft-client.${name}.node`;
   const failures: unknown[] = [];
-  // A build of this tree goes first; an installed package has none. A bundle may have the file beside it.
+  // A build of this checkout first, which an installed package does not have; then the installed one; then a file beside the bundle.
   for (const place of [`${home}/native/${file}`, `zraft-client-${name}`, `./${file}`]) {
     try {
       return load(place) as Native;
@@ -65,8 +65,8 @@ function find(): Native {
     }
   }
   throw new Error(
-    `zraft-client has no native half for ${name} here. Installed: add its optional package zraft-client-${name}, which npm leaves ` +
-      `out with --no-optional. In a checkout: "npm run build" makes it. Bundled: put ${file} beside the bundle`,
+    `zraft-client found no native half for ${name}. If it is installed: add the optional package zraft-client-${name}, which npm ` +
+      `omits with --no-optional. In a checkout: run "npm run build". In a bundle: put ${file} beside it`,
     { cause: new AggregateError(failures) },
   );
 }
@@ -74,7 +74,7 @@ function find(): Native {
 /** @internal */
 export const native: Native = find();
 
-/** @internal The native half's defaults, in milliseconds, requests and bytes, and its words for what never reaches it. */
+/** @internal The native half's defaults, in milliseconds, requests and bytes, and its texts for failures that this half finds. */
 interface Facts {
   readonly defaults: {
     readonly connectionTimeout: number;

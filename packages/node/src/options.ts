@@ -1,7 +1,7 @@
 /** Options of calls. */
 
 import { ValidationError } from './errors';
-import { NEVER, USUAL } from './layout';
+import { DEFAULT_TIMEOUT, NO_TIMEOUT } from './layout';
 
 /** Options of connect(). */
 export interface ConnectOptions {
@@ -27,10 +27,10 @@ export interface DisconnectOptions {
 
 /** A time as the native half has it: whole milliseconds, and no time is longer than this word. */
 function toTimeout(timeout: number | undefined): number {
-  if (timeout === undefined) return USUAL;
+  if (timeout === undefined) return DEFAULT_TIMEOUT;
   if (typeof timeout !== 'number' || !(timeout >= 0)) throw new ValidationError('timeout: must be a number of milliseconds from 0 on');
-  if (timeout === Infinity) return NEVER;
-  return Math.min(Math.ceil(timeout), USUAL - 1);
+  if (timeout === Infinity) return NO_TIMEOUT;
+  return Math.min(Math.ceil(timeout), DEFAULT_TIMEOUT - 1);
 }
 
 /** Checks options. A time that is not given is the usual one. */

@@ -1,48 +1,28 @@
-/** What waits for an answer of the native half. */
+/** Requests that were submitted and have no final outcome yet. */
 
-import { type Failure, type RaftClientError, toError } from './errors';
-import { facts } from './native';
+import type { Failure } from './errors';
+import { raise, Rejection } from './rejections';
 import { unlisten } from './signals';
 
-/** Why a promise of the client is rejected; the error itself is made where its stack shows who waits. */
-export class Rejection {
-  constructor(
-    readonly failure: Failure,
-    readonly cause?: unknown,
-    readonly resolution?: () => Promise<Buffer>,
-  ) {}
-
-  toError(): RaftClientError {
-    return toError(this.failure, this.cause, this.resolution);
-  }
-}
-
-/** Turns a rejection into its error: the second argument of `then`. */
-export function raise(rejection: Rejection): never {
-  const error = rejection.toError();
-  Error.captureStackTrace(error, raise);
-  throw error;
-}
-
-/** The answer that a request which timed out or was cancelled may still get. */
+/** The late answer of a request that timed out or was cancelled. */
 class Resolution {
   #outcome: Buffer | Rejection | undefined;
   #waiting: { resolve: (answer: Buffer) => void; reject: (rejection: Rejection) => void }[] = [];
 
-  /** Its promise, made when it is asked for. */
+  /** Returns a promise of the outcome. */
   readonly promise = (): Promise<Buffer> => {
     return new Promise<Buffer>((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
-      this.#tell();
+      this.#settleWaiting();
     }).then(undefined, raise);
   };
 
   settle(outcome: Buffer | Rejection): void {
     this.#outcome = outcome;
-    this.#tell();
+    this.#settleWaiting();
   }
 
-  #tell(): void {
+  #settleWaiting(): void {
     const outcome = this.#outcome;
     if (outcome === undefined) return;
     for (const { resolve, reject } of this.#waiting.splice(0)) {
@@ -57,7 +37,7 @@ type Resolve = (answer: Buffer | Promise<never>) => void;
 
 let resolveLast: Resolve | undefined;
 
-/** One executor for all promises: each would need a closure, and what it closes over, else. */
+/** The one executor of all requests' promises: a closure for each would be one more allocation per request. */
 function executor(resolve: Resolve): void {
   resolveLast = resolve;
 }
@@ -65,29 +45,34 @@ function executor(resolve: Resolve): void {
 /** No slot. */
 export const NONE = -1;
 
+/** The number of slots to begin with; the table doubles when it is full. */
+const FIRST_SLOTS = 64;
+
 /**
- * The requests that were submitted, by slots that are used again. There are many, and next to all of them are answered, so
- * nothing is made for one but its promise; what an error needs is made when there is one.
+ * The table of requests, in slots that are reused. Nearly all requests are answered, so a request allocates nothing but its
+ * promise; what an error needs is made when there is one.
  */
 export class Requests {
-  /** How many promises are not settled, and the bytes of their payloads. */
-  open = 0;
+  /** The number of requests whose promise is not settled, and the bytes of their payloads. */
+  unsettled = 0;
   bytes = 0;
+  /** The length of the payload that was last refused for want of room; 1 if none was. `ready()` waits for this room. */
+  refused = 1;
   readonly #resolves: (Resolve | undefined)[] = [];
-  /** The length of a command's payload, the complement of a query's; of a free slot, the next free one. */
-  #numbers = new Int32Array(64);
-  /** How often each slot was used before: what names an earlier use of a slot matches none. */
-  #generations = new Int32Array(64);
+  /** Of a command the payload's length, of a query its complement, of a free slot the next free slot. */
+  #numbers = new Int32Array(FIRST_SLOTS);
+  /** How often each slot was used before. A record of an earlier use matches no later one. */
+  #generations = new Int32Array(FIRST_SLOTS);
   #free = NONE;
   readonly #signals = new Map<number, { readonly signal: AbortSignal; readonly onAbort: () => void }>();
-  /** Requests that failed and are followed all the same. They keep their slots. */
+  /** Commands that failed and are still tracked. They keep their slots. */
   readonly #detached = new Map<number, Resolution>();
 
-  /** The request that was added last. */
+  /** The slot and the generation of the request that was added last. */
   slot = NONE;
   generation = 0;
 
-  /** The promise of a request with a payload of so many bytes. */
+  /** Adds a request with a payload of this length and returns its promise. */
   add(length: number, isQuery: boolean): Promise<Buffer> {
     let slot = this.#free;
     if (slot === NONE) {
@@ -100,22 +85,22 @@ export class Requests {
     this.#resolves[slot] = resolveLast;
     resolveLast = undefined;
     this.#numbers[slot] = isQuery ? ~length : length;
-    this.open += 1;
+    this.unsettled += 1;
     this.bytes += length;
     this.slot = slot;
     this.generation = this.#generations[slot] as number;
     return promise;
   }
 
-  /** The payload's length of a request that is not settled. */
+  /** Returns the payload's length of an unsettled request. */
   lengthAt(slot: number): number {
     const number = this.#numbers[slot] as number;
     return number < 0 ? ~number : number;
   }
 
-  /** Keeps the hook that listens to the signal until the request is settled. */
+  /** Keeps the signal's listener until the request is settled. */
   hook(slot: number, generation: number, signal: AbortSignal, onAbort: () => void): void {
-    if (this.#isOpen(slot, generation)) this.#signals.set(slot, { signal, onAbort });
+    if (this.#isUnsettled(slot, generation)) this.#signals.set(slot, { signal, onAbort });
     else unlisten(signal, onAbort);
   }
 
@@ -134,7 +119,7 @@ export class Requests {
     reject(resolve, new Rejection(failure, this.#unhook(slot)?.reason));
   }
 
-  /** The request failed, and is followed until it is settled late. */
+  /** Fails a command and keeps its slot until `settleLate()`. */
   detach(slot: number, generation: number, failure: Failure): void {
     const resolve = this.#settle(slot, generation);
     if (resolve === undefined) return;
@@ -143,7 +128,7 @@ export class Requests {
     reject(resolve, new Rejection(failure, this.#unhook(slot)?.reason, resolution.promise));
   }
 
-  /** What became of a request after it failed. */
+  /** Settles the resolution of a detached command. */
   settleLate(slot: number, generation: number, outcome: Buffer | Failure): void {
     const resolution = this.#detached.get(slot);
     if (resolution === undefined || this.#generations[slot] !== generation) return;
@@ -152,7 +137,7 @@ export class Requests {
     resolution.settle(outcome instanceof Uint8Array ? outcome : new Rejection(outcome));
   }
 
-  /** Fails all: commands in the first way, queries in the second. Only for when the native half is gone. */
+  /** Fails all commands with one failure and all queries with the other, after the native half has ended. */
   failAll(command: Failure, query: Failure): void {
     for (const slot of this.#resolves.keys()) {
       this.fail(slot, this.#generations[slot] as number, (this.#numbers[slot] as number) < 0 ? query : command);
@@ -160,7 +145,7 @@ export class Requests {
     for (const slot of this.#detached.keys()) this.settleLate(slot, this.#generations[slot] as number, command);
   }
 
-  #isOpen(slot: number, generation: number): boolean {
+  #isUnsettled(slot: number, generation: number): boolean {
     return this.#resolves[slot] !== undefined && this.#generations[slot] === generation;
   }
 
@@ -168,7 +153,7 @@ export class Requests {
     const resolve = this.#resolves[slot];
     if (resolve === undefined || this.#generations[slot] !== generation) return undefined;
     this.#resolves[slot] = undefined;
-    this.open -= 1;
+    this.unsettled -= 1;
     this.bytes -= this.lengthAt(slot);
     return resolve;
   }
@@ -179,7 +164,7 @@ export class Requests {
     this.#free = slot;
   }
 
-  /** Nobody listens to the signal for it any more. */
+  /** Takes the request's listener off its signal and returns the signal. */
   #unhook(slot: number): AbortSignal | undefined {
     const hook = this.#signals.get(slot);
     if (hook === undefined) return undefined;
@@ -199,9 +184,9 @@ export class Requests {
 }
 
 /**
- * Rejects a promise with an error whose stack shows who waits. The engine looks for that where the error is made: it goes
- * from a promise to the one that this one settles, and to the function that awaits the last of them. So the error is made
- * only after the promises are tied to each other, which takes a turn.
+ * Rejects a promise with an error whose stack shows the code that awaits it. The engine walks that stack where the error is
+ * made: from a promise to the one that it settles, and to the function that awaits the last of them. So the error is made
+ * after the promises are linked to each other, which takes one turn of the microtask queue.
  */
 function reject(resolve: Resolve, rejection: Rejection): void {
   resolve(Promise.resolve(rejection).then(pass).then(raise));
@@ -209,49 +194,4 @@ function reject(resolve: Resolve, rejection: Rejection): void {
 
 function pass(rejection: Rejection): Rejection {
   return rejection;
-}
-
-/** What is rejected without asking the native half, in its words. */
-function rejected<T>(failure: Failure, cause?: unknown): Promise<T> {
-  // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- it becomes one
-  return Promise.reject<T>(new Rejection(failure, cause)).then(undefined, raise);
-}
-
-const { texts } = facts;
-
-/** The request was cancelled before it was asked. */
-export function cancelled<T>(signal: AbortSignal): Promise<T> {
-  return rejected({ code: 'CANCELLED', message: texts.cancelled, maybeExecuted: false }, signal.reason);
-}
-
-/** There is no room for the request. */
-export function overloaded<T>(): Promise<T> {
-  return rejected({ code: 'OVERLOADED', message: texts.overloaded, maybeExecuted: false });
-}
-
-/** A table of what waits, by numbers that count up: one that comes too late names nothing. */
-export class Calls<T> {
-  #last = 0;
-  readonly #entries = new Map<number, T>();
-
-  /** The number of a new entry, which is never 0. */
-  add(entry: T): number {
-    do this.#last = (this.#last + 1) >>> 0;
-    while (this.#last === 0 || this.#entries.has(this.#last));
-    this.#entries.set(this.#last, entry);
-    return this.#last;
-  }
-
-  take(number: number): T | undefined {
-    const entry = this.#entries.get(number);
-    this.#entries.delete(number);
-    return entry;
-  }
-
-  /** Takes all. */
-  drain(): T[] {
-    const entries = [...this.#entries.values()];
-    this.#entries.clear();
-    return entries;
-  }
 }

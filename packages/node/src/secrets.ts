@@ -1,10 +1,10 @@
-/** Secrets that their owner can read, and that nothing shows by accident. */
+/** Secrets that the application can read and that logs do not show. */
 
 import { inspect, type InspectOptions } from 'node:util';
 
 const MASK = '***';
 
-/** Hides the values of a map from whoever looks at it, not from whoever asks for one. */
+/** A map whose values `inspect` and `JSON.stringify` mask. `get()` and iteration return them. */
 export class SecretMap extends Map<string, string> {
   toJSON(): Record<string, string> {
     return Object.fromEntries([...this.keys()].map((name) => [name, MASK]));
@@ -15,11 +15,11 @@ export class SecretMap extends Map<string, string> {
   }
 }
 
-/** A record that may carry a session id: the property gives it, `inspect` and `JSON.stringify` mask it. */
+/** A record that may have a session id: the property returns it, `inspect` and `JSON.stringify` mask it. */
 export class Masked {
-  /** Gives `target` a property that is not shown. */
+  /** Adds a `sessionId` to `target`, not enumerable. */
   static add(target: object, sessionId: string): void {
-    // A getter is not run by who shows hidden properties.
+    // A getter: tools that show hidden properties do not run it.
     Object.defineProperty(target, 'sessionId', { get: () => sessionId, enumerable: false });
   }
 

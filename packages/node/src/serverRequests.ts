@@ -1,20 +1,20 @@
-/** What the server asks of the application, and who answers. */
+/** Server requests and their consumer. */
 
 import { ValidationError } from './errors';
 import type { RequestId } from './ids';
 import type { ServerRequest } from './messages';
 import { Masked } from './secrets';
 
-/** A server request as the application gets it. */
+/** A server request as the application receives it. */
 export interface IncomingServerRequest extends ServerRequest {
   /**
-   * Says that the request was handled: it is acknowledged, and the next one may come. Does nothing where delivery is
-   * acknowledged, and where a handler's promise says it.
+   * With `ackServerRequests: 'handled'`, acknowledges the request, so that the next one can come. A handler that returns, or
+   * whose promise settles, acknowledges its request without it. With `'delivered'` it has no effect.
    */
   acknowledge(): void;
 }
 
-/** Handles server requests, one after the other in their order. Of what it returns, only a promise matters. */
+/** Handles server requests, one at a time and in order. A returned promise is awaited; any other value is ignored. */
 export type ServerRequestHandler = (request: IncomingServerRequest) => unknown;
 
 class Incoming extends Masked implements IncomingServerRequest {
@@ -34,7 +34,7 @@ class Incoming extends Masked implements IncomingServerRequest {
     this.#acknowledge = acknowledge;
   }
 
-  /** @internal Which session of the client it belongs to. */
+  /** @internal The number of the session that it belongs to. */
   get epoch(): number {
     return this.#epoch;
   }
@@ -44,23 +44,23 @@ class Incoming extends Masked implements IncomingServerRequest {
   }
 }
 
-/** What this part needs of the client. */
+/** The client, as far as server requests need it. */
 interface Client {
-  /** Somebody takes server requests, or nobody does. */
+  /** Starts or stops the delivery of server requests to this side. */
   consume(on: boolean): void;
-  /** The request may be acknowledged. */
+  /** Acknowledges a request. */
   done(requestId: RequestId, epoch: number): void;
   handlerError(error: unknown, request: ServerRequest): void;
 }
 
-/** Brings server requests to their one consumer. */
+/** Delivers server requests to their one consumer. */
 export class ServerRequests implements AsyncIterable<IncomingServerRequest> {
   readonly #client: Client;
   readonly #handled: boolean;
   #epoch = 0;
-  /** Came from the native half, and was not delivered. */
+  /** Requests that were not delivered yet. */
   #queue: Incoming[] = [];
-  /** Delivered, and not handled yet, where that counts. */
+  /** With `'handled'`, the request that was delivered and not handled yet. */
   #current: Incoming | undefined;
   #consumer: ServerRequestHandler | Iterator | undefined;
 
@@ -69,7 +69,7 @@ export class ServerRequests implements AsyncIterable<IncomingServerRequest> {
     this.#handled = handled;
   }
 
-  /** Registers the handler; the result takes it away again. */
+  /** Registers the handler. Returns a function that removes it. */
   handle(handler: ServerRequestHandler): () => void {
     if (typeof handler !== 'function') throw new ValidationError('the handler must be a function');
     this.#claim(handler);
@@ -88,7 +88,7 @@ export class ServerRequests implements AsyncIterable<IncomingServerRequest> {
 
   #claim(consumer: ServerRequestHandler | Iterator): void {
     if (this.#consumer !== undefined) {
-      throw new ValidationError('server requests have a consumer already: one handler, or one iteration, at a time');
+      throw new ValidationError('server requests already have a consumer: one handler or one iteration at a time');
     }
     this.#consumer = consumer;
     this.#client.consume(true);
@@ -99,13 +99,13 @@ export class ServerRequests implements AsyncIterable<IncomingServerRequest> {
     this.#consumer = undefined;
     this.#client.consume(false);
     if (consumer instanceof Iterator && this.#current !== undefined) {
-      // Taken and not handled: the next consumer gets it again.
+      // It was taken and not handled, so the next consumer receives it.
       this.#queue.unshift(this.#current);
       this.#current = undefined;
     }
   }
 
-  /** A new session: what is left of the old one is void. */
+  /** Begins a new session. Requests of the old one are void. */
   begin(epoch: number): void {
     this.#epoch = epoch;
     this.#queue = [];
@@ -118,7 +118,7 @@ export class ServerRequests implements AsyncIterable<IncomingServerRequest> {
     this.#deliver();
   }
 
-  /** The client ended: iterations end, a handler stays for the next session. */
+  /** Ends an iteration, because the client has ended. A handler stays for the next session. */
   end(): void {
     const consumer = this.#consumer;
     if (consumer instanceof Iterator) {
@@ -140,7 +140,7 @@ export class ServerRequests implements AsyncIterable<IncomingServerRequest> {
   }
 
   #call(handler: ServerRequestHandler, request: Incoming): void {
-    // A handler that fails has handled it all the same: what comes after it would wait for ever otherwise.
+    // A request whose handler failed counts as handled. Later requests would wait for ever otherwise.
     let result: unknown;
     let isPending: boolean;
     try {

@@ -1,4 +1,4 @@
-/** Listening to abort signals: once for each, however many requests share it, or Node would warn of a leak. */
+/** Listening to abort signals: one listener per signal, however many requests share it. Node would warn of a leak otherwise. */
 
 const hooks = new WeakMap<AbortSignal, Set<() => void>>();
 
@@ -8,7 +8,7 @@ function abort(this: AbortSignal): void {
   waiting?.forEach((hook) => hook());
 }
 
-/** @internal Calls `hook` when the signal, which has not aborted, does. */
+/** @internal Calls `hook` when the signal aborts. The signal must not have aborted yet. Throws what the signal throws. */
 export function listen(signal: AbortSignal, hook: () => void): void {
   const waiting = hooks.get(signal);
   if (waiting !== undefined) {
@@ -24,7 +24,7 @@ export function listen(signal: AbortSignal, hook: () => void): void {
   }
 }
 
-/** @internal Does not call it any more. */
+/** @internal Takes `hook` off the signal. Never throws. */
 export function unlisten(signal: AbortSignal, hook: () => void): void {
   const waiting = hooks.get(signal);
   if (waiting?.delete(hook) !== true || waiting.size > 0) return;
@@ -32,6 +32,6 @@ export function unlisten(signal: AbortSignal, hook: () => void): void {
   try {
     signal.removeEventListener('abort', abort);
   } catch {
-    // A signal of another class may do anything. What it calls from now on finds no hook.
+    // A signal of another class may throw. If it calls the listener later, the listener finds no hook.
   }
 }

@@ -1,34 +1,34 @@
-/** Figures of a client since it was made. */
+/** The counters of a client since it was made. */
 export interface Stats {
   /** Requests sent for the first time. */
   readonly sent: number;
-  /** Requests sent again. */
+  /** Copies of requests sent after the first. */
   readonly resent: number;
   /** Requests answered. */
   readonly answered: number;
-  /** Commands whose outcome was told as unknown. */
+  /** Commands that failed with an unknown outcome. */
   readonly unknown: number;
-  /** Answers to no request that waits. */
+  /** Answers that belonged to no pending request, such as the answer to a second copy. */
   readonly unmatched: number;
   /** Requests that ended without being executed. */
   readonly notExecuted: number;
-  /** Requests on the wire, unanswered, those detached not counted. */
+  /** Requests that were sent and whose callers wait; detached commands are not counted. */
   readonly inFlight: number;
-  /** Commands followed after their caller was told. */
+  /** Commands that are still tracked after their promise was rejected. */
   readonly detached: number;
-  /** Requests that wait to be sent. */
+  /** Requests that were submitted and not sent yet. */
   readonly queued: number;
-  /** Bytes of the payloads held. */
+  /** Payload bytes of all requests that the client holds. */
   readonly queuedBytes: number;
-  /** Connections lost and sought anew. */
+  /** How often the client lost its connection and looked for another. */
   readonly reconnects: number;
-  /** The smoothed time to an answer, in milliseconds; undefined before the first. */
+  /** The smoothed answer time in milliseconds; undefined before the first answer. */
   readonly smoothedAnswer: number | undefined;
   /** Server requests delivered. */
   readonly serverRequests: number;
-  /** Server requests seen again. */
+  /** Server requests that arrived more than once. */
   readonly duplicates: number;
-  /** Messages that could not be decoded, or were too long. */
+  /** Messages that could not be decoded or were too long. */
   readonly protocolErrors: number;
   /** Bytes received. */
   readonly bytesIn: number;

@@ -1,51 +1,51 @@
 /**
- * An embedded cluster for tests: in process, on loopback, with switches for what can go wrong.
+ * An embedded cluster for tests: in the test's process, on loopback, with switches for faults.
  *
  * @packageDocumentation
  */
 
 import { inspect, type InspectOptions } from 'node:util';
 
+import { Calls } from './calls';
 import { ValidationError } from './errors';
 import type { MemberId, RequestId, SessionId } from './ids';
 import type { ClientMessage, ServerMessage } from './messages';
 import { native, type NativeCluster } from './native';
-import { Calls } from './requests';
 
-/** Settings of a cluster. Times are in milliseconds. */
+/** The settings of an embedded cluster. Times are in milliseconds. */
 export interface TestClusterOptions {
-  /** How many members, `node-1`, `node-2`, … Default 1. */
+  /** The number of members, named `node-1`, `node-2`, … At most 64. Default 1. */
   readonly members?: number | undefined;
-  /** What it runs: the key-value store, an echo of every payload, or a log of every command. Default 'kv'. */
+  /** The application: the key-value store, an echo of every payload, or a log of every command. Default 'kv'. */
   readonly application?: 'kv' | 'echo' | 'appendLog' | undefined;
-  /** From a command's arrival to its commit. Default 1. */
+  /** The time from a command's arrival to its commit. Default 1. */
   readonly commitDelay?: number | undefined;
   /** The most commits a second. Default: any number. */
   readonly commitsPerSecond?: number | undefined;
-  /** A session expires so long after its last sign of life. Default 90000. */
+  /** The time after a session's last KeepAlive until the session expires. Default 90000. */
   readonly sessionTimeout?: number | undefined;
-  /** How often sessions are looked at. Default 1000. */
+  /** The interval at which sessions are checked for expiry. Default 1000. */
   readonly expiryTick?: number | undefined;
-  /** How often unacknowledged server requests are looked at. Default 10000. */
+  /** The interval at which unacknowledged server requests are sent again. Default 10000. */
   readonly redeliveryInterval?: number | undefined;
-  /** How long an election takes. Default 100. */
+  /** The duration of an election. Default 100. */
   readonly electionPause?: number | undefined;
-  /** What is drawn by lot is drawn from it. */
+  /** The seed of all random choices of the cluster. */
   readonly seed?: number | undefined;
-  /** The first member's port; the others have those after it. Default: free ones. */
+  /** The first member's port; the others have the ports after it. Default: free ports. */
   readonly basePort?: number | undefined;
 }
 
-/** What a killed leader takes with it. */
+/** Which commands a killed leader loses. */
 export type KillLoss = 'unreceived' | 'uncommitted' | 'unanswered' | 'mixed';
 
-/** Which messages are to vanish: a kind, or a group of kinds. */
+/** Messages to drop: a kind, or a group of kinds. */
 export type MessageClass = ClientMessage['type'] | ServerMessage['type'] | 'answers' | 'allFromClients' | 'allToClients';
 
-/** What rejections name as the leader. */
+/** The leader that rejections name. */
 export type Hints = 'leader' | 'absent' | 'itself' | 'circular' | { readonly wrong: string };
 
-/** One command that was executed. */
+/** A command that was executed. */
 export interface Execution {
   readonly position: number;
   readonly sessionId: SessionId;
@@ -54,86 +54,86 @@ export interface Execution {
   readonly payload: Buffer;
 }
 
-/** One living session. */
+/** A session that has not ended. */
 export interface SessionView {
   readonly sessionId: SessionId;
-  /** Whether a connection speaks for it at the leader. */
+  /** True if the leader has a connection that the session is bound to. */
   readonly bound: boolean;
-  /** The highest lowestPendingRequestId that was executed. */
+  /** The highest `lowestPendingRequestId` of its executed commands. */
   readonly lowestPending: RequestId;
-  /** How many answers are kept for it. */
+  /** The number of its cached answers. */
   readonly cachedAnswers: number;
-  /** How many server requests wait for its acknowledgement. */
+  /** The number of its server requests that are not acknowledged. */
   readonly unacknowledged: number;
 }
 
-/** What a cluster has done since its start. */
+/** The counters of a cluster since its start. */
 export interface ClusterStats {
-  /** Messages that members got, those that a switch dropped included. */
+  /** Messages that members received, including messages that a switch dropped. */
   readonly messagesReceived: number;
   /** Messages that members sent. */
   readonly messagesSent: number;
-  /** Messages that dropMessages() took, both ways. */
+  /** Messages that `dropMessages()` dropped, in both directions. */
   readonly droppedBySwitch: number;
-  /** Answers that were ready while no connection spoke for their session. */
+  /** Answers that were ready while their session was bound to no connection. */
   readonly answersWithoutBinding: number;
-  /** Entries of the log: commands with all their copies, sessions that began and ended, acknowledgements, redeliveries. */
+  /** Entries of the log: commands with all their copies, begins and ends of sessions, acknowledgements, redeliveries. */
   readonly logEntries: number;
   /** Commands executed. */
   readonly executed: number;
   /** Copies of commands that were answered from the cache. */
   readonly answeredFromCache: number;
-  /** Commands refused since their answers were no longer kept. */
+  /** Commands refused because their cached answers had been dropped. */
   readonly evicted: number;
   /** Queries answered. */
   readonly queries: number;
-  /** Sessions that began. */
+  /** Sessions created. */
   readonly sessionsCreated: number;
-  /** Sessions that went on with another connection. */
+  /** Sessions continued on another connection. */
   readonly sessionsContinued: number;
   /** Sessions that expired. */
   readonly sessionsExpired: number;
   /** Sessions that their clients closed. */
   readonly sessionsClosed: number;
-  /** Server requests made, without their redeliveries. */
+  /** Server requests made, not counting redeliveries. */
   readonly serverRequests: number;
-  /** Server requests sent again. */
+  /** Server requests sent more than once. */
   readonly redeliveries: number;
-  /** Leaders elected after the first. */
+  /** Elections after the first. */
   readonly elections: number;
-  /** Connections refused because a member had too many. */
+  /** Connections refused because the member had too many. */
   readonly refusedPeers: number;
-  /** Connections closed for a message that does not decode. */
+  /** Connections closed because of a message that does not decode. */
   readonly closedUndecodable: number;
-  /** Connections closed for a payload that the application could not decode. */
+  /** Connections closed because of a payload that the application cannot decode. */
   readonly closedRejectedPayload: number;
-  /** Connections closed because a limit would have been passed. */
+  /** Connections closed because they reached a limit. */
   readonly closedLimit: number;
-  /** The connections below all that. */
+  /** The counters of the transport. */
   readonly connections: ConnectionStats;
 }
 
-/** What happened to the connections of a cluster since its start. */
+/** The counters of a cluster's transport since its start. */
 export interface ConnectionStats {
-  /** Connections accepted, of whatever sort. */
+  /** Connections accepted. */
   readonly accepted: number;
-  /** Connections that finished the handshake. */
+  /** Connections that completed the ZMTP handshake. */
   readonly handshakes: number;
   /** Connections open now. */
   readonly open: number;
-  /** Connections closed at once because too many were shaking hands. */
+  /** Connections closed at once because too many handshakes were in progress. */
   readonly refused: number;
-  /** Times that no connection could be accepted, for want of file descriptors for example. */
+  /** Failed attempts to accept a connection, for example because no file descriptor was left. */
   readonly acceptErrors: number;
   /** Connections closed because the handshake took too long or was too large. */
   readonly closedHandshake: number;
-  /** Connections closed because the peer broke ZMTP, or is not a CLIENT. */
+  /** Connections closed because the peer violated ZMTP or is not a CLIENT. */
   readonly closedProtocol: number;
   /** Connections closed because a frame was longer than allowed. */
   readonly closedOversized: number;
-  /** Connections closed because nothing came for too long. */
+  /** Connections closed because nothing arrived for too long. */
   readonly closedIdle: number;
-  /** Connections closed because the peer did not take what was queued for it. */
+  /** Connections closed because the peer did not read and its queue was full. */
   readonly closedBacklog: number;
   /** Bytes read. */
   readonly bytesReceived: number;
@@ -163,7 +163,7 @@ function checked(options: TestClusterOptions): string {
     } else if (!NUMBERS.has(name)) {
       throw new ValidationError(`${name}: there is no such setting`);
     } else if (typeof value !== 'number' || !(value >= 0) || value === Infinity) {
-      throw new ValidationError(`${name}: must be a number from 0 on`);
+      throw new ValidationError(`${name}: must be a number of at least 0`);
     }
   }
   return JSON.stringify(options);
@@ -180,7 +180,7 @@ function raise(message: string): never {
   throw new Error(message);
 }
 
-/** A running cluster. Every switch has taken effect when its promise resolves. It keeps the process alive until stop(). */
+/** A running cluster. Each switch has taken effect when its promise resolves. A cluster keeps the process alive until `stop()`. */
 export class TestCluster {
   readonly #calls = new Calls<Call>();
   #native!: NativeCluster;
@@ -190,7 +190,7 @@ export class TestCluster {
 
   private constructor() {}
 
-  /** Starts a cluster; its ports are open when this resolves. */
+  /** Starts a cluster. Its ports are open when this resolves. */
   static async start(options: TestClusterOptions = {}): Promise<TestCluster> {
     const settings = checked(options);
     const cluster = new TestCluster();
@@ -207,48 +207,48 @@ export class TestCluster {
     return cluster;
   }
 
-  /** The members and where they listen: the client's setting of that name. */
+  /** The members and their endpoints, as the client's setting `clusterMembers` takes them. */
   get clusterMembers(): ReadonlyMap<MemberId, string> {
     return this.#members;
   }
 
-  /** Stops the cluster. Its ports are closed, and it has let go of its thread, when this resolves. */
+  /** Stops the cluster. When this resolves its ports are closed and it no longer uses the thread. */
   stop(): Promise<void> {
     this.#stopped ??= this.#call('stop', null).then(() => this.#release());
     return this.#stopped;
   }
 
-  /** As stop(). */
+  /** As `stop()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
   }
 
-  /** The member that leads, if one does. */
+  /** Returns the leader, or undefined during an election. */
   async leader(): Promise<MemberId | undefined> {
     return ((await this.#call('leader')) ?? undefined) as MemberId | undefined;
   }
 
-  /** Waits until a member leads and can commit. */
+  /** Waits until a member leads and can commit. Returns that member. */
   leaderElected(): Promise<MemberId> {
     return this.#call('leaderElected') as Promise<MemberId>;
   }
 
-  /** Figures since the start. They tell why a connection was closed: a payload that does not decode, or a limit. */
+  /** Returns the counters. They show why connections were closed, for example for a payload that the application cannot decode. */
   stats(): Promise<ClusterStats> {
     return this.#call('stats') as Promise<ClusterStats>;
   }
 
-  /** How many commands were executed. */
+  /** Returns the number of commands executed since the start. */
   executed(): Promise<number> {
     return this.#call('executed') as Promise<number>;
   }
 
-  /** Waits until so many commands were executed since the start. */
+  /** Waits until this many commands have been executed since the start. */
   async journalReached(count: number): Promise<void> {
     await this.#call('journalReached', { count });
   }
 
-  /** What was executed and is still held, in order. */
+  /** Returns the executed commands that the journal still has, in order. */
   async journal(): Promise<Execution[]> {
     const entries = (await this.#call('journal')) as [number, SessionId, string, MemberId, number[]][];
     return entries.map(([position, sessionId, requestId, memberId, payload]) => ({
@@ -260,109 +260,109 @@ export class TestCluster {
     }));
   }
 
-  /** The living sessions, oldest first. */
+  /** Returns the sessions that have not ended, oldest first. */
   async sessions(): Promise<SessionView[]> {
     const views = (await this.#call('sessions')) as (Omit<SessionView, 'lowestPending'> & { lowestPending: string })[];
     return views.map((view) => ({ ...view, lowestPending: BigInt(view.lowestPending) as RequestId }));
   }
 
-  /** Stops a member as a termination signal does: silent at once, its connections end later. */
+  /** Stops a member as a termination signal does: it is silent at once, and its connections end later. */
   async stopMember(member: string): Promise<void> {
     await this.#call('stopMember', { member });
   }
 
-  /** Kills a member; its connections have ended when this resolves. */
+  /** Kills a member. Its connections have ended when this resolves. */
   async kill(member: string, loss: KillLoss = 'uncommitted'): Promise<void> {
     await this.#call('kill', { member, loss });
   }
 
-  /** Starts a member that was stopped or killed. */
+  /** Starts a member again that was stopped or killed. */
   async restart(member: string): Promise<void> {
     await this.#call('restart', { member });
   }
 
-  /** The leader steps down; `next`, or whoever is next in order, leads after the election pause. */
+  /** Makes the leader step down. `next`, or the next member in order, leads after the election pause. */
   async stepDown(next?: string): Promise<void> {
     await this.#call('stepDown', { next });
   }
 
-  /** Hands leadership to a member, and waits until it leads. */
+  /** Hands leadership to a member and waits until it leads. */
   async moveLeadership(member: string): Promise<void> {
     await this.#call('moveLeadership', { member });
   }
 
-  /** How long the next election takes, in milliseconds. */
+  /** Sets the duration of the next elections, in milliseconds. */
   async setElectionPause(time: number): Promise<void> {
     await this.#call('setElectionPause', { time });
   }
 
-  /** The member goes on as a leader that it no longer is. */
+  /** Makes a member that no longer leads behave as the leader. */
   async setStaleLeader(member: string, on = true): Promise<void> {
     await this.#call('setStaleLeader', { member, on });
   }
 
-  /** The member stands still, as a stopped process does. */
+  /** Freezes a member: it does nothing, as a stopped process does. */
   async setFrozen(member: string, on = true): Promise<void> {
     await this.#call('setFrozen', { member, on });
   }
 
-  /** The member answers no message any more, though its transport lives. */
+  /** Makes a member deaf: it answers PING and no message. */
   async setDeaf(member: string, on = true): Promise<void> {
     await this.#call('setDeaf', { member, on });
   }
 
-  /** The member answers from a session map of its own that knows these sessions only; undefined: the true one. */
+  /** Makes a member know these sessions only; undefined restores its true session map. */
   async setStaleSessionMap(member: string, known?: readonly string[]): Promise<void> {
     await this.#call('setStaleSessionMap', { member, known });
   }
 
-  /** From a command's arrival to its commit, in milliseconds. */
+  /** Sets the time from a command's arrival to its commit, in milliseconds. */
   async setCommitDelay(time: number): Promise<void> {
     await this.#call('setCommitDelay', { time });
   }
 
-  /** The most commits a second; undefined: any number. */
+  /** Sets the most commits a second; undefined removes the limit. */
   async setCommitsPerSecond(rate?: number): Promise<void> {
     await this.#call('setCommitsPerSecond', { rate });
   }
 
-  /** A session expires so long after its last sign of life, in milliseconds. */
+  /** Sets the time after a session's last KeepAlive until the session expires, in milliseconds. */
   async setSessionTimeout(time: number): Promise<void> {
     await this.#call('setSessionTimeout', { time });
   }
 
-  /** Resets every connection of a member, or of all; they have ended when this resolves. */
+  /** Resets all connections of a member, or of all members. They have ended when this resolves. */
   async cutConnections(member?: string): Promise<void> {
     await this.#call('cutConnections', { member });
   }
 
-  /** The next messages of a class vanish: the first so many, or all. */
+  /** Drops the next `first` messages of a class, or all of them from now on. */
   async dropMessages(messages: MessageClass, first?: number): Promise<void> {
     await this.#call('dropMessages', { messages, first });
   }
 
-  /** No message vanishes any more. */
+  /** Ends every `dropMessages()`. */
   async deliverAll(): Promise<void> {
     await this.#call('deliverAll');
   }
 
-  /** Ends a session as its timeout would. */
+  /** Expires a session as its timeout would. */
   async expireSession(sessionId: string): Promise<void> {
     await this.#call('expireSession', { sessionId });
   }
 
-  /** What the rejections of a member, or of all, name as the leader. */
+  /** Sets the leader that the rejections of a member, or of all members, name. */
   async setHints(hints: Hints, member?: string): Promise<void> {
     const named = typeof hints === 'string' ? { hints } : { hints: 'wrong', wrong: hints.wrong };
     await this.#call('setHints', { ...named, member });
   }
 
-  /** Whether a command that arrives again is answered from the cache, as it must be. */
+  /** Sets if a copy of a command is answered from the cache. Without deduplication the cluster executes each copy. */
   async setDeduplication(on: boolean): Promise<void> {
     await this.#call('setDeduplication', { on });
   }
 
-  /** Makes a server request of a session. */
+  /** Makes a server request to a session. Returns its id. */
   async pushServerRequest(sessionId: string, payload: Uint8Array): Promise<RequestId> {
     return BigInt((await this.#call('pushServerRequest', { sessionId }, payload)) as string) as RequestId;
   }

@@ -1,4 +1,4 @@
-/** Every promise settles, also where one half of the client fails; and no request gets an answer that is not its own. */
+/** Every promise settles even if one half of the client fails, and no request gets another request's answer. */
 
 import { expect, onTestFinished, test } from 'vitest';
 import { type ClosedError, type RaftClient, type TimeoutError } from 'zraft-client';
@@ -9,7 +9,7 @@ import { native, Requests } from './support/internals';
 
 const prototype = native.NativeClient.prototype as NativeClient;
 
-/** Puts something else in an object's place until the test ends, or until the result is called. */
+/** Replaces a property until the test ends or the returned function is called. */
 function replace<T extends object, K extends keyof T>(object: T, name: K, value: T[K]): () => void {
   const whole = Object.getOwnPropertyDescriptor(object, name) as PropertyDescriptor;
   Object.defineProperty(object, name, { ...whole, value });
@@ -20,7 +20,7 @@ function replace<T extends object, K extends keyof T>(object: T, name: K, value:
 
 type Push = ReturnType<NativeClient['pusher']>;
 
-/** A client whose batches cannot be handed over while `isOutOfOrder`. */
+/** Returns a client and a function after which its batches cannot be pushed. */
 function fragileClient(cluster: Parameters<typeof newClient>[0]): { client: RaftClient; break: () => void } {
   let isOutOfOrder = false;
   const whole = Object.getOwnPropertyDescriptor(prototype, 'pusher')?.value as (this: NativeClient) => Push;
@@ -36,7 +36,7 @@ function fragileClient(cluster: Parameters<typeof newClient>[0]): { client: Raft
   return { client, break: () => (isOutOfOrder = true) };
 }
 
-test('all that waits settles when batches cannot be handed over any more, and the session ends', async () => {
+test('everything pending settles when a batch cannot be pushed, and the session ends', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const { client, break: breakIt } = fragileClient(cluster);
   await client.connect();
@@ -47,22 +47,22 @@ test('all that waits settles when batches cannot be handed over any more, and th
   const waiting = [late.resolution(), client.submitCommand(bytes('x')), client.submitQuery(bytes('q')), client.ping()].map(failureOf);
   await cluster.journalReached(2);
   breakIt();
-  // Long enough to be handed over at the call.
+  // Long enough to be pushed at the call.
   waiting.push(failureOf(client.submitCommand(Buffer.alloc(100_000, 1))));
   const failures = await Promise.all(waiting);
   for (const failure of failures) {
     expect(failure).toMatchObject({ code: 'CLOSED', message: expect.stringContaining('out of order') });
   }
-  // Commands may have been executed; a query is safe to repeat, and a ping no request.
+  // Commands may have been executed. A query is safe to repeat, and a ping is not a request.
   expect(failures.map((failure) => (failure as ClosedError).maybeExecuted)).toEqual([true, true, false, false, true]);
-  // The driver is gone: it could answer requests that have the same slots later.
+  // The driver must have ended: it could answer later requests in the same slots.
   expect(client.state).toBe('Disconnected');
   expect(client.sessionId).toBeUndefined();
   expect(await disconnected).toMatchObject({ reason: 'connectionLost', memberId: 'node-1' });
   await until(async () => (await cluster.sessions()).every((session) => !session.bound));
 });
 
-test('a payload for which there is no memory fails alone, and every other request gets its own answer', async () => {
+test('a payload that cannot be copied for want of memory fails alone, and every other request gets its own answer', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
   await cluster.setCommitDelay(20);
@@ -78,7 +78,7 @@ test('a payload for which there is no memory fails alone, and every other reques
   expect(client.stats()).toMatchObject({ sent: 3, inFlight: 0, queued: 0 });
 });
 
-test('an answer for which there is no memory ends the client with an error that says so, and mixes nothing up', async () => {
+test('an answer that cannot be copied for want of memory ends the client with an error that says so, and no request gets another answer', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
   const disconnected = next(client, 'disconnected');
@@ -101,7 +101,7 @@ test('an answer for which there is no memory ends the client with an error that 
   await client.disconnect();
 });
 
-test('an answer to an earlier use of a slot matches no later one', async () => {
+test('an answer to an earlier use of a slot settles no later request', async () => {
   const requests = new Requests();
   const failure = { code: 'CLOSED', message: 'closed', maybeExecuted: true } as const;
   const first = failureOf(requests.add(1, false));
@@ -115,13 +115,13 @@ test('an answer to an earlier use of a slot matches no later one', async () => {
   requests.fail(slot, generation, failure);
   requests.detach(slot, generation, failure);
   requests.settleLate(slot, generation, stale);
-  expect(requests.open).toBe(1);
+  expect(requests.unsettled).toBe(1);
   requests.answer(slot, requests.generation, bytes('of the second'));
   expect(String(await second)).toBe('of the second');
   expect(await first).toMatchObject({ code: 'CLOSED' });
 });
 
-test('a late outcome of an earlier use of a slot matches no later one', async () => {
+test('a late outcome of an earlier use of a slot settles no later request', async () => {
   const requests = new Requests();
   const failure = { code: 'TIMEOUT', message: 'timed out', maybeExecuted: true } as const;
   const first = failureOf(requests.add(1, false)) as Promise<TimeoutError>;

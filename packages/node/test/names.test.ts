@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import * as zraft from 'zraft-client';
 import { expect, expectTypeOf, test } from 'vitest';
 
+import * as layout from '../src/layout';
 import { native } from './support/internals';
 
 const names = JSON.parse(native.names()) as {
@@ -16,12 +17,13 @@ const names = JSON.parse(native.names()) as {
   stats: string[];
   protocolSignature: number[];
   protocolVersion: number;
+  layout: [item: string, value: number | [name: string, number: number][]][];
   defaults: Record<string, number | Record<string, number>>;
   texts: Record<string, string>;
   [codes: string]: unknown;
 };
 
-/** A name of each, so that the compiler knows whether one is missing here, and the test whether one is there. */
+/** All names as keys. The compiler reports a name that is missing here; the test compares the names with the native half's. */
 const states: Record<zraft.ClientStateName, 1> = { Disconnected: 1, ConnectingNewSession: 1, ConnectingExistingSession: 1, Connected: 1 };
 const disconnectReasons: Record<zraft.DisconnectReason, 1> = {
   connectionLost: 1,
@@ -94,12 +96,12 @@ test.each([
   expect(sorted(Object.keys(here))).toEqual(sorted(names[what]));
 });
 
-test('the names of the events are the same on both sides, but for handlerError, which only this side has', () => {
+test('the names of the events are the same on both sides, except handlerError, which only this side has', () => {
   expect(sorted(Object.values(zraft.ClientEvents))).toEqual(sorted([...names.events, 'handlerError']));
   expectTypeOf<(typeof zraft.ClientEvents)[keyof typeof zraft.ClientEvents]>().toEqualTypeOf<keyof zraft.ClientEventMap>();
 });
 
-test('stats has these names and no others, also before the first answer', () => {
+test('stats has exactly the counters of the native half, also before the first answer', () => {
   const client = new zraft.RaftClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' }, capabilities: { role: 'test' } });
   expect(Object.keys(client.stats())).toEqual(names.stats);
   expect(client.stats()).toMatchObject({ sent: 0, smoothedAnswer: undefined });
@@ -115,6 +117,19 @@ test.each([
 ] as const)('the numbers of %s are the same on both sides', (name) => {
   const here = Object.fromEntries(Object.entries(zraft[name]).filter(([, value]) => typeof value === 'number'));
   expect(here).toEqual(names[name]);
+});
+
+test('the layout of batches and records is the same on both sides, in the same order', () => {
+  const source = readFileSync(new URL('../src/layout.ts', import.meta.url), 'utf8');
+  const order = [...source.matchAll(/^export const (?:enum )?(\w+)/gm)].map(([, name]) => name as keyof typeof layout);
+  const items = layout as unknown as Record<string, number | Record<string, number | string>>;
+  // An enum also has its numbers as keys.
+  const members = (item: Record<string, number | string>) => Object.entries(item).filter(([, value]) => typeof value === 'number');
+  const here = order.map((name) => {
+    const item = items[name] as number | Record<string, number | string>;
+    return [name, typeof item === 'number' ? item : members(item)];
+  });
+  expect(here).toEqual(names.layout);
 });
 
 test('signature and version of the protocol are the same on both sides', () => {
@@ -145,7 +160,7 @@ test("the documented default of every setting is the native half's", () => {
   expect([...options.matchAll(/Default ([0-9]+)\./g)].map(([, number]) => Number(number))).toEqual([connectTimeout, disconnectTimeout]);
 });
 
-test('the overload that this side finds is told in the words of the other', async () => {
+test("an overload that this side finds has the native half's text", async () => {
   const client = new zraft.RaftClient({
     clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' },
     capabilities: { role: 'test' },
@@ -156,7 +171,7 @@ test('the overload that this side finds is told in the words of the other', asyn
   await expect(first).rejects.toThrow(zraft.NotConnectedError);
 });
 
-test('ids refuse what cannot be one', () => {
+test('ids refuse values that cannot be ids', () => {
   expect(() => zraft.SessionId.fromString('')).toThrow(TypeError);
   expect(() => zraft.CorrelationId.fromString('')).toThrow(TypeError);
   expect(() => zraft.RequestId.fromBigInt(-1n)).toThrow(RangeError);

@@ -28,7 +28,7 @@ const PLATFORMS = [
 let folder: string;
 let app: string;
 let registry: Registry;
-/** The platform of this machine: what was built here. */
+/** The platform of this machine, which is the one that was built. */
 let own: string;
 let version: string;
 
@@ -47,7 +47,7 @@ beforeAll(async () => {
   const [built] = readdirSync(join(home, 'native'));
   ({ version } = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8')) as { version: string });
   own = /^zraft-client\.(.+)\.node$/.exec(built ?? '')?.[1] ?? '';
-  // The other platforms' binaries are made elsewhere; here their packages are only to be left alone.
+  // The binaries of other platforms are built on those platforms. Here npm must not install their packages.
   for (const platform of PLATFORMS) writeFileSync(join(artifacts, `zraft-client.${platform}.node`), 'made elsewhere');
   writeFileSync(join(artifacts, built as string), readFileSync(join(home, 'native', built as string)));
   await run(process.execPath, [join(home, 'scripts/release.mjs'), artifacts, join(folder, 'release')]);
@@ -97,7 +97,7 @@ const WORK = `
   })();
 `;
 
-test('what was installed runs from CommonJS', () => {
+test('the installed package runs from CommonJS', () => {
   const code = `
     const { RaftClient } = require('zraft-client');
     const { TestCluster } = require('zraft-client/testing');
@@ -106,7 +106,7 @@ test('what was installed runs from CommonJS', () => {
   expect(program('work.cjs', code)).toBe('value\n');
 });
 
-test('what was installed runs from ESM', () => {
+test('the installed package runs from ESM', () => {
   const code = `
     import { RaftClient } from 'zraft-client';
     import { TestCluster } from 'zraft-client/testing';
@@ -115,7 +115,7 @@ test('what was installed runs from ESM', () => {
   expect(program('work.mjs', code)).toBe('value\n');
 });
 
-test('CommonJS and ESM get the same things under the same names', () => {
+test('CommonJS and ESM export the same objects under the same names', () => {
   const code = `
     import { createRequire } from 'node:module';
     const require = createRequire(import.meta.url);
@@ -130,7 +130,7 @@ test('CommonJS and ESM get the same things under the same names', () => {
   expect(program('same.mjs', code)).toBe('');
 });
 
-test('types are found from CommonJS and from ESM, and all code of the README compiles', async () => {
+test('CommonJS and ESM find the types, and all code of the README compiles', async () => {
   const code = `
     import { RaftClient, type SessionId, TimeoutError } from 'zraft-client';
     import { readValue } from 'zraft-client/kv';
@@ -140,7 +140,7 @@ test('types are found from CommonJS and from ESM, and all code of the README com
     export const answer: Promise<Buffer> = client.submitCommand(new Uint8Array(1));
     export const value: string | undefined = readValue(new Uint8Array(1));
     export const cluster: Promise<TestCluster> = TestCluster.start();
-    // @ts-expect-error: it has a code
+    // @ts-expect-error: the error has a code
     export const code: number = (undefined as unknown as TimeoutError).code;
   `;
   const names = ['work.cts', 'work.mts'];
@@ -152,7 +152,7 @@ test('types are found from CommonJS and from ESM, and all code of the README com
     writeFileSync(join(app, `readme-${index}.mts`), code);
   }
   const flags = ['--noEmit', '--strict', '--module', 'node16', '--target', 'es2022', '--types', 'node'];
-  // The declarations of the package are checked, too.
+  // This also checks the declarations of the package.
   flags.push('--typeRoots', join(home, 'node_modules/@types'), '--skipLibCheck', 'false');
   const compiler = join(home, 'node_modules/typescript/bin/tsc');
   const compiled = await run(process.execPath, [compiler, ...flags, ...names], { cwd: app }).catch(
@@ -161,7 +161,7 @@ test('types are found from CommonJS and from ESM, and all code of the README com
   expect(compiled.stdout).toBe('');
 }, 180_000);
 
-test('licences, sources and source maps are in it, and each map finds its source', () => {
+test('the package has licences, sources and source maps, and each map finds its source', () => {
   for (const place of [inPackage(), join(app, `node_modules/zraft-client-${own}`)]) {
     expect(readdirSync(place)).toEqual(expect.arrayContaining(['LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'package.json']));
   }
@@ -175,7 +175,7 @@ test('licences, sources and source maps are in it, and each map finds its source
   }
 });
 
-/** What a bundle of WORK prints, run in a folder of its own. */
+/** Bundles WORK, runs the bundle in its own folder and returns its output. */
 function bundled(format: 'esm' | 'cjs', place: string, ...flags: string[]): string {
   const source = join(app, `bundle-${format}.mjs`);
   const code = `
@@ -195,21 +195,21 @@ function bundled(format: 'esm' | 'cjs', place: string, ...flags: string[]): stri
   return execFileSync(process.execPath, [bundle], { cwd: place, encoding: 'utf8' });
 }
 
-test.each(['esm', 'cjs'] as const)('a bundle by esbuild works where the native half is installed: %s', (format) => {
+test.each(['esm', 'cjs'] as const)('a bundle by esbuild works if the native half is installed: %s', (format) => {
   expect(bundled(format, app)).toBe('value\n');
 });
 
-test.each(['esm', 'cjs'] as const)('a bundle by esbuild works where the native half is beside it: %s', (format) => {
+test.each(['esm', 'cjs'] as const)('a bundle by esbuild works if the native half is beside it: %s', (format) => {
   const place = mkdtempSync(join(folder, 'bundle-'));
   copyFileSync(join(app, `node_modules/zraft-client-${own}/zraft-client.${own}.node`), join(place, `zraft-client.${own}.node`));
   expect(bundled(format, place)).toBe('value\n');
 });
 
-test.each(['esm', 'cjs'] as const)('a bundle by esbuild that leaves the package out works where it is installed: %s', (format) => {
+test.each(['esm', 'cjs'] as const)('a bundle by esbuild that excludes the package works if the package is installed: %s', (format) => {
   expect(bundled(format, app, '--external:zraft-client', '--external:zraft-client/*')).toBe('value\n');
 });
 
-test('what is packed for this platform alone installs from its two tarballs without a registry, and runs', async () => {
+test('a release for this platform alone installs from its two tarballs without a registry, and runs', async () => {
   const release = join(folder, 'built');
   await run(process.execPath, [join(home, 'scripts/release.mjs'), join(home, 'native'), release, '--built']);
   const tarballs = readdirSync(release).filter((name) => name.endsWith('.tgz'));
@@ -250,7 +250,5 @@ test('npm pack in the sources is refused, and says what to do instead', () => {
 test('without the native half the error says what to do', () => {
   rmSync(join(app, `node_modules/zraft-client-${own}`), { recursive: true });
   const code = `try { require('zraft-client'); } catch (error) { console.log(error.message); }`;
-  expect(program('missing.cjs', code)).toMatch(
-    new RegExp(`no native half for ${own} here.*zraft-client-${own}.*--no-optional.*npm run build`),
-  );
+  expect(program('missing.cjs', code)).toMatch(new RegExp(`no native half for ${own}.*zraft-client-${own}.*--no-optional.*npm run build`));
 });

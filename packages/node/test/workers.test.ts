@@ -29,12 +29,12 @@ async function report(worker: Worker): Promise<{ answered: number }> {
   return message;
 }
 
-test('clients in several workers share the process’s one thread', async () => {
+test("clients in several workers share the process's one thread", async () => {
   const workers = [work('leave'), work('leave'), work('leave')];
   const reports = await Promise.all(workers.map(report));
 
   expect(reports.map(({ answered }) => answered)).toEqual([500, 500, 500]);
-  expect(native.sharers()).toBe(4);
+  expect(native.runtimeUsers()).toBe(4);
   expect(runtimeThreads() ?? 1).toBe(1);
   await Promise.all(workers.map((worker) => worker.terminate()));
 });
@@ -45,32 +45,32 @@ test('a worker ends by itself after disconnect()', async () => {
 
   expect((await report(worker)).answered).toBe(500);
   expect(await ended).toEqual([0]);
-  expect(native.sharers()).toBe(1);
+  expect(native.runtimeUsers()).toBe(1);
 });
 
-test('a worker that is terminated in the midst of work lets go of the thread', async () => {
+test('a worker that is terminated while it works releases the thread', async () => {
   for (let round = 0; round < 5; round++) {
     const worker = work('busy');
     await report(worker);
-    expect(native.sharers()).toBe(2);
+    expect(native.runtimeUsers()).toBe(2);
     await worker.terminate();
-    expect(native.sharers()).toBe(1);
+    expect(native.runtimeUsers()).toBe(1);
   }
 });
 
-test('the thread ends with the last that shares it, and starts again for the next', async () => {
+test('the thread ends with its last user and starts again for the next', async () => {
   const other = await TestCluster.start();
   await cluster.stop();
   expect(runtimeThreads() ?? 1).toBe(1);
   await other.stop();
 
-  expect(native.sharers()).toBe(0);
+  expect(native.runtimeUsers()).toBe(0);
   expect(runtimeThreads() ?? 0).toBe(0);
   cluster = await TestCluster.start({ application: 'echo' });
   expect(runtimeThreads() ?? 1).toBe(1);
 });
 
-test('a process can exit in the midst of work', () => {
+test('a process can exit while clients work', () => {
   const url = new URL('./programs/exit.mjs', import.meta.url);
   const child = spawnSync(process.execPath, [fileURLToPath(url)], { encoding: 'utf8', timeout: 60_000 });
 

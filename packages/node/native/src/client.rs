@@ -1,4 +1,4 @@
-//! What JavaScript holds of a client.
+//! What JavaScript holds of a client: functions in the order of `native.ts`.
 
 use std::sync::Arc;
 
@@ -7,69 +7,67 @@ use napi_derive::napi;
 use serde_json::json;
 use zraft_client::binding::core::Config;
 
-use crate::links::{Batch, Links, lock};
-use crate::seat::{Pushed, Seat};
+use crate::channel::{Batch, Channel, lock};
+use crate::host::Host;
+use crate::layout::Pushed;
 use crate::{json, layout, settings};
 
-/// A client, as far as JavaScript needs it. It promises no stability: the TypeScript half is its only user.
+/// A client as JavaScript sees it. Its interface is not stable: the TypeScript half is its only user.
 #[napi]
 pub struct NativeClient {
-    seat: Arc<Seat>,
+    host: Arc<Host>,
     config: Config,
 }
 
 #[napi]
 impl NativeClient {
-    /// Opens nothing. `settings` have been checked; `wake` is called when there is something to take.
+    /// Creates a client and opens nothing. `settings` must have been checked. `wake` is called when there are records to
+    /// take.
     #[napi(constructor)]
     pub fn new(settings: String, wake: Function<'_, (), ()>) -> napi::Result<Self> {
         let config = settings::parse(&settings)
             .map_err(|error| napi::Error::from_reason(json::failure(&error.into()).to_string()))?;
-        let seat = Arc::new(Seat::new(config.clone()));
+        let host = Arc::new(Host::new(config.clone()));
         let wake = wake.build_threadsafe_function::<()>().weak::<true>().build()?;
-        *lock(&seat.links.wake) = Some(wake);
-        Ok(Self { seat, config })
+        *lock(&host.channel.wake) = Some(wake);
+        Ok(Self { host, config })
     }
 
-    /// A function `(batch, length)` that hands over the first `length` bytes of a batch, with the payload that was staged
-    /// for its last entry; the bytes are copied. Returns 0 when the driver has them, 1 when it rests and has settled them,
-    /// so that there is something to take, and 2 when there is no driver any more and nothing was taken.
+    /// Returns a function `(batch, length)` that pushes the first `length` bytes of a batch, with the payload that was staged
+    /// for its last entry. It copies the bytes and returns a [`Pushed`] as a number.
     ///
-    /// It and the next are functions, since of a method each call looks its object up, which takes longer than the rest.
+    /// This and `taker` return functions because a call of a method looks up its object, which takes longer than the work.
     #[napi]
     pub fn pusher<'env>(
         &self,
         env: &'env Env,
     ) -> napi::Result<Function<'env, (BufferSlice<'env>, u32), u32>> {
-        let seat = self.seat.clone();
+        let host = self.host.clone();
         env.create_function_from_closure("push", move |call| {
             let (batch, length) = call.args::<(BufferSlice<'_>, u32)>()?;
-            Ok(match hand_over(&seat, &batch, length) {
-                Pushed::Runs => 0,
-                Pushed::Settled => 1,
-                Pushed::Gone => 2,
-            })
+            Ok(push(&host, &batch, length) as u32)
         })
     }
 
-    /// A function `(into, offset)` that writes the next records into `into` from `offset` on and gives their length, with
-    /// that of those that follow: 0 when there are none, and a negative number when there is less room than that.
+    /// Returns a function `(into, offset)` that writes the next chunk of records into `into` from `offset` on. The function
+    /// returns the chunk's length and the next chunk's, packed by [`layout::lengths`]: 0 if there is no chunk, and the
+    /// negative length of the chunk if there is not enough room for it.
     #[napi]
     pub fn taker<'env>(
         &self,
         env: &'env Env,
     ) -> napi::Result<Function<'env, (BufferSlice<'env>, u32), f64>> {
-        let seat = self.seat.clone();
+        let host = self.host.clone();
         env.create_function_from_closure("take", move |call| {
             let (mut into, offset) = call.args::<(BufferSlice<'_>, u32)>()?;
-            Ok(take(&seat.links, into.get_mut(offset as usize..).unwrap_or_default()))
+            Ok(take(&host.channel, into.get_mut(offset as usize..).unwrap_or_default()))
         })
     }
 
-    /// Copies a payload that goes beside the last entry of the next batch.
+    /// Copies the payload of the last entry of the next batch.
     ///
     /// # Errors
-    /// When there is no memory for the copy. Nothing has changed then.
+    /// If there is no memory for the copy. Nothing has changed then.
     #[napi]
     pub fn stage(&self, payload: &[u8]) -> napi::Result<()> {
         let mut copy = Vec::new();
@@ -77,16 +75,27 @@ impl NativeClient {
             napi::Error::from_reason(format!("no memory for {} bytes of payload", payload.len()))
         })?;
         copy.extend_from_slice(payload);
-        *lock(&self.seat.staged) = copy.into();
+        *lock(&self.host.staged) = copy.into();
         Ok(())
     }
 
-    /// The limits that apply to requests, as JSON: bytes of one payload, and how many requests with how many bytes may be
-    /// held at once.
+    /// Writes the next out-of-line bytes into `into`, which has the length that the record gives.
+    #[napi]
+    pub fn take_out_of_line(&self, mut into: BufferSlice<'_>) {
+        let bytes = lock(&self.host.channel.outbox).take_out_of_line();
+        if let Some(bytes) = bytes
+            && let Some(place) = into.get_mut(..bytes.len())
+        {
+            place.copy_from_slice(&bytes);
+        }
+    }
+
+    /// Returns the limits on requests as JSON: the bytes of one payload, and the number and the bytes of all unsettled
+    /// requests.
     #[napi]
     pub fn limits(&self) -> String {
         let config = &self.config;
-        // Commands and queries in flight are counted separately from what waits.
+        // The window counts commands and queries separately, and neither counts as queued.
         let in_flight = config.max_in_flight().saturating_mul(2);
         json!({
             "payload": config.max_payload(),
@@ -96,7 +105,7 @@ impl NativeClient {
         .to_string()
     }
 
-    /// Why a payload of this many bytes is refused, as JSON, if it is.
+    /// Returns the failure of a payload of this many bytes as JSON, or null if the client accepts it.
     #[napi]
     pub fn payload_failure(&self, length: f64) -> Option<String> {
         // The cast saturates.
@@ -104,70 +113,60 @@ impl NativeClient {
         Some(json::failure(&error.into()).to_string())
     }
 
-    /// Ends the driver at once, wherever it is. The session is left to expire.
+    /// Ends the driver at once. The session stays open on the server until it expires.
     #[napi]
     pub fn abandon(&self) {
-        *lock(&self.seat.links.wake) = None;
-        self.seat.abandon();
+        *lock(&self.host.channel.wake) = None;
+        self.host.abandon();
     }
 
-    /// Writes the next bytes that go beside a record into `into`, which is as long as the record says.
-    #[napi]
-    pub fn take_beside(&self, mut into: BufferSlice<'_>) {
-        let beside = lock(&self.seat.links.outbox).take_beside();
-        if let Some(bytes) = beside
-            && let Some(place) = into.get_mut(..bytes.len())
-        {
-            place.copy_from_slice(&bytes);
-        }
-    }
-
-    /// JavaScript has seen that the driver rests. False: it runs again.
+    /// Gives up thread and spare memory, because JavaScript has seen that the driver is parked. Returns false if the driver
+    /// runs again.
     #[napi]
     pub fn release(&self) -> bool {
-        self.seat.release()
+        self.host.release()
     }
 
-    /// The name of the state.
+    /// Returns the name of the state.
     #[napi(getter)]
     pub fn state(&self) -> &'static str {
-        lock(&self.seat.links.facts).state.name()
+        lock(&self.host.channel.status).state.name()
     }
 
-    /// The session, if there is one.
+    /// Returns the id of the session, if there is one.
     #[napi(getter)]
     pub fn session_id(&self) -> Option<String> {
-        lock(&self.seat.links.facts).session_id.as_ref().map(|id| id.as_str().to_owned())
+        lock(&self.host.channel.status).session_id.as_ref().map(|id| id.as_str().to_owned())
     }
 
-    /// The member that the session is, or was last, connected to.
+    /// Returns the member that the session is, or was last, connected to.
     #[napi(getter)]
     pub fn member_id(&self) -> Option<String> {
-        lock(&self.seat.links.facts).member_id.as_ref().map(|id| id.as_str().to_owned())
+        lock(&self.host.channel.status).member_id.as_ref().map(|id| id.as_str().to_owned())
     }
 
-    /// Figures as JSON.
+    /// Returns the counters as JSON.
     #[napi]
     pub fn stats(&self) -> String {
-        let stats = lock(&self.seat.links.facts).stats;
+        let stats = lock(&self.host.channel.status).stats;
         json::stats(&stats).to_string()
     }
 }
 
-fn hand_over(seat: &Arc<Seat>, batch: &[u8], length: u32) -> Pushed {
+fn push(host: &Arc<Host>, batch: &[u8], length: u32) -> Pushed {
     let entries = batch.get(..length as usize).unwrap_or(batch);
-    let entries = lock(&seat.used).copy(entries);
-    let beside = std::mem::take(&mut *lock(&seat.staged));
-    seat.push(Batch { entries, beside })
+    let entries = lock(&host.batches).copy(entries);
+    let staged = std::mem::take(&mut *lock(&host.staged));
+    host.push(Batch { entries, staged })
 }
 
-fn take(links: &Links, room: &mut [u8]) -> f64 {
-    match links.take(room.len()) {
+fn take(channel: &Channel, room: &mut [u8]) -> f64 {
+    match channel.take(room.len()) {
         Ok(None) => 0.0,
         Ok(Some((chunk, next))) => {
             let length = chunk.len();
             room[..length].copy_from_slice(&chunk);
-            lock(&links.outbox).recycle(chunk);
+            lock(&channel.outbox).recycle(chunk);
             layout::lengths(length, next)
         }
         Err(length) => -layout::lengths(length, 0),
@@ -175,21 +174,21 @@ fn take(links: &Links, room: &mut [u8]) -> f64 {
 }
 
 impl Drop for NativeClient {
-    /// The environment ends, or nobody holds the client any more.
+    /// Runs when JavaScript's environment ends or the client is collected.
     fn drop(&mut self) {
         self.abandon();
     }
 }
 
-/// What is wrong with settings, as JSON; nothing if they will do.
+/// Returns the failure of settings as JSON, or null if they are valid.
 #[napi]
 pub fn check_settings(settings: String) -> Option<String> {
     let error = settings::parse(&settings).err()?;
     Some(json::failure(&error.into()).to_string())
 }
 
-/// How many clients and clusters share this process's thread. There is none without any.
+/// Returns the number of clients and clusters that use this process's thread. The thread exists while there is one.
 #[napi]
-pub fn sharers() -> u32 {
-    u32::try_from(crate::runtime::leases()).unwrap_or(u32::MAX)
+pub fn runtime_users() -> u32 {
+    u32::try_from(crate::runtime::users()).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! The embedded cluster, for tests in JavaScript: on the same thread as the clients.
+//! The embedded cluster for tests in JavaScript. It runs on the clients' thread.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use zraft_test_server::{AppendLog, Echo, KvStore, TestCluster};
 use crate::runtime::Lease;
 use crate::switches;
 
-/// Calls JavaScript with the number of a call and its result.
+/// A function of JavaScript that takes the number of a call and its result.
 type Answer = ThreadsafeFunction<(u32, String), (), FnArgs<(u32, String)>, Status, false, true, 0>;
 
-/// The number of the call that starts a cluster: the first one.
+/// The number of the call that starts a cluster: the first number that JavaScript's table of calls gives.
 const START: u32 = 1;
 
 struct Call {
@@ -27,7 +27,7 @@ struct Call {
     payload: Vec<u8>,
 }
 
-/// An embedded cluster. It promises no stability: the TypeScript half is its only user.
+/// An embedded cluster as JavaScript sees it. Its interface is not stable: the TypeScript half is its only user.
 #[napi]
 pub struct NativeCluster {
     calls: Option<mpsc::UnboundedSender<Call>>,
@@ -36,8 +36,8 @@ pub struct NativeCluster {
 
 #[napi]
 impl NativeCluster {
-    /// Starts a cluster as the JSON `options` say. `answer` is called with the number and the result of each call;
-    /// that of the start is 1.
+    /// Starts a cluster with the options in a JSON text. `answer` is called with the number and the result of each call; the
+    /// number of the start is 1.
     #[napi(constructor)]
     pub fn new(
         options: String,
@@ -54,7 +54,7 @@ impl NativeCluster {
         Ok(Self { calls: Some(calls), lease: Some(lease) })
     }
 
-    /// Calls a switch or a window by its name. The result comes by the function given at the start.
+    /// Calls a switch or an inspection by name. Its result goes to the function given at the start.
     #[napi]
     pub fn call(&self, number: u32, name: String, arguments: String, payload: &[u8]) {
         if let Some(calls) = &self.calls {
@@ -63,7 +63,7 @@ impl NativeCluster {
         }
     }
 
-    /// JavaScript has seen that the cluster has stopped: the thread may go.
+    /// Gives up the thread, because JavaScript has seen that the cluster has stopped.
     #[napi]
     pub fn release(&mut self) {
         self.calls = None;
@@ -90,7 +90,7 @@ async fn serve(options: Value, mut inbox: mpsc::UnboundedReceiver<Call>, answer:
             return tell(call.number, Ok(Value::Null));
         }
         let (handle, tell) = (cluster.handle(), tell.clone());
-        // Some of them wait for something that another one brings about.
+        // A task of its own: a call may wait for the effect of another.
         tokio::spawn(async move {
             let Call { number, name, arguments, payload } = call;
             tell(number, switches::call(&handle, &name, &arguments, payload).await);

@@ -1,4 +1,4 @@
-//! Failures, events and figures as JSON: rare enough not to be packed. Numbers of 64 bits are text.
+//! Failures, events and counters as JSON: they are too rare for a binary layout. Integers of 64 bits are text.
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use zraft_protocol::{ClientMessage, CorrelationId, MemberId, RequestId, ServerMe
 
 use crate::settings;
 
-/// A failure, with what its error class needs.
+/// Returns a failure with the fields of its error class.
 pub(crate) fn failure(failure: &Failure) -> Value {
     let message = match failure {
         Failure::Validation(error) => settings::in_javascript(&error.to_string()),
@@ -38,6 +38,11 @@ pub(crate) fn failure(failure: &Failure) -> Value {
     value
 }
 
+/// Returns the failure of a call that the driver cannot begin.
+pub(crate) fn closed(message: &str) -> Value {
+    json!({ "code": "CLOSED", "message": message, "maybeExecuted": false })
+}
+
 fn connection_cause(cause: &ConnectionCause) -> Value {
     let mut value = json!({ "code": cause.name(), "message": cause.to_string() });
     if let ConnectionCause::LeaderNotConfigured { leader_id } = cause {
@@ -63,7 +68,7 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
-/// An event, and the payload of its message if it has one.
+/// Returns an event, and the payload of its message if it has one.
 pub(crate) fn event(event: &Event) -> (Value, Bytes) {
     let mut payload = Bytes::new();
     let fields = match event {
@@ -113,7 +118,7 @@ pub(crate) fn event(event: &Event) -> (Value, Bytes) {
         }
         Event::RequestQuarantined { id } => reference(id),
         Event::Lagged(count) => json!({ "count": count }),
-        // An event of a newer core that this binding does not know yet has its name alone.
+        // An event that is new in the core and unknown here has a name and no fields.
         _ => Value::Null,
     };
     let mut value = json!({ "type": event.name() });
@@ -213,7 +218,7 @@ fn typed(kind: &str, fields: Value) -> Value {
     value
 }
 
-/// Figures by their names; `null` where there is no value yet.
+/// Returns the counters by name; `null` where there is no value yet.
 pub(crate) fn stats(stats: &Stats) -> Value {
     let figures = stats.figures().into_iter();
     Value::Object(

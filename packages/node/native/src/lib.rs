@@ -1,36 +1,38 @@
 //! The native half of the Node client for ZIO Raft clusters.
 //!
-//! JavaScript and Rust say little to each other, and seldom: what JavaScript asks in one tick comes
-//! as one batch of bytes, and what happened since it last looked goes back as chunks of bytes. No
-//! object and no promise is made here for a request. Sessions and requests are the business of
-//! `zraft-client`'s driver; this crate is another face of it.
+//! JavaScript and Rust exchange little, and seldom. The operations of one turn of the event loop come as one batch of
+//! bytes, and what happened since JavaScript last looked returns as chunks of records. Rust makes no object and no promise
+//! for a request. Sessions and requests are the work of the driver of `zraft-client`; this crate implements the driver's
+//! application side a second time, next to the Rust handles.
 //!
 //! | idea | file |
 //! | --- | --- |
-//! | how batches and records are laid out | `layout.rs` |
-//! | what JavaScript holds | `client.rs` |
-//! | memory of batches, used again | `used.rs` |
-//! | the driver's side towards JavaScript | `bridge.rs` |
-//! | what they share | `links.rs` |
-//! | a driver that runs, or rests | `seat.rs` |
+//! | the layout of batches and records | `layout.rs` |
+//! | what JavaScript holds of a client | `client.rs` |
+//! | memory of batches, reused | `batch_memory.rs` |
+//! | inbox, outbox and status, shared by both sides | `channel.rs` |
+//! | a driver, running or parked | `host.rs` |
 //! | the one thread | `runtime.rs` |
+//! | the driver's application side | `bridge.rs` |
+//! | operations of a batch; completions as records | `bridge/operations.rs`, `bridge/completions.rs` |
+//! | slots of requests; records being written | `bridge/requests.rs`, `bridge/records.rs` |
 //! | settings; failures, events and names as JSON | `settings.rs`, `json.rs`, `names.rs` |
 //! | the payloads of the key-value store | `store.rs` |
-//! | the embedded cluster | `cluster.rs`, `switches.rs` |
+//! | the embedded cluster and its switches | `cluster.rs`, `switches.rs` |
 
-// The macros leave the doors to JavaScript out of tests.
+// The napi macros omit the functions for JavaScript from test builds, so much looks unused there.
 #![cfg_attr(test, allow(dead_code))]
 
+mod batch_memory;
 mod bridge;
+mod channel;
 mod client;
 mod cluster;
+mod host;
 mod json;
 mod layout;
-mod links;
 mod names;
 mod runtime;
-mod seat;
 mod settings;
 mod store;
 mod switches;
-mod used;

@@ -1,5 +1,5 @@
-//! What the TypeScript half says by name or by number. It takes defaults and texts from here when it is loaded; the rest
-//! is compared by its tests.
+//! Names and numbers that both halves have. The TypeScript half takes defaults and texts from here when it is loaded; its
+//! tests compare the rest with its own.
 
 use napi_derive::napi;
 use serde_json::{Value, json};
@@ -10,6 +10,8 @@ use zraft_protocol::{
     SessionCloseReason,
 };
 
+use crate::layout::{self, Kind, Operation, Pushed};
+
 macro_rules! codes {
     ($name:ident) => {
         $name::ALL
@@ -19,7 +21,7 @@ macro_rules! codes {
     };
 }
 
-/// Names, numbers and defaults, as JSON.
+/// Returns names, numbers and defaults as JSON.
 #[napi]
 pub fn names() -> String {
     let states: Vec<_> = zraft::StateName::ALL.iter().map(|state| state.name()).collect();
@@ -43,6 +45,7 @@ pub fn names() -> String {
         "RequestErrorReasonCode": codes!(RequestErrorReason),
         "protocolSignature": zraft_protocol::SIGNATURE,
         "protocolVersion": zraft_protocol::VERSION,
+        "layout": layout(),
         "defaults": {
             "connectTimeout": millis(CONNECT_TIMEOUT),
             "disconnectTimeout": millis(DISCONNECT_TIMEOUT),
@@ -72,4 +75,25 @@ pub fn names() -> String {
         },
     })
     .to_string()
+}
+
+/// The items of `layout.rs`, in its order.
+fn layout() -> Value {
+    macro_rules! numbers {
+        ($name:ident) => {
+            $name::ALL.map(|each| json!([format!("{each:?}"), each as u32]))
+        };
+    }
+    json!([
+        ["HEADER", layout::HEADER],
+        ["OUT_OF_LINE", layout::OUT_OF_LINE],
+        ["NO_TIMEOUT", layout::NO_TIMEOUT],
+        ["DEFAULT_TIMEOUT", layout::DEFAULT_TIMEOUT],
+        ["CHUNK", layout::CHUNK],
+        ["MAX_INLINE", layout::MAX_INLINE],
+        ["NEXT", layout::NEXT],
+        ["Operation", numbers!(Operation)],
+        ["Kind", numbers!(Kind)],
+        ["Pushed", numbers!(Pushed)],
+    ])
 }

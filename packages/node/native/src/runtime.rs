@@ -1,4 +1,4 @@
-//! The one thread of this process, shared by its clients and embedded clusters.
+//! The one thread that all clients and embedded clusters of this process use.
 
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
 
-use crate::links::lock;
+use crate::channel::lock;
 
 static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
 
@@ -17,15 +17,17 @@ struct Running {
     leases: usize,
 }
 
-/// The thread runs while there is one of these. The last one to be dropped joins it, so it must
-/// not be dropped on that thread.
+/// Keeps the thread running. Dropping the last lease joins the thread, so it must not be dropped on that thread.
 #[derive(Debug)]
 pub(crate) struct Lease {
     handle: Handle,
 }
 
 impl Lease {
-    /// Starts the thread, unless it runs.
+    /// Starts the thread unless it runs.
+    ///
+    /// # Errors
+    /// If the system has no resources for the thread or its runtime.
     pub(crate) fn new() -> std::io::Result<Self> {
         let mut running = lock(&RUNNING);
         if let Some(running) = &mut *running {
@@ -39,7 +41,7 @@ impl Lease {
         let thread =
             std::thread::Builder::new().name("zraft-client".to_owned()).spawn(move || {
                 runtime.block_on(stopped.notified());
-                // A name that is being resolved is not waited for.
+                // Does not wait for names that are being resolved.
                 runtime.shutdown_background();
             })?;
         *running = Some(Running { handle: handle.clone(), stop, thread, leases: 1 });
@@ -53,7 +55,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // Locked until it is joined: who comes meanwhile finds no half-stopped thread.
+        // Locked until the thread is joined, so that no new lease finds a thread that is stopping.
         let mut running = lock(&RUNNING);
         let Some(last) = running.take_if(|running| {
             running.leases -= 1;
@@ -62,12 +64,12 @@ impl Drop for Lease {
             return;
         };
         last.stop.notify_one();
-        // It panics only where tokio does; there is nothing left to be told of it.
+        // A join fails only if tokio panicked. No client is left that could report it.
         let _ = last.thread.join();
     }
 }
 
-/// How many clients and clusters share the thread; 0: there is none.
-pub(crate) fn leases() -> usize {
+/// Returns the number of leases; 0 if the thread does not run.
+pub(crate) fn users() -> usize {
     lock(&RUNNING).as_ref().map_or(0, |running| running.leases)
 }

@@ -15,7 +15,7 @@ fn error(error: impl Display) -> napi::Error {
     napi::Error::from_reason(error.to_string())
 }
 
-/// A command that sets a key.
+/// Encodes a command that sets a key.
 #[napi]
 pub fn store_set(key: String, value: String) -> napi::Result<Buffer> {
     let key = Key::new(key).map_err(error)?;
@@ -23,28 +23,28 @@ pub fn store_set(key: String, value: String) -> napi::Result<Buffer> {
     Ok(buffer(&Command::Set { key, value }.encode()))
 }
 
-/// A command that watches a key.
+/// Encodes a command that watches a key.
 #[napi]
 pub fn store_watch(key: String) -> napi::Result<Buffer> {
     let key = Key::new(key).map_err(error)?;
     Ok(buffer(&Command::Watch { key }.encode()))
 }
 
-/// A query for a key's value.
+/// Encodes a query for a key's value.
 #[napi]
 pub fn store_get(key: String) -> napi::Result<Buffer> {
     let key = Key::new(key).map_err(error)?;
     Ok(buffer(&Query::Get { key }.encode()))
 }
 
-/// The value in a query's result, if the key has one.
+/// Decodes the value in a query's answer, if the key has one.
 #[napi]
 pub fn store_value(result: &[u8]) -> napi::Result<Option<String>> {
     let result = GetResult::decode(&Bytes::copy_from_slice(result)).map_err(error)?;
     Ok(result.value.map(|value| value.as_str().to_owned()))
 }
 
-/// Key and value of a notification.
+/// Decodes the key and the value of a notification.
 #[napi]
 pub fn store_notification(payload: &[u8]) -> napi::Result<Vec<String>> {
     let notification = Notification::decode(&Bytes::copy_from_slice(payload)).map_err(error)?;

@@ -1,4 +1,4 @@
-//! The switches and windows of the embedded cluster, by name.
+//! The switches and inspections of the embedded cluster, by name.
 
 use std::time::Duration;
 
@@ -8,7 +8,10 @@ use zraft_test_server::{ClusterHandle, Hints, KillLoss, MessageClass, Stats};
 
 type Result<T> = std::result::Result<T, String>;
 
-/// Throws a switch or looks through a window. What it waits for has come to pass when this returns.
+/// Runs a switch or an inspection and returns its result as JSON. A switch has taken effect when this returns.
+///
+/// # Errors
+/// A text for the rejection in JavaScript, if an argument is not valid or the cluster refuses.
 pub(crate) async fn call(
     cluster: &ClusterHandle,
     name: &str,
