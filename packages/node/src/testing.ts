@@ -195,6 +195,8 @@ export class TestCluster {
     const settings = checked(options);
     const cluster = new TestCluster();
     const started = cluster.#wait();
+    // If the constructor throws, no one awaits this promise, and its rejection must not count as unhandled.
+    started.promise.catch(() => {});
     cluster.#alive = setInterval(() => {}, 2 ** 31 - 1);
     try {
       cluster.#native = new native.NativeCluster(settings, (number, result) => cluster.#answer(number, result));

@@ -133,6 +133,8 @@ impl Host {
                         .fail_connects(&format!("cannot start the client's thread: {error}"));
                     let _ = self.channel.push(Batch::disconnect());
                     driver.settle();
+                    // JavaScript keeps the process alive from its call of connect() until it sees this record.
+                    driver.face_mut().park();
                     return Pushed::Settled;
                 }
             }
