@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 
 import { bytes, connectedClient, failureOf, newClient, next, startCluster } from './support/fixtures';
 
-test('connect rejects when its signal aborts, and the attempt ends with the last caller', async () => {
+test('connect rejects when its signal aborts, and the attempt ends when no caller waits', async () => {
   const cluster = await startCluster();
   await cluster.dropMessages('CreateSession');
   const client = newClient(cluster);
@@ -17,7 +17,7 @@ test('connect rejects when its signal aborts, and the attempt ends with the last
   expect(client.state).toBe('Disconnected');
 });
 
-test('the attempt goes on while another caller waits', async () => {
+test('the attempt continues while another caller waits', async () => {
   const cluster = await startCluster();
   await cluster.dropMessages('CreateSession', 1);
   const client = newClient(cluster, { connectionTimeout: 100 });
@@ -39,7 +39,7 @@ test('an abort after connect has resolved changes nothing', async () => {
   expect(await client.submitQuery(bytes('x'))).toEqual(bytes('x'));
 });
 
-test('a signal that is aborted already rejects, and nothing is opened or sent', async () => {
+test('a signal that has aborted already rejects the call, and nothing is opened or sent', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = newClient(cluster);
   const signal = AbortSignal.abort('early');
@@ -51,7 +51,7 @@ test('a signal that is aborted already rejects, and nothing is opened or sent', 
   expect(client.stats().sent).toBe(0);
 });
 
-test('a request that was not sent when its signal aborts is not executed', async () => {
+test('a request whose signal aborts before it is sent is not executed', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster, { maxInFlight: 1 });
   await cluster.dropMessages('ClientResponse', 1);
@@ -66,7 +66,7 @@ test('a request that was not sent when its signal aborts is not executed', async
   expect((await cluster.journal()).map(({ payload }) => payload.toString())).toEqual(['first']);
 });
 
-test('AbortSignal.timeout ends a request with its reason as cause', async () => {
+test("a request cancelled by AbortSignal.timeout has the signal's reason as its cause", async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
   await cluster.dropMessages('answers');
@@ -74,7 +74,7 @@ test('AbortSignal.timeout ends a request with its reason as cause', async () => 
   expect(failure).toMatchObject({ code: 'CANCELLED', cause: expect.objectContaining({ name: 'TimeoutError' }) });
 });
 
-test('a signal has one listener however many requests share it, and ends them all', async () => {
+test('requests that share a signal share one listener, and its abort cancels them all', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
   await cluster.dropMessages('answers');
@@ -86,7 +86,7 @@ test('a signal has one listener however many requests share it, and ends them al
   expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
 });
 
-test('a signal is let go of when what it was given to is settled', async () => {
+test('a signal has no listener once its requests are settled', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = newClient(cluster);
   const { signal } = new AbortController();
@@ -98,7 +98,7 @@ test('a signal is let go of when what it was given to is settled', async () => {
   expect(getEventListeners(signal, 'abort')).toHaveLength(0);
 });
 
-test('a signal that throws when it is listened to fails its call alone, and nothing is begun', async () => {
+test('a signal whose addEventListener throws fails its own call only, and nothing is opened or sent', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = newClient(cluster);
   const hostile = Object.assign(new EventTarget(), {
@@ -116,7 +116,7 @@ test('a signal that throws when it is listened to fails its call alone, and noth
   expect(client.stats()).toMatchObject({ sent: 1, inFlight: 0, queued: 0 });
 });
 
-test('a signal that aborts while it is listened to cancels its call before anything is begun', async () => {
+test('a signal that aborts inside addEventListener cancels its call before anything is opened or sent', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = newClient(cluster);
   const hasty = (): AbortSignal =>

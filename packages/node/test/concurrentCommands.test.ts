@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import { bytes, connectedClient, startCluster } from './support/fixtures';
 
-test('1,000 commands at once are answered by Promise.all, each with its own answer, executed once and in order', async () => {
+test('1,000 concurrent commands each get their own answer and are executed once and in order', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
   const payloads = Array.from({ length: 1000 }, (_, index) => bytes(`command ${index}`));
@@ -11,7 +11,7 @@ test('1,000 commands at once are answered by Promise.all, each with its own answ
   expect((await cluster.journal()).map(({ payload }) => payload.toString())).toEqual(payloads.map(String));
 });
 
-test('commands and queries side by side are each answered with their own', async () => {
+test('concurrent commands and queries each get their own answer', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
   const payloads = Array.from({ length: 500 }, (_, index) => bytes(`request ${index}`));
@@ -21,7 +21,7 @@ test('commands and queries side by side are each answered with their own', async
   expect(answers).toEqual(payloads);
 });
 
-test('results stay what they were while later results come', async () => {
+test('an answer does not change when later answers arrive', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
   const kept: Buffer[] = [];

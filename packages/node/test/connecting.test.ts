@@ -3,7 +3,7 @@ import { ConnectionError } from 'zraft-client';
 
 import { bytes, collect, failureOf, newClient, next, startCluster } from './support/fixtures';
 
-test('what is submitted while connecting is queued, and sent in order when there is a session', async () => {
+test('requests submitted while connecting are queued and sent in order when the session is open', async () => {
   const cluster = await startCluster({ application: 'echo' });
   await cluster.kill('node-1');
   const client = newClient(cluster, { reconnectBackoff: { initial: 10, max: 20 } });
@@ -27,7 +27,7 @@ test('connect twice opens one session: the second call joins the first', async (
   expect(await cluster.sessions()).toHaveLength(1);
 });
 
-test('the first member that leads is found, wherever it is', async () => {
+test('connect finds the leader wherever it stands in the list of members', async () => {
   const cluster = await startCluster({ members: 3 });
   await cluster.moveLeadership('node-3');
   const client = newClient(cluster);
@@ -35,14 +35,14 @@ test('the first member that leads is found, wherever it is', async () => {
   expect(client.memberId).toBe('node-3');
 });
 
-test('members may be given as a plain object', async () => {
+test('clusterMembers may be a plain object', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = newClient({ clusterMembers: Object.fromEntries(cluster.clusterMembers) });
   await client.connect();
   expect(await client.submitQuery(bytes('plain'))).toEqual(bytes('plain'));
 });
 
-test('an attempt ends when no caller waits any more, and what was queued was not executed', async () => {
+test('an attempt ends when no caller waits, and queued requests are not executed', async () => {
   const client = newClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' } });
   const connecting = client.connect({ timeout: 50 });
   const queued = client.submitCommand(bytes('never'));
@@ -52,7 +52,7 @@ test('an attempt ends when no caller waits any more, and what was queued was not
   expect(client.state).toBe('Disconnected');
 });
 
-test("each call's timeout concerns its own promise: the attempt goes on while another caller waits", async () => {
+test('each call of connect has its own timeout: the attempt continues while another caller waits', async () => {
   const cluster = await startCluster({ application: 'echo' });
   await cluster.kill('node-1');
   const client = newClient(cluster, { reconnectBackoff: { initial: 10, max: 20 } });
@@ -66,7 +66,7 @@ test("each call's timeout concerns its own promise: the attempt goes on while an
   expect(await queued).toEqual(bytes('queued'));
 });
 
-test('connect does not resolve before there is a session', async () => {
+test('connect does not resolve before the session is open', async () => {
   const cluster = await startCluster();
   await cluster.dropMessages('SessionCreated');
   const client = newClient(cluster, { connectionTimeout: 100 });

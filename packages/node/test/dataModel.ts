@@ -1,6 +1,6 @@
 /**
- * The types of the first data model: ids, messages, state names, events and constants are those. It runs nothing;
- * `npm run typecheck` compiles it.
+ * Ids, messages, state names, events and constants have the types of the first data model. `npm run typecheck` compiles this
+ * file; nothing runs it.
  */
 
 import { expectTypeOf } from 'vitest';
@@ -62,11 +62,11 @@ interface FromServers {
   RequestError: { requestId: zraft.RequestId; reason: zraft.RequestErrorReason };
 }
 
-/** The union that has each of these under its name as `type`. */
+/** The union of these records, each with its name as `type`. */
 type Union<M> = { [K in keyof M]: { readonly type: K } & Readonly<M[K]> }[keyof M];
 /** One member of a union. */
 type Of<U extends { type: string }, K> = Extract<U, { type: K }>;
-/** The names whose types are not the same on both sides. */
+/** The names whose types differ. */
 type Different<U extends { type: string }, M> = {
   [K in keyof M]: Of<U, K> extends Of<Union<M> & { type: string }, K>
     ? Of<Union<M> & { type: string }, K> extends Of<U, K>
@@ -116,7 +116,7 @@ export function messageNames(): void {
   >().toEqualTypeOf<zraft.ServerMessage>();
 }
 
-/** The events of the first data model; their ids are undefined where none was given yet. */
+/** The events of the first data model. An id is undefined if the request has none yet. */
 export function events(): void {
   expectTypeOf<zraft.StateChangeEvent>().toExtend<{
     type: 'stateChange';
@@ -134,7 +134,7 @@ export function events(): void {
   expectTypeOf<zraft.ServerRequestReceivedEvent>().toExtend<{ type: 'serverRequestReceived'; request: zraft.ServerRequest }>();
 }
 
-/** The events that came later, and their fields. */
+/** The events that were added later, and their fields. */
 export function laterEvents(): void {
   expectTypeOf<zraft.ConnectedEvent>().toExtend<{
     type: 'connected';

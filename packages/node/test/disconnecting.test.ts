@@ -3,7 +3,7 @@ import { RaftClient } from 'zraft-client';
 
 import { bytes, collect, connectedClient, failureOf, newClient, startCluster } from './support/fixtures';
 
-test('disconnect waits for what was submitted', async () => {
+test('disconnect waits for submitted requests', async () => {
   const cluster = await startCluster({ application: 'echo', commitDelay: 50 });
   const client = await connectedClient(cluster);
   const payloads = Array.from({ length: 100 }, (_, index) => bytes(`${index}`));
@@ -21,7 +21,7 @@ test('disconnect waits through a reconnect', async () => {
   expect(await answer).toEqual(bytes('x'));
 });
 
-test('disconnect may be called again and again, before connect and after', async () => {
+test('disconnect may be called repeatedly, before connect and after', async () => {
   const cluster = await startCluster();
   const client = newClient(cluster);
   await client.disconnect();
@@ -32,7 +32,7 @@ test('disconnect may be called again and again, before connect and after', async
   expect(closed).toHaveLength(1);
 });
 
-test('disconnect resolves though nobody is there to close the session with', async () => {
+test('disconnect resolves even if no member is reachable', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
   await cluster.kill('node-1');
@@ -42,7 +42,7 @@ test('disconnect resolves though nobody is there to close the session with', asy
   expect(client.state).toBe('Disconnected');
 });
 
-test('a disconnect that waits for ever ends when all is answered', async () => {
+test('a disconnect without a timeout ends when all requests are answered', async () => {
   const cluster = await startCluster({ application: 'echo', commitDelay: 20 });
   const client = await connectedClient(cluster);
   const answer = client.submitCommand(bytes('x'));

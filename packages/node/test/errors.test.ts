@@ -1,4 +1,4 @@
-/** Each error: its class, its code, and whether the command may have been executed. */
+/** Each error has its class, its code and the right `maybeExecuted`. */
 
 import { createServer } from 'node:net';
 
@@ -24,7 +24,7 @@ import { afterWelcome, startPeer } from './support/scriptedPeer';
 
 // TimeoutError: timeouts.test.ts. SessionExpiredError: sessionExpiry.test.ts.
 
-test('ValidationError: never executed', () => {
+test('ValidationError: not executed', () => {
   const client = newClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' } });
   expect(() => client.submitCommand(bytes(''))).toThrow(
     expect.objectContaining({ name: 'ValidationError', code: 'VALIDATION', maybeExecuted: false }),
@@ -33,7 +33,7 @@ test('ValidationError: never executed', () => {
   expect(RaftClientError.prototype).toBeInstanceOf(Error);
 });
 
-test('NotConnectedError: submitted before connect, never executed', async () => {
+test('NotConnectedError: submitted before connect, not executed', async () => {
   const client = newClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' } });
   for (const submitted of [client.submitCommand(bytes('x')), client.submitQuery(bytes('x')), client.ping()]) {
     const failure = await failureOf(submitted);
@@ -42,7 +42,7 @@ test('NotConnectedError: submitted before connect, never executed', async () => 
   }
 });
 
-test('ClosedError: left over at disconnect, unknown if sent and not executed if not', async () => {
+test('ClosedError: unsettled at disconnect, outcome unknown if sent and not executed otherwise', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster, { maxInFlight: 1 });
   await cluster.dropMessages('ClientResponse');
@@ -58,7 +58,7 @@ test('ClosedError: left over at disconnect, unknown if sent and not executed if 
   expect(await during).toBeInstanceOf(ClosedError);
 });
 
-test('ClosedError: connect() that disconnect() overtakes', async () => {
+test('ClosedError: disconnect() during connect()', async () => {
   const cluster = await startCluster();
   await cluster.dropMessages('CreateSession');
   const client = newClient(cluster);
@@ -92,7 +92,7 @@ test('CancelledError: its cause is the reason of the signal', async () => {
   expect((await query) as Error).toHaveProperty('cause', reason);
 });
 
-test('OverloadedError: beyond maxQueued, never executed', async () => {
+test('OverloadedError: beyond maxQueued, not executed', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster, { maxInFlight: 1, maxQueued: 2 });
   await cluster.dropMessages('ClientResponse');
@@ -106,7 +106,7 @@ test('OverloadedError: beyond maxQueued, never executed', async () => {
   for (const each of await Promise.all(held)) expect(each).toMatchObject({ code: 'TIMEOUT' });
 });
 
-test('OverloadedError: beyond maxQueuedBytes, never executed', async () => {
+test('OverloadedError: beyond maxQueuedBytes, not executed', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster, { maxQueuedBytes: 10_000 });
   await cluster.dropMessages('ClientResponse');
@@ -115,7 +115,7 @@ test('OverloadedError: beyond maxQueuedBytes, never executed', async () => {
   expect(await held).toMatchObject({ code: 'TIMEOUT' });
 });
 
-test('SessionRejectedError: with the reason of the server', async () => {
+test("SessionRejectedError: has the server's reason", async () => {
   const peer = await startPeer(({ fields }, connection) => {
     connection.send(ServerMessageType.SessionRejected, Buffer.from([3]), fields.subarray(-8), Buffer.from([0]));
   });
@@ -129,7 +129,7 @@ test('SessionRejectedError: with the reason of the server', async () => {
   expect(client.state).toBe('Disconnected');
 });
 
-test('SessionRejectedError: what was sent before may have been executed, queries and what was not sent were not', async () => {
+test('SessionRejectedError: commands sent before may have been executed; queries and unsent commands were not', async () => {
   const peer = await startPeer(({ kind, fields }, connection) => {
     if (kind === ClientMessageType.CreateSession) connection.welcome({ kind, fields });
     else if (kind === ClientMessageType.ContinueSession)
@@ -142,7 +142,7 @@ test('SessionRejectedError: what was sent before may have been executed, queries
   const requests = [
     client.submitCommand(bytes('sent')),
     client.submitCommand(bytes('queued')),
-    // The peer breaks off when it sees it: the command has been sent by then.
+    // The peer closes the connection when it sees the command, so the command has been sent.
     client.submitQuery(bytes('query')),
   ].map(failureOf);
   const failures = await Promise.all(requests);
@@ -230,7 +230,7 @@ test('ConnectionError: refused', async () => {
   expect((await failed).error).toMatchObject({ name: 'ConnectionCause', code: 'refused' });
 });
 
-test('ConnectionError: shook hands, but never answered', async () => {
+test('ConnectionError: ZMTP handshake, but no answer', async () => {
   const peer = await startPeer(() => {});
   const client = newClient(peer, { connectionTimeout: 50 });
   const failure = await failureOf(client.connect({ timeout: 500 }));
@@ -239,7 +239,7 @@ test('ConnectionError: shook hands, but never answered', async () => {
 });
 
 test('ConnectionError: unknown host', async () => {
-  // A name that is reserved for having no address.
+  // This name is reserved and never has an address.
   const client = newClient({ clusterMembers: { 'node-1': 'tcp://nowhere.invalid:7001' } }, { connectionTimeout: 10_000 });
   const failed = next(client, 'connectionFailure');
   const connecting = failureOf(client.connect());
@@ -259,7 +259,7 @@ test('ConnectionError: closed before the first message', async () => {
   server.close();
 });
 
-test('ConnectionError: nobody leads', async () => {
+test('ConnectionError: no leader', async () => {
   const cluster = await startCluster({ members: 3, electionPause: 60_000 });
   await cluster.stepDown();
   const client = newClient(cluster);

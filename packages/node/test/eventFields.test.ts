@@ -1,4 +1,4 @@
-/** What the events tell, beyond what the tests of the behaviour itself look at. */
+/** The fields of events that the tests of the behaviour do not check. */
 
 import { inspect } from 'node:util';
 
@@ -8,7 +8,7 @@ import { type ClientEvent, ClientEvents, ClientMessageType, RaftClient, ServerMe
 import { bytes, collect, connectedClient, failureOf, newClient, next, startCluster, until } from './support/fixtures';
 import { afterWelcome, startPeer } from './support/scriptedPeer';
 
-/** Everything that is told from now on, but for single messages. */
+/** Collects all events from now on, except those of single messages. */
 function all(client: RaftClient): ClientEvent[] {
   const events: ClientEvent[] = [];
   for (const name of Object.values(ClientEvents)) {
@@ -21,7 +21,7 @@ test('no event is called error', () => {
   expect(Object.values(ClientEvents)).not.toContain('error');
 });
 
-test('a connection tells whom it asks and where, then that it was reached, then the session', async () => {
+test('connecting emits the attempt with its address, then the success, then the session', async () => {
   const cluster = await startCluster();
   const [memberId, endpoint] = [...cluster.clusterMembers][0] as [string, string];
   const client = newClient(cluster);
@@ -37,7 +37,7 @@ test('a connection tells whom it asks and where, then that it was reached, then 
   ]);
 });
 
-test('an event is shown with its fields, and a session id in it as one that is hidden', async () => {
+test('inspect shows the fields of an event and masks its session id', async () => {
   const cluster = await startCluster();
   const client = newClient(cluster);
   const connected = next(client, 'connected');
@@ -52,7 +52,7 @@ test('an event is shown with its fields, and a session id in it as one that is h
   expect(JSON.parse(JSON.stringify(await failed))).toEqual(failure);
 });
 
-test('a reconnect tells whom it leaves, whom it asks and where, and counts its attempts', async () => {
+test('reconnecting emits the member left, each member tried with its address, and the number of the attempt', async () => {
   const cluster = await startCluster();
   const [memberId, endpoint] = [...cluster.clusterMembers][0] as [string, string];
   const client = await connectedClient(cluster, { reconnectBackoff: { initial: 5, max: 5 } });
@@ -70,7 +70,7 @@ test('a reconnect tells whom it leaves, whom it asks and where, and counts its a
   for (const attempt of attempts) expect(attempt).toMatchObject({ memberId, endpoint });
 });
 
-test('the deadline of what was never sent is told without an id', async () => {
+test('the timeout event of a request that was never sent has no id', async () => {
   const cluster = await startCluster({ application: 'echo' });
   await cluster.dropMessages('CreateSession');
   const client = newClient(cluster, { requestTimeout: 30 });
@@ -87,7 +87,7 @@ test('the deadline of what was never sent is told without an id', async () => {
   await connecting;
 });
 
-test('a server request is told once, however often it arrives', async () => {
+test('serverRequestReceived is emitted once for all copies of a server request', async () => {
   const cluster = await startCluster({ redeliveryInterval: 20 });
   const client = await connectedClient(cluster);
   const told = collect(client, 'serverRequestReceived');
@@ -97,7 +97,7 @@ test('a server request is told once, however often it arrives', async () => {
   expect(told[0]?.request.createdAt).toBeInstanceOf(Date);
 });
 
-test('what cannot be decoded is told with its member and what is wrong, and the connection stays', async () => {
+test('a message that cannot be decoded emits its member and the fault, and the connection stays open', async () => {
   const peer = await startPeer(
     afterWelcome(({ kind, fields }, connection) => {
       if (kind !== ClientMessageType.ClientRequest) return;
@@ -114,7 +114,7 @@ test('what cannot be decoded is told with its member and what is wrong, and the 
   expect(lost).toEqual([]);
 });
 
-test('a query in quarantine is told by its correlationId, and is safe to repeat', async () => {
+test('requestQuarantined of a query has its correlationId, and the query is safe to repeat', async () => {
   const peer = await startPeer(
     afterWelcome(({ kind }, connection) => {
       if (kind === ClientMessageType.Query) connection.socket.resetAndDestroy();

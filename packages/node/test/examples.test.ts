@@ -1,4 +1,4 @@
-/** The examples run, and print what they are to show. */
+/** The examples run and print the expected output. */
 
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -26,21 +26,21 @@ empty: VALIDATION, not executed: a bug in the program: nothing was sent
 too long: VALIDATION, not executed: a bug in the program: nothing was sent
 too much: OVERLOADED, not executed: await ready(), then submit again
 aborted: CANCELLED, not executed: submit again if it is still wanted
-no answer in time: TIMEOUT, maybe executed: look at the state, or await resolution()
+no answer in time: TIMEOUT, maybe executed: read the state, or await resolution()
 resolution: payload
-expired: SESSION_EXPIRED, maybe executed: look at the state in a new session
+expired: SESSION_EXPIRED, maybe executed: read the state in a new session
 closed: CLOSED, maybe executed: disconnect() came before the answer
-nobody there: CONNECTION, not executed: no member leads or can be reached: look at the cause, try again later
+no member there: CONNECTION, not executed: no member leads or is reachable: read the cause, try again later
 `,
 };
 
-test.each(Object.entries(OUTPUT))('%s prints what it is to show', (name, output) => {
+test.each(Object.entries(OUTPUT))('%s prints the expected output', (name, output) => {
   const printed = execFileSync(process.execPath, [name], { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
   expect(`\n${printed}`).toBe(output);
 });
 
-// There are no signals to handle on Windows.
-test.skipIf(process.platform === 'win32')('graceful-shutdown.mjs works until it is told to stop, and leaves nothing over', async () => {
+// Windows has no signals that a process can handle.
+test.skipIf(process.platform === 'win32')('graceful-shutdown.mjs works until a signal stops it, and leaves no session open', async () => {
   const child = spawn(process.execPath, ['graceful-shutdown.mjs'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
   onTestFinished(() => void child.kill('SIGKILL'));
   let printed = '';
@@ -49,7 +49,7 @@ test.skipIf(process.platform === 'win32')('graceful-shutdown.mjs works until it 
     if (printed === 'working\n') child.kill('SIGTERM');
   });
   expect(await once(child, 'close')).toEqual([0, null]);
-  expect(printed).toBe('working\nstopped: 0 requests left over\n');
+  expect(printed).toBe('working\nstopped: 0 requests unanswered\n');
 });
 
 test('every example is run', () => {

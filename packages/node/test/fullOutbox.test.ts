@@ -1,4 +1,4 @@
-/** What is told while JavaScript takes nothing, so that events have to wait. */
+/** State, events and server requests while the outbox is full because JavaScript takes nothing. */
 
 import { expect, test } from 'vitest';
 import { type RaftClient } from 'zraft-client';
@@ -8,7 +8,7 @@ import { printed, runProgram } from './support/program';
 
 const MIB = 1024 * 1024;
 
-/** More answers than there is room for beside events, which come while the event loop stands still. */
+/** Blocks the event loop until more answers have come than leave room for events. */
 function blockedByAnswers(client: RaftClient, count = 90): Promise<Buffer[]> {
   const { answered } = client.stats();
   const answers = Array.from({ length: count }, () => client.submitQuery(Buffer.alloc(MIB, 7), { timeout: Infinity }));
@@ -16,7 +16,7 @@ function blockedByAnswers(client: RaftClient, count = 90): Promise<Buffer[]> {
   return Promise.all(answers);
 }
 
-test('the end of the session is told though the outbox is full, and the process ends after that', async () => {
+test('the end of the session is reported even if the outbox is full, and then the process exits', async () => {
   const outcome = await runProgram(`
     const cluster = await TestCluster.start({ application: 'echo', commitDelay: 0 });
     const client = new RaftClient({ clusterMembers: cluster.clusterMembers, capabilities });
@@ -43,7 +43,7 @@ test('the end of the session is told though the outbox is full, and the process 
   expect(outcome).toMatchObject({ status: 0, stderr: '' });
 });
 
-test('a driver that comes to rest while the outbox is full tells what happened first', async () => {
+test('a driver that is parked while the outbox is full reports its events first', async () => {
   const cluster = await startCluster({ application: 'echo', commitDelay: 0 });
   const client = await connectedClient(cluster);
   const changes = collect(client, 'stateChange');
@@ -58,7 +58,7 @@ test('a driver that comes to rest while the outbox is full tells what happened f
   expect(changes.at(-1)).toMatchObject({ newState: 'Disconnected' });
 });
 
-test('server requests of a new session that began while the outbox was full are all acknowledged', async () => {
+test('server requests of a session that began while the outbox was full are all acknowledged', async () => {
   const cluster = await startCluster({ application: 'echo', commitDelay: 0, redeliveryInterval: 20 });
   const client = await connectedClient(cluster, { onSessionExpired: 'newSession' });
   const received: string[] = [];
@@ -81,13 +81,13 @@ test('server requests of a new session that began while the outbox was full are 
   await until(async () => (await cluster.sessions()).every(({ unacknowledged }) => unacknowledged === 0));
 });
 
-test('chunks that nobody takes do not keep the state back', async () => {
+test('the state is published even if no chunk is taken', async () => {
   const outcome = await runProgram(`
     const cluster = await TestCluster.start({ application: 'echo', commitDelay: 0 });
     const client = new RaftClient({ clusterMembers: cluster.clusterMembers, capabilities, requestTimeout: Infinity });
     await client.connect();
     const expired = new Promise((resolve) => client.on('sessionExpired', resolve));
-    // Far more than 512 chunks of 8 KiB.
+    // Far more than the 512 chunks of 8 KiB that crowd the outbox.
     const answers = Array.from({ length: 60_000 }, () => client.submitQuery(Buffer.alloc(100, 1)));
     while (client.stats().answered < 60_000);
     const done = cluster.expireSession(client.sessionId);

@@ -1,4 +1,4 @@
-/** The user guide and the repository's README: every program compiles, those marked `run` print what they say, and the tables are complete. */
+/** In the user guide and the repository's README every program compiles, programs marked `run` print what the page says, and the tables are complete. */
 
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -35,7 +35,7 @@ const names = JSON.parse(native.names()) as {
 
 const fileName = (place: string): string => place.replaceAll(/[^\w.]/g, '-');
 
-/** A user's project: the package is installed under its own name and, as the page on migrating has it, under another. */
+/** A user's project. The package is installed under its own name and under the name that the page on migrating uses. */
 let project: string;
 
 beforeAll(() => {
@@ -49,7 +49,7 @@ beforeAll(() => {
 
 afterAll(() => rmSync(project, { recursive: true, force: true }));
 
-test('every link of the guide and the README leads somewhere', () => {
+test('every link of the guide and the README has a target', () => {
   for (const from of pages) {
     for (const { target, heading } of linksOf(from)) {
       const link = `${from.pathname} -> ${target.pathname}`;
@@ -59,7 +59,7 @@ test('every link of the guide and the README leads somewhere', () => {
   }
 });
 
-test('the guide has programs that compile only and programs that run', () => {
+test('the guide has programs that are only compiled and programs that are run', () => {
   expect(programs.filter(({ prints }) => prints === undefined).length).toBeGreaterThan(3);
   expect(programs.filter(({ prints }) => prints !== undefined).length).toBeGreaterThan(8);
 });
@@ -82,7 +82,7 @@ test('every TypeScript program of the guide and the README compiles', async () =
 const runnable = programs.filter((program): program is Program & { prints: string } => program.prints !== undefined);
 
 test.each(runnable)('$place prints what it says', async ({ code, prints, place }) => {
-  // In place of `zraft dev --members 3`, which listens on ports 7001 to 7003.
+  // This stands in for `zraft dev --members 3`, which listens on ports 7001 to 7003.
   const cluster = await TestCluster.start({ members: 3 });
   try {
     await cluster.leaderElected();
@@ -95,7 +95,7 @@ test.each(runnable)('$place prints what it says', async ({ code, prints, place }
     });
     const file = join(project, `${fileName(place)}.mjs`);
     writeFileSync(file, outputText);
-    // A program that does not end by itself is a failure too.
+    // A program that does not end by itself fails the test as well.
     const { stdout, stderr } = await run(process.execPath, [file], { cwd: project, timeout: 20_000 });
     expect(stdout).toBe(prints);
     expect(stderr).toBe('');
@@ -121,7 +121,7 @@ test('the table of causes has every cause of a connection error', () => {
 
 test('the table of settings has every setting and its default', () => {
   const { reconnectBackoff, ...numbers } = names.defaults;
-  // Those of connect() and disconnect(), which are no settings.
+  // The defaults of connect() and disconnect(), which are not settings.
   delete numbers['connectTimeout'];
   delete numbers['disconnectTimeout'];
   const rows = new Map(rowsOf(page('tuning.md'), 'setting').map(([name, value]) => [name, value]));
@@ -143,7 +143,7 @@ test('the tables of events, reasons and counters are complete', () => {
   expect(named('counter')).toEqual(Object.keys(client.stats()).sort());
 });
 
-test('every switch of the embedded cluster that the guide names is there', () => {
+test('every switch of the embedded cluster that the guide names exists', () => {
   const switches = rowsOf(page('testing.md'), 'to test').flatMap(([, , node]) =>
     (node ?? '').split(', ').map((call) => call.replace(/\(.*/, '')),
   );

@@ -15,7 +15,7 @@ const failures: [string, (error: Error) => ReturnType<ServerRequestHandler>][] =
 
 for (const [how, fail] of failures) {
   for (const ackServerRequests of ['delivered', 'handled'] as const) {
-    test(`a handler that ${how} is told by handlerError and stops nothing (${ackServerRequests})`, async () => {
+    test(`a handler that ${how} emits handlerError and stops nothing (${ackServerRequests})`, async () => {
       const cluster = await startCluster({ application: 'echo' });
       const client = await connectedClient(cluster, { ackServerRequests });
       const session = client.sessionId as SessionId;

@@ -1,4 +1,4 @@
-/** No payload, whatever it pretends to be, makes a request hang, leak, or get another's answer. */
+/** No payload of any kind makes a request hang, leak, or get another request's answer. */
 
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +10,7 @@ import { startCluster } from './support/fixtures';
 
 const MIB = 1024 * 1024;
 const run = promisify(execFile);
-/** `npm run test:million` sets it. */
+/** `npm run test:million` sets the number of requests. */
 const count = Number(process.env['HOSTILE_REQUESTS'] ?? 20_000);
 
 interface Memory {
@@ -29,8 +29,8 @@ interface Result {
   readonly seconds: number;
 }
 
-test('among hostile payloads every request gets its own answer, and nothing hangs or leaks', { timeout: 600_000 }, async () => {
-  // The cluster stays in this process: what it keeps is not the client's.
+test('with hostile payloads every request gets its own answer, and nothing hangs or leaks', { timeout: 600_000 }, async () => {
+  // The cluster runs in this process, so that its memory does not count as the client's.
   const cluster = await startCluster({ application: 'echo', commitDelay: 0 });
   const program = fileURLToPath(new URL('./programs/hostile.mjs', import.meta.url));
   const members = JSON.stringify(Object.fromEntries(cluster.clusterMembers));

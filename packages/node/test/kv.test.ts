@@ -10,11 +10,11 @@ interface Vector {
   readonly kind: string;
   readonly hex: string;
   readonly key?: string;
-  /** Null: the key has none. */
+  /** Null if the key has no value. */
   readonly value?: string | null;
 }
 
-test('a value that was set is got, and a key without one has none', async () => {
+test('get returns the value that was set, and nothing for a key without one', async () => {
   const cluster = await startCluster();
   const client = await connectedClient(cluster);
   expect(readValue(await client.submitQuery(get('key')))).toBeUndefined();
@@ -22,7 +22,7 @@ test('a value that was set is got, and a key without one has none', async () => 
   expect(readValue(await client.submitQuery(get('key')))).toBe('wert ✓');
 });
 
-test('a watch notifies of the present value and of each later one, also after a reconnect', async () => {
+test('a watch reports the present value and each later one, also after a reconnect', async () => {
   const cluster = await startCluster({ redeliveryInterval: 50 });
   const client = await connectedClient(cluster);
   const seen: Notification[] = [];
@@ -62,14 +62,14 @@ test('payloads have the bytes of the live store', () => {
     } else if (kind === 'GetResult') {
       expect(readValue(bytes) ?? null).toBe(value);
     } else if (key !== '' && Buffer.byteLength(key) <= 256 && (kind !== 'Set' || value !== '')) {
-      // The live store takes others; this client's limits are narrower.
+      // The live store takes these keys. This client's limits are narrower.
       expect((kind === 'Set' ? set(key, value as string) : kind === 'Get' ? get(key) : watch(key)).toString('hex')).toBe(hex);
     }
   }
   expect([...counts.keys()].sort()).toEqual(['Get', 'GetResult', 'Notification', 'Set', 'Watch']);
 });
 
-test('what the store cannot take is a ValidationError', () => {
+test('a key or value that the store cannot take is a ValidationError', () => {
   for (const encode of [
     () => set('', 'value'),
     () => get(''),
@@ -87,7 +87,7 @@ test('what the store cannot take is a ValidationError', () => {
   expect(() => get('é'.repeat(129))).toThrow(ValidationError);
 });
 
-test('what is no answer of the store is a ProtocolError', () => {
+test('bytes that are not an answer of the store are a ProtocolError', () => {
   for (const answer of [[], [0xff], [0xff, 0, 0, 0, 5, 1], [0xff, 0, 0, 0, 1, 0xff]]) {
     expect(() => readValue(Buffer.from(answer))).toThrow(ProtocolError);
   }

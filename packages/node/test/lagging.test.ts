@@ -1,10 +1,10 @@
-/** What is kept for an event loop that does not listen is bounded. */
+/** The events kept for a blocked event loop are bounded. */
 
 import { expect, test } from 'vitest';
 import { RaftClient } from 'zraft-client';
 import { TestCluster } from 'zraft-client/testing';
 
-test('events of long messages that nobody takes give way as well', async () => {
+test('events of long messages that are not taken are dropped and counted', async () => {
   await using cluster = await TestCluster.start({ application: 'echo', commitDelay: 0 });
   await using client = new RaftClient({ clusterMembers: cluster.clusterMembers, capabilities: { kind: 'lagging' } });
   let received = 0;
@@ -12,7 +12,7 @@ test('events of long messages that nobody takes give way as well', async () => {
   await client.connect();
   client.on('messageReceived', () => received++);
   client.on('lagged', ({ count }) => (lost += count));
-  // 160 MB while the event loop stands still, of events about half.
+  // 160 MB while the event loop is blocked, about half of it events.
   const payload = Buffer.alloc(32 << 10, 7);
   const answers: Promise<Buffer>[] = [];
   const before = client.stats().answered;
@@ -27,7 +27,7 @@ test('events of long messages that nobody takes give way as well', async () => {
   expect(received + lost).toBeGreaterThanOrEqual(5_000);
 });
 
-test('events that nobody takes for long give way and are counted; answers are not', async () => {
+test('events that are not taken for long are dropped and counted; answers are not dropped', async () => {
   await using cluster = await TestCluster.start({ application: 'echo', commitDelay: 0 });
   await using client = new RaftClient({ clusterMembers: cluster.clusterMembers, capabilities: { kind: 'lagging' } });
   let received = 0;
@@ -37,11 +37,11 @@ test('events that nobody takes for long give way and are counted; answers are no
   client.on('lagged', ({ count }) => (lost += count));
   const count = 80_000;
   const answers = Array.from({ length: count }, () => client.submitQuery(Buffer.from('?')));
-  // The event loop stands still until all is answered.
+  // The event loop is blocked until everything is answered.
   while (client.stats().answered < count);
 
   expect((await Promise.all(answers)).every((answer) => answer.toString() === '?')).toBe(true);
-  // Another answer comes after the events that were kept back.
+  // The next answer comes after the events that were held back.
   await client.submitQuery(Buffer.from('!'));
   expect(lost).toBeGreaterThan(0);
   expect(received).toBeGreaterThan(0);

@@ -19,7 +19,7 @@ test('the session follows the leader, and pending commands are executed once', a
   expect(client.memberId).toBe('node-2');
 });
 
-test('a killed leader is replaced, and nothing that was answered is lost or done twice', async () => {
+test('a killed leader is replaced, and no answered command is lost or executed twice', async () => {
   const cluster = await startCluster({ application: 'echo', members: 3 });
   const client = await connectedClient(cluster, { resendInterval: 200 });
   const payloads = Array.from({ length: 200 }, (_, index) => bytes(`command ${index}`));

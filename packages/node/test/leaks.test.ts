@@ -1,4 +1,4 @@
-/** Memory does not grow with what was done. */
+/** Memory does not grow with the number of requests or sessions. */
 
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -27,12 +27,12 @@ afterAll(() => cluster.stop());
 async function memoryOf(work: 'requests' | 'cycles'): Promise<{ before: Memory; after: Memory }> {
   const program = fileURLToPath(new URL('./programs/leaks.mjs', import.meta.url));
   const members = JSON.stringify(Object.fromEntries(cluster.clusterMembers));
-  // The cluster stays in this process: what it keeps is not the client's.
+  // The cluster runs in this process, so that its memory does not count as the client's.
   const { stdout } = await run(process.execPath, ['--expose-gc', program, work, members]);
   return JSON.parse(stdout) as { before: Memory; after: Memory };
 }
 
-test.each(['requests', 'cycles'] as const)('memory is flat after many %s', { timeout: 240_000 }, async (work) => {
+test.each(['requests', 'cycles'] as const)('memory does not grow after many %s', { timeout: 240_000 }, async (work) => {
   const { before, after } = await memoryOf(work);
 
   expect(after.heap - before.heap).toBeLessThan(2 * MIB);

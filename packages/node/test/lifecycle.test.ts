@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import { bytes, next, newClient, startCluster } from './support/fixtures';
 
-test('a client is constructed, connects, is answered, and disconnects', async () => {
+test('a client connects, gets an answer and disconnects', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = newClient(cluster);
   expect(client.state).toBe('Disconnected');
@@ -21,7 +21,7 @@ test('a client is constructed, connects, is answered, and disconnects', async ()
   expect(client.sessionId).toBeUndefined();
 });
 
-test('connected and disconnected tell the session, the member, and why', async () => {
+test('connected and disconnected have the session, the member and the reason', async () => {
   const cluster = await startCluster();
   const client = newClient(cluster);
   const connected = next(client, 'connected');

@@ -1,4 +1,4 @@
-/** What a result that is kept keeps alive. */
+/** The memory that an answer keeps alive. */
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { RaftClient } from 'zraft-client';
@@ -18,13 +18,13 @@ afterAll(async () => {
   await cluster.stop();
 });
 
-/** The bytes of the buffers behind results, each counted once. */
+/** Returns the bytes of the buffers that these answers refer to, each counted once. */
 function behind(results: readonly Buffer[]): number {
   const buffers = new Set(results.map((result) => result.buffer));
   return [...buffers].reduce((sum, buffer) => sum + buffer.byteLength, 0);
 }
 
-test('small results that come together share small buffers', async () => {
+test('short answers that arrive together share small buffers', async () => {
   const results = await Promise.all(Array.from({ length: 10_000 }, (_, index) => client.submitQuery(Buffer.from(`result ${index}`))));
 
   expect(results.map(String)).toEqual(results.map((_, index) => `result ${index}`));
@@ -32,14 +32,14 @@ test('small results that come together share small buffers', async () => {
   expect(Math.max(...results.map((result) => result.buffer.byteLength))).toBeLessThanOrEqual(8192);
 });
 
-test('small results that come one by one share small buffers too', async () => {
+test('short answers that arrive one by one share small buffers', async () => {
   const results: Buffer[] = [];
   for (let index = 0; index < 500; index++) results.push(await client.submitQuery(Buffer.from(`${index}`)));
 
   expect(behind(results)).toBeLessThan(500 * 64 + 8192);
 });
 
-test('a long result has a buffer of its own', async () => {
+test('a long answer has its own buffer', async () => {
   const payload = Buffer.alloc(100_000, 'long');
   const [long, short] = await Promise.all([client.submitQuery(payload), client.submitQuery(Buffer.from('short'))]);
 
@@ -48,7 +48,7 @@ test('a long result has a buffer of its own', async () => {
   expect(short.toString()).toBe('short');
 });
 
-test('a result stays what it is while others come', async () => {
+test('an answer that is kept does not change when others arrive', async () => {
   const kept = await Promise.all(Array.from({ length: 300 }, (_, index) => client.submitQuery(Buffer.alloc(40, index % 251))));
   for (let round = 0; round < 20; round++) {
     await Promise.all(Array.from({ length: 300 }, () => client.submitQuery(Buffer.alloc(40, 255))));

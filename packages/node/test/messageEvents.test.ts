@@ -53,7 +53,7 @@ const ways: [string, (client: Awaited<ReturnType<typeof connectedClient>>, liste
   ['removeAllListeners of every event', (client) => client.removeAllListeners()],
 ];
 
-test.each(ways)('messages are told only while somebody listens: %s', async (_, leave) => {
+test.each(ways)('messages are emitted only while there is a listener: %s', async (_, leave) => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
   const seen: bigint[] = [];
@@ -77,7 +77,7 @@ test.each(ways)('messages are told only while somebody listens: %s', async (_, l
   expect(seen).toEqual([2n, 4n, 5n, 7n]);
 });
 
-test('without a listener no message is made at all', async () => {
+test('without a listener no message is made', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
   const made: string[] = [];
@@ -93,7 +93,7 @@ test('without a listener no message is made at all', async () => {
   expect(made).toContain('disconnected');
 });
 
-test('a message has a leaderId only where the server names a leader', async () => {
+test('a message has a leaderId only if the server names a leader', async () => {
   const cluster = await startCluster({ members: 2 });
   const client = await connectedClient(cluster);
   const received: ServerMessage[] = [];

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { bytes, connectedClient, newClient, startCluster } from './support/fixtures';
 
 for (const length of [1, 3, 48, 49, 4096, 4097, 100_000]) {
-  test(`the bytes of a payload are taken at the call: ${length} of them`, async () => {
+  test(`the bytes of a payload are copied at the call: ${length} bytes`, async () => {
     const cluster = await startCluster({ application: 'echo' });
     const client = await connectedClient(cluster);
     const payload = Buffer.alloc(length, 1);
@@ -14,7 +14,7 @@ for (const length of [1, 3, 48, 49, 4096, 4097, 100_000]) {
   });
 }
 
-test('the bytes of a payload that is queued before connect are taken at the call', async () => {
+test('the bytes of a payload that is queued before connect are copied at the call', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = newClient(cluster);
   const connecting = client.connect();
@@ -25,7 +25,7 @@ test('the bytes of a payload that is queued before connect are taken at the call
   expect(await answer).toEqual(bytes('before'));
 });
 
-test('a payload may be any Uint8Array, also a part of a larger buffer', async () => {
+test('a payload may be any Uint8Array, also a view of a larger buffer', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
   const large = new Uint8Array(1000).map((_, index) => index % 251);
@@ -33,7 +33,7 @@ test('a payload may be any Uint8Array, also a part of a larger buffer', async ()
   expect(await client.submitCommand(new Uint8Array(new SharedArrayBuffer(4)))).toEqual(Buffer.alloc(4));
 });
 
-test('a payload of every length around the limits of the layout comes back whole', async () => {
+test('payloads of all lengths around the limits of the layout return unchanged', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
   const lengths = [1, 2, 3, 4, 5, 47, 48, 49, 255, 256, 4079, 4080, 4095, 4096, 4097, 8191, 8192, 8193, 16_384, 65_537];

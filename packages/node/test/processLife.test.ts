@@ -1,4 +1,4 @@
-/** A client keeps its process alive while it is open, and no longer. */
+/** A client keeps its process alive exactly while it is open. */
 
 import { expect, test } from 'vitest';
 import { type SessionId } from 'zraft-client';
@@ -6,7 +6,7 @@ import { type SessionId } from 'zraft-client';
 import { bytes, startCluster } from './support/fixtures';
 import { printed, runProgram, startProgram } from './support/program';
 
-/** Tells when the event loop has nothing left that keeps it going. */
+/** Prints when nothing keeps the event loop alive. */
 const WATCH = `process.on('beforeExit', () => console.log('nothing left'));`;
 
 test('the process exits by itself after disconnect', async () => {
@@ -24,7 +24,7 @@ test('the process exits by itself after disconnect', async () => {
   expect(outcome).toEqual(printed('answer', 'Disconnected'));
 });
 
-test('the process exits by itself when a client was made and nothing opened', async () => {
+test('the process exits by itself if a client was made and nothing was opened', async () => {
   const outcome = await runProgram(`
     const client = new RaftClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' }, capabilities });
     client.onServerRequest(() => {});
@@ -58,7 +58,7 @@ test('the process exits by itself after expiry', async () => {
   expect(await program.ended()).toEqual(printed('open', 'expired', 'nothing left'));
 });
 
-test('the process stays alive while a client is open, though nothing is pending', async () => {
+test('the process stays alive while a client is open, even if nothing is pending', async () => {
   const cluster = await startCluster();
   const program = startProgram(
     `
@@ -117,7 +117,7 @@ test('the process stays alive while connecting', async () => {
   expect(await program.ended()).toEqual(printed('refused', 'nothing left'));
 });
 
-test('the process stays alive where connect is called as soon as the client has ended', async () => {
+test('the process stays alive if connect is called as soon as the client has ended', async () => {
   const cluster = await startCluster();
   const program = startProgram(
     `
@@ -138,7 +138,7 @@ test('the process stays alive where connect is called as soon as the client has 
   expect(await program.ended()).toEqual(printed('idle', 'asked', 'nothing left'));
 });
 
-test('the process stays alive with each session of a client, not only with its first', async () => {
+test('the process stays alive with every session of a client, not only with the first', async () => {
   const cluster = await startCluster();
   const program = startProgram(
     `
@@ -161,7 +161,7 @@ test('the process stays alive with each session of a client, not only with its f
   expect(await program.ended()).toEqual(printed('idle', 'asked', 'nothing left'));
 });
 
-test('unref lets the process exit while the client is open, whenever it is called', async () => {
+test('unref lets the process exit while the client is open, called before connect or after', async () => {
   const cluster = await startCluster({ application: 'echo' });
   for (const when of ['before', 'after']) {
     const outcome = await runProgram(
@@ -182,7 +182,7 @@ test('unref lets the process exit while the client is open, whenever it is calle
   }
 });
 
-test('ref takes unref back', async () => {
+test('ref undoes unref', async () => {
   const cluster = await startCluster();
   const program = startProgram(
     `
@@ -205,7 +205,7 @@ test('ref takes unref back', async () => {
   expect(await program.ended()).toEqual(printed('idle', 'asked', 'nothing left'));
 });
 
-test('the process exits by itself when a cluster was started and stopped', async () => {
+test('the process exits by itself after a cluster was started and stopped', async () => {
   const outcome = await runProgram(`
     const cluster = await TestCluster.start();
     await cluster.stop();

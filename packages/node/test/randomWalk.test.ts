@@ -1,6 +1,6 @@
 /**
  * Clients under random work, aborts, timeouts, cuts, kills, hand-overs, drops, expiries and disconnects: every promise
- * settles, and what it says of a command is true of the journal.
+ * settles, and its outcome agrees with the journal.
  */
 
 import { expect, test } from 'vitest';
@@ -12,7 +12,7 @@ import { bytes, HANG, newClient, startCluster } from './support/fixtures';
 const STEPS = 400;
 const MEMBERS = ['node-1', 'node-2', 'node-3'];
 
-/** Numbers from 0 to 1, the same for the same seed. */
+/** Returns numbers from 0 to 1 that depend on the seed only. */
 function lots(seed: number): () => number {
   let state = seed;
   return () => {
@@ -89,7 +89,7 @@ class Walk {
     await this.cluster.restart(member);
   }
 
-  /** The faults are over: the client finds its way, whatever there was. */
+  /** Ends the faults and checks that the client recovers. */
   async recover(): Promise<void> {
     await this.cluster.deliverAll();
     await this.cluster.leaderElected();
@@ -100,13 +100,13 @@ class Walk {
         await this.client.submitQuery(bytes('recovered'), { timeout: HANG });
         return;
       } catch (error) {
-        // What was begun before may still end.
+        // A fault that began before may still end.
         expect((error as RaftClientError).code).toMatch(/^(CLOSED|SESSION_EXPIRED|NOT_CONNECTED|OVERLOADED)$/);
       }
     }
   }
 
-  /** How many promises there were; all of them have settled. */
+  /** Returns the number of promises once all of them have settled. */
   async end(): Promise<number> {
     await this.client.disconnect({ timeout: 2000 });
     await Promise.all(this.#promises);
@@ -121,7 +121,7 @@ test.each([1, 2, 3, 4])(
     const client = newClient(cluster, {
       resendInterval: 30,
       connectionTimeout: 100,
-      // After so long the client believes members that say they do not know its session.
+      // After this time the client believes members that do not know its session.
       sessionTimeout: 300,
       keepAliveInterval: 100,
       maxInFlight: 32,

@@ -1,4 +1,4 @@
-/** The README's tables tell what there is: no more and no less. */
+/** The README's tables are complete and correct. */
 
 import { readFileSync } from 'node:fs';
 
@@ -14,7 +14,7 @@ function section(title: string): string {
   return readme.split(/^## /m).find((text) => text.startsWith(`${title}\n`)) ?? '';
 }
 
-/** The cells of a section's table, without its head. */
+/** Returns the cells of a section's table, without its head. */
 function table(title: string): string[][] {
   const rows = section(title)
     .split('\n')
@@ -56,7 +56,7 @@ test('the table of events has every event', () => {
   for (const reason of names.disconnectReasons) expect(section('Events')).toContain(`\`${reason}\``);
 });
 
-test('the table of the client names what it has', () => {
+test('the table of the client has every member of the class', () => {
   const client = new zraft.RaftClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' }, capabilities: { role: 'test' } });
   const members = table('The client').flatMap(([cell]) => (cell ?? '').split(', ').map((member) => member.replace(/\(.*/, '')));
   for (const name of members.filter((member) => /^[a-z]+$/i.test(member))) expect(name in client, name).toBe(true);

@@ -10,7 +10,7 @@ test('ready resolves at once while there is room, connected or not', async () =>
   await client.ready();
 });
 
-test('ready resolves when there is room again', async () => {
+test('ready resolves once there is room again', async () => {
   const cluster = await startCluster({ application: 'echo', commitDelay: 20 });
   const client = await connectedClient(cluster, { maxInFlight: 1, maxQueued: 4 });
   const answers: Promise<Buffer>[] = [];
@@ -21,7 +21,7 @@ test('ready resolves when there is room again', async () => {
   expect((await Promise.all(answers)).map(String)).toEqual(Array.from({ length: 50 }, (_, index) => `${index}`));
 });
 
-test('ready settles when the client is closed while there is no room', async () => {
+test('ready settles if the client is closed while there is no room', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster, { maxInFlight: 1, maxQueued: 1 });
   await cluster.dropMessages('ClientResponse');
@@ -32,7 +32,7 @@ test('ready settles when the client is closed while there is no room', async () 
   await Promise.all(requests);
 });
 
-test('ready waits for room below maxQueuedBytes, too', async () => {
+test('ready also waits for room below maxQueuedBytes', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster, { maxQueuedBytes: 1000 });
   await cluster.dropMessages('ClientResponse');
@@ -46,7 +46,7 @@ test('ready waits for room below maxQueuedBytes, too', async () => {
   expect(await held).toMatchObject({ code: 'CLOSED' });
 });
 
-test('what was answered or has failed makes room', async () => {
+test('answered and failed requests make room', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster, { maxInFlight: 1, maxQueued: 2, maxQueuedBytes: 1000 });
   for (let round = 0; round < 20; round++) {
@@ -62,7 +62,7 @@ test('what was answered or has failed makes room', async () => {
   }
 });
 
-test('ready waits for the payload that was refused last, not for just any', async () => {
+test('ready waits for room for the payload that was last refused', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster, { maxQueuedBytes: 1000 });
   await cluster.dropMessages('QueryResponse');
@@ -71,19 +71,19 @@ test('ready waits for the payload that was refused last, not for just any', asyn
   expect(await failureOf(client.submitCommand(Buffer.alloc(900)))).toMatchObject({ code: 'OVERLOADED' });
   let isReady = false;
   const ready = client.ready().then(() => (isReady = true));
-  // There is room for less, and nobody else waits for it.
+  // There is room for a shorter payload, and no one else waits for it.
   expect(await client.submitCommand(Buffer.alloc(100, 1))).toHaveLength(100);
   await client.ping();
   expect(isReady).toBe(false);
   await client.disconnect({ timeout: 20 });
   await ready;
   for (const failure of await Promise.all(settled)) expect(failure).toMatchObject({ code: 'CLOSED' });
-  // Nothing is refused any more: any room will do.
+  // No refused payload is left, so room for any payload is enough.
   await client.connect();
   await client.ready();
 });
 
-test('who submits again whenever ready resolves is refused once for each time that there is no room', async () => {
+test('a caller that submits again when ready resolves is refused once per lack of room', async () => {
   const cluster = await startCluster({ application: 'echo', commitDelay: 20 });
   const client = await connectedClient(cluster, { maxQueuedBytes: 1000 });
   let refused = 0;
@@ -107,7 +107,7 @@ test('who submits again whenever ready resolves is refused once for each time th
 test.each([
   ['connected', true],
   ['not connected', false],
-])('ready never resolves before the event loop has had a turn: %s', async (_, isConnected) => {
+])('ready does not resolve before the event loop has had a turn: %s', async (_, isConnected) => {
   const cluster = await startCluster();
   const client = isConnected ? await connectedClient(cluster) : newClient(cluster);
   for (let round = 0; round < 10; round++) {
@@ -118,7 +118,7 @@ test.each([
   }
 });
 
-test('a loop of refused submissions leaves the event loop its turns, though nothing is open', async () => {
+test('a loop of refused submissions does not block the event loop, even if nothing is open', async () => {
   const client = newClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' } });
   let turns = 0;
   const timer = setInterval(() => (turns += 1), 1);

@@ -1,4 +1,4 @@
-/** Things made in another realm, as some test runners and plug-in hosts do, are as good as ours. */
+/** Values made in another realm are accepted: some test runners and plug-in hosts make such values. */
 
 import { runInNewContext } from 'node:vm';
 

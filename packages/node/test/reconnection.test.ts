@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import { bytes, collect, connectedClient, next, startCluster } from './support/fixtures';
 
-test('a lost connection is opened again, and the session continued', async () => {
+test('a client reconnects after it lost its connection and continues the session', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
   const session = client.sessionId;
@@ -18,7 +18,7 @@ test('a lost connection is opened again, and the session continued', async () =>
   expect(client.stats().reconnects).toBe(1);
 });
 
-test('commands that are pending when the connection is lost are preserved, answered, and executed once', async () => {
+test('commands pending when the connection is lost are preserved, answered and executed once', async () => {
   const cluster = await startCluster({ application: 'echo', commitDelay: 50 });
   const client = await connectedClient(cluster, { resendInterval: 200 });
   await cluster.dropMessages('ClientResponse');
@@ -33,7 +33,7 @@ test('commands that are pending when the connection is lost are preserved, answe
   expect(await cluster.executed()).toBe(50);
 });
 
-test('queries that are pending when the connection is lost are preserved and answered', async () => {
+test('queries pending when the connection is lost are preserved and answered', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster, { resendInterval: 200 });
   await cluster.dropMessages('QueryResponse');
@@ -46,7 +46,7 @@ test('queries that are pending when the connection is lost are preserved and ans
   expect(await pending).toEqual(payloads);
 });
 
-test('what is submitted while reconnecting is queued, and sent in order when the session is back', async () => {
+test('requests submitted while reconnecting are queued and sent in order when the session continues', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster, { reconnectBackoff: { initial: 10, max: 50 } });
   const states = collect(client, 'stateChange');

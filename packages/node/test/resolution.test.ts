@@ -3,7 +3,7 @@ import { type CancelledError, type TimeoutError } from 'zraft-client';
 
 import { bytes, connectedClient, failureOf, next, startCluster } from './support/fixtures';
 
-test('resolution gives the answer that comes after the timeout', async () => {
+test('resolution resolves with an answer that comes after the timeout', async () => {
   const cluster = await startCluster({ application: 'echo', commitDelay: 100 });
   const client = await connectedClient(cluster);
   const failure = (await failureOf(client.submitCommand(bytes('late'), { timeout: 10 }))) as TimeoutError;
@@ -12,7 +12,7 @@ test('resolution gives the answer that comes after the timeout', async () => {
   expect(await failure.resolution()).toEqual(bytes('late'));
 });
 
-test('resolution gives the answer that comes after an abort', async () => {
+test('resolution resolves with an answer that comes after an abort', async () => {
   const cluster = await startCluster({ application: 'echo', commitDelay: 100 });
   const client = await connectedClient(cluster);
   const sent = next(client, 'messageSent');
@@ -25,7 +25,7 @@ test('resolution gives the answer that comes after an abort', async () => {
   expect(await failure.resolution()).toEqual(bytes('late'));
 });
 
-test('resolution of what was never sent rejects with the error itself', async () => {
+test('resolution of a request that was never sent rejects with the error itself', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster, { maxInFlight: 1 });
   await cluster.dropMessages('ClientResponse');

@@ -1,4 +1,4 @@
-/** What must not be shown by accident: session ids, the values of capabilities, user information in endpoints. */
+/** Logs show no session id, no value of a capability and no user information of an endpoint. */
 
 import { inspect } from 'node:util';
 
@@ -46,7 +46,7 @@ test('neither client, events, messages nor errors show the session id or the val
   await until(() => events.some(({ type }) => type === 'sessionExpired'));
   things.push(error, events, ...events);
 
-  // They carry it, for who asks.
+  // The property itself returns the id.
   expect(error.sessionId).toBe(session);
   const created = events.flatMap((event) =>
     event.type === 'messageSent' && event.message.type === 'CreateSession' ? [event.message] : [],
@@ -70,7 +70,7 @@ test('neither client, events, messages nor errors show the session id or the val
   expect(text).toContain('ContinueSession');
 });
 
-test('the client shows its state and member, and that there is a session', async () => {
+test('inspect of the client shows its state, its member and a masked session id', async () => {
   const cluster = await startCluster();
   const client = newClient(cluster);
   expect(JSON.parse(JSON.stringify(client))).toEqual({ state: 'Disconnected' });
@@ -79,7 +79,7 @@ test('the client shows its state and member, and that there is a session', async
   expect(inspect(client)).toBe("RaftClient { state: 'Connected', memberId: 'node-1', sessionId: '***' }");
 });
 
-test('an endpoint with user information is shown by nothing', () => {
+test("no output shows an endpoint's user information", () => {
   for (const endpoint of ['tcp://user:hunter2@127.0.0.1:7001', 'tcp://hunter2@[::1]:7001', 'ipc://user:hunter2@/path', 'hunter2']) {
     let error: unknown;
     try {
@@ -87,7 +87,7 @@ test('an endpoint with user information is shown by nothing', () => {
     } catch (thrown) {
       error = thrown;
     }
-    // A path may have any characters.
+    // A path may contain any characters.
     if (!endpoint.startsWith('ipc:')) expect(error).toMatchObject({ code: 'VALIDATION' });
     if (error !== undefined)
       expect(

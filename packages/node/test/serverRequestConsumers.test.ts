@@ -29,7 +29,7 @@ test('an iteration ends when the session expires', async () => {
   expect(await iterator.next()).toEqual({ done: true, value: undefined });
 });
 
-test('who leaves an iteration makes room for another consumer, which gets what was not delivered', async () => {
+test('leaving an iteration makes room for another consumer, which gets the undelivered requests', async () => {
   const cluster = await startCluster();
   const client = await connectedClient(cluster);
   const session = client.sessionId as SessionId;
@@ -44,7 +44,7 @@ test('who leaves an iteration makes room for another consumer, which gets what w
   expect(seen).toEqual(['two']);
 });
 
-test('what an iteration has not taken is not acknowledged', async () => {
+test('a server request that an iteration has not taken is not acknowledged', async () => {
   const cluster = await startCluster();
   const client = await connectedClient(cluster);
   const session = client.sessionId as SessionId;
@@ -54,7 +54,7 @@ test('what an iteration has not taken is not acknowledged', async () => {
   await until(async () => (await cluster.sessions())[0]?.unacknowledged === 2);
 });
 
-test('a second consumer is a ValidationError, whatever the first is', () => {
+test('a second consumer is a ValidationError, beside a handler and beside an iteration', () => {
   const client = newClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' } });
   const remove = client.onServerRequest(() => {});
   expect(() => client.onServerRequest(() => {})).toThrow(ValidationError);
@@ -64,18 +64,18 @@ test('a second consumer is a ValidationError, whatever the first is', () => {
   expect(() => client.onServerRequest(() => {})).toThrow(ValidationError);
 });
 
-test('a handler that is no function is a ValidationError', () => {
+test('a handler that is not a function is a ValidationError', () => {
   const client = newClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' } });
   expect(() => client.onServerRequest(undefined as never)).toThrow(ValidationError);
 });
 
-test('serverRequests gives an iteration and nothing else', () => {
+test('serverRequests has an async iterator and no other member', () => {
   const client = newClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' } });
   expect(Reflect.ownKeys(client.serverRequests)).toEqual([Symbol.asyncIterator]);
   expect(Object.getPrototypeOf(client.serverRequests)).toBe(Object.prototype);
 });
 
-test('an iteration ends at disconnect, also where connect was called meanwhile', async () => {
+test('an iteration ends at disconnect, even if connect was called in between', async () => {
   const cluster = await startCluster();
   const client = await connectedClient(cluster);
   const iterator = client.serverRequests[Symbol.asyncIterator]();
@@ -91,7 +91,7 @@ test('an iteration ends at disconnect, also where connect was called meanwhile',
   expect(seen).toEqual(['of the new session']);
 });
 
-test('who left takes nothing from the consumer that came after', async () => {
+test('a consumer that was removed takes no request from its successor', async () => {
   const cluster = await startCluster();
   const client = await connectedClient(cluster);
   const remove = client.onServerRequest(() => {});
@@ -104,7 +104,7 @@ test('who left takes nothing from the consumer that came after', async () => {
   expect(() => client.onServerRequest(() => {})).toThrow(ValidationError);
 });
 
-test('an iteration that is left gives nothing any more, also to who waits', async () => {
+test('an iteration that was left ends for all pending calls of next', async () => {
   const cluster = await startCluster();
   const client = await connectedClient(cluster);
   const iterator = client.serverRequests[Symbol.asyncIterator]();
@@ -116,7 +116,7 @@ test('an iteration that is left gives nothing any more, also to who waits', asyn
   expect((await cluster.sessions())[0]?.unacknowledged).toBe(1);
 });
 
-test('what was not taken of an old session is not delivered in the next', async () => {
+test('server requests of an old session are not delivered in the next', async () => {
   const cluster = await startCluster();
   const client = await connectedClient(cluster, { onSessionExpired: 'newSession' });
   const session = client.sessionId as SessionId;

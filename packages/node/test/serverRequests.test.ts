@@ -19,7 +19,7 @@ test('server requests are delivered in order', async () => {
   expect(seen[0]?.createdAt).toBeInstanceOf(Date);
 });
 
-test('what was delivered is acknowledged', async () => {
+test('a delivered server request is acknowledged', async () => {
   const cluster = await startCluster();
   const client = await connectedClient(cluster);
   const session = client.sessionId as SessionId;
@@ -30,7 +30,7 @@ test('what was delivered is acknowledged', async () => {
   await until(async () => (await cluster.sessions())[0]?.unacknowledged === 0);
 });
 
-test('without a consumer they wait, unacknowledged', async () => {
+test('without a consumer server requests wait unacknowledged', async () => {
   const cluster = await startCluster();
   const client = await connectedClient(cluster);
   const received = next(client, 'serverRequestReceived');
@@ -58,7 +58,7 @@ test('a repeated server request is not delivered twice', async () => {
   expect(seen).toEqual([1n, 2n]);
 });
 
-test('the order goes on after a reconnect', async () => {
+test('the order of server requests continues after a reconnect', async () => {
   const cluster = await startCluster({ redeliveryInterval: 50 });
   const client = await connectedClient(cluster);
   const session = client.sessionId as SessionId;
@@ -75,7 +75,7 @@ test('the order goes on after a reconnect', async () => {
   expect(seen).toEqual([1n, 2n, 3n]);
 });
 
-test('a handler registered before connect gets the first request', async () => {
+test('a handler registered before connect gets the first server request', async () => {
   const cluster = await startCluster();
   const client = newClient(cluster);
   const delivered = signal<IncomingServerRequest>();
@@ -87,7 +87,7 @@ test('a handler registered before connect gets the first request', async () => {
   expect(await delivered.promise).toMatchObject({ requestId: 1n, payload: bytes('first') });
 });
 
-test('a handler stays for the next session, whose numbers begin anew', async () => {
+test('a handler stays for the next session, which numbers its requests from 1', async () => {
   const cluster = await startCluster();
   const client = newClient(cluster);
   const seen: bigint[] = [];

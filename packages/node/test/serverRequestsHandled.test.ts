@@ -45,7 +45,7 @@ test("in 'handled' mode an iteration acknowledges by its items", async () => {
   await until(async () => (await cluster.sessions())[0]?.unacknowledged === 0);
 });
 
-test("in 'handled' mode what an iteration left unhandled goes to the next consumer", async () => {
+test("in 'handled' mode the next consumer gets the request that an iteration left unhandled", async () => {
   const cluster = await startCluster();
   const client = await connectedClient(cluster, HANDLED);
   await cluster.pushServerRequest(client.sessionId as SessionId, bytes('one'));
@@ -59,7 +59,7 @@ test("in 'handled' mode what an iteration left unhandled goes to the next consum
   await until(async () => (await cluster.sessions())[0]?.unacknowledged === 0);
 });
 
-test("in 'handled' mode what was in work at a reconnect is acknowledged afterwards, and not delivered again", async () => {
+test("in 'handled' mode a request being handled at a reconnect is acknowledged afterwards and not delivered again", async () => {
   const cluster = await startCluster({ redeliveryInterval: 50 });
   const client = await connectedClient(cluster, HANDLED);
   const work = signal();

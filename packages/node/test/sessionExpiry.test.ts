@@ -3,7 +3,7 @@ import { SessionExpiredError, type SessionId } from 'zraft-client';
 
 import { bytes, collect, connectedClient, failureOf, next, startCluster } from './support/fixtures';
 
-test('expiry fails all that is pending with SessionExpiredError, and is told by sessionExpired', async () => {
+test('expiry fails everything pending with SessionExpiredError and emits sessionExpired', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
   const session = client.sessionId as SessionId;
@@ -42,7 +42,7 @@ test('after expiry a request fails with SessionExpiredError until connect opens 
   expect(await client.submitCommand(bytes('new'))).toEqual(bytes('new'));
 });
 
-test("with 'newSession' an expired session is followed by a new one, and queries go on in it", async () => {
+test("with 'newSession' a new session follows an expired one, and queries continue in it", async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster, { onSessionExpired: 'newSession' });
   const session = client.sessionId as SessionId;

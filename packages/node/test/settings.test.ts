@@ -1,4 +1,4 @@
-/** Every setting by its name, in its unit and within its limits: what is beyond them is refused by the name it has here. */
+/** Every setting has its name, unit and limits. A value beyond the limits is refused by the setting's name in JavaScript. */
 
 import { expect, test } from 'vitest';
 import { ClientConfig, RaftClient, ValidationError } from 'zraft-client';
@@ -11,7 +11,7 @@ const { defaults } = JSON.parse(native.names()) as { defaults: Record<string, nu
 const HOUR = 3_600_000;
 const DAYS_30 = 30 * 24 * HOUR;
 
-/** The least and the most of each number, and what else must be set for the most. */
+/** The least and the greatest value of each number, and the settings that the greatest needs. */
 const LIMITS: Record<string, [least: number, most: number, beside?: Partial<ClientConfig>]> = {
   connectionTimeout: [1, HOUR],
   keepAliveInterval: [1, DAYS_30 / 3, { sessionTimeout: DAYS_30 }],
@@ -28,10 +28,10 @@ const LIMITS: Record<string, [least: number, most: number, beside?: Partial<Clie
   heartbeatTimeout: [5, HOUR, { heartbeatInterval: 5 }],
 };
 
-/** Defaults that are no settings. */
+/** Defaults that are not settings. */
 const OF_CALLS = ['connectTimeout', 'disconnectTimeout'];
 
-/** Why settings are refused. */
+/** Returns the message with which settings are refused. */
 function refusal(settings: object): string {
   try {
     ClientConfig.validate({ ...good, ...settings });
@@ -42,15 +42,15 @@ function refusal(settings: object): string {
   throw new Error(`should have been refused: ${JSON.stringify(settings)}`);
 }
 
-test('the limits below are those of every number that can be set', () => {
+test('the limits below cover every numeric setting', () => {
   const numbers = Object.keys(defaults).filter((name) => ![...OF_CALLS, 'reconnectBackoff'].includes(name));
   expect(Object.keys(LIMITS).sort()).toEqual(numbers.sort());
 });
 
-test.each(Object.entries(LIMITS))('%s has its limits, and is named when it is beyond them', (name, [least, most, beside]) => {
+test.each(Object.entries(LIMITS))('%s has its limits, and a value beyond them is refused by name', (name, [least, most, beside]) => {
   ClientConfig.validate({ ...good, ...beside, [name]: least });
   ClientConfig.validate({ ...good, ...beside, [name]: most });
-  // All the bytes that a number of JavaScript can count are not too many.
+  // The greatest safe integer of JavaScript is accepted.
   const beyond = name === 'maxQueuedBytes' ? [0, -1] : [0, -1, most + 1];
   for (const value of beyond) expect(refusal({ ...beside, [name]: value })).toMatch(new RegExp(`^${name}: `));
   for (const value of ['5', NaN, null, {}, 5n]) expect(refusal({ [name]: value })).toMatch(new RegExp(`^${name}: `));
@@ -58,7 +58,7 @@ test.each(Object.entries(LIMITS))('%s has its limits, and is named when it is be
   if (name.startsWith('max')) expect(refusal({ [name]: 1.5 })).toMatch(new RegExp(`^${name}: `));
 });
 
-test('all settings may be given at once, each with its default', () => {
+test('all settings may be given together, each with its default', () => {
   const known = Object.fromEntries(Object.entries(defaults).filter(([name]) => !OF_CALLS.includes(name)));
   ClientConfig.validate({ ...good, ...known, ackServerRequests: 'delivered', onSessionExpired: 'terminate' });
   expect(new RaftClient({ ...good, ...known, ackServerRequests: 'handled', onSessionExpired: 'newSession' }).state).toBe('Disconnected');
@@ -73,7 +73,7 @@ test('heartbeatTimeout is not shorter than heartbeatInterval', () => {
   expect(refusal({ heartbeatInterval: 100, heartbeatTimeout: 99 })).toMatch(/^heartbeatTimeout: .*heartbeatInterval/);
 });
 
-test('each pause of the back-off has its limits, and begins no longer than it may become', () => {
+test('each pause of the backoff has its limits, and the first is not longer than the longest', () => {
   for (const name of ['initial', 'max', 'electionInitial', 'electionMax']) {
     for (const value of [0, -1, HOUR + 1, Infinity, NaN, '1']) {
       expect(refusal({ reconnectBackoff: { [name]: value } })).toMatch(new RegExp(`^reconnectBackoff\\.${name}: `));
@@ -86,7 +86,7 @@ test('each pause of the back-off has its limits, and begins no longer than it ma
   ClientConfig.validate({ ...good, reconnectBackoff: { initial: 6000, max: HOUR, electionInitial: undefined } });
 });
 
-test('an endpoint is tcp:// with host and port, IPv6 in brackets, or ipc:// with a path; else its member is named', () => {
+test('an endpoint is tcp:// with host and port, IPv6 in brackets, or ipc:// with a path; the error for any other names its member', () => {
   const members = (endpoint: string): object => ({ clusterMembers: new Map([['node-7', endpoint]]) });
   for (const endpoint of ['tcp://localhost:7001', 'tcp://10.0.0.1:1', 'tcp://[::1]:65535']) {
     ClientConfig.validate({ ...good, ...members(endpoint) });

@@ -1,6 +1,6 @@
 /**
- * Every promise settles, whatever happens beside it; what users do not handle is told as Node tells it, and nothing else
- * is.
+ * Every promise settles. Rejections and exceptions that the application does not handle are reported as Node reports them,
+ * and nothing else is.
  */
 
 import { expect, test } from 'vitest';
@@ -8,14 +8,14 @@ import { expect, test } from 'vitest';
 import { startCluster } from './support/fixtures';
 import { printed, runProgram } from './support/program';
 
-/** Prints what nobody handles, and goes on. */
+/** Prints unhandled rejections and exceptions, and continues. */
 const WATCH = `
 process.on('unhandledRejection', (error) => console.log('unhandled', error.code ?? error.message));
 process.on('uncaughtException', (error) => console.log('uncaught', error.message));
 const failure = (promise) => promise.then(() => 'answered', (error) => error.code);
 `;
 
-test('a rejection that the user does not handle is told once, and not swallowed', async () => {
+test('an unhandled rejection is reported exactly once', async () => {
   const outcome = await runProgram(`
     ${WATCH}
     const client = new RaftClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' }, capabilities });
@@ -24,7 +24,7 @@ test('a rejection that the user does not handle is told once, and not swallowed'
   expect(outcome).toEqual(printed('unhandled NOT_CONNECTED'));
 });
 
-test('an answer that comes late, or never, causes no unhandled rejection where nobody asks for it', async () => {
+test('a late or missing answer causes no unhandled rejection unless resolution is called', async () => {
   const cluster = await startCluster({ application: 'echo' });
   await cluster.dropMessages('ClientResponse');
   const outcome = await runProgram(
@@ -47,7 +47,7 @@ test('an answer that comes late, or never, causes no unhandled rejection where n
   expect(outcome).toEqual(printed('TIMEOUT', 'CANCELLED', 'TIMEOUT'));
 });
 
-test('all that is pending settles when the client is closed', async () => {
+test('everything pending settles when the client is closed', async () => {
   const cluster = await startCluster({ application: 'echo' });
   await cluster.dropMessages('answers');
   await cluster.dropMessages('KeepAliveResponse');
@@ -70,7 +70,7 @@ test('all that is pending settles when the client is closed', async () => {
   expect(outcome).toEqual(printed('CLOSED,answered iteration ended'));
 });
 
-test('all that is pending settles when the session expires', async () => {
+test('everything pending settles when the session expires', async () => {
   const outcome = await runProgram(`
     ${WATCH}
     const cluster = await TestCluster.start({ application: 'echo' });
@@ -89,7 +89,7 @@ test('all that is pending settles when the session expires', async () => {
   expect(outcome).toEqual(printed('SESSION_EXPIRED iteration ended'));
 });
 
-test('a handler of server requests that throws is told by its event alone, and all else settles', async () => {
+test('a handler that throws is reported by its event only, and everything else settles', async () => {
   const outcome = await runProgram(`
     ${WATCH}
     const cluster = await TestCluster.start({ application: 'echo' });
@@ -112,7 +112,7 @@ test('a handler of server requests that throws is told by its event alone, and a
   expect(outcome).toEqual(printed('answered'));
 });
 
-test('a handler that throws while nobody listens to handlerError ends nothing', async () => {
+test('a handler that throws ends nothing if there is no listener for handlerError', async () => {
   const outcome = await runProgram(`
     ${WATCH}
     const cluster = await TestCluster.start();
@@ -133,7 +133,7 @@ test('a handler that throws while nobody listens to handlerError ends nothing', 
   expect(outcome).toEqual(printed());
 });
 
-test('an event listener that throws is the business of the process, and stops no other completion', async () => {
+test('a listener that throws reaches the process and stops no other completion', async () => {
   const outcome = await runProgram(`
     ${WATCH}
     const cluster = await TestCluster.start({ application: 'echo' });
@@ -154,7 +154,7 @@ test('an event listener that throws is the business of the process, and stops no
   expect(outcome).toMatchObject({ status: 0, stderr: '' });
 });
 
-test("an exception in one completion's continuation leaves the others alone", async () => {
+test('an exception in one continuation does not affect the others', async () => {
   const outcome = await runProgram(`
     ${WATCH}
     const cluster = await TestCluster.start({ application: 'echo' });
@@ -176,7 +176,7 @@ test("an exception in one completion's continuation leaves the others alone", as
   expect(outcome).toMatchObject({ status: 0, stderr: '' });
 });
 
-test('a listener or a handler may call the client back', async () => {
+test('a listener or a handler may call the client', async () => {
   const outcome = await runProgram(`
     ${WATCH}
     const cluster = await TestCluster.start({ application: 'echo' });

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import { bytes, connectedClient, failureOf, newClient, startCluster } from './support/fixtures';
 
-/** The functions and files that a stack shows. */
+/** Returns the functions and files that a stack shows. */
 const HERE = 'stacks.test.ts';
 
 test('the stack of an awaited request shows the line that awaits it', async () => {
@@ -34,7 +34,7 @@ test('the stack of requests under Promise.all shows which, and the line that awa
   );
 });
 
-test('the stack of what fails without being sent shows the line, too', async () => {
+test('the stack of a request that fails without being sent shows the line that awaits it', async () => {
   const client = newClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' } });
   async function submitterTooEarly(): Promise<void> {
     await client.submitCommand(bytes('x'));
@@ -60,7 +60,7 @@ test('the stack of a failed connect shows the line that awaits it', async () => 
   expect(((await failureOf(connecter())) as Error).stack).toMatch(new RegExp(`^ConnectionError: .*\n +at (?:async )?connecter .*${HERE}:`));
 });
 
-test('the stack shows where a promise is awaited, also when that is later than the call', async () => {
+test('the stack shows where a promise is awaited, even if that is later than the call', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
   await cluster.dropMessages('ClientResponse');

@@ -1,15 +1,15 @@
-/** What several tests share. */
+/** Helpers that several tests share. */
 
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** The runtime threads of this package in this process, by their name; undefined where the system does not tell. */
+/** Returns the number of this package's threads in this process, found by name; undefined except on Linux. */
 export function runtimeThreads(): number | undefined {
   if (process.platform !== 'linux') return undefined;
   const names = readdirSync('/proc/self/task').map((thread) => {
     try {
       return readFileSync(`/proc/self/task/${thread}/comm`, 'utf8').trim();
     } catch {
-      // It ended meanwhile.
+      // The thread has ended since the folder was read.
       return '';
     }
   });

@@ -1,4 +1,4 @@
-/** The embedded cluster, as users' tests have it. */
+/** The embedded cluster as the tests of applications use it. */
 
 import { createServer } from 'node:net';
 
@@ -17,14 +17,14 @@ test('its members have loopback endpoints, and the first leads', async () => {
   expect(await cluster.leader()).toBe('node-1');
 });
 
-test('two clusters share nothing', async () => {
+test('two clusters are independent', async () => {
   const [one, two] = await Promise.all([startCluster({ application: 'echo' }), startCluster({ application: 'echo' })]);
   const client = await connectedClient(one);
   await client.submitCommand(bytes('x'));
   expect([await one.executed(), await two.executed()]).toEqual([1, 0]);
 });
 
-test('stop closes the ports, may be called twice, and ends what waits', async () => {
+test('stop closes the ports, may be called twice, and ends pending calls', async () => {
   const cluster = await TestCluster.start();
   const [endpoint] = cluster.clusterMembers.values();
   const waiting = failureOf(cluster.journalReached(1));
@@ -39,7 +39,7 @@ test('stop closes the ports, may be called twice, and ends what waits', async ()
   server.close();
 });
 
-test('a setting that there is not, or that cannot be, is told', async () => {
+test('an unknown or invalid setting is refused by name', async () => {
   for (const options of [
     { member: 3 },
     { application: 'kvs' },
@@ -54,7 +54,7 @@ test('a setting that there is not, or that cannot be, is told', async () => {
   expect(await failureOf(TestCluster.start({ basePort: 70_000 }))).toMatchObject({ message: expect.stringContaining('basePort') });
 });
 
-test('a switch for a member that there is not rejects', async () => {
+test('a switch for an unknown member rejects', async () => {
   const cluster = await startCluster();
   expect(await failureOf(cluster.kill('node-9'))).toBeInstanceOf(Error);
   expect(await failureOf(cluster.expireSession('nobody'))).toBeInstanceOf(Error);
@@ -71,7 +71,7 @@ test('the log gives each command its position', async () => {
   ]);
 });
 
-test('leader loss: the client is told, and follows', async () => {
+test('the client follows when the leader steps down', async () => {
   const cluster = await startCluster({ members: 3 });
   const client = await connectedClient(cluster);
   const connected = next(client, 'connected');
@@ -79,7 +79,7 @@ test('leader loss: the client is told, and follows', async () => {
   expect(await connected).toMatchObject({ memberId: 'node-3', resumed: true });
 });
 
-test('a member that is stopped as by a signal is left, and found again when restarted', async () => {
+test('the client leaves a member that stops, and returns when it restarts', async () => {
   const cluster = await startCluster({ members: 3 });
   const client = await connectedClient(cluster, { heartbeatInterval: 50, heartbeatTimeout: 200 });
   const connected = next(client, 'connected');
@@ -90,7 +90,7 @@ test('a member that is stopped as by a signal is left, and found again when rest
   await until(() => client.memberId === 'node-1' && client.state === 'Connected');
 });
 
-test('a frozen member is noticed by the heartbeat', async () => {
+test('the heartbeat detects a frozen member', async () => {
   const cluster = await startCluster();
   const client = await connectedClient(cluster, { heartbeatInterval: 20, heartbeatTimeout: 100 });
   const disconnected = next(client, 'disconnected');
@@ -100,7 +100,7 @@ test('a frozen member is noticed by the heartbeat', async () => {
   await next(client, 'connected');
 });
 
-test('a deaf member is noticed by the KeepAlive', async () => {
+test('the KeepAlive detects a deaf member', async () => {
   const cluster = await startCluster();
   const client = await connectedClient(cluster, { keepAliveInterval: 50, connectionTimeout: 100 });
   const disconnected = next(client, 'disconnected');
@@ -108,14 +108,14 @@ test('a deaf member is noticed by the KeepAlive', async () => {
   expect(await disconnected).toMatchObject({ reason: 'keepAliveTimeout' });
 });
 
-test('a session expires when nothing is heard of it', async () => {
+test('a session without a sign of life expires', async () => {
   const cluster = await startCluster({ sessionTimeout: 50, expiryTick: 10 });
   const client = await connectedClient(cluster);
   await next(client, 'sessionExpired');
   expect(client.state).toBe('Disconnected');
 });
 
-test('without deduplication a repeated command is executed again: what the client guards against', async () => {
+test('without deduplication a copy of a command is executed again', async () => {
   const cluster = await startCluster({ application: 'echo' });
   await cluster.setDeduplication(false);
   const client = await connectedClient(cluster, { resendInterval: 20 });
@@ -124,7 +124,7 @@ test('without deduplication a repeated command is executed again: what the clien
   expect(await cluster.executed()).toBeGreaterThan(1);
 });
 
-test('wrong hints are survived', async () => {
+test('the client finds the leader despite wrong hints', async () => {
   const cluster = await startCluster({ members: 3 });
   await cluster.moveLeadership('node-3');
   for (const hints of ['absent', 'itself', 'circular', { wrong: 'node-2' }] as const) {
@@ -136,7 +136,7 @@ test('wrong hints are survived', async () => {
   }
 });
 
-test('a slow leader commits so many a second', async () => {
+test('commitsPerSecond limits the commits of a leader', async () => {
   const cluster = await startCluster({ application: 'echo' });
   await cluster.setCommitsPerSecond(50);
   const client = await connectedClient(cluster);
@@ -145,7 +145,7 @@ test('a slow leader commits so many a second', async () => {
   expect(await answers).toHaveLength(10);
 });
 
-test('a session that a stale leader does not know lives on at the true one', async () => {
+test('a session that a stale leader does not know continues at the true leader', async () => {
   const cluster = await startCluster({ members: 3 });
   const client = await connectedClient(cluster);
   const session = client.sessionId as SessionId;
@@ -158,7 +158,7 @@ test('a session that a stale leader does not know lives on at the true one', asy
   expect(client.sessionId).toBe(session);
 });
 
-test('every message and group of messages can be made to vanish by its name', async () => {
+test('dropMessages takes the name of every message and group', async () => {
   const cluster = await startCluster();
   const kinds = [ClientMessageType, ServerMessageType].flatMap((type) => Object.keys(type).filter((name) => !/^\d/.test(name)));
   expect(kinds).toHaveLength(17);
@@ -166,7 +166,7 @@ test('every message and group of messages can be made to vanish by its name', as
   expect(await failureOf(cluster.dropMessages('Answers' as never))).toBeInstanceOf(Error);
 });
 
-test('a killed leader takes with it what it is told to, and each command is executed once all the same', async () => {
+test('a killed leader loses the chosen commands, and each command is still executed once', async () => {
   for (const loss of ['unreceived', 'uncommitted', 'unanswered', 'mixed'] as const) {
     const cluster = await TestCluster.start({ application: 'echo', members: 3, electionPause: 10 });
     const client = await connectedClient(cluster, {
@@ -184,7 +184,7 @@ test('a killed leader takes with it what it is told to, and each command is exec
   expect(await failureOf(cluster.kill('node-1', 'all' as never))).toMatchObject({ message: 'loss: unknown: all' });
 });
 
-test('the time of a commit, of an election and of a session can be set while it runs', async () => {
+test('commit delay, election pause and session timeout can be set while the cluster runs', async () => {
   const cluster = await startCluster({ application: 'echo', members: 3, expiryTick: 10 });
   const client = await connectedClient(cluster);
   await cluster.setCommitDelay(3_600_000);
@@ -200,12 +200,12 @@ test('the time of a commit, of an election and of a session can be set while it 
   const idle = await connectedClient(other);
   const expired = next(idle, 'sessionExpired');
   await other.setSessionTimeout(30);
-  // It counts from the next sign of life.
+  // The new session timeout counts from the next sign of life.
   await idle.ping();
   expect((await expired).type).toBe('sessionExpired');
 });
 
-test('stats count what the cluster did, and tell a payload that its application cannot decode', async () => {
+test("stats count the cluster's work and the payloads that its application cannot decode", async () => {
   const cluster = await startCluster({ members: 3, application: 'kv' });
   const client = await connectedClient(cluster);
   const other = await connectedClient(cluster);

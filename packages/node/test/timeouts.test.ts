@@ -39,7 +39,7 @@ test('a command that was never sent times out without an id, and was not execute
   expect(await cluster.executed()).toBe(0);
 });
 
-test("a request's own timeout goes before the client's", async () => {
+test("a request's own timeout takes precedence over requestTimeout", async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster, { requestTimeout: Infinity });
   await cluster.dropMessages('ClientResponse');

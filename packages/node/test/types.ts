@@ -1,4 +1,4 @@
-/** What the compiler is to accept and to refuse. It runs nothing; `npm run typecheck` compiles it. */
+/** Code that the compiler must accept or refuse. `npm run typecheck` compiles this file; nothing runs it. */
 
 import { expectTypeOf } from 'vitest';
 import {
@@ -48,7 +48,7 @@ export function events(): void {
   client.off('sessionExpired', ({ sessionId }) => expectTypeOf(sessionId).toEqualTypeOf<SessionId>());
   // @ts-expect-error: there is no such event
   client.on('error', () => {});
-  // @ts-expect-error: nor this property
+  // @ts-expect-error: there is no such property
   client.on('connected', ({ session }) => session as string);
 }
 
@@ -69,9 +69,9 @@ export function brands(session: SessionId, member: MemberId): void {
   expectTypeOf(SessionId.unwrap(session)).toBeString();
   // @ts-expect-error: one id is not another
   SessionId.unwrap(member);
-  // @ts-expect-error: nor any text
+  // @ts-expect-error: a text is not an id
   MemberId.unwrap('node-1');
-  // @ts-expect-error: nor any number
+  // @ts-expect-error: a number is not an id
   RequestId.next(1n);
   const names: string[] = [session, member];
   void names;
@@ -104,6 +104,6 @@ export function others(): void {
   expectTypeOf(readNotification(new Uint8Array(1))).toEqualTypeOf<Notification>();
   expectTypeOf(TestCluster.start({ members: 3 })).resolves.toEqualTypeOf<TestCluster>();
   expectTypeOf(ClientMessageType.CreateSession).toExtend<number>();
-  // @ts-expect-error: it is started by start()
+  // @ts-expect-error: only start() makes a cluster
   new TestCluster();
 }

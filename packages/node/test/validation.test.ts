@@ -44,12 +44,12 @@ for (const [what, settings, named] of bad) {
   });
 }
 
-test('a configuration that is no object is a ValidationError', () => {
+test('a configuration that is not an object is a ValidationError', () => {
   expect(() => new RaftClient(undefined as never)).toThrow(ValidationError);
   expect(() => new RaftClient(null as never)).toThrow(ValidationError);
 });
 
-test('a good configuration passes, and settings that are undefined have their defaults', () => {
+test('a valid configuration passes, and undefined settings have their defaults', () => {
   ClientConfig.validate({ ...good, requestTimeout: Infinity, maxInFlight: undefined });
 });
 
@@ -84,7 +84,7 @@ for (const [what, payload] of payloads) {
   });
 }
 
-test('a timeout or a signal that is none throws synchronously', () => {
+test('an invalid timeout or signal throws synchronously', () => {
   const client = new RaftClient(good);
   for (const options of [{ timeout: -1 }, { timeout: NaN }, { timeout: '1' }, { signal: {} }, 5, null]) {
     expect(() => client.submitCommand(bytes('x'), options as never)).toThrow(ValidationError);
@@ -104,7 +104,7 @@ test('a payload of exactly maxMessageSize is sent, and one byte more throws', as
   expect(() => client.submitQuery(Buffer.alloc(10_001))).toThrow(ValidationError);
 });
 
-test('a payload that maxQueuedBytes never has room for is refused for good, and the error names that limit', async () => {
+test('a payload longer than maxQueuedBytes is refused with an error that names that limit', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster, { maxQueuedBytes: 1000 });
   expect(() => client.submitCommand(Buffer.alloc(1001))).toThrow(ValidationError);
@@ -112,7 +112,7 @@ test('a payload that maxQueuedBytes never has room for is refused for good, and 
   expect(await client.submitCommand(Buffer.alloc(1000, 1))).toHaveLength(1000);
 });
 
-test('a payload of the default maxMessageSize comes back whole', async () => {
+test('a payload of the default maxMessageSize returns unchanged', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
   const payload = Buffer.alloc(ClientConfig.DEFAULT_MAX_MESSAGE_SIZE, 'zraft');

@@ -1,11 +1,11 @@
-/** Completions are gathered on the other side: however many there are, the event loop is woken for them together. */
+/** The native half collects completions and wakes the event loop once for all of them. */
 
 import { expect, test } from 'vitest';
 
 import { connectedClient, startCluster } from './support/fixtures';
 import { native } from './support/internals';
 
-test('however many answers come while the event loop is busy, they do not wake it for each', async () => {
+test('many answers wake a busy event loop together', async () => {
   const cluster = await startCluster({ application: 'echo', commitDelay: 0 });
   const Original = native.NativeClient;
   let wakes = 0;
@@ -25,6 +25,6 @@ test('however many answers come while the event loop is busy, they do not wake i
   while (client.stats().answered - before < answers.length);
   expect(wakes).toBe(0);
   expect((await Promise.all(answers)).map(String)).toEqual(answers.map((_, index) => `${index}`));
-  // The last of them may have been counted, and not gathered yet.
+  // The last answers may have been counted before they were in the outbox.
   expect(wakes).toBeLessThanOrEqual(3);
 });

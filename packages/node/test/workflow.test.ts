@@ -1,4 +1,4 @@
-/** What the workflow builds and tests is what the package says it is for. */
+/** The workflow builds and tests every platform that the package supports. */
 
 import { readFileSync } from 'node:fs';
 
@@ -10,7 +10,7 @@ const { napi, engines } = JSON.parse(readFileSync(new URL('../package.json', imp
 };
 const workflow = readFileSync(new URL('../../../.github/workflows/node-packages.yml', import.meta.url), 'utf8');
 
-/** The text of each job by its name. */
+/** The text of each job, by name. */
 const jobs = new Map(
   workflow
     .slice(workflow.indexOf('\njobs:'))
@@ -31,13 +31,13 @@ test('Linux with glibc and musl, macOS and Windows, each on x64 and arm64', () =
   expect([...napi.targets].sort()).toEqual(all);
 });
 
-test('every target is built, and tested', () => {
+test('every target is built and tested', () => {
   const all = [...napi.targets].sort();
   expect(targets('build', 'build-musl')).toEqual(all);
   expect(targets('test', 'test-musl')).toEqual(all);
 });
 
-test('the oldest Node that the package is for is tested', () => {
+test('the oldest supported Node is tested', () => {
   expect(engines.node).toBe('>=20');
   for (const name of ['test', 'test-musl']) expect(jobs.get(name)).toMatch(/node: \["20", /);
 });

@@ -1,4 +1,4 @@
-/** SERVERs that others wrote, as processes steered line by line: see `verification/interop/README.md`. */
+/** SERVERs of other implementations, as processes controlled line by line. See `verification/interop/README.md`. */
 
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,7 +13,7 @@ import { signal } from '../support/fixtures';
 const FOLDER = fileURLToPath(new URL('../../../../verification/interop/', import.meta.url));
 const PATIENCE = 30_000;
 
-/** Whose implementation, and how its server is run. */
+/** An implementation and the command that runs its server. */
 export interface Make {
   readonly name: string;
   readonly program: string;
@@ -38,7 +38,7 @@ const MAKES: readonly Make[] = [
   },
 ];
 
-/** Those that can be run. Of the others it says what is left out, or fails with `CI=true`. */
+/** Returns the implementations that can run here. Prints those left out, or with `CI=true` fails for them. */
 export const makes: readonly Make[] = MAKES.filter(({ name, program, needs }) => {
   const runs = spawnSync(program, [program === 'java' ? '-version' : '--version'], { stdio: 'ignore' }).status === 0;
   if (runs && existsSync(needs)) return true;
@@ -48,7 +48,7 @@ export const makes: readonly Make[] = MAKES.filter(({ name, program, needs }) =>
   return false;
 });
 
-/** A peer's process. It ends with the test. */
+/** A peer's process, which ends with the test. */
 export class Peer {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #lines: string[] = [];
@@ -68,20 +68,20 @@ export class Peer {
     });
   }
 
-  /** A SERVER on loopback. */
+  /** Starts a SERVER on loopback. */
   static async server(make: Make): Promise<Peer> {
     const peer = new Peer(make);
     peer.endpoint = `tcp://127.0.0.1:${await peer.report('listening ')}`;
     return peer;
   }
 
-  /** Tells it to do something, and waits until it did. */
+  /** Sends a command and waits until the peer has carried it out. */
   async tell(command: string): Promise<void> {
     this.#child.stdin.write(`${command}\n`);
     await this.report(`done ${command.split(' ')[0]}`);
   }
 
-  /** The next report that begins like this; gives the rest of it. Others stay for later. */
+  /** Waits for the next report with this beginning and returns the rest of it. Other reports stay for later calls. */
   async report(beginning: string): Promise<string> {
     const timeout = AbortSignal.timeout(PATIENCE);
     for (;;) {
@@ -92,7 +92,7 @@ export class Peer {
     }
   }
 
-  /** What was applied: ids and payloads. */
+  /** Returns the ids and payloads of the applied commands. */
   async log(): Promise<string[]> {
     this.#child.stdin.write('log\n');
     return (await this.report('log ')).split(' ').map((entry) => {

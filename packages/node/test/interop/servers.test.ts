@@ -1,4 +1,4 @@
-/** The client drives SERVERs that others wrote. */
+/** The client works with SERVERs of other implementations. */
 
 import { expect, test } from 'vitest';
 import { RaftClient } from 'zraft-client';
@@ -13,7 +13,7 @@ async function open(make: Make): Promise<{ peer: Peer; client: RaftClient }> {
   return { peer, client };
 }
 
-/** Where a command was applied, and its payload. */
+/** The position of an applied command and its payload. */
 const applied = (answer: Buffer): [bigint, string] => [answer.readBigInt64BE(), answer.subarray(8).toString()];
 
 for (const make of makes) {
@@ -29,7 +29,7 @@ for (const make of makes) {
     expect(await peer.log()).toEqual(payloads.map((payload, index) => `${index + 1}: ${payload}`));
   });
 
-  test(`${make.name}: a mebibyte goes both ways`, async () => {
+  test(`${make.name}: a payload of 1 MiB is sent and answered`, async () => {
     const { client } = await open(make);
     const payload = Buffer.from(Array.from({ length: 1024 * 1024 }, (_, index) => index % 251));
     const answer = await client.submitCommand(payload);
@@ -37,7 +37,7 @@ for (const make of makes) {
     expect((await client.submitQuery(payload)).equals(payload)).toBe(true);
   });
 
-  test(`${make.name}: a command that the server drops is sent again and applied once`, async () => {
+  test(`${make.name}: a command that the server drops is resent and applied once`, async () => {
     const { peer, client } = await open(make);
     await peer.tell('drop 1');
     expect(applied(await client.submitCommand(bytes('again')))).toEqual([1n, 'again']);
@@ -65,7 +65,7 @@ for (const make of makes) {
     expect(applied(await client.submitCommand(bytes('after')))).toEqual([1n, 'after']);
   });
 
-  test(`${make.name}: a session that the server ends is told`, async () => {
+  test(`${make.name}: a session that the server ends is reported`, async () => {
     const { peer, client } = await open(make);
     const expired = next(client, 'sessionExpired');
     await peer.tell('close 5 -');

@@ -1,4 +1,4 @@
-// Ends in the midst of work, without a word.
+// Exits while a client works, without output.
 import { RaftClient } from 'zraft-client';
 import { TestCluster } from 'zraft-client/testing';
 

@@ -1,5 +1,5 @@
-// Sends many requests, every thousandth of them with a payload that is not what it seems, and tells what came of them.
-// Each answer must be its own request's: the cluster echoes, and no two payloads are alike.
+// Sends many requests, every thousandth of them with a hostile payload, and prints their outcomes. Each answer must belong
+// to its request: the cluster echoes, and no two payloads are alike.
 import { setImmediate } from 'node:timers/promises';
 import { runInNewContext } from 'node:vm';
 
@@ -11,7 +11,7 @@ const LENGTHS = [24, 60, 6_000];
 const client = new RaftClient({ clusterMembers: JSON.parse(members), capabilities: { kind: 'hostile' }, requestTimeout: Infinity });
 
 let numbers = 0;
-/** Bytes that no other payload has. */
+/** Returns bytes that no other payload has. */
 function unique(length) {
   const bytes = Buffer.alloc(length, 0x2e);
   bytes.write(`${numbers++}:`);
@@ -43,7 +43,7 @@ const foreign = runInNewContext(
   '({ Uint8Array, copy: (bytes) => Uint8Array.from(bytes), liar: (bytes) => new (class extends Uint8Array { get length() { return 1; } })(bytes) })',
 );
 
-/** A payload in memory of another kind, `extra` bytes longer. */
+/** Returns a payload in memory of another kind, `extra` bytes longer. */
 function within(Memory, bytes, extra = 0) {
   const memory = new Memory(bytes.length + 8, { maxByteLength: bytes.length + 64 });
   const payload = new Uint8Array(memory, 8);
@@ -58,13 +58,13 @@ function within(Memory, bytes, extra = 0) {
 const refused = (payload, options) => ({ payload, options, error: ValidationError });
 const taken = (payload, bytes, options, also) => ({ payload, expected: Buffer.from(bytes), options, also });
 
-/** A signal that does `how` when it is listened to. */
+/** Returns a signal that does `how` when a listener is added. */
 function signal(how) {
   const target = new EventTarget();
   return Object.assign(target, { aborted: false, reason: 'hostile', addEventListener: how.bind(target) });
 }
 
-/** What is tried, each with bytes of its own: what must be refused and how, and what must be taken with which bytes. */
+/** The hostile payloads, each with its own bytes: those that must be refused with which error, and those that must be accepted with which bytes. */
 const HOSTILE = [
   (bytes) => refused(new Proxy(new Uint8Array(bytes), {})),
   (bytes) =>
@@ -166,7 +166,7 @@ const HOSTILE = [
 const outcome = { answered: 0, refused: 0, wrong: [] };
 const open = new Set();
 
-/** Submits in place of the caller, who is busy: its answer must be its own as well. */
+/** Submits from inside another submission. This request must get its own answer as well. */
 function submitPlain() {
   const bytes = unique(40);
   const request = expectAnswer(client.submitCommand(bytes), bytes).then(() => open.delete(request));
@@ -211,7 +211,7 @@ async function lane() {
 }
 
 async function memory() {
-  // What finalizers let go of takes a turn of the event loop each.
+  // Finalizers need a turn of the event loop each.
   for (let round = 0; round < 5; round++) {
     globalThis.gc();
     await setImmediate();
@@ -227,7 +227,7 @@ async function run(requests) {
 }
 
 await client.connect();
-// Every kind at every length, and memory as it is after some work.
+// First every kind at every length, so that memory is at its level under work.
 for (let number = 0; number < HOSTILE.length * LENGTHS.length * 2; number++) await attack(number);
 await run(Number(count) / 5);
 const before = await memory();

@@ -1,4 +1,4 @@
-// Sends a million requests, or opens and closes a thousand sessions, and tells the memory before and after.
+// Sends a million requests, or opens and closes a thousand sessions, and prints the memory before and after.
 import { setImmediate } from 'node:timers/promises';
 
 import { RaftClient } from 'zraft-client';
@@ -30,7 +30,7 @@ async function cycles(count) {
 }
 
 async function memory() {
-  // What finalizers let go of takes a turn of the event loop each.
+  // Finalizers need a turn of the event loop each.
   for (let round = 0; round < 5; round++) {
     globalThis.gc();
     await setImmediate();
@@ -50,7 +50,7 @@ if (work === 'requests') {
 } else {
   await cycles(100);
   before = await memory();
-  // What nobody holds any more is collected when the engine thinks fit, which is late with little work.
+  // With little work the engine collects garbage late, so collect it now.
   for (let round = 0; round < 10; round++) {
     await cycles(100);
     await memory();

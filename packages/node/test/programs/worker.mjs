@@ -1,4 +1,4 @@
-// Works in a thread of its own: connects, sends, and ends as it is told.
+// Works in a worker thread: connects, sends, and ends in the way that the test chooses.
 import { parentPort, workerData } from 'node:worker_threads';
 
 import { RaftClient } from 'zraft-client';

@@ -1,4 +1,4 @@
-/** What the package keeps to itself, and tests look at. */
+/** Internals of the package that tests use. */
 
 import type { Native } from '../../src/native';
 

@@ -1,4 +1,4 @@
-/** The programs of a Markdown page. */
+/** The programs, tables, links and headings of a Markdown page. */
 
 import { readFileSync } from 'node:fs';
 
@@ -7,13 +7,13 @@ export interface Program {
   /** The page and the line of the fence, for messages. */
   readonly place: string;
   readonly code: string;
-  /** What the block prints: that of the ```text block that follows one marked `run`. Undefined: it is compiled only. */
+  /** The expected output: the ```text block after a block marked `run`. Undefined for a block that is only compiled. */
   readonly prints: string | undefined;
 }
 
 const FENCE = /^```(\S*)[ ]?(.*)\n([\s\S]*?)^```$/gm;
 
-/** The TypeScript blocks of a page, in their order. A block marked `run` must say what it prints. */
+/** Returns the TypeScript blocks of a page, in order. A block marked `run` must have its output after it. */
 export function programsOf(page: URL): Program[] {
   const text = readFileSync(page, 'utf8');
   const name = page.pathname.split('/').slice(-2).join('/');
@@ -32,7 +32,7 @@ export function programsOf(page: URL): Program[] {
   });
 }
 
-/** The rows of all tables of a page whose first column has this title, without `code` marks. Cells may contain `\|`. */
+/** Returns the rows of all tables of a page whose first column has this title, without `code` marks. Cells may contain `\|`. */
 export function rowsOf(page: URL, title: string): string[][] {
   const rows = readFileSync(page, 'utf8')
     .split('\n')
@@ -54,7 +54,7 @@ export function rowsOf(page: URL, title: string): string[][] {
   return found;
 }
 
-/** The links of a page that lead into this repository: their target, and the heading there if they name one. */
+/** Returns the links of a page into this repository, each with its target and its heading, if it names one. */
 export function linksOf(page: URL): { readonly target: URL; readonly heading: string | undefined }[] {
   const text = readFileSync(page, 'utf8').replace(FENCE, '');
   return [...text.matchAll(/\]\(([^)\s]+)\)/g)]
@@ -68,7 +68,7 @@ export function linksOf(page: URL): { readonly target: URL; readonly heading: st
     });
 }
 
-/** The headings of a page, as links name them. */
+/** Returns the headings of a page as links name them. */
 export function headingsOf(page: URL): string[] {
   const text = readFileSync(page, 'utf8').replace(FENCE, '');
   return [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>

@@ -1,4 +1,4 @@
-/** Programs of users, in processes of their own. */
+/** Programs of users, each in its own process. */
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,14 +9,14 @@ import type { ClientConfig } from 'zraft-client';
 
 import { HANG } from './fixtures';
 
-/** What became of a program. */
+/** The exit status and the output of a program. */
 export interface Outcome {
   readonly status: number | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** A program that runs. */
+/** A running program. */
 export interface Program {
   /** Waits until it has printed a line. */
   printed(line: string): Promise<void>;
@@ -32,14 +32,14 @@ const capabilities = { role: 'program' };
 `;
 
 /**
- * Starts a program. It finds `RaftClient` and `TestCluster` imported, and the members of `cluster` and some capabilities
- * under the names of the settings.
+ * Starts a program. `RaftClient` and `TestCluster` are imported, and `clusterMembers` (of `cluster`) and `capabilities` are
+ * defined.
  */
 export function startProgram(code: string, cluster?: Pick<ClientConfig, 'clusterMembers'>, flags: string[] = []): Program {
   const members = cluster === undefined ? {} : Object.fromEntries(cluster.clusterMembers as Map<string, string>);
   const child = spawn(process.execPath, [...flags, '--input-type=module', '--eval', OPENING + code], {
     cwd: fileURLToPath(new URL('../..', import.meta.url)),
-    // Of the test runner's settings none is to reach it.
+    // The test runner's settings must not reach the program.
     env: { PATH: process.env['PATH'], SystemRoot: process.env['SystemRoot'], CLUSTER_MEMBERS: JSON.stringify(members) },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -67,7 +67,7 @@ export function runProgram(code: string, cluster?: Pick<ClientConfig, 'clusterMe
   return startProgram(code, cluster).ended();
 }
 
-/** The outcome of a program that ended well and printed these lines. */
+/** Returns the outcome of a program that exited with 0 and printed these lines. */
 export function printed(...lines: string[]): Outcome {
   return { status: 0, stdout: lines.map((line) => `${line}\n`).join(''), stderr: '' };
 }

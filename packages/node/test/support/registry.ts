@@ -1,4 +1,4 @@
-/** A registry for `npm install`, with the packages of a folder and no others. */
+/** A registry for `npm install` with the packages of a folder and no others. */
 
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -7,14 +7,14 @@ import { createServer } from 'node:http';
 import { type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 
-/** What it serves, by the packages' names: their descriptions, and what was fetched of them. */
+/** A running registry, and the tarballs that were fetched from it. */
 export interface Registry {
   readonly url: string;
   readonly fetched: string[];
   close(): void;
 }
 
-/** Serves tarballs; `describe` gives the package.json of each. */
+/** Serves the tarballs of a folder. `describe` returns the package.json of each. */
 export async function startRegistry(folder: string, describe: (tarball: string) => { name: string; version: string }): Promise<Registry> {
   const fetched: string[] = [];
   const tarballs = readdirSync(folder).filter((name) => name.endsWith('.tgz'));

@@ -1,6 +1,6 @@
 /**
- * A server that does as it is told, over real TCP: for what no honest cluster does. Its half of ZMTP is just enough for
- * a CLIENT that shakes hands without security.
+ * A server over real TCP that follows a script, for behaviour that no correct cluster shows. It speaks just enough ZMTP for a
+ * CLIENT without security.
  */
 
 import { once } from 'node:events';
@@ -13,14 +13,14 @@ const COMMAND = 4;
 const LONG = 2;
 const SESSION = '00000000-0000-4000-8000-000000000001';
 
-/** A message of the client, as far as scripts look at it. */
+/** A message of the client, as far as scripts need it. */
 export interface Received {
   readonly kind: ClientMessageType;
-  /** What follows the kind. */
+  /** The bytes after the kind. */
   readonly fields: Buffer;
 }
 
-/** One connection, from the server's side. */
+/** One connection as the server sees it. */
 export class Connection {
   constructor(readonly socket: Socket) {}
 
@@ -39,7 +39,7 @@ export class Connection {
     this.socket.write(Buffer.concat([header, body]));
   }
 
-  /** Answers what opens or continues a session. */
+  /** Answers a CreateSession or ContinueSession. */
   welcome({ kind, fields }: Received): void {
     const nonce = fields.subarray(-8);
     if (kind === ClientMessageType.CreateSession)
@@ -48,10 +48,10 @@ export class Connection {
   }
 }
 
-/** What a script does with a message. Nothing is answered but by it. */
+/** Handles a message. The server sends nothing else. */
 export type Script = (message: Received, connection: Connection) => void;
 
-/** Answers sessions and KeepAlives as a server does, and leaves the rest to `script`. */
+/** Answers session messages and KeepAlives as a server does, and leaves other messages to `script`. */
 export function afterWelcome(script: Script): Script {
   return (message, connection) => {
     if (message.kind === ClientMessageType.CreateSession || message.kind === ClientMessageType.ContinueSession) connection.welcome(message);
@@ -60,7 +60,7 @@ export function afterWelcome(script: Script): Script {
   };
 }
 
-/** Starts one; it ends with the test. */
+/** Starts a scripted server that ends with the test. */
 export async function startPeer(script: Script): Promise<{ clusterMembers: Record<string, string>; endpoint: string }> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
