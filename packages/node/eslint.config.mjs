@@ -11,21 +11,21 @@ export default tseslint.config(
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
       '@typescript-eslint/no-invalid-void-type': ['error', { allowAsThisParameter: true }],
-      // Numbers from the wire and from the native half are those of the enums.
+      // Numbers from the wire and from the native half are values of the enums.
       '@typescript-eslint/no-unsafe-enum-assignment': 'off',
       '@typescript-eslint/no-unsafe-enum-comparison': 'off',
-      // It takes some for unnecessary that the compiler needs.
+      // The rule reports assertions that the compiler needs.
       '@typescript-eslint/no-unnecessary-type-assertion': 'off',
-      // Some make a protected constructor public.
+      // Some constructors make a protected one public.
       '@typescript-eslint/no-useless-constructor': 'off',
-      // What callers from JavaScript hand over is not always of the type it should be.
+      // Callers from JavaScript may pass values of other types.
       '@typescript-eslint/no-unnecessary-condition': 'off',
     },
   },
   {
     files: ['test/**'],
     rules: {
-      // Matchers are of any type.
+      // Matchers have the type any.
       '@typescript-eslint/no-unsafe-assignment': 'off',
       '@typescript-eslint/no-meaningless-void-operator': 'off',
     },

@@ -1,4 +1,4 @@
-// One measurement of one subject, in a process of its own: so heaps, compiled code and connections are nobody else's.
+// One measurement of one subject in its own process, so that it shares no heap, compiled code or connection with another.
 //
 // `node child.mjs JSON` prints what it measured as JSON.
 import * as measurements from "./load.mjs"

@@ -1,11 +1,11 @@
-// What time and memory a process took.
+// The time and the memory that a process used.
 import { readFileSync } from "node:fs"
 import { memoryUsage } from "node:process"
 
-// Linux only: the thread whose number is the process's is the event loop's.
+// Linux only: the event loop's thread has the number of the process.
 const LOOP = `/proc/self/task/${process.pid}/schedstat`
 
-/** Nanoseconds that the event loop's thread ran; NaN where nobody counts them. */
+/** Returns the nanoseconds that the event loop's thread has run; NaN where the system does not count them. */
 function loopTime() {
   try {
     return Number(readFileSync(LOOP, "latin1").split(" ", 1)[0])
@@ -14,11 +14,11 @@ function loopTime() {
   }
 }
 
-/** Milliseconds of wall time, microseconds of CPU of the process and of the event loop's thread. */
+/** Returns milliseconds of wall time and microseconds of CPU of the process and of the event loop's thread. */
 export function clocks() {
   const { user, system } = process.cpuUsage()
   return { wall: performance.now(), process: user + system, loop: loopTime() / 1000 }
 }
 
-/** Megabytes. */
+/** Returns the resident memory in MiB. */
 export const resident = () => memoryUsage.rss() / 2 ** 20

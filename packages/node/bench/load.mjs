@@ -1,15 +1,15 @@
-// The load: so many requests in flight, each followed by the next as soon as it is answered.
+// The load: a fixed number of requests in flight. A caller submits its next request as soon as its last one is answered.
 import { setTimeout as sleep } from "node:timers/promises"
 
 import { clocks, resident } from "./clocks.mjs"
 import { median, quantile } from "./statistics.mjs"
 
-/** How many answers come before the time is looked at. */
+/** Answers between two looks at the clock, so that reading it costs next to nothing. */
 const STRIDE = 64
 
 /**
- * Drives a subject through phases, `[milliseconds, atItsEnd()]`, one after the other, and ends with the last. Each answer is
- * counted where its receiver goes on.
+ * Drives a subject through phases, `[milliseconds, atItsEnd()]`, one after the other. Counts each answer where its caller
+ * continues.
  */
 export class Load {
   done = 0
@@ -23,7 +23,7 @@ export class Load {
     this.#next()
   }
 
-  /** One more answer. False: it is over. */
+  /** Counts an answer. Returns false once the last phase is over. */
   answered() {
     this.done += 1
     if (this.done - this.#looked >= STRIDE) {
@@ -57,7 +57,7 @@ export class Load {
 
 const nothing = () => {}
 
-/** Warms up, then measures: rate, and CPU per request. */
+/** Warms up, then measures the rate and the CPU per request. */
 export async function throughput(subject, { payload, inFlight, warmUp, time }) {
   const readings = []
   const read = () => readings.push({ done: load.done, ...clocks() })
@@ -76,7 +76,7 @@ export async function throughput(subject, { payload, inFlight, warmUp, time }) {
   }
 }
 
-/** One request after the other: microseconds from each to its answer. */
+/** Sends one request after the other and measures the microseconds to each answer. */
 export async function latency(subject, { payload, warmUp, time }) {
   const times = []
   for (let now = performance.now(), warm = now + warmUp, end = warm + time; now < end; ) {
@@ -89,7 +89,7 @@ export async function latency(subject, { payload, warmUp, time }) {
   return { requests: times.length, p50: quantile(times, 0.5), p99: quantile(times, 0.99) }
 }
 
-/** What an open connection costs that nobody uses: percent of a core. */
+/** Measures the CPU of an open connection without requests, in percent of a core. */
 export async function idle(_subject, { warmUp, time }) {
   await sleep(warmUp)
   const before = clocks()
@@ -99,7 +99,7 @@ export async function idle(_subject, { warmUp, time }) {
   return { cpu: ((after.process - before.process) / wall) * 100, loop: ((after.loop - before.loop) / wall) * 100 }
 }
 
-/** Resident megabytes under load: after warming up, at the end, and at most in between. Each a median of a second. */
+/** Measures resident megabytes under load after warming up, at the end, and the most in between. Each is the median of a second. */
 export async function memory(subject, { payload, inFlight, warmUp, time }) {
   const level = (samples) => Array.from({ length: 20 }, () => [50, () => samples.push(resident())])
   const [first, between, last] = [[], [], []]

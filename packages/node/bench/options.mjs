@@ -1,7 +1,7 @@
-// What a run of the benchmark does, by its form.
+// The options of a run of the benchmark.
 import { parseArgs } from "node:util"
 
-const HELP = `The Node package beside two references, in interleaved rounds.
+const HELP = `Compares the Node package with its references, in interleaved rounds.
 
 npm run bench -- [options]
 
@@ -11,8 +11,8 @@ npm run bench -- [options]
   --subjects A,...  zraft-client,hand-written,zeromq,promises
   --only A,...      load,idle,memory
   --payload N       bytes of a request (64)
-  --json FILE       where the results go (results/latest.json)
-  --write           also brings BENCHMARKS.md and results/node.json up to date`
+  --json FILE       the file for the results (results/latest.json)
+  --write           also updates BENCHMARKS.md and results/node.json`
 
 const FULL = { rounds: 7, levels: [1, 16, 64, 256, 1024, 10_000], warmUp: 500, time: 1000, idle: 3000, memory: { warmUp: 10_000, time: 60_000 } }
 const QUICK = { rounds: 3, levels: [1, 256, 1024], warmUp: 300, time: 500, idle: 1500, memory: { warmUp: 3000, time: 5000 } }
@@ -52,7 +52,7 @@ export function options(subjects) {
 
 function whole(name, text) {
   const number = Number(text)
-  if (!Number.isSafeInteger(number) || number < 1) throw new Error(`--${name}: '${text}' is no number from 1 on`)
+  if (!Number.isSafeInteger(number) || number < 1) throw new Error(`--${name}: '${text}' is not a whole number of at least 1`)
   return number
 }
 
@@ -60,6 +60,6 @@ function some(name, text, all) {
   if (text === undefined) return all
   const chosen = text.split(",")
   const unknown = chosen.find((each) => !all.includes(each))
-  if (unknown !== undefined) throw new Error(`--${name}: there is no '${unknown}', only ${all.join(", ")}`)
+  if (unknown !== undefined) throw new Error(`--${name}: '${unknown}' is not one of ${all.join(", ")}`)
   return chosen
 }

@@ -1,4 +1,4 @@
-// Tables, as Markdown.
+// The results as tables in Markdown.
 import { summary } from "./statistics.mjs"
 
 const number = (value, digits) =>
@@ -88,7 +88,7 @@ export function report({ load, sequential, idle, memory, verdict }) {
   return parts.join("\n\n") + "\n"
 }
 
-/** Puts a text between the marks of a document. */
+/** Returns the document with this text between its marks. */
 export function between(document, mark, text) {
   const [begin, end] = [`<!-- ${mark}:begin -->`, `<!-- ${mark}:end -->`]
   const [from, to] = [document.indexOf(begin), document.indexOf(end)]

@@ -1,4 +1,4 @@
-// The benchmark: this package beside two references. See README.md here.
+// The benchmark of this package and its references. See README.md in this folder.
 import { execFile } from "node:child_process"
 import { mkdir, readFile, writeFile } from "node:fs/promises"
 import { availableParallelism, cpus, loadavg, platform, release } from "node:os"
@@ -19,7 +19,7 @@ const { form, rounds, levels, subjects, parts, payload } = chosen
 
 const program = await build()
 
-/** One measurement in a process of its own, against a server of its own. */
+/** Runs one measurement in its own process, against its own server. */
 async function measure(subject, measurement, settings) {
   const server = await start(program, SUBJECTS[subject].server)
   try {
@@ -31,7 +31,7 @@ async function measure(subject, measurement, settings) {
   }
 }
 
-/** What is measured in rounds: for each of `cases`, all subjects one after the other, each round in another order. */
+/** Measures in rounds: for each of `cases`, all subjects one after the other, in each round in another order. */
 async function interleaved(measurement, cases) {
   const measured = subjects.filter((subject) => (SUBJECTS[subject].only ?? measurement) === measurement)
   const results = cases.flatMap((settings) => measured.map((subject) => ({ subject, ...settings, rounds: [] })))

@@ -1,4 +1,4 @@
-// The servers that answer, each in a process of its own: `zraft-bench` of this workspace.
+// The servers: `zraft-bench` of this workspace, each in its own process.
 import { execFile, spawn } from "node:child_process"
 import { once } from "node:events"
 import { createInterface } from "node:readline"
@@ -6,7 +6,7 @@ import { promisify } from "node:util"
 
 const WORKSPACE = new URL("../../../", import.meta.url)
 
-/** Builds them and gives the program's path. */
+/** Builds the program and returns its path. */
 export async function build() {
   const cargo = process.env.CARGO ?? "cargo"
   const { stdout } = await promisify(execFile)(
@@ -21,7 +21,7 @@ export async function build() {
   throw new Error("cargo built no program zraft-bench")
 }
 
-/** Starts one; it ends with its standard input. */
+/** Starts a server, which ends with its standard input. */
 export async function start(program, words) {
   const child = spawn(program, words, { stdio: ["pipe", "pipe", "inherit"] })
   const ended = once(child, "close")

@@ -1,4 +1,4 @@
-/** The value below which such a part of sorted values lies. */
+/** Returns the value below which this part of the sorted values lies. */
 export const quantile = (sorted, part) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))]
 
 export function median(values) {
@@ -7,5 +7,5 @@ export function median(values) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
 }
 
-/** The median with the least and the greatest. */
+/** Returns the median, the least and the greatest value. */
 export const summary = (values) => ({ median: median(values), least: Math.min(...values), most: Math.max(...values) })

@@ -1,5 +1,5 @@
-// What is measured. Each subject opens a connection and gives a request function: it takes a payload, and its promise
-// stands for the answer.
+// The subjects. Each opens a connection and returns a request function, which takes a payload and returns a promise of the
+// answer.
 import { HandwrittenClient } from "./references/handwritten.mjs"
 import { Promises } from "./references/promises.mjs"
 
@@ -30,10 +30,10 @@ export const SUBJECTS = {
   zeromq: {
     about: "a bare echo over npm zeromq's CLIENT",
     server: ["echo", "--kind", "zmtp"],
-    // As long as the frame that a command is in.
+    // Makes the frame as long as that of a command.
     overhead: 35,
     async open(endpoint) {
-      // Loaded where it is used: its draft sockets warn when they are.
+      // Loaded only if it is used, since its draft sockets print a warning.
       const { BareEcho } = await import("./references/zeromq.mjs")
       return new BareEcho(endpoint)
     },

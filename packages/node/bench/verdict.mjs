@@ -1,4 +1,4 @@
-// What must hold, and what is aimed at. Ratios are made within each round and their median is judged.
+// The limits and the goals. Ratios are computed within each round, and their median is judged.
 import { summary } from "./statistics.mjs"
 
 const US = "zraft-client"
@@ -6,10 +6,10 @@ const HAND = "hand-written"
 const ZEROMQ = "zeromq"
 const PROMISES = "promises"
 
-/** From so many in flight up the package is held against the hand-written client. */
+/** From this number in flight on, the package is compared with the hand-written client: with fewer, waking up dominates. */
 const MANY = 256
 
-/** Rows `{ what, unit, value: { median, least, most }, must, goal, direction }`, of what was measured; without a limit, for comparison. */
+/** Returns a row `{ what, unit, value: { median, least, most }, must, goal, direction }` for each figure. A row without a limit is for comparison. */
 export function judge({ load, sequential, idle, memory }) {
   const rows = []
   const row = (what, unit, values, must, goal, direction = "at most") => {
@@ -31,7 +31,7 @@ export function judge({ load, sequential, idle, memory }) {
   if (most !== undefined && many !== undefined) {
     row("process CPU per request, 10,000 in flight against 1,024", "", ratios(most, many, "cpu"), 1.3)
     row("event-loop time per request, 10,000 in flight against 1,024", "", ratios(most, many, "loop"), 1.3)
-    // What no client can do anything about: beyond 0.3 it alone exceeds what is allowed.
+    // The share of promises themselves, which no client can change: beyond 0.3 it exceeds the limit alone.
     const [mostAlone, manyAlone] = [level(10_000, PROMISES), level(1024, PROMISES)]
     if (mostAlone !== undefined && manyAlone !== undefined) {
       const share = (figure) => many.map((round, index) => (mostAlone[index][figure] - manyAlone[index][figure]) / round[figure])

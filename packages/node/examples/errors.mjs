@@ -1,9 +1,9 @@
-// Every error, and what to do about it. Each has a `code`, and says whether the command may have been executed.
+// Every error and what to do about it. Each has a `code`, and `maybeExecuted` says if the command may have been executed.
 import { RaftClient, RaftClientError, TimeoutError } from 'zraft-client';
 import { TestCluster } from 'zraft-client/testing';
 
 /**
- * What a program may do about an error of a request.
+ * Returns what a program can do about an error of a request.
  *
  * @param {unknown} error
  * @returns {string}
@@ -21,21 +21,21 @@ function advice(error) {
       return 'await ready(), then submit again';
     case 'TIMEOUT':
     case 'CANCELLED':
-      return error.maybeExecuted ? 'look at the state, or await resolution()' : 'submit again if it is still wanted';
+      return error.maybeExecuted ? 'read the state, or await resolution()' : 'submit again if it is still wanted';
     case 'SESSION_EXPIRED':
-      return error.maybeExecuted ? 'look at the state in a new session' : 'connect(), then submit again';
+      return error.maybeExecuted ? 'read the state in a new session' : 'connect(), then submit again';
     case 'SESSION_REJECTED':
-      return 'the servers do not want these capabilities';
+      return 'the servers refuse these capabilities';
     case 'CONNECTION':
-      return 'no member leads or can be reached: look at the cause, try again later';
+      return 'no member leads or is reachable: read the cause, try again later';
     case 'RESPONSE_EVICTED':
-      return 'executed or not, the answer is gone: look at the state';
+      return 'the server no longer has the answer: read the state';
     case 'QUARANTINED':
-      return 'members fail on this request: do not repeat it';
+      return 'members fail on this request: do not submit it again';
     case 'PROTOCOL':
-      return 'an answer that this client cannot read or that is too long';
+      return 'this client cannot decode the answer, or it is too long';
     default:
-      // The compiler knows that every code has its case.
+      // The compiler checks that every code has a case.
       return /** @satisfies {never} */ (error.code);
   }
 }
@@ -74,7 +74,7 @@ await show('no answer in time', () => client.submitCommand(payload, { timeout: 5
 try {
   await client.submitCommand(payload, { timeout: 50 });
 } catch (error) {
-  // The command was sent, and is followed on: its answer can still come.
+  // The command was sent and the client still tracks it, so its answer can still come.
   await cluster.deliverAll();
   if (error instanceof TimeoutError) console.log(`resolution: ${await error.resolution()}`);
 }
@@ -93,5 +93,5 @@ await client.disconnect({ timeout: 50 });
 await closed;
 await cluster.stop();
 
-const nobody = new RaftClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' }, capabilities });
-await show('nobody there', () => nobody.connect({ timeout: 100 }));
+const unreachable = new RaftClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' }, capabilities });
+await show('no member there', () => unreachable.connect({ timeout: 100 }));

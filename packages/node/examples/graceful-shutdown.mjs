@@ -1,4 +1,4 @@
-// Ends well when told to: takes no new work, lets what was submitted be answered, closes the session, and exits.
+// Shuts down on a signal: takes no new work, waits for the answers of submitted requests, closes the session, and exits.
 import { RaftClient } from 'zraft-client';
 import { TestCluster } from 'zraft-client/testing';
 
@@ -19,13 +19,13 @@ const workers = [work(), work(), work()];
 
 async function shutDown() {
   stopping = true;
-  // Waits up to 5 s by default for what is under way; never rejects.
+  // Waits for submitted requests, by default up to 5 s. Never rejects.
   await client.disconnect({ timeout: 10_000 });
-  // What the time did not suffice for is rejected with ClosedError; `maybeExecuted` says whether it may have been executed.
+  // Requests without an answer in this time reject with ClosedError; `maybeExecuted` says if they may have been executed.
   const ends = await Promise.allSettled(workers);
-  console.log(`stopped: ${ends.filter(({ status }) => status === 'rejected').length} requests left over`);
+  console.log(`stopped: ${ends.filter(({ status }) => status === 'rejected').length} requests unanswered`);
   await cluster.stop();
-  // Nothing keeps the process alive any more: it exits by itself.
+  // Nothing keeps the process alive now, so it exits by itself.
 }
 process.once('SIGTERM', shutDown);
 process.once('SIGINT', shutDown);

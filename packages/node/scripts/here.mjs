@@ -1,4 +1,4 @@
-// In place of src/here.ts in the modules for bundlers, which move the code: what is loaded is looked for from where it runs.
+// Replaces src/here.ts in the modules for bundlers. Bundlers move the code, so modules are found from the place where it runs.
 import { createRequire } from 'node:module';
 
 export const home = '../..';

@@ -1,5 +1,6 @@
-// Writes the ESM doors of the package: one module instance serves `import` and `require` alike. Bundlers take other modules,
-// by the condition "module": they cannot follow a `require` of Node's own modules into an ESM bundle.
+// Writes the ESM entry points of the package. They re-export the CommonJS modules, so that `import` and `require` share one
+// instance. Bundlers use other modules, by the condition "module": they cannot put a `require` of Node's own modules into an ESM
+// bundle.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 

@@ -1,8 +1,7 @@
-// Reference: the least that a client in plain JavaScript can be. ZMTP and the zraft protocol by hand over node:net, and a Map of
-// promises. No resending, no deadline, no reconnecting, no heartbeat: none of what a client is for, and so hardly to be beaten.
+// Reference: the smallest possible client in plain JavaScript. It writes ZMTP and the zraft protocol by hand over node:net and has
+// a Map of promises. It has no resending, deadline, reconnecting or heartbeat, so it does less than any real client must.
 //
-// What makes it fast: all frames of a tick leave in one write, cut from a slab; one loop goes through what was read, and results are
-// views of it.
+// It is fast because all frames of a tick leave in one write from one slab, and one loop parses what was read into views.
 import { connect } from "node:net"
 
 const SLAB = 64 * 1024
@@ -30,7 +29,7 @@ export class HandwrittenClient {
   #lowest = 1
   #pending = new Map()
 
-  /** Connects, shakes hands and opens a session. */
+  /** Connects, completes the ZMTP handshake and opens a session. */
   static async connect({ host, port }) {
     const client = new HandwrittenClient()
     await new Promise((resolve, reject) => {
@@ -44,7 +43,7 @@ export class HandwrittenClient {
     return client
   }
 
-  /** A command: resolves with the result. */
+  /** Sends a command. Resolves with the answer. */
   request(payload) {
     return new Promise((resolve, reject) => {
       const id = this.#next++
@@ -91,12 +90,12 @@ export class HandwrittenClient {
     writeId(out, this.#now, at + 4 + payload.length)
   }
 
-  /** Room for a frame in what leaves at the end of this tick. */
+  /** Reserves room for a frame in the write at the end of this tick. */
   #room(length) {
     if (!this.#flushing) {
       this.#flushing = true
       this.#now = Date.now()
-      // After the microtasks: the continuations of all answers that came together have sent by then.
+      // After the microtasks, so that the continuations of all answers that came together have sent.
       process.nextTick(() => {
         this.#flushing = false
         this.#flush()

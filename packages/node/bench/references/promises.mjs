@@ -1,8 +1,8 @@
-// No client at all: what callers and their promises cost by themselves. Answers come in the next turn of the event loop, all at
-// once, and are always the same. Whatever a client does comes on top of this.
+// No client: the cost of the callers and their promises alone. All answers come together in the next turn of the event loop and
+// are always the same. The cost of any client comes on top of this.
 let resolveLast
 
-/** One for all: a closure for each would cost more. */
+/** The one executor of all promises: a closure for each would cost more. */
 function executor(resolve) {
   resolveLast = resolve
 }

@@ -1,5 +1,5 @@
-// Reference: a bare echo over npm `zeromq`'s CLIENT (draft). There is nothing to tell answers apart by, and no promise but those
-// of send() and receive(): so many messages are kept under way as are to be in flight.
+// Reference: a bare echo over npm `zeromq`'s CLIENT (draft). Answers have no id, and the only promises are those of send() and
+// receive(), so this keeps the given number of messages in flight.
 import { Client } from "zeromq/draft.js"
 
 export class BareEcho {
@@ -14,7 +14,7 @@ export class BareEcho {
     return (await this.#socket.receive())[0]
   }
 
-  /** Keeps `inFlight` messages under way; `answered` is called for each that comes back, until it returns false. */
+  /** Keeps `inFlight` messages in flight. Calls `answered` for each that returns, until it returns false. */
   async drive(payload, inFlight, answered) {
     for (let sent = 0; sent < inFlight; sent++) await this.#socket.send(payload)
     for (;;) {

@@ -7,7 +7,7 @@ const rounds = (...figures) => figures.map(([rate, cpu, loop]) => ({ rate, cpu, 
 const nothing = { load: [], sequential: [], idle: [], memory: [] }
 const find = (rows, words) => rows.find(({ what }) => what.includes(words))
 
-test("a ratio is made within each round, and its median judged", () => {
+test("ratios are computed within each round, and their median is judged", () => {
   const load = [
     { inFlight: 256, subject: "zraft-client", rounds: rounds([90, 2, 1], [20, 8, 4], [300, 1, 0.5]) },
     { inFlight: 256, subject: "hand-written", rounds: rounds([100, 2, 2], [20, 8, 8], [100, 2, 1]) },
@@ -18,7 +18,7 @@ test("a ratio is made within each round, and its median judged", () => {
   assert.equal(throughput.goalHolds, true)
 })
 
-test("a must that is missed is told, and so is a goal", () => {
+test("a missed limit and a missed goal are reported", () => {
   const load = [
     { inFlight: 1024, subject: "zraft-client", rounds: rounds([80, 1.1, 0.6]) },
     { inFlight: 1024, subject: "hand-written", rounds: rounds([100, 1, 1]) },
@@ -29,7 +29,7 @@ test("a must that is missed is told, and so is a goal", () => {
   assert.deepEqual([find(rows, "event-loop").mustHolds, find(rows, "event-loop").goalHolds], [true, false])
 })
 
-test("below 256 in flight nothing is held against the hand-written client", () => {
+test("below 256 in flight nothing is compared with the hand-written client", () => {
   const load = [
     { inFlight: 64, subject: "zraft-client", rounds: rounds([1, 9, 9]) },
     { inFlight: 64, subject: "hand-written", rounds: rounds([100, 1, 1]) },
@@ -37,7 +37,7 @@ test("below 256 in flight nothing is held against the hand-written client", () =
   assert.deepEqual(judge({ ...nothing, load }), [])
 })
 
-test("10,000 in flight are held against 1,024 of the same round", () => {
+test("10,000 in flight are compared with 1,024 of the same round", () => {
   const load = [
     { inFlight: 1024, subject: "zraft-client", rounds: rounds([1, 1, 1], [1, 2, 2], [1, 4, 4]) },
     { inFlight: 10_000, subject: "zraft-client", rounds: rounds([1, 1.2, 2], [1, 2.4, 4], [1, 4.8, 8]) },
@@ -47,7 +47,7 @@ test("10,000 in flight are held against 1,024 of the same round", () => {
   assert.equal(find(rows, "event-loop time per request, 10,000").mustHolds, false)
 })
 
-test("what promises alone take more is told beside it, and not judged", () => {
+test("the share of promises alone is reported and not judged", () => {
   const load = [
     { inFlight: 1024, subject: "zraft-client", rounds: rounds([1, 0.5, 0.4]) },
     { inFlight: 10_000, subject: "zraft-client", rounds: rounds([1, 0.75, 0.6]) },
@@ -65,7 +65,7 @@ test("what promises alone take more is told beside it, and not judged", () => {
   )
 })
 
-test("what could not be measured is not judged", () => {
+test("a figure that could not be measured is not judged", () => {
   const load = ["zraft-client", "hand-written"].map((subject) => ({
     inFlight: 256,
     subject,
