@@ -44,7 +44,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'zraft-client-'));
   const artifacts = join(folder, 'artifacts');
   mkdirSync(artifacts);
-  const [built] = readdirSync(join(home, 'native'));
+  const built = readdirSync(join(home, 'native')).find((name) => name.endsWith('.node'));
   ({ version } = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8')) as { version: string });
   own = /^zraft-client\.(.+)\.node$/.exec(built ?? '')?.[1] ?? '';
   // The binaries of other platforms are built on those platforms. Here npm must not install their packages.
