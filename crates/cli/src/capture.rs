@@ -17,8 +17,8 @@ const GREETING: usize = 64;
 const MORE: u8 = 0x01;
 const LONG: u8 = 0x02;
 const COMMAND: u8 = 0x04;
-/// Longer frames are passed over: this is what client and server take.
-const MAX_FRAME: u64 = (16 << 20) + (64 << 10);
+/// Longer frames are skipped: clients and servers accept none of them by default.
+const MAX_FRAME: u64 = zraft_zmtp::DEFAULT_MAX_FRAME as u64;
 
 /// Hands an object for the greeting, each command and each message to `each`, and an `{"error": …}` for what is none.
 /// `false` when there was one of those.

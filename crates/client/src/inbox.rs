@@ -177,9 +177,7 @@ impl Inbox {
             taken
         };
         self.taken += inputs.len() as u64;
-        if self.inputs.is_empty() && self.inputs.capacity() > KEPT_INPUTS {
-            self.inputs = VecDeque::new();
-        }
+        zraft_core::memory::release_queue(&mut self.inputs, KEPT_INPUTS);
         self.room.settle(held, taken, woken);
         !self.inputs.is_empty()
     }

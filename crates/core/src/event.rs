@@ -322,9 +322,7 @@ impl Events {
             return Some(Event::Lagged(std::mem::take(&mut self.lost)));
         }
         let event = self.take();
-        if self.queue.is_empty() && self.queue.capacity() > 1024 {
-            self.queue = VecDeque::new();
-        }
+        zraft_zmtp::memory::release_queue(&mut self.queue, 1024);
         event
     }
 }

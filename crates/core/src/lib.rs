@@ -57,7 +57,10 @@ mod loss;
 mod machine;
 mod policy;
 mod resend;
-mod rng;
+mod rng {
+    //! The pseudo-random numbers of jitter, nonces and correlation ids, drawn from the machine's seed.
+    pub(crate) use zraft_protocol::SplitMix64 as Rng;
+}
 mod server_request;
 mod stats;
 mod tables;
@@ -71,4 +74,6 @@ pub use machine::{Action, Completion, ConnEnd, Machine, OpenFailure, Timeout};
 pub use server_request::ServerRequest;
 pub use stats::Stats;
 pub use zraft_protocol as protocol;
+#[doc(hidden)]
+pub use zraft_zmtp::memory;
 pub use zraft_zmtp::{Instant, TxBuffer};

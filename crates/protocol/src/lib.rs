@@ -44,6 +44,7 @@ mod kind;
 mod message;
 mod peek;
 mod reason;
+mod rng;
 mod text;
 mod value;
 
@@ -54,6 +55,8 @@ pub use kind::{ClientMessageKind, ServerMessageKind};
 pub use message::{ClientMessage, ServerMessage};
 pub use peek::{PeekedId, peek_server};
 pub use reason::{CloseReason, RejectionReason, RequestErrorReason, SessionCloseReason};
+#[doc(hidden)]
+pub use rng::SplitMix64;
 pub use value::{Capabilities, Payload};
 
 /// The signature: the first five bytes of every message.

@@ -53,6 +53,16 @@ impl Heartbeat {
     }
 }
 
+/// The number of bytes that a frame may be longer than the longest payload.
+///
+/// A message is longer than its payload by the fields around it. They take a few dozen bytes, except for ids of up to
+/// 65,535 bytes, which no server uses: 64 KiB fit any message in use, and cost nothing beside a payload of 16 MiB.
+pub const FRAME_ALLOWANCE: usize = 64 << 10;
+
+/// The default of [`Config::max_frame`]: payloads of 16 MiB, the greatest default limit of clients and servers, and the
+/// fields around them.
+pub const DEFAULT_MAX_FRAME: usize = (16 << 20) + FRAME_ALLOWANCE;
+
 /// The settings of a [`Connection`](crate::Connection). [`Config::client`] and [`Config::server`] give the defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
@@ -88,7 +98,7 @@ impl Config {
     pub fn client() -> Self {
         Self {
             socket_type: SocketType::Client,
-            max_frame: (16 << 20) + (64 << 10),
+            max_frame: DEFAULT_MAX_FRAME,
             skip_limit: 1 << 30,
             heartbeat: Some(Heartbeat::with_timeout(
                 Duration::from_secs(1),

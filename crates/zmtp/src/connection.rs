@@ -6,7 +6,8 @@ mod receiving;
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
-    Config, Error, Event, Instant, NotReady, SocketType, TxBuffer, command, frame, greeting, tx,
+    Config, Error, Event, Instant, NotReady, SocketType, TxBuffer, command, frame, greeting,
+    memory, tx,
 };
 pub use messages::Messages;
 use receiving::Step;
@@ -224,8 +225,8 @@ impl Connection {
                 }
             }
         };
-        if event.is_none() && self.rx.is_empty() && self.rx.try_reclaim(KEEP + 1) {
-            self.rx = BytesMut::new();
+        if event.is_none() {
+            memory::release_buffer(&mut self.rx, KEEP);
         }
         self.known = self.rx.len();
         event

@@ -48,10 +48,12 @@ mod error;
 mod event;
 mod frame;
 mod greeting;
+#[doc(hidden)]
+pub mod memory;
 mod time;
 mod tx;
 
-pub use config::{Config, Heartbeat, SocketType};
+pub use config::{Config, DEFAULT_MAX_FRAME, FRAME_ALLOWANCE, Heartbeat, SocketType};
 pub use connection::{Connection, Messages};
 pub use error::{Error, NotReady};
 pub use event::{Event, Peer};

@@ -4,6 +4,8 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::memory;
+
 /// Shared bytes from this length on are queued without copying. Below it, a copy costs less than another segment, which
 /// needs its own slice in each vectored write.
 pub(crate) const SHARE_FROM: usize = 16 << 10;
@@ -103,9 +105,7 @@ impl Buf for TxBuffer {
             // Reuse the allocation from its beginning, unless it grew large.
             self.tail.clear();
             let _ = self.tail.try_reclaim(self.tail.capacity() + 1);
-            if self.tail.capacity() > KEEP {
-                self.tail = BytesMut::new();
-            }
+            memory::release_buffer(&mut self.tail, KEEP);
         } else {
             self.tail.advance(count);
         }

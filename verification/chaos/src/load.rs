@@ -16,6 +16,7 @@ use tokio::{
 };
 use zraft_cli::latency::Latencies;
 use zraft_client::{Error, RaftClient};
+use zraft_protocol::SplitMix64;
 use zraft_test_server::ClusterHandle;
 
 use crate::audit::{Audit, Findings, number, payload};
@@ -52,10 +53,9 @@ impl Work {
 
     /// Returns the payload of a command, with padding of a length up to the largest.
     fn payload(&self, number: u64) -> Bytes {
-        // The lengths look random and are the same in every run.
-        let scattered = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let span = self.padding as u64 + 1;
-        payload(number, usize::try_from(scattered % span).unwrap_or_default())
+        // The command's number is the seed, so the lengths look random and are the same in every run.
+        let padding = SplitMix64::new(number).below(self.padding as u64 + 1);
+        payload(number, usize::try_from(padding).unwrap_or_default())
     }
 }
 

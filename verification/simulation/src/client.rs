@@ -175,7 +175,8 @@ impl Sim {
                     self.queue.push(self.now + path.up.latency, What::Syn(line));
                     let state = &mut self.clients[client];
                     state.judge.opens(self.now, conn, index);
-                    let longest = state.plan.config.max_message_size() + (64 << 10);
+                    let longest =
+                        state.plan.config.max_message_size() + zraft_zmtp::FRAME_ALLOWANCE;
                     state.sockets.push(Socket {
                         line,
                         id: conn,

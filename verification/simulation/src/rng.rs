@@ -2,33 +2,31 @@
 
 use std::time::Duration;
 
-/// SplitMix64: one number of state, so that a seed is a run.
+use zraft_protocol::SplitMix64;
+
+/// The generator of a run. The run's seed is all of its state, so a seed repeats a run.
 #[derive(Debug, Clone)]
-pub(crate) struct Rng(u64);
+pub(crate) struct Rng(SplitMix64);
 
 impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut rng = Self(seed ^ 0x5eed_0f5e_ed0f_5eed);
+        let mut rng = Self(SplitMix64::new(seed ^ 0x5eed_0f5e_ed0f_5eed));
         rng.next();
         rng
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next()
     }
 
     /// A generator of its own, so that one part's draws do not shift another's.
     pub(crate) fn fork(&mut self) -> Self {
-        Self(self.next())
+        Self(SplitMix64::new(self.next()))
     }
 
     /// Below `bound`, which must not be 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+        self.0.below(bound)
     }
 
     /// From `low` to `high`, both included.

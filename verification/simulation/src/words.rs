@@ -46,7 +46,8 @@ impl Sim {
             }
             _ => {
                 // The answer to a command, over maxMessageSize and its 64 KiB.
-                let limit = self.plan.clients[client].config.max_message_size() + (64 << 10);
+                let limit = self.plan.clients[client].config.max_message_size()
+                    + zraft_zmtp::FRAME_ALLOWANCE;
                 let Some(id) = self.clients[client].judge.some_outstanding() else { return false };
                 let Ok(request_id) = RequestId::new(id) else { return false };
                 let Ok(result) = Payload::new(vec![7; limit + 1]) else { return false };

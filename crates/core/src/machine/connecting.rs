@@ -14,8 +14,6 @@ const CREATE_WAIT_GROWTH: u32 = 4;
 /// The longest wait for SessionCreated, unless `connectionTimeout` is longer. A leader with 3,000 commands in its queue
 /// took 18 s.
 const MAX_CREATE_WAIT: Duration = Duration::from_secs(30);
-/// A frame is longer than its payload: by at most this much, for the fields around it.
-const FRAME_FIELDS: usize = 64 << 10;
 
 /// A search for a new session.
 #[derive(Debug)]
@@ -129,7 +127,7 @@ impl Machine {
 
     pub(super) fn zmtp_config(&self) -> zraft_zmtp::Config {
         let mut config = zraft_zmtp::Config::client();
-        config.max_frame = self.config.max_message_size + FRAME_FIELDS;
+        config.max_frame = self.config.max_message_size + zraft_zmtp::FRAME_ALLOWANCE;
         config.heartbeat = Some(zraft_zmtp::Heartbeat::with_timeout(
             self.config.heartbeat_interval,
             self.config.heartbeat_timeout,

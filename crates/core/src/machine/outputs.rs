@@ -52,9 +52,7 @@ impl Outputs {
     #[inline]
     pub(super) fn next_completion(&mut self) -> Option<Completion> {
         let completion = self.completions.pop_front();
-        if self.completions.is_empty() && self.completions.capacity() > KEPT_COMPLETIONS {
-            self.completions = VecDeque::new();
-        }
+        zraft_zmtp::memory::release_queue(&mut self.completions, KEPT_COMPLETIONS);
         completion
     }
 

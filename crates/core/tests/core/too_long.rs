@@ -57,7 +57,7 @@ fn a_response_over_max_message_size_fails_its_command_and_counts_as_answered() {
     let (mut world, conn) = connected();
     let keys: Vec<_> = (0..3).map(|_| world.command("x")).collect();
     world.all_received(conn);
-    world.raw(conn, &frame(LIMIT + (64 << 10) + 1, &client_response(1)));
+    world.raw(conn, &frame(LIMIT + zraft_zmtp::FRAME_ALLOWANCE + 1, &client_response(1)));
     fails(&world, keys[0], true);
     assert_eq!(world.count_events(|event| matches!(event, Event::ProtocolError { .. })), 1);
     assert_eq!(world.machine.stats().protocol_errors, 1);
@@ -241,7 +241,10 @@ fn a_connection_that_carried_an_answer_too_long_is_not_barren() {
 
 #[test]
 fn a_frame_may_be_64_kib_longer_than_max_message_size_and_not_a_byte_more() {
-    for (length, too_long) in [(LIMIT + (64 << 10), false), (LIMIT + (64 << 10) + 1, true)] {
+    for (length, too_long) in [
+        (LIMIT + zraft_zmtp::FRAME_ALLOWANCE, false),
+        (LIMIT + zraft_zmtp::FRAME_ALLOWANCE + 1, true),
+    ] {
         let (mut world, conn) = connected();
         // It says nothing, at whatever length.
         world.raw(conn, &frame(length, b"nothing"));

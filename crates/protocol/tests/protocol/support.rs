@@ -6,6 +6,9 @@ use bytes::Bytes;
 use serde_json::Value;
 use zraft_protocol::{ClientMessage, DecodeError, ServerMessage};
 
+use crate::messages;
+pub(crate) use crate::messages::hex;
+
 /// A message of either direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Message {
@@ -24,6 +27,21 @@ impl Message {
         match from {
             From::Client => ClientMessage::decode(frame).map(Self::Client),
             From::Server => ServerMessage::decode(frame).map(Self::Server),
+        }
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        match self {
+            Self::Client(message) => messages::from_client(message),
+            Self::Server(message) => messages::from_server(message),
+        }
+    }
+
+    /// Builds the message through the public constructors, as an application would.
+    pub(crate) fn from_json(from: From, json: &Value) -> Self {
+        match from {
+            From::Client => Self::Client(messages::to_client(json).unwrap()),
+            From::Server => Self::Server(messages::to_server(json).unwrap()),
         }
     }
 
@@ -100,13 +118,7 @@ pub(crate) fn testdata() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata")
 }
 
+/// Reads hexadecimal digits, which may have a line end behind them.
 pub(crate) fn unhex(text: &str) -> Bytes {
-    let text = text.trim();
-    assert!(text.len().is_multiple_of(2), "hexadecimal text has an odd number of digits");
-    let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-    (0..text.len()).step_by(2).map(digits).collect()
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    messages::unhex(text.trim()).unwrap().into()
 }

@@ -8,10 +8,7 @@ use std::{
 
 use zraft_protocol::{ClientMessageKind, ServerMessageKind};
 
-use crate::{
-    json::{from_json, to_json},
-    support::{From, Message, hex, unhex, vectors},
-};
+use crate::support::{From, Message, hex, unhex, vectors};
 
 #[test]
 fn vectors_decode_to_their_fields() {
@@ -19,14 +16,14 @@ fn vectors_decode_to_their_fields() {
     assert_eq!(vectors.len(), 618);
     for vector in vectors {
         let message = Message::decode(vector.from, &vector.frame).unwrap();
-        assert_eq!(to_json(&message), vector.message, "{}", hex(&vector.frame));
+        assert_eq!(message.to_json(), vector.message, "{}", hex(&vector.frame));
     }
 }
 
 #[test]
 fn vectors_encode_to_their_bytes() {
     for vector in vectors() {
-        let message = from_json(vector.from, &vector.message);
+        let message = Message::from_json(vector.from, &vector.message);
         assert_eq!(hex(&message.encode()), hex(&vector.frame), "{}", vector.message);
         assert_eq!(message.encoded_len(), vector.frame.len(), "{}", vector.message);
     }

@@ -80,7 +80,7 @@ async fn a_handshake_without_end_ends_the_connection() {
 #[tokio::test]
 async fn an_announced_gigabyte_ends_the_connection() {
     let cluster = limited(|_| {}).start().await.expect("starts");
-    for length in [1_u64 << 30, 1 << 62, u64::MAX, (16 << 20) + (64 << 10) + 1] {
+    for length in [1_u64 << 30, 1 << 62, u64::MAX, zraft_zmtp::DEFAULT_MAX_FRAME as u64 + 1] {
         let mut peer = Peer::connect(&cluster, "node-1").await;
         let frame = [&[2][..], &length.to_be_bytes(), b"zraft"].concat();
         peer.write_raw(&frame).await.expect("written");

@@ -7,7 +7,7 @@ use crate::{
     Error, Event, Instant, Peer,
     command::{self, Command},
     frame::{self, Header},
-    greeting,
+    greeting, memory,
 };
 
 /// Length in bytes of the head that is kept of an overlong message. Enough to recognise the message, such as by an id.
@@ -164,9 +164,7 @@ impl Connection {
         self.rx.advance(step);
         self.skip -= step as u64;
         self.message_bytes += step as u64;
-        if self.rx.is_empty() && self.rx.capacity() > KEEP {
-            self.rx = BytesMut::new();
-        }
+        memory::release_buffer(&mut self.rx, KEEP);
     }
 
     fn command(&mut self, now: Instant, header: Header) -> Result<Step, Error> {

@@ -46,7 +46,7 @@ const QUEUE: usize = 6;
 const MEMBERS: usize = 3;
 /// Payloads and answers above this are too long; frames may be 64 KiB longer.
 const MESSAGE: usize = 300;
-const TOO_LONG: usize = (64 << 10) + MESSAGE + 1;
+const TOO_LONG: usize = zraft_zmtp::FRAME_ALLOWANCE + MESSAGE + 1;
 
 /// A connection, as the one who carries its bytes sees it.
 struct Wire {
