@@ -18,10 +18,10 @@ use crate::{
 /// - **Be deterministic.** The state, the answers and the server requests follow from the calls alone: no clock, no I/O,
 ///   no random numbers, no environment, and no iteration over a `HashMap`, whose order differs from process to process.
 ///   The [`Context`] has the time and random numbers that all members share.
-/// - **Do not panic.** A panic ends the process, and it comes back when the entry is applied again. Reject what you
-///   cannot do.
-/// - **Bound the state.** Nothing but the application limits what it keeps.
-/// - **Copy what you keep.** A command's payload shares the buffer of its log entry; [`detached`](crate::detached)
+/// - **Do not panic.** A panic ends the process, and happens again when the restarted process applies the entry. Reject
+///   commands that you cannot execute.
+/// - **Bound the state.** Nothing but the application limits its size.
+/// - **Copy the bytes that you keep.** A command's payload shares the buffer of its log entry; [`detached`](crate::detached)
 ///   copies it. Session ids may be kept as they are.
 ///
 /// The application runs on a thread of its own. A slow call delays the commands behind it and causes no election.
@@ -29,7 +29,8 @@ pub trait Application: Send + 'static {
     /// Executes a command and returns its answer.
     ///
     /// The answer reaches the client before the server requests that the call pushed. It is cached until the client has
-    /// it, and clients refuse answers longer than their message limit, 16 MiB by default: keep it short.
+    /// it, so keep it short. An answer longer than [`Settings::payload_bytes`](crate::Settings::payload_bytes), 16 MiB by
+    /// default, is dropped: the command stays executed, and the client learns that its answer is lost.
     ///
     /// # Errors
     /// [`Rejected`] if the command cannot be executed. The application must not have changed its state then; server
@@ -46,8 +47,9 @@ pub trait Application: Send + 'static {
     /// Queries are not in the log: they run on the leader only, any number of times.
     ///
     /// # Errors
-    /// [`Rejected`] if the query cannot be answered. Without an answer in it the server closes the connection, because
-    /// the protocol has no error for queries.
+    /// [`Rejected`] if the query cannot be answered. If it carries no answer, the server closes the connection, because
+    /// the protocol has no error for queries. The same happens to an answer longer than
+    /// [`Settings::payload_bytes`](crate::Settings::payload_bytes).
     fn query(&self, context: &QueryContext<'_>, query: &Payload) -> Result<Payload, Rejected>;
 
     /// Takes note of a new session, which can already get server requests.
@@ -147,11 +149,11 @@ impl<'a> Command<'a> {
     }
 }
 
-/// The application did not do what was asked of it, and its state is unchanged.
+/// A request that the application did not execute. Its state is unchanged.
 ///
 /// An answer tells the client why, in the application's own encoding. Without one, a command ends as
-/// RequestError(ResponseEvicted), on which some clients give up altogether, and a query ends with the connection: add
-/// an answer wherever the application's encoding has one.
+/// RequestError(ResponseEvicted), on which some clients shut down, and a query ends with the connection. So add an
+/// answer if the application's encoding has one for errors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rejected {
     answer: Option<Payload>,

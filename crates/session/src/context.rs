@@ -7,6 +7,29 @@ use zraft_protocol::{Payload, RequestId, SessionId};
 
 use crate::{Random, SessionEnd, Time, machine::State, sessions::Load};
 
+/// Defines the facts that both contexts return. The argument names the log entry that they belong to.
+macro_rules! replicated_facts {
+    ($entry:literal) => {
+        #[doc = concat!("Returns the replicated time, which never falls: that of ", $entry, ".")]
+        #[must_use]
+        pub fn time(&self) -> Time {
+            self.state.time
+        }
+
+        #[doc = concat!("Returns the index of ", $entry, ".")]
+        #[must_use]
+        pub fn index(&self) -> u64 {
+            self.state.applied
+        }
+
+        /// Returns the replicated application level: see [`Application::level`](crate::Application::level).
+        #[must_use]
+        pub fn level(&self) -> u32 {
+            self.state.settings.application_level
+        }
+    };
+}
+
 /// What one call of the application sees of the cluster, and what it can do besides changing its own state.
 ///
 /// Everything here is the same on every member.
@@ -39,23 +62,7 @@ impl<'a> Context<'a> {
         self.staged
     }
 
-    /// Returns the replicated time, which never falls. It is the time of the log entry that causes this call.
-    #[must_use]
-    pub fn time(&self) -> Time {
-        self.state.time
-    }
-
-    /// Returns the index of the log entry that causes this call.
-    #[must_use]
-    pub fn index(&self) -> u64 {
-        self.state.applied
-    }
-
-    /// Returns the replicated application level: see [`Application::level`](crate::Application::level).
-    #[must_use]
-    pub fn level(&self) -> u32 {
-        self.state.settings.application_level
-    }
+    replicated_facts!("the log entry that causes this call");
 
     /// Returns this call's random numbers. A second use within the call goes on where the first stopped.
     pub fn random(&mut self) -> &mut Random {
@@ -97,7 +104,7 @@ impl<'a> Context<'a> {
         payload: Payload,
     ) -> Result<RequestId, PushError> {
         let settings = &self.state.settings;
-        if payload.len() as u64 > u64::from(settings.payload_bytes) {
+        if !settings.allow(&payload) {
             return Err(PushError::TooLong);
         }
         let staged = self.staged.loads.get(session).copied().unwrap_or_default();
@@ -148,23 +155,7 @@ impl<'a> QueryContext<'a> {
         self.session
     }
 
-    /// Returns the replicated time of the last entry that was applied.
-    #[must_use]
-    pub fn time(&self) -> Time {
-        self.state.time
-    }
-
-    /// Returns the index of the last entry that was applied.
-    #[must_use]
-    pub fn index(&self) -> u64 {
-        self.state.applied
-    }
-
-    /// Returns the replicated application level: see [`Application::level`](crate::Application::level).
-    #[must_use]
-    pub fn level(&self) -> u32 {
-        self.state.settings.application_level
-    }
+    replicated_facts!("the last log entry that was applied");
 }
 
 /// Why a server request was not pushed.

@@ -48,9 +48,13 @@ pub enum Effect {
 pub enum Answer {
     /// The application executed it and gave this answer.
     Executed(Payload),
+    /// The application executed it, and its answer is longer than
+    /// [`Settings::payload_bytes`](crate::Settings::payload_bytes). The answer is dropped: clients refuse it, and the
+    /// limits on the cache would not hold.
+    TooLong,
     /// The application rejected it, with or without an answer. Its request id is used up all the same.
     Rejected(Option<Payload>),
-    /// An earlier copy was executed or rejected, and this is what it was answered.
+    /// An earlier copy was executed or rejected, and this is its answer; none if it got none.
     Cached(Option<Payload>),
     /// Not executed, now or ever: its request id is below the session's lowest pending id and no answer is kept.
     Evicted,
@@ -61,15 +65,15 @@ pub enum Answer {
 impl Answer {
     /// Returns the message that answers the command, or none if there is no session to answer.
     ///
-    /// A rejection without an answer becomes RequestError(ResponseEvicted): the protocol has no better word for "this
-    /// will never have an answer".
+    /// A command that will never have an answer becomes RequestError(ResponseEvicted), the protocol's only message for
+    /// it. The client reports that the command may have run.
     #[must_use]
     pub fn message(&self, request_id: RequestId) -> Option<ServerMessage> {
         match self {
             Self::Executed(result) | Self::Rejected(Some(result)) | Self::Cached(Some(result)) => {
                 Some(ServerMessage::ClientResponse { request_id, result: result.clone() })
             }
-            Self::Rejected(None) | Self::Cached(None) | Self::Evicted => {
+            Self::TooLong | Self::Rejected(None) | Self::Cached(None) | Self::Evicted => {
                 let reason = RequestErrorReason::ResponseEvicted;
                 Some(ServerMessage::RequestError { request_id, reason })
             }

@@ -81,6 +81,7 @@ impl HistoryHash {
                     Answer::Cached(payload) => (3, payload.as_ref()),
                     Answer::Evicted => (4, None),
                     Answer::NoSession => (5, None),
+                    Answer::TooLong => (6, None),
                 };
                 self.word(kind * 2 + u64::from(payload.is_some()));
                 self.bytes(payload.map_or(&[], |payload| payload));

@@ -71,6 +71,14 @@ pub enum QueryError {
     /// The application rejected the query.
     #[error(transparent)]
     Rejected(#[from] Rejected),
+    /// The answer is longer than [`Settings::payload_bytes`](crate::Settings::payload_bytes).
+    #[error("the answer has {length} bytes, more than the limit payload_bytes of {limit}")]
+    TooLong {
+        /// The length of the answer.
+        length: usize,
+        /// The limit.
+        limit: u32,
+    },
 }
 
 impl<A: Application> StateMachine<A> {
@@ -84,7 +92,7 @@ impl<A: Application> StateMachine<A> {
         Self { application, state, ordinal: 0 }
     }
 
-    /// Applies one entry of the log and appends what it leads to.
+    /// Applies one entry of the log and appends its effects to `effects`.
     ///
     /// Indexes must rise; they need not be consecutive, because some entries of a log do not belong to sessions.
     ///
@@ -134,13 +142,18 @@ impl<A: Application> StateMachine<A> {
         Ok(())
     }
 
-    /// Answers a query from the state as it is. The caller sees to it that the state is recent enough.
+    /// Answers a query from the current state. The caller must make sure that the state is recent enough.
     ///
     /// # Errors
-    /// [`QueryError`] if the session has ended or the application rejected the query.
+    /// [`QueryError`] if the session has ended, the application rejected the query or its answer is too long.
     pub fn query(&self, session: &SessionId, query: &Payload) -> Result<Payload, QueryError> {
         let (session, _) = self.state.sessions.find(session).ok_or(QueryError::NoSession)?;
-        Ok(self.application.query(&QueryContext::new(&self.state, session), query)?)
+        let answer = self.application.query(&QueryContext::new(&self.state, session), query)?;
+        if !self.state.settings.allow(&answer) {
+            let limit = self.state.settings.payload_bytes;
+            return Err(QueryError::TooLong { length: answer.len(), limit });
+        }
+        Ok(answer)
     }
 
     /// Freezes the whole state, to be written out later on another thread. O(1), if the application's
@@ -237,7 +250,7 @@ impl<A: Application> StateMachine<A> {
             return;
         }
         let id = id.to_detached();
-        // Before the application is asked: it may push server requests to the new session.
+        // Insert the session before the call: the application may push server requests to it.
         self.state.sessions.insert(id.clone(), Session::new());
         let (accepted, staged) = self.call(None, |application, context| {
             application.session_created(context, &id, capabilities)
@@ -275,17 +288,20 @@ impl<A: Application> StateMachine<A> {
             return;
         }
         let (result, staged) = self.execute(&session, request_id, payload);
+        let executed = result.is_ok();
+        let settings = &self.state.settings;
         let (answer, kept) = match result {
-            Ok(answer) => {
+            Ok(answer) if settings.allow(&answer) => {
                 let answer = detached_from(payload, answer);
                 (Answer::Executed(answer.clone()), Some(answer))
             }
+            Ok(_) => (Answer::TooLong, None),
             Err(rejected) => {
-                let answer = rejected.into_answer().map(|answer| detached_from(payload, answer));
+                let answer = rejected.into_answer().filter(|answer| settings.allow(answer));
+                let answer = answer.map(|answer| detached_from(payload, answer));
                 (Answer::Rejected(answer.clone()), answer)
             }
         };
-        let executed = matches!(answer, Answer::Executed(_));
         self.state.sessions.keep_answer(&session, request_id, lowest_pending, kept);
         effects.push(Effect::Answered { session, request_id, answer });
         if executed {
@@ -299,7 +315,7 @@ impl<A: Application> StateMachine<A> {
         request_id: RequestId,
         payload: &Payload,
     ) -> (Result<Payload, Rejected>, Staged) {
-        if payload.len() as u64 > u64::from(self.state.settings.payload_bytes) {
+        if !self.state.settings.allow(payload) {
             return (Err(Rejected::without_answer()), Staged::default());
         }
         self.call(Some(payload), |application, context| {
@@ -307,7 +323,7 @@ impl<A: Application> StateMachine<A> {
         })
     }
 
-    /// Calls the application. What it asked for is returned and not yet done.
+    /// Calls the application. Returns its result, and the server requests and session ends that it asked for.
     fn call<R>(
         &mut self,
         command: Option<&Payload>,
@@ -319,8 +335,8 @@ impl<A: Application> StateMachine<A> {
         (result, context.into_staged())
     }
 
-    /// Does what a call of the application asked for: server requests first, so that a session which it ends still
-    /// gets those that came before.
+    /// Carries out what a call of the application asked for. Server requests come first, so that a session that the call
+    /// ends still gets its own.
     fn settle(&mut self, staged: Staged, effects: &mut Vec<Effect>) {
         self.push(staged.pushes, effects);
         self.end_sessions(staged.ends, effects);
@@ -334,8 +350,8 @@ impl<A: Application> StateMachine<A> {
         }
     }
 
-    /// Ends sessions, and those that the application ends because these ended. It stops, because every round but the
-    /// last removes a session.
+    /// Ends these sessions, and further ones that the application ends in response. This terminates, because every round
+    /// but the last removes a session.
     fn end_sessions(&mut self, mut ends: Vec<(SessionId, SessionEnd)>, effects: &mut Vec<Effect>) {
         let mut next = 0;
         while let Some((session, end)) = ends.get(next).cloned() {

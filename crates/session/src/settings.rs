@@ -2,6 +2,8 @@
 
 use std::{ops::Deref, time::Duration};
 
+use zraft_protocol::Payload;
+
 /// Limits that every member must apply in the same way, so the log carries them.
 ///
 /// A [`Settings`](crate::Operation::Settings) entry replaces all of them at once. Lowering a limit below what is in use
@@ -39,8 +41,14 @@ pub struct Settings {
     pub total_server_requests: u64,
     /// Payload bytes of the unacknowledged server requests of all sessions together. Default 2 GiB.
     pub total_server_request_bytes: u64,
-    /// Bytes of a command's payload and of a server request's payload. A longer command is rejected without reaching
-    /// the application. Default 16 MiB, which is also what this project's clients accept.
+    /// Bytes of a payload. Default 16 MiB, which is also what this project's clients accept.
+    ///
+    /// | longer payload | what happens |
+    /// | --- | --- |
+    /// | command | it is rejected without reaching the application |
+    /// | answer to a command | [`Answer::TooLong`](crate::Answer::TooLong): the client gets an error instead |
+    /// | answer to a query | [`QueryError::TooLong`](crate::QueryError::TooLong) |
+    /// | server request | [`PushError::TooLong`](crate::PushError::TooLong) |
     pub payload_bytes: u32,
     /// Time without a message after which the leader ends a session, in milliseconds. Default 90,000.
     pub session_timeout_millis: u64,
@@ -92,6 +100,11 @@ impl Settings {
     #[must_use]
     pub const fn session_timeout(&self) -> Duration {
         Duration::from_millis(self.session_timeout_millis)
+    }
+
+    /// Returns true if the payload is not longer than [`payload_bytes`](Self::payload_bytes).
+    pub(crate) fn allow(&self, payload: &Payload) -> bool {
+        payload.len() as u64 <= u64::from(self.payload_bytes)
     }
 
     fn ranges(&self) -> [Range; 11] {

@@ -158,6 +158,28 @@ fn command_longer_than_the_setting_is_rejected_before_the_application() {
 }
 
 #[test]
+fn answer_longer_than_the_setting_is_dropped_and_the_command_stays_executed() {
+    let mut run = Run::with_sessions(Probe::default(), &["a", "b"]);
+    run.apply(settings(Settings { payload_bytes: 20, ..Settings::default() }));
+    assert_eq!(run.command("a", 1, "repeat 20"), [executed("a", 1, "x".repeat(20))]);
+    let effects = run.command("a", 2, "push b x;repeat 19");
+    assert_eq!(effects, [answered("a", 2, Answer::TooLong), pushed("b", 1, "x")]);
+    assert_eq!(run.command("a", 2, "echo x"), [answered("a", 2, Answer::Cached(None))]);
+    assert_eq!(run.query("a", "notes"), b"+a +b a/1 a/2");
+    assert_eq!(run.machine.sessions().totals().cached_bytes, 20);
+}
+
+#[test]
+fn rejection_loses_an_answer_longer_than_the_setting() {
+    let mut run = Run::with_sessions(Probe::default(), &["a"]);
+    run.apply(settings(Settings { payload_bytes: 20, ..Settings::default() }));
+    let rejected = |id, answer| [answered("a", id, Answer::Rejected(answer))];
+    let longest = Some(payload("x".repeat(20)));
+    assert_eq!(run.command("a", 1, "refuse repeat 20"), rejected(1, longest));
+    assert_eq!(run.command("a", 2, "refuse repeat 21"), rejected(2, None));
+}
+
+#[test]
 fn answer_becomes_the_message_that_the_protocol_has_for_it() {
     use zraft_protocol::{RequestErrorReason, ServerMessage};
     let response =
@@ -170,6 +192,7 @@ fn answer_becomes_the_message_that_the_protocol_has_for_it() {
         (Answer::Executed(payload("x")), response("x")),
         (Answer::Rejected(Some(payload("x"))), response("x")),
         (Answer::Cached(Some(payload("x"))), response("x")),
+        (Answer::TooLong, error.clone()),
         (Answer::Rejected(None), error.clone()),
         (Answer::Cached(None), error.clone()),
         (Answer::Evicted, error),

@@ -11,8 +11,8 @@ use crate::support::{payload, session};
 
 /// A command is a list of steps, separated by semicolons; the answer is what they say, in the same form.
 ///
-/// `push S T`, `try S T`, `end S`, `random`, `time`, `index`, `level`, `has S`, `echo T`, `tick MS`, `reject`,
-/// `refuse T`, `onend STEPS` (with `,` for `;`): what to do when a session ends.
+/// `push S T`, `try S T`, `end S`, `random`, `time`, `index`, `level`, `has S`, `echo T`, `repeat N` (N letters),
+/// `tick MS`, `reject`, `refuse T`, `onend STEPS` (with `,` for `;`): what to do when a session ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Probe {
     pub(crate) notes: Vec<String>,
@@ -39,6 +39,7 @@ impl Probe {
             "time" => context.time().as_millis().to_string(),
             "index" => context.index().to_string(),
             "level" => context.level().to_string(),
+            "repeat" => expand(step),
             "has" => context.has_session(&session(name)).to_string(),
             "tick" => {
                 self.next_tick =
@@ -60,6 +61,12 @@ impl Probe {
     }
 }
 
+/// Replaces `repeat N` by N letters.
+fn expand(text: &str) -> String {
+    let count = text.strip_prefix("repeat ").and_then(|count| count.parse().ok());
+    count.map_or_else(|| text.to_owned(), |count| "x".repeat(count))
+}
+
 impl Application for Probe {
     fn apply(
         &mut self,
@@ -75,7 +82,7 @@ impl Application for Probe {
         }
         if let Some((steps, text)) = steps.split_once("refuse ") {
             self.clone().steps(context, steps);
-            return Err(Rejected::with_answer(payload(text)));
+            return Err(Rejected::with_answer(payload(expand(text))));
         }
         let said = self.steps(context, steps);
         self.notes.push(format!("{}/{}", command.session().as_str(), command.request_id()));
@@ -88,6 +95,9 @@ impl Application for Probe {
             b"context" => {
                 let (session, time) = (context.session().as_str(), context.time().as_millis());
                 Ok(payload(format!("{session} {time} {} {}", context.index(), context.level())))
+            }
+            query if query.starts_with(b"repeat ") => {
+                Ok(payload(expand(std::str::from_utf8(query).unwrap())))
             }
             _ => Err(Rejected::without_answer()),
         }

@@ -158,6 +158,15 @@ fn rejected_query_is_an_error() {
 }
 
 #[test]
+fn query_answer_longer_than_the_setting_is_an_error() {
+    let mut run = Run::with_sessions(Probe::default(), &["a"]);
+    run.apply(settings(Settings { payload_bytes: 20, ..Settings::default() }));
+    assert_eq!(run.query("a", "repeat 20"), [b'x'; 20]);
+    let error = run.machine.query(&session("a"), &payload("repeat 21")).unwrap_err();
+    assert_eq!(error, QueryError::TooLong { length: 21, limit: 20 });
+}
+
+#[test]
 fn query_sees_its_session_the_time_the_index_and_the_level() {
     let mut run = Run::with_sessions(Probe::default(), &["a"]);
     run.apply(settings(Settings { application_level: 2, ..Settings::default() }));
