@@ -2,53 +2,28 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use zraft_protocol::{MemberId, Timestamp};
 
 use super::handle::ClusterHandle;
+use super::limits::TransportLimits;
 use super::listener::accept;
-use super::shared::{Port, Shared, instant_since};
+use super::port::Port;
+use super::shared::{Shared, instant_since};
 use super::stream::{Address, reserve};
-use super::{TestCluster, timer};
+use super::test_cluster::TestCluster;
+use super::timer;
 use crate::application::Application;
 use crate::apps::KvStore;
 use crate::engine::{Engine, EngineConfig, Limits, MemberIndex};
 
-/// What a connection can use up. One that would pass a limit is closed, and counted in
-/// [`TransportStats`](super::TransportStats).
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct TransportLimits {
-    /// Bytes of one ZMTP frame; 16 MiB and 64 KiB.
-    pub message_size: usize,
-    /// Bytes queued for one peer; 64 MiB. From half of it on nothing is read from that peer.
-    pub queued_bytes: usize,
-    /// How long a connection may be without a byte from its peer; 5 minutes.
-    pub idle_timeout: Duration,
-    /// How long a handshake may take; 5 s.
-    pub handshake_timeout: Duration,
-    /// Connections of one member that may be shaking hands at a time; 1,024.
-    pub handshakes: usize,
-}
-
-impl Default for TransportLimits {
-    fn default() -> Self {
-        Self {
-            message_size: (16 << 20) + (64 << 10),
-            queued_bytes: 64 << 20,
-            idle_timeout: Duration::from_secs(300),
-            handshake_timeout: Duration::from_secs(5),
-            handshakes: 1024,
-        }
-    }
-}
-
-/// Makes a [`TestCluster`].
+/// The settings of a [`TestCluster`] that is to be started.
 pub struct ClusterBuilder {
     config: EngineConfig,
     app: Box<dyn Application>,
     limits: TransportLimits,
     bind: Bind,
+    /// False if a member was given an id that the protocol does not allow.
     valid_ids: bool,
 }
 
@@ -61,25 +36,25 @@ enum Bind {
     Ipc(std::path::PathBuf),
 }
 
-/// A cluster cannot be started.
+/// Why a cluster cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A cluster has at least one member.
+    /// The cluster has no member.
     #[error("a cluster needs at least one member")]
     NoMembers,
-    /// Two members have the same id, or an id cannot be one.
-    #[error("a member's id is used twice or cannot be one")]
+    /// Two members have the same id, or an id is empty or too long.
+    #[error("a member id is used twice, empty or longer than 65,535 bytes")]
     MemberId,
     /// The last member's port would be above 65,535.
-    #[error("there are not enough ports above {0}")]
+    #[error("there are not enough ports above {0}; choose a lower first port")]
     PortRange(u16),
-    /// A port could not be opened: choose another.
+    /// A port cannot be opened, because another process uses it, for example.
     #[error("cannot listen on {endpoint}: {error}")]
     Listen {
-        /// Where.
+        /// The endpoint of the member.
         endpoint: String,
-        /// What the system said.
+        /// The error of the operating system.
         error: String,
     },
 }
@@ -97,103 +72,110 @@ impl Default for ClusterBuilder {
     }
 }
 
+impl TestCluster {
+    /// Returns the settings of a new cluster: one member that runs the key-value store on a free port.
+    pub fn builder() -> ClusterBuilder {
+        ClusterBuilder::default()
+    }
+}
+
 impl ClusterBuilder {
-    /// `count` members, node-1, node-2, …; 1 unless told otherwise.
+    /// Sets the number of members. Their ids are node-1, node-2 and so on. Default 1.
     #[must_use]
     pub fn members(self, count: usize) -> Self {
         let ids = (1..=count).map(|number| format!("node-{number}"));
         self.member_ids(ids)
     }
 
-    /// Members with these ids.
+    /// Sets the members' ids, and with them the number of members.
     #[must_use]
     pub fn member_ids<I: Into<String>>(mut self, ids: impl IntoIterator<Item = I>) -> Self {
         let ids: Result<_, _> = ids.into_iter().map(|id| MemberId::new(id.into())).collect();
-        // One that cannot be an id is reported at the start.
+        // `start` reports an invalid id.
         self.valid_ids = ids.is_ok();
         self.config.members = ids.unwrap_or_default();
         self
     }
 
-    /// What the cluster replicates; the [`KvStore`] unless told otherwise.
+    /// Sets the application that the cluster runs. Default [`KvStore`].
     #[must_use]
     pub fn app(mut self, app: impl Application + 'static) -> Self {
         self.app = Box::new(app);
         self
     }
 
-    /// See [`EngineConfig::commit_delay`].
+    /// Sets [`EngineConfig::commit_delay`].
     #[must_use]
     pub fn commit_delay(mut self, delay: Duration) -> Self {
         self.config.commit_delay = delay;
         self
     }
 
-    /// See [`EngineConfig::commits_per_second`].
+    /// Sets [`EngineConfig::commits_per_second`].
     #[must_use]
     pub fn commits_per_second(mut self, rate: Option<u32>) -> Self {
         self.config.commits_per_second = rate;
         self
     }
 
-    /// See [`EngineConfig::session_timeout`].
+    /// Sets [`EngineConfig::session_timeout`].
     #[must_use]
     pub fn session_timeout(mut self, timeout: Duration) -> Self {
         self.config.session_timeout = timeout;
         self
     }
 
-    /// See [`EngineConfig::expiry_tick`].
+    /// Sets [`EngineConfig::expiry_tick`].
     #[must_use]
     pub fn expiry_tick(mut self, tick: Duration) -> Self {
         self.config.expiry_tick = tick;
         self
     }
 
-    /// See [`EngineConfig::redelivery_interval`].
+    /// Sets [`EngineConfig::redelivery_interval`].
     #[must_use]
     pub fn redelivery_interval(mut self, interval: Duration) -> Self {
         self.config.redelivery_interval = interval;
         self
     }
 
-    /// See [`EngineConfig::election_pause`].
+    /// Sets [`EngineConfig::election_pause`].
     #[must_use]
     pub fn election_pause(mut self, pause: Duration) -> Self {
         self.config.election_pause = pause;
         self
     }
 
-    /// See [`EngineConfig::stop_linger`].
+    /// Sets [`EngineConfig::stop_linger`].
     #[must_use]
     pub fn stop_linger(mut self, linger: Duration) -> Self {
         self.config.stop_linger = linger;
         self
     }
 
-    /// What session ids and random choices are made of; 0 unless told otherwise.
+    /// Sets the seed from which session ids and random choices are drawn. Default 0.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.config.seed = seed;
         self
     }
 
-    /// What peers and sessions can use up.
+    /// Sets the limits on what peers and sessions can use.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.config.limits = limits;
         self
     }
 
-    /// What connections can use up.
+    /// Sets the limits on what connections can use.
     #[must_use]
     pub fn transport_limits(mut self, limits: TransportLimits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The first member's TCP port; the others follow on the next ones. 0, the default: each member
-    /// gets a free one.
+    /// Sets the first member's TCP port. The other members get the ports that follow. With 0, the default, each member
+    /// gets a free port.
     #[must_use]
     pub fn base_port(mut self, port: u16) -> Self {
         let address = match self.bind {
@@ -205,8 +187,10 @@ impl ClusterBuilder {
         self
     }
 
-    /// The address to bind; 127.0.0.1 unless told otherwise. Nothing here asks who a client is:
-    /// think twice before binding another than a loopback address.
+    /// Sets the address to bind. Default 127.0.0.1.
+    ///
+    /// The cluster does not authenticate clients: on any other than a loopback address, everyone who can reach it can
+    /// use it.
     #[must_use]
     pub fn bind_address(mut self, to: IpAddr) -> Self {
         let base_port = match self.bind {
@@ -218,8 +202,7 @@ impl ClusterBuilder {
         self
     }
 
-    /// Binds `ipc://` sockets in this directory instead of TCP ports, one for each member, named by
-    /// its id.
+    /// Binds `ipc://` sockets in this directory instead of TCP ports, one for each member, named after its id.
     #[cfg(unix)]
     #[must_use]
     pub fn ipc_directory(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
@@ -227,10 +210,10 @@ impl ClusterBuilder {
         self
     }
 
-    /// Starts the cluster on the present runtime. All ports are open when this returns.
+    /// Starts the cluster on the current tokio runtime. All ports are open when this returns.
     ///
     /// # Errors
-    /// When the members are not as they must be, or a port cannot be opened.
+    /// [`StartError`] if a member id is invalid, there is no member, or a port cannot be opened.
     pub async fn start(mut self) -> Result<TestCluster, StartError> {
         let members = &self.config.members;
         if !self.valid_ids {
@@ -285,18 +268,12 @@ impl ClusterBuilder {
                 (Address::Ipc(directory.join(name)), None)
             }
         };
-        let mut port = Port {
-            address,
-            listener: None,
-            held: false,
-            reservation,
-            error: None,
-            wake: Arc::new(Notify::new()),
-            alive: Some(alive.clone()),
-        };
+        let mut port = Port::new(address, reservation, alive.clone());
         port.open(&tokio::runtime::Handle::current());
-        match port.error.take() {
-            Some(error) => Err(StartError::Listen { endpoint: port.address.endpoint(), error }),
+        match port.error() {
+            Some(error) => {
+                Err(StartError::Listen { endpoint: port.endpoint(), error: error.to_owned() })
+            }
             None => Ok(port),
         }
     }

@@ -1,4 +1,4 @@
-//! The task of one connection: bytes to the engine and back, many messages at a time.
+//! The task of one connection. It carries bytes to the engine and back, many messages at a time.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,47 +18,51 @@ use super::stats::TransportStats;
 use super::stream::Stream;
 use crate::engine::{CloseHow, ClosedFor};
 
-/// Room made for a read, and what one turn reads at most before others have theirs.
+/// The room that a read gets: a read of this size fetches hundreds of usual requests with one system call.
 const READ_ROOM: usize = 64 << 10;
+/// The bytes that the task reads before it handles them, so that one fast peer does not starve the others.
 const READ_TURN: usize = 256 << 10;
-/// Messages that are handed in together at most.
+/// The messages handed to the engine under one lock: few locks per message, and other tasks wait less than a
+/// millisecond.
 const BATCH: usize = 1024;
-/// How long a connection is kept to send what is queued, once it is to be closed.
+/// The time that a closing connection has to send its queued messages. A peer that reads takes them at once.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
-/// How often a connection that is not read is looked at, to see whether its peer has gone.
-const GONE_CHECK: Duration = Duration::from_secs(1);
+/// The interval at which the task checks whether the peer of an unread connection has closed it. Nothing but a freed
+/// descriptor depends on it.
+const CLOSED_CHECK: Duration = Duration::from_secs(1);
 
-pub(crate) struct Task {
+pub(crate) struct ConnectionTask {
     shared: Arc<Shared>,
     number: ConnectionNumber,
     wake: Arc<Notify>,
     stream: Stream,
     connection: Connection,
-    /// Nothing more can be parsed out of what was read.
+    /// The received bytes hold no further whole message.
     drained: bool,
-    /// The peer will send no more.
+    /// The peer has ended its side of the stream.
     eof: bool,
     incoming: VecDeque<Incoming>,
     outbox: Vec<ServerMessage>,
     scratch: BytesMut,
     orders: Orders,
     timer: Pin<Box<Sleep>>,
-    /// When the last connection check or read was, for those that are not read.
+    /// The time of the last check of a connection that is not read.
     unread_since: tokio::time::Instant,
-    counted: (u64, u64),
+    /// Bytes received and sent that the cluster's figures do not include yet.
+    uncounted: (u64, u64),
 }
 
-/// Why a connection is over.
+/// Why a connection ends.
 enum End {
-    /// The peer, or the network.
+    /// The peer or the network ended it.
     Peer,
-    /// An order of the engine or of the cluster.
+    /// The engine or the cluster closes it.
     Ordered(CloseHow),
-    /// A rule or a limit, to be counted and reported.
+    /// The peer broke a rule or reached a limit, which is counted and reported.
     Refused(fn(&mut TransportStats) -> &mut u64, ClosedFor),
 }
 
-impl Task {
+impl ConnectionTask {
     pub(crate) fn new(
         shared: Arc<Shared>,
         number: ConnectionNumber,
@@ -86,12 +90,12 @@ impl Task {
             orders: Orders { read: true, close: None, bound: false },
             timer: Box::pin(sleep_until(now)),
             unread_since: now,
-            counted: (0, 0),
+            uncounted: (0, 0),
             shared,
         }
     }
 
-    /// Serves the connection until it ends. `_alive` tells the cluster that somebody still runs.
+    /// Serves the connection until it ends. `_alive` is dropped when the task ends.
     pub(crate) async fn run(mut self, _alive: mpsc::Sender<()>) {
         let end = loop {
             match self.turn().await {
@@ -110,10 +114,10 @@ impl Task {
             }
         };
         if how == CloseHow::Flush {
-            // What cannot be sent by then is lost.
+            // Messages that cannot be sent in this time are lost.
             let _ = tokio::time::timeout(FLUSH_TIME, self.flush()).await;
         }
-        let (received, sent) = self.uncounted();
+        let (received, sent) = self.take_uncounted();
         let Self { shared, number, stream, .. } = self;
         if ordered_reset {
             stream.reset();
@@ -129,14 +133,14 @@ impl Task {
         });
     }
 
-    /// Does what can be done now, then waits for more.
+    /// Handles what has arrived, writes what the socket takes, and waits until there is more to do.
     async fn turn(&mut self) -> Result<(), End> {
         let mut failed = None;
         loop {
             if self.orders.read && self.incoming.is_empty() && !self.drained {
                 failed = self.parse()?;
             }
-            self.meet();
+            self.exchange();
             if let Some(how) = self.orders.close {
                 self.encode();
                 return Err(End::Ordered(how));
@@ -154,17 +158,16 @@ impl Task {
             return Err(End::Peer);
         }
         if self.write()? {
-            // What this turn has written makes room; the engine learns of it in the next.
+            // The engine learns in the next turn that its queue is shorter.
             self.count_bytes();
         }
         self.wait().await
     }
 
-    /// Takes messages out of what was read.
+    /// Takes messages out of the received bytes. Returns `Some` if the connection fails behind them.
     fn parse(&mut self) -> Result<Option<End>, End> {
         let now = self.shared.now();
-        // Until its peer speaks for a session, any message may be the one after which nothing more
-        // is to be read.
+        // Before a session is bound, the engine may stop reading after any message.
         let batch = if self.orders.bound { BATCH } else { 1 };
         while self.incoming.len() < batch {
             let Some(event) = self.connection.poll_event(now) else {
@@ -173,10 +176,10 @@ impl Task {
             };
             match event {
                 Event::Ready(_) => {
-                    if !self.shared.introduce(self.number) {
+                    if !self.shared.connected(self.number) {
                         return Err(End::Ordered(CloseHow::Reset));
                     }
-                    // It may be at a frozen member.
+                    // The member may be frozen and read nothing.
                     break;
                 }
                 Event::Message(frame) => {
@@ -192,8 +195,8 @@ impl Task {
         Ok(None)
     }
 
-    /// Meets the engine.
-    fn meet(&mut self) {
+    /// Hands the parsed messages to the engine and fetches messages and orders.
+    fn exchange(&mut self) {
         let queued = self.connection.tx_queued();
         self.orders =
             self.shared.exchange(self.number, queued, &mut self.incoming, &mut self.outbox);
@@ -203,12 +206,12 @@ impl Task {
         for message in self.outbox.drain(..) {
             self.scratch.clear();
             message.encode(&mut self.scratch);
-            // It fails only on a connection that is over.
+            // Fails only on a connection that has failed, which the next event reports.
             let _ = self.connection.send(&self.scratch);
         }
     }
 
-    /// Writes what the socket takes; true if it took anything.
+    /// Writes what the socket takes. Returns true if it took any byte.
     fn write(&mut self) -> Result<bool, End> {
         let mut wrote = false;
         let out = self.connection.tx();
@@ -219,7 +222,7 @@ impl Task {
                 Ok(0) => return Err(End::Peer),
                 Ok(taken) => {
                     out.advance(taken);
-                    self.counted.1 += taken as u64;
+                    self.uncounted.1 += taken as u64;
                     wrote = true;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -241,13 +244,13 @@ impl Task {
 
     async fn wait(&mut self) -> Result<(), End> {
         let pending = self.connection.tx_queued() > 0;
-        // A peer that does not take its answers gets no more questions in.
+        // Read no further requests from a peer that does not read its answers.
         let room = self.connection.tx_queued() <= self.shared.limits.queued_bytes / 2;
         let read = self.orders.read && self.incoming.is_empty() && room;
         let due = if self.orders.read {
             self.connection.poll_timeout().map(|at| self.shared.deadline(at))
         } else {
-            Some(self.unread_since + GONE_CHECK)
+            Some(self.unread_since + CLOSED_CHECK)
         };
         if let Some(due) = due
             && (self.timer.is_elapsed() || due < self.timer.deadline())
@@ -296,14 +299,14 @@ impl Task {
                 }
                 Ok(count) => {
                     turn += count;
-                    self.counted.0 += count as u64;
+                    self.uncounted.0 += count as u64;
                     if count < room {
                         break;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // What had come before a reset is lost with it, as with the live server.
+                // A reset drops the bytes received before it, as on a live server.
                 Err(_) => return Err(End::Peer),
             }
         }
@@ -320,7 +323,7 @@ impl Task {
             self.drained = false;
             return Ok(());
         }
-        // Nothing is read, so an end is only to be seen in what the system says of the socket.
+        // The task does not read, so only the socket's readiness shows that the peer has closed it.
         self.unread_since = tokio::time::Instant::now();
         let ready = self.stream.ready(Interest::READABLE | Interest::WRITABLE);
         tokio::select! {
@@ -334,17 +337,17 @@ impl Task {
         }
     }
 
-    fn uncounted(&mut self) -> (u64, u64) {
-        std::mem::take(&mut self.counted)
+    fn take_uncounted(&mut self) -> (u64, u64) {
+        std::mem::take(&mut self.uncounted)
     }
 
-    /// Adds what this connection has moved to the cluster's figures, now and then.
+    /// Adds this connection's bytes to the cluster's figures once they reach 1 MiB, to lock rarely.
     fn count_bytes(&mut self) {
-        if self.counted.0 + self.counted.1 > (1 << 20) {
-            let (received, sent) = self.uncounted();
-            let mut inner = self.shared.look();
-            inner.stats.bytes_received += received;
-            inner.stats.bytes_sent += sent;
+        if self.uncounted.0 + self.uncounted.1 > (1 << 20) {
+            let (received, sent) = self.take_uncounted();
+            let mut state = self.shared.lock();
+            state.stats.bytes_received += received;
+            state.stats.bytes_sent += sent;
         }
     }
 }

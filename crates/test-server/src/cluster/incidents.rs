@@ -4,14 +4,13 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::engine::Incident;
 
-/// Incidents that wait for one receiver. A cluster under a flood of hostile connections must not fill the memory of whoever
-/// watches it.
-pub(super) const WAITING: usize = 256;
+/// Incidents that wait for one receiver. More than anyone reads at once, and a bound on memory: a flood of hostile
+/// connections makes incidents faster than a terminal prints them.
+pub(super) const CAPACITY: usize = 256;
 
-/// The incidents of a cluster from the moment on at which [`ClusterHandle::incidents`](super::ClusterHandle::incidents) was
-/// called.
+/// The incidents of a cluster since [`ClusterHandle::incidents`](crate::ClusterHandle::incidents) was called.
 ///
-/// At most 256 incidents wait. When more come, the oldest are dropped, and [`dropped`](Self::dropped) counts them.
+/// At most 256 incidents wait. When more happen, the oldest are dropped, and [`dropped`](Self::dropped) counts them.
 #[derive(Debug)]
 pub struct Incidents {
     receiver: Option<broadcast::Receiver<Incident>>,
@@ -35,7 +34,7 @@ impl Incidents {
         }
     }
 
-    /// How many incidents were dropped so far because too many waited.
+    /// Returns the number of incidents dropped so far because too many waited.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }

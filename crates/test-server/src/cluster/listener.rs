@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::connection::Task;
+use super::connection::ConnectionTask;
 use super::shared::Shared;
 use super::stream::Stream;
 use crate::engine::MemberIndex;
 
-/// How long to wait after the system would not accept, for want of descriptors for example.
+/// The pause after the system refused to accept, such as for want of file descriptors: short beside a client's
+/// timeouts, long enough not to occupy a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
+/// Accepts connections until the cluster stops. `alive` is dropped when the task ends.
 pub(crate) async fn accept(shared: Arc<Shared>, member: MemberIndex, alive: mpsc::Sender<()>) {
-    let Some(wake) = shared.look().ports.get(member.get()).map(|port| port.wake.clone()) else {
+    let Some(wake) = shared.lock().ports.get(member.get()).map(|port| port.wake.clone()) else {
         return;
     };
     loop {
@@ -26,38 +28,32 @@ pub(crate) async fn accept(shared: Arc<Shared>, member: MemberIndex, alive: mpsc
             () = wake.notified() => None,
             accepted = next(&shared, member) => Some(accepted),
         };
-        if shared.look().stopping {
+        if shared.lock().stopping {
             return;
         }
         match accepted {
             None => {}
             Some(Ok(stream)) => {
-                // A connection that is not admitted is closed by being dropped.
+                // Dropping a connection that is not admitted closes it.
                 if let Some((number, wake)) = shared.admit(member, stream.peer_address()) {
-                    let task = Task::new(shared.clone(), number, wake, stream);
+                    let task = ConnectionTask::new(shared.clone(), number, wake, stream);
                     tokio::spawn(task.run(alive.clone()));
                 }
             }
             Some(Err(_)) => {
-                shared.look().stats.accept_errors += 1;
+                shared.lock().stats.accept_errors += 1;
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-/// The next connection. The listener stays behind the lock, so that closing it is done when the
-/// switch returns.
+/// Waits for the next connection. The listener stays behind the lock, so that the port is closed when the switch that
+/// closes it returns.
 async fn next(shared: &Shared, member: MemberIndex) -> io::Result<Stream> {
     poll_fn(|cx| {
-        let inner = shared.look();
-        match inner.ports.get(member.get()) {
-            Some(port) if !port.held => match &port.listener {
-                Some(listener) => listener.poll_accept(cx),
-                None => Poll::Pending,
-            },
-            _ => Poll::Pending,
-        }
+        let state = shared.lock();
+        state.ports.get(member.get()).map_or(Poll::Pending, |port| port.poll_accept(cx))
     })
     .await
 }

@@ -1,93 +1,82 @@
-//! What the tasks of a cluster share: the engine behind a lock, and a slot for each connection.
+//! The state that the tasks of a cluster share: the engine behind a lock, and a slot for each connection.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use tokio::net::TcpSocket;
-use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::sync::{Notify, broadcast};
 use zraft_protocol::{ClientMessage, ServerMessage};
 use zraft_zmtp::Instant;
 
-use super::builder::TransportLimits;
-use super::incidents::WAITING;
+use super::incidents;
+use super::limits::TransportLimits;
+use super::port::Port;
 use super::stats::TransportStats;
-use super::stream::{Address, Listener};
 use crate::engine::{
     CloseHow, ClosedFor, Engine, Incident, Listening, MemberIndex, Output, PeerId,
 };
 
-/// One connection from its acceptance on, numbered.
+/// The number of a connection, counted from its acceptance. Never used again.
 pub(crate) type ConnectionNumber = u64;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    inner: Mutex<Inner>,
+    state: Mutex<State>,
     origin: tokio::time::Instant,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) limits: TransportLimits,
-    /// The engine wants to be called earlier than the timer knows.
+    /// Wakes the timer task: the engine's next timeout is earlier than the task knows.
     pub(crate) timer: Notify,
-    /// Something that can be observed may have changed.
+    /// Wakes callers that wait for a state of the cluster.
     pub(crate) changed: Notify,
 }
 
 #[derive(Debug)]
-pub(crate) struct Inner {
+pub(crate) struct State {
     pub(crate) engine: Engine,
     pub(crate) slots: HashMap<ConnectionNumber, Slot>,
     by_peer: HashMap<PeerId, ConnectionNumber>,
     next_number: ConnectionNumber,
     pub(crate) ports: Vec<Port>,
     pub(crate) stats: TransportStats,
+    /// The time at which the timer task will wake.
     pub(crate) timer_at: Option<Instant>,
     pub(crate) stopping: bool,
-    /// Taken when the cluster stops.
+    /// None once the cluster stops, which ends the streams of incidents.
     pub(crate) incidents: Option<broadcast::Sender<Incident>>,
 }
 
-/// Where the engine and a connection's task meet.
+/// The mailbox between the engine and a connection's task.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) member: MemberIndex,
+    /// None until the ZMTP handshake is complete: the engine does not know the connection before.
     pub(crate) peer: Option<PeerId>,
     address: Option<SocketAddr>,
+    /// Messages that the task has not fetched yet.
     outbox: Vec<ServerMessage>,
-    /// Bytes in the outbox, and those the task had not yet written when it was last here.
     outbox_bytes: usize,
+    /// Bytes that the task had fetched and not written when it last exchanged messages.
     queued_bytes: usize,
     reading: bool,
     close: Option<CloseHow>,
     pub(crate) wake: Arc<Notify>,
 }
 
-/// A member's port.
-#[derive(Debug)]
-pub(crate) struct Port {
-    pub(crate) address: Address,
-    pub(crate) listener: Option<Listener>,
-    pub(crate) held: bool,
-    /// Keeps the port from being given to others while the member is down.
-    pub(crate) reservation: Option<TcpSocket>,
-    pub(crate) error: Option<String>,
-    pub(crate) wake: Arc<Notify>,
-    /// Held by tasks for as long as they run.
-    pub(crate) alive: Option<mpsc::Sender<()>>,
-}
-
-/// What came in on a connection.
+/// A message that arrived on a connection.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Message(ClientMessage),
     Undecodable,
 }
 
-/// What the task of a connection learns when it meets the engine.
+/// What the engine wants the task of a connection to do.
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
+    /// Read from the connection.
     pub(crate) read: bool,
     pub(crate) close: Option<CloseHow>,
-    /// The peer speaks for a session: its messages may be handed in many at a time.
+    /// A session is bound to the connection, so the task may hand in many messages at a time.
     pub(crate) bound: bool,
 }
 
@@ -99,7 +88,7 @@ impl Shared {
         origin: tokio::time::Instant,
     ) -> Self {
         Self {
-            inner: Mutex::new(Inner {
+            state: Mutex::new(State {
                 engine,
                 slots: HashMap::new(),
                 by_peer: HashMap::new(),
@@ -108,7 +97,7 @@ impl Shared {
                 stats: TransportStats::default(),
                 timer_at: None,
                 stopping: false,
-                incidents: Some(broadcast::channel(WAITING).0),
+                incidents: Some(broadcast::channel(incidents::CAPACITY).0),
             }),
             origin,
             runtime: tokio::runtime::Handle::current(),
@@ -126,52 +115,52 @@ impl Shared {
         self.origin + at.saturating_duration_since(Instant::ZERO)
     }
 
-    /// Looks, and changes nothing that others wait for.
-    pub(crate) fn look(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the state, to read it or to change what no one waits for.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As [`Shared::look`], or `None` while somebody else looks or acts.
-    pub(crate) fn try_look(&self) -> Option<MutexGuard<'_, Inner>> {
-        match self.inner.try_lock() {
-            Ok(inner) => Some(inner),
+    /// Locks the state like [`Shared::lock`]. Returns `None` if it is locked already.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
             Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 
-    /// Does something to the engine, and carries out what comes of it.
-    pub(crate) fn act<R>(&self, act: impl FnOnce(&mut Inner, Instant) -> R) -> R {
-        self.act_for(None, act)
+    /// Changes the engine, carries out its outputs and wakes everyone who waits for a change.
+    pub(crate) fn update<R>(&self, change: impl FnOnce(&mut State, Instant) -> R) -> R {
+        self.update_from(None, change)
     }
 
-    /// The same for the task of a connection, which will see to its own slot.
-    pub(crate) fn act_for<R>(
+    /// Does what [`Shared::update`] does for the task of connection `own`, which fetches its messages without a wake.
+    fn update_from<R>(
         &self,
         own: Option<ConnectionNumber>,
-        act: impl FnOnce(&mut Inner, Instant) -> R,
+        change: impl FnOnce(&mut State, Instant) -> R,
     ) -> R {
         let now = self.now();
-        let mut inner = self.look();
-        let result = act(&mut inner, now);
-        self.carry_out(&mut inner, now, own);
-        let next = inner.engine.poll_timeout();
-        if next.is_some_and(|next| inner.timer_at.is_none_or(|known| next < known)) {
-            inner.timer_at = next;
+        let mut state = self.lock();
+        let result = change(&mut state, now);
+        self.carry_out(&mut state, now, own);
+        let next = state.engine.poll_timeout();
+        if next.is_some_and(|next| state.timer_at.is_none_or(|known| next < known)) {
+            state.timer_at = next;
             self.timer.notify_one();
         }
-        drop(inner);
+        drop(state);
         self.changed.notify_waiters();
         result
     }
 
-    fn carry_out(&self, inner: &mut Inner, now: Instant, own: Option<ConnectionNumber>) {
+    fn carry_out(&self, state: &mut State, now: Instant, own: Option<ConnectionNumber>) {
         let mut overfull = Vec::new();
         loop {
-            while let Some(output) = inner.engine.poll_output() {
+            while let Some(output) = state.engine.poll_output() {
                 match output {
                     Output::Send { peer, message } => {
-                        let Some((number, slot)) = inner.slot_of(peer) else { continue };
+                        let Some((number, slot)) = state.slot_of(peer) else { continue };
                         if slot.outbox.is_empty() && Some(number) != own {
                             slot.wake.notify_one();
                         }
@@ -182,50 +171,44 @@ impl Shared {
                         }
                     }
                     Output::Close { peer, how } => {
-                        if let Some((_, slot)) = inner.slot_of(peer) {
+                        if let Some((_, slot)) = state.slot_of(peer) {
                             slot.order_close(how);
                         }
                     }
-                    Output::StopReading { peer } => inner.set_reading(peer, false),
-                    Output::ResumeReading { peer } => inner.set_reading(peer, true),
+                    Output::StopReading { peer } => state.set_reading(peer, false),
+                    Output::ResumeReading { peer } => state.set_reading(peer, true),
                     Output::Listen { member, listening } => {
-                        self.set_listening(inner, member, listening);
+                        self.set_listening(state, member, listening);
                     }
                     Output::Report { peer, mut incident } => {
                         if let Incident::ConnectionClosed { address, .. } = &mut incident
-                            && let Some((_, slot)) = peer.and_then(|peer| inner.slot_of(peer))
+                            && let Some((_, slot)) = peer.and_then(|peer| state.slot_of(peer))
                         {
                             *address = slot.address();
                         }
-                        inner.publish(incident);
+                        state.publish(incident);
                     }
                 }
             }
-            // Whoever does not take what is sent to it is cut off, and its session left unbound.
+            // A peer that does not read its messages is disconnected, and its session stays unbound.
             let Some(peer) = overfull.pop() else { break };
-            if let Some((number, slot)) = inner.slot_of(peer)
+            if let Some((number, slot)) = state.slot_of(peer)
                 && slot.close.is_none()
             {
                 slot.order_close(CloseHow::Reset);
-                inner.publish_closed(number, ClosedFor::Limit("queued_bytes"));
-                inner.stats.closed_backlog += 1;
-                inner.engine.disconnected(now, peer);
+                state.publish_closed(number, ClosedFor::Limit("queued_bytes"));
+                state.stats.closed_backlog += 1;
+                state.engine.disconnected(now, peer);
             }
         }
     }
 
-    fn set_listening(&self, inner: &mut Inner, member: MemberIndex, listening: Listening) {
-        let Some(port) = inner.ports.get_mut(member.get()) else { return };
-        port.held = listening == Listening::Held;
-        match listening {
-            Listening::Open => port.open(&self.runtime),
-            Listening::Held => {}
-            Listening::Closed => port.listener = None,
-        }
-        port.wake.notify_one();
-        // Connections that have not finished the handshake are not known to the engine.
+    fn set_listening(&self, state: &mut State, member: MemberIndex, listening: Listening) {
+        let Some(port) = state.ports.get_mut(member.get()) else { return };
+        port.set_listening(listening, &self.runtime);
+        // The engine does not know connections that have not completed the ZMTP handshake.
         let unknown =
-            inner.slots.values_mut().filter(|slot| slot.member == member && slot.peer.is_none());
+            state.slots.values_mut().filter(|slot| slot.member == member && slot.peer.is_none());
         for slot in unknown {
             match listening {
                 Listening::Open => slot.reading = true,
@@ -236,40 +219,41 @@ impl Shared {
         }
     }
 
-    /// Resets the connections of a member, or of all, that are still shaking hands.
-    pub(crate) fn cut_handshakes(inner: &mut Inner, member: Option<MemberIndex>) {
-        for slot in inner.slots.values_mut() {
+    /// Resets the connections of a member, or of all members, that have not completed the ZMTP handshake.
+    pub(crate) fn cut_handshakes(state: &mut State, member: Option<MemberIndex>) {
+        for slot in state.slots.values_mut() {
             if slot.peer.is_none() && member.is_none_or(|member| member == slot.member) {
                 slot.order_close(CloseHow::Reset);
             }
         }
     }
 
-    /// Takes a new connection in; none when there are too many.
+    /// Adds a new connection. Returns its number and the notifier that wakes its task, or `None` if the cluster stops or
+    /// too many connections of the member are in the ZMTP handshake.
     pub(crate) fn admit(
         &self,
         member: MemberIndex,
         address: Option<SocketAddr>,
     ) -> Option<(ConnectionNumber, Arc<Notify>)> {
-        let mut inner = self.look();
-        inner.stats.accepted += 1;
-        let shaking = inner
+        let mut state = self.lock();
+        state.stats.accepted += 1;
+        let handshakes = state
             .slots
             .values()
             .filter(|slot| slot.member == member && slot.peer.is_none())
             .count();
-        if shaking >= self.limits.handshakes || inner.stopping {
-            inner.stats.refused += 1;
-            inner.publish_refused(member, address, "handshakes");
-            drop(inner);
+        if handshakes >= self.limits.handshakes || state.stopping {
+            state.stats.refused += 1;
+            state.publish_refused(member, address, "handshakes");
+            drop(state);
             self.changed.notify_waiters();
             return None;
         }
-        let number = inner.next_number;
-        inner.next_number += 1;
-        inner.stats.open += 1;
+        let number = state.next_number;
+        state.next_number += 1;
+        state.stats.open += 1;
         let wake = Arc::new(Notify::new());
-        inner.slots.insert(
+        state.slots.insert(
             number,
             Slot {
                 member,
@@ -283,24 +267,25 @@ impl Shared {
                 wake: wake.clone(),
             },
         );
-        drop(inner);
+        drop(state);
         self.changed.notify_waiters();
         Some((number, wake))
     }
 
-    /// The handshake is done: the engine gets a new peer.
-    pub(crate) fn introduce(&self, number: ConnectionNumber) -> bool {
-        self.act(|inner, now| {
-            inner.stats.handshakes += 1;
-            let Some(slot) = inner.slots.get_mut(&number) else { return false };
-            let Some(peer) = inner.engine.connected(now, slot.member) else { return false };
+    /// Tells the engine of a connection that has completed the ZMTP handshake. Returns true if the member accepts it.
+    pub(crate) fn connected(&self, number: ConnectionNumber) -> bool {
+        self.update(|state, now| {
+            state.stats.handshakes += 1;
+            let Some(slot) = state.slots.get_mut(&number) else { return false };
+            let Some(peer) = state.engine.connected(now, slot.member) else { return false };
             slot.peer = Some(peer);
-            inner.by_peer.insert(peer, number);
+            state.by_peer.insert(peer, number);
             true
         })
     }
 
-    /// Hands in what came, takes what is to go. What may not be handed in yet stays in `incoming`.
+    /// Hands messages to the engine and fetches those that it sends. Messages that the engine does not read yet stay in
+    /// `incoming`. `queued_bytes` is what the task has fetched before and not written.
     pub(crate) fn exchange(
         &self,
         number: ConnectionNumber,
@@ -308,89 +293,80 @@ impl Shared {
         incoming: &mut std::collections::VecDeque<Incoming>,
         outbox: &mut Vec<ServerMessage>,
     ) -> Orders {
-        let take = |inner: &mut Inner, outbox: &mut Vec<ServerMessage>| {
-            let Some(slot) = inner.slots.get_mut(&number) else { return Orders::default() };
+        let take = |state: &mut State, outbox: &mut Vec<ServerMessage>| {
+            let Some(slot) = state.slots.get_mut(&number) else { return Orders::default() };
             std::mem::swap(&mut slot.outbox, outbox);
             slot.queued_bytes = queued_bytes + slot.outbox_bytes;
             slot.outbox_bytes = 0;
-            let bound = slot.peer.is_some_and(|peer| inner.engine.is_bound(peer));
+            let bound = slot.peer.is_some_and(|peer| state.engine.is_bound(peer));
             Orders { read: slot.reading, close: slot.close, bound }
         };
         if incoming.is_empty() {
-            return take(&mut self.look(), outbox);
+            return take(&mut self.lock(), outbox);
         }
-        self.act_for(Some(number), |inner, now| {
-            let Some(peer) = inner.slots.get(&number).and_then(|slot| slot.peer) else { return };
-            while inner.engine.reads(peer) {
+        self.update_from(Some(number), |state, now| {
+            let Some(peer) = state.slots.get(&number).and_then(|slot| slot.peer) else { return };
+            while state.engine.reads(peer) {
                 match incoming.pop_front() {
-                    Some(Incoming::Message(message)) => inner.engine.received(now, peer, message),
-                    Some(Incoming::Undecodable) => inner.engine.received_undecodable(now, peer),
+                    Some(Incoming::Message(message)) => state.engine.received(now, peer, message),
+                    Some(Incoming::Undecodable) => state.engine.received_undecodable(now, peer),
                     None => break,
                 }
             }
         });
-        take(&mut self.look(), outbox)
+        take(&mut self.lock(), outbox)
     }
 
-    /// The connection has ended, because of `reason` if the transport closed it.
+    /// Removes a connection that has ended. `reason` is set if the transport, not the engine, closed it.
     pub(crate) fn ended(
         &self,
         number: ConnectionNumber,
         reason: Option<ClosedFor>,
         count: impl FnOnce(&mut TransportStats),
     ) {
-        self.act(|inner, now| {
-            count(&mut inner.stats);
+        self.update(|state, now| {
+            count(&mut state.stats);
             if let Some(reason) = reason {
-                inner.publish_closed(number, reason);
+                state.publish_closed(number, reason);
             }
-            inner.stats.open -= 1;
-            if let Some(peer) = inner.slots.remove(&number).and_then(|slot| slot.peer) {
-                inner.by_peer.remove(&peer);
-                inner.engine.disconnected(now, peer);
+            state.stats.open -= 1;
+            if let Some(peer) = state.slots.remove(&number).and_then(|slot| slot.peer) {
+                state.by_peer.remove(&peer);
+                state.engine.disconnected(now, peer);
             }
         });
     }
 
-    /// Ends everything.
+    /// Stops the cluster: closes its ports and tells every task to end.
     pub(crate) fn stop(&self) {
-        let mut inner = self.look();
-        inner.stopping = true;
-        inner.incidents = None;
-        for port in &mut inner.ports {
-            port.listener = None;
-            port.alive = None;
-            port.wake.notify_one();
-            #[cfg(unix)]
-            if let Address::Ipc(path) = &port.address {
-                // The path is the user's; what cannot be removed is left.
-                let _ = super::stream::remove_socket(path);
-            }
-        }
-        for slot in inner.slots.values_mut() {
+        let mut state = self.lock();
+        state.stopping = true;
+        state.incidents = None;
+        state.ports.iter_mut().for_each(Port::shut);
+        for slot in state.slots.values_mut() {
             slot.order_close(CloseHow::Reset);
         }
-        drop(inner);
+        drop(state);
         self.timer.notify_one();
         self.changed.notify_waiters();
     }
 }
 
-impl Inner {
+impl State {
     fn slot_of(&mut self, peer: PeerId) -> Option<(ConnectionNumber, &mut Slot)> {
         let number = *self.by_peer.get(&peer)?;
         self.slots.get_mut(&number).map(|slot| (number, slot))
     }
 
-    /// Hands an incident to whoever watches the cluster.
+    /// Sends an incident to all streams of incidents.
     fn publish(&self, incident: Incident) {
         if let Some(incidents) = &self.incidents {
-            // An error says that no one watches.
+            // An error says that there is no stream.
             let _ = incidents.send(incident);
         }
     }
 
-    /// The transport, not the engine, closes a connection.
+    /// Publishes that the transport, not the engine, closes a connection.
     fn publish_closed(&self, number: ConnectionNumber, reason: ClosedFor) {
         let Some(slot) = self.slots.get(&number) else { return };
         let Some(member) = self.engine.members().nth(slot.member.get()).cloned() else { return };
@@ -429,28 +405,12 @@ impl Slot {
     }
 }
 
-impl Port {
-    pub(crate) fn open(&mut self, runtime: &tokio::runtime::Handle) {
-        if self.listener.is_some() {
-            return;
-        }
-        let _context = runtime.enter();
-        match self.address.listen() {
-            Ok(listener) => {
-                self.listener = Some(listener);
-                self.error = None;
-            }
-            Err(error) => self.error = Some(error.to_string()),
-        }
-        self.wake.notify_one();
-    }
-}
-
+/// Returns the engine's time: the time since `origin`.
 pub(crate) fn instant_since(origin: tokio::time::Instant) -> Instant {
     Instant::from_nanos(u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// About the bytes a message takes while it waits.
+/// Returns about the number of bytes that a waiting message occupies.
 fn size_of_message(message: &ServerMessage) -> usize {
     std::mem::size_of::<ServerMessage>()
         + match message {

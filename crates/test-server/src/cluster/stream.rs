@@ -1,4 +1,4 @@
-//! One type for the kinds of listeners and streams.
+//! TCP and Unix sockets behind one type each for addresses, listeners and streams.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ impl Address {
         }
     }
 
-    /// Opens the port. Needs a runtime's context.
+    /// Opens a listener. Must be called within a tokio runtime.
     pub(crate) fn listen(&self) -> io::Result<Listener> {
         match self {
             Self::Tcp(address) => {
@@ -45,8 +45,8 @@ impl Address {
     }
 }
 
-/// A socket bound to an address that another may be bound to, so that the port of a killed member
-/// stays ours.
+/// Returns a socket bound to an address that a second socket may be bound to, so that the port of a killed member stays
+/// reserved.
 fn reusable_socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // On Windows this option would let two listeners share the port.
@@ -56,8 +56,9 @@ fn reusable_socket(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// Holds a port without listening on it: connections are refused, and nobody else is given it.
-/// Linux lets a listener be bound beside it; elsewhere there is none, and the port is merely free
+/// Reserves a port without listening on it: the system refuses connections and gives the port to no other process.
+///
+/// Only Linux lets a listener be bound beside the reservation. On other systems there is none, and the port is free
 /// while its member is down.
 pub(crate) fn reserve(address: SocketAddr) -> io::Result<(Option<TcpSocket>, SocketAddr)> {
     let socket = reusable_socket(address)?;
@@ -69,7 +70,7 @@ pub(crate) fn reserve(address: SocketAddr) -> io::Result<(Option<TcpSocket>, Soc
 pub(crate) fn remove_socket(path: &std::path::Path) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt;
     match std::fs::symlink_metadata(path) {
-        // Only ever a socket: the path comes from the user.
+        // The path comes from the user: remove nothing but a socket.
         Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
         Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "the path is not a socket")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -88,7 +89,7 @@ impl Listener {
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
         match self {
             Self::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| {
-                // A socket that refuses the option still works, only slower.
+                // A socket that refuses the option still works, but slower.
                 let _ = stream.set_nodelay(true);
                 Stream::Tcp(stream)
             }),
@@ -130,7 +131,7 @@ impl Stream {
         each!(self, stream => stream.try_write_vectored(slices))
     }
 
-    /// Where the peer is. A Unix socket has no address.
+    /// Returns the peer's address. A Unix socket has none.
     pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
@@ -139,7 +140,7 @@ impl Stream {
         }
     }
 
-    /// Ends the connection with a reset, where there is such a thing.
+    /// Ends a TCP connection with a reset. A Unix socket is closed.
     pub(crate) fn reset(self) {
         match self {
             Self::Tcp(stream) => {
@@ -157,13 +158,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn small_writes_do_not_wait_for_earlier_ones_to_be_confirmed() {
+    async fn accepted_connections_send_small_writes_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let address = listener.local_addr().expect("bound");
         let _client = TcpStream::connect(address).await.expect("connects");
         let listener = Listener::Tcp(listener);
         let accepted = std::future::poll_fn(|cx| listener.poll_accept(cx)).await;
         let Ok(Stream::Tcp(stream)) = accepted else { panic!("not accepted") };
-        assert!(stream.nodelay().expect("told"));
+        assert!(stream.nodelay().expect("an option"));
     }
 }

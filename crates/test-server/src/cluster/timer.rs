@@ -1,4 +1,4 @@
-//! The task that gives the engine the time it asks for.
+//! The task that calls the engine when its next timeout is due.
 
 use std::sync::Arc;
 
@@ -6,17 +6,18 @@ use tokio::sync::mpsc;
 
 use super::shared::Shared;
 
+/// Runs the engine's timeouts until the cluster stops. `_alive` is dropped when the task ends.
 pub(crate) async fn run(shared: Arc<Shared>, _alive: mpsc::Sender<()>) {
     let timer = tokio::time::sleep_until(tokio::time::Instant::now());
     tokio::pin!(timer);
     loop {
         let next = {
-            let mut inner = shared.look();
-            if inner.stopping {
+            let mut state = shared.lock();
+            if state.stopping {
                 return;
             }
-            inner.timer_at = inner.engine.poll_timeout();
-            inner.timer_at
+            state.timer_at = state.engine.poll_timeout();
+            state.timer_at
         };
         if let Some(next) = next {
             timer.as_mut().reset(shared.deadline(next));
@@ -25,7 +26,7 @@ pub(crate) async fn run(shared: Arc<Shared>, _alive: mpsc::Sender<()>) {
             biased;
             () = shared.timer.notified() => {}
             () = timer.as_mut(), if next.is_some() => {
-                shared.act(|inner, now| inner.engine.handle_timeout(now));
+                shared.update(|state, now| state.engine.handle_timeout(now));
             }
         }
     }
