@@ -1,4 +1,4 @@
-//! What the cluster replicates: the [`Application`].
+//! The trait of the applications that a cluster runs.
 
 use bytes::Bytes;
 use zraft_protocol::{Payload, SessionId};
@@ -6,14 +6,14 @@ use zraft_zmtp::Instant;
 
 /// A deterministic state machine that a cluster runs.
 ///
-/// Commands reach it in the order of the log, each as often as the cluster executes it: exactly
-/// once per (session, request id), as long as deduplication is on.
+/// The cluster calls it in the order of the log: once per session and request id, unless a test switches deduplication
+/// off.
 pub trait Application: Send {
     /// Executes one command of `session` at `now`.
     ///
     /// # Errors
-    /// [`Rejected`] when the payload is not one of this application's commands, or would pass one of
-    /// its limits; nothing may have changed then, and the connection the command came from is closed.
+    /// [`Rejected`] if the payload is not a command of this application, or would pass one of its limits. The
+    /// application must not have changed its state then. The cluster closes the session's connection.
     fn apply(
         &mut self,
         session: &SessionId,
@@ -24,31 +24,31 @@ pub trait Application: Send {
     /// Answers one query.
     ///
     /// # Errors
-    /// [`Rejected`] when the payload is not one of this application's queries.
+    /// [`Rejected`] if the payload is not a query of this application. The cluster closes the session's connection.
     fn query(&self, payload: &Payload) -> Result<Payload, Rejected>;
 
-    /// `session` has ended: by CloseSession or by expiry.
+    /// Takes note that `session` has ended, by CloseSession or by expiry.
     fn session_ended(&mut self, session: &SessionId) {
         let _ = session;
     }
 
-    /// When the application next wants [`handle_timeout`](Self::handle_timeout).
+    /// Returns when the application next needs [`handle_timeout`](Self::handle_timeout), or `None` if no timer runs.
     fn poll_timeout(&self) -> Option<Instant> {
         None
     }
 
-    /// The time asked for has come.
+    /// Handles the timers that are due at `now`.
     fn handle_timeout(&mut self, now: Instant) {
         let _ = now;
     }
 }
 
-/// What a command came to.
+/// The outcome of a command that the application executed.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The answer, sent to the command's session and kept for its resends.
+    /// The answer, which the cluster sends to the command's session and caches for resends.
     pub answer: Payload,
-    /// Server requests to push, in order, after the answer has gone out.
+    /// Server requests to push after the answer, in this order.
     pub server_requests: Vec<(SessionId, Payload)>,
 }
 
@@ -58,24 +58,24 @@ impl From<Payload> for Outcome {
     }
 }
 
-/// The application cannot take this payload.
+/// Why an application rejects a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejected {
-    /// The payload is not in the application's encoding: encode it through the application's codec.
+    /// The payload is not in the application's encoding. Encode it with the application's codec.
     #[error("the application cannot decode this payload")]
     Undecodable,
-    /// Executing it would pass a limit of the application.
+    /// The command would pass a limit of the application.
     #[error("the application is full")]
     Full,
 }
 
-/// A copy that keeps no receive buffer alive.
+/// Returns a copy that does not share a receive buffer.
 pub(crate) fn detached(payload: &Payload) -> Payload {
     Payload::new(Bytes::copy_from_slice(payload)).unwrap_or_else(|_| payload.clone())
 }
 
-/// The payload of a few bytes made here.
+/// Returns a payload with a copy of these bytes.
 pub(crate) fn payload(bytes: &[u8]) -> Result<Payload, Rejected> {
     Payload::new(Bytes::copy_from_slice(bytes)).map_err(|_| Rejected::Full)
 }

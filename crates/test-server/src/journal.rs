@@ -1,4 +1,4 @@
-//! The bounded record of what was executed.
+//! The bounded record of the commands that the cluster executed.
 
 use std::collections::VecDeque;
 
@@ -7,23 +7,23 @@ use zraft_protocol::{MemberId, Payload, RequestId, SessionId};
 
 /// One command that the application executed.
 ///
-/// A copy answered from the response cache, and one refused as evicted, are not here.
+/// Resends that were answered from the cache or refused as evicted are not executions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Execution {
-    /// Its place in the order of execution, from 0, over the whole life of the cluster.
+    /// The position in the order of execution, counted from 0 over the life of the cluster.
     pub position: u64,
-    /// The session that sent it.
+    /// The session that sent the command.
     pub session: SessionId,
-    /// Its id within that session.
+    /// The command's id within the session.
     pub request_id: RequestId,
-    /// Its payload.
+    /// The command's payload.
     pub payload: Payload,
-    /// The leader whose log it came through.
+    /// The leader that committed the command.
     pub member: MemberId,
 }
 
-/// What was executed, in order. It holds a bounded number of executions and of payload bytes; the
-/// oldest give way.
+/// The executions of a cluster, in order. It holds a bounded number of executions and of payload bytes, and drops the
+/// oldest beyond that.
 #[derive(Clone, Debug)]
 pub struct Journal {
     entries: VecDeque<Execution>,
@@ -47,7 +47,7 @@ impl Journal {
     ) {
         let position = self.executed;
         self.executed += 1;
-        // A payload is a part of a receive buffer, which the journal must not keep alive.
+        // The payload shares a receive buffer, which the journal must not keep alive.
         let payload = detached(payload);
         self.bytes += payload.len();
         self.entries.push_back(Execution {
@@ -63,27 +63,27 @@ impl Journal {
         }
     }
 
-    /// How many commands were executed since the cluster started, those no longer held included.
+    /// Returns the number of commands executed since the cluster started, dropped ones included.
     pub fn executed(&self) -> u64 {
         self.executed
     }
 
-    /// How many executions gave way to newer ones.
+    /// Returns the number of executions that the journal has dropped.
     pub fn dropped(&self) -> u64 {
         self.executed - self.entries.len() as u64
     }
 
-    /// The executions held, in order.
+    /// Returns the executions that the journal holds, in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Execution> + ExactSizeIterator {
         self.entries.iter()
     }
 
-    /// How many executions are held.
+    /// Returns the number of executions that the journal holds.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether none is held.
+    /// Returns true if the journal holds no execution.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

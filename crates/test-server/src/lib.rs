@@ -1,5 +1,5 @@
-//! An embedded ZIO Raft server to test clients against: one member or several, in this process, each
-//! on its own loopback port, with faults to switch on.
+//! An embedded ZIO Raft cluster to test clients against: one or more members in this process, each on a loopback port,
+//! with faults that a test can switch on.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,23 +19,35 @@
 //! # }
 //! ```
 //!
-//! - [`TestCluster`] is the cluster on sockets, [`ClusterHandle`] its switches and windows: `stop`,
-//!   `kill`, `restart`, `step_down`, `move_leadership`, `set_election_pause`, `set_stale_leader`,
-//!   `set_frozen`, `set_deaf`, `set_stale_session_map`, `set_commit_delay`,
-//!   `set_commits_per_second`, `set_session_timeout`, `cut_connections`, `drop_messages`,
-//!   `deliver_all`, `expire_session`, `set_hints`, `set_deduplication`, `push_server_request`.
-//! - [`Engine`] holds the rules alone, without sockets, clock or randomness of its own, for
-//!   simulations.
-//! - [`Application`] is what a cluster runs: [`KvStore`], [`AppendLog`], [`Echo`], or your own.
+//! | type | use it to |
+//! | --- | --- |
+//! | [`TestCluster`] | start and stop a cluster on sockets |
+//! | [`ClusterHandle`] | control and observe a running cluster |
+//! | [`Engine`] | simulate a cluster: its rules without sockets, clock and randomness |
+//! | [`Application`] | choose what the cluster executes: [`KvStore`], [`AppendLog`], [`Echo`] or your own |
 //!
-//! It behaves as the live system does, down to what is odd about it: a peer that it drops is not
-//! closed but falls silent, a follower answers once and no more, an expired session is announced
-//! before it is gone. Two things it does better, so that nothing a peer sends can stop it: input that
-//! does not decode, and a limit that is hit, close that one connection. They are counted in
-//! [`ClusterHandle::stats`] and reported by [`ClusterHandle::incidents`].
+//! # Faults
 //!
-//! It keeps everything in memory and asks nobody who they are: it is for tests, and binds a loopback
-//! address unless told otherwise.
+//! | fault | methods of [`ClusterHandle`] |
+//! | --- | --- |
+//! | a member ends, and starts again | [`stop`](ClusterHandle::stop), [`kill`](ClusterHandle::kill), [`restart`](ClusterHandle::restart) |
+//! | leadership moves | [`step_down`](ClusterHandle::step_down), [`move_leadership`](ClusterHandle::move_leadership), [`set_election_pause`](ClusterHandle::set_election_pause) |
+//! | a member is cut off, frozen, deaf or wrong | [`set_stale_leader`](ClusterHandle::set_stale_leader), [`set_frozen`](ClusterHandle::set_frozen), [`set_deaf`](ClusterHandle::set_deaf), [`set_stale_session_map`](ClusterHandle::set_stale_session_map), [`set_hints`](ClusterHandle::set_hints) |
+//! | the network fails | [`cut_connections`](ClusterHandle::cut_connections), [`drop_messages`](ClusterHandle::drop_messages), [`deliver_all`](ClusterHandle::deliver_all) |
+//! | the cluster is slow | [`set_commit_delay`](ClusterHandle::set_commit_delay), [`set_commits_per_second`](ClusterHandle::set_commits_per_second) |
+//! | sessions end | [`expire_session`](ClusterHandle::expire_session), [`set_session_timeout`](ClusterHandle::set_session_timeout) |
+//! | commands run twice | [`set_deduplication`](ClusterHandle::set_deduplication) |
+//!
+//! # How it differs from the live system
+//!
+//! The cluster follows the live system in what is odd about it: it does not close the connection of a dropped peer but
+//! sends nothing on it, a follower answers one message of a connection and ignores the rest, and an expiry is announced
+//! before it is committed. In two respects it is better, so that no peer can stop it: it closes a connection whose input
+//! does not decode, and one that reaches a limit. [`ClusterHandle::stats`] counts both, and [`ClusterHandle::incidents`]
+//! reports them.
+//!
+//! The cluster keeps everything in memory and does not authenticate clients. It is for tests, and binds a loopback
+//! address by default.
 
 mod application;
 mod apps;
@@ -54,3 +66,5 @@ pub use engine::{
     Listening, MemberIndex, MessageClass, Output, PeerId, SessionView, SwitchError,
 };
 pub use journal::{Execution, Journal};
+pub use zraft_protocol::{Payload, SessionId};
+pub use zraft_zmtp::Instant;

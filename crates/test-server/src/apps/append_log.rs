@@ -3,18 +3,17 @@ use zraft_zmtp::Instant;
 
 use crate::application::{Application, Outcome, Rejected, payload};
 
-/// A log to which every command appends its payload, whatever it is.
+/// A log to which every command appends its payload.
 ///
-/// The answer to a command is the position it got, from 0, as 8 bytes big-endian; the answer to a
-/// query, whatever it asks, is the length of the log in the same form. The items themselves are in
-/// the cluster's [journal](crate::Journal).
+/// The answer to a command is its position, counted from 0, as 8 bytes big-endian. The answer to any query is the
+/// length of the log in the same form. The cluster's [journal](crate::Journal) holds the items.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AppendLog {
     length: u64,
 }
 
 impl AppendLog {
-    /// An empty log.
+    /// Creates an empty log.
     pub fn new() -> Self {
         Self::default()
     }

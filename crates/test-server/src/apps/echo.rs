@@ -14,7 +14,7 @@ impl Application for Echo {
         payload: &Payload,
         _now: Instant,
     ) -> Result<Outcome, Rejected> {
-        // Detached: the answer is cached, and must not keep a receive buffer alive.
+        // The answer is cached and must not keep a receive buffer alive.
         Ok(detached(payload).into())
     }
 

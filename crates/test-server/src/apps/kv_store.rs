@@ -7,20 +7,20 @@ use zraft_zmtp::Instant;
 
 use crate::application::{Application, Outcome, Rejected};
 
-/// How often keys that nobody watches are purged.
+/// The interval at which the store removes keys that no session watches: that of the live system.
 const PURGE_INTERVAL: Duration = Duration::from_secs(300);
-/// Bytes of keys, values and watches that are held at most, unless told otherwise: 1 GiB.
+/// The default limit on bytes of keys, values and watches: 1 GiB, far more than a test needs, and still memory that a
+/// developer's machine has.
 const DEFAULT_LIMIT: usize = 1 << 30;
 
-/// The key-value store with watches that the live system ships; see the `zraft-kv` crate for its
-/// payloads.
+/// The key-value store with watches that the live system ships. The `zraft-kv` crate describes its payloads.
 ///
-/// Keys that nobody watches vanish every 5 minutes, as there. What it holds is bounded: a command
-/// that would pass the bound is refused.
+/// As on the live system, the store removes keys that no session watches every 5 minutes. It rejects a command that
+/// would pass its limit on bytes.
 #[derive(Debug)]
 pub struct KvStore {
     values: HashMap<Key, Value>,
-    /// Who watches a key. In the order of the ids, so that a run can be repeated.
+    /// The sessions that watch a key, ordered, so that equal runs push in the same order.
     watchers: HashMap<Key, BTreeSet<SessionId>>,
     watches: HashMap<SessionId, BTreeSet<Key>>,
     bytes: usize,
@@ -35,12 +35,12 @@ impl Default for KvStore {
 }
 
 impl KvStore {
-    /// An empty store.
+    /// Creates an empty store with a limit of 1 GiB.
     pub fn new() -> Self {
         Self::with_limit(DEFAULT_LIMIT)
     }
 
-    /// An empty store that holds so many bytes of keys, values and watches at most.
+    /// Creates an empty store that holds at most this many bytes of keys, values and watches.
     pub fn with_limit(bytes: usize) -> Self {
         Self {
             values: HashMap::new(),

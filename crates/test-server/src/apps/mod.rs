@@ -1,4 +1,4 @@
-//! Applications to run.
+//! The applications that come with the cluster.
 
 mod append_log;
 mod echo;

@@ -1,15 +1,15 @@
-//! What happens to an entry of the log when its time has come.
+//! Commits entries of the log: executes them and sends the answers.
 
 use zraft_protocol::{Payload, ServerMessage, SessionId};
 
 use super::Engine;
-use super::log::Entry;
+use super::log::{EndCause, Entry};
 use super::output::PeerId;
 use super::replicated::{Applied, Key, keepable, number};
 use super::{ClosedFor, Incident};
 
 impl Engine {
-    /// Commits what is due.
+    /// Commits the entries that are due.
     pub(super) fn run_log(&mut self) {
         if !self.commits {
             return;
@@ -69,17 +69,16 @@ impl Engine {
             Entry::Acknowledge { session, request_id } => {
                 self.replicated.acknowledge(session, request_id);
             }
-            Entry::EndSession { session, expired } => {
+            Entry::EndSession { session, cause } => {
                 self.unbind_session(session);
                 if self.replicated.end_session(session) {
-                    if expired {
-                        self.report(Incident::SessionExpired { session: number(session) });
+                    match cause {
+                        EndCause::Closed => self.stats.sessions_closed += 1,
+                        EndCause::Expired => {
+                            self.stats.sessions_expired += 1;
+                            self.report(Incident::SessionExpired { session: number(session) });
+                        }
                     }
-                    *(if expired {
-                        &mut self.stats.sessions_expired
-                    } else {
-                        &mut self.stats.sessions_closed
-                    }) += 1;
                 }
             }
             Entry::Redeliver => {
@@ -110,14 +109,14 @@ impl Engine {
     }
 
     fn commit_session(&mut self, peer: PeerId, nonce: zraft_protocol::Nonce) {
-        // Others may have been asked for before this one, and not been there yet when it was.
+        // Earlier entries in the log may have created sessions since the leader checked the limit.
         if self.replicated.sessions.len() >= self.config.limits.sessions {
             if self.peers.contains_key(&peer) {
                 self.close_for(peer, ClosedFor::Limit("sessions"));
             }
             return;
         }
-        // A drawn id is always a valid one.
+        // A drawn id is always valid.
         let Ok(session_id) = self.seed.session_id() else { return };
         self.stats.sessions_created += 1;
         let expires_at = self.now + self.config.session_timeout;
@@ -139,7 +138,8 @@ impl Engine {
         }
     }
 
-    /// Numbers a server request, keeps it and sends it once.
+    /// Adds a server request to a session and sends it. Returns its id, or `None` if the session does not exist or is
+    /// full.
     pub(super) fn push_to(
         &mut self,
         to: &SessionId,
@@ -166,7 +166,7 @@ impl Engine {
         }
     }
 
-    /// A session has ended: whoever spoke for it at the leader is an unbound peer.
+    /// Unbinds a session that has ended from its connection at the leader.
     fn unbind_session(&mut self, session: Key) {
         let leader = self.leader.and_then(|leader| self.members.get(leader));
         if let Some(peer) = leader.and_then(|leader| leader.bindings.get(&session)).copied() {

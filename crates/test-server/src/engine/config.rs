@@ -2,41 +2,41 @@ use std::time::Duration;
 
 use zraft_protocol::{MemberId, Timestamp};
 
-/// How a cluster behaves. Every field has the live system's value as its default, unless it says
-/// otherwise.
+/// The settings of a cluster. The defaults are the live system's values, unless a field says otherwise.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EngineConfig {
-    /// The members, in the order in which leadership goes round. The first leads at the start.
+    /// The members, in the order in which they become leader. The first leads at the start.
     pub members: Vec<MemberId>,
-    /// How long after it was received an entry of the log is committed and executed; 1 ms.
-    /// (The live system needs 5 to 15 ms.)
+    /// The time from the arrival of an entry to its commit and execution. Default 1 ms, to keep tests fast; the live
+    /// system needs 5 to 15 ms.
     pub commit_delay: Duration,
-    /// How many entries of the log may be committed in a second; none: as many as come.
-    /// (The live system: 100 to 190.)
+    /// The greatest number of entries committed per second; `None`, the default, sets no limit. The live system commits
+    /// 100 to 190.
     pub commits_per_second: Option<u32>,
-    /// How long after the last SessionCreated, SessionContinued or KeepAlive a session expires; 90 s.
+    /// The time from the last SessionCreated, SessionContinued or KeepAlive to the expiry of a session. Default 90 s.
     pub session_timeout: Duration,
-    /// How often expired sessions are looked for; 1 s.
+    /// The interval at which the leader looks for expired sessions. Default 1 s.
     pub expiry_tick: Duration,
-    /// How often server requests that wait for their acknowledgement are looked at, and how old the
-    /// last sending must be for another; 10 s.
+    /// The interval at which the leader looks for unacknowledged server requests, and the age from which it sends one
+    /// again. Default 10 s.
     pub redelivery_interval: Duration,
-    /// How long after the loss of a leader the next one leads; 100 ms. (The live system: seconds.)
+    /// The time from the loss of a leader to the next leader. Default 100 ms, to keep tests fast; the live system needs
+    /// seconds.
     pub election_pause: Duration,
-    /// How long a stopped member stays silent before it resets its connections; 2.3 s.
+    /// The time that a stopped member is silent before it resets its connections. Default 2.3 s.
     pub stop_linger: Duration,
     /// The wall clock at [`Instant::ZERO`](zraft_zmtp::Instant::ZERO), for the timestamps of server
     /// requests.
     pub wall_origin: Timestamp,
-    /// What session ids are made of.
+    /// The seed from which session ids and random choices are drawn. Default 0.
     pub seed: u64,
-    /// What a peer can use up.
+    /// The limits on what peers and sessions can use.
     pub limits: Limits,
 }
 
 impl EngineConfig {
-    /// The defaults, for these members.
+    /// Returns the defaults for these members.
     pub fn new(members: Vec<MemberId>) -> Self {
         Self {
             members,
@@ -54,30 +54,32 @@ impl EngineConfig {
     }
 }
 
-/// What peers and sessions can use up at most. A connection that would pass a limit is closed, and
-/// counted in [`EngineStats`](super::EngineStats).
+/// Limits on what peers and sessions can use.
+///
+/// The engine closes a connection that would pass a limit, and counts it in [`EngineStats`](super::EngineStats). The
+/// defaults leave room for every load test of this project and bound the memory that a hostile client can fill.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections of one member, dropped ones included; 4,096.
+    /// Connections of one member, dropped ones included. Default 4,096.
     pub peers_per_member: usize,
-    /// Sessions alive in the cluster; 65,536.
+    /// Sessions that exist at the same time. Default 65,536.
     pub sessions: usize,
-    /// Entries and queries waiting in the leader's log; 1,000,000.
+    /// Entries and queries that wait in the leader's log. Default 1,000,000.
     pub log_entries: usize,
-    /// Payload bytes waiting in the leader's log; 1 GiB.
+    /// Payload bytes that wait in the leader's log. Default 1 GiB.
     pub log_bytes: usize,
-    /// Cached answers of one session; 1,000,000.
+    /// Cached answers of one session. Default 1,000,000.
     pub cached_answers: usize,
-    /// Bytes of the cached answers of one session; 256 MiB.
+    /// Payload bytes of the cached answers of one session. Default 256 MiB.
     pub cached_bytes: usize,
-    /// Unacknowledged server requests of one session; 65,536.
+    /// Unacknowledged server requests of one session. Default 65,536.
     pub server_requests: usize,
-    /// Payload bytes of the unacknowledged server requests of one session; 256 MiB.
+    /// Payload bytes of the unacknowledged server requests of one session. Default 256 MiB.
     pub server_request_bytes: usize,
-    /// Executions held by the journal; 1,000,000. Older ones give way, no connection is closed.
+    /// Executions that the journal holds. Default 1,000,000. The journal drops the oldest; no connection is closed.
     pub journal_entries: usize,
-    /// Payload bytes held by the journal; 256 MiB. Older ones give way.
+    /// Payload bytes that the journal holds. Default 256 MiB. The journal drops the oldest.
     pub journal_bytes: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The switches: what a test can do to the cluster.
+//! The switches with which a test controls the cluster.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use super::replicated::Key;
 use super::{Engine, Hints, KillLoss, MemberIndex, MessageClass, SwitchError};
 
 impl Engine {
-    /// The member is told to stop, as by SIGTERM: it goes silent at once, without a word to anybody,
-    /// its port closes, and it resets its connections `stop_linger` later. What was pending is lost.
+    /// Stops a member, as SIGTERM does: it sends nothing more, closes its port, and resets its connections after
+    /// [`stop_linger`](super::EngineConfig::stop_linger). Entries that a leader has not committed are lost.
     ///
     /// # Errors
-    /// When it does not run.
+    /// [`SwitchError`] if the member does not run.
     pub fn stop(&mut self, now: Instant, member: MemberIndex) -> Result<(), SwitchError> {
         self.advance(now);
         let index = self.running(member)?;
@@ -30,10 +30,11 @@ impl Engine {
         Ok(())
     }
 
-    /// The member ends at once, its connections are reset and its port closes.
+    /// Ends a member at once, as SIGKILL does: its connections are reset and its port closes. `loss` says what a leader
+    /// takes with it.
     ///
     /// # Errors
-    /// When it does not run.
+    /// [`SwitchError`] if the member does not run.
     pub fn kill(
         &mut self,
         now: Instant,
@@ -79,10 +80,10 @@ impl Engine {
         self.reassess();
     }
 
-    /// A stopped or killed member runs again, healthy: as a follower that listens where it did.
+    /// Starts a stopped or killed member without any of its faults. It is a follower and listens on its old port.
     ///
     /// # Errors
-    /// When it runs.
+    /// [`SwitchError`] if the member runs.
     pub fn restart(&mut self, now: Instant, member: MemberIndex) -> Result<(), SwitchError> {
         self.advance(now);
         let index = self.known(member)?;
@@ -98,12 +99,11 @@ impl Engine {
         Ok(())
     }
 
-    /// The leader steps down: it sends SessionClosed(NotLeaderAnymore) without a hint to the
-    /// connections bound to it and forgets what was pending. The next leads after the election pause:
-    /// `next`, or the next member in order.
+    /// Makes the leader step down: it sends SessionClosed(NotLeaderAnymore) without a hint to all bound connections and
+    /// drops the entries that it has not committed. After the election pause `next` leads, or the next member in order.
     ///
     /// # Errors
-    /// When `next` cannot lead.
+    /// [`SwitchError`] if `next` cannot lead.
     pub fn step_down_for(
         &mut self,
         now: Instant,
@@ -125,19 +125,19 @@ impl Engine {
         Ok(())
     }
 
-    /// How long after the loss of a leader, from now on, the next one leads.
+    /// Sets the time from the loss of a leader to the next leader, for later elections.
     pub fn set_election_pause(&mut self, pause: Duration) {
         self.config.election_pause = pause;
     }
 
-    /// Cuts a member off from the other members, or joins it again.
+    /// Cuts a member off from the other members, or connects it again.
     ///
-    /// While cut off it believes that it leads: it answers KeepAlive, and ContinueSession from what it
-    /// knew, and commits nothing. A real leader that is cut off is replaced after the election pause
-    /// where the others are a majority. Joined again, it steps down if it was replaced.
+    /// A member that is cut off believes that it leads. It answers KeepAlive, and ContinueSession for the sessions that
+    /// it knew, and commits nothing. If the others are a majority, they replace a leader that is cut off after the
+    /// election pause. A replaced leader steps down when it is connected again.
     ///
     /// # Errors
-    /// When the member does not run.
+    /// [`SwitchError`] if the member does not run.
     pub fn set_stale_leader(
         &mut self,
         now: Instant,
@@ -156,12 +156,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Freezes a member, as SIGSTOP does, or lets it go on: it reads nothing and answers no PING; its
-    /// connections stay, and its port accepts nobody. A frozen leader is replaced after the election
-    /// pause where the others are a majority, and steps down when it goes on.
+    /// Freezes a member, as SIGSTOP does, or lets it continue.
+    ///
+    /// A frozen member reads nothing and answers no PING. Its connections stay open, and its port accepts none. If the
+    /// others are a majority, they replace a frozen leader after the election pause; it steps down when it continues.
     ///
     /// # Errors
-    /// When the member does not run.
+    /// [`SwitchError`] if the member does not run.
     pub fn set_frozen(
         &mut self,
         now: Instant,
@@ -189,11 +190,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes a member deaf, or cures it: deaf, it accepts connections, shakes hands and answers PING,
-    /// and looks at no message. Its other half goes on: it may lead and is hinted at.
+    /// Makes a member deaf, or lets it hear again.
+    ///
+    /// A deaf member accepts connections, completes ZMTP handshakes and answers PING, but handles no message. It still
+    /// takes part in the cluster: it may lead, and other members hint at it.
     ///
     /// # Errors
-    /// When the member does not run.
+    /// [`SwitchError`] if the member does not run.
     pub fn set_deaf(
         &mut self,
         now: Instant,
@@ -207,15 +210,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Gives a member a stale session map, or the true one again.
+    /// Gives a member a stale session map, or the true one again with `None`.
     ///
-    /// With `Some(known)` it believes that it leads and that these sessions are all there are: it
-    /// rejects any other as expired, answers KeepAlive and ContinueSession of these, and drops
-    /// commands, queries, acknowledgements and CreateSession silently. Whether it leads in truth does
-    /// not change.
+    /// With `Some(known)` the member believes that it leads and that only these sessions exist. It answers their
+    /// KeepAlive and ContinueSession, rejects any other session as expired, and ignores commands, queries,
+    /// acknowledgements and CreateSession. Whether it really leads does not change.
     ///
     /// # Errors
-    /// When the member does not run, or a session does not live.
+    /// [`SwitchError`] if the member does not run, or a session does not exist.
     pub fn set_stale_session_map(
         &mut self,
         now: Instant,
@@ -232,14 +234,14 @@ impl Engine {
         let cured = map.is_none() && self.members[index].stale_map.is_some();
         self.members[index].stale_map = map;
         if cured && self.leader != Some(index) && self.members[index].unaware.is_none() {
-            // What it had bound was bound by mistake.
+            // The member bound sessions although it does not lead.
             self.announce_step_down(index);
         }
         self.served_again(index, cured);
         Ok(())
     }
 
-    /// A leader that talks to clients again gives every session its whole time.
+    /// Restarts the timeout of every session if the leader serves clients `again`.
     fn served_again(&mut self, index: usize, again: bool) {
         if again && self.leader == Some(index) {
             self.renew_sessions();
@@ -247,27 +249,27 @@ impl Engine {
         self.run_due();
     }
 
-    /// How long after it was received an entry of the log is committed.
+    /// Sets the time from the arrival of an entry to its commit.
     pub fn set_commit_delay(&mut self, delay: Duration) {
         self.config.commit_delay = delay;
     }
 
-    /// How many entries of the log are committed in a second; none: as many as come.
+    /// Sets the greatest number of entries committed per second; `None` sets no limit.
     pub fn set_commits_per_second(&mut self, now: Instant, rate: Option<u32>) {
         self.advance(now);
         self.config.commits_per_second = rate;
         self.run_due();
     }
 
-    /// How long a session lives without KeepAlive, counted from its next extension on.
+    /// Sets the session timeout. It applies to a session from its next KeepAlive or ContinueSession on.
     pub fn set_session_timeout(&mut self, timeout: Duration) {
         self.config.session_timeout = timeout;
     }
 
-    /// Resets every connection of a member, or of all.
+    /// Resets all connections of a member, or of all members.
     ///
     /// # Errors
-    /// When there is no such member.
+    /// [`SwitchError`] if the member does not exist.
     pub fn cut_connections(
         &mut self,
         now: Instant,
@@ -287,22 +289,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes messages of a class vanish: all from now on, or the `first` so many (of each kind, where
-    /// the class has several).
+    /// Drops messages of a class: the `first` ones of each kind in it, or all of them with `None`.
     pub fn drop_messages(&mut self, class: MessageClass, first: Option<u64>) {
         self.drops.add(class, first);
     }
 
-    /// No message vanishes any more.
+    /// Drops no more messages.
     pub fn deliver_all(&mut self) {
         self.drops.clear();
     }
 
-    /// Expires a session now, as if its time were over: announced at once, and committed through the
-    /// log.
+    /// Expires a session now: the leader announces the end at once, and the log commits it.
     ///
     /// # Errors
-    /// When the session does not live, or nobody leads.
+    /// [`SwitchError`] if the session does not exist, or no member leads.
     pub fn expire_session(&mut self, now: Instant, id: &SessionId) -> Result<(), SwitchError> {
         self.advance(now);
         let key = self.replicated.key(id).ok_or(SwitchError::UnknownSession)?;
@@ -314,10 +314,10 @@ impl Engine {
         Ok(())
     }
 
-    /// What the rejections of a member, or of all, name as the leader.
+    /// Sets the leader that rejections of a member, or of all members, name.
     ///
     /// # Errors
-    /// When there is no such member.
+    /// [`SwitchError`] if the member does not exist.
     pub fn set_hints(
         &mut self,
         member: Option<MemberIndex>,
@@ -333,15 +333,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Turns deduplication off, and every copy of a command is executed, or on again.
+    /// Turns deduplication on or off. Without it, the cluster executes every copy of a command.
     pub fn set_deduplication(&mut self, on: bool) {
         self.replicated.deduplication = on;
     }
 
-    /// Pushes a server request to a session: numbered and kept now, and sent where it is bound.
+    /// Adds a server request to a session, and sends it if a connection is bound to the session.
     ///
     /// # Errors
-    /// When the session does not live, or has as many unacknowledged as it may.
+    /// [`SwitchError`] if the session does not exist, or holds as many unacknowledged server requests as it may.
     pub fn push_server_request(
         &mut self,
         now: Instant,

@@ -1,4 +1,4 @@
-//! What whoever runs a cluster should hear of.
+//! Incidents: what the person who runs a cluster should know.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use zraft_protocol::{CorrelationId, MemberId, RequestId};
 
 use crate::application::Rejected;
 
-/// Something that whoever runs the cluster should hear of. `Display` makes one line of it.
+/// Something that the person who runs the cluster should know. `Display` writes one line.
 ///
 /// Sessions are numbered from 1 in the order in which they were created: a session's id is a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,18 +16,18 @@ pub enum Incident {
     ConnectionClosed {
         /// The member that closed it.
         member: MemberId,
-        /// Where the peer is, if the connection has an address. The engine knows no addresses: the sockets add it.
+        /// The peer's address, if the connection has one. The engine knows no addresses; the sockets add it.
         address: Option<String>,
-        /// The session that the connection spoke for.
+        /// The session that was bound to the connection.
         session: Option<u64>,
-        /// Why.
+        /// Why the member closed it.
         reason: ClosedFor,
     },
-    /// A connection was turned away before it could say anything.
+    /// A connection was closed before any message was read from it.
     ConnectionRefused {
-        /// The member that turned it away.
+        /// The member that closed it.
         member: MemberId,
-        /// Where the peer is, as in [`Self::ConnectionClosed`].
+        /// The peer's address, as in [`Self::ConnectionClosed`].
         address: Option<String>,
         /// The limit that was reached.
         limit: &'static str,
@@ -42,7 +42,7 @@ pub enum Incident {
         /// The member that led.
         member: MemberId,
     },
-    /// A session expired, because no KeepAlive came for it in time.
+    /// A session expired, because no KeepAlive for it arrived in time.
     SessionExpired {
         /// The session.
         session: u64,
@@ -53,20 +53,20 @@ pub enum Incident {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClosedFor {
-    /// A message of the peer is not a message of the protocol.
+    /// The peer sent bytes that are not a message of the protocol.
     UndecodableMessage,
     /// The application refused the payload of a command.
     RejectedCommand {
-        /// The command.
+        /// The id of the command.
         request_id: RequestId,
-        /// Why it was refused.
+        /// Why the application refused it.
         rejected: Rejected,
     },
     /// The application refused the payload of a query.
     RejectedQuery {
-        /// The query.
+        /// The id of the query.
         correlation_id: CorrelationId,
-        /// Why it was refused.
+        /// Why the application refused it.
         rejected: Rejected,
     },
     /// A limit of [`Limits`](super::Limits) or [`TransportLimits`](crate::TransportLimits), by the name of its field.
@@ -103,7 +103,7 @@ impl fmt::Display for ClosedFor {
             Self::RejectedCommand { request_id, rejected } => {
                 write!(f, "command {} was refused: {rejected}", request_id.get())
             }
-            // The id comes from the network: it must not break the line.
+            // The id comes from the network, so it may be long or hold line ends.
             Self::RejectedQuery { correlation_id, rejected } => {
                 let id = correlation_id.as_str();
                 let short: String = id.chars().take(64).collect();

@@ -1,11 +1,11 @@
-//! Who leads: losing it, and electing the next.
+//! Leadership: elections, step-downs and the loss of a leader.
 
 use zraft_protocol::{ServerMessage, SessionCloseReason};
 
 use super::{Engine, Incident};
 
 impl Engine {
-    /// Looks at the members anew after one of them has changed.
+    /// Decides after a change of any member whether the leader can commit and whether an election is due.
     pub(super) fn reassess(&mut self) {
         let electable = self.members.iter().filter(|member| member.is_electable()).count();
         let majority = electable * 2 > self.members.len();
@@ -31,7 +31,7 @@ impl Engine {
         });
         let Some(next) = next else { return };
         if let Some(old) = self.leader.take() {
-            // It is frozen or cut off, and does not know.
+            // The old leader is frozen or cut off, so it does not learn of the election.
             let known = self.replicated.sessions.keys().copied().collect();
             self.members[old].unaware = Some(known);
             self.log.clear();
@@ -53,7 +53,7 @@ impl Engine {
         self.reassess();
     }
 
-    /// Every session has its whole time again.
+    /// Restarts the timeout of every session.
     pub(super) fn renew_sessions(&mut self) {
         let expires_at = self.now + self.config.session_timeout;
         for session in self.replicated.sessions.values_mut() {
@@ -63,8 +63,7 @@ impl Engine {
         self.first_expiry = (!self.replicated.sessions.is_empty()).then_some(expires_at);
     }
 
-    /// The leader gives up leading: it tells the connections bound to it, and forgets what was
-    /// pending.
+    /// Ends the leader's leadership: it tells the connections bound to it, and drops the entries it has not committed.
     pub(super) fn step_down(&mut self) {
         let Some(leader) = self.leader.take() else { return };
         self.report(Incident::LeaderLost { member: self.members[leader].id.clone() });
@@ -72,7 +71,7 @@ impl Engine {
         self.announce_step_down(leader);
     }
 
-    /// Who leads stops without a word.
+    /// Ends the leadership of a leader whose process has ended.
     pub(super) fn lose_leader(&mut self) {
         if let Some(leader) = self.leader.take() {
             self.report(Incident::LeaderLost { member: self.members[leader].id.clone() });
@@ -89,7 +88,7 @@ impl Engine {
         }
     }
 
-    /// A member that did not know finds out that it leads no more, if it can hear it.
+    /// Makes a replaced leader step down, if the other members can reach it.
     pub(super) fn become_aware(&mut self, member: usize) {
         if self.members[member].is_electable() && self.members[member].unaware.take().is_some() {
             self.announce_step_down(member);

@@ -1,4 +1,4 @@
-//! What the leader has received and not yet committed, first in first out.
+//! The leader's log: what it has received and not yet committed, first in first out.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -27,15 +27,24 @@ pub(crate) enum Entry {
     },
     EndSession {
         session: Key,
-        expired: bool,
+        cause: EndCause,
     },
     Redeliver,
-    /// Not an entry of the log: it only waits behind what was there before it.
+    /// Not an entry of the log. It waits for the entries before it, so that its answer includes them.
     Query {
         session: Key,
         correlation_id: CorrelationId,
         payload: Payload,
     },
+}
+
+/// Why a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndCause {
+    /// The client sent CloseSession.
+    Closed,
+    /// No KeepAlive arrived in time.
+    Expired,
 }
 
 impl Entry {
@@ -55,7 +64,7 @@ impl Entry {
 pub(crate) struct Log {
     entries: VecDeque<(Instant, Entry)>,
     bytes: usize,
-    /// When a limited rate lets the next entry commit.
+    /// When the next entry may commit under a limited rate.
     next_slot: Instant,
 }
 
@@ -69,7 +78,7 @@ impl Log {
         self.entries.push_back((earliest, entry));
     }
 
-    /// When the first entry may commit.
+    /// Returns when the first entry may commit, or `None` if the log is empty.
     pub(crate) fn due(&self, interval: Option<Duration>) -> Option<Instant> {
         let (earliest, entry) = self.entries.front()?;
         Some(match interval {
@@ -79,13 +88,13 @@ impl Log {
         })
     }
 
-    /// The first entry, whether it is due or not.
+    /// Removes and returns the first entry, due or not.
     pub(crate) fn pop(&mut self, interval: Option<Duration>) -> Option<Entry> {
         let due = self.due(interval)?;
         let (_, entry) = self.entries.pop_front()?;
         self.bytes -= entry.payload_len();
         if let (Some(interval), true) = (interval, entry.is_logged()) {
-            // From the slot, not from the clock: a late timer must not lower the rate.
+            // Count from the due time, not from the clock: a late timer must not lower the rate.
             self.next_slot = due + interval;
         }
         Some(entry)

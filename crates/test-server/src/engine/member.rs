@@ -1,4 +1,4 @@
-//! What each member knows by itself: whether it runs, what it believes, who is connected to it.
+//! The state of one member: whether it runs, what it believes, and which connections it has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,11 +15,11 @@ pub(crate) struct Member {
     pub(crate) run: Run,
     pub(crate) frozen: bool,
     pub(crate) deaf: bool,
-    /// Out of reach of the other members.
+    /// The other members cannot reach it.
     pub(crate) cut_off: bool,
-    /// It lost leadership without noticing: the sessions it knew then.
+    /// Set while the member believes that it still leads: the sessions that it knew when it lost leadership.
     pub(crate) unaware: Option<BTreeSet<Key>>,
-    /// The switch: it believes to lead, and knows these sessions only.
+    /// Set by a switch: the member believes that it leads and that only these sessions exist.
     pub(crate) stale_map: Option<BTreeSet<Key>>,
     pub(crate) bindings: BTreeMap<Key, PeerId>,
     pub(crate) peers: usize,
@@ -29,7 +29,7 @@ pub(crate) struct Member {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Run {
     Up,
-    /// Told to stop: silent, its connections reset at this time.
+    /// Stopped and silent. It resets its connections at this time.
     Stopping(Instant),
     Down,
 }
@@ -50,17 +50,17 @@ impl Member {
         }
     }
 
-    /// It executes instructions.
+    /// Returns true if the member's process executes instructions.
     pub(crate) fn is_live(&self) -> bool {
         self.run == Run::Up && !self.frozen
     }
 
-    /// It counts towards a majority and can be elected.
+    /// Returns true if the member counts towards a majority and can be elected.
     pub(crate) fn is_electable(&self) -> bool {
         self.is_live() && !self.cut_off
     }
 
-    /// It forgets all but its name and its peers, as a process does that ends.
+    /// Resets the state that ends with the member's process. The id, the number of connections and the hints stay.
     pub(crate) fn reset(&mut self) {
         let id = self.id.clone();
         let (peers, hints) = (self.peers, self.hints.clone());
@@ -73,8 +73,8 @@ impl Member {
 pub(crate) struct Peer {
     pub(crate) member: usize,
     pub(crate) bound: Option<Key>,
-    /// Nothing is sent to it any more.
+    /// The member sends nothing more to it.
     pub(crate) dropped: bool,
-    /// It sent one more message after it was dropped: nothing is read from it any more.
+    /// It sent a message after it was dropped, so the member reads nothing more from it.
     pub(crate) muted: bool,
 }

@@ -1,8 +1,7 @@
-//! The rules of a cluster of members, without sockets, clock or randomness of its own.
+//! The rules of a cluster, without sockets, clock and randomness.
 //!
-//! The cluster has one replicated state (sessions, cached answers, server requests, application,
-//! journal) and, for each member, what that member believes: whether it leads, which sessions there
-//! are, which connection speaks for which session.
+//! The members share one replicated state: sessions, cached answers, server requests, application and journal. Each
+//! member has its own belief: whether it leads, which sessions exist, and which connection is bound to which session.
 
 mod commit;
 mod config;
@@ -40,15 +39,19 @@ use replicated::{Key, Replicated};
 use seed::Seed;
 use switches::Drops;
 
-/// The rules of a cluster of members, without sockets, clock or randomness of its own.
+/// The rules of a cluster, without sockets, clock and randomness.
 ///
-/// Time and messages go in with [`received`](Self::received) and its siblings, what is to be done
-/// comes out of [`poll_output`](Self::poll_output), and [`poll_timeout`](Self::poll_timeout) says when
-/// to call [`handle_timeout`](Self::handle_timeout). The same inputs at the same times give the same
-/// outputs.
+/// The caller owns the connections and the clock:
 ///
-/// Facts about the live system that it follows are those measured on it; where the live system can be
-/// stopped by what a peer sends, this closes that peer's connection instead.
+/// 1. Call [`connected`](Self::connected), [`received`](Self::received) and [`disconnected`](Self::disconnected) for
+///    what happens on connections, and switches for the faults of a test.
+/// 2. Call [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) is due.
+/// 3. Carry out each [`Output`] until [`poll_output`](Self::poll_output) returns `None`.
+///
+/// The same inputs at the same times give the same outputs.
+///
+/// The rules are those measured on the live system. Where input from a peer can stop the live system, the engine closes
+/// that peer's connection instead.
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
@@ -57,23 +60,22 @@ pub struct Engine {
     members: Vec<Member>,
     peers: BTreeMap<PeerId, Peer>,
     next_peer: u64,
-    /// Who leads in truth: the one whose log commits as soon as a majority can be had.
+    /// The member that really leads: its log commits once a majority is reachable.
     leader: Option<usize>,
-    /// The leader before, from which the next is counted.
+    /// The last leader. An election tries the members in order from here on.
     last_leader: usize,
-    /// Who is to lead after the next election, if it can.
+    /// The member that wins the next election if it can lead.
     preferred: Option<usize>,
     election_at: Option<Instant>,
-    /// Whether the leader can commit.
+    /// True if the leader can commit.
     commits: bool,
     log: Log,
-    /// The ticks of the leader count from here.
     next_expiry_tick: Instant,
     next_redelivery_tick: Instant,
-    /// No session expires before.
+    /// No session expires before this time.
     first_expiry: Option<Instant>,
     drops: Drops,
-    /// Answers are being lost with a killed leader.
+    /// True while a killed leader commits entries whose answers are lost.
     answers_lost: bool,
     seed: Seed,
     stats: EngineStats,
@@ -81,7 +83,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// A cluster at `now`, whose first member leads.
+    /// Creates a cluster at `now`. Its first member leads.
     pub fn new(config: EngineConfig, app: Box<dyn Application>, now: Instant) -> Self {
         let members: Vec<_> = config.members.iter().cloned().map(Member::new).collect();
         let mut engine = Self {
@@ -112,9 +114,10 @@ impl Engine {
         engine
     }
 
-    /// A client has connected to a member and finished the handshake.
+    /// Handles a client that has connected to a member and completed the ZMTP handshake.
     ///
-    /// None: the member does not run, or has as many connections as it may; close it.
+    /// Returns `None` if the member does not run or has as many connections as it may. The caller must close the
+    /// connection then.
     pub fn connected(&mut self, now: Instant, member: MemberIndex) -> Option<PeerId> {
         self.advance(now);
         let index = member.0;
@@ -122,7 +125,7 @@ impl Engine {
             return None;
         }
         if self.members[index].peers >= self.config.limits.peers_per_member {
-            // A muted connection is nobody's any more; it gives way.
+            // No one uses a muted connection, so the new one replaces it.
             let muted = self.peers.iter().find(|(_, peer)| peer.member == index && peer.muted);
             let Some(muted) = muted.map(|(id, _)| *id) else {
                 self.stats.refused_peers += 1;
@@ -143,18 +146,18 @@ impl Engine {
         Some(id)
     }
 
-    /// The connection has ended. The server's socket makes ConnectionClosed of it.
+    /// Handles the end of a connection. On the live system the socket turns it into a ConnectionClosed message.
     pub fn disconnected(&mut self, now: Instant, peer: PeerId) {
         self.advance(now);
         self.forget(peer);
     }
 
-    /// Whether messages of this connection may be handed in. While not, they are to be left unread.
+    /// Returns true if the member reads from this connection. If not, the caller must leave its bytes unread.
     pub fn reads(&self, peer: PeerId) -> bool {
         self.peers.get(&peer).is_some_and(|peer| !peer.muted && self.members[peer.member].is_live())
     }
 
-    /// The next thing to do for whoever carries the bytes.
+    /// Returns the next output, which the caller must carry out.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -187,7 +190,7 @@ impl Engine {
         self.outputs.push_back(Output::Send { peer: peer_id, message });
     }
 
-    /// Sends to the connection that speaks for a session at the leader, if there is one.
+    /// Sends a message to the connection that is bound to a session at the leader. Returns true if there is one.
     fn send_to_session(&mut self, key: Key, message: ServerMessage) -> bool {
         let leader = self.leader.and_then(|leader| self.members.get(leader));
         let Some(peer) = leader.and_then(|leader| leader.bindings.get(&key)).copied() else {
@@ -197,8 +200,7 @@ impl Engine {
         true
     }
 
-    /// From now on this connection speaks for that session; the one that did before is dropped,
-    /// untold.
+    /// Binds a session to a connection. The connection to which it was bound before is dropped without a message.
     fn bind(&mut self, peer_id: PeerId, key: Key) {
         self.unbind(peer_id);
         let Some(peer) = self.peers.get_mut(&peer_id) else { return };
@@ -217,7 +219,7 @@ impl Engine {
         }
     }
 
-    /// Nothing is sent to this connection any more, and one more message silences it. It stays open.
+    /// Drops a peer: the connection stays open, the member sends nothing more, and stops reading after one more message.
     fn drop_peer(&mut self, peer_id: PeerId) {
         self.unbind(peer_id);
         if let Some(peer) = self.peers.get_mut(&peer_id) {
@@ -258,6 +260,7 @@ impl Engine {
         self.outputs.push_back(Output::Report { peer: None, incident });
     }
 
+    /// Removes a connection. Returns true if it existed.
     fn forget(&mut self, peer_id: PeerId) -> bool {
         self.unbind(peer_id);
         let Some(peer) = self.peers.remove(&peer_id) else { return false };
@@ -269,7 +272,7 @@ impl Engine {
         self.peers.iter().filter(|(_, peer)| peer.member == member).map(|(id, _)| *id).collect()
     }
 
-    /// What a member's rejection names as the leader.
+    /// Returns the leader that a member's rejections name.
     fn hint(&self, member: usize) -> Option<MemberId> {
         let id = |index: usize| self.members[index].id.clone();
         match &self.members[member].hints {

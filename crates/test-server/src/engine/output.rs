@@ -2,71 +2,71 @@ use zraft_protocol::ServerMessage;
 
 use super::{Incident, MemberIndex};
 
-/// A connection of a client to a member, numbered over the whole cluster and never used again.
+/// The number of a connection, unique in the cluster and never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub(crate) u64);
 
-/// What whoever carries the bytes has to do, in order.
+/// A task for the caller, who carries the bytes. Outputs must be carried out in order.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Output {
     /// Send a message.
     Send {
-        /// To this connection.
+        /// The connection.
         peer: PeerId,
-        /// The message.
+        /// The message to send.
         message: ServerMessage,
     },
-    /// Close a connection. The engine has forgotten it: it need not be told of its end.
+    /// Close a connection. The engine has removed it; do not call [`disconnected`](super::Engine::disconnected) for it.
     Close {
-        /// This connection.
+        /// The connection.
         peer: PeerId,
-        /// With or without what is queued for it.
+        /// Whether to send its queued messages first.
         how: CloseHow,
     },
-    /// Read nothing more from a connection and answer no PING on it, but keep it open and keep its
-    /// timers from ending it, until told otherwise.
+    /// Read nothing from a connection and answer no PING on it until [`ResumeReading`](Self::ResumeReading). Keep it open,
+    /// whatever its timers say.
     StopReading {
-        /// This connection.
+        /// The connection.
         peer: PeerId,
     },
-    /// Read on.
+    /// Read from a connection again.
     ResumeReading {
-        /// This connection.
+        /// The connection.
         peer: PeerId,
     },
-    /// What the member's port does from now on.
+    /// Change what a member's port does.
     Listen {
         /// The member.
         member: MemberIndex,
-        /// What its port does.
+        /// The new state of the port.
         listening: Listening,
     },
-    /// Nothing to do for the connections. Tell whoever runs the cluster.
+    /// Report an incident to the person who runs the cluster.
     Report {
-        /// The connection that it is about. A [`Close`](Self::Close) of it follows, if one does.
+        /// The connection that the incident concerns. Its [`Close`](Self::Close), if any, comes later.
         peer: Option<PeerId>,
-        /// What happened.
+        /// The incident.
         incident: Incident,
     },
 }
 
-/// How a connection ends.
+/// How to close a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseHow {
-    /// What is queued is sent first.
+    /// Send the queued messages first.
     Flush,
-    /// A TCP reset; what is queued is lost.
+    /// Reset the TCP connection. Queued messages are lost.
     Reset,
 }
 
-/// What a member's port does.
+/// The state of a member's port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listening {
-    /// Connections are accepted.
+    /// The member accepts connections.
     Open,
-    /// The port stands open and nobody accepts, as of a process that was stopped by a signal.
+    /// The port is open and the member accepts no connection, like a process that was stopped by SIGSTOP.
     Held,
-    /// The port is closed: connections are refused.
+    /// The port is closed. The system refuses connections.
     Closed,
 }

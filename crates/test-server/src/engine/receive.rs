@@ -1,4 +1,4 @@
-//! What a member does with a message: as leader, as follower, and as one that is mistaken about it.
+//! How a member handles a message: as the leader, as a follower, and as one that wrongly believes it leads.
 
 use zraft_protocol::{
     ClientMessage, Nonce, RejectionReason, ServerMessage, SessionCloseReason, SessionId,
@@ -7,23 +7,22 @@ use zraft_zmtp::Instant;
 
 use super::ClosedFor;
 use super::Engine;
-use super::log::Entry;
+use super::log::{EndCause, Entry};
 use super::output::PeerId;
 use super::replicated::Key;
 
-/// What a member takes itself for.
+/// What a member believes to be.
 enum Role {
     Leader,
-    /// It lost leadership without noticing.
+    /// It lost leadership and believes that it still leads.
     Unaware,
-    /// It believes to lead, with the wrong sessions in its map.
+    /// It believes that it leads, and has a stale session map.
     Stale,
     Follower,
 }
 
 impl Engine {
-    /// A message has come in on a connection. Ignored while the member [does not
-    /// read](Self::reads).
+    /// Handles a message that arrived on a connection. Ignores it if the member [does not read](Self::reads).
     pub fn received(&mut self, now: Instant, peer: PeerId, message: ClientMessage) {
         self.advance(now);
         let Some(member) = self.listening_member(peer) else { return };
@@ -39,8 +38,8 @@ impl Engine {
         self.run_log();
     }
 
-    /// A message that does not decode has come in: the connection is closed. (The live server goes
-    /// deaf instead; see [`Self::set_deaf`].)
+    /// Handles a message that does not decode: closes the connection. A live server becomes deaf instead; see
+    /// [`Self::set_deaf`].
     pub fn received_undecodable(&mut self, now: Instant, peer: PeerId) {
         self.advance(now);
         if self.listening_member(peer).is_some() {
@@ -48,7 +47,7 @@ impl Engine {
         }
     }
 
-    /// The member that is to look at a message of this peer, if anybody is.
+    /// Returns the member that handles a message of this peer, or `None` if the message is ignored.
     fn listening_member(&mut self, peer_id: PeerId) -> Option<usize> {
         if !self.reads(peer_id) {
             return None;
@@ -96,7 +95,7 @@ impl Engine {
                 if let Some(state) = self.replicated.sessions.get_mut(&session) {
                     state.ending = true;
                 }
-                self.append(Entry::EndSession { session, expired: false });
+                self.append(Entry::EndSession { session, cause: EndCause::Closed });
             }
             (ClientMessage::ConnectionClosed, _) => self.unbind(peer),
             (ClientMessage::CloseSession { .. }, None) => {}
@@ -144,15 +143,15 @@ impl Engine {
         self.send(peer, ServerMessage::SessionRejected { reason, nonce, leader_id: None });
     }
 
-    /// A leader's answer to a connection that speaks for no session.
+    /// Answers a connection without a bound session as a leader does.
     fn refuse_unbound(&mut self, peer: PeerId) {
         let reason = SessionCloseReason::SessionError;
         self.send(peer, ServerMessage::SessionClosed { reason, leader_id: None });
         self.drop_peer(peer);
     }
 
-    /// A leader that another has replaced, or may replace, without its knowledge: what needs no
-    /// majority is answered, the rest never.
+    /// Handles a message as a leader that was replaced and does not know it: answers what needs no majority, and nothing
+    /// else.
     fn received_by_unaware(&mut self, member: usize, peer: PeerId, message: ClientMessage) {
         let bound = self.peers.get(&peer).and_then(|peer| peer.bound);
         match (message, bound) {
@@ -178,8 +177,8 @@ impl Engine {
         }
     }
 
-    /// The switch of [`Self::set_stale_session_map`]: ContinueSession and KeepAlive are answered from
-    /// the map, the rest is dropped silently.
+    /// Handles a message under [`Self::set_stale_session_map`]: answers ContinueSession and KeepAlive from the stale map
+    /// and ignores the rest.
     fn received_by_stale(&mut self, member: usize, peer: PeerId, message: ClientMessage) {
         let known =
             |engine: &Self, key: &Key| engine.members[member].stale_map.as_ref()?.get(key).copied();
@@ -228,7 +227,7 @@ impl Engine {
         self.drop_peer(peer);
     }
 
-    /// Puts what a peer sent into the leader's log, within the limits.
+    /// Appends an entry for a peer's message to the leader's log, or closes the connection if the log is full.
     fn append_from(&mut self, peer: PeerId, entry: Entry) {
         let limits = &self.config.limits;
         if self.log.len() >= limits.log_entries {

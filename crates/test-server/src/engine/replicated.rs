@@ -1,4 +1,4 @@
-//! The state that all members share: what the log has built.
+//! The replicated state, which all members share: the result of the committed entries.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -10,10 +10,10 @@ use super::config::Limits;
 use crate::application::{Application, Outcome, Rejected, detached};
 use crate::journal::Journal;
 
-/// A session's number: the order of creation, never used again.
+/// The number of a session in the order of creation, from 0. Never used again.
 pub(crate) type Key = u64;
 
-/// The number that people see: counted from 1.
+/// Returns the number of a session that people see, which counts from 1.
 pub(crate) fn number(key: Key) -> u64 {
     key + 1
 }
@@ -25,46 +25,46 @@ pub(crate) struct Replicated {
     pub(crate) app: Box<dyn Application>,
     pub(crate) journal: Journal,
     pub(crate) deduplication: bool,
-    /// Server requests of all sessions that wait for their acknowledgement.
+    /// The number of unacknowledged server requests of all sessions.
     pub(crate) unacknowledged: usize,
     limits: Limits,
 }
 
 pub(crate) struct Session {
     pub(crate) id: SessionId,
-    /// L: the highest lowestPendingRequestId that was executed.
+    /// L, the lowest pending request id: the highest one of any executed command.
     pub(crate) lowest: RequestId,
     cache: BTreeMap<RequestId, Payload>,
     cached_bytes: usize,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     last_server_request: RequestId,
-    /// When the leader gives it up. The leader's own knowledge, not the log's.
+    /// When the leader ends the session. The leader keeps this time; it is not in the log.
     pub(crate) expires_at: Instant,
-    /// Its end is in the log: by CloseSession, or announced as expired.
+    /// The session's end is in the log, because of CloseSession or an announced expiry.
     pub(crate) ending: bool,
 }
 
-/// A server request that was not acknowledged.
+/// A server request that the client has not acknowledged.
 struct Waiting {
     id: RequestId,
     payload: Payload,
     last_sent: Instant,
 }
 
-/// What came of a command that reached its place in the log.
+/// The outcome of a command that was committed.
 pub(crate) enum Applied {
-    /// Its session had ended.
+    /// The session had ended.
     NoSession,
-    /// Executed.
+    /// The application executed the command.
     Executed(Outcome),
-    /// The cached answer of an earlier copy.
+    /// An earlier copy was executed. This is its cached answer.
     Cached(Payload),
-    /// Not executed: below L, with no answer kept.
+    /// Not executed: the id is below L, and no answer is cached.
     Evicted,
     /// Not executed: the application refused the payload.
     Rejected(Rejected),
-    /// Not executed: its answer could not be kept within this limit.
+    /// Not executed: the answer would pass this limit on cached answers.
     Full(&'static str),
 }
 
@@ -105,6 +105,7 @@ impl Replicated {
         key
     }
 
+    /// Removes a session. Returns true if it existed.
     pub(crate) fn end_session(&mut self, key: Key) -> bool {
         let Some(session) = self.sessions.remove(&key) else { return false };
         self.by_id.remove(&session.id);
@@ -113,7 +114,7 @@ impl Replicated {
         true
     }
 
-    /// Executes a command as the rules of deduplication say.
+    /// Executes a command, unless deduplication finds an earlier copy.
     pub(crate) fn apply(
         &mut self,
         key: Key,
@@ -146,7 +147,7 @@ impl Replicated {
         Applied::Executed(outcome)
     }
 
-    /// Gives a session its next server request; none when the session is gone or its limit reached.
+    /// Adds a server request to a session. Returns its id, or `None` if the session does not exist or is full.
     pub(crate) fn push_server_request(
         &mut self,
         key: Key,
@@ -168,13 +169,13 @@ impl Replicated {
         Some(id)
     }
 
-    /// Whether a session has as many unacknowledged server requests as it may.
+    /// Returns true if a session holds as many unacknowledged server requests as it may.
     pub(crate) fn server_requests_full(&self, key: Key) -> bool {
         let limit = self.limits.server_requests;
         self.sessions.get(&key).is_some_and(|session| session.waiting.len() >= limit)
     }
 
-    /// Everything up to `request_id` is acknowledged, for good.
+    /// Drops the server requests of a session up to `request_id`, which the client has acknowledged.
     pub(crate) fn acknowledge(&mut self, key: Key, request_id: RequestId) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         while session.waiting.front().is_some_and(|waiting| waiting.id <= request_id) {
@@ -185,7 +186,7 @@ impl Replicated {
         }
     }
 
-    /// Whether any server request was last sent more than `age` ago.
+    /// Returns true if any server request was last sent more than `age` ago.
     pub(crate) fn redelivery_due(&self, now: Instant, age: std::time::Duration) -> bool {
         self.unacknowledged > 0
             && self.sessions.values().any(|session| {
@@ -193,7 +194,7 @@ impl Replicated {
             })
     }
 
-    /// The server requests last sent more than `age` ago, marked as sent now.
+    /// Returns the server requests that were last sent more than `age` ago, and marks them as sent now.
     pub(crate) fn redeliver(
         &mut self,
         now: Instant,
@@ -233,7 +234,7 @@ impl Session {
         }
     }
 
-    /// Whether one more answer may be kept, once those are dropped that a rise of L to `lowest` drops.
+    /// Returns true if one more answer fits into the cache once L has risen to `lowest`.
     fn has_room(&self, lowest: RequestId, limits: &Limits) -> bool {
         let room = |answers, bytes| answers < limits.cached_answers && bytes < limits.cached_bytes;
         room(self.cache.len(), self.cached_bytes)
@@ -255,7 +256,7 @@ impl Session {
 }
 
 impl Applied {
-    /// The answer to a command, if there is one.
+    /// Returns the message that answers the command, if any.
     pub(crate) fn reply(&self, request_id: RequestId) -> Option<ServerMessage> {
         match self {
             Self::Executed(Outcome { answer, .. }) | Self::Cached(answer) => {
@@ -279,7 +280,7 @@ impl fmt::Debug for Replicated {
     }
 }
 
-/// Server requests are kept: they must not keep the receive buffer of a command alive.
+/// Returns a copy of a server request's payload, which must not keep the receive buffer of a command alive.
 pub(crate) fn keepable(payload: &Payload) -> Payload {
     detached(payload)
 }

@@ -1,23 +1,23 @@
 use super::ClosedFor;
 
-/// What the cluster has done since it started.
+/// The figures of a cluster's engine since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineStats {
-    /// Messages received by members that listened, those a switch dropped included.
+    /// Messages that members handled, including those that a switch dropped.
     pub messages_received: u64,
-    /// Messages handed out to be sent.
+    /// Messages sent.
     pub messages_sent: u64,
-    /// Messages that a drop switch took, in both directions.
+    /// Messages that a switch dropped, in both directions.
     pub dropped_by_switch: u64,
-    /// Answers that were ready while no connection was bound to their session.
+    /// Answers dropped because no connection was bound to their session.
     pub answers_without_binding: u64,
-    /// Entries committed to the log: commands with all their copies, session creations and ends,
-    /// acknowledgements, redeliveries.
+    /// Committed entries: commands with all their copies, creations and ends of sessions, acknowledgements and
+    /// redeliveries.
     pub log_entries: u64,
-    /// Commands executed; as many as the journal counts.
+    /// Commands executed. The journal counts the same.
     pub executed: u64,
-    /// Copies of commands that were answered from the cache.
+    /// Copies of commands answered from the cache.
     pub answered_from_cache: u64,
     /// Commands refused with ResponseEvicted.
     pub evicted: u64,
@@ -25,25 +25,25 @@ pub struct EngineStats {
     pub queries: u64,
     /// Sessions created.
     pub sessions_created: u64,
-    /// ContinueSession requests granted.
+    /// Sessions continued on another connection.
     pub sessions_continued: u64,
     /// Sessions that expired.
     pub sessions_expired: u64,
     /// Sessions ended by CloseSession.
     pub sessions_closed: u64,
-    /// Server requests pushed, without their redeliveries.
+    /// Server requests added to sessions.
     pub server_requests: u64,
-    /// Server requests sent again.
+    /// Server requests redelivered.
     pub redeliveries: u64,
-    /// Leaders elected, the first of all not counted.
+    /// Leaders elected, without the first of the cluster.
     pub elections: u64,
     /// Connections refused because a member had too many.
     pub refused_peers: u64,
-    /// Connections closed for a message that does not decode.
+    /// Connections closed because of a message that does not decode.
     pub closed_undecodable: u64,
-    /// Connections closed for a payload that the application refused.
+    /// Connections closed because of a payload that the application rejected.
     pub closed_rejected_payload: u64,
-    /// Connections closed because a limit would have been passed.
+    /// Connections closed because they reached a limit.
     pub closed_limit: u64,
 }
 
@@ -55,7 +55,7 @@ impl EngineStats {
                 &mut self.closed_rejected_payload
             }
             ClosedFor::Limit(_) => &mut self.closed_limit,
-            // The transport counts what it closes.
+            // The transport counts the connections that it closes.
             ClosedFor::Transport(_) => return,
         } += 1;
     }

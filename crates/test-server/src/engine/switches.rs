@@ -1,41 +1,41 @@
-//! The faults a test can plant, as data.
+//! The data of the switches.
 
 use std::fmt;
 
 use zraft_protocol::{ClientMessageKind, MemberId, ServerMessageKind};
 
-/// What a killed leader takes with it.
+/// What is lost when a leader is killed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KillLoss {
-    /// Only what it had not received: all that it had is committed and answered first.
+    /// Nothing that the leader had received: it commits and answers all of it first.
     Unreceived,
-    /// What it had not committed. What was committed is executed, and its answers were sent.
+    /// Entries that the leader had not committed.
     #[default]
     Uncommitted,
-    /// The answers: all that it had received is committed and executed, and nothing of it answered.
+    /// Answers: the leader commits and executes everything that it had received and answers none of it.
     Unanswered,
-    /// Drawn from the seed: a first part is committed and answered, a second committed only, the rest
-    /// lost.
+    /// A part drawn from the seed: the leader commits and answers the first entries, commits some more without an
+    /// answer, and the rest is lost.
     Mixed,
 }
 
-/// What the rejections of a follower name as the leader.
+/// The leader that a follower's rejections name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Hints {
-    /// The leader; nobody during an election.
+    /// The leader; none during an election.
     #[default]
     Leader,
-    /// Nobody, ever.
+    /// None.
     Absent,
-    /// Always this one, which need not exist.
+    /// Always this member, which need not exist.
     Wrong(MemberId),
-    /// The member itself.
+    /// The follower itself.
     Itself,
-    /// The next member that does not lead, so that hints lead round and never to the leader.
+    /// The next member that does not lead, so that hints go round in a circle and never name the leader.
     Circular,
 }
 
-/// Which messages are to vanish.
+/// The messages that a switch drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageClass {
@@ -51,7 +51,7 @@ pub enum MessageClass {
     AllToClients,
 }
 
-/// How many more of each kind vanish; `u64::MAX` is all of them.
+/// The number of messages still to be dropped, per kind; `u64::MAX` means all.
 #[derive(Debug, Default)]
 pub(crate) struct Drops {
     from_client: [u64; 16],
@@ -81,16 +81,18 @@ impl Drops {
         *self = Self { dropped: self.dropped, ..Self::default() };
     }
 
+    /// Returns true if a message of this kind from a client is to be dropped, and counts it.
     pub(crate) fn take_from_client(&mut self, kind: ClientMessageKind) -> bool {
         self.active && take(&mut self.from_client[slot(kind as u8)], &mut self.dropped)
     }
 
+    /// Returns true if a message of this kind to a client is to be dropped, and counts it.
     pub(crate) fn take_to_client(&mut self, kind: ServerMessageKind) -> bool {
         self.active && take(&mut self.to_client[slot(kind as u8)], &mut self.dropped)
     }
 }
 
-/// Discriminators are single digits; the mask only keeps the compiler from checking bounds.
+/// Returns the index of a discriminator, which is a single digit. The mask lets the compiler omit bounds checks.
 fn slot(discriminator: u8) -> usize {
     usize::from(discriminator & 15)
 }
@@ -106,37 +108,37 @@ fn take(left: &mut u64, dropped: &mut u64) -> bool {
     true
 }
 
-/// A switch cannot be thrown as things stand.
+/// Why a switch cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SwitchError {
     /// No member has this id.
     #[error("the cluster has no member {0:?}")]
     UnknownMember(String),
-    /// No living session has this id. (The id is not told: it is a secret.)
+    /// No session has this id. The error does not name the id, because it is a secret.
     #[error("the cluster has no such session")]
     UnknownSession,
-    /// The member does not run: restart it first.
+    /// The member does not run. Restart it first.
     #[error("member {0:?} does not run")]
     NotRunning(String),
-    /// The member runs already.
+    /// The member already runs.
     #[error("member {0:?} runs already")]
     Running(String),
-    /// The member cannot lead: it does not run, is frozen or is cut off.
+    /// The member cannot lead, because it does not run, is frozen or is cut off.
     #[error("member {0:?} cannot lead")]
     CannotLead(String),
-    /// No member leads: wait for the election.
+    /// No member leads. Wait for the election.
     #[error("no member leads")]
     NoLeader,
-    /// A limit would be passed.
+    /// The session would hold more than [`Limits`](super::Limits) allows.
     #[error("a limit would be passed")]
     Limit,
-    /// The port could not be opened.
+    /// The port cannot be opened.
     #[error("cannot listen on {endpoint}: {error}")]
     Listen {
-        /// Where.
+        /// The endpoint of the member.
         endpoint: String,
-        /// What the system said.
+        /// The error of the operating system.
         error: String,
     },
 }
@@ -146,7 +148,7 @@ pub enum SwitchError {
 pub struct MemberIndex(pub(crate) usize);
 
 impl MemberIndex {
-    /// The position, from 0.
+    /// Returns the position, counted from 0.
     pub fn get(self) -> usize {
         self.0
     }

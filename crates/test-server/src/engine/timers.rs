@@ -1,16 +1,16 @@
-//! What happens by itself: elections, commits, expiry, redelivery, the application's own clock.
+//! The timers: elections, commits, expiry, redelivery and the application's own timer.
 
 use zraft_protocol::{ServerMessage, SessionCloseReason};
 use zraft_zmtp::Instant;
 
 use super::Engine;
-use super::log::Entry;
+use super::log::{EndCause, Entry};
 use super::member::Run;
 use super::output::CloseHow;
 use super::replicated::Key;
 
 impl Engine {
-    /// When [`handle_timeout`](Self::handle_timeout) is next wanted.
+    /// Returns when the caller must next call [`handle_timeout`](Self::handle_timeout), or `None` if no timer runs.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let resets = self.members.iter().filter_map(|member| match member.run {
             Run::Stopping(at) => Some(at),
@@ -35,7 +35,7 @@ impl Engine {
         next
     }
 
-    /// Does what is due at `now`.
+    /// Handles the timers that are due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
         self.run_due();
@@ -57,7 +57,7 @@ impl Engine {
         }
     }
 
-    /// Whether the leader can commit and its half that talks to clients works.
+    /// Returns true if the leader can commit and handles messages of clients.
     fn leader_serves(&self) -> bool {
         self.commits
             && self.leader.is_some_and(|leader| {
@@ -77,7 +77,7 @@ impl Engine {
         }
     }
 
-    /// A session that gets its time from here on expires no earlier than at `expires_at`.
+    /// Takes note that a session expires at `expires_at`.
     pub(super) fn expiry_added(&mut self, expires_at: Instant) {
         self.first_expiry = Some(self.first_expiry.map_or(expires_at, |at| at.min(expires_at)));
     }
@@ -87,7 +87,7 @@ impl Engine {
         if let Some(session) = self.replicated.sessions.get_mut(&session) {
             session.expires_at = expires_at;
         }
-        // The timeout may have been shortened since.
+        // A switch may have shortened the timeout.
         self.expiry_added(expires_at);
     }
 
@@ -113,7 +113,7 @@ impl Engine {
         self.first_expiry = alive.map(|session| session.expires_at).min();
     }
 
-    /// Announces that a session has expired, and puts its end into the log.
+    /// Announces that a session has expired, and appends its end to the log.
     pub(super) fn expire(&mut self, key: Key) {
         if let Some(session) = self.replicated.sessions.get_mut(&key) {
             session.ending = true;
@@ -124,7 +124,7 @@ impl Engine {
             self.send(peer, ServerMessage::SessionClosed { reason, leader_id: None });
             self.drop_peer(peer);
         }
-        self.append(Entry::EndSession { session: key, expired: true });
+        self.append(Entry::EndSession { session: key, cause: EndCause::Expired });
     }
 
     fn tick_redelivery(&mut self) {
@@ -137,7 +137,7 @@ impl Engine {
     }
 }
 
-/// The latest tick that has come, if one has; `next` is then the first that has not.
+/// Returns the latest tick at or before `now`, if one is due, and sets `next` to the first tick after it.
 fn last_tick(next: &mut Instant, every: std::time::Duration, now: Instant) -> Option<Instant> {
     if *next > now {
         return None;

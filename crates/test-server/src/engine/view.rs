@@ -1,4 +1,4 @@
-//! What an observer can see.
+//! Observation of the engine.
 
 use zraft_protocol::{MemberId, RequestId, SessionId};
 use zraft_zmtp::Instant;
@@ -8,83 +8,84 @@ use super::replicated::{Key, Session, number};
 use super::{Engine, EngineStats, MemberIndex, PeerId};
 use crate::journal::Journal;
 
-/// A living session.
+/// A session that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionView {
-    /// Its id.
+    /// The session's id.
     pub id: SessionId,
-    /// Whether a connection speaks for it at the leader.
+    /// True if the session is bound to a connection at the leader.
     pub bound: bool,
-    /// The highest lowestPendingRequestId that was executed.
+    /// L, the lowest pending request id: the highest one of any executed command.
     pub lowest_pending: RequestId,
-    /// How many answers are kept for it.
+    /// The number of cached answers.
     pub cached_answers: usize,
-    /// How many server requests wait for its acknowledgement.
+    /// The number of unacknowledged server requests.
     pub unacknowledged: usize,
-    /// When it expires if nothing extends it.
+    /// When the session expires, unless a KeepAlive or ContinueSession extends it.
     pub expires_at: Instant,
-    /// Its end is in the log.
+    /// True if the session's end is in the log and not committed yet.
     pub ending: bool,
 }
 
 impl Engine {
-    /// The latest time it was told.
+    /// Returns the latest time that any call supplied.
     pub fn now(&self) -> Instant {
         self.now
     }
 
-    /// The members' ids, in the order of the configuration.
+    /// Returns the members' ids in the order of the configuration.
     pub fn members(&self) -> impl ExactSizeIterator<Item = &MemberId> {
         self.members.iter().map(|member| &member.id)
     }
 
-    /// The position of a member.
+    /// Returns the position of a member in the configuration.
     pub fn index_of(&self, id: &str) -> Option<MemberIndex> {
         self.members.iter().position(|member| member.id.as_str() == id).map(MemberIndex)
     }
 
-    /// The member that leads: the one whose log commits, once a majority can be had.
+    /// Returns the leader: the member whose log commits once a majority is reachable.
     pub fn leader(&self) -> Option<MemberIndex> {
         self.leader.map(MemberIndex)
     }
 
-    /// The id of the member that leads.
+    /// Returns the id of the leader.
     pub fn leader_id(&self) -> Option<&MemberId> {
         self.leader.map(|leader| &self.members[leader].id)
     }
 
-    /// Whether a leader commits.
+    /// Returns true if a leader commits.
     pub fn commits(&self) -> bool {
         self.commits
     }
 
-    /// Whether the member's process runs; a frozen one does.
+    /// Returns true if the member's process runs. A frozen process runs.
     pub fn is_running(&self, member: MemberIndex) -> bool {
         self.members.get(member.0).is_some_and(|member| member.run == Run::Up)
     }
 
-    /// How many connections are at a member, dropped ones included.
+    /// Returns the number of connections of a member, dropped ones included.
     pub fn connections(&self, member: MemberIndex) -> usize {
         self.members.get(member.0).map_or(0, |member| member.peers)
     }
 
-    /// Whether a connection speaks for a session at its member.
+    /// Returns true if a session is bound to a connection.
     pub fn is_bound(&self, peer: PeerId) -> bool {
         self.peers.get(&peer).is_some_and(|peer| peer.bound.is_some())
     }
 
-    /// The number of the session that a connection speaks for at its member, as in an [`Incident`](super::Incident).
+    /// Returns the number of the session that is bound to a connection. It is the number in an
+    /// [`Incident`](super::Incident).
     pub fn session_number(&self, peer: PeerId) -> Option<u64> {
         self.peers.get(&peer)?.bound.map(number)
     }
 
-    /// The living sessions, oldest first.
+    /// Returns the sessions that exist, oldest first.
     pub fn sessions(&self) -> impl Iterator<Item = SessionView> + '_ {
         self.replicated.sessions.iter().map(|(key, session)| self.view(*key, session))
     }
 
-    /// One living session.
+    /// Returns one session.
     pub fn session(&self, id: &SessionId) -> Option<SessionView> {
         let key = self.replicated.key(id)?;
         self.replicated.sessions.get(&key).map(|session| self.view(key, session))
@@ -103,17 +104,17 @@ impl Engine {
         }
     }
 
-    /// What was executed.
+    /// Returns the journal of executed commands.
     pub fn journal(&self) -> &Journal {
         &self.replicated.journal
     }
 
-    /// How many entries and queries wait in the leader's log.
+    /// Returns the number of entries and queries that wait in the leader's log.
     pub fn waiting(&self) -> usize {
         self.log.len()
     }
 
-    /// What was done so far.
+    /// Returns the figures since the start.
     pub fn stats(&self) -> EngineStats {
         EngineStats { dropped_by_switch: self.drops.dropped, ..self.stats.clone() }
     }
