@@ -1,10 +1,10 @@
-//! What codec, core and client may cost, in counts: `bench/results/budget.json`.
+//! The budget in `bench/results/budget.json`: the greatest allowed counts of codec, core and client.
 
 use std::{io, path::PathBuf};
 
 use serde_json::Value;
 
-/// The folder of the repository.
+/// Returns the root folder of the repository.
 pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }

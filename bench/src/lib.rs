@@ -1,3 +1,3 @@
-//! What the contenders of the benchmarks share: the load, and how it is measured.
+//! The load and its measurement, which all contenders of the benchmarks share.
 
 pub mod load;

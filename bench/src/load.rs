@@ -1,7 +1,7 @@
-//! How much is to be sent when, and what is measured.
+//! The pace of the requests, and the measurement.
 //!
-//! The servers answer in order, so it is enough to know when how many went: the clock is read once for all that is done at
-//! once, and the same way for every contender.
+//! The servers answer in order, so counting requests is enough to match answers. Every contender reads the clock once per
+//! batch, in the same way.
 
 use std::{
     collections::VecDeque,
@@ -12,41 +12,41 @@ use hdrhistogram::Histogram;
 
 use serde_json::{Value, json};
 
-/// Nobody sends more than this at once, however late it is.
+/// The most requests sent at once. A contender that fell behind catches up in steps, so that it also reads answers.
 const BURST: u64 = 1 << 16;
 
-/// When requests begin.
+/// The pace at which requests are sent.
 #[derive(Debug, Clone, Copy)]
 pub enum Pace {
-    /// With each answer one more request goes.
+    /// Each answer releases another request.
     Closed {
-        /// How many.
+        /// The number of requests in flight.
         in_flight: usize,
     },
-    /// Requests begin at their times, whether or not answers come. Latencies count from then.
+    /// Requests are due at fixed times, whether or not earlier ones are answered. Latencies count from these times.
     Open {
-        /// A second.
+        /// Requests per second.
         rate: f64,
     },
 }
 
-/// What was measured.
+/// The result of a measurement.
 #[derive(Debug)]
 pub struct Sample {
-    /// Answers.
+    /// The number of answers.
     pub count: u64,
-    /// The time it took.
+    /// The duration.
     pub wall: Duration,
-    /// Processor time of this process.
+    /// The processor time of this process.
     pub cpu: Duration,
-    /// In nanoseconds.
+    /// The latencies in nanoseconds.
     pub latencies: Histogram<u64>,
-    /// Requests that should have begun, and had no answer at the end.
+    /// The number of requests that were sent and not answered at the end.
     pub behind: u64,
 }
 
 impl Sample {
-    /// Rates a second, times in microseconds.
+    /// Returns the result as a JSON object with rates per second and times in microseconds.
     pub fn json(&self) -> Value {
         let percentile = |p: f64| self.latencies.value_at_quantile(p / 100.0) as f64 / 1000.0;
         json!({
@@ -64,7 +64,7 @@ impl Sample {
     }
 }
 
-/// Processor time that this process has used, user and system.
+/// Returns the processor time that this process has used, user and system time together.
 pub fn process_cpu() -> Duration {
     #[cfg(unix)]
     {
@@ -75,28 +75,28 @@ pub fn process_cpu() -> Duration {
     Duration::ZERO
 }
 
-/// Load, and its measuring.
+/// A load and its measurement.
 #[derive(Debug)]
 pub struct Load {
     pace: Pace,
     warm_up: Duration,
     time: Duration,
-    /// So many answers are enough.
+    /// The measurement ends after this many answers.
     enough: u64,
     started: Instant,
     sent: u64,
     answered: u64,
-    /// When so many were sent, of those without an answer.
+    /// The unanswered requests: when each batch was sent, and how many of it are unanswered.
     stamps: VecDeque<(Instant, u64)>,
     latencies: Histogram<u64>,
-    /// The time, processor time and answers at the end of the warming up.
+    /// The time, the processor time and the number of answers at the end of the warm-up.
     measured_from: Option<(Instant, Duration, u64)>,
 }
 
 impl Load {
-    /// Load for that time, after warming up.
+    /// Creates a load that is measured for `time` after `warm_up`.
     pub fn new(pace: Pace, warm_up: Duration, time: Duration) -> Self {
-        // Never fails: three digits up to a minute.
+        // These bounds are valid: three digits, up to a minute.
         let latencies = Histogram::new_with_bounds(1, 60_000_000_000, 3)
             .unwrap_or_else(|_| unreachable!("bounds are fixed"));
         Self {
@@ -113,28 +113,28 @@ impl Load {
         }
     }
 
-    /// Load of that many answers, without warming up.
+    /// Creates a load that is measured for `count` answers, without a warm-up.
     pub fn of_count(pace: Pace, count: u64) -> Self {
         Self { enough: count, ..Self::new(pace, Duration::ZERO, Duration::from_secs(3600)) }
     }
 
-    /// Whether sending waits for answers only.
+    /// Returns true if requests wait for answers and not for a time.
     pub fn is_closed(&self) -> bool {
         matches!(self.pace, Pace::Closed { .. })
     }
 
-    /// The time begins.
+    /// Starts the warm-up.
     pub fn start(&mut self) {
         self.started = Instant::now();
     }
 
-    /// How many requests are to be sent now. They count as sent.
+    /// Returns how many requests the contender must send now. They count as sent.
     pub fn due(&mut self, now: Instant) -> u64 {
         let due = match self.pace {
             Pace::Closed { in_flight } => (in_flight as u64 - (self.sent - self.answered))
                 .min(self.enough.saturating_sub(self.sent)),
             Pace::Open { rate } => {
-                // The first begins at once.
+                // The first is due at once.
                 let should = ((now - self.started).as_secs_f64() * rate) as u64 + 1;
                 should.saturating_sub(self.sent).min(BURST)
             }
@@ -146,7 +146,7 @@ impl Load {
         due
     }
 
-    /// So many answers came.
+    /// Records that `count` answers have arrived.
     pub fn answered(&mut self, now: Instant, mut count: u64) {
         if let Pace::Open { rate } = self.pace {
             for number in self.answered..self.answered + count {
@@ -169,7 +169,7 @@ impl Load {
         }
     }
 
-    /// Whether the time is over. Ends the warming up when that is.
+    /// Returns true if the measurement is over. Ends the warm-up when its time has passed.
     pub fn is_over(&mut self, now: Instant) -> bool {
         match self.measured_from {
             None => {
@@ -183,7 +183,7 @@ impl Load {
         }
     }
 
-    /// What was measured.
+    /// Returns the result.
     pub fn sample(self) -> Sample {
         let now = Instant::now();
         let (from, cpu, answered) = self.measured_from.unwrap_or((now, process_cpu(), 0));
@@ -197,7 +197,7 @@ impl Load {
     }
 }
 
-/// Resident memory of this process in KiB; 0 where it is not told.
+/// Returns the resident memory of this process in KiB, or 0 if the system does not tell it.
 pub fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn in_an_open_loop_a_request_is_due_at_its_moment_and_its_latency_counts_from_there() {
+    fn request_of_an_open_loop_is_due_at_its_time_and_its_latency_counts_from_then() {
         let long = Duration::from_secs(60);
         let mut load = Load::new(Pace::Open { rate: 1000.0 }, Duration::ZERO, long);
         let after = |micros| Duration::from_micros(micros);
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(load.due(begin), 1);
         assert_eq!(load.due(begin + after(900)), 0);
         load.answered(begin + after(900), 1);
-        // Two more whose moments were missed: they waited.
+        // Two more were due in the meantime, so their latency includes the wait.
         assert_eq!(load.due(begin + after(2_500)), 2);
         load.answered(begin + after(2_600), 2);
         let took: Vec<u64> =

@@ -1,4 +1,4 @@
-//! `zraft-bench`: measures the client, beside references that do nothing but carry the same bytes.
+//! `zraft-bench`: measures the client against references that only carry the same bytes.
 
 mod budget;
 mod drive;
@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 
 use servers::{echo, embedded, peer};
 
-/// Measures the client beside its references
+/// Measures the client against references that only carry the same bytes
 #[derive(Debug, Parser)]
 #[command(name = "zraft-bench", version, arg_required_else_help = true)]
 struct Arguments {

@@ -1,5 +1,7 @@
-//! The sans-I/O crates alone: codec, and the machine with more or fewer commands pending. No socket, one thread, the same
-//! instructions each time; so this is what is counted where times are noise.
+//! Measures the sans-I/O crates alone: the codec, and the machine with few or many commands pending.
+//!
+//! There is no socket and one thread, and each run executes the same instructions, so counts are exact where times are
+//! noisy.
 
 use std::{
     hint::black_box,
@@ -16,31 +18,31 @@ use zraft_protocol::{
 };
 use zraft_zmtp::Connection;
 
-/// Runs the codec, or the machine without a socket, so many times, and prints the time of one
+/// Runs the codec, or the machine without a socket, and prints the time per request
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Arguments {
-    /// What runs.
+    /// What to run.
     #[arg(long, value_enum)]
     what: What,
-    /// Requests pending all the while.
+    /// Requests pending throughout.
     #[arg(long, default_value_t = 64)]
     pending: u64,
-    /// How many times.
+    /// Number of requests.
     #[arg(long, default_value_t = 1_000_000)]
     count: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// A ClientRequest of 64 bytes encoded, and its response decoded.
+    /// Encode a ClientRequest with 64 bytes of payload, and decode its response.
     Codec,
-    /// A command of 64 bytes from its submission to its completion.
+    /// Take a command of 64 bytes from its submission to its completion.
     Command,
-    /// The same of a query.
+    /// Take a query of 64 bytes from its submission to its completion.
     Query,
 }
 
-/// As many are submitted, and as many answered, in one turn.
+/// Requests submitted and answered in one turn, as a busy client does.
 const BATCH: u64 = 64;
 
 pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
@@ -94,10 +96,10 @@ struct Rig {
     kind: RequestKind,
     payload: Bytes,
     answered: u64,
-    /// The session is not open yet.
+    /// True until the session is open.
     opening: bool,
     frame: Vec<u8>,
-    /// What the machine wrote and was not looked at: the answers to queries need their ids.
+    /// Bytes that the machine wrote. Answers to queries repeat the ids in them.
     sent: BytesMut,
 }
 
@@ -106,7 +108,7 @@ impl Rig {
         let config = Config::builder()
             .member("node-1", "tcp://127.0.0.1:7001")
             .capability("kind", "bench")
-            // It does not pass.
+            // No request reaches its deadline: the clock stands still.
             .request_timeout(Duration::from_secs(3600))
             .max_in_flight(1 << 20)
             .max_queued(2 << 20)
@@ -132,7 +134,7 @@ impl Rig {
         Some(rig)
     }
 
-    /// The handshakes: ZMTP's, then the session's.
+    /// Completes the ZMTP handshake and opens the session.
     fn open(&mut self) -> Option<()> {
         let mut server = Connection::new(zraft_zmtp::Config::server(), self.now);
         for _ in 0..3 {
@@ -176,7 +178,7 @@ impl Rig {
         black_box(self.machine.poll_timeout());
     }
 
-    /// The bytes are taken as a socket would. Those of queries are kept, for their ids.
+    /// Takes the machine's bytes as a socket would, and keeps those of queries for their ids.
     fn write(&mut self) {
         let wall = Timestamp::from_millis(1);
         while let Some(tx) = self.machine.transmit(self.now, wall, self.conn) {
@@ -192,7 +194,7 @@ impl Rig {
         }
     }
 
-    /// Answers the oldest ones.
+    /// Answers the `count` oldest requests.
     fn answer(&mut self, count: u64) {
         self.frame.clear();
         for _ in 0..count {
@@ -207,7 +209,7 @@ impl Rig {
                 RequestKind::Query => {
                     let header = [0, 49, b'z', b'r', b'a', b'f', b't', 1, QUERY_ANSWER];
                     self.frame.extend_from_slice(&header);
-                    // A length and a correlation id stand as in the query: two bytes of header, seven of the message.
+                    // Copy the length and the correlation id, which follow two bytes of frame header and seven of message header.
                     self.frame.extend_from_slice(&self.sent[9..47]);
                     self.frame.extend_from_slice(&[0; 4]);
                     self.sent.advance(2 + 7 + 2 + 36 + 4 + 64 + 8);
@@ -234,7 +236,7 @@ const QUERY_ANSWER: u8 = zraft_protocol::ServerMessageKind::QueryResponse as u8;
 mod tests {
     use super::*;
 
-    /// Heap allocations of so many commands or queries, after some to warm up.
+    /// Returns the heap allocations of `count` commands or queries, after a warm-up.
     fn allocations(kind: RequestKind, count: u64) -> u64 {
         let mut rig = Rig::new(kind, 1000).expect("it connects");
         for _ in 0..64 {
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_and_a_query_cost_the_machine_no_more_allocations_than_the_budget_says() {
+    fn allocations_of_the_machine_per_command_and_query_are_within_the_budget() {
         let budget = crate::budget::read();
         for (kind, name) in
             [(RequestKind::Command, "core.command"), (RequestKind::Query, "core.query")]
@@ -264,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn the_codec_allocates_nothing() {
+    fn codec_allocates_nothing() {
         let few = allocation_counter::measure(|| _ = codec(10)).count_total;
         let many = allocation_counter::measure(|| _ = codec(10_000)).count_total;
         assert_eq!(few, many);

@@ -1,4 +1,4 @@
-//! Many sessions in one process: how soon they stand, what they weigh, whether they are kept alive.
+//! Measures many sessions in one process: the time to connect, the memory, and whether keep-alives are sent in time.
 
 use std::{
     io,
@@ -9,22 +9,22 @@ use serde_json::json;
 use zraft_bench::load::{process_cpu, resident};
 use zraft_client::{RaftClient, StateName};
 
-/// Opens many sessions in one process, and prints what they cost as one line of JSON
+/// Opens many sessions in one process and prints their cost as one line of JSON
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where the server is: tcp://host:port.
+    /// Endpoint of the server: tcp://host:port.
     #[arg(long)]
     endpoint: String,
-    /// How many sessions.
+    /// Number of sessions.
     #[arg(long, default_value_t = 1000)]
     count: usize,
-    /// How long they stay idle, in seconds.
+    /// Time that the sessions stay idle, in seconds.
     #[arg(long, default_value_t = 10)]
     idle: u64,
-    /// Between two KeepAlives of a session, in seconds.
+    /// Time between two KeepAlives of a session, in seconds.
     #[arg(long, default_value_t = 2)]
     keep_alive: u64,
-    /// How many commands each session submits afterwards, one after the other.
+    /// Commands that each session submits afterwards, one after the other.
     #[arg(long, default_value_t = 20)]
     commands: usize,
 }
@@ -52,7 +52,7 @@ async fn measure(arguments: &Arguments) -> io::Result<()> {
     }
     let connect = started.elapsed();
 
-    // What opening left behind is gone after the first KeepAlives.
+    // Wait for the first KeepAlives, after which the clients hold no memory of the connects.
     let cpu = process_cpu();
     tokio::time::sleep(Duration::from_secs(arguments.idle)).await;
     let idle_cpu = process_cpu() - cpu;

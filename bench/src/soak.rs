@@ -1,4 +1,4 @@
-//! Resident memory: while nothing happens, under full load for long, and afterwards.
+//! Measures resident memory under a long full load and after it.
 
 use std::{
     collections::VecDeque,
@@ -11,22 +11,22 @@ use serde_json::json;
 use zraft_bench::load::resident;
 use zraft_client::RaftClient;
 
-/// Puts full load on a server for long, then none, and prints resident memory over time as one line of JSON
+/// Puts a long full load on a server, then none, and prints resident memory over time as one line of JSON
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where the server is: tcp://host:port.
+    /// Endpoint of the server: tcp://host:port.
     #[arg(long)]
     endpoint: String,
     /// Requests in flight.
     #[arg(long, default_value_t = 1024)]
     in_flight: usize,
-    /// How long it warms up, in seconds.
+    /// Duration of the warm-up in seconds.
     #[arg(long, default_value_t = 5)]
     warm_up: u64,
-    /// How long the load goes on after that, in seconds.
+    /// Duration of the load after the warm-up in seconds.
     #[arg(long, default_value_t = 60)]
     load: u64,
-    /// How long nothing happens at the end, in seconds.
+    /// Duration of the idle time at the end in seconds.
     #[arg(long, default_value_t = 10)]
     idle: u64,
 }

@@ -1,4 +1,4 @@
-//! What a request costs the whole client in heap allocations and in bytes, held against `bench/results/budget.json`.
+//! Compares the client's heap allocations and bytes per request with `bench/results/budget.json`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ fn budget() -> serde_json::Value {
     serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
-/// One thread has all of the client: the allocations counted are its own.
+/// Returns a runtime with one thread, so that allocations of the whole client are counted.
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
@@ -33,7 +33,7 @@ async fn connected(endpoint: &str, in_flight: usize) -> RaftClient {
 
 type Submit = fn(&RaftClient, Bytes) -> Answer;
 
-/// So many requests, 64 at a time.
+/// Submits `count` requests, 64 at a time.
 async fn requests(client: &RaftClient, submit: Submit, count: usize) {
     let payload = Bytes::from(vec![7; 64]);
     let mut answers = VecDeque::with_capacity(64);
@@ -62,17 +62,17 @@ fn cost(name: &str, submit: Submit) {
 }
 
 #[test]
-fn a_command_costs_the_client_no_more_allocations_than_the_budget_says() {
+fn allocations_per_command_are_within_the_budget() {
     cost("client.command", |client, payload| client.try_submit_command(payload).unwrap());
 }
 
 #[test]
-fn a_query_costs_the_client_no_more_allocations_than_the_budget_says() {
+fn allocations_per_query_are_within_the_budget() {
     cost("client.query", |client, payload| client.try_submit_query(payload).unwrap());
 }
 
 #[test]
-fn a_request_in_flight_costs_no_more_bytes_than_the_budget_says_and_gives_them_back() {
+fn bytes_per_request_in_flight_are_within_the_budget_and_are_freed() {
     const COUNT: usize = 50_000;
     let (mut server, endpoint) = serve(&["peer"]);
     let runtime = runtime();
@@ -87,13 +87,13 @@ fn a_request_in_flight_costs_no_more_bytes_than_the_budget_says_and_gives_them_b
             }
         });
         drop(answers);
-        // The driver sleeps, and lets go.
+        // After this answer the driver sleeps and frees its buffers.
         runtime.block_on(client.ping()).unwrap();
     });
     let each = counted.bytes_max as f64 / COUNT as f64;
     let limit = budget()["bytes"]["client.inFlight"].as_f64().unwrap();
     assert!(each <= limit, "{each} bytes for each request, {limit} allowed");
-    // What it keeps depends on how the answers came, but not on how many there were.
+    // The client keeps some buffers, whose size does not depend on the number of requests.
     assert!(counted.bytes_current < 4 << 20, "{} bytes are left", counted.bytes_current);
     runtime.block_on(client.disconnect());
     drop(server.stdin.take());

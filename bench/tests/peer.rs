@@ -1,4 +1,4 @@
-//! The answering peer is one that the client takes for a server.
+//! Checks that the client accepts the answering peer as a server.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,7 @@ use support::{next, serve, start};
 use zraft_client::RaftClient;
 
 fn client(endpoint: &str) -> RaftClient {
-    // No PING while the bytes are counted.
+    // Send no PING while the test counts bytes.
     RaftClient::builder()
         .member("peer", endpoint)
         .capability("kind", "bench")
@@ -25,7 +25,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn the_peer_opens_sessions_and_answers_commands_queries_and_keep_alives() {
+async fn peer_opens_sessions_and_answers_commands_queries_and_keep_alives() {
     let (mut child, endpoint) = serve(&["peer"]);
     let clients = [client(&endpoint), client(&endpoint)];
     for client in &clients {
@@ -43,7 +43,7 @@ async fn the_peer_opens_sessions_and_answers_commands_queries_and_keep_alives() 
 }
 
 #[tokio::test]
-async fn answers_are_as_long_as_their_requests_when_asked_for() {
+async fn answers_can_be_as_long_as_their_requests() {
     let (mut child, endpoint) = serve(&["peer", "--answer", "equal"]);
     let client = client(&endpoint);
     within(client.connect()).await.unwrap();
@@ -59,7 +59,7 @@ async fn answers_are_as_long_as_their_requests_when_asked_for() {
 }
 
 #[test]
-fn servers_end_with_their_input() {
+fn servers_end_with_their_standard_input() {
     for arguments in [&["peer"][..], &["echo", "--kind", "zmtp"], &["echo", "--kind", "tcp"]] {
         let (mut child, endpoint) = serve(arguments);
         assert!(endpoint.starts_with("tcp://127.0.0.1:"));
@@ -69,15 +69,15 @@ fn servers_end_with_their_input() {
 }
 
 #[tokio::test]
-async fn the_peer_tells_how_far_apart_keep_alives_came_and_of_a_session_that_sent_none() {
-    let (mut child, mut said) = start(&["peer", "--keep-alives"]);
-    let endpoint = next(&mut said)["endpoint"].as_str().unwrap().to_owned();
+async fn peer_prints_the_times_between_keep_alives_even_of_a_session_without_any() {
+    let (mut child, mut output) = start(&["peer", "--keep-alives"]);
+    let endpoint = next(&mut output)["endpoint"].as_str().unwrap().to_owned();
     let client = client(&endpoint);
     within(client.connect()).await.unwrap();
     within(client.disconnect()).await;
     drop(child.stdin.take());
-    let told = next(&mut said);
-    assert_eq!(told["keep_alives"], 1, "{told}");
-    assert!(told["gap_most"].as_f64().unwrap() > 0.0, "{told}");
+    let printed = next(&mut output);
+    assert_eq!(printed["keep_alives"], 1, "{printed}");
+    assert!(printed["gap_most"].as_f64().unwrap() > 0.0, "{printed}");
     assert!(child.wait().unwrap().success());
 }

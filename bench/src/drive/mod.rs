@@ -1,4 +1,4 @@
-//! The measured side: one contender puts load on one server, in a process of its own.
+//! The measured side: one contender puts load on one server. Each measurement has its own process.
 
 mod tcp;
 mod zmtp;
@@ -9,37 +9,37 @@ use std::{io, time::Duration};
 use clap::ValueEnum;
 use zraft_bench::load::{Load, Pace};
 
-/// Puts load on a server, and prints what came of it as one line of JSON
+/// Puts load on a server and prints the result as one line of JSON
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Arguments {
-    /// What carries the requests.
+    /// Contender that carries the requests.
     #[arg(long, value_enum)]
     contender: Contender,
-    /// Where the server is: tcp://host:port.
+    /// Endpoint of the server: tcp://host:port.
     #[arg(long)]
     endpoint: String,
-    /// Requests in flight, where no rate is given.
+    /// Requests in flight, if no rate is given.
     #[arg(long, default_value_t = 1)]
     in_flight: usize,
-    /// Requests a second, each with the moment at which it should begin.
+    /// Requests per second, each due at a fixed time.
     #[arg(long)]
     rate: Option<f64>,
-    /// Bytes of a payload.
+    /// Length of a payload in bytes.
     #[arg(long, default_value_t = 64)]
     payload: usize,
-    /// Which requests.
+    /// Kinds of requests.
     #[arg(long, value_enum, default_value_t = Mix::Commands)]
     mix: Mix,
-    /// How long is measured.
+    /// Duration of the measurement in milliseconds.
     #[arg(long, default_value_t = 1000)]
     millis: u64,
-    /// How many answers, whatever time they take; nothing is measured before them.
+    /// Measure this many answers instead, without a warm-up.
     #[arg(long)]
     count: Option<u64>,
-    /// How long nothing is measured before that.
+    /// Duration of the warm-up in milliseconds.
     #[arg(long, default_value_t = 200)]
     warm_up_millis: u64,
-    /// Threads of the runtime; 0 for a current_thread runtime.
+    /// Worker threads of the runtime; 0 for a current_thread runtime.
     #[arg(long, default_value_t = 0)]
     threads: usize,
 }
@@ -48,9 +48,9 @@ pub(crate) struct Arguments {
 pub(crate) enum Contender {
     /// The client.
     Zraft,
-    /// A CLIENT of this project's ZMTP and nothing above it.
+    /// A ZMTP CLIENT of this project, without sessions and requests.
     Zmtp,
-    /// Bytes.
+    /// A TCP stream without messages.
     Tcp,
 }
 
@@ -58,17 +58,17 @@ pub(crate) enum Contender {
 pub(crate) enum Mix {
     Commands,
     Queries,
-    /// In turn.
+    /// Commands and queries in turn.
     Mixed,
 }
 
-/// Bytes that a command's message has besides its payload.
+/// The length of a command's message without its payload.
 const COMMAND: usize = zraft_protocol::HEADER_LEN + 28;
-/// The same of a query.
+/// The length of a query's message without its payload.
 const QUERY: usize = zraft_protocol::HEADER_LEN + 14 + 36;
 
 impl Arguments {
-    /// Bytes of a message.
+    /// Returns the length of a message in bytes.
     fn message(&self) -> usize {
         let head = if self.mix == Mix::Queries { QUERY } else { COMMAND };
         head + self.payload
@@ -110,7 +110,7 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
     let sample = if arguments.threads == 0 {
         runtime.block_on(sample)?
     } else {
-        // On a worker: block_on's own thread is none.
+        // Run on a worker thread; `block_on` runs its future on the calling thread.
         runtime.block_on(runtime.spawn(sample)).map_err(io::Error::other)??
     };
     io::Write::write_fmt(&mut io::stdout(), format_args!("{}\n", sample.json()))

@@ -1,4 +1,4 @@
-//! Bytes, and nothing above them: as many as the other contenders' frames have.
+//! The TCP reference: sends and counts as many bytes as the frames of the other contenders have.
 
 use std::{
     future::poll_fn,
@@ -19,14 +19,14 @@ use zraft_bench::load::Sample;
 use super::Arguments;
 use crate::servers::READ;
 
-/// How much one write offers.
+/// The most bytes that one write offers.
 const WRITE: u64 = 256 << 10;
 
 pub(crate) async fn drive(arguments: &Arguments) -> io::Result<Sample> {
     let mut load = arguments.load();
     let stream = TcpStream::connect(arguments.address()).await?;
     stream.set_nodelay(true)?;
-    // ZMTP's header: two bytes for a short frame, nine for a long one.
+    // A ZMTP header has two bytes for a short frame and nine for a long one.
     let message = arguments.message();
     let frame = (message + if message < 256 { 2 } else { 9 }) as u64;
     let mut raw = Raw {
@@ -68,7 +68,7 @@ struct Raw {
 }
 
 impl Raw {
-    /// Writes and reads what can be; ready when something was read.
+    /// Writes and reads without blocking. Ready once it has read anything.
     fn carry(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.to_write > 0 {
             let piece = &self.bytes[..self.to_write.min(WRITE) as usize];

@@ -1,4 +1,4 @@
-//! A bare CLIENT of this project's ZMTP.
+//! The ZMTP reference: a CLIENT of this project without sessions and requests.
 
 use std::{
     future::poll_fn,
@@ -20,7 +20,7 @@ use zraft_bench::load::Sample;
 use super::Arguments;
 use crate::servers::{NOW, READ};
 
-/// How many pieces one write takes.
+/// The most pieces that one write offers.
 const SLICES: usize = 64;
 
 pub(crate) async fn drive(arguments: &Arguments) -> io::Result<Sample> {
@@ -71,7 +71,7 @@ struct Bare {
 }
 
 impl Bare {
-    /// Writes and reads what can be; ready when something was read.
+    /// Writes and reads without blocking. Ready once it has read anything.
     fn carry(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let tx = self.connection.tx();

@@ -1,4 +1,4 @@
-//! The client itself.
+//! The measured client.
 
 use std::{
     collections::VecDeque,
@@ -21,7 +21,7 @@ pub(crate) async fn drive(arguments: &Arguments) -> io::Result<Sample> {
     let client = RaftClient::builder()
         .member("node-1", &arguments.endpoint)
         .capability("kind", "bench")
-        // Where a rate is given, what does not fit waits, and its wait counts.
+        // With a rate, requests beyond the window wait in the queue, and their latency includes the wait.
         .max_in_flight(arguments.rate.map_or(arguments.in_flight, |_| 1 << 20))
         .max_queued(1 << 21)
         .max_queued_bytes(4 << 30)
@@ -65,7 +65,7 @@ pub(crate) async fn drive(arguments: &Arguments) -> io::Result<Sample> {
     Ok(sample)
 }
 
-/// Takes the answers that are there, in order.
+/// Takes the answers that have arrived, in order. Returns their number.
 fn take(
     answers: &mut VecDeque<Answer>,
     context: &mut std::task::Context<'_>,

@@ -1,4 +1,4 @@
-//! The references' servers: they send back what they get.
+//! The servers of the references, which send back what they receive.
 
 use std::io;
 
@@ -12,19 +12,19 @@ use zraft_zmtp::{Config, Connection, Event};
 
 use super::{NOW, READ, read, serve, write};
 
-/// Serves as an echo, until its standard input ends
+/// Runs an echo server until its standard input ends
 ///
 /// Prints one line of JSON with its endpoint.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// What is sent back.
+    /// What the server sends back.
     #[arg(long, value_enum)]
     kind: Kind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {
-    /// Messages, by a SERVER of this project's ZMTP.
+    /// Messages, through a ZMTP SERVER of this project.
     Zmtp,
     /// Bytes.
     Tcp,
@@ -42,7 +42,7 @@ async fn zmtp(mut stream: TcpStream) -> io::Result<()> {
     loop {
         while let Some(event) = connection.poll_event(NOW) {
             match event {
-                // Nothing is sent before the handshake, and nothing arrives before it.
+                // A message arrives only after the handshake, so sending cannot fail.
                 Event::Message(message) => drop(connection.send_shared(message)),
                 Event::Failed(error) => return Err(io::Error::other(error)),
                 _ => {}

@@ -1,12 +1,12 @@
-//! The embedded server, in a process of its own.
+//! The embedded server in its own process.
 
 use std::{io, time::Duration};
 
 use zraft_test_server::{Echo, TestCluster};
 
-use super::{end_of_input, tell};
+use super::{announce, end_of_input};
 
-/// Serves as the embedded server does, one member whose application echoes, until its standard input ends
+/// Runs the embedded server, with one member and the echo application, until its standard input ends
 ///
 /// Prints one line of JSON with its endpoint.
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub(crate) fn run() -> io::Result<()> {
             .await
             .map_err(io::Error::other)?;
         let endpoints = cluster.endpoints();
-        tell(endpoints.values().next().map_or("", String::as_str))?;
+        announce(endpoints.values().next().map_or("", String::as_str))?;
         end_of_input().await;
         Ok(())
     })

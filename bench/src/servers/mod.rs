@@ -1,4 +1,4 @@
-//! The servers that the client and the references are measured against, each in a process of its own.
+//! The servers of the client and the references. Each has its own process.
 
 pub(crate) mod echo;
 pub(crate) mod embedded;
@@ -17,13 +17,13 @@ use tokio::{
 };
 use zraft_zmtp::{Connection, Instant};
 
-/// How much one read takes.
+/// The room that one read gets in bytes: no contender reads less than the client, which reads up to 128 KiB.
 pub(crate) const READ: usize = 128 << 10;
 
-/// Heartbeats play no part: the servers send none, and the clock stands still.
+/// The time of all ZMTP connections. It stands still, because the servers send no heartbeats.
 pub(crate) const NOW: Instant = Instant::ZERO;
 
-/// Serves connections on loopback until the standard input ends. One line of JSON tells where.
+/// Serves connections on loopback until the standard input ends. Prints the endpoint as one line of JSON.
 fn serve<F>(one: impl Fn(TcpStream) -> F) -> io::Result<()>
 where
     F: Future<Output = io::Result<()>> + 'static,
@@ -32,12 +32,12 @@ where
     let tasks = tokio::task::LocalSet::new();
     tasks.block_on(&runtime, async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        tell(&format!("tcp://{}", listener.local_addr()?))?;
+        announce(&format!("tcp://{}", listener.local_addr()?))?;
         let accept = async {
             loop {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                // A connection that fails ends alone.
+                // A connection that fails does not affect the others.
                 tokio::task::spawn_local(one(stream));
             }
         };
@@ -48,13 +48,13 @@ where
     })
 }
 
-fn tell(endpoint: &str) -> io::Result<()> {
+fn announce(endpoint: &str) -> io::Result<()> {
     let mut stdout = io::stdout();
     writeln!(stdout, "{}", json!({ "endpoint": endpoint, "pid": std::process::id() }))?;
     stdout.flush()
 }
 
-/// Waits until the standard input is closed: whoever started this process is gone, or done.
+/// Waits until the standard input is closed, which the process that started this one does when it ends.
 async fn end_of_input() {
     let (tell, told) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
@@ -65,9 +65,9 @@ async fn end_of_input() {
     let _ = told.await;
 }
 
-/// Reads once what can be read. False: the stream has ended.
+/// Waits for bytes and reads them. Returns false at the end of the stream.
 async fn read(stream: &mut TcpStream, connection: &mut Connection) -> io::Result<bool> {
-    // An idle connection holds no buffer.
+    // Reserve the buffer only once bytes have arrived, so that an idle connection holds none.
     stream.ready(Interest::READABLE).await?;
     let buffer = connection.recv_buffer();
     buffer.reserve(READ);
@@ -76,7 +76,7 @@ async fn read(stream: &mut TcpStream, connection: &mut Connection) -> io::Result
     Ok(read > 0)
 }
 
-/// Writes all.
+/// Writes all queued bytes.
 async fn write(stream: &mut TcpStream, connection: &mut Connection) -> io::Result<()> {
     let tx = connection.tx();
     while tx.has_remaining() {

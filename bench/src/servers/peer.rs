@@ -1,4 +1,4 @@
-//! The least that a client takes for a server: it opens sessions and answers everything at once.
+//! The smallest server that a client accepts: it opens sessions and answers everything at once.
 
 use std::{
     cell::{Cell, RefCell},
@@ -17,32 +17,32 @@ use zraft_zmtp::{Config, Connection, Event};
 
 use super::{NOW, read, serve, write};
 
-/// Serves as a peer that answers everything at once, until its standard input ends
+/// Runs a server that answers everything at once, until its standard input ends
 ///
-/// Prints one line of JSON with its endpoint. Opens and continues sessions, answers KeepAlives, commands and queries, and sends
-/// nothing else.
+/// Prints one line of JSON with its endpoint. Opens and continues sessions, answers KeepAlives, commands and queries, and
+/// sends nothing else.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// What answers to commands and queries hold.
+    /// Payload of the answers to commands and queries.
     #[arg(long, value_enum, default_value_t = Answer::Empty)]
     answer: Answer,
-    /// Prints, at the end, how far apart the KeepAlives of a session came.
+    /// Print the times between the KeepAlives of a session at the end.
     #[arg(long)]
     keep_alives: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Answer {
-    /// Nothing.
+    /// No payload.
     Empty,
-    /// So much that the answer's frame is as long as the request's.
+    /// A payload with which the answer's frame is as long as the request's.
     Equal,
 }
 
-/// A ClientRequest without its payload, and a ClientResponse without its result.
+/// The lengths of a ClientRequest without its payload and of a ClientResponse without its result.
 const REQUEST: usize = HEADER_LEN + 28;
 const RESPONSE: usize = HEADER_LEN + 12;
-/// The same of Query and QueryResponse, the correlation id left out.
+/// The lengths of a Query and a QueryResponse without payload and correlation id.
 const QUERY: usize = HEADER_LEN + 14;
 const QUERY_RESPONSE: usize = HEADER_LEN + 6;
 
@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
     let noted = gaps.clone();
     serve(move |stream| one(stream, answer, sessions.clone(), noted.clone()))?;
     match arguments.keep_alives {
-        true => gaps.borrow().tell(),
+        true => gaps.borrow().print(),
         false => Ok(()),
     }
 }
@@ -65,8 +65,8 @@ async fn one(
     gaps: Rc<RefCell<Gaps>>,
 ) -> io::Result<()> {
     let mut connection = Connection::new(Config::server(), NOW);
-    let lived = Lived { since: None, gaps };
-    let mut peer = Peer { answer, sessions, lived, filling: Bytes::new(), frame: Vec::new() };
+    let keep_alives = KeepAliveTimer { since: None, gaps };
+    let mut peer = Peer { answer, sessions, keep_alives, filling: Bytes::new(), frame: Vec::new() };
     loop {
         while let Some(event) = connection.poll_event(NOW) {
             match event {
@@ -82,9 +82,9 @@ async fn one(
     }
 }
 
-/// How long sessions were without a KeepAlive.
+/// The times that sessions were without a KeepAlive.
 struct Gaps {
-    /// In microseconds.
+    /// A histogram in microseconds.
     between: Histogram<u64>,
 }
 
@@ -94,11 +94,11 @@ impl Gaps {
         Ok(Self { between })
     }
 
-    fn note(&mut self, gap: Duration) {
+    fn record(&mut self, gap: Duration) {
         self.between.saturating_record(gap.as_micros() as u64);
     }
 
-    fn tell(&self) -> io::Result<()> {
+    fn print(&self) -> io::Result<()> {
         let seconds = |micros: u64| micros as f64 / 1e6;
         let said = json!({
             "keep_alives": self.between.len(),
@@ -110,30 +110,30 @@ impl Gaps {
     }
 }
 
-/// One session's time without a KeepAlive: since it was opened, or since the last one. Its end ends a gap as well, so that
-/// one that is never kept alive is seen.
-struct Lived {
+/// Measures the time that one session is without a KeepAlive. A gap begins when the session opens and with each KeepAlive,
+/// and also ends with the session, so that a session without any KeepAlive is counted.
+struct KeepAliveTimer {
     since: Option<Instant>,
     gaps: Rc<RefCell<Gaps>>,
 }
 
-impl Lived {
-    fn begins(&mut self) {
+impl KeepAliveTimer {
+    fn start(&mut self) {
         self.since = Some(Instant::now());
     }
 
-    fn renewed(&mut self) {
+    fn restart(&mut self) {
         let now = Instant::now();
         if let Some(since) = self.since.replace(now) {
-            self.gaps.borrow_mut().note(now - since);
+            self.gaps.borrow_mut().record(now - since);
         }
     }
 }
 
-impl Drop for Lived {
+impl Drop for KeepAliveTimer {
     fn drop(&mut self) {
         if self.since.is_some() {
-            self.renewed();
+            self.restart();
         }
     }
 }
@@ -141,14 +141,14 @@ impl Drop for Lived {
 struct Peer {
     answer: Answer,
     sessions: Rc<Cell<u64>>,
-    lived: Lived,
-    /// Where results are cut from.
+    keep_alives: KeepAliveTimer,
+    /// Bytes of which results are slices.
     filling: Bytes,
     frame: Vec<u8>,
 }
 
 impl Peer {
-    /// Answers a message. False: the session was closed.
+    /// Answers a message. Returns false if it closes the session.
     fn answer(&mut self, connection: &mut Connection, message: &Bytes) -> bool {
         let Ok(message) = ClientMessage::decode(message) else { return true };
         match message {
@@ -156,7 +156,7 @@ impl Peer {
                 let length = self.length(payload.len() + (REQUEST - RESPONSE));
                 self.head(ServerMessageKind::ClientResponse);
                 self.frame.extend_from_slice(&request_id.get().to_be_bytes());
-                self.say(connection, length);
+                self.send(connection, length);
             }
             ClientMessage::Query { correlation_id, payload, .. } => {
                 let length = self.length(payload.len() + (QUERY - QUERY_RESPONSE));
@@ -164,25 +164,25 @@ impl Peer {
                 self.head(ServerMessageKind::QueryResponse);
                 self.frame.extend_from_slice(&(id.len() as u16).to_be_bytes());
                 self.frame.extend_from_slice(id);
-                self.say(connection, length);
+                self.send(connection, length);
             }
             ClientMessage::CreateSession { nonce, .. } => {
-                self.lived.begins();
+                self.keep_alives.start();
                 self.sessions.set(self.sessions.get() + 1);
                 if let Ok(session_id) = SessionId::new(format!("bench-{}", self.sessions.get())) {
-                    self.say_message(
+                    self.send_message(
                         connection,
                         &ServerMessage::SessionCreated { session_id, nonce },
                     );
                 }
             }
             ClientMessage::ContinueSession { nonce, .. } => {
-                self.lived.begins();
-                self.say_message(connection, &ServerMessage::SessionContinued { nonce });
+                self.keep_alives.start();
+                self.send_message(connection, &ServerMessage::SessionContinued { nonce });
             }
             ClientMessage::KeepAlive { timestamp } => {
-                self.lived.renewed();
-                self.say_message(connection, &ServerMessage::KeepAliveResponse { timestamp });
+                self.keep_alives.restart();
+                self.send_message(connection, &ServerMessage::KeepAliveResponse { timestamp });
             }
             ClientMessage::ServerRequestAck { .. } | ClientMessage::ConnectionClosed => {}
             ClientMessage::CloseSession { .. } => return false,
@@ -203,12 +203,12 @@ impl Peer {
         self.frame.extend_from_slice(&[zraft_protocol::VERSION, kind as u8]);
     }
 
-    /// Sends the frame, with a result of that length at its end.
-    fn say(&mut self, connection: &mut Connection, length: usize) {
+    /// Sends the frame with a result of this length at its end.
+    fn send(&mut self, connection: &mut Connection, length: usize) {
         if self.filling.len() < length {
             self.filling = Bytes::from(vec![7; length]);
         }
-        // A payload's length fits the request, and so the answer.
+        // The length fits into 32 bits, as it did in the request.
         self.frame.extend_from_slice(&(length as u32).to_be_bytes());
         if connection.begin_message(self.frame.len() + length).is_ok() {
             connection.put_slice(&self.frame);
@@ -218,10 +218,10 @@ impl Peer {
         }
     }
 
-    fn say_message(&mut self, connection: &mut Connection, message: &ServerMessage) {
+    fn send_message(&mut self, connection: &mut Connection, message: &ServerMessage) {
         self.frame.clear();
         message.encode(&mut self.frame);
-        // Before the handshake no message comes.
+        // A message arrives only after the handshake, so sending cannot fail.
         let _ = connection.send(&self.frame);
     }
 }

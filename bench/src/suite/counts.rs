@@ -1,5 +1,6 @@
-//! Counts that need tools: instructions by valgrind's callgrind, system calls by strace. Each is the difference between a long and
-//! a short run, so that starting and ending count for nothing.
+//! Counts that need tools: instructions with valgrind's callgrind, and system calls with strace.
+//!
+//! Each count is the difference between a long and a short run, so that start and end do not count.
 
 use std::{
     io,
@@ -12,8 +13,9 @@ use serde_json::{Value, json};
 use super::process::{Server, itself, say};
 use crate::budget;
 
-/// Requests of the long run more than of the short one.
+/// The requests by which the long run is longer: enough for a tenth of an instruction per request to show.
 const MORE: u64 = 100_000;
+/// The requests of the short run: enough for all buffers to have grown.
 const FEW: u64 = 20_000;
 
 pub(super) fn measure() -> io::Result<Value> {
@@ -25,7 +27,7 @@ pub(super) fn measure() -> io::Result<Value> {
         );
         Ok(())
     };
-    // valgrind hides what rustix reads at the start; with libc beneath it there is nothing to hide.
+    // Under valgrind, rustix cannot read what it needs at the start; built on libc, it needs nothing.
     let program = build()?;
     let core = |what: &str, pending: u64| {
         per_request(|count| {
@@ -73,7 +75,7 @@ fn build() -> io::Result<PathBuf> {
         .current_dir(budget::root())
         .status()?;
     if !status.success() {
-        return Err(io::Error::other("the program to be counted could not be built"));
+        return Err(io::Error::other("cannot build the program to be counted"));
     }
     Ok(target.join("release/zraft-bench"))
 }
@@ -100,7 +102,7 @@ fn instructions<S: AsRef<std::ffi::OsStr>>(program: &Path, arguments: &[S]) -> i
         .find_map(|line| line.strip_prefix("totals:").or(line.strip_prefix("summary:")));
     total
         .and_then(|total| total.split_whitespace().next()?.parse().ok())
-        .ok_or_else(|| io::Error::other("callgrind tells no total"))
+        .ok_or_else(|| io::Error::other("callgrind printed no total"))
 }
 
 fn system_calls<S: AsRef<std::ffi::OsStr>>(program: &Path, arguments: &[S]) -> io::Result<f64> {
@@ -118,14 +120,17 @@ fn system_calls<S: AsRef<std::ffi::OsStr>>(program: &Path, arguments: &[S]) -> i
     }
     let text = std::fs::read_to_string(&file)?;
     std::fs::remove_file(&file)?;
-    // The last line adds up: share, seconds, microseconds each, calls.
+    // The last line has the sums: share, seconds, microseconds per call, calls.
     let total = text.lines().rev().find(|line| line.trim_end().ends_with("total"));
     total
         .and_then(|total| total.split_whitespace().nth(3)?.parse().ok())
-        .ok_or_else(|| io::Error::other("strace tells no total"))
+        .ok_or_else(|| io::Error::other("strace printed no total"))
 }
 
-/// Nothing may cost more than the budget says.
+/// Compares the counts with the budget.
+///
+/// # Errors
+/// Names all counts above the budget.
 fn judge(rows: &[Value]) -> io::Result<()> {
     let budget = budget::load()?;
     let mut over = Vec::new();
@@ -136,7 +141,7 @@ fn judge(rows: &[Value]) -> io::Result<()> {
         if let (Some(value), Some(limit)) = (value, limit)
             && value > limit
         {
-            over.push(format!("{what}: {value:.1}, and {limit} allowed"));
+            over.push(format!("{what}: {value:.1}, allowed {limit}"));
         }
     }
     if over.is_empty() {

@@ -1,8 +1,8 @@
-//! Rounds to figures: medians, and how far the rounds lie apart.
+//! Turns rounds into figures: the median, the minimum and the maximum.
 
 use serde_json::Value;
 
-/// One figure of several rounds.
+/// One figure over several rounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Figure {
     pub(super) median: f64,
@@ -11,7 +11,7 @@ pub(super) struct Figure {
 }
 
 impl Figure {
-    /// `None` where there is no value.
+    /// Returns the figure of these values, or `None` if there is none.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
         values.sort_by(f64::total_cmp);
@@ -25,18 +25,18 @@ impl Figure {
     }
 }
 
-/// The figure `name` of a row's rounds.
+/// Returns the figure `name` over a row's rounds.
 pub(super) fn figure(row: &Value, name: &str) -> Option<Figure> {
     Figure::of(rounds(row).iter().filter_map(|round| round[name].as_f64()))
 }
 
-/// The figure `name` of a row against that of a reference, round by round.
+/// Returns the ratio of the figure `name` of a row to that of a reference, round by round.
 pub(super) fn ratio(row: &Value, reference: &Value, name: &str) -> Option<Figure> {
     let pairs = rounds(row).iter().zip(rounds(reference));
     Figure::of(pairs.filter_map(|(one, other)| Some(one[name].as_f64()? / other[name].as_f64()?)))
 }
 
-/// How much more the figure `name` of a row is than that of a reference, round by round.
+/// Returns the difference of the figure `name` of a row from that of a reference, round by round.
 pub(super) fn difference(row: &Value, reference: &Value, name: &str) -> Option<Figure> {
     let pairs = rounds(row).iter().zip(rounds(reference));
     Figure::of(pairs.filter_map(|(one, other)| Some(one[name].as_f64()? - other[name].as_f64()?)))
@@ -46,12 +46,12 @@ fn rounds(row: &Value) -> &[Value] {
     row["rounds"].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The rows of a part.
+/// Returns the rows of a part.
 pub(super) fn rows<'a>(results: &'a Value, part: &str) -> &'a [Value] {
     results[part]["rows"].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The row of a contender under the same settings.
+/// Returns the row of a contender with the same settings.
 pub(super) fn same<'a>(rows: &'a [Value], row: &Value, contender: &str) -> Option<&'a Value> {
     rows.iter().find(|other| other["contender"] == contender && other["at"] == row["at"])
 }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_median_stands_between_the_least_and_the_most() {
+    fn median_lies_between_minimum_and_maximum() {
         let figure = Figure::of([3.0, 1.0, 2.0]).unwrap();
         assert_eq!((figure.least, figure.median, figure.most), (1.0, 2.0, 3.0));
         assert_eq!(Figure::of([4.0, 1.0]).unwrap().median, 2.5);
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn ratios_are_made_within_a_round() {
+    fn ratios_and_differences_compare_the_same_round() {
         let row =
             |values: [f64; 3]| json!({ "rounds": values.map(|rate| json!({ "rate": rate })) });
         let ratio = ratio(&row([10.0, 20.0, 90.0]), &row([20.0, 40.0, 100.0]), "rate").unwrap();

@@ -1,4 +1,4 @@
-//! The parts of the suite: which contenders do what, in interleaved rounds.
+//! The parts of the suite. Each lets its contenders measure in interleaved rounds.
 
 use std::io;
 
@@ -9,10 +9,10 @@ use super::{
     process::{Server, itself, libzmq, measured, say},
 };
 
-/// One contender under some settings.
+/// One contender with its settings.
 struct Entrant {
     contender: &'static str,
-    /// What tells these settings from others, for the report.
+    /// The settings, for the report.
     at: Value,
     program: std::path::PathBuf,
     arguments: Vec<String>,
@@ -49,7 +49,7 @@ impl Servers {
         Ok(Entrant { contender, at: at.clone(), program: itself()?, arguments })
     }
 
-    /// `None` where it was not built.
+    /// Returns libzmq's contender, or `None` if it was not built.
     fn libzmq(&self, at: &Value, more: &[String]) -> Option<Entrant> {
         let mut arguments = strings(&["--endpoint", &self.zmtp.endpoint]);
         arguments.extend_from_slice(more);
@@ -65,7 +65,7 @@ fn options(options: &[(&str, String)]) -> Vec<String> {
     options.iter().flat_map(|(name, value)| [(*name).to_owned(), value.clone()]).collect()
 }
 
-/// All entrants in turn, as often as there are rounds, each round beginning with another.
+/// Measures all entrants in each round. Each round begins with another entrant, so that none has a fixed place.
 fn interleave(entrants: &[Entrant], rounds: usize) -> io::Result<Vec<Value>> {
     let mut samples = vec![Vec::new(); entrants.len()];
     for round in 0..rounds {
@@ -164,7 +164,7 @@ pub(super) fn payload(extent: Extent) -> io::Result<Value> {
     Ok(json!({ "rows": rows }))
 }
 
-/// Rates that services have, and parts of what the client reaches with 1,024 in flight.
+/// Measures rates that are usual for services, and parts of the rate that the client reaches with 1,024 in flight.
 pub(super) fn open(extent: Extent) -> io::Result<Value> {
     let servers = Servers::start()?;
     let full =
@@ -173,7 +173,7 @@ pub(super) fn open(extent: Extent) -> io::Result<Value> {
     let most = interleave(&full, extent.rounds)?;
     let most = super::figures::figure(&most[0], "rate").map_or(1e6, |rate| rate.median);
     let part = |part: f64| {
-        // Two digits: a rate that can be asked for again.
+        // Two significant digits give a rate that is easy to repeat.
         let digits = 10_f64.powf((most * part).log10().floor() - 1.0);
         ((most * part / digits).round() * digits, Some(part))
     };
@@ -187,9 +187,9 @@ pub(super) fn open(extent: Extent) -> io::Result<Value> {
     };
     let mut rows = Vec::new();
     for (rate, part) in rates {
-        say(&format!("{rate} a second"))?;
+        say(&format!("{rate} per second"))?;
         let at = json!({ "part": part, "rate": rate });
-        // Slow rates take longer to have a hundredth worth the name.
+        // A slow rate needs more time for a meaningful 99th percentile.
         let millis = if rate < 10_000.0 { extent.millis * 10 } else { extent.millis * 2 };
         let more = options(&[("--rate", rate.to_string()), ("--millis", millis.to_string())]);
         let entrants = [
@@ -246,7 +246,7 @@ pub(super) fn sessions(extent: Extent) -> io::Result<Value> {
                 &commands,
             ];
             let mut sample = measured(itself()?, &arguments)?;
-            // The peer alone sees when a KeepAlive comes.
+            // Only the server sees when a KeepAlive arrives.
             if let (Some(sample), Value::Object(seen)) = (sample.as_object_mut(), peer.finish()?) {
                 sample.extend(seen);
             }

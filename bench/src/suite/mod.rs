@@ -1,4 +1,4 @@
-//! Everything measured in one go: contenders in interleaved rounds, each measurement in a process of its own; then the report.
+//! The whole suite: contenders in interleaved rounds, each measurement in its own process, and the report.
 
 mod counts;
 mod figures;
@@ -17,26 +17,26 @@ use process::say;
 
 /// Measures everything and writes the report
 ///
-/// The tables of BENCHMARKS.md, the plots and the figures themselves in bench/results/ are written with --write; without it
-/// the report is printed.
+/// With --write, writes the tables of BENCHMARKS.md, and the plots and figures in bench/results/. Without it, prints the
+/// report.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Arguments {
-    /// The short form, for every day.
+    /// Measure a short form.
     #[arg(long)]
     short: bool,
-    /// Rounds, of which the medians count.
+    /// Number of rounds, of which the report gives medians.
     #[arg(long)]
     rounds: Option<usize>,
-    /// How long each measurement takes, in milliseconds.
+    /// Duration of each measurement in milliseconds.
     #[arg(long)]
     millis: Option<u64>,
-    /// Only these parts.
+    /// Measure only these parts.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
     /// Write BENCHMARKS.md and bench/results/.
     #[arg(long)]
     write: bool,
-    /// Measure nothing, and write the report of the figures that are there.
+    /// Measure nothing, and report the stored figures.
     #[arg(long)]
     report: bool,
 }
@@ -44,23 +44,23 @@ pub(crate) struct Arguments {
 /// A part of the suite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    /// So many in flight, of all contenders.
+    /// All contenders with few and many requests in flight.
     Closed,
-    /// Runtimes of several threads.
+    /// Runtimes with two threads.
     Threads,
-    /// Queries, and both in turn.
+    /// Queries, and commands and queries in turn.
     Mix,
-    /// Sizes of payloads.
+    /// Short and long payloads.
     Payload,
-    /// Rates, with the moments at which requests should begin.
+    /// Fixed rates.
     Open,
-    /// The machine alone, with more or fewer pending.
+    /// The machine alone with few and many commands pending.
     Pending,
     /// Many sessions in one process.
     Sessions,
     /// Memory over time.
     Memory,
-    /// Instructions and system calls, by valgrind and strace.
+    /// Instructions and system calls, with valgrind and strace.
     Counts,
 }
 
@@ -92,7 +92,7 @@ impl Part {
     }
 }
 
-/// How much is measured.
+/// The extent of the measurements.
 #[derive(Debug, Clone, Copy)]
 struct Extent {
     short: bool,
@@ -108,7 +108,7 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
         millis: arguments.millis.unwrap_or(if short { 200 } else { 500 }),
     };
     let file = budget::root().join("bench/results/results.json");
-    // What is not measured now stays as it was.
+    // Parts that are not measured now keep their stored figures.
     let mut results = match std::fs::read_to_string(&file) {
         Ok(text) => serde_json::from_str(&text).map_err(io::Error::other)?,
         Err(_) => json!({}),
@@ -130,12 +130,13 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
     if !arguments.write {
         return say(&text);
     }
-    std::fs::create_dir_all(budget::root().join("benchmarks"))?;
+    let folder = budget::root().join("bench/results");
+    std::fs::create_dir_all(&folder)?;
     std::fs::write(
         &file,
         serde_json::to_string_pretty(&results).map_err(io::Error::other)? + "\n",
     )?;
-    plots::draw(&budget::root().join("benchmarks"), &results)?;
+    plots::draw(&folder, &results)?;
     report::write(&text)
 }
 

@@ -1,4 +1,4 @@
-//! The plots: SVG files in bench/results/.
+//! Draws the plots, SVG files in bench/results/.
 
 use std::{io, path::Path};
 
@@ -20,6 +20,7 @@ use serde_json::Value;
 use super::figures::{figure, rows};
 use crate::budget;
 
+/// Width and height in pixels: legible at the width of a page on GitHub.
 const SIZE: (u32, u32) = (900, 480);
 const FONT: (&str, u32) = ("sans-serif", 15);
 
@@ -30,7 +31,7 @@ struct Line {
     colour: RGBColor,
 }
 
-/// How an axis counts.
+/// The scale of an axis.
 #[derive(Clone, Copy, PartialEq)]
 enum Scale {
     Linear,
@@ -47,14 +48,14 @@ struct Plot {
 
 type Drawn = Result<(), DrawingAreaErrorKind<io::Error>>;
 
-/// Draws what there are figures for.
+/// Draws each plot for which there are figures.
 pub(super) fn draw(folder: &Path, results: &Value) -> io::Result<()> {
     let log = Scale::Log;
     let node = node();
     let plots = [
         Plot {
             file: "throughput.svg",
-            title: "Requests a second against requests in flight",
+            title: "Requests per second against requests in flight",
             x: ("in flight", log),
             y: ("requests/s", log),
             lines: by_contender(results, "closed", "inFlight", "rate"),
@@ -68,7 +69,7 @@ pub(super) fn draw(folder: &Path, results: &Value) -> io::Result<()> {
         },
         Plot {
             file: "latency.svg",
-            title: "Latency against rate, from the moment at which a request should begin",
+            title: "Latency against rate, from the time at which a request is due",
             x: ("requests/s", log),
             y: ("µs", log),
             lines: latencies(results),
@@ -82,14 +83,14 @@ pub(super) fn draw(folder: &Path, results: &Value) -> io::Result<()> {
         },
         Plot {
             file: "memory.svg",
-            title: "Resident memory: warming up, full load, nothing",
+            title: "Resident memory: warm-up, full load, idle",
             x: ("s", Scale::Linear),
             y: ("MiB", Scale::Linear),
             lines: memory(results),
         },
         Plot {
             file: "node-throughput.svg",
-            title: "Node: requests a second against requests in flight",
+            title: "Node: requests per second against requests in flight",
             x: ("in flight", log),
             y: ("requests/s", log),
             lines: by_subject(&node, "rate"),
@@ -127,7 +128,7 @@ fn by_contender(results: &Value, part: &str, x: &str, y: &str) -> Vec<Line> {
     lines.collect()
 }
 
-/// The figures of the Node package's own benchmark, if there are any.
+/// Returns the figures of the Node package's own benchmark, if there are any.
 fn node() -> Value {
     let file = budget::root().join("packages/node/bench/results/node.json");
     let text = std::fs::read_to_string(file).unwrap_or_default();
@@ -247,7 +248,7 @@ where
         .draw()
 }
 
-/// A number as an axis shows it.
+/// Formats a number for an axis.
 fn short(value: f64) -> String {
     match value {
         _ if value >= 1e6 => format!("{} M", value / 1e6),
@@ -263,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_part_that_was_measured_has_its_plot() {
+    fn each_measured_part_has_a_plot() {
         let folder = std::env::temp_dir().join(format!("zraft-plots-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let row = |level: u64| json!({ "contender": "zraft", "at": { "inFlight": level }, "rounds": [{ "rate": level, "cpu": 1.0 }] });

@@ -1,4 +1,4 @@
-//! Other processes: servers, contenders; and where all of it runs.
+//! Starts servers and contenders, and describes the machine.
 
 use std::{
     ffi::OsStr,
@@ -11,22 +11,22 @@ use serde_json::{Value, json};
 
 use crate::budget;
 
-/// This program.
+/// Returns the path of this program.
 pub(super) fn itself() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
-/// libzmq's contender, if it was built.
+/// Returns the path of libzmq's contender, or `None` if it was not built.
 pub(super) fn libzmq() -> Option<PathBuf> {
     let program = budget::root().join("target/libzmq-echo/release/zraft-libzmq-echo");
     program.exists().then_some(program)
 }
 
-/// A server in a process of its own; it ends with this value.
+/// A server process. It ends when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Server {
     child: Child,
-    said: BufReader<ChildStdout>,
+    output: BufReader<ChildStdout>,
     pub(super) endpoint: String,
 }
 
@@ -38,13 +38,13 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()?;
         let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        let mut server = Self { child, said: BufReader::new(stdout), endpoint: String::new() };
-        let said = server.line()?;
-        said["endpoint"].as_str().unwrap_or_default().clone_into(&mut server.endpoint);
+        let mut server = Self { child, output: BufReader::new(stdout), endpoint: String::new() };
+        let line = server.line()?;
+        line["endpoint"].as_str().unwrap_or_default().clone_into(&mut server.endpoint);
         Ok(server)
     }
 
-    /// Ends it, and reads what it says in the end.
+    /// Ends the process and reads the line that it prints at the end.
     pub(super) fn finish(mut self) -> io::Result<Value> {
         drop(self.child.stdin.take());
         self.line()
@@ -52,7 +52,7 @@ impl Server {
 
     fn line(&mut self) -> io::Result<Value> {
         let mut line = String::new();
-        self.said.read_line(&mut line)?;
+        self.output.read_line(&mut line)?;
         serde_json::from_str(&line).map_err(io::Error::other)
     }
 }
@@ -83,7 +83,7 @@ fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).lines().next()?.trim().to_owned())
 }
 
-/// The machine, the commit, and how busy it was.
+/// Returns the machine, its load and the commit.
 pub(super) fn conditions(rounds: usize) -> Value {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));

@@ -1,4 +1,4 @@
-//! The tables of BENCHMARKS.md, between its markers.
+//! Writes the tables of BENCHMARKS.md, between its markers.
 
 use std::{fmt::Write, io};
 
@@ -14,7 +14,7 @@ use crate::budget;
 const BEGIN: &str = "<!-- bench:begin -->";
 const END: &str = "<!-- bench:end -->";
 
-/// Puts the tables between the markers.
+/// Writes the tables between the markers.
 pub(super) fn write(tables: &str) -> io::Result<()> {
     let file = budget::root().join("BENCHMARKS.md");
     let document = std::fs::read_to_string(&file)?;
@@ -37,7 +37,7 @@ fn name(contender: &str) -> &str {
     }
 }
 
-/// A number with commas and so many digits after the point.
+/// Formats a number with commas and `digits` digits after the point.
 fn number(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
     let (whole, rest) = text.split_once('.').map_or((&text[..], ""), |(whole, rest)| (whole, rest));
@@ -55,7 +55,7 @@ fn number(value: f64, digits: usize) -> String {
     out
 }
 
-/// A median, and the least and the most beside it.
+/// Formats a median with the minimum and the maximum.
 fn spread(figure: Option<Figure>, digits: usize) -> String {
     figure.map_or_else(String::new, |Figure { median, least, most }| {
         let number = |value| number(value, digits);
@@ -87,34 +87,34 @@ fn at(row: &Value, name: &str) -> String {
     }
 }
 
-/// Where and when a part was measured.
+/// Describes the machine and the commit with which a part was measured.
 fn conditions(results: &Value, part: Part) -> String {
-    let told = &results[part.name()]["conditions"];
-    let text = |name: &str| told[name].as_str().unwrap_or("?").to_owned();
+    let conditions = &results[part.name()]["conditions"];
+    let text = |name: &str| conditions[name].as_str().unwrap_or("?").to_owned();
     format!(
         "{} cores of {}, {}, {}, commit {}; load average {} at the end, rounds: {}.\n",
-        told["cores"],
+        conditions["cores"],
         text("cpu"),
         text("system"),
         text("rust"),
         text("commit"),
-        told["loadAverage"],
-        told["rounds"],
+        conditions["loadAverage"],
+        conditions["rounds"],
     )
 }
 
-/// The commit and the machine that a part was measured with. A report keeps the parts that were not measured this time, so that
-/// rows of one table may differ in both.
+/// Names the commit and the machine with which a part was measured. They may differ within one table, because a report
+/// keeps the parts that were not measured this time.
 fn source(results: &Value, part: Part) -> String {
-    let told = &results[part.name()]["conditions"];
-    let text = |name: &str| told[name].as_str().unwrap_or("?");
-    match told["cores"].as_u64() {
+    let conditions = &results[part.name()]["conditions"];
+    let text = |name: &str| conditions[name].as_str().unwrap_or("?");
+    match conditions["cores"].as_u64() {
         Some(cores) => format!("{}, {cores} cores of {}", text("commit"), text("cpu")),
         None => "unknown".to_owned(),
     }
 }
 
-/// All tables.
+/// Returns all tables.
 pub(super) fn tables(results: &Value) -> String {
     let mut out = String::new();
     for part in Part::ALL {
@@ -383,7 +383,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_commas() {
+    fn numbers_have_commas_between_thousands() {
         assert_eq!(number(1_234_567.0, 0), "1,234,567");
         assert_eq!(number(-1_234.5, 1), "-1,234.5");
         assert_eq!(number(-123.0, 0), "-123");
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_told_beside_its_reference_and_where_it_was_measured() {
+    fn part_is_reported_with_its_reference_and_its_machine() {
         let round =
             |rate: f64| json!({ "rate": rate, "cpu": 1.0, "p50": 1.0, "p99": 1.0, "p999": 1.0 });
         let row = |contender: &str, rates: [f64; 2]| json!({ "contender": contender, "at": { "inFlight": 64 }, "rounds": rates.map(round) });

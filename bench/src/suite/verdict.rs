@@ -1,4 +1,4 @@
-//! What must hold and what is aimed at, judged by the figures that are there.
+//! Compares the stored figures with the bounds that must hold and with the goals.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::figures::{Figure, difference, figure, ratio, rows, same};
 /// A figure and its bounds.
 #[derive(Debug)]
 pub(super) struct Verdict {
-    /// The part it was measured in. Parts may come from different machines and commits.
+    /// The part that holds the figure. Parts may come from different machines and commits.
     pub(super) part: Part,
     pub(super) what: &'static str,
     pub(super) figure: Figure,
@@ -19,7 +19,7 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    /// Whether the median is on the right side.
+    /// Returns true if the median is on the right side of the bound.
     pub(super) fn keeps(&self, bound: f64) -> bool {
         match self.at_least {
             true => self.figure.median >= bound,
@@ -32,7 +32,7 @@ impl Verdict {
     }
 }
 
-/// Everything that can be judged.
+/// Returns a verdict for each bound for which there are figures.
 pub(super) fn of(results: &Value) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     let mut judge = |part, what, figure: Option<Figure>, digits, at_least, must, goal| {
@@ -124,7 +124,7 @@ pub(super) fn of(results: &Value) -> Vec<Verdict> {
     verdicts
 }
 
-/// The client's row of a part under these settings.
+/// Returns the client's row of a part with these settings.
 fn find<'a>(results: &'a Value, part: &str, at: &Value) -> Option<&'a Value> {
     rows(results, part).iter().find(|row| row["contender"] == "zraft" && row["at"] == *at)
 }
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_measured_is_held_against_its_bounds_and_nothing_else_is_judged() {
+    fn only_measured_figures_are_compared_with_their_bounds() {
         for (rate, must, goal) in [(40.0, false, false), (50.0, true, false), (70.0, true, true)] {
             let verdicts = of(&closed(rate));
             let [verdict] = &verdicts[..] else { panic!("{verdicts:?}") };
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keep_alive_that_comes_late_breaks_a_must() {
+    fn late_keep_alive_breaks_its_bound() {
         let at = json!({ "sessions": 10_000 });
         let round = json!({ "keep_alive_interval": 2, "gap_most": 3.0 });
         let row = json!({ "contender": "zraft", "at": at, "rounds": [round] });

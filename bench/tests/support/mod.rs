@@ -1,11 +1,11 @@
-//! Servers in processes of their own.
+//! Starts server processes.
 
 use std::{
     io::{BufRead, BufReader},
     process::{Child, ChildStdout, Command, Stdio},
 };
 
-/// A server process, and what it says.
+/// Starts a server process. Returns it and its output.
 pub(crate) fn start(arguments: &[&str]) -> (Child, BufReader<ChildStdout>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_zraft-bench"))
         .args(arguments)
@@ -13,19 +13,19 @@ pub(crate) fn start(arguments: &[&str]) -> (Child, BufReader<ChildStdout>) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let said = BufReader::new(child.stdout.take().unwrap());
-    (child, said)
+    let output = BufReader::new(child.stdout.take().unwrap());
+    (child, output)
 }
 
-/// The next line.
-pub(crate) fn next(said: &mut BufReader<ChildStdout>) -> serde_json::Value {
+/// Reads the next line of a server's output.
+pub(crate) fn next(output: &mut BufReader<ChildStdout>) -> serde_json::Value {
     let mut line = String::new();
-    said.read_line(&mut line).unwrap();
+    output.read_line(&mut line).unwrap();
     serde_json::from_str(&line).unwrap()
 }
 
-/// A server process, and its endpoint.
+/// Starts a server process. Returns it and its endpoint.
 pub(crate) fn serve(arguments: &[&str]) -> (Child, String) {
-    let (child, mut said) = start(arguments);
-    (child, next(&mut said)["endpoint"].as_str().unwrap().to_owned())
+    let (child, mut output) = start(arguments);
+    (child, next(&mut output)["endpoint"].as_str().unwrap().to_owned())
 }

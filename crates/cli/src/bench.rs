@@ -1,4 +1,4 @@
-//! Load on a key-value store.
+//! Measures a key-value store under load.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -11,47 +11,49 @@ use zraft_kv::{Command, Key, Query, Value};
 
 use crate::latency::Latencies;
 
-/// Callers share this many places to write down what they see: a histogram for each caller would be too large.
-const NOTES: usize = 16;
+/// The number of shared result tables. A table per caller would need up to 100,000 histograms, and one table for all
+/// callers would make them wait for its lock.
+const TABLES: usize = 16;
 
-/// What to ask.
+/// The settings of a measurement.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
-    /// Callers, each of which waits for one answer.
+    /// The number of callers. Each has one request in flight.
     pub in_flight: u32,
-    /// Bytes of each value set.
+    /// The length of each value in bytes.
     pub payload: u32,
-    /// The share of queries among the requests, 0 to 1.
+    /// The share of queries among the requests, from 0 to 1.
     pub queries: f64,
-    /// How long.
+    /// The time in which callers submit requests.
     pub duration: Duration,
 }
 
-/// What came of it.
+/// The result of a measurement.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// What was asked.
+    /// The settings of the measurement.
     pub settings: Settings,
-    /// Commands that were answered.
+    /// The number of commands answered.
     pub commands: u64,
-    /// Queries that were answered.
+    /// The number of queries answered.
     pub queries: u64,
-    /// Requests that failed, and why the first of them did.
+    /// The number of requests that failed.
     pub errors: u64,
-    /// The first error, in words.
+    /// The text of the first error.
     pub first_error: Option<String>,
-    /// From the first request to the last answer.
+    /// The time from the first request to the last answer.
     pub took: Duration,
-    /// Of the requests that were answered.
+    /// The latencies of the answered requests.
     pub latencies: Latencies,
-    /// Processor time of this process meanwhile, where the system tells.
+    /// The processor time of this process during the measurement, if the system tells it.
     pub cpu: Option<Duration>,
-    /// Whether that is the server's too.
+    /// True if the server runs in this process, so that `cpu` includes it.
     pub embedded: bool,
 }
 
+/// Results that several callers share.
 #[derive(Debug, Default)]
-struct Notes {
+struct Table {
     latencies: Latencies,
     commands: u64,
     queries: u64,
@@ -62,14 +64,14 @@ struct Notes {
 /// Puts load on the store that `client` is connected to.
 ///
 /// # Errors
-/// When the values asked for cannot be, or a caller panics.
+/// A text if the payload is too long for a value, or a caller panics.
 pub async fn run(
     client: &RaftClient,
     settings: Settings,
     embedded: bool,
 ) -> Result<Report, String> {
     let value = Value::new("v".repeat(settings.payload as usize)).map_err(|e| e.to_string())?;
-    let notes: Arc<[Mutex<Notes>]> = (0..NOTES).map(|_| Mutex::default()).collect();
+    let tables: Arc<[Mutex<Table>]> = (0..TABLES).map(|_| Mutex::default()).collect();
     let (started, cpu) = (Instant::now(), process_cpu());
     let until = started + settings.duration;
     let mut callers = tokio::task::JoinSet::new();
@@ -77,10 +79,10 @@ pub async fn run(
         let key = Key::new(format!("bench-{number}")).map_err(|error| error.to_string())?;
         let command = Command::Set { key: key.clone(), value: value.clone() }.encode();
         let query = Query::Get { key }.encode();
-        let (client, notes) = (client.clone(), notes.clone());
+        let (client, tables) = (client.clone(), tables.clone());
         callers.spawn(async move {
-            let notes = &notes[number as usize % NOTES];
-            // Spread evenly, without chance; callers begin at different points.
+            let table = &tables[number as usize % TABLES];
+            // Queries are spread evenly, and each caller begins at another point, so runs are alike without chance.
             let mut due = f64::from(number % 97) / 97.0;
             while Instant::now() < until {
                 due += settings.queries;
@@ -91,8 +93,9 @@ pub async fn run(
                     true => client.submit_query(query.clone()).await,
                     false => client.submit_command(command.clone()).await,
                 };
-                let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
-                if !note(&mut notes, is_query, started.elapsed(), result.map(drop)) {
+                let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+                let next = table.record(is_query, started.elapsed(), result.map(drop));
+                if next == Next::Stop {
                     return;
                 }
             }
@@ -114,27 +117,42 @@ pub async fn run(
         cpu,
         embedded,
     };
-    for notes in &*notes {
-        let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
-        report.latencies.add(&notes.latencies);
-        report.commands += notes.commands;
-        report.queries += notes.queries;
-        report.errors += notes.errors;
-        report.first_error = report.first_error.or_else(|| notes.first_error.take());
+    for table in &*tables {
+        let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+        report.latencies.add(&table.latencies);
+        report.commands += table.commands;
+        report.queries += table.queries;
+        report.errors += table.errors;
+        report.first_error = report.first_error.or_else(|| table.first_error.take());
     }
     Ok(report)
 }
 
-/// Writes one request down; `false` when there is no point in another one.
-fn note(notes: &mut Notes, is_query: bool, latency: Duration, result: Result<(), Error>) -> bool {
-    let Err(error) = result else {
-        notes.latencies.record(latency);
-        *(if is_query { &mut notes.queries } else { &mut notes.commands }) += 1;
-        return true;
-    };
-    notes.errors += 1;
-    notes.first_error.get_or_insert_with(|| error.to_string());
-    matches!(error, Error::Timeout { .. } | Error::Overloaded | Error::ResponseEvicted { .. })
+/// What a caller does after a request.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// It submits another request.
+    Continue,
+    /// It stops, because the session has ended and every further request would fail.
+    Stop,
+}
+
+impl Table {
+    fn record(&mut self, is_query: bool, latency: Duration, result: Result<(), Error>) -> Next {
+        let Err(error) = result else {
+            self.latencies.record(latency);
+            *(if is_query { &mut self.queries } else { &mut self.commands }) += 1;
+            return Next::Continue;
+        };
+        self.errors += 1;
+        self.first_error.get_or_insert_with(|| error.to_string());
+        match error {
+            Error::Timeout { .. } | Error::Overloaded | Error::ResponseEvicted { .. } => {
+                Next::Continue
+            }
+            _ => Next::Stop,
+        }
+    }
 }
 
 impl Report {
@@ -155,7 +173,7 @@ impl Report {
         if self.embedded { "client and server" } else { "client" }
     }
 
-    /// One object.
+    /// Returns the result as one JSON object.
     pub fn to_json(&self) -> Json {
         json!({
             "inFlight": self.settings.in_flight,
@@ -173,7 +191,7 @@ impl Report {
         })
     }
 
-    /// The same, to read.
+    /// Returns the result as a table for people.
     pub fn to_text(&self) -> String {
         let errors = match &self.first_error {
             Some(first) => format!("{}, the first: {first}", self.errors),
@@ -201,7 +219,7 @@ impl Report {
             ("latency", self.latencies.to_text()),
             (
                 "CPU",
-                self.cpu_micros().map_or("not told by this system".to_owned(), |micros| {
+                self.cpu_micros().map_or("not available on this system".to_owned(), |micros| {
                     format!("{micros:.2} µs a request ({})", self.cpu_of())
                 }),
             ),
@@ -210,7 +228,7 @@ impl Report {
     }
 }
 
-/// Processor time of this process, user and system.
+/// Returns the processor time of this process, user and system time together.
 #[cfg(unix)]
 fn process_cpu() -> Option<Duration> {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
@@ -241,13 +259,16 @@ mod tests {
         let report = run(&client, settings, true).await.unwrap();
         client.disconnect().await;
         let executed = cluster.executed().0;
-        assert_eq!(executed, report.commands, "the servers' journal has what was counted");
+        assert_eq!(
+            executed, report.commands,
+            "the server's journal has the commands that were counted"
+        );
         cluster.shutdown().await;
         report
     }
 
     #[tokio::test]
-    async fn the_share_of_queries_is_kept() {
+    async fn queries_have_the_share_that_was_set() {
         let half = measured(1, 0.5).await;
         assert!(half.commands > 0 && half.commands.abs_diff(half.queries) <= 1, "{half:?}");
         assert_eq!(measured(3, 0.0).await.queries, 0);
@@ -255,20 +276,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_callers_than_places_to_write_down_are_all_counted() {
+    async fn requests_of_more_callers_than_tables_are_all_counted() {
         let report = measured(1000, 0.25).await;
         assert_eq!(report.errors, 0);
         assert!(report.commands + report.queries >= 1000);
     }
 
     #[test]
-    fn a_caller_whose_session_is_over_stops_asking() {
-        let mut notes = Notes::default();
+    fn caller_stops_when_its_session_has_ended() {
+        let mut table = Table::default();
         let zero = Duration::ZERO;
-        assert!(note(&mut notes, false, zero, Ok(())));
-        assert!(note(&mut notes, true, zero, Err(Error::Overloaded)));
-        assert!(!note(&mut notes, true, zero, Err(Error::NotConnected)));
-        assert_eq!((notes.commands, notes.queries, notes.errors), (1, 0, 2));
-        assert_eq!(notes.first_error, Some(Error::Overloaded.to_string()));
+        assert_eq!(table.record(false, zero, Ok(())), Next::Continue);
+        assert_eq!(table.record(true, zero, Err(Error::Overloaded)), Next::Continue);
+        assert_eq!(table.record(true, zero, Err(Error::NotConnected)), Next::Stop);
+        assert_eq!((table.commands, table.queries, table.errors), (1, 0, 2));
+        assert_eq!(table.first_error, Some(Error::Overloaded.to_string()));
     }
 }

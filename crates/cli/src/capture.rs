@@ -1,7 +1,7 @@
-//! One direction of a ZMTP connection, from the first byte of the greeting on, as it was captured.
+//! Reads a capture of one direction of a ZMTP connection, from the first byte of the greeting on.
 //!
-//! `zraft-zmtp`'s `Connection` judges a peer and hides what it needs for itself. This shows everything that was said,
-//! fitting or not, and goes on as long as the frames can be told apart.
+//! `zraft-zmtp`'s `Connection` fails at the first violation and hides what only concerns ZMTP. This reader shows every
+//! frame, valid or not, and continues as long as it can tell frames apart.
 
 use std::io::{self, Read};
 
@@ -20,33 +20,33 @@ const COMMAND: u8 = 0x04;
 /// Longer frames are skipped: clients and servers accept none of them by default.
 const MAX_FRAME: u64 = zraft_zmtp::DEFAULT_MAX_FRAME as u64;
 
-/// Hands an object for the greeting, each command and each message to `each`, and an `{"error": …}` for what is none.
-/// `false` when there was one of those.
+/// Calls `each` with an object for the greeting, each command and each message, and with `{"error": …}` for anything else.
+/// Returns true if there was no error.
 ///
-/// Messages have the form of [`inspect::message`]; greeting and commands have their name as `zmtp`.
+/// Messages have the form of [`inspect::message`]. Greeting and commands have their name in the field `zmtp`.
 ///
 /// # Errors
-/// When reading fails, or `each` does.
+/// The error of the input or of `each`.
 pub fn read(
     from: Side,
     mut input: impl Read,
     mut each: impl FnMut(Value) -> io::Result<()>,
 ) -> io::Result<bool> {
     let mut good = true;
-    let mut tell = |what: Result<Value, String>| {
+    let mut report = |what: Result<Value, String>| {
         good &= what.is_ok();
         each(what.unwrap_or_else(|error| json!({ "error": error })))
     };
     match greeting(&take(&mut input, GREETING as u64)?) {
         Ok((object, readable)) => {
-            tell(Ok(object))?;
+            report(Ok(object))?;
             if let Err(error) = readable {
-                tell(Err(error))?;
+                report(Err(error))?;
                 return Ok(false);
             }
         }
         Err(error) => {
-            tell(Err(error))?;
+            report(Err(error))?;
             return Ok(false);
         }
     }
@@ -54,20 +54,20 @@ pub fn read(
         match next(&mut input)? {
             Next::End => return Ok(good),
             Next::Cut(error) => {
-                tell(Err(error))?;
+                report(Err(error))?;
                 return Ok(false);
             }
-            Next::TooLong(length) => tell(Err(format!("a frame of {length} bytes is too long")))?,
+            Next::TooLong(length) => report(Err(format!("a frame of {length} bytes is too long")))?,
             Next::Frame { flags, .. } if flags & MORE != 0 => {
-                tell(Err("a part of a message of several frames".to_owned()))?;
+                report(Err("a part of a message of several frames".to_owned()))?;
             }
-            Next::Frame { flags, body } if flags & COMMAND != 0 => tell(command(&body))?,
-            Next::Frame { body, .. } => tell(inspect::message(from, &Bytes::from(body)))?,
+            Next::Frame { flags, body } if flags & COMMAND != 0 => report(command(&body))?,
+            Next::Frame { body, .. } => report(inspect::message(from, &Bytes::from(body)))?,
         }
     }
 }
 
-/// At most this much, as it comes: nothing is set aside for what was only announced.
+/// Reads at most `length` bytes. Allocates as bytes arrive, not for an announced length.
 fn take(input: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     input.take(length).read_to_end(&mut bytes)?;
@@ -85,7 +85,9 @@ fn next(input: &mut impl Read) -> io::Result<Next> {
     let cut = |what: &str| Next::Cut(format!("the capture ends in the middle of {what}"));
     let Some(&flags) = take(input, 1)?.first() else { return Ok(Next::End) };
     if flags & !(MORE | LONG | COMMAND) != 0 {
-        return Ok(Next::Cut(format!("{flags:#04x} are no flags of a frame: no more can be read")));
+        return Ok(Next::Cut(format!(
+            "{flags:#04x} are not the flags of a frame: the rest cannot be read"
+        )));
     }
     let size = take(input, if flags & LONG == 0 { 1 } else { 8 })?;
     let length = match (flags & LONG, &size[..]) {
@@ -103,7 +105,7 @@ fn next(input: &mut impl Read) -> io::Result<Next> {
     Ok(if (body.len() as u64) < length { cut("a frame") } else { Next::Frame { flags, body } })
 }
 
-/// The greeting, and whether what follows it can be read.
+/// Returns the greeting, and an error if this reader cannot read what follows it.
 fn greeting(bytes: &[u8]) -> Result<(Value, Result<(), String>), String> {
     if bytes.first().is_some_and(|byte| *byte != 0xff) || bytes.get(9).is_some_and(|b| *b != 0x7f) {
         return Err("this is not ZMTP: it does not begin with a greeting".to_owned());
@@ -115,9 +117,9 @@ fn greeting(bytes: &[u8]) -> Result<(Value, Result<(), String>), String> {
     let mechanism = bytes[12..32].split(|byte| *byte == 0).next().unwrap_or_default();
     let mechanism = text(mechanism);
     let readable = if major < 3 {
-        Err(format!("version {major} of ZMTP is not known: no more can be read"))
+        Err(format!("ZMTP version {major} is not supported: the rest cannot be read"))
     } else if mechanism != "NULL" {
-        Err("only the mechanism NULL is known: no more can be read".to_owned())
+        Err("only the mechanism NULL is supported: the rest cannot be read".to_owned())
     } else {
         Ok(())
     };
@@ -148,7 +150,7 @@ fn command(body: &[u8]) -> Result<Value, String> {
     })
 }
 
-/// Names and values, as pairs: nothing keeps a name from being there twice.
+/// Reads properties as pairs of name and value, because a peer may send a name twice.
 fn properties(mut data: &[u8]) -> Option<Vec<Value>> {
     let mut properties = Vec::new();
     while !data.is_empty() {
@@ -162,13 +164,13 @@ fn properties(mut data: &[u8]) -> Option<Vec<Value>> {
     Some(properties)
 }
 
-/// What a length of one byte goes before, and what comes after it.
+/// Splits off the bytes that follow their one-byte length. Returns them and the rest.
 fn short(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first()?;
     rest.split_at_checked(usize::from(*length))
 }
 
-/// Text where it should be, whatever it is.
+/// Returns bytes as text, with escapes for those that are not printable ASCII.
 fn text(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }

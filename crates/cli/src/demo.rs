@@ -1,5 +1,5 @@
-//! The main job. A cluster of three loses its leader twice while clients are at work, and the servers' own journal shows
-//! that each command was applied exactly once.
+//! The demo: a cluster of three members loses its leader twice while clients submit commands, and the cluster's journal
+//! shows that each command was executed exactly once.
 
 mod report;
 mod work;
@@ -7,13 +7,13 @@ mod work;
 pub use report::{Acknowledged, Comparison, Report};
 pub use work::run;
 
-/// What to run.
+/// The settings of the demo.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Feeds the cluster's random choices.
+    /// The seed of the cluster's random choices.
     pub seed: u64,
-    /// How many commands.
+    /// The number of commands.
     pub commands: u64,
-    /// Whether the servers know commands again that they have executed. Without it the demo must fail.
+    /// True if the members detect resends of commands that they have executed. Without it, the demo must fail.
     pub deduplication: bool,
 }

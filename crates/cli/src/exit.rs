@@ -1,4 +1,4 @@
-//! How the program ends: the exit codes of the live tools.
+//! Exit codes, which are those of the live tools, and printing.
 
 use std::{
     future::Future,
@@ -11,12 +11,12 @@ use tokio::signal::ctrl_c;
 use tokio::signal::unix::{SignalKind, signal};
 use zraft_client::Error;
 
-/// What the exit code says.
+/// The exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// 0.
     Success,
-    /// 1: bad input, or a demo that did not hold its promise.
+    /// 1: bad input, or the demo failed.
     BadInput,
     /// 2: no connection, or no answer in time.
     Connection,
@@ -45,7 +45,7 @@ impl From<Exit> for ExitCode {
 }
 
 impl Exit {
-    /// What an error of the client means for the one who typed the command.
+    /// Returns the exit code for an error of the client.
     pub(crate) fn of(error: &Error) -> Self {
         match error {
             Error::Validation(_) => Self::BadInput,
@@ -58,8 +58,8 @@ impl Exit {
         }
     }
 
-    /// Input that cannot be read, or output that cannot be written. A reader that went away, as `head` does, is no failure,
-    /// and needs no words.
+    /// Reports that input cannot be read or output cannot be written, and returns the exit code. A closed pipe is not a
+    /// failure: programs such as `head` stop reading early.
     pub(crate) fn of_io(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::Success;
@@ -69,21 +69,22 @@ impl Exit {
     }
 }
 
-/// Writes a line.
+/// Writes a line to standard output and flushes it.
 pub(crate) fn write(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()
 }
 
-/// Prints a line; when that cannot be, the program ends.
+/// Prints a line. Ends the program if that fails.
 pub(crate) fn print(line: &str) {
     if let Err(error) = write(line) {
         std::process::exit(if Exit::of_io(&error) == Exit::Success { 0 } else { 3 });
     }
 }
 
-/// Prints the outcome. That nobody reads it does not make it another one; that it was lost on the way is a failure.
+/// Prints the result of a command and returns its exit code. A closed pipe does not change the code; a failure to write
+/// turns success into failure.
 pub(crate) fn print_at_end(text: &str, exit: Exit) -> Exit {
     match write(text) {
         Err(error) if Exit::of_io(&error) != Exit::Success && exit == Exit::Success => {
@@ -93,12 +94,12 @@ pub(crate) fn print_at_end(text: &str, exit: Exit) -> Exit {
     }
 }
 
-/// Prints a line for the one who typed, not for the next program.
+/// Prints a line to standard error, for the person and not for the next program in a pipe.
 pub(crate) fn complain(line: &str) {
     let _ = writeln!(io::stderr().lock(), "zraft: {line}");
 }
 
-/// Resolves when the program is asked to end: by Ctrl+C, or by SIGTERM where there are signals.
+/// Waits for Ctrl+C or, on Unix, SIGTERM.
 async fn asked_to_end() -> Exit {
     #[cfg(unix)]
     if let Ok(mut terminate) = signal(SignalKind::terminate()) {
@@ -111,12 +112,12 @@ async fn asked_to_end() -> Exit {
     Exit::Interrupted
 }
 
-/// Runs a command to its end, or until the program is asked to end.
+/// Runs a command until it ends, or until Ctrl+C or SIGTERM.
 pub(crate) fn run(command: impl Future<Output = Exit>) -> Exit {
     run_then(command, async {})
 }
 
-/// The same, and afterwards, whichever it was, what leaves things in order.
+/// Runs a command like [`run`], and then `afterwards`, which cleans up.
 pub(crate) fn run_then(
     command: impl Future<Output = Exit>,
     afterwards: impl Future<Output = ()>,
@@ -125,7 +126,7 @@ pub(crate) fn run_then(
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(&format!("no threads: {error}"));
+            complain(&format!("cannot start threads: {error}"));
             return Exit::Failure;
         }
     };
@@ -134,7 +135,7 @@ pub(crate) fn run_then(
             exit = command => exit,
             asked = asked_to_end() => asked,
         };
-        // Who asks again waits no longer.
+        // A second Ctrl+C ends the clean-up.
         tokio::select! {
             () = afterwards => exit,
             asked = asked_to_end() => asked,

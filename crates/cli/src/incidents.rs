@@ -1,15 +1,15 @@
-//! The incidents of an embedded cluster, in lines of text.
+//! Prints the incidents of an embedded cluster as lines of text.
 
 use zraft_test_server::Incidents;
 
-/// Hands each incident to `line` until the cluster stops, and says so when incidents were dropped.
+/// Calls `line` with the text of each incident until the cluster stops, and with a note if incidents were dropped.
 pub async fn follow(mut incidents: Incidents, mut line: impl FnMut(&str)) {
     let mut dropped = 0;
     while let Some(incident) = incidents.next().await {
         let more = incidents.dropped() - dropped;
         if more > 0 {
             dropped += more;
-            line(&format!("{more} incidents came too fast to be shown"));
+            line(&format!("{more} incidents were dropped because they came too fast"));
         }
         line(&incident.to_string());
     }
@@ -24,7 +24,7 @@ mod tests {
     use zraft_test_server::{KvStore, TestCluster};
 
     #[tokio::test]
-    async fn leader_changes_expired_sessions_and_refused_payloads_are_a_line_each() {
+    async fn each_incident_is_one_line() {
         let cluster = TestCluster::builder().members(3).app(KvStore::default());
         let cluster = cluster.start().await.unwrap();
         let incidents = cluster.incidents();
@@ -36,7 +36,7 @@ mod tests {
             .build()
             .unwrap();
         client.connect().await.unwrap();
-        // The client gives it up once members have closed the connection because of it, again and again.
+        // The client gives the command up after members have closed several connections because of it.
         client.submit_command("not of the store").await.unwrap_err();
         cluster.move_leadership("node-3").await.unwrap();
         let session = cluster.sessions()[0].id.clone();
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn incidents_that_came_too_fast_are_counted() {
+    async fn dropped_incidents_are_counted() {
         let cluster = TestCluster::builder().members(3).start().await.unwrap();
         cluster.set_election_pause(Duration::ZERO);
         let incidents = cluster.incidents();
@@ -67,7 +67,7 @@ mod tests {
         cluster.shutdown().await;
         let mut lines = Vec::new();
         follow(incidents, |line| lines.push(line.to_owned())).await;
-        assert_eq!(lines[0], "44 incidents came too fast to be shown");
+        assert_eq!(lines[0], "44 incidents were dropped because they came too fast");
         assert_eq!(lines.len(), 1 + 256);
     }
 }

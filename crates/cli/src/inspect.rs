@@ -1,4 +1,4 @@
-//! What lines say: bytes to messages, and messages to bytes.
+//! Converts between the bytes of messages and their JSON form.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -6,19 +6,19 @@ use zraft_protocol::{ClientMessage, ServerMessage};
 
 use crate::messages::{from_client, from_server, hex, to_client, to_server, unhex};
 
-/// Who sends a message: each side has its own.
+/// The side that sends a message. Clients and servers use the same discriminators for different messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Side {
-    /// What a client sends.
+    /// Messages that a client sends.
     Client,
-    /// What a server sends.
+    /// Messages that a server sends.
     Server,
 }
 
-/// A message from its bytes.
+/// Decodes a message.
 ///
 /// # Errors
-/// Says what is wrong with them.
+/// A text that says why the bytes are not a message.
 pub fn message(from: Side, frame: &Bytes) -> Result<Value, String> {
     match from {
         Side::Client => ClientMessage::decode(frame).map(|message| from_client(&message)),
@@ -27,18 +27,18 @@ pub fn message(from: Side, frame: &Bytes) -> Result<Value, String> {
     .map_err(|error| error.to_string())
 }
 
-/// A message from a line of hexadecimal digits.
+/// Decodes a message from a line of hexadecimal digits.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// A text that says why the line is not a message.
 pub fn decode(from: Side, line: &str) -> Result<Value, String> {
     message(from, &Bytes::from(unhex(line)?))
 }
 
-/// The bytes of a message, in hexadecimal digits, from a line of JSON.
+/// Encodes a message from a line of JSON. Returns hexadecimal digits.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// A text that says why the line is not a message.
 pub fn encode(from: Side, line: &str) -> Result<String, String> {
     let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let mut frame = Vec::new();

@@ -1,14 +1,14 @@
-//! Latencies, gathered and told.
+//! A histogram of latencies.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-/// The longest that is told apart.
+/// The longest latency that is recorded: ten minutes, longer than any request timeout in these tools.
 const HIGHEST: u64 = 10 * 60 * 1_000_000_000;
 
-/// A histogram of latencies, to three digits.
+/// A histogram of latencies with three significant digits.
 #[derive(Debug, Clone)]
 pub struct Latencies(Histogram<u64>);
 
@@ -19,7 +19,7 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// None yet.
+    /// Creates an empty histogram.
     pub fn new() -> Self {
         let mut histogram = Histogram::new_with_bounds(1, HIGHEST, 3)
             .unwrap_or_else(|_| unreachable!("bounds are right"));
@@ -27,32 +27,32 @@ impl Latencies {
         Self(histogram)
     }
 
-    /// Adds one. Longer ones than ten minutes count as that.
+    /// Adds a latency. One of more than ten minutes counts as ten minutes.
     pub fn record(&mut self, latency: Duration) {
         let nanos = u64::try_from(latency.as_nanos()).unwrap_or(HIGHEST);
         self.0.saturating_record(nanos.clamp(1, HIGHEST));
     }
 
-    /// Adds all of another.
+    /// Adds all latencies of another histogram.
     pub fn add(&mut self, other: &Self) {
         // Both have the same bounds.
         let _ = self.0.add(&other.0);
     }
 
-    /// How many there are.
+    /// Returns the number of latencies.
     pub fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// What this part of them, from 0 to 1, does not exceed.
+    /// Returns the latency that this part of all latencies, from 0 to 1, does not exceed.
     pub fn quantile(&self, part: f64) -> Duration {
         Duration::from_nanos(self.0.value_at_quantile(part))
     }
 
-    /// The points that are reported, in milliseconds. `None` for one that the samples cannot carry.
+    /// Returns the reported points in milliseconds. A percentile with too few samples is `None`.
     fn points(&self) -> [(&'static str, Option<f64>); 6] {
         let millis = |nanos: u64| nanos as f64 / 1e6;
-        // One of so many samples is above the percentile. With fewer of them it would be another name for the longest.
+        // One in this many samples is above the percentile. With fewer samples it would just be the maximum.
         let one_of = |samples: u64| {
             let quantile = 1.0 - 1.0 / samples as f64;
             (self.count() >= samples).then(|| millis(self.0.value_at_quantile(quantile)))
@@ -68,17 +68,17 @@ impl Latencies {
         ]
     }
 
-    /// An object of milliseconds: p50, p90, p99, p99.9, max, mean. A percentile for which there are too few latencies is null.
+    /// Returns a JSON object of milliseconds: p50, p90, p99, p99.9, max and mean. A percentile with too few samples is null.
     pub fn to_json(&self) -> Value {
         self.points().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
     }
 
-    /// The same, to read, without those that are null.
+    /// Returns the points as a line for people, without those that have too few samples.
     pub fn to_text(&self) -> String {
         let points = self.points().into_iter();
         let told = points.filter_map(|(name, value)| Some(format!("{name} {:.2} ms", value?)));
         let told = told.collect::<Vec<_>>().join(", ");
-        if told.is_empty() { "nothing was measured".to_owned() } else { told }
+        if told.is_empty() { "no samples".to_owned() } else { told }
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_in_milliseconds_and_right_to_three_digits() {
+    fn percentiles_are_in_milliseconds_and_exact_to_three_digits() {
         let mut latencies = Latencies::new();
         for millis in 1..=1000 {
             latencies.record(Duration::from_millis(millis));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quantile_is_not_exceeded_by_its_part() {
+    fn part_of_the_samples_does_not_exceed_its_quantile() {
         let mut latencies = Latencies::new();
         for millis in [10, 20, 30, 40] {
             latencies.record(Duration::from_millis(millis));
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_that_the_samples_cannot_carry_is_not_reported() {
+    fn percentile_with_too_few_samples_is_not_reported() {
         let names = ["p50", "p90", "p99", "p99.9"];
         for (count, carried) in [
             (0, 0),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_gathered_is_what_one_would_have() {
+    fn sum_of_two_histograms_equals_one_histogram_of_all_samples() {
         let (mut left, mut right, mut both) =
             (Latencies::new(), Latencies::new(), Latencies::new());
         for micros in 1..500 {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn no_latency_is_too_short_or_too_long() {
+    fn shortest_and_longest_durations_are_recorded() {
         let mut latencies = Latencies::new();
         latencies.record(Duration::ZERO);
         latencies.record(Duration::MAX);

@@ -1,6 +1,6 @@
-//! What the program `zraft` does, apart from its arguments and from printing: the parts return values.
+//! The functions of the program `zraft`, without its arguments and its printing.
 //!
-//! For the program and its tests; no interface to build on.
+//! This library serves the program and this project's tests. Its interface can change at any time.
 
 pub mod bench;
 pub mod capture;

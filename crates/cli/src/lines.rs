@@ -1,12 +1,12 @@
-//! Lines of limited length.
+//! Reads lines of limited length.
 
 use std::io::{self, BufRead, Read};
 
-/// Hands each line that is not empty to `each`, without the space around it. A line that is too long or no UTF-8 is handed
-/// over as an error, and the next one is read.
+/// Calls `each` with every line that is not empty, trimmed. For a line that is too long or not UTF-8, calls `each` with an
+/// error and continues with the next line.
 ///
 /// # Errors
-/// When reading fails, or `each` does.
+/// The error of the input or of `each`.
 pub fn for_each(
     mut input: impl BufRead,
     limit: usize,
@@ -15,7 +15,7 @@ pub fn for_each(
     let mut line = Vec::new();
     loop {
         line.clear();
-        // One byte more tells a line that is too long from one that just fits.
+        // Read one byte more than the limit, to tell a line that is too long from one that just fits.
         let most = (limit as u64).saturating_add(1);
         let read = input.by_ref().take(most).read_until(b'\n', &mut line)?;
         if read == 0 {
@@ -51,13 +51,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_without_space_around_them_and_the_last_needs_no_end() {
+    fn lines_are_trimmed_and_the_last_needs_no_end() {
         let lines = read(b" one \r\n\n\t\ntwo", 100);
         assert_eq!(lines, [Ok("one".to_owned()), Ok("two".to_owned())]);
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_an_error_and_the_next_one_is_read() {
+    fn overlong_line_is_an_error_and_the_next_line_is_read() {
         let lines = read(b"12345\n123456\n1\n1234567", 5);
         assert_eq!(lines.len(), 4);
         assert_eq!((&lines[0], &lines[2]), (&Ok("12345".to_owned()), &Ok("1".to_owned())));
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_utf_8_is_an_error_and_the_next_one_is_read() {
+    fn line_that_is_not_utf_8_is_an_error_and_the_next_line_is_read() {
         assert_eq!(read(b"\xff\nx", 5), [Err("not UTF-8".to_owned()), Ok("x".to_owned())]);
     }
 }

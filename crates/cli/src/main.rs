@@ -1,4 +1,4 @@
-//! `zraft`: see a cluster at work, run one, talk to one, look at its bytes, put load on it.
+//! The program `zraft`: demonstrates, runs, calls, inspects and measures clusters.
 
 mod commands;
 mod exit;
@@ -9,11 +9,11 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{commands::*, exit::Exit};
 
-/// Sessions, commands and queries on ZIO Raft clusters
+/// A client, a development server and tools for ZIO Raft clusters
 ///
-/// A ZIO Raft cluster is a state machine on several servers that agree on every command, in order. A client opens a session and
-/// submits commands, each of which is applied exactly once, whatever happens to connections and leaders, and queries, which
-/// read what was applied. The application here is a key-value store; demo has its own.
+/// The members of a ZIO Raft cluster replicate a state machine: they execute the same commands in the same order. A client
+/// opens a session and submits commands and queries. Each command is executed exactly once, even if connections break and
+/// leaders fail. Queries read the result of all commands before them. These commands use a key-value store; demo uses a log.
 #[derive(Debug, Parser)]
 #[command(name = "zraft", version, arg_required_else_help = true, after_long_help = HELP)]
 struct Arguments {
@@ -23,15 +23,15 @@ struct Arguments {
 
 const HELP: &str = "\
 To begin with:
-  zraft demo                    the main job, in a second
-  zraft dev                     a server on 127.0.0.1:7001; in another terminal:
-  zraft watch colour            prints what the key gets; in a third:
+  zraft demo                    shows exactly-once execution, in a second
+  zraft dev                     runs a server on 127.0.0.1:7001; in another terminal:
+  zraft watch colour            prints each new value of the key; in a third:
   zraft set colour green
   zraft get colour
 
 Exit status:
   0    success
-  1    bad input, or a demo that did not hold its promise
+  1    bad input, or the demo failed
   2    no connection, or no answer in time
   3    any other failure
   4    get --exit-code: the key has no value
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     let arguments = match parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and versions are asked for; the rest is bad input.
+            // clap prints help and version to standard output, and errors to standard error.
             let asked = !error.use_stderr();
             let _ = error.print();
             return if asked { Exit::Success } else { Exit::BadInput }.into();

@@ -1,12 +1,13 @@
-//! The members of a cluster, as they are written after `-e`.
+//! Reads the members of a cluster, as the option `-e` lists them.
 
 use zraft_client::{ClientBuilder, RaftClient};
 
-/// A client's settings for the cluster `node-1=tcp://127.0.0.1:7001,node-2=…`. Addresses are judged when the client is
-/// built.
+/// Returns the settings of a client for the members `node-1=tcp://127.0.0.1:7001,node-2=…`. Building the client checks the
+/// addresses.
 ///
 /// # Errors
-/// Says which entry has not this form, without showing it: an address may hold a password.
+/// A text that says which entry does not have this form. It does not show the entry, because an address may hold a
+/// password.
 pub fn builder(endpoints: &str) -> Result<ClientBuilder, String> {
     let mut builder =
         RaftClient::builder().capability("protocol", "kvstore").capability("version", "1.0.0");
@@ -35,13 +36,13 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_without_an_id_is_refused_and_not_shown() {
+    fn entry_without_an_id_is_refused_and_not_shown() {
         let error = builder("node-1=tcp://127.0.0.1:7001,tcp://user:secret@host:1").unwrap_err();
         assert!(error.contains("number 2") && !error.contains("secret"), "{error}");
     }
 
     #[test]
-    fn an_address_of_another_kind_is_refused_when_the_client_is_built() {
+    fn invalid_address_is_refused_when_the_client_is_built() {
         for wrong in ["node-1=udp://127.0.0.1:1", "node-1=", "=tcp://127.0.0.1:1", "a=tcp://h:0x1"]
         {
             assert!(builder(wrong).unwrap().build().is_err(), "{wrong}");

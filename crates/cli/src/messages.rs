@@ -1,5 +1,7 @@
-//! Messages as JSON: the form of the test vectors. Numbers are exact integers, payloads hexadecimal.
-//! Secrets are shown: whoever has the bytes has them already.
+//! The JSON form of messages, which is also the form of the test vectors.
+//!
+//! Numbers are exact integers, and payloads hexadecimal digits. Secrets are shown: they are in the bytes anyway. The tests
+//! of `zraft-protocol` include this file, so that there is one JSON form.
 
 use serde_json::{Map, Value, json};
 use zraft_protocol::{
@@ -8,17 +10,17 @@ use zraft_protocol::{
     Timestamp,
 };
 
-/// Bytes as hexadecimal digits.
+/// Returns bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
     digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
-/// Bytes from hexadecimal digits, in any case.
+/// Reads bytes from hexadecimal digits of either case.
 ///
 /// # Errors
-/// When a character is none, or their number is odd.
+/// A text if a character is not a digit, or the number of digits is odd.
 pub fn unhex(text: &str) -> Result<Vec<u8>, String> {
     let digits = text.as_bytes();
     if !digits.len().is_multiple_of(2) {
@@ -32,7 +34,7 @@ pub fn unhex(text: &str) -> Result<Vec<u8>, String> {
         .ok_or_else(|| "not hexadecimal".to_owned())
 }
 
-/// A client's message.
+/// Returns the JSON form of a client's message.
 pub fn from_client(message: &ClientMessage) -> Value {
     let kind = message.kind().name();
     match message {
@@ -73,7 +75,7 @@ pub fn from_client(message: &ClientMessage) -> Value {
     }
 }
 
-/// A server's message.
+/// Returns the JSON form of a server's message.
 pub fn from_server(message: &ServerMessage) -> Value {
     let kind = message.kind().name();
     let leader = |id: &Option<MemberId>| id.as_ref().map(|id| id.as_str().to_owned());
@@ -112,7 +114,7 @@ pub fn from_server(message: &ServerMessage) -> Value {
     }
 }
 
-/// The fields of a message that is to be built.
+/// The JSON fields from which a message is built.
 struct Fields<'a>(&'a Map<String, Value>);
 
 impl<'a> Fields<'a> {
@@ -186,10 +188,10 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The message that a client would send.
+/// Builds a client's message from its JSON form.
 ///
 /// # Errors
-/// Names the field that is missing, of the wrong type, or beyond what the wire carries.
+/// A text that names a field that is missing, has the wrong type, or has a value that the wire cannot carry.
 pub fn to_client(value: &Value) -> Result<ClientMessage, String> {
     let (kind, fields) = Fields::of(value)?;
     Ok(match kind {
@@ -224,10 +226,10 @@ pub fn to_client(value: &Value) -> Result<ClientMessage, String> {
     })
 }
 
-/// The message that a server would send.
+/// Builds a server's message from its JSON form.
 ///
 /// # Errors
-/// Names the field that is missing, of the wrong type, or beyond what the wire carries.
+/// A text that names a field that is missing, has the wrong type, or has a value that the wire cannot carry.
 pub fn to_server(value: &Value) -> Result<ServerMessage, String> {
     let (kind, fields) = Fields::of(value)?;
     Ok(match kind {

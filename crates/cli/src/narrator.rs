@@ -1,9 +1,9 @@
-//! What happens to the session of a command that goes on, in words for the one who watches.
+//! Describes what happens to the session of a long-running command, for the person who watches it.
 
 use zraft_client::{DisconnectReason, Event, StateName};
 
-/// Turns a client's events into lines: when the session lost its connection, while it has none, and when it, or another one,
-/// is connected again. The first connection, which the command itself reports, makes none.
+/// Turns a client's events into lines of text: the session lost its connection, it is still without one, it has one again,
+/// or a new session replaced it. The first connection gives no line, because the command itself reports it.
 #[derive(Debug, Default)]
 pub struct Narrator {
     connected: bool,
@@ -12,12 +12,12 @@ pub struct Narrator {
 }
 
 impl Narrator {
-    /// For a client that is not connected yet.
+    /// Creates a narrator for a client that is not connected yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The line that this event makes, if it makes one.
+    /// Returns the line for an event, or `None` if the event gives none.
     pub fn line(&mut self, event: &Event) -> Option<String> {
         match event {
             Event::Connected { resumed, member_id, .. } => {
@@ -51,7 +51,7 @@ impl Narrator {
             }
             Event::ConnectionAttempt { member_id, .. } if self.connected => {
                 self.attempts = self.attempts.saturating_add(1);
-                // The 1st is told of by the line before; then fewer and fewer: an outage may be long.
+                // The line about the loss stands for the first attempts. Later lines get rarer: an outage may be long.
                 if self.attempts < 4 || !self.attempts.is_power_of_two() {
                     return None;
                 }
@@ -64,22 +64,22 @@ impl Narrator {
     }
 }
 
-/// Why a connection was lost; `None` for the ends of sessions that make lines of their own.
+/// Returns why a connection was lost, or `None` for the end of a session, which gives a line of its own.
 fn why(reason: DisconnectReason) -> Option<&'static str> {
     Some(match reason {
         DisconnectReason::ConnectionLost => "it broke",
-        DisconnectReason::HeartbeatTimeout => "nothing was heard for too long",
+        DisconnectReason::HeartbeatTimeout => "no byte arrived for too long",
         DisconnectReason::KeepAliveTimeout => "a keep-alive was not answered",
         DisconnectReason::Silent => "requests were not answered",
-        DisconnectReason::NotLeader => "the member does not lead any more",
+        DisconnectReason::NotLeader => "the member is no longer the leader",
         DisconnectReason::ServerShutdown => "the member shuts down",
-        DisconnectReason::SessionError => "the member does not know it",
+        DisconnectReason::SessionError => "the member does not know the session",
         DisconnectReason::SessionExpired
         | DisconnectReason::Rejected
         | DisconnectReason::Closed => {
             return None;
         }
-        _ => "for a reason that this program does not know",
+        _ => "for an unknown reason",
     })
 }
 

@@ -1,6 +1,6 @@
-//! Times as the live tools show them.
+//! Formats times as the live tools do.
 
-/// A time of the Unix epoch as RFC 3339 has it, in UTC, with milliseconds. Years outside 0 to 9999 are shown as they come.
+/// Formats milliseconds since the Unix epoch as an RFC 3339 time in UTC. Years outside 0 to 9999 have more digits or a sign.
 pub fn utc(millis: i64) -> String {
     let (days, of_day) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
     let (year, month, day) = civil(days);
@@ -9,8 +9,8 @@ pub fn utc(millis: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z")
 }
 
-/// The date of the proleptic Gregorian calendar, of days since 1970-01-01. Counts years from March, so that the leap day
-/// comes last, in cycles of 400 years.
+/// Converts days since 1970-01-01 to a date of the proleptic Gregorian calendar. Counts years from March, so that the leap
+/// day comes last, in cycles of 400 years.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (cycle, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));

@@ -12,7 +12,8 @@ use std::{collections::HashSet, hash::Hash};
 /// The greatest number of operations in one history. It fixes the size of the bit set in each cached configuration.
 pub const MAX_OPERATIONS: usize = 300;
 /// The number of configurations examined before the search gives up. A configuration is a set of placed operations and
-/// the state after them; a million take about 100 MB.
+/// the state after them. A million take about 100 MB, and are far more than a history of [`MAX_OPERATIONS`] by a few
+/// concurrent callers needs.
 pub const MAX_CONFIGURATIONS: usize = 1_000_000;
 
 /// The sequential specification: the effect of one operation at a time.

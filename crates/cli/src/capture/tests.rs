@@ -17,7 +17,7 @@ fn hello(version: [u8; 2], mechanism: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// After a greeting.
+/// Reads frames that follow a greeting.
 fn after(frames: &[u8]) -> (bool, Vec<Value>) {
     let (good, mut objects) = run(&[&hello([3, 1], b"NULL"), frames].concat());
     assert_eq!(objects.remove(0)["zmtp"], "GREETING");
@@ -29,7 +29,7 @@ fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn greeting_commands_and_messages_are_told_in_turn() {
+fn greeting_commands_and_messages_are_reported_in_order() {
     let frames = [
         frame(COMMAND, b"\x05READY\x0bSocket-Type\0\0\0\x06SERVER"),
         frame(COMMAND, b"\x04PING\x01\x2cab"),
@@ -55,7 +55,7 @@ fn greeting_commands_and_messages_are_told_in_turn() {
 }
 
 #[test]
-fn what_is_no_message_is_an_error_and_the_next_frame_is_read() {
+fn invalid_frame_is_an_error_and_the_next_frame_is_read() {
     let frames = [
         frame(0, b"nonsense"),
         frame(0, b""),
@@ -73,7 +73,7 @@ fn what_is_no_message_is_an_error_and_the_next_frame_is_read() {
 }
 
 #[test]
-fn every_place_where_a_capture_can_be_cut_gives_an_error_unless_a_frame_ends_there() {
+fn capture_cut_anywhere_gives_an_error_unless_a_frame_ends_there() {
     let frames =
         [frame(COMMAND, b"\x04PONG"), frame(0, b"zraft\x01\x05\0\0\0\0\0\0\0\x07")].concat();
     let whole = [hello([3, 1], b"NULL"), frames].concat();
@@ -86,7 +86,7 @@ fn every_place_where_a_capture_can_be_cut_gives_an_error_unless_a_frame_ends_the
 }
 
 #[test]
-fn an_announced_length_reserves_nothing_and_long_frames_are_passed_over() {
+fn announced_length_is_not_allocated_and_long_frames_are_skipped() {
     let (good, objects) = after(&[&[LONG][..], &u64::MAX.to_be_bytes(), b"little"].concat());
     assert!(!good && objects.len() == 1);
 
@@ -101,7 +101,7 @@ fn an_announced_length_reserves_nothing_and_long_frames_are_passed_over() {
 }
 
 #[test]
-fn what_comes_after_a_greeting_that_cannot_be_followed_is_not_guessed_at() {
+fn nothing_is_read_after_an_unsupported_greeting() {
     for (greeting, word) in [(hello([2, 0], b"NULL"), "version"), (hello([3, 1], b"CURVE"), "NULL")]
     {
         let (good, objects) = run(&[greeting, frame(COMMAND, b"\x04PONG")].concat());
@@ -110,11 +110,11 @@ fn what_comes_after_a_greeting_that_cannot_be_followed_is_not_guessed_at() {
         assert!(objects[1]["error"].as_str().unwrap().contains(word));
     }
     let (good, objects) = after(&[0x80, 0, 0]);
-    assert!(!good && objects.len() == 1, "no flags of a frame");
+    assert!(!good && objects.len() == 1, "not the flags of a frame");
 }
 
 #[test]
-fn no_change_of_one_byte_stops_the_reader() {
+fn any_changed_byte_is_reported_as_an_error_or_read() {
     let whole = [
         hello([3, 1], b"NULL"),
         frame(COMMAND, b"\x05READY\x0bSocket-Type\0\0\0\x06SERVER"),

@@ -10,27 +10,28 @@ use zraft_test_server::{KvStore, TestCluster};
 use super::endpoints::{Endpoints, seconds};
 use crate::exit::{Exit, complain, print_at_end, run as run_command};
 
-/// Put load on a key-value store, and tell its throughput and latencies
+/// Measure the throughput and latency of a key-value store under load
 ///
-/// Sets, or asks for, the keys bench-0, bench-1, … as fast as answers come. Exit status 3 if a request failed.
+/// Sets and gets the keys bench-0, bench-1 and so on. Each caller submits its next request when the last one is answered.
+/// The exit status is 3 if a request failed.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:\n  zraft bench --embedded --in-flight 256 --queries 0.5")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     endpoints: Endpoints,
-    /// Use an embedded server in this process instead
+    /// Measure an embedded server in this process instead
     #[arg(long, conflicts_with = "endpoints")]
     embedded: bool,
     /// Requests in flight
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     in_flight: u32,
-    /// Bytes of each value set
+    /// Length of each value in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     payload: u32,
     /// The share of queries among the requests, from 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     queries: f64,
-    /// How long, in seconds
+    /// Duration in seconds
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     duration: Duration,
     /// Print one JSON object
@@ -39,7 +40,10 @@ pub(crate) struct Arguments {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or("from 0 to 1".to_owned())
+    text.parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or("must be from 0 to 1".to_owned())
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Exit {

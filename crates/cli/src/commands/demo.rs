@@ -8,28 +8,28 @@ use zraft_cli::demo::{self, Settings};
 
 use crate::exit::{Exit, complain, print_at_end, run as run_command};
 
-/// Nothing in the demo takes this long.
+/// The time limit of the demo, so that a defect cannot make it hang.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Run commands through two losses of the leader, and show that each was applied exactly once
+/// Lose the leader twice, and show that each command was still executed exactly once
 ///
-/// Starts a three-member cluster in this process, on loopback, and drives it through the real client over TCP. The leader is
-/// killed after a third of the commands and restarted, some answers vanish at half time, and leadership is handed over after
-/// two thirds. At the end the servers' own journal is held against what the callers were told.
+/// Starts a cluster of three members in this process and submits commands through the real client over TCP. Kills the leader
+/// after a third of the commands, drops some answers at half time, and hands leadership over after two thirds. At the end,
+/// compares the cluster's journal with the answers that the callers got.
 ///
-/// Exit status 0 if the journal equals the acknowledged commands and no caller saw an error, else 1.
+/// The exit status is 0 if the journal equals the answered commands and no command failed, and 1 otherwise.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Feeds the cluster's random choices
+    /// Seed of the cluster's random choices
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Print one JSON object, and show no progress
+    /// Print one JSON object and show no progress
     #[arg(long)]
     json: bool,
-    /// How many commands
+    /// Number of commands
     #[arg(long, value_name = "N", default_value_t = 24_000, value_parser = clap::value_parser!(u64).range(1_000..=1_000_000))]
     commands: u64,
-    /// Turn off the servers' deduplication, so that the demo fails: for the tests of the demo itself
+    /// Turn off the members' deduplication, so that the demo fails; for its own tests
     #[arg(long, hide = true)]
     no_dedup: bool,
 }
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
                 return Exit::BadInput;
             }
             Err(_) => {
-                complain("the demo did not come to an end in time");
+                complain("the demo did not end in time");
                 return Exit::BadInput;
             }
         };
@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
     })
 }
 
-/// A bar on standard error, drawn only where that is a terminal.
+/// Returns a progress bar on standard error. It is drawn only on a terminal.
 fn progress(arguments: &Arguments) -> ProgressBar {
     let target =
         if arguments.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };

@@ -1,4 +1,4 @@
-//! `zraft inspect`: what bytes say, and which bytes say it.
+//! `zraft inspect`: decodes and encodes messages.
 
 use std::{
     fs::File,
@@ -16,28 +16,28 @@ use zraft_cli::{
 
 use crate::exit::{Exit, complain, write};
 
-/// A line may be this long, in bytes.
+/// The longest line in bytes: room for the hexadecimal digits of the longest message that clients can be set to accept.
 const MAX_LINE: usize = 256 << 20;
 
-/// Decode messages: hexadecimal lines on standard input become JSON objects, one a line
+/// Decode messages: read hexadecimal lines from standard input and print JSON objects, one per line
 ///
-/// With --encode, JSON objects become hexadecimal lines. With --zmtp, the raw bytes of one direction of a connection become
-/// its greeting, commands and messages.
+/// With --encode, read JSON objects and print hexadecimal lines. With --zmtp, read the raw bytes of one direction of a
+/// connection and print its greeting, commands and messages.
 ///
-/// What does not decode gives {"error": …} in its place, and exit status 1 at the end. Session ids and capabilities are shown
-/// as they are: whoever has the bytes has them already.
+/// Prints {"error": …} for a line or frame that does not decode; the exit status is then 1. Shows session ids and
+/// capabilities, which are secrets, because they are in the input anyway.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Example:\n  echo 7a726166740103000001a2032816fb | zraft inspect --from client"
 )]
 pub(crate) struct Arguments {
-    /// Which side sent the messages
+    /// Side that sent the messages
     #[arg(long, value_enum)]
     from: Side,
-    /// The reverse: JSON objects become hexadecimal lines
+    /// Encode: read JSON objects and print hexadecimal lines
     #[arg(long, conflicts_with = "zmtp")]
     encode: bool,
-    /// Read a raw capture of one direction of a connection instead, from the ZMTP greeting on: a file, or standard input
+    /// Read a raw capture of one direction of a connection, from its first byte on; from a file or standard input
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     zmtp: Option<PathBuf>,
 }
@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
     }
 }
 
-/// A folder opens as a file does, and says what it is only when it is read.
+/// Opens a file. A directory is an error here, not only when it is read.
 fn open(path: &Path) -> io::Result<File> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
@@ -75,7 +75,7 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Answers each line; `false` when one of them was wrong.
+/// Converts each line of standard input. Returns true if there was no error.
 fn translate(from: Side, reverse: bool) -> io::Result<bool> {
     let mut good = true;
     lines::for_each(io::stdin().lock(), MAX_LINE, |line| {

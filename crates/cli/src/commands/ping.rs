@@ -1,4 +1,4 @@
-//! `zraft ping`: is there a leader, and how far away is it?
+//! `zraft ping`: finds the leader and measures round trips to it.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use zraft_client::RaftClient;
 use super::endpoints::Endpoints;
 use crate::exit::{Exit, complain, print, run_then};
 
-/// Open a session, tell who leads, and measure round trips by keep-alives
+/// Open a session, print the leader, and measure round trips with keep-alives
 ///
-/// Gives up after 15 seconds without a session, or 15 seconds without an answer to a keep-alive. --timeout sets this time.
+/// Gives up after 15 seconds without a session, or without an answer to a keep-alive. --timeout changes this.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     endpoints: Endpoints,
-    /// How many round trips
+    /// Number of round trips
     #[arg(short = 'c', long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
 }

@@ -1,4 +1,4 @@
-//! `zraft set`, `get` and `watch`: the key-value store, against any cluster, as the live tools do it.
+//! `zraft set`, `get` and `watch`: the key-value store, with the output of the live tools.
 
 use std::time::{Duration, Instant};
 
@@ -11,29 +11,30 @@ use zraft_kv::{Change, Error, Key, KvClient, Value};
 use super::endpoints::Endpoints;
 use crate::exit::{Exit, complain, print, run_then};
 
-/// Give a key a value
+/// Set the value of a key
 ///
-/// Prints OK. Gives up after 15 seconds, opening the session included. --timeout sets this time.
+/// Prints OK. Gives up after 15 seconds, which include opening the session. --timeout changes this.
 #[derive(Debug, Args)]
 pub(crate) struct Set {
     #[command(flatten)]
     endpoints: Endpoints,
-    /// 1 to 256 bytes
+    /// Key of 1 to 256 bytes
     key: String,
-    /// 1 byte to 1 MiB; after -- it may begin with a dash
+    /// Value of 1 byte to 1 MiB; after -- it may begin with a dash
     value: String,
 }
 
 /// Print the value of a key
 ///
-/// Prints `KEY = VALUE`, or `KEY = <none>`. --json and --exit-code tell a key without a value from the value `<none>`. Gives up after 15 seconds, opening the session included. --timeout sets this time.
+/// Prints `KEY = VALUE`, or `KEY = <none>` if the key has no value. Use --json or --exit-code to tell that from the value
+/// `<none>`. Gives up after 15 seconds, which include opening the session. --timeout changes this.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     #[command(flatten)]
     endpoints: Endpoints,
-    /// 1 to 256 bytes
+    /// Key of 1 to 256 bytes
     key: String,
-    /// Print one JSON object: the key, and its value or null
+    /// Print one JSON object with the key and its value or null
     #[arg(long)]
     json: bool,
     /// Exit with status 4 if the key has no value
@@ -41,18 +42,18 @@ pub(crate) struct Get {
     exit_code: bool,
 }
 
-/// Print every value that a key gets, until Ctrl+C
+/// Print each new value of a key, until Ctrl+C
 ///
-/// Begins with the present value, if there is one. Gives up when it cannot begin within 15 seconds. --timeout sets this time.
-/// Afterwards it connects again by itself, however long that takes. In a new session it watches the key again, and prints its
-/// present value again. It says on standard error when it lost the connection and when it has one again.
+/// Prints the current value first, if there is one. Gives up if it cannot start within 15 seconds. --timeout changes this.
+/// If it loses the connection later, it reconnects, however long that takes, and says so on standard error. If the session
+/// is lost, it watches the key in a new session and prints the current value again.
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
     #[command(flatten)]
     endpoints: Endpoints,
-    /// 1 to 256 bytes
+    /// Key of 1 to 256 bytes
     key: String,
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }
@@ -94,7 +95,7 @@ pub(crate) fn watch(arguments: Watch) -> Exit {
         return exit;
     }
     let patience = endpoints.patience();
-    // Watching again in a new session waits for as long as that takes.
+    // To watch the key again in a new session may take as long as an outage.
     let client = endpoints.lasting().and_then(|builder| {
         builder.request_timeout(None).build().map_err(|error| error.to_string())
     });
@@ -106,21 +107,24 @@ fn refuse(error: Option<zraft_kv::ValueError>) -> Option<Exit> {
     Some(Exit::BadInput)
 }
 
-/// Opens a session, does one thing within the time that is left, and closes it.
-fn once(endpoints: &Endpoints, what: impl AsyncFnOnce(KvClient) -> Result<Exit, Error>) -> Exit {
+/// Opens a session, runs one operation within the time that is left, and closes the session.
+fn once(
+    endpoints: &Endpoints,
+    operation: impl AsyncFnOnce(KvClient) -> Result<Exit, Error>,
+) -> Exit {
     let patience = endpoints.patience();
     with_client(endpoints.client(), async |client| {
         let started = Instant::now();
         let work = async {
             client.connect_within(patience).await?;
             let left = patience.saturating_sub(started.elapsed());
-            what(KvClient::new(client.clone()).timeout(left)).await
+            operation(KvClient::new(client.clone()).timeout(left)).await
         };
         work.await.unwrap_or_else(|error| fail(&error))
     })
 }
 
-/// Runs a command with a client, and closes its session afterwards, Ctrl+C or not.
+/// Runs a command with a client and closes its session afterwards, after Ctrl+C too.
 fn with_client(
     client: Result<RaftClient, String>,
     command: impl AsyncFnOnce(RaftClient) -> Exit,
@@ -145,7 +149,7 @@ fn fail(error: &Error) -> Exit {
     }
 }
 
-/// Prints the changes of a key until something ends that cannot be mended.
+/// Prints the changes of a key until an error that a new session does not repair.
 async fn follow(client: &RaftClient, key: String, patience: Duration, json: bool) -> Exit {
     let started = Instant::now();
     let (mut events, mut narrator) = (client.events(), Narrator::new());
@@ -184,9 +188,9 @@ async fn follow(client: &RaftClient, key: String, patience: Duration, json: bool
                         return fail(&error.into());
                     }
                 }
-                // The session ended while the key was being watched anew: that there is none, or a new one, is told next.
+                // The session ended while the client watched the key again. The next item tells whether a new one exists.
                 Some(Err(Error::Client(zraft_client::Error::SessionExpired { .. }))) => {}
-                // One notification that is not understood; the next one may be.
+                // The next notification may decode again.
                 Some(Err(error @ Error::Decode(_))) => complain(&error.to_string()),
                 Some(Err(error)) => return fail(&error),
                 None => return Exit::Connection,
@@ -194,18 +198,18 @@ async fn follow(client: &RaftClient, key: String, patience: Duration, json: bool
         }
     };
     tokio::select! {
-        // What happened to the session comes before what came in it.
+        // Report what happened to the session before the changes that arrived in it.
         biased;
         exit = narrate => exit,
         exit = changes => exit,
     }
 }
 
-/// Opens a session, however long that takes; what a server refuses, it would refuse again.
+/// Opens a session, however long that takes. Returns an error that another attempt would meet again.
 async fn connect_again(client: &RaftClient) -> Result<(), zraft_client::Error> {
     loop {
         match client.connect().await {
-            // Each attempt lasts half a minute.
+            // `connect` tries for half a minute before it returns this error.
             Err(error @ zraft_client::Error::Connection { .. }) => complain(&error.to_string()),
             other => return other,
         }

@@ -1,4 +1,4 @@
-//! What the demo found.
+//! The result of the demo.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,32 +12,32 @@ use zraft_test_server::Execution;
 
 use crate::latency::Latencies;
 
-/// A command that was answered: what it said, and the position that the answer gave.
+/// A command that was answered.
 #[derive(Debug)]
 pub struct Acknowledged {
-    /// The command.
+    /// The payload of the command. Each command has another one.
     pub payload: Bytes,
-    /// Where the log has it, as answered.
+    /// The position in the log that the answer names.
     pub position: u64,
 }
 
-/// The servers' journal beside what the application was told.
+/// The comparison of the cluster's journal with the answers that the application got.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// Acknowledged, and in the journal exactly once, where the answer said.
+    /// Answered commands that the journal has exactly once, at the position in the answer.
     pub applied_once: u64,
-    /// Executions beyond the first of a command.
+    /// Executions of a command after its first.
     pub applied_twice: u64,
-    /// Acknowledged, and not in the journal, or elsewhere than the answer said.
+    /// Answered commands that the journal does not have at the position in the answer.
     pub lost: u64,
-    /// In the journal, and never acknowledged.
+    /// Commands that the journal has and that were never answered.
     pub unacknowledged: u64,
-    /// Executions that the journal no longer holds.
+    /// Executions that the journal has dropped.
     pub forgotten: u64,
 }
 
 impl Comparison {
-    /// Holds the journal, of which `forgotten` executions are gone, against the acknowledged commands. Payloads differ.
+    /// Compares the answered commands with a journal that has dropped `forgotten` executions.
     pub fn new(acknowledged: &[Acknowledged], journal: &[Execution], forgotten: u64) -> Self {
         let mut executions: HashMap<&[u8], Vec<u64>> = HashMap::new();
         for execution in journal {
@@ -61,33 +61,33 @@ impl Comparison {
     }
 }
 
-/// What the demo found.
+/// The result of the demo.
 #[derive(Debug)]
 pub struct Report {
-    /// What it was run with.
+    /// The seed of the cluster's random choices.
     pub seed: u64,
-    /// How many sessions were open, side by side.
+    /// The number of concurrent sessions.
     pub sessions: u64,
-    /// Who led, in turn; the first before the first loss.
+    /// The leaders in order, from the start on.
     pub leaders: Vec<String>,
-    /// The commands submitted.
+    /// The number of commands submitted.
     pub wanted: u64,
-    /// The commands answered.
+    /// The number of commands answered.
     pub acknowledged: u64,
-    /// The commands of which the application was told an error.
+    /// The number of commands that ended with an error.
     pub errors: u64,
-    /// Of each session's client.
+    /// The statistics of each session's client.
     pub stats: Vec<Stats>,
-    /// The journal beside the answers.
+    /// The comparison of the journal with the answers.
     pub comparison: Comparison,
-    /// From the first command to the last answer.
+    /// The time from the first command to the last answer.
     pub took: Duration,
-    /// From submitting a command to its answer.
+    /// The times from submitting a command to its answer.
     pub latencies: Latencies,
 }
 
 impl Report {
-    /// The journal equals the acknowledged commands, and the application saw no error.
+    /// Returns true if the journal equals the answered commands and no command ended with an error.
     pub fn holds(&self) -> bool {
         let comparison = &self.comparison;
         comparison.applied_once == self.wanted
@@ -111,7 +111,7 @@ impl Report {
         self.leaders.len() - 1
     }
 
-    /// One object.
+    /// Returns the result as one JSON object.
     pub fn to_json(&self) -> Value {
         json!({
             "seed": self.seed,
@@ -135,7 +135,7 @@ impl Report {
         })
     }
 
-    /// The same, to read.
+    /// Returns the result as a table for people.
     pub fn to_text(&self) -> String {
         let comparison = &self.comparison;
         let verdict = if self.holds() {
@@ -191,8 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn a_command_counts_once_only_where_its_answer_said_and_nowhere_else() {
-        let told = [
+    fn command_counts_as_applied_once_only_at_the_position_in_its_answer() {
+        let answered = [
             acknowledged(0, "a"),
             acknowledged(1, "b"),
             acknowledged(3, "c"),
@@ -212,6 +212,6 @@ mod tests {
             unacknowledged: 1,
             forgotten: 0,
         };
-        assert_eq!(Comparison::new(&told, &journal, 0), expected);
+        assert_eq!(Comparison::new(&answered, &journal, 0), expected);
     }
 }

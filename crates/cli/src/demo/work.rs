@@ -1,4 +1,4 @@
-//! The cluster, the clients at work, and what befalls them.
+//! Runs the demo: the cluster, the callers and the faults.
 
 use std::{
     sync::{
@@ -21,24 +21,24 @@ use super::{
 };
 use crate::latency::Latencies;
 
-/// Sessions at work side by side, and callers in each.
+/// Concurrent sessions, and callers in each: enough for requests of every session to be in flight at each fault.
 const SESSIONS: usize = 3;
 const CALLERS: usize = 64;
-/// Answers that vanish on their way, at half time.
+/// Answers that the cluster drops at half time: some for each session.
 const LOST_ANSWERS: u64 = 25;
 
-/// One command, as its caller saw it.
+/// The outcome of one command.
 struct Outcome {
     payload: Bytes,
     latency: Duration,
     result: Result<Bytes, Error>,
 }
 
-/// Runs it, and compares the journal with what the callers were told. Its progress is shown on the bar.
+/// Runs the demo and compares the journal with the answers. Shows its progress on the bar.
 ///
 /// # Errors
-/// When the cluster or a session cannot be had, or a switch of the cluster fails. A command that fails is no error here: the
-/// report tells.
+/// A text if the cluster does not start, a session cannot be opened or a fault cannot be injected. Commands that fail are
+/// not errors here; the report counts them.
 pub async fn run(settings: Settings, progress: &ProgressBar) -> Result<Report, String> {
     let cluster = TestCluster::builder()
         .members(3)
@@ -51,8 +51,12 @@ pub async fn run(settings: Settings, progress: &ProgressBar) -> Result<Report, S
     let clients = connect(&cluster).await?;
 
     let (done, done_count) = watch::channel(0);
-    let troubles =
-        tokio::spawn(troubles(cluster.handle(), settings.commands, done_count, progress.clone()));
+    let faults = tokio::spawn(inject_faults(
+        cluster.handle(),
+        settings.commands,
+        done_count,
+        progress.clone(),
+    ));
     let started = Instant::now();
     let mut outcomes = work(&clients, settings.commands);
     let mut latencies = Latencies::new();
@@ -73,7 +77,7 @@ pub async fn run(settings: Settings, progress: &ProgressBar) -> Result<Report, S
         done.send_replace(count);
     }
     let took = started.elapsed();
-    let leaders = troubles.await.map_err(|error| error.to_string())??;
+    let leaders = faults.await.map_err(|error| error.to_string())??;
 
     let stats = clients.iter().map(RaftClient::stats).collect();
     for client in &clients {
@@ -112,7 +116,7 @@ async fn connect(cluster: &TestCluster) -> Result<Vec<RaftClient>, String> {
     Ok(clients)
 }
 
-/// Starts the callers; each takes the next command when its last one is answered.
+/// Starts the callers. Each submits the next command when its last one has an outcome.
 fn work(clients: &[RaftClient], commands: u64) -> mpsc::Receiver<Outcome> {
     let (tell, outcomes) = mpsc::channel(1024);
     let next = Arc::new(AtomicU64::new(0));
@@ -137,33 +141,33 @@ fn work(clients: &[RaftClient], commands: u64) -> mpsc::Receiver<Outcome> {
     outcomes
 }
 
-/// After a third of the commands the leader is killed; at half time answers vanish; after two thirds leadership is handed
-/// over. Gives who led, in turn.
-async fn troubles(
+/// Kills the leader after a third of the commands, drops answers at half time, and hands leadership over after two thirds.
+/// Returns the leaders in order.
+async fn inject_faults(
     cluster: ClusterHandle,
     commands: u64,
     mut done: watch::Receiver<u64>,
     progress: ProgressBar,
 ) -> Result<Vec<String>, String> {
-    let words = |error: &dyn std::fmt::Display| error.to_string();
+    let text = |error: &dyn std::fmt::Display| error.to_string();
     let mut reach = async |count| done.wait_for(|done| *done >= count).await.map(drop);
 
     let mut leaders = vec![cluster.leader_elected().await.to_string()];
-    reach(commands / 3).await.map_err(|error| words(&error))?;
+    reach(commands / 3).await.map_err(|error| text(&error))?;
     let killed = leaders[0].clone();
-    progress.set_message(format!("{killed}, the leader, is killed"));
-    cluster.kill(&killed, KillLoss::Mixed).await.map_err(|error| words(&error))?;
+    progress.set_message(format!("killing the leader, {killed}"));
+    cluster.kill(&killed, KillLoss::Mixed).await.map_err(|error| text(&error))?;
     leaders.push(cluster.leader_elected().await.to_string());
-    cluster.restart(&killed).await.map_err(|error| words(&error))?;
+    cluster.restart(&killed).await.map_err(|error| text(&error))?;
 
-    reach(commands / 2).await.map_err(|error| words(&error))?;
-    progress.set_message("answers vanish");
+    reach(commands / 2).await.map_err(|error| text(&error))?;
+    progress.set_message("dropping answers");
     let answers = MessageClass::ToClient(ServerMessageKind::ClientResponse);
     cluster.drop_messages(answers, Some(LOST_ANSWERS));
 
-    reach(commands / 3 * 2).await.map_err(|error| words(&error))?;
-    progress.set_message(format!("leadership goes back to {killed}"));
-    cluster.move_leadership(&killed).await.map_err(|error| words(&error))?;
+    reach(commands / 3 * 2).await.map_err(|error| text(&error))?;
+    progress.set_message(format!("handing leadership to {killed}"));
+    cluster.move_leadership(&killed).await.map_err(|error| text(&error))?;
     leaders.push(cluster.leader_elected().await.to_string());
     Ok(leaders)
 }

@@ -22,13 +22,12 @@ use crate::engine::{CloseHow, ClosedFor};
 const READ_ROOM: usize = 64 << 10;
 /// The bytes that the task reads before it handles them, so that one fast peer does not starve the others.
 const READ_TURN: usize = 256 << 10;
-/// The messages handed to the engine under one lock: few locks per message, and other tasks wait less than a
-/// millisecond.
+/// The messages handed to the engine under one lock. More would save few locks and make other tasks wait longer.
 const BATCH: usize = 1024;
 /// The time that a closing connection has to send its queued messages. A peer that reads takes them at once.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
-/// The interval at which the task checks whether the peer of an unread connection has closed it. Nothing but a freed
-/// descriptor depends on it.
+/// The interval at which the task checks whether the peer of an unread connection has closed it. Only the release of its
+/// file descriptor depends on it.
 const CLOSED_CHECK: Duration = Duration::from_secs(1);
 
 pub(crate) struct ConnectionTask {

@@ -22,17 +22,21 @@ use crate::{
     stage::Stage,
 };
 
-/// The bound after a kill, for 99 of 100: from the moment at which the new leader can answer to its first answer.
-/// Attempts at a member without a leader back off, so the client may be pausing at that moment.
+/// The bound on the 99th percentile of the time from the moment at which the new leader can answer to its first answer,
+/// after a kill. The client pauses between rounds of attempts, and a pause may have just begun at that moment. In the
+/// first 10 s of an election a pause lasts up to 250 ms by default, which leaves 50 ms for the round trips.
 pub const AFTER_KILL: Duration = Duration::from_millis(300);
-/// The same bound after a hand-over. It is shorter, because the hinted member leads already and the client does not
-/// pause.
+/// The same bound after a hand-over. The hinted member already leads, so the client does not pause: 50 ms allow some
+/// round trips on a busy machine.
 pub const AFTER_HAND_OVER: Duration = Duration::from_millis(50);
-/// The bound on noticing a frozen leader: the default heartbeat timeout of 10 s and one heartbeat interval.
+/// The bound on the time until a client notices a frozen leader: the default heartbeat timeout of 10 s and one heartbeat
+/// interval of 1 s, to allow for a busy machine.
 pub const FREEZE: Duration = Duration::from_secs(11);
-/// The greatest number of attempts at each member within [`OUTAGE`]: without backoff there would be hundreds.
+/// The greatest number of attempts at each member within [`OUTAGE`]. The default backoff doubles from 100 ms
+/// to 5 s, which gives 8 or 9 attempts; without backoff there would be hundreds.
 pub const ATTEMPTS: u64 = 10;
-/// How long attempts are counted from the start of an outage.
+/// The time from the start of an outage in which attempts are counted: long enough for the default backoff to
+/// reach its longest pause.
 pub const OUTAGE: Duration = Duration::from_secs(10);
 /// The number of concurrent callers while leaders change: enough that a command is always in progress.
 const CALLERS: usize = 8;
