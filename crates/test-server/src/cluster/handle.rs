@@ -40,7 +40,7 @@ impl ClusterHandle {
         let mut shown = f.debug_struct(name);
         let Some(state) = self.shared.try_lock() else { return shown.finish_non_exhaustive() };
         let members = state.engine.members().map(MemberId::as_str);
-        let endpoints = state.ports.iter().map(|port| port.endpoint());
+        let endpoints = state.ports.iter().map(Port::endpoint);
         shown
             .field("endpoints", &members.zip(endpoints).collect::<BTreeMap<_, _>>())
             .field("leader", &state.engine.leader_id().map(MemberId::as_str))
@@ -57,7 +57,7 @@ impl ClusterHandle {
     /// cluster lives.
     pub fn endpoints(&self) -> BTreeMap<MemberId, String> {
         let state = self.shared.lock();
-        let ports = state.ports.iter().map(|port| port.endpoint());
+        let ports = state.ports.iter().map(Port::endpoint);
         state.engine.members().cloned().zip(ports).collect()
     }
 

@@ -1,0 +1,72 @@
+//! `zraft dev`: what it reports, and where it listens.
+
+use std::net::TcpListener;
+
+use crate::support::{Running, run, stdout};
+use zraft_client::{Error, RaftClient};
+
+/// A server on a port that was free a moment ago. When another program took it meanwhile, others are tried.
+fn dev(more: &[&str]) -> (Running, u16) {
+    for _ in 0..20 {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let text = port.to_string();
+        let mut server = Running::start(&[&["dev", "--port", &text], more].concat());
+        if let Some(line) = server.next_line() {
+            assert_eq!(line, format!("endpoints: node-1=tcp://127.0.0.1:{port}"));
+            return (server, port);
+        }
+        assert_eq!(server.end().0, Some(2), "the port was taken");
+    }
+    panic!("no ports");
+}
+
+/// A command that the key-value store cannot decode, until the client gives it up.
+async fn send_undecodable(port: u16) {
+    let client = RaftClient::builder()
+        .member("node-1", format!("tcp://127.0.0.1:{port}"))
+        .capability("app", "with a codec bug")
+        .build()
+        .unwrap();
+    client.connect().await.unwrap();
+    let error = client.submit_command("not of the store").await.unwrap_err();
+    assert!(matches!(error, Error::Quarantined { .. }), "{error}");
+    client.disconnect().await;
+}
+
+#[tokio::test]
+async fn a_payload_that_cannot_be_decoded_is_reported_with_its_sender() {
+    let (mut server, port) = dev(&[]);
+    send_undecodable(port).await;
+    let line = server.complaint();
+    assert!(line.starts_with("zraft: node-1 closed a connection from 127.0.0.1:"), "{line}");
+    let why = "(session 1): command 1 was refused: the application cannot decode this payload";
+    assert!(line.ends_with(why), "{line}");
+    assert_eq!(server.interrupt(), Some(130));
+}
+
+#[tokio::test]
+async fn quiet_reports_nothing() {
+    let (server, port) = dev(&["-q"]);
+    send_undecodable(port).await;
+    let (code, complaints) = server.interrupted();
+    assert_eq!((code, complaints.as_str()), (Some(130), ""));
+}
+
+#[test]
+fn a_loopback_address_has_no_warning_and_any_other_has_one() {
+    let (server, _) = dev(&["--bind", "127.0.0.1"]);
+    assert_eq!(server.interrupted().1, "");
+    let (mut server, port) = dev(&["--bind", "0.0.0.0", "--quiet"]);
+    let warning = server.complaint();
+    assert!(warning.contains("warning: listening on 0.0.0.0"), "{warning}");
+    // What it prints is for the other commands on this machine.
+    let endpoint = format!("node-1=tcp://127.0.0.1:{port}");
+    assert_eq!(stdout(&run(&["set", "-e", &endpoint, "key", "value"])), "OK\n");
+    let (code, complaints) = server.interrupted();
+    assert_eq!((code, complaints.as_str()), (Some(130), ""));
+}
+
+#[test]
+fn the_name_server_is_left_to_a_real_server() {
+    assert_eq!(run(&["server"]).status.code(), Some(1));
+}

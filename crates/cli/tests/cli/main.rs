@@ -1,0 +1,16 @@
+//! Runs the program `zraft` as a user does.
+
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap as tests do")]
+
+mod demo;
+#[cfg(unix)]
+mod dev;
+mod guide;
+mod inspect;
+#[cfg(unix)]
+mod members;
+#[cfg(unix)]
+mod store;
+mod support;
+#[cfg(unix)]
+mod watch;

@@ -1,0 +1,270 @@
+//! The faults that can be switched on.
+
+use zraft_protocol::{
+    ClientMessageKind, RejectionReason, ServerMessage, ServerMessageKind, SessionCloseReason,
+};
+use zraft_test_server::{CloseHow, KillLoss, Listening, MessageClass, SwitchError};
+
+use crate::engine::rig::{Rig, answer, kept_alive, ms, payload, position, query_answer, secs};
+
+fn not_leader_anymore() -> ServerMessage {
+    ServerMessage::SessionClosed { reason: SessionCloseReason::NotLeaderAnymore, leader_id: None }
+}
+
+#[test]
+fn a_stale_leader_answers_keep_alive_and_continue_session_and_commits_nothing() {
+    let mut rig = Rig::new(3);
+    let (peer, session) = rig.session();
+    let one = rig.member(1);
+    rig.engine.set_stale_leader(rig.now, one, true).expect("it runs");
+    rig.after(secs(1));
+    assert_eq!(rig.leader(), Some(2), "the others have another leader");
+    rig.keep_alive(peer, 1);
+    assert_eq!(rig.heard(peer), [kept_alive(1)]);
+    let again = rig.connect(1);
+    let nonce = rig.resume(again, &session);
+    assert_eq!(rig.heard(again), [ServerMessage::SessionContinued { nonce }]);
+    rig.command(again, 1, 1);
+    rig.query(again, "q", payload(b""));
+    let newcomer = rig.connect(1);
+    rig.create(newcomer);
+    rig.after(secs(30));
+    assert_eq!(rig.heard(again), []);
+    assert_eq!(rig.heard(newcomer), []);
+    assert_eq!(rig.executed(), []);
+}
+
+#[test]
+fn a_stale_leader_rejects_sessions_made_after_it_was_cut_off() {
+    let mut rig = Rig::new(3);
+    let one = rig.member(1);
+    rig.engine.set_stale_leader(rig.now, one, true).expect("it runs");
+    rig.after(secs(1));
+    let (_, session) = rig.session();
+    let peer = rig.connect(1);
+    let nonce = rig.resume(peer, &session);
+    let reason = RejectionReason::SessionExpired;
+    assert_eq!(
+        rig.heard(peer),
+        [ServerMessage::SessionRejected { reason, nonce, leader_id: None }]
+    );
+}
+
+#[test]
+fn a_stale_leader_that_was_replaced_steps_down_when_it_is_joined_again() {
+    let mut rig = Rig::new(3);
+    let (peer, _) = rig.session();
+    let one = rig.member(1);
+    rig.engine.set_stale_leader(rig.now, one, true).expect("it runs");
+    rig.after(secs(1));
+    rig.command(peer, 1, 1);
+    rig.engine.set_stale_leader(rig.now, one, false).expect("it runs");
+    rig.after(secs(1));
+    assert_eq!(rig.heard(peer), [not_leader_anymore()]);
+    assert_eq!(rig.executed(), []);
+}
+
+#[test]
+fn a_single_stale_leader_commits_when_it_is_joined_again() {
+    let mut rig = Rig::new(1);
+    let (peer, _) = rig.session();
+    let one = rig.member(1);
+    rig.engine.set_stale_leader(rig.now, one, true).expect("it runs");
+    rig.command(peer, 1, 1);
+    rig.after(secs(5));
+    assert_eq!(rig.heard(peer), []);
+    rig.engine.set_stale_leader(rig.now, one, false).expect("it runs");
+    assert_eq!(rig.heard(peer), [answer(1, position(0))]);
+}
+
+#[test]
+fn a_frozen_member_reads_nothing_and_its_connections_stay() {
+    let mut rig = Rig::new(3);
+    let (peer, _) = rig.session();
+    let one = rig.member(1);
+    rig.engine.set_frozen(rig.now, one, true).expect("it runs");
+    rig.after(ms(50));
+    assert!(!rig.is_read(peer) && !rig.engine.reads(peer));
+    assert_eq!(rig.listening[&1], Listening::Held);
+    rig.after(secs(5));
+    assert_eq!(rig.leader(), Some(2));
+    assert!(rig.closed.is_empty());
+    assert_eq!(rig.heard(peer), []);
+    rig.engine.set_frozen(rig.now, one, false).expect("it runs");
+    assert_eq!(rig.heard(peer), [not_leader_anymore()]);
+    assert!(rig.is_read(peer) && rig.engine.reads(peer));
+    assert_eq!(rig.listening[&1], Listening::Open);
+}
+
+#[test]
+fn a_frozen_leader_that_was_not_replaced_goes_on() {
+    let mut rig = Rig::new(3);
+    let (peer, _) = rig.session();
+    let one = rig.member(1);
+    rig.command(peer, 1, 1);
+    rig.engine.set_frozen(rig.now, one, true).expect("it runs");
+    rig.after(ms(99));
+    assert_eq!(rig.heard(peer), []);
+    rig.engine.set_frozen(rig.now, one, false).expect("it runs");
+    rig.after(secs(1));
+    assert_eq!(rig.leader(), Some(1));
+    assert_eq!(rig.heard(peer), [answer(1, position(0))]);
+}
+
+#[test]
+fn a_deaf_member_accepts_and_reads_and_answers_no_message() {
+    let mut rig = Rig::new(1);
+    let (peer, session) = rig.session();
+    let one = rig.member(1);
+    rig.engine.set_deaf(rig.now, one, true).expect("it runs");
+    let other = rig.connect(1);
+    rig.resume(other, &session);
+    rig.create(other);
+    rig.keep_alive(peer, 1);
+    rig.command(peer, 1, 1);
+    rig.after(secs(200));
+    assert_eq!(rig.heard(peer), []);
+    assert_eq!(rig.heard(other), []);
+    assert!(rig.engine.reads(peer) && rig.engine.reads(other), "PING is still answered");
+    assert_eq!(rig.executed(), []);
+    assert_eq!(rig.leader(), Some(1), "its other half leads on");
+    rig.engine.set_deaf(rig.now, one, false).expect("it runs");
+    rig.keep_alive(peer, 2);
+    assert_eq!(rig.heard(peer), [kept_alive(2)]);
+}
+
+#[test]
+fn a_restart_cures_a_deaf_member() {
+    let mut rig = Rig::new(1);
+    let (_, session) = rig.session();
+    let one = rig.member(1);
+    rig.engine.set_deaf(rig.now, one, true).expect("it runs");
+    rig.engine.kill(rig.now, one, KillLoss::Uncommitted).expect("it runs");
+    rig.engine.restart(rig.now, one).expect("it does not run");
+    rig.after(ms(100));
+    rig.resumed(&session);
+}
+
+#[test]
+fn a_stale_session_map_rejects_living_sessions_as_expired_and_drops_the_rest() {
+    let mut rig = Rig::new(1);
+    let (bound, living) = rig.session();
+    let (_, known) = rig.session();
+    let one = rig.member(1);
+    let map = [known.clone()];
+    rig.engine.set_stale_session_map(rig.now, one, Some(&map)).expect("it runs");
+    let peer = rig.connect(1);
+    let nonce = rig.resume(peer, &living);
+    let reason = RejectionReason::SessionExpired;
+    assert_eq!(
+        rig.heard(peer),
+        [ServerMessage::SessionRejected { reason, nonce, leader_id: None }]
+    );
+    let peer = rig.connect(1);
+    let nonce = rig.resume(peer, &known);
+    rig.keep_alive(peer, 1);
+    assert_eq!(rig.heard(peer), [ServerMessage::SessionContinued { nonce }, kept_alive(1)]);
+    rig.command(peer, 1, 1);
+    rig.query(peer, "q", payload(b""));
+    rig.create(peer);
+    rig.acknowledge(peer, 1);
+    rig.keep_alive(bound, 2);
+    rig.after(secs(100));
+    assert_eq!(rig.heard(peer), []);
+    assert_eq!(rig.heard(bound), []);
+    assert_eq!(rig.executed(), []);
+    assert!(rig.alive(&living), "it was not true");
+    rig.engine.set_stale_session_map(rig.now, one, None).expect("it runs");
+    rig.resumed(&living);
+}
+
+#[test]
+fn a_member_with_a_stale_map_need_not_be_the_leader() {
+    let mut rig = Rig::new(3);
+    let (_, session) = rig.session();
+    let two = rig.member(2);
+    rig.engine.set_stale_session_map(rig.now, two, Some(&[])).expect("it runs");
+    let peer = rig.connect(2);
+    rig.resume(peer, &session);
+    let heard = rig.heard(peer);
+    assert!(matches!(
+        heard[..],
+        [ServerMessage::SessionRejected { reason: RejectionReason::SessionExpired, .. }]
+    ));
+    assert_eq!(rig.leader(), Some(1));
+}
+
+#[test]
+fn every_connection_can_be_cut() {
+    let mut rig = Rig::new(3);
+    let (peer, session) = rig.session();
+    let other = rig.connect(2);
+    rig.command(peer, 1, 1);
+    rig.engine.cut_connections(rig.now, None).expect("all");
+    rig.commit();
+    assert_eq!(rig.closed.len(), 2);
+    assert_eq!((rig.closed[&peer], rig.closed[&other]), (CloseHow::Reset, CloseHow::Reset));
+    assert_eq!(rig.executed(), [1], "what was received runs");
+    rig.resumed(&session);
+}
+
+#[test]
+fn the_connections_of_one_member_can_be_cut() {
+    let mut rig = Rig::new(3);
+    let (peer, _) = rig.session();
+    let other = rig.connect(2);
+    let two = rig.member(2);
+    rig.engine.cut_connections(rig.now, Some(two)).expect("known");
+    rig.heard(peer);
+    assert!(rig.closed.contains_key(&other) && !rig.closed.contains_key(&peer));
+}
+
+#[test]
+fn messages_of_a_class_can_be_made_to_vanish() {
+    let mut rig = Rig::new(1);
+    let (peer, _) = rig.session();
+    rig.engine.drop_messages(MessageClass::FromClient(ClientMessageKind::ClientRequest), Some(2));
+    for number in 1..=3 {
+        rig.command(peer, number, 1);
+    }
+    rig.commit();
+    assert_eq!(rig.executed(), [3]);
+    rig.engine.drop_messages(MessageClass::ToClient(ServerMessageKind::KeepAliveResponse), None);
+    rig.heard(peer);
+    rig.keep_alive(peer, 1);
+    assert_eq!(rig.heard(peer), []);
+    rig.engine.deliver_all();
+    rig.keep_alive(peer, 2);
+    assert_eq!(rig.heard(peer), [kept_alive(2)]);
+    assert_eq!(rig.engine.stats().dropped_by_switch, 3);
+}
+
+#[test]
+fn only_the_answers_can_be_made_to_vanish() {
+    let mut rig = Rig::new(1);
+    let (peer, _) = rig.session();
+    rig.engine.drop_messages(MessageClass::Answers, None);
+    rig.command(peer, 1, 1);
+    rig.query(peer, "q", payload(b""));
+    rig.keep_alive(peer, 1);
+    rig.commit();
+    assert_eq!(rig.heard(peer), [kept_alive(1)]);
+    assert_eq!(rig.executed(), [1]);
+    rig.engine.deliver_all();
+    rig.command(peer, 1, 1);
+    rig.query(peer, "q", payload(b""));
+    rig.commit();
+    assert_eq!(rig.heard(peer), [answer(1, position(0)), query_answer("q", position(1))]);
+}
+
+#[test]
+fn a_switch_on_a_member_that_does_not_run_is_refused() {
+    let mut rig = Rig::new(3);
+    let three = rig.member(3);
+    rig.engine.kill(rig.now, three, KillLoss::Uncommitted).expect("it runs");
+    let refused = Err(SwitchError::NotRunning("node-3".to_owned()));
+    assert_eq!(rig.engine.set_frozen(rig.now, three, true), refused);
+    assert_eq!(rig.engine.set_deaf(rig.now, three, true), refused);
+    assert_eq!(rig.engine.set_stale_leader(rig.now, three, true), refused);
+    assert_eq!(rig.engine.stop(rig.now, three), refused);
+}

@@ -1,0 +1,4 @@
+//! Checks the engine under virtual time, and the cluster on real sockets.
+
+mod engine;
+mod sockets;

@@ -1,0 +1,340 @@
+//! The embedded server against CLIENTs that others wrote.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use zraft_interop::{Make, Peer, within};
+use zraft_kv::{Command, Notification};
+use zraft_protocol::{
+    Capabilities, ClientMessage, CloseReason, CorrelationId, Nonce, Payload, RejectionReason,
+    RequestId, ServerMessage, SessionCloseReason, SessionId, Timestamp,
+};
+use zraft_test_server::{AppendLog, Echo, KillLoss, KvStore, TestCluster};
+
+use crate::support::hex;
+
+struct Talker(Peer);
+
+impl Talker {
+    async fn new(make: Make, cluster: &TestCluster) -> Self {
+        Self::of_member(make, cluster, 0, &[]).await
+    }
+
+    async fn of_member(
+        make: Make,
+        cluster: &TestCluster,
+        member: usize,
+        arguments: &[&str],
+    ) -> Self {
+        let endpoint = cluster.endpoints().into_values().nth(member).unwrap();
+        Self(Peer::client_with(make, &endpoint, arguments).await)
+    }
+
+    async fn say(&mut self, message: &ClientMessage) {
+        let mut frame = Vec::new();
+        message.encode(&mut frame);
+        self.0.tell(&format!("send {}", hex(&frame))).await;
+    }
+
+    /// The next message; what a socket makes up when a connection drops is passed over.
+    async fn hear(&mut self) -> ServerMessage {
+        loop {
+            let hex = self.0.report("received ").await;
+            if hex != "-" {
+                let bytes = (0..hex.len()).step_by(2);
+                let frame: Vec<u8> =
+                    bytes.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+                return ServerMessage::decode(&Bytes::from(frame)).unwrap();
+            }
+        }
+    }
+
+    async fn create(&mut self) -> SessionId {
+        let capabilities = Capabilities::new([("kind", "interop")]).unwrap();
+        let nonce = Nonce::new(7).unwrap();
+        self.say(&ClientMessage::CreateSession { capabilities, nonce }).await;
+        match self.hear().await {
+            ServerMessage::SessionCreated { session_id, nonce: answered } => {
+                assert_eq!(answered, nonce);
+                session_id
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Continues the session on whatever connection the socket has now. What was sent on an earlier one may have been
+    /// lost with it, so it is said until it is heard.
+    async fn resume(&mut self, session_id: &SessionId) {
+        within(async {
+            for nonce in 100.. {
+                let nonce = Nonce::new(nonce).unwrap();
+                let session_id = session_id.clone();
+                self.say(&ClientMessage::ContinueSession { session_id, nonce }).await;
+                let patience = Duration::from_secs(1);
+                if let Ok(answer) = tokio::time::timeout(patience, self.hear()).await {
+                    assert_eq!(answer, ServerMessage::SessionContinued { nonce });
+                    return;
+                }
+            }
+        })
+        .await;
+    }
+
+    async fn command(&mut self, id: u64, payload: &[u8]) {
+        self.say(&ClientMessage::ClientRequest {
+            request_id: RequestId::new(id).unwrap(),
+            lowest_pending_request_id: RequestId::new(id).unwrap(),
+            payload: Payload::new(payload.to_vec()).unwrap(),
+            created_at: Timestamp::from_millis(1),
+        })
+        .await;
+    }
+}
+
+async fn cluster() -> TestCluster {
+    TestCluster::builder().app(AppendLog::default()).start().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_session_with_commands_queries_and_keep_alives() {
+    for make in Make::ready() {
+        let cluster = cluster().await;
+        let mut client = Talker::new(make, &cluster).await;
+        client.create().await;
+        for id in 1..=3 {
+            client.command(id, b"entry").await;
+            match client.hear().await {
+                ServerMessage::ClientResponse { request_id, result } => {
+                    assert_eq!(request_id.get(), id);
+                    assert_eq!(result.len(), 8);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let correlation_id = CorrelationId::new("a-query").unwrap();
+        let payload = Payload::new(&b"length"[..]).unwrap();
+        let created_at = Timestamp::from_millis(1);
+        client
+            .say(&ClientMessage::Query {
+                correlation_id: correlation_id.clone(),
+                payload,
+                created_at,
+            })
+            .await;
+        assert!(matches!(
+            client.hear().await,
+            ServerMessage::QueryResponse { correlation_id: answered, .. } if answered == correlation_id
+        ));
+        let timestamp = Timestamp::from_millis(42);
+        client.say(&ClientMessage::KeepAlive { timestamp }).await;
+        assert_eq!(client.hear().await, ServerMessage::KeepAliveResponse { timestamp });
+        client.say(&ClientMessage::CloseSession { reason: CloseReason::ClientShutdown }).await;
+        cluster.wait_for(|engine| engine.sessions().next().is_none()).await;
+        cluster.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn the_socket_connects_again_after_a_restart_and_continues_its_session() {
+    for make in Make::ready() {
+        let cluster = cluster().await;
+        let mut client = Talker::new(make, &cluster).await;
+        let session_id = client.create().await;
+        client.command(1, b"once").await;
+        client.hear().await;
+        cluster.kill("node-1", KillLoss::default()).await.unwrap();
+        cluster.restart("node-1").await.unwrap();
+        cluster.leader_elected().await;
+        let nonce = Nonce::new(8).unwrap();
+        client.say(&ClientMessage::ContinueSession { session_id, nonce }).await;
+        assert_eq!(client.hear().await, ServerMessage::SessionContinued { nonce });
+        client.command(1, b"once").await;
+        assert!(matches!(client.hear().await, ServerMessage::ClientResponse { .. }));
+        assert_eq!(cluster.journal().len(), 1, "the copy is not executed");
+        cluster.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_mebibyte_goes_both_ways() {
+    for make in Make::ready() {
+        let cluster = TestCluster::builder().app(Echo).start().await.unwrap();
+        let mut client = Talker::new(make, &cluster).await;
+        client.create().await;
+        let payload: Vec<u8> = (0..1 << 20).map(|n: u32| (n % 251) as u8).collect();
+        client.command(1, &payload).await;
+        match client.hear().await {
+            ServerMessage::ClientResponse { result, .. } => assert!(result[..] == payload[..]),
+            other => panic!("{other:?}"),
+        }
+        cluster.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_follower_rejects_and_names_the_leader() {
+    for make in Make::ready() {
+        let cluster = TestCluster::builder().members(3).start().await.unwrap();
+        let leader = cluster.leader_elected().await;
+        assert_eq!(leader.as_str(), "node-1");
+        let mut client = Talker::of_member(make, &cluster, 2, &[]).await;
+        let capabilities = Capabilities::new([("kind", "interop")]).unwrap();
+        let nonce = Nonce::new(-9).unwrap();
+        client.say(&ClientMessage::CreateSession { capabilities, nonce }).await;
+        let rejected = ServerMessage::SessionRejected {
+            reason: RejectionReason::NotLeader,
+            nonce,
+            leader_id: Some(leader),
+        };
+        assert_eq!(client.hear().await, rejected);
+        cluster.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_command_without_a_session_is_a_session_error() {
+    for make in Make::ready() {
+        let cluster = cluster().await;
+        let mut client = Talker::new(make, &cluster).await;
+        client.command(1, b"nobody's").await;
+        let closed = ServerMessage::SessionClosed {
+            reason: SessionCloseReason::SessionError,
+            leader_id: None,
+        };
+        assert_eq!(client.hear().await, closed);
+        assert_eq!(cluster.journal().len(), 0);
+        cluster.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_watch_notifies_and_its_acknowledgement_ends_the_redelivery() {
+    for make in Make::ready() {
+        let cluster = TestCluster::builder().app(KvStore::new()).start().await.unwrap();
+        let mut client = Talker::new(make, &cluster).await;
+        client.create().await;
+        let watch = Command::Watch { key: zraft_kv::Key::new("k").unwrap() };
+        let value = zraft_kv::Value::new("v").unwrap();
+        let set = Command::Set { key: zraft_kv::Key::new("k").unwrap(), value: value.clone() };
+        client.command(1, &watch.encode()).await;
+        assert!(matches!(client.hear().await, ServerMessage::ClientResponse { .. }));
+        client.command(2, &set.encode()).await;
+        // A Set is answered before the notification that it causes.
+        assert!(matches!(client.hear().await, ServerMessage::ClientResponse { .. }));
+        let request_id = match client.hear().await {
+            ServerMessage::ServerRequest { request_id, payload, .. } => {
+                let notification = Notification::decode(payload.as_bytes()).unwrap();
+                assert_eq!((notification.key.as_str(), notification.value), ("k", value));
+                request_id
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(cluster.sessions()[0].unacknowledged, 1);
+        client.say(&ClientMessage::ServerRequestAck { request_id }).await;
+        within(cluster.wait_for(|engine| engine.sessions().all(|it| it.unacknowledged == 0))).await;
+        cluster.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn an_undecodable_message_closes_that_connection_and_no_other() {
+    for make in Make::ready() {
+        let cluster = cluster().await;
+        let mut other = Talker::new(make, &cluster).await;
+        other.create().await;
+        let mut client = Talker::new(make, &cluster).await;
+        let session_id = client.create().await;
+        // Message type 99.
+        client.0.tell("send 7a726166740163").await;
+        within(cluster.stats_reached(|stats| stats.engine.closed_undecodable == 1)).await;
+        other.command(1, b"goes on").await;
+        assert!(matches!(other.hear().await, ServerMessage::ClientResponse { .. }));
+        // The socket connects again by itself.
+        client.resume(&session_id).await;
+        cluster.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_dealer_is_refused_and_harms_nobody() {
+    for make in Make::ready() {
+        let cluster = cluster().await;
+        let _dealer = Talker::of_member(make, &cluster, 0, &["type=DEALER"]).await;
+        // Refused, or gone by itself when it saw our type. libzmq does not come again after that.
+        within(
+            cluster
+                .stats_reached(|stats| stats.transport.accepted >= 1 && stats.transport.open == 0),
+        )
+        .await;
+        let mut client = Talker::new(make, &cluster).await;
+        client.create().await;
+        assert_eq!(cluster.stats().transport.handshakes, 1, "the CLIENT's alone");
+        cluster.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_killed_client_leaves_its_session_behind_unbound() {
+    for make in Make::ready() {
+        let cluster = cluster().await;
+        let mut client = Talker::new(make, &cluster).await;
+        let session_id = client.create().await;
+        client.0.kill().await;
+        within(cluster.wait_for(|engine| engine.session(&session_id).is_some_and(|it| !it.bound)))
+            .await;
+        // Another process continues it.
+        let mut client = Talker::new(make, &cluster).await;
+        client.resume(&session_id).await;
+        assert!(cluster.sessions()[0].bound);
+        cluster.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_client_is_dropped_by_its_ttl_and_comes_again() {
+    for make in Make::ready() {
+        let cluster = cluster().await;
+        let heartbeat = ["interval=50", "timeout=500", "ttl=500"];
+        let mut client = Talker::of_member(make, &cluster, 0, &heartbeat).await;
+        let session_id = client.create().await;
+        // Until its first PING nothing tells how long it may be silent: it is frozen until it was not too early.
+        within(async {
+            loop {
+                client.0.freeze();
+                let dropped = cluster.stats_reached(|stats| stats.transport.open == 0);
+                let dropped = tokio::time::timeout(Duration::from_secs(2), dropped).await.is_ok();
+                client.0.thaw();
+                if dropped {
+                    return;
+                }
+                let timestamp = Timestamp::from_millis(1);
+                client.say(&ClientMessage::KeepAlive { timestamp }).await;
+                client.hear().await;
+            }
+        })
+        .await;
+        client.resume(&session_id).await;
+        cluster.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_member_is_left_by_its_client_which_comes_again() {
+    for make in Make::ready() {
+        let cluster = cluster().await;
+        let heartbeat = ["interval=50", "timeout=500", "ttl=5000"];
+        let mut client = Talker::of_member(make, &cluster, 0, &heartbeat).await;
+        let session_id = client.create().await;
+        cluster.set_frozen("node-1", true).unwrap();
+        // It gives the connection up, or has a second one already.
+        within(
+            cluster
+                .stats_reached(|stats| stats.transport.open == 0 || stats.transport.accepted >= 2),
+        )
+        .await;
+        cluster.set_frozen("node-1", false).unwrap();
+        within(cluster.stats_reached(|stats| stats.transport.handshakes >= 2)).await;
+        client.resume(&session_id).await;
+        cluster.shutdown().await;
+    }
+}

@@ -1,0 +1,142 @@
+//! Our SERVER connection, without a server around it, against CLIENTs that others wrote.
+
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use zraft_interop::{Make, Peer, Wire, within};
+use zraft_zmtp::{Config, Error, SocketType};
+
+use crate::support::hex;
+
+/// The peer's PING every 50 ms, and 500 ms of its patience.
+const IMPATIENT: [&str; 3] = ["interval=50", "timeout=500", "ttl=1500"];
+
+struct Listener(TcpListener);
+
+impl Listener {
+    async fn new() -> Self {
+        Self(TcpListener::bind("127.0.0.1:0").await.expect("a free port"))
+    }
+
+    async fn client(&self, make: Make, arguments: &[&str]) -> Peer {
+        let address = self.0.local_addr().expect("is bound");
+        Peer::client_with(make, &format!("tcp://{address}"), arguments).await
+    }
+
+    async fn accept(&self, config: Config) -> Wire {
+        let (stream, _) = within(self.0.accept()).await.expect("connects");
+        Wire::new(stream, config)
+    }
+}
+
+#[tokio::test]
+async fn the_handshake_tells_version_and_socket_type() {
+    for make in Make::ready() {
+        let listener = Listener::new().await;
+        let _peer = listener.client(make, &[]).await;
+        let peer = listener.accept(Config::server()).await.ready().await;
+        let version = if make == Make::JeroMq { (3, 0) } else { (3, 1) };
+        assert_eq!((peer.version, peer.socket_type), (version, SocketType::Client));
+    }
+}
+
+#[tokio::test]
+async fn messages_of_every_length_go_both_ways() {
+    for make in Make::ready() {
+        let listener = Listener::new().await;
+        let mut peer = listener.client(make, &[]).await;
+        let mut wire = listener.accept(Config::server()).await;
+        wire.ready().await;
+        for length in [1, 254, 255, 256, 8192, 16 << 10, 1 << 20] {
+            let message: Bytes = (0..length).map(|n| (n % 251) as u8).collect();
+            peer.tell(&format!("send {}", hex(&message))).await;
+            assert_eq!(wire.message().await, message, "{make:?}, {length} bytes");
+            wire.send(message.clone());
+            // Writing goes on while the peer's report is awaited.
+            let back = tokio::select! {
+                back = peer.report("received ") => back,
+                event = wire.event() => panic!("{event:?}"),
+            };
+            assert_eq!(back, hex(&message), "{make:?}, {length} bytes");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_whose_pings_are_answered_stays() {
+    for make in Make::ready() {
+        let listener = Listener::new().await;
+        let mut peer = listener.client(make, &IMPATIENT).await;
+        let mut wire = listener.accept(Config::server()).await;
+        wire.ready().await;
+        // Twice its patience: 20 PINGs, 50 ms apart.
+        wire.heard(20).await;
+        peer.tell("send 0102").await;
+        assert_eq!(wire.message().await[..], [1, 2]);
+    }
+}
+
+#[tokio::test]
+async fn a_client_whose_pings_are_not_answered_leaves_and_comes_again() {
+    for make in Make::ready() {
+        let listener = Listener::new().await;
+        let _peer = listener.client(make, &IMPATIENT).await;
+        let mut silent = listener.accept(Config::server()).await;
+        silent.ready().await;
+        // Not awaited any more, so it answers nothing, but stays open.
+        let mut second = listener.accept(Config::server()).await;
+        second.ready().await;
+        assert_eq!(silent.failure().await, Error::Closed);
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_client_is_noticed_by_the_ttl_that_it_announced() {
+    for make in Make::ready() {
+        let listener = Listener::new().await;
+        let peer = listener.client(make, &["interval=50", "timeout=5000", "ttl=500"]).await;
+        let mut wire = listener.accept(Config::server()).await;
+        wire.ready().await;
+        wire.heard(1).await;
+        peer.freeze();
+        // PINGs may still be on their way when it stops.
+        assert_eq!(wire.failure().await, Error::HeartbeatTimeout);
+    }
+}
+
+#[tokio::test]
+async fn a_killed_client_is_the_end_of_the_connection() {
+    for make in Make::ready() {
+        let listener = Listener::new().await;
+        let peer = listener.client(make, &[]).await;
+        let mut wire = listener.accept(Config::server()).await;
+        wire.ready().await;
+        peer.kill().await;
+        assert_eq!(wire.failure().await, Error::Closed);
+    }
+}
+
+#[tokio::test]
+async fn a_message_longer_than_the_limit_ends_the_connection() {
+    for make in Make::ready() {
+        let listener = Listener::new().await;
+        let mut peer = listener.client(make, &[]).await;
+        let mut wire = listener.accept(Config { max_frame: 1000, ..Config::server() }).await;
+        wire.ready().await;
+        peer.tell(&format!("send {}", "00".repeat(1000))).await;
+        assert_eq!(wire.message().await.len(), 1000);
+        peer.tell(&format!("send {}", "00".repeat(1001))).await;
+        assert_eq!(wire.failure().await, Error::FrameTooLong(1001));
+    }
+}
+
+#[tokio::test]
+async fn a_dealer_is_refused_by_its_type() {
+    for make in Make::ready() {
+        let listener = Listener::new().await;
+        let _peer = listener.client(make, &["type=DEALER"]).await;
+        let mut wire = listener.accept(Config::server()).await;
+        // Else it sees our type first, and goes by itself.
+        wire.hold_ready_back();
+        assert_eq!(wire.failure().await, Error::SocketType("DEALER".to_owned()));
+    }
+}
