@@ -1,10 +1,10 @@
-//! libzmq's draft CLIENT against an echo, under the same load and with the same report as `zraft-bench drive`.
+//! Measures libzmq's draft CLIENT against an echo, with the load and the report of `zraft-bench drive`.
 //!
-//! It sends and receives as a program does that uses libzmq directly: `zmq_msg_send` and `zmq_msg_recv` from one thread, blocking
-//! when there is nothing to do.
+//! It sends and receives like a program that uses libzmq directly: `zmq_msg_send` and `zmq_msg_recv` from one thread, which
+//! blocks when there is nothing to do.
 
-// The very load of the other contenders; their crate's other dependencies are not wanted here.
-#[path = "../../../bench/src/load.rs"]
+// Include the load of the other contenders by path, because their crate has dependencies that this program does not need.
+#[path = "../../../../bench/src/load.rs"]
 #[allow(dead_code, reason = "the open loop is not used")]
 mod load;
 mod zmq;
@@ -14,22 +14,22 @@ use std::{io, process::ExitCode, time::Duration, time::Instant};
 use clap::Parser;
 use load::{Load, Pace};
 
-/// Puts load on an echo by libzmq's CLIENT, and prints what came of it as one line of JSON
+/// Puts load on an echo through libzmq's CLIENT and prints the result as one line of JSON
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Where the server is: tcp://host:port.
+    /// Endpoint of the server: tcp://host:port.
     #[arg(long)]
     endpoint: String,
     /// Requests in flight.
     #[arg(long, default_value_t = 1)]
     in_flight: usize,
-    /// Bytes of a message.
+    /// Length of a message in bytes.
     #[arg(long, default_value_t = 99)]
     message: usize,
-    /// How long is measured.
+    /// Duration of the measurement in milliseconds.
     #[arg(long, default_value_t = 1000)]
     millis: u64,
-    /// How long nothing is measured before that.
+    /// Duration of the warm-up in milliseconds.
     #[arg(long, default_value_t = 200)]
     warm_up_millis: u64,
 }
@@ -59,7 +59,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         for _ in 0..load.due(now) {
             socket.send(&message)?;
         }
-        // Waits for one answer, then takes those that are there.
+        // Wait for one answer, then take all that have arrived.
         socket.receive()?;
         let mut count = 1;
         while socket.try_receive()? {

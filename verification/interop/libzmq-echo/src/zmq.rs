@@ -1,4 +1,4 @@
-//! As much of libzmq's interface as an echo wants.
+//! The part of libzmq's interface that an echo needs.
 
 use std::{
     ffi::{CString, c_char, c_int, c_void},
@@ -63,7 +63,7 @@ impl Client {
             if socket.is_null() {
                 return Err(last_error());
             }
-            // Nothing is dropped, and nothing keeps the process at its end.
+            // No limits, so that nothing is dropped, and no linger, so that the process ends at once.
             for option in [SNDHWM, RCVHWM, LINGER] {
                 let zero: c_int = 0;
                 done(zmq_setsockopt(socket, option, (&raw const zero).cast(), size_of::<c_int>()))?;
@@ -75,7 +75,7 @@ impl Client {
 
     pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
         let mut message = Message([0; 64]);
-        // SAFETY: the message is initialised with room for the bytes before they are copied; what is sent is libzmq's.
+        // SAFETY: the message is initialised with room for the bytes before they are copied; libzmq owns a sent message.
         unsafe {
             done(zmq_msg_init_size(&raw mut message, bytes.len()))?;
             let data = zmq_msg_data(&raw mut message).cast::<u8>();
@@ -88,7 +88,7 @@ impl Client {
         self.receive_with(0).map(|_| ())
     }
 
-    /// False: there is none yet.
+    /// Receives a message if one has arrived. Returns false if there is none.
     pub fn try_receive(&self) -> io::Result<bool> {
         self.receive_with(DONTWAIT)
     }

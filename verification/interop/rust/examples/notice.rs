@@ -1,5 +1,5 @@
-//! How long the client takes to notice, at default settings, that its server was killed, or frozen; and how long until the
-//! session is resumed after a thaw. `cargo run --release -p zraft-interop --example notice`, after `verification/interop/prepare`.
+//! Measures how long a client with default settings takes to notice that its server was killed or frozen, and to resume the
+//! session after a thaw. Run `verification/interop/prepare`, then `cargo run --release -p zraft-interop --example notice`.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use zraft_client::{Event, Events, RaftClient};
 use zraft_interop::{Make, Peer};
 
+/// The number of rounds, of which the example prints the medians.
 const ROUNDS: usize = 3;
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,6 +1,6 @@
-//! Peers that others wrote, as processes: JeroMQ and libzmq, SERVER and CLIENT, steered line by line.
+//! Runs peers that others wrote as processes: SERVERs and CLIENTs of JeroMQ and libzmq, controlled by lines of text.
 //!
-//! `verification/interop/prepare` builds and fetches them. Where they are missing, a test says so loudly and passes; with `CI=true` it
+//! `verification/interop/prepare` builds and fetches them. If they are missing, a test says so and passes; with `CI=true` it
 //! fails.
 
 mod state;
@@ -18,34 +18,34 @@ use tokio::{
     sync::mpsc,
 };
 
-/// Nothing that a test waits for takes this long.
+/// The limit of every wait: longer than anything takes that a test waits for, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Whose implementation.
+/// An implementation of ZMTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Make {
-    /// JeroMQ 0.5.4, as the live server has it.
+    /// JeroMQ 0.5.4, which the live server uses.
     JeroMq,
-    /// libzmq, by the npm package `zeromq`.
+    /// libzmq, through the npm package `zeromq`.
     LibZmq,
 }
 
 impl Make {
-    /// Both.
+    /// Both implementations.
     pub const ALL: [Self; 2] = [Self::JeroMq, Self::LibZmq];
 
-    /// Those that can be run. Of the others it says what is left out, or fails with `CI=true`.
+    /// Returns the implementations that can run, and prints which tests are skipped for the others.
     ///
     /// # Panics
-    /// With `CI=true`, when one cannot be run.
+    /// With `CI=true`, if one cannot run.
     pub fn ready() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|make| make.is_ready())
     }
 
-    /// Whether it was prepared and can be run. If not: says what is left out, or fails with `CI=true`.
+    /// Returns true if the implementation was prepared and can run. Prints that its tests are skipped otherwise.
     ///
     /// # Panics
-    /// With `CI=true`, when it cannot be run.
+    /// With `CI=true`, if it cannot run.
     pub fn is_ready(self) -> bool {
         let (needed, runtime, version) = match self {
             Self::JeroMq => ("jeromq/target/lib/jeromq-0.5.4.jar", "java", "-version"),
@@ -54,7 +54,7 @@ impl Make {
         let ready = folder().join(needed).exists() && runs(runtime, version);
         if !ready {
             let what = format!(
-                "{self:?} cannot be run ({runtime}, then verification/interop/prepare): its tests are LEFT OUT"
+                "{self:?} cannot run (install {runtime}, then run verification/interop/prepare): its tests are SKIPPED"
             );
             assert!(std::env::var("CI").as_deref() != Ok("true"), "{what}");
             say(&what);
@@ -69,7 +69,7 @@ impl Make {
                 let target = folder().join("jeromq/target");
                 let path = format!("{0}/classes:{0}/lib/*", target.display());
                 command = Command::new("java");
-                // Small and quick to start: it serves one test.
+                // A small heap and the quick compiler, because the process serves one test.
                 command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp"]);
                 command.arg(path).arg(program);
             }
@@ -83,9 +83,9 @@ impl Make {
     }
 }
 
-/// To the stream itself: the test runner swallows what a passing test prints by macro.
+/// Writes to standard error itself, because the test runner hides what a passing test prints with macros.
 fn say(what: &str) {
-    // Nobody may be there to read it.
+    // A closed standard error is not a failure.
     let _ = writeln!(std::io::stderr(), "\n*** {what} ***\n");
 }
 
@@ -99,35 +99,35 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// A peer's process. Killed when dropped; ends by itself at the end of its standard input.
+/// The process of a peer. It is killed when this value is dropped, and ends at the end of its standard input.
 #[derive(Debug)]
 pub struct Peer {
     child: Child,
     input: ChildStdin,
-    /// Read at once, whoever waits for it: a peer whose pipe is full would stand still.
+    /// Lines of standard output. A task reads them at once, because a peer with a full pipe would stop.
     output: mpsc::UnboundedReceiver<String>,
-    /// Reports that were read while another was waited for.
+    /// Reports that arrived while the test waited for another one.
     passed: VecDeque<String>,
 }
 
 impl Peer {
-    /// A SERVER on loopback, on this port or any. Gives its port.
+    /// Starts a SERVER on loopback, on this port or on a free one. Returns its port.
     pub async fn server(make: Make, port: Option<u16>) -> (Self, u16) {
         let port = port.map_or("*".to_owned(), |port| port.to_string());
         Self::server_with(make, &[&format!("port={port}")]).await
     }
 
-    /// A SERVER on any port of loopback, or on that of an earlier one, which knows what the state holds.
+    /// Starts a SERVER like [`server`](Self::server) that keeps its sessions and its log in `state`.
     pub async fn server_keeping(make: Make, state: &State, port: Option<u16>) -> (Self, u16) {
         let port = port.map_or("*".to_owned(), |port| port.to_string());
         let arguments = [format!("port={port}"), format!("state={}", state.path().display())];
         Self::server_with(make, &arguments.each_ref().map(String::as_str)).await
     }
 
-    /// The server program with these arguments.
+    /// Starts the server program with these arguments.
     ///
     /// # Panics
-    /// When it does not listen.
+    /// If it does not listen.
     pub async fn server_with(make: Make, arguments: &[&str]) -> (Self, u16) {
         let mut peer = Self::start(make.command("Server").args(arguments));
         let report = peer.report("listening ").await;
@@ -135,12 +135,12 @@ impl Peer {
         (peer, port)
     }
 
-    /// A CLIENT of this endpoint, with the live client's heartbeat.
+    /// Starts a CLIENT of this endpoint with the live client's heartbeat.
     pub async fn client(make: Make, endpoint: &str) -> Self {
         Self::client_with(make, endpoint, &[]).await
     }
 
-    /// The client program on this endpoint with these arguments.
+    /// Starts the client program for this endpoint with these arguments.
     pub async fn client_with(make: Make, endpoint: &str, arguments: &[&str]) -> Self {
         let mut command = make.command("Client");
         let mut peer = Self::start(command.arg(format!("endpoint={endpoint}")).args(arguments));
@@ -148,10 +148,10 @@ impl Peer {
         peer
     }
 
-    /// Any program that keeps to the line protocol.
+    /// Starts any program that follows the line protocol.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// If it cannot start.
     pub fn start(command: &mut Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -168,27 +168,27 @@ impl Peer {
         Self { child, input, output, passed: VecDeque::new() }
     }
 
-    /// Tells it to do something, and waits until it did.
+    /// Sends a line to the peer and waits until the peer reports that it is done.
     pub async fn tell(&mut self, command: &str) {
         self.write(command).await;
         let word = command.split(' ').next().unwrap_or_default();
         self.report(&format!("done {word}")).await;
     }
 
-    /// Tells it to do something.
+    /// Sends a line to the peer.
     ///
     /// # Panics
-    /// When it is gone.
+    /// If its process has ended.
     pub async fn write(&mut self, command: &str) {
         let line = format!("{command}\n");
         self.input.write_all(line.as_bytes()).await.expect("the peer lives");
         self.input.flush().await.expect("the peer lives");
     }
 
-    /// The next report that begins like this; gives the rest of it. Others stay for later.
+    /// Waits for the next report that begins with `beginning`, and returns the rest of it. Other reports are kept.
     ///
     /// # Panics
-    /// When it does not come.
+    /// If it does not arrive in time.
     pub async fn report(&mut self, beginning: &str) -> String {
         if let Some(place) = self.passed.iter().position(|line| line.starts_with(beginning)) {
             let line = self.passed.remove(place).expect("is there");
@@ -210,15 +210,15 @@ impl Peer {
         })
     }
 
-    /// What the kernel says of the process, `S` for sleeping and `T` for stopped, to tell a peer that hangs from one that
-    /// was never thawed.
+    /// Returns the state of the process in the kernel, such as `S` for sleeping and `T` for stopped. It tells a peer that
+    /// hangs from one that is still frozen.
     fn state(&self) -> Option<char> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()?)).ok()?;
-        // The name before it is in parentheses and may hold anything.
+        // The process name before the state is in parentheses and may contain anything.
         stat.rsplit_once(") ")?.1.chars().next()
     }
 
-    /// What the SERVER applied: id and payload in hexadecimal.
+    /// Returns the commands that the SERVER executed: id, and payload in hexadecimal digits.
     pub async fn log(&mut self) -> Vec<(u64, String)> {
         self.write("log").await;
         let log = self.report("log ").await;
@@ -228,27 +228,27 @@ impl Peer {
             .collect()
     }
 
-    /// Stops the process: its sockets stay, nothing answers. It stands still when this returns: the signal alone would
-    /// leave its threads a moment in which to answer.
+    /// Stops the process with SIGSTOP: its sockets stay open, and nothing answers. The process has stopped when this
+    /// returns; after the signal alone, its threads could still answer.
     ///
     /// # Panics
-    /// When it cannot be.
+    /// If the process has ended.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
-        // Waits for the stop only, so that the end of the process is left to its handle.
+        // Wait for the stop only, so that the end of the process is reported to its handle.
         let stopped = waitid(WaitId::Pid(self.pid()), WaitIdOptions::STOPPED);
         stopped.expect("is a child").expect("has stopped");
     }
 
-    /// Lets it go on.
+    /// Continues a stopped process.
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// Ends it without any warning, and waits until it is gone.
+    /// Kills the process and waits until it has ended.
     ///
     /// # Panics
-    /// When it cannot be.
+    /// If it cannot be killed.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("can be killed");
     }
@@ -262,7 +262,7 @@ impl Peer {
     }
 }
 
-/// Awaits what must happen; the test fails when it does not.
+/// Awaits a future that must complete within the limit; otherwise the test fails.
 pub async fn within<F: std::future::IntoFuture>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future.into_future()).await.expect("happens in time")
 }

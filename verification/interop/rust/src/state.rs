@@ -1,27 +1,28 @@
-//! What outlives a peer's process.
+//! The state of a SERVER that outlives its process.
 
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// A file in which SERVERs keep sessions and what they applied: it stands in for the replicated log. Removed when dropped.
+/// A file in which SERVERs keep their sessions and their log, in place of a replicated log. It is removed when this value
+/// is dropped.
 #[derive(Debug)]
 pub struct State(PathBuf);
 
 impl State {
-    /// Empty.
+    /// Creates an empty state.
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("zraft-interop-{}-{number}.state", std::process::id());
         let path = std::env::temp_dir().join(name);
-        // A process with the same number may have left one behind.
+        // An earlier process with the same id may have left a file behind.
         let _ = std::fs::remove_file(&path);
         Self(path)
     }
 
-    /// The file, which need not exist yet.
+    /// Returns the path of the file, which need not exist yet.
     pub fn path(&self) -> &Path {
         &self.0
     }

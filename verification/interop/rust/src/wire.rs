@@ -1,4 +1,4 @@
-//! A ZMTP connection of ours on a socket, driven as simply as can be.
+//! A ZMTP connection of this project on a socket, with the simplest possible driver.
 
 use std::{io::ErrorKind, time::Instant as Clock};
 
@@ -8,13 +8,13 @@ use zraft_zmtp::{Config, Connection, Error, Event, Instant, Peer};
 
 use crate::within;
 
-/// A [`Connection`] and its socket. It lives only while one of its methods is awaited: in between the peer hears nothing.
+/// A [`Connection`] and its socket. It works only while a test awaits one of its methods; in between, it sends nothing.
 #[derive(Debug)]
 pub struct Wire {
     stream: TcpStream,
     connection: Connection,
     origin: Clock,
-    /// So many bytes are written and no more.
+    /// The greatest number of bytes that it writes.
     limit: u64,
 }
 
@@ -22,31 +22,31 @@ pub struct Wire {
 const GREETING: u64 = 64;
 
 impl Wire {
-    /// Opens a connection to a port of loopback.
+    /// Opens a connection to a port on loopback.
     ///
     /// # Panics
-    /// When it cannot be opened.
+    /// If it cannot be opened.
     pub async fn connect(port: u16, config: Config) -> Self {
         Self::new(TcpStream::connect(("127.0.0.1", port)).await.expect("listens"), config)
     }
 
-    /// On a socket that is open.
+    /// Creates a connection on an open socket.
     pub fn new(stream: TcpStream, config: Config) -> Self {
         let connection = Connection::new(config, Instant::ZERO);
         Self { stream, connection, origin: Clock::now(), limit: u64::MAX }
     }
 
-    /// Writes the greeting alone: the peer must show its READY before it sees ours, and judge nothing by it.
+    /// Writes nothing after the greeting, so that the peer must send its READY before it sees ours.
     pub fn hold_ready_back(&mut self) {
         self.limit = GREETING;
     }
 
-    /// The connection, to look at.
+    /// Returns the connection.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// The socket alone: nobody speaks ZMTP on it any more.
+    /// Returns the socket. No one sends ZMTP on it from here on.
     pub fn into_stream(self) -> TcpStream {
         self.stream
     }
@@ -64,10 +64,10 @@ impl Wire {
         .await
     }
 
-    /// Awaits the end of the handshake.
+    /// Awaits the end of the ZMTP handshake.
     ///
     /// # Panics
-    /// When something else happens.
+    /// On any other event.
     pub async fn ready(&mut self) -> Peer {
         match self.event().await {
             Event::Ready(peer) => peer,
@@ -78,7 +78,7 @@ impl Wire {
     /// Awaits a message.
     ///
     /// # Panics
-    /// When something else happens.
+    /// On any other event.
     pub async fn message(&mut self) -> Bytes {
         match self.event().await {
             Event::Message(message) => message,
@@ -86,10 +86,10 @@ impl Wire {
         }
     }
 
-    /// Awaits the end.
+    /// Awaits the failure of the connection.
     ///
     /// # Panics
-    /// When something else happens.
+    /// On any other event.
     pub async fn failure(&mut self) -> Error {
         match self.event().await {
             Event::Failed(error) => error,
@@ -97,18 +97,18 @@ impl Wire {
         }
     }
 
-    /// Queues a message; it is written while something is awaited.
+    /// Queues a message. It is written while the test awaits another method.
     ///
     /// # Panics
-    /// Before the handshake is done.
+    /// Before the end of the ZMTP handshake.
     pub fn send(&mut self, message: impl Into<Bytes>) {
         self.connection.send_shared(message.into()).expect("is ready");
     }
 
-    /// Awaits bytes of the peer that make no event, PING or PONG, this many times.
+    /// Awaits bytes that give no event, such as a PING or a PONG, this many times.
     ///
     /// # Panics
-    /// When an event happens.
+    /// On any event.
     pub async fn heard(&mut self, times: u32) {
         within(async {
             for _ in 0..times {
@@ -123,10 +123,10 @@ impl Wire {
         .await;
     }
 
-    /// Awaits that this many bytes wait in the socket, and reads none of them.
+    /// Awaits this many bytes in the socket and reads none of them.
     ///
     /// # Panics
-    /// When the connection breaks.
+    /// If the connection ends.
     pub async fn arrived(&mut self, count: usize) {
         let mut bytes = vec![0; count];
         within(async {
@@ -141,7 +141,7 @@ impl Wire {
         Instant::ZERO + self.origin.elapsed()
     }
 
-    /// Waits until something can be done, and does it.
+    /// Waits for the socket or a timer and handles it.
     async fn turn(&mut self) {
         let due = self.connection.poll_timeout();
         let due = due.map(|at| at.saturating_duration_since(self.now()));
@@ -162,12 +162,12 @@ impl Wire {
         match self.stream.try_read_buf(self.connection.recv_buffer()) {
             Ok(1..) => self.connection.handle_received(now),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            // A reset is an end like another.
+            // A reset is an end of the stream, too.
             Ok(0) | Err(_) => self.connection.handle_eof(now),
         }
     }
 
-    /// How many bytes may still be written.
+    /// Returns how many bytes it may still write.
     fn allowed(&self) -> usize {
         let left = self.limit.saturating_sub(self.connection.tx_written());
         usize::try_from(left).unwrap_or(usize::MAX)
@@ -180,7 +180,7 @@ impl Wire {
         match self.stream.try_write(&chunk[..chunk.len().min(allowed)]) {
             Ok(count) => tx.advance(count),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            // Reading tells of it too.
+            // Reading reports the error, too.
             Err(_) => tx.advance(tx.remaining()),
         }
     }

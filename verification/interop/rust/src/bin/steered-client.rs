@@ -1,5 +1,7 @@
-//! A client steered by the line protocol, to be stopped and continued by a test: `connect ENDPOINT`, `command TEXT` (reports
-//! `answer LENGTH` or `error CODE`), `events` are reported as they happen.
+//! A client that a test controls by lines of text, so that it can stop and continue the whole process.
+//!
+//! `connect ENDPOINT` connects, and `command TEXT` submits a command and reports `answer LENGTH` or `error CODE`. Events are
+//! reported as they happen.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 

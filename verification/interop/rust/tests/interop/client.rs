@@ -1,4 +1,4 @@
-//! The client against SERVERs that others wrote.
+//! Tests the client against SERVERs that others wrote.
 
 use futures_util::future::join_all;
 use zraft_client::Event;
@@ -48,12 +48,12 @@ async fn a_mebibyte_goes_both_ways() {
 }
 
 #[tokio::test]
-async fn ten_thousand_commands_are_each_applied_once_and_in_order() {
+async fn ten_thousand_commands_are_each_executed_once_and_in_order() {
     for make in Make::ready() {
         let (mut peer, port) = Peer::server(make, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         within(client.connect()).await.unwrap();
-        // The first polled is the first queued.
+        // Commands are queued in the order in which they are polled first.
         let answers = within(join_all(
             (0..10_000_u32).map(|n| client.submit_command(n.to_be_bytes().to_vec()).into_future()),
         ))
@@ -64,13 +64,13 @@ async fn ten_thousand_commands_are_each_applied_once_and_in_order() {
         }
         let log: Vec<_> =
             (0..10_000_u32).map(|n| (u64::from(n) + 1, hex(&n.to_be_bytes()))).collect();
-        assert!(peer.log().await == log, "what the peer applied differs");
+        assert!(peer.log().await == log, "the peer executed other commands");
         within(client.disconnect()).await;
     }
 }
 
 #[tokio::test]
-async fn a_followers_hint_is_followed() {
+async fn client_follows_the_hint_of_a_follower() {
     for make in Make::ready() {
         let (mut follower, first) = Peer::server(make, None).await;
         let (_leader, third) = Peer::server(make, None).await;
@@ -85,7 +85,7 @@ async fn a_followers_hint_is_followed() {
 }
 
 #[tokio::test]
-async fn a_follower_without_a_hint_is_left_for_the_next_member() {
+async fn client_goes_from_a_follower_without_a_hint_to_the_next_member() {
     for make in Make::ready() {
         let (mut first, first_port) = Peer::server(make, None).await;
         let (_second, second_port) = Peer::server(make, None).await;
@@ -99,7 +99,7 @@ async fn a_follower_without_a_hint_is_left_for_the_next_member() {
 }
 
 #[tokio::test]
-async fn a_leader_that_steps_down_is_left_for_the_one_it_names_and_the_session_follows() {
+async fn client_follows_a_leader_that_steps_down_to_the_named_member_in_the_same_session() {
     for make in Make::ready() {
         let state = State::new();
         let (mut old, old_port) = Peer::server_keeping(make, &state, None).await;
@@ -113,7 +113,7 @@ async fn a_leader_that_steps_down_is_left_for_the_one_it_names_and_the_session_f
         within(client.submit_command("one")).await.unwrap();
         let session = client.session_id();
 
-        // What the old leader took and did not apply is sent again to the new one.
+        // The client resends the command that the old leader received and did not execute.
         old.tell("drop 1").await;
         let lost = client.try_submit_command("two").unwrap();
         old.report("dropped 2").await;
@@ -131,7 +131,7 @@ async fn a_leader_that_steps_down_is_left_for_the_one_it_names_and_the_session_f
 }
 
 #[tokio::test]
-async fn a_lone_leader_that_steps_down_and_leads_again_keeps_the_session() {
+async fn lone_leader_that_steps_down_and_leads_again_keeps_the_session() {
     for make in Make::ready() {
         let (mut peer, port) = Peer::server(make, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
@@ -148,7 +148,7 @@ async fn a_lone_leader_that_steps_down_and_leads_again_keeps_the_session() {
 }
 
 #[tokio::test]
-async fn a_session_that_the_server_ends_is_told() {
+async fn session_that_the_server_ends_is_reported() {
     for make in Make::ready() {
         let (mut peer, port) = Peer::server(make, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
@@ -164,7 +164,7 @@ async fn a_session_that_the_server_ends_is_told() {
         assert_eq!((error.code(), error.maybe_executed()), ("SESSION_EXPIRED", true));
         // connect() begins a new session.
         within(client.connect()).await.unwrap();
-        within(client.submit_command("anew")).await.unwrap();
+        within(client.submit_command("again")).await.unwrap();
         within(client.disconnect()).await;
     }
 }
@@ -189,7 +189,7 @@ async fn server_requests_arrive_in_order_and_are_acknowledged() {
 }
 
 #[tokio::test]
-async fn server_requests_out_of_order_wait_and_one_that_comes_again_is_acknowledged_again() {
+async fn server_requests_out_of_order_wait_and_a_copy_is_acknowledged_again() {
     for make in Make::ready() {
         let (mut peer, port) = Peer::server(make, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
@@ -226,7 +226,7 @@ fn server_request(number: u64) -> String {
 }
 
 #[tokio::test]
-async fn a_command_that_the_server_drops_is_sent_again_and_applied_once() {
+async fn command_that_the_server_drops_is_resent_and_executed_once() {
     for make in Make::ready() {
         let (mut peer, port) = Peer::server(make, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
@@ -242,7 +242,7 @@ async fn a_command_that_the_server_drops_is_sent_again_and_applied_once() {
 }
 
 #[tokio::test]
-async fn an_undecodable_message_is_skipped_and_told() {
+async fn undecodable_message_is_skipped_and_reported() {
     for make in Make::ready() {
         let (mut peer, port) = Peer::server(make, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();

@@ -1,4 +1,4 @@
-//! The client, and SERVERs that others wrote which are killed, restarted, frozen, or no SERVERs.
+//! Tests the client against SERVERs that others wrote and that are killed, restarted or frozen, and against other sockets.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use zraft_interop::{Make, Peer, State, within};
 
 use crate::support::{builder, disconnected, event, hex, member, position, resumed};
 
-/// PING every 100 ms, and 500 ms of patience.
+/// Settings with a PING every 100 ms and a heartbeat timeout of 500 ms.
 fn impatient() -> ClientBuilder {
     builder()
         .heartbeat_interval(Duration::from_millis(100))
@@ -16,7 +16,7 @@ fn impatient() -> ClientBuilder {
 }
 
 #[tokio::test]
-async fn a_server_killed_and_restarted_on_its_port_resumes_the_session_and_applies_all_once() {
+async fn session_resumes_at_a_server_restarted_on_its_port_and_each_command_is_executed_once() {
     for make in Make::ready() {
         let state = State::new();
         let (mut peer, port) = Peer::server_keeping(make, &state, None).await;
@@ -26,7 +26,7 @@ async fn a_server_killed_and_restarted_on_its_port_resumes_the_session_and_appli
         let session = client.session_id();
         within(client.submit_command("before")).await.unwrap();
 
-        // Two were received and lost, the others are applied or not when it dies.
+        // The server drops two commands, and has executed some of the others when it is killed.
         peer.tell("drop 2").await;
         let pending: Vec<_> =
             (0..100_u8).map(|n| client.try_submit_command(vec![n]).unwrap()).collect();
@@ -44,14 +44,14 @@ async fn a_server_killed_and_restarted_on_its_port_resumes_the_session_and_appli
         log.sort_unstable();
         let mut expected = vec![(1, hex(b"before"))];
         expected.extend((0..100_u8).map(|n| (u64::from(n) + 2, hex(&[n]))));
-        assert_eq!(log, expected, "every command is applied once");
+        assert_eq!(log, expected, "each command is executed once");
         assert_eq!(client.stats().reconnects, 1);
         within(client.disconnect()).await;
     }
 }
 
 #[tokio::test]
-async fn a_successor_that_knows_no_sessions_ends_the_session() {
+async fn restarted_server_without_sessions_ends_the_session() {
     for make in Make::ready() {
         let (peer, port) = Peer::server(make, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
@@ -60,18 +60,18 @@ async fn a_successor_that_knows_no_sessions_ends_the_session() {
         within(client.ping()).await.unwrap();
         peer.kill().await;
         assert_eq!(disconnected(&mut events).await, "connectionLost");
-        // The new process knows no sessions: said again after five seconds, that is believed of a lone member.
+        // The new process knows no session. The client believes a lone member that says so twice within five seconds.
         let (_peer, _) = Peer::server(make, Some(port)).await;
         event(&mut events, |event| matches!(event, Event::SessionExpired { .. }).then_some(()))
             .await;
         within(client.connect()).await.unwrap();
-        within(client.submit_command("anew")).await.unwrap();
+        within(client.submit_command("again")).await.unwrap();
         within(client.disconnect()).await;
     }
 }
 
 #[tokio::test]
-async fn a_frozen_server_is_noticed_by_heartbeat_and_its_session_resumed() {
+async fn client_notices_a_frozen_server_by_heartbeat_and_resumes_the_session() {
     for make in Make::ready() {
         let (mut peer, port) = Peer::server(make, None).await;
         let client = member(impatient(), "node-1", port).build().unwrap();
@@ -84,13 +84,13 @@ async fn a_frozen_server_is_noticed_by_heartbeat_and_its_session_resumed() {
         peer.thaw();
         resumed(&mut events).await;
         within(during).await.unwrap();
-        assert_eq!(peer.log().await.len(), 2, "the command is applied once");
+        assert_eq!(peer.log().await.len(), 2, "the command is executed once");
         within(client.disconnect()).await;
     }
 }
 
 #[tokio::test]
-async fn a_frozen_leader_is_left_for_another_member_and_the_session_with_it() {
+async fn client_moves_from_a_frozen_leader_to_another_member_in_the_same_session() {
     for make in Make::ready() {
         let state = State::new();
         let (frozen, frozen_port) = Peer::server_keeping(make, &state, None).await;
@@ -113,7 +113,7 @@ async fn a_frozen_leader_is_left_for_another_member_and_the_session_with_it() {
 }
 
 #[tokio::test]
-async fn a_server_frozen_for_less_than_the_heartbeat_timeout_keeps_its_connection() {
+async fn connection_survives_a_freeze_shorter_than_the_heartbeat_timeout() {
     for make in Make::ready() {
         let (mut peer, port) = Peer::server(make, None).await;
         let client = member(builder(), "node-1", port)
@@ -125,7 +125,7 @@ async fn a_server_frozen_for_less_than_the_heartbeat_timeout_keeps_its_connectio
         within(client.submit_command("before")).await.unwrap();
         peer.freeze();
         let during = client.try_submit_command("during").unwrap();
-        // It was sent again at least once: that much time has passed.
+        // Wait until the client has resent the command, which shows that the server was frozen for a while.
         within(async {
             while client.stats().resent == 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -135,13 +135,13 @@ async fn a_server_frozen_for_less_than_the_heartbeat_timeout_keeps_its_connectio
         peer.thaw();
         assert_eq!(position(&within(during).await.unwrap()), (2, &b"during"[..]));
         assert_eq!(client.stats().reconnects, 0);
-        assert_eq!(peer.log().await.len(), 2, "the copies are not applied");
+        assert_eq!(peer.log().await.len(), 2, "the copies are not executed");
         within(client.disconnect()).await;
     }
 }
 
 #[tokio::test]
-async fn a_router_is_told_from_a_member_and_the_next_one_is_asked() {
+async fn client_recognises_a_router_and_asks_the_next_member() {
     for make in Make::ready() {
         let (_router, router_port) = Peer::server_with(make, &["type=ROUTER"]).await;
         let (_peer, port) = Peer::server(make, None).await;
@@ -157,7 +157,7 @@ async fn a_router_is_told_from_a_member_and_the_next_one_is_asked() {
             _ => None,
         })
         .await;
-        // Whichever of the two sees the other's type first.
+        // Either side may see the other's type first.
         let refused = cause.to_string().contains("ROUTER");
         assert!(refused || cause == ConnectionCause::ClosedBeforeFirstMessage, "{cause}");
         within(client.disconnect()).await;
@@ -165,9 +165,9 @@ async fn a_router_is_told_from_a_member_and_the_next_one_is_asked() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_is_told_from_one_that_is_not_there() {
+async fn server_that_never_answers_has_its_own_cause() {
     for make in Make::ready() {
-        // A SERVER that shakes hands and says nothing we understand: its Raft port, say.
+        // A SERVER that completes the ZMTP handshake and never answers, such as the port for other members.
         let (mut peer, port) = Peer::server(make, None).await;
         peer.tell("mute").await;
         let client = member(builder(), "node-1", port)
@@ -182,7 +182,7 @@ async fn a_server_that_never_answers_is_told_from_one_that_is_not_there() {
         })
         .await;
         assert_eq!(cause, ConnectionCause::NeverAnswered);
-        // It speaks again: the client is still asking.
+        // The client still asks when the server answers again.
         peer.tell("leader").await;
         within(connect).await.unwrap();
         within(client.disconnect()).await;

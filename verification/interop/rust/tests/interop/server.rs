@@ -1,4 +1,4 @@
-//! The embedded server against CLIENTs that others wrote.
+//! Tests the embedded server against CLIENTs that others wrote.
 
 use std::time::Duration;
 
@@ -13,9 +13,10 @@ use zraft_test_server::{AppendLog, Echo, KillLoss, KvStore, TestCluster};
 
 use crate::support::hex;
 
-struct Talker(Peer);
+/// A CLIENT that sends and receives messages.
+struct MessageClient(Peer);
 
-impl Talker {
+impl MessageClient {
     async fn new(make: Make, cluster: &TestCluster) -> Self {
         Self::of_member(make, cluster, 0, &[]).await
     }
@@ -30,14 +31,14 @@ impl Talker {
         Self(Peer::client_with(make, &endpoint, arguments).await)
     }
 
-    async fn say(&mut self, message: &ClientMessage) {
+    async fn send(&mut self, message: &ClientMessage) {
         let mut frame = Vec::new();
         message.encode(&mut frame);
         self.0.tell(&format!("send {}", hex(&frame))).await;
     }
 
-    /// The next message; what a socket makes up when a connection drops is passed over.
-    async fn hear(&mut self) -> ServerMessage {
+    /// Waits for the next message. Skips the `-` that the socket reports when a connection ends.
+    async fn receive(&mut self) -> ServerMessage {
         loop {
             let hex = self.0.report("received ").await;
             if hex != "-" {
@@ -52,8 +53,8 @@ impl Talker {
     async fn create(&mut self) -> SessionId {
         let capabilities = Capabilities::new([("kind", "interop")]).unwrap();
         let nonce = Nonce::new(7).unwrap();
-        self.say(&ClientMessage::CreateSession { capabilities, nonce }).await;
-        match self.hear().await {
+        self.send(&ClientMessage::CreateSession { capabilities, nonce }).await;
+        match self.receive().await {
             ServerMessage::SessionCreated { session_id, nonce: answered } => {
                 assert_eq!(answered, nonce);
                 session_id
@@ -62,16 +63,16 @@ impl Talker {
         }
     }
 
-    /// Continues the session on whatever connection the socket has now. What was sent on an earlier one may have been
-    /// lost with it, so it is said until it is heard.
+    /// Continues the session on the socket's current connection. A message may be lost with an earlier connection, so this
+    /// repeats it until it is answered.
     async fn resume(&mut self, session_id: &SessionId) {
         within(async {
             for nonce in 100.. {
                 let nonce = Nonce::new(nonce).unwrap();
                 let session_id = session_id.clone();
-                self.say(&ClientMessage::ContinueSession { session_id, nonce }).await;
+                self.send(&ClientMessage::ContinueSession { session_id, nonce }).await;
                 let patience = Duration::from_secs(1);
-                if let Ok(answer) = tokio::time::timeout(patience, self.hear()).await {
+                if let Ok(answer) = tokio::time::timeout(patience, self.receive()).await {
                     assert_eq!(answer, ServerMessage::SessionContinued { nonce });
                     return;
                 }
@@ -81,7 +82,7 @@ impl Talker {
     }
 
     async fn command(&mut self, id: u64, payload: &[u8]) {
-        self.say(&ClientMessage::ClientRequest {
+        self.send(&ClientMessage::ClientRequest {
             request_id: RequestId::new(id).unwrap(),
             lowest_pending_request_id: RequestId::new(id).unwrap(),
             payload: Payload::new(payload.to_vec()).unwrap(),
@@ -96,14 +97,14 @@ async fn cluster() -> TestCluster {
 }
 
 #[tokio::test]
-async fn a_session_with_commands_queries_and_keep_alives() {
+async fn session_with_commands_queries_and_keep_alives_works() {
     for make in Make::ready() {
         let cluster = cluster().await;
-        let mut client = Talker::new(make, &cluster).await;
+        let mut client = MessageClient::new(make, &cluster).await;
         client.create().await;
         for id in 1..=3 {
             client.command(id, b"entry").await;
-            match client.hear().await {
+            match client.receive().await {
                 ServerMessage::ClientResponse { request_id, result } => {
                     assert_eq!(request_id.get(), id);
                     assert_eq!(result.len(), 8);
@@ -115,41 +116,41 @@ async fn a_session_with_commands_queries_and_keep_alives() {
         let payload = Payload::new(&b"length"[..]).unwrap();
         let created_at = Timestamp::from_millis(1);
         client
-            .say(&ClientMessage::Query {
+            .send(&ClientMessage::Query {
                 correlation_id: correlation_id.clone(),
                 payload,
                 created_at,
             })
             .await;
         assert!(matches!(
-            client.hear().await,
+            client.receive().await,
             ServerMessage::QueryResponse { correlation_id: answered, .. } if answered == correlation_id
         ));
         let timestamp = Timestamp::from_millis(42);
-        client.say(&ClientMessage::KeepAlive { timestamp }).await;
-        assert_eq!(client.hear().await, ServerMessage::KeepAliveResponse { timestamp });
-        client.say(&ClientMessage::CloseSession { reason: CloseReason::ClientShutdown }).await;
+        client.send(&ClientMessage::KeepAlive { timestamp }).await;
+        assert_eq!(client.receive().await, ServerMessage::KeepAliveResponse { timestamp });
+        client.send(&ClientMessage::CloseSession { reason: CloseReason::ClientShutdown }).await;
         cluster.wait_for(|engine| engine.sessions().next().is_none()).await;
         cluster.shutdown().await;
     }
 }
 
 #[tokio::test]
-async fn the_socket_connects_again_after_a_restart_and_continues_its_session() {
+async fn socket_reconnects_after_a_restart_and_continues_its_session() {
     for make in Make::ready() {
         let cluster = cluster().await;
-        let mut client = Talker::new(make, &cluster).await;
+        let mut client = MessageClient::new(make, &cluster).await;
         let session_id = client.create().await;
         client.command(1, b"once").await;
-        client.hear().await;
+        client.receive().await;
         cluster.kill("node-1", KillLoss::default()).await.unwrap();
         cluster.restart("node-1").await.unwrap();
         cluster.leader_elected().await;
         let nonce = Nonce::new(8).unwrap();
-        client.say(&ClientMessage::ContinueSession { session_id, nonce }).await;
-        assert_eq!(client.hear().await, ServerMessage::SessionContinued { nonce });
+        client.send(&ClientMessage::ContinueSession { session_id, nonce }).await;
+        assert_eq!(client.receive().await, ServerMessage::SessionContinued { nonce });
         client.command(1, b"once").await;
-        assert!(matches!(client.hear().await, ServerMessage::ClientResponse { .. }));
+        assert!(matches!(client.receive().await, ServerMessage::ClientResponse { .. }));
         assert_eq!(cluster.journal().len(), 1, "the copy is not executed");
         cluster.shutdown().await;
     }
@@ -159,11 +160,11 @@ async fn the_socket_connects_again_after_a_restart_and_continues_its_session() {
 async fn a_mebibyte_goes_both_ways() {
     for make in Make::ready() {
         let cluster = TestCluster::builder().app(Echo).start().await.unwrap();
-        let mut client = Talker::new(make, &cluster).await;
+        let mut client = MessageClient::new(make, &cluster).await;
         client.create().await;
         let payload: Vec<u8> = (0..1 << 20).map(|n: u32| (n % 251) as u8).collect();
         client.command(1, &payload).await;
-        match client.hear().await {
+        match client.receive().await {
             ServerMessage::ClientResponse { result, .. } => assert!(result[..] == payload[..]),
             other => panic!("{other:?}"),
         }
@@ -172,56 +173,56 @@ async fn a_mebibyte_goes_both_ways() {
 }
 
 #[tokio::test]
-async fn a_follower_rejects_and_names_the_leader() {
+async fn follower_rejects_and_names_the_leader() {
     for make in Make::ready() {
         let cluster = TestCluster::builder().members(3).start().await.unwrap();
         let leader = cluster.leader_elected().await;
         assert_eq!(leader.as_str(), "node-1");
-        let mut client = Talker::of_member(make, &cluster, 2, &[]).await;
+        let mut client = MessageClient::of_member(make, &cluster, 2, &[]).await;
         let capabilities = Capabilities::new([("kind", "interop")]).unwrap();
         let nonce = Nonce::new(-9).unwrap();
-        client.say(&ClientMessage::CreateSession { capabilities, nonce }).await;
+        client.send(&ClientMessage::CreateSession { capabilities, nonce }).await;
         let rejected = ServerMessage::SessionRejected {
             reason: RejectionReason::NotLeader,
             nonce,
             leader_id: Some(leader),
         };
-        assert_eq!(client.hear().await, rejected);
+        assert_eq!(client.receive().await, rejected);
         cluster.shutdown().await;
     }
 }
 
 #[tokio::test]
-async fn a_command_without_a_session_is_a_session_error() {
+async fn command_without_a_session_is_a_session_error() {
     for make in Make::ready() {
         let cluster = cluster().await;
-        let mut client = Talker::new(make, &cluster).await;
-        client.command(1, b"nobody's").await;
+        let mut client = MessageClient::new(make, &cluster).await;
+        client.command(1, b"no session").await;
         let closed = ServerMessage::SessionClosed {
             reason: SessionCloseReason::SessionError,
             leader_id: None,
         };
-        assert_eq!(client.hear().await, closed);
+        assert_eq!(client.receive().await, closed);
         assert_eq!(cluster.journal().len(), 0);
         cluster.shutdown().await;
     }
 }
 
 #[tokio::test]
-async fn a_watch_notifies_and_its_acknowledgement_ends_the_redelivery() {
+async fn watch_notifies_and_its_acknowledgement_ends_the_redelivery() {
     for make in Make::ready() {
         let cluster = TestCluster::builder().app(KvStore::new()).start().await.unwrap();
-        let mut client = Talker::new(make, &cluster).await;
+        let mut client = MessageClient::new(make, &cluster).await;
         client.create().await;
         let watch = Command::Watch { key: zraft_kv::Key::new("k").unwrap() };
         let value = zraft_kv::Value::new("v").unwrap();
         let set = Command::Set { key: zraft_kv::Key::new("k").unwrap(), value: value.clone() };
         client.command(1, &watch.encode()).await;
-        assert!(matches!(client.hear().await, ServerMessage::ClientResponse { .. }));
+        assert!(matches!(client.receive().await, ServerMessage::ClientResponse { .. }));
         client.command(2, &set.encode()).await;
-        // A Set is answered before the notification that it causes.
-        assert!(matches!(client.hear().await, ServerMessage::ClientResponse { .. }));
-        let request_id = match client.hear().await {
+        // The answer to a Set precedes its notification.
+        assert!(matches!(client.receive().await, ServerMessage::ClientResponse { .. }));
+        let request_id = match client.receive().await {
             ServerMessage::ServerRequest { request_id, payload, .. } => {
                 let notification = Notification::decode(payload.as_bytes()).unwrap();
                 assert_eq!((notification.key.as_str(), notification.value), ("k", value));
@@ -230,60 +231,60 @@ async fn a_watch_notifies_and_its_acknowledgement_ends_the_redelivery() {
             other => panic!("{other:?}"),
         };
         assert_eq!(cluster.sessions()[0].unacknowledged, 1);
-        client.say(&ClientMessage::ServerRequestAck { request_id }).await;
+        client.send(&ClientMessage::ServerRequestAck { request_id }).await;
         within(cluster.wait_for(|engine| engine.sessions().all(|it| it.unacknowledged == 0))).await;
         cluster.shutdown().await;
     }
 }
 
 #[tokio::test]
-async fn an_undecodable_message_closes_that_connection_and_no_other() {
+async fn undecodable_message_closes_only_its_connection() {
     for make in Make::ready() {
         let cluster = cluster().await;
-        let mut other = Talker::new(make, &cluster).await;
+        let mut other = MessageClient::new(make, &cluster).await;
         other.create().await;
-        let mut client = Talker::new(make, &cluster).await;
+        let mut client = MessageClient::new(make, &cluster).await;
         let session_id = client.create().await;
         // Message type 99.
         client.0.tell("send 7a726166740163").await;
         within(cluster.stats_reached(|stats| stats.engine.closed_undecodable == 1)).await;
         other.command(1, b"goes on").await;
-        assert!(matches!(other.hear().await, ServerMessage::ClientResponse { .. }));
-        // The socket connects again by itself.
+        assert!(matches!(other.receive().await, ServerMessage::ClientResponse { .. }));
+        // The socket reconnects without being asked.
         client.resume(&session_id).await;
         cluster.shutdown().await;
     }
 }
 
 #[tokio::test]
-async fn a_dealer_is_refused_and_harms_nobody() {
+async fn dealer_is_refused_and_affects_no_one() {
     for make in Make::ready() {
         let cluster = cluster().await;
-        let _dealer = Talker::of_member(make, &cluster, 0, &["type=DEALER"]).await;
-        // Refused, or gone by itself when it saw our type. libzmq does not come again after that.
+        let _dealer = MessageClient::of_member(make, &cluster, 0, &["type=DEALER"]).await;
+        // Either side may close when it sees the other's type. libzmq does not reconnect after that.
         within(
             cluster
                 .stats_reached(|stats| stats.transport.accepted >= 1 && stats.transport.open == 0),
         )
         .await;
-        let mut client = Talker::new(make, &cluster).await;
+        let mut client = MessageClient::new(make, &cluster).await;
         client.create().await;
-        assert_eq!(cluster.stats().transport.handshakes, 1, "the CLIENT's alone");
+        assert_eq!(cluster.stats().transport.handshakes, 1, "only the CLIENT completed one");
         cluster.shutdown().await;
     }
 }
 
 #[tokio::test]
-async fn a_killed_client_leaves_its_session_behind_unbound() {
+async fn killed_client_leaves_its_session_unbound() {
     for make in Make::ready() {
         let cluster = cluster().await;
-        let mut client = Talker::new(make, &cluster).await;
+        let mut client = MessageClient::new(make, &cluster).await;
         let session_id = client.create().await;
         client.0.kill().await;
         within(cluster.wait_for(|engine| engine.session(&session_id).is_some_and(|it| !it.bound)))
             .await;
         // Another process continues it.
-        let mut client = Talker::new(make, &cluster).await;
+        let mut client = MessageClient::new(make, &cluster).await;
         client.resume(&session_id).await;
         assert!(cluster.sessions()[0].bound);
         cluster.shutdown().await;
@@ -291,13 +292,13 @@ async fn a_killed_client_leaves_its_session_behind_unbound() {
 }
 
 #[tokio::test]
-async fn a_frozen_client_is_dropped_by_its_ttl_and_comes_again() {
+async fn frozen_client_is_closed_after_its_ttl_and_reconnects() {
     for make in Make::ready() {
         let cluster = cluster().await;
         let heartbeat = ["interval=50", "timeout=500", "ttl=500"];
-        let mut client = Talker::of_member(make, &cluster, 0, &heartbeat).await;
+        let mut client = MessageClient::of_member(make, &cluster, 0, &heartbeat).await;
         let session_id = client.create().await;
-        // Until its first PING nothing tells how long it may be silent: it is frozen until it was not too early.
+        // The server learns the TTL from the first PING, so repeat the freeze until it came after that.
         within(async {
             loop {
                 client.0.freeze();
@@ -308,8 +309,8 @@ async fn a_frozen_client_is_dropped_by_its_ttl_and_comes_again() {
                     return;
                 }
                 let timestamp = Timestamp::from_millis(1);
-                client.say(&ClientMessage::KeepAlive { timestamp }).await;
-                client.hear().await;
+                client.send(&ClientMessage::KeepAlive { timestamp }).await;
+                client.receive().await;
             }
         })
         .await;
@@ -319,14 +320,14 @@ async fn a_frozen_client_is_dropped_by_its_ttl_and_comes_again() {
 }
 
 #[tokio::test]
-async fn a_frozen_member_is_left_by_its_client_which_comes_again() {
+async fn client_leaves_a_frozen_member_and_reconnects() {
     for make in Make::ready() {
         let cluster = cluster().await;
         let heartbeat = ["interval=50", "timeout=500", "ttl=5000"];
-        let mut client = Talker::of_member(make, &cluster, 0, &heartbeat).await;
+        let mut client = MessageClient::of_member(make, &cluster, 0, &heartbeat).await;
         let session_id = client.create().await;
         cluster.set_frozen("node-1", true).unwrap();
-        // It gives the connection up, or has a second one already.
+        // The client has closed its connection, or already opened a second one.
         within(
             cluster
                 .stats_reached(|stats| stats.transport.open == 0 || stats.transport.accepted >= 2),

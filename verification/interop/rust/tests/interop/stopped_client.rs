@@ -1,4 +1,4 @@
-//! The client's own process, stopped and continued: it finds its answers rather than timeouts.
+//! Stops and continues the client's own process: it must find its answers, not time out.
 
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ async fn client_of(endpoint: &str) -> Peer {
 }
 
 #[tokio::test]
-async fn a_client_stopped_past_its_deadline_finds_its_answer() {
+async fn client_stopped_past_its_deadline_finds_its_answer() {
     let cluster = TestCluster::builder().app(AppendLog::default()).start().await.unwrap();
-    // The answer comes while the client is stopped.
+    // The cluster answers while the client is stopped.
     cluster.set_commit_delay(Duration::from_millis(300));
     let mut client = client(&cluster).await;
     client.write("command hello").await;
@@ -36,7 +36,7 @@ async fn a_client_stopped_past_its_deadline_finds_its_answer() {
 }
 
 #[tokio::test]
-async fn a_client_stopped_while_its_connection_is_cut_resumes_its_session() {
+async fn client_stopped_while_its_connection_is_cut_resumes_its_session() {
     let cluster = TestCluster::builder().app(AppendLog::default()).start().await.unwrap();
     let mut client = client(&cluster).await;
     client.freeze();
@@ -50,7 +50,7 @@ async fn a_client_stopped_while_its_connection_is_cut_resumes_its_session() {
 }
 
 #[tokio::test]
-async fn a_client_stopped_past_its_deadline_finds_the_answer_of_a_server_that_others_wrote() {
+async fn client_stopped_past_its_deadline_finds_the_answer_of_another_server() {
     for make in Make::ready() {
         let (mut peer, port) = Peer::server(make, None).await;
         let mut client = client_of(&format!("tcp://127.0.0.1:{port}")).await;

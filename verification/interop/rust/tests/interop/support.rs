@@ -5,7 +5,7 @@ use std::time::Duration;
 use zraft_client::{ClientBuilder, Event, Events, RaftClient};
 use zraft_interop::within;
 
-/// Quick to resend; member ids and endpoints are still to be said.
+/// Returns settings with a short resend interval and without members.
 pub(crate) fn builder() -> ClientBuilder {
     RaftClient::builder()
         .capability("kind", "interop")
@@ -14,12 +14,12 @@ pub(crate) fn builder() -> ClientBuilder {
         .request_timeout(Duration::from_secs(25))
 }
 
-/// One more member, on loopback.
+/// Adds a member on loopback.
 pub(crate) fn member(builder: ClientBuilder, id: &str, port: u16) -> ClientBuilder {
     builder.member(id, format!("tcp://127.0.0.1:{port}"))
 }
 
-/// Waits for an event that is picked.
+/// Waits for an event for which `pick` returns a value, and returns the value.
 pub(crate) async fn event<T>(events: &mut Events, mut pick: impl FnMut(&Event) -> Option<T>) -> T {
     within(async {
         loop {
@@ -32,7 +32,7 @@ pub(crate) async fn event<T>(events: &mut Events, mut pick: impl FnMut(&Event) -
     .await
 }
 
-/// Waits until the session has lost its connection, and tells why.
+/// Waits until the session has lost its connection. Returns the reason.
 pub(crate) async fn disconnected(events: &mut Events) -> &'static str {
     event(events, |event| match event {
         Event::Disconnected { reason, .. } => Some(reason.name()),
@@ -41,7 +41,7 @@ pub(crate) async fn disconnected(events: &mut Events) -> &'static str {
     .await
 }
 
-/// Waits for the session's next connection, which must be a resumed one.
+/// Waits until the session is connected again. It must be resumed.
 pub(crate) async fn resumed(events: &mut Events) {
     let resumed = event(events, |event| match event {
         Event::Connected { resumed, .. } => Some(*resumed),
@@ -51,13 +51,13 @@ pub(crate) async fn resumed(events: &mut Events) {
     assert!(resumed);
 }
 
-/// The position that the peer gave the command, and its payload.
+/// Splits an answer into the position that the peer gave the command, and the command's payload.
 pub(crate) fn position(answer: &[u8]) -> (u64, &[u8]) {
     let (position, payload) = answer.split_first_chunk::<8>().unwrap();
     (u64::from_be_bytes(*position), payload)
 }
 
-/// Hexadecimal, as the line protocol has it.
+/// Returns bytes as hexadecimal digits, the form of the line protocol.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

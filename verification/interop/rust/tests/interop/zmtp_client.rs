@@ -1,4 +1,4 @@
-//! Our CLIENT connection, without a client around it, against SERVERs that others wrote.
+//! Tests a bare CLIENT connection of this project against SERVERs that others wrote.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use tokio::{
 use zraft_interop::{Make, Peer, Wire, within};
 use zraft_zmtp::{Config, Error, Heartbeat, SocketType};
 
-/// PING every 50 ms, and 500 ms of patience.
+/// Settings with a PING every 50 ms and a heartbeat timeout of 500 ms.
 fn impatient() -> Config {
     let beat = Heartbeat::with_timeout(Duration::from_millis(50), Duration::from_millis(500));
     Config { heartbeat: Some(beat), ..Config::client() }
 }
 
-/// A server that sends everything back, and a connection to it that has shaken hands.
+/// Starts a server that sends everything back, and a connection to it that has completed the ZMTP handshake.
 async fn echo(make: Make, config: Config) -> (Peer, Wire) {
     let (mut peer, port) = Peer::server(make, None).await;
     peer.tell("echo").await;
@@ -30,7 +30,7 @@ fn bytes(length: usize) -> Bytes {
 }
 
 #[tokio::test]
-async fn the_handshake_tells_version_and_socket_type() {
+async fn handshake_gives_version_and_socket_type() {
     for make in Make::ready() {
         let (_peer, port) = Peer::server(make, None).await;
         let peer = Wire::connect(port, Config::client()).await.ready().await;
@@ -41,7 +41,7 @@ async fn the_handshake_tells_version_and_socket_type() {
 
 #[tokio::test]
 async fn messages_of_every_length_come_back_unchanged_and_in_order() {
-    // Around the borders of the short and the long form of a frame, and of what is sent from where it lies.
+    // Lengths around the limits of short frames and of messages that are sent without copying.
     const LENGTHS: [usize; 12] =
         [1, 2, 32, 33, 254, 255, 256, 257, 8192, (16 << 10) - 1, 16 << 10, 1 << 20];
     for make in Make::ready() {
@@ -56,7 +56,7 @@ async fn messages_of_every_length_come_back_unchanged_and_in_order() {
 }
 
 #[tokio::test]
-async fn an_empty_message_comes_back() {
+async fn empty_message_comes_back() {
     for make in Make::ready() {
         let (_peer, mut wire) = echo(make, Config::client()).await;
         wire.send(Bytes::new());
@@ -80,10 +80,10 @@ async fn ten_thousand_messages_at_once_come_back_in_order() {
 }
 
 #[tokio::test]
-async fn a_silent_server_that_answers_pings_is_not_left() {
+async fn connection_to_a_silent_server_that_answers_pings_stays() {
     for make in Make::ready() {
         let (_peer, mut wire) = echo(make, impatient()).await;
-        // Twice the patience: 20 PONGs at least 50 ms apart, and nothing else.
+        // Twice the timeout: 20 PONGs at least 50 ms apart, and nothing else.
         wire.heard(20).await;
         assert_eq!(wire.connection().message_bytes_received(), 0);
         wire.send(bytes(10));
@@ -92,7 +92,7 @@ async fn a_silent_server_that_answers_pings_is_not_left() {
 }
 
 #[tokio::test]
-async fn a_frozen_server_is_noticed_by_heartbeat() {
+async fn frozen_server_is_noticed_by_heartbeat() {
     for make in Make::ready() {
         let (peer, mut wire) = echo(make, impatient()).await;
         wire.heard(1).await;
@@ -102,9 +102,9 @@ async fn a_frozen_server_is_noticed_by_heartbeat() {
 }
 
 #[tokio::test]
-async fn a_killed_server_is_the_end_of_the_connection() {
+async fn killed_server_ends_the_connection() {
     for make in Make::ready() {
-        // Without heartbeats: nothing but the end of the stream can tell.
+        // Without heartbeats, only the end of the stream shows it.
         let config = Config { heartbeat: None, ..Config::client() };
         let (peer, mut wire) = echo(make, config).await;
         peer.kill().await;
@@ -113,17 +113,17 @@ async fn a_killed_server_is_the_end_of_the_connection() {
 }
 
 #[tokio::test]
-async fn messages_received_before_a_kill_are_still_handed_over() {
+async fn messages_received_before_a_kill_are_delivered() {
     for make in Make::ready() {
-        // Without PINGs, so that no PONG comes between.
+        // Send no PINGs, so that no PONG arrives in between.
         let config = Config { heartbeat: None, ..Config::client() };
         let (mut peer, mut wire) = echo(make, config).await;
-        // A SERVER can talk only to whom it has heard.
+        // A SERVER can send only to a CLIENT that has sent a message.
         wire.send(bytes(1));
         wire.message().await;
         peer.tell("raw 0102").await;
         peer.tell("raw 0304").await;
-        // Two frames of a flag, a length and two bytes.
+        // Two frames with flags, a length and two bytes each.
         wire.arrived(8).await;
         peer.kill().await;
         assert_eq!(wire.message().await[..], [1, 2]);
@@ -133,7 +133,7 @@ async fn messages_received_before_a_kill_are_still_handed_over() {
 }
 
 #[tokio::test]
-async fn a_client_that_falls_silent_is_dropped_when_the_ttl_of_its_ping_is_over() {
+async fn server_closes_the_connection_of_a_silent_client_after_its_ttl() {
     for make in Make::ready() {
         let beat = Heartbeat {
             interval: Duration::from_millis(50),
@@ -143,15 +143,15 @@ async fn a_client_that_falls_silent_is_dropped_when_the_ttl_of_its_ping_is_over(
         let config = Config { heartbeat: Some(beat), ..Config::client() };
         let (_peer, mut wire) = echo(make, config).await;
         wire.heard(1).await;
-        // From here on nobody sends PINGs.
+        // From here on, no one sends PINGs.
         let mut stream = wire.into_stream();
         let mut rest = Vec::new();
-        // A reset is an end as well.
+        // A reset is an end, too.
         let _ = within(stream.read_to_end(&mut rest)).await;
     }
 }
 
-/// Greeting and READY of a socket of this type, whose name has six letters.
+/// Returns the greeting and READY of a socket type whose name has six letters.
 fn hello(socket_type: &[u8; 6]) -> Vec<u8> {
     let mut hello = vec![0; 64];
     hello[0] = 0xff;
@@ -165,20 +165,20 @@ fn hello(socket_type: &[u8; 6]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_dealer_is_refused_by_a_close_before_the_first_message() {
+async fn dealer_is_refused_by_a_close_before_the_first_message() {
     for make in Make::ready() {
         let (mut peer, port) = Peer::server(make, None).await;
         peer.tell("echo").await;
         let mut dealer = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         dealer.write_all(&hello(b"DEALER")).await.unwrap();
         let mut received = Vec::new();
-        // A reset is a close as well.
+        // A reset is a close, too.
         let _ = within(dealer.read_to_end(&mut received)).await;
-        // Its greeting and possibly its READY, which is a command: no message.
+        // The server may send its greeting and its READY, which is a command, but no message.
         let after = received.get(64..).unwrap_or_default();
         assert!(after.is_empty() || after[0] == 4, "{make:?}: {after:?}");
 
-        // It is the type alone: the same bytes of a CLIENT are welcome.
+        // The type is the only reason: the same bytes of a CLIENT are accepted.
         let mut client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         client.write_all(&hello(b"CLIENT")).await.unwrap();
         let mut received = [0; 64 + 30];
@@ -191,11 +191,11 @@ async fn a_dealer_is_refused_by_a_close_before_the_first_message() {
 }
 
 #[tokio::test]
-async fn a_router_is_refused_by_its_type() {
+async fn router_is_refused_by_its_type() {
     for make in Make::ready() {
         let (_peer, port) = Peer::server_with(make, &["type=ROUTER"]).await;
         let mut wire = Wire::connect(port, Config::client()).await;
-        // Else it sees our type first, and goes by itself.
+        // Otherwise the peer may see our type first and close.
         wire.hold_ready_back();
         assert_eq!(wire.failure().await, Error::SocketType("ROUTER".to_owned()));
     }

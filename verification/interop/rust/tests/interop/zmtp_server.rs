@@ -1,4 +1,4 @@
-//! Our SERVER connection, without a server around it, against CLIENTs that others wrote.
+//! Tests a bare SERVER connection of this project against CLIENTs that others wrote.
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
@@ -7,7 +7,7 @@ use zraft_zmtp::{Config, Error, SocketType};
 
 use crate::support::hex;
 
-/// The peer's PING every 50 ms, and 500 ms of its patience.
+/// Arguments for a peer with a PING every 50 ms and a heartbeat timeout of 500 ms.
 const IMPATIENT: [&str; 3] = ["interval=50", "timeout=500", "ttl=1500"];
 
 struct Listener(TcpListener);
@@ -29,7 +29,7 @@ impl Listener {
 }
 
 #[tokio::test]
-async fn the_handshake_tells_version_and_socket_type() {
+async fn handshake_gives_version_and_socket_type() {
     for make in Make::ready() {
         let listener = Listener::new().await;
         let _peer = listener.client(make, &[]).await;
@@ -51,7 +51,7 @@ async fn messages_of_every_length_go_both_ways() {
             peer.tell(&format!("send {}", hex(&message))).await;
             assert_eq!(wire.message().await, message, "{make:?}, {length} bytes");
             wire.send(message.clone());
-            // Writing goes on while the peer's report is awaited.
+            // Await the connection, too, so that it writes while the peer reads.
             let back = tokio::select! {
                 back = peer.report("received ") => back,
                 event = wire.event() => panic!("{event:?}"),
@@ -62,13 +62,13 @@ async fn messages_of_every_length_go_both_ways() {
 }
 
 #[tokio::test]
-async fn a_client_whose_pings_are_answered_stays() {
+async fn client_with_answered_pings_stays() {
     for make in Make::ready() {
         let listener = Listener::new().await;
         let mut peer = listener.client(make, &IMPATIENT).await;
         let mut wire = listener.accept(Config::server()).await;
         wire.ready().await;
-        // Twice its patience: 20 PINGs, 50 ms apart.
+        // Twice its timeout: 20 PINGs, 50 ms apart.
         wire.heard(20).await;
         peer.tell("send 0102").await;
         assert_eq!(wire.message().await[..], [1, 2]);
@@ -76,13 +76,13 @@ async fn a_client_whose_pings_are_answered_stays() {
 }
 
 #[tokio::test]
-async fn a_client_whose_pings_are_not_answered_leaves_and_comes_again() {
+async fn client_without_answered_pings_closes_and_reconnects() {
     for make in Make::ready() {
         let listener = Listener::new().await;
         let _peer = listener.client(make, &IMPATIENT).await;
         let mut silent = listener.accept(Config::server()).await;
         silent.ready().await;
-        // Not awaited any more, so it answers nothing, but stays open.
+        // The test no longer awaits this connection, so it answers nothing and stays open.
         let mut second = listener.accept(Config::server()).await;
         second.ready().await;
         assert_eq!(silent.failure().await, Error::Closed);
@@ -90,7 +90,7 @@ async fn a_client_whose_pings_are_not_answered_leaves_and_comes_again() {
 }
 
 #[tokio::test]
-async fn a_frozen_client_is_noticed_by_the_ttl_that_it_announced() {
+async fn frozen_client_is_noticed_by_the_ttl_that_it_announced() {
     for make in Make::ready() {
         let listener = Listener::new().await;
         let peer = listener.client(make, &["interval=50", "timeout=5000", "ttl=500"]).await;
@@ -98,13 +98,13 @@ async fn a_frozen_client_is_noticed_by_the_ttl_that_it_announced() {
         wire.ready().await;
         wire.heard(1).await;
         peer.freeze();
-        // PINGs may still be on their way when it stops.
+        // PINGs may still arrive after the freeze.
         assert_eq!(wire.failure().await, Error::HeartbeatTimeout);
     }
 }
 
 #[tokio::test]
-async fn a_killed_client_is_the_end_of_the_connection() {
+async fn killed_client_ends_the_connection() {
     for make in Make::ready() {
         let listener = Listener::new().await;
         let peer = listener.client(make, &[]).await;
@@ -116,7 +116,7 @@ async fn a_killed_client_is_the_end_of_the_connection() {
 }
 
 #[tokio::test]
-async fn a_message_longer_than_the_limit_ends_the_connection() {
+async fn message_longer_than_the_limit_ends_the_connection() {
     for make in Make::ready() {
         let listener = Listener::new().await;
         let mut peer = listener.client(make, &[]).await;
@@ -130,12 +130,12 @@ async fn a_message_longer_than_the_limit_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_dealer_is_refused_by_its_type() {
+async fn dealer_is_refused_by_its_type() {
     for make in Make::ready() {
         let listener = Listener::new().await;
         let _peer = listener.client(make, &["type=DEALER"]).await;
         let mut wire = listener.accept(Config::server()).await;
-        // Else it sees our type first, and goes by itself.
+        // Otherwise the peer may see our type first and close.
         wire.hold_ready_back();
         assert_eq!(wire.failure().await, Error::SocketType("DEALER".to_owned()));
     }
