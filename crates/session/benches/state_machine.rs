@@ -96,7 +96,7 @@ fn apply_set_among_many_keys(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// What commands wait for: the frozen copy, without writing it.
+/// Measures the part of a snapshot for which commands wait: freezing the state, without writing it.
 #[divan::bench]
 fn freeze_many_keys(bencher: Bencher<'_, '_>) {
     let member = large();

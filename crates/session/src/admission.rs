@@ -1,4 +1,4 @@
-//! Which commands the leader proposes, judged before they reach the log.
+//! Decides which commands the leader proposes.
 
 use zraft_protocol::{Payload, RequestId, SessionId};
 
@@ -16,7 +16,7 @@ pub struct Admission {
     seen: RequestId,
 }
 
-/// What the leader does with a command.
+/// The leader's decision about a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
@@ -88,7 +88,7 @@ impl Admission {
         }
         let lowest_pending = self.seen.min(request_id);
         let propose = Verdict::Propose { lowest_pending };
-        // The client waits for this command before all others.
+        // The client waits for this command first.
         if lowest_pending == request_id {
             return propose;
         }
@@ -99,8 +99,8 @@ impl Admission {
         if request_id != state.lowest_unexecuted_from(lowest_pending) {
             return Verdict::Wait;
         }
-        // Not without end: a client whose lowest pending id stands still would fill the memory of every member. It must
-        // be a wait, because a client that lost all its answers looks the same until it resends.
+        // Limit this, too: a client that never raises its lowest pending id would fill the memory of every member. Let
+        // the command wait, because a client that lost all its answers looks the same until it resends.
         if cache.fits(settings, 2) {
             propose
         } else if cache.session_fits(settings, 2) {
@@ -111,7 +111,7 @@ impl Admission {
     }
 }
 
-/// What is cached once the commands in flight have been answered and answers below the lowest pending id are gone.
+/// The cache once the commands in flight are answered and the answers below the lowest pending id are dropped.
 struct Cache {
     answers: u64,
     bytes: u64,

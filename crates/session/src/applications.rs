@@ -17,5 +17,6 @@ pub use bank::Bank;
 pub use echo::Echo;
 pub use kv_store::KvStore;
 
-/// Bytes that an application of this module holds at most, unless told otherwise: 1 GiB.
+/// The default limit on the bytes that an application of this module holds: 1 GiB, which leaves room for a snapshot's copies
+/// on a usual server.
 const DEFAULT_LIMIT: u64 = 1 << 30;

@@ -1,4 +1,4 @@
-//! The leader's clock: wall time, made fit to be replicated.
+//! The leader's clock, which turns wall time into replicated time.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::Time;
 
 /// Stamps a leader's entries with a time that never falls and never leaps.
 ///
-/// It reads no clock: callers pass the wall clock, and a monotonic clock as the time since any fixed moment. Every
+/// It reads no clock. Callers pass the wall clock, and a monotonic clock as the time since any fixed moment. Every
 /// member keeps one from its start on and [`observe`](Self::observe)s the entries that it applies, so that it knows
 /// what time to expect when it becomes the leader.
 ///
@@ -24,18 +24,19 @@ pub struct LeaderClock {
     last: Time,
     /// The monotonic clock at `last`; none until the first call.
     at: Option<Duration>,
-    /// How far the wall clock was ahead when it was last held back.
+    /// The distance by which the wall clock was ahead at the last stamp, if it was too far.
     jump: Option<Duration>,
     accepted: bool,
 }
 
 impl LeaderClock {
-    /// How far ahead of the monotonic clock the wall clock is followed without an operator's word.
+    /// The greatest leap of the wall clock that stamps follow without an operator: larger than a usual correction by NTP,
+    /// and small enough to wait out.
     pub const MAX_JUMP: Duration = Duration::from_secs(10);
 
     /// Returns the clock of a member that has just started and whose state has this time.
     ///
-    /// How long the member was stopped is unknown, so the first stamp follows the wall clock wherever it is.
+    /// The member does not know how long it was stopped, so the first stamp follows the wall clock unconditionally.
     #[must_use]
     pub const fn new(last: Time) -> Self {
         Self { last, at: None, jump: None, accepted: false }
@@ -59,7 +60,7 @@ impl LeaderClock {
         let (slow, expected) = (self.last + elapsed / 2, self.last + elapsed);
         let held_back = wall > expected + Self::MAX_JUMP && !self.accepted;
         self.jump = held_back.then(|| wall.saturating_duration_since(expected));
-        // Only whole milliseconds are taken from the monotonic clock: stamps that come faster would lose the rest.
+        // Take only whole milliseconds from the monotonic clock, so that frequent stamps do not lose the rest.
         let (time, at) = if held_back {
             (expected, at + expected.saturating_duration_since(self.last))
         } else if wall > slow {
@@ -73,13 +74,14 @@ impl LeaderClock {
         time
     }
 
-    /// Returns how far the wall clock was ahead at the last stamp, if that was too far to be followed.
+    /// Returns how far the wall clock was ahead at the last stamp, if that was too far to follow.
     #[must_use]
     pub fn held_back(&self) -> Option<Duration> {
         self.jump
     }
 
-    /// Lets the next stamp follow the wall clock, however far it is ahead. An operator has checked the clock.
+    /// Lets the next stamp follow the wall clock, no matter how far it is ahead. Call it when an operator has checked the
+    /// clock.
     pub fn accept_jump(&mut self) {
         self.accepted = true;
     }

@@ -1,4 +1,4 @@
-//! What the application can see and do during a call.
+//! The contexts that the application gets with a call: what it can read, and what it can ask for.
 
 use std::collections::BTreeMap;
 
@@ -30,13 +30,14 @@ macro_rules! replicated_facts {
     };
 }
 
-/// What one call of the application sees of the cluster, and what it can do besides changing its own state.
+/// The context of one call of the application: it reads the cluster's state, and takes requests besides the change of the
+/// application's own state.
 ///
 /// Everything here is the same on every member.
 #[derive(Debug)]
 pub struct Context<'a> {
     state: &'a State,
-    /// Counts the application's calls within one entry.
+    /// The number of this call within its entry.
     ordinal: u32,
     random: Option<Random>,
     /// The payload of the command that is being executed.
@@ -44,7 +45,8 @@ pub struct Context<'a> {
     staged: Staged,
 }
 
-/// What a call asked for. It is done if the application does not reject the command.
+/// The server requests and session ends that a call asked for. They are carried out unless the application rejects the
+/// command.
 #[derive(Debug, Default)]
 pub(crate) struct Staged {
     pub(crate) pushes: Vec<(SessionId, Payload)>,
@@ -64,7 +66,7 @@ impl<'a> Context<'a> {
 
     replicated_facts!("the log entry that causes this call");
 
-    /// Returns this call's random numbers. A second use within the call goes on where the first stopped.
+    /// Returns this call's random numbers. A second use within the call continues where the first stopped.
     pub fn random(&mut self) -> &mut Random {
         let state = self.state;
         self.random.get_or_insert_with(|| Random::at(state.seed.0, state.applied, self.ordinal))
@@ -120,7 +122,7 @@ impl<'a> Context<'a> {
         Ok(id)
     }
 
-    /// Ends a session after this call. Its client is told that the session has expired.
+    /// Ends a session after this call. Its client gets SessionClosed(SessionExpired).
     ///
     /// Returns false if there is no such session. [`Application::session_ended`](crate::Application::session_ended) is
     /// called for it.
@@ -137,7 +139,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What a query sees of the cluster.
+/// The context of a query, which reads the cluster's state.
 #[derive(Clone, Copy, Debug)]
 pub struct QueryContext<'a> {
     state: &'a State,
@@ -181,7 +183,7 @@ pub fn detached(payload: &Payload) -> Payload {
     Payload::new(Bytes::copy_from_slice(payload)).unwrap_or_default()
 }
 
-/// The payload, copied if it is a part of `buffer`: what is cached must not keep the log's buffers alive.
+/// Returns the payload, copied if it is a part of `buffer`: a cached payload must not keep the log's buffers alive.
 pub(crate) fn detached_from(buffer: &Payload, payload: Payload) -> Payload {
     let shares = !payload.is_empty() && buffer.as_ptr_range().contains(&payload.as_ptr());
     if shares { detached(&payload) } else { payload }

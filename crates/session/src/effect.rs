@@ -1,4 +1,4 @@
-//! What applying an entry leads to, as values. The leader turns them into messages; every other member drops them.
+//! The effects of applied entries. The leader turns them into messages; every other member drops them.
 
 use zraft_protocol::{Payload, RequestErrorReason, RequestId, ServerMessage, SessionId};
 
@@ -24,7 +24,7 @@ pub enum Effect {
         session: SessionId,
         /// The request id that the entry names.
         request_id: RequestId,
-        /// What became of the command.
+        /// The outcome of the command.
         answer: Answer,
     },
     /// A session got a server request.
@@ -43,7 +43,7 @@ pub enum Effect {
     },
 }
 
-/// What became of a command.
+/// The outcome of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The application executed it and gave this answer.

@@ -12,7 +12,7 @@ pub use error::EntryError;
 
 use crate::{Capabilities, CheckedSettings, SessionEnd, Time};
 
-/// One entry of the replicated log: what to do, and when the leader said so.
+/// One entry of the replicated log: an operation, and the time at which the leader proposed it.
 ///
 /// [`encode`](Self::encode) and [`decode`](Self::decode) are the log's format, described in the
 /// [crate documentation](crate#formats).
@@ -20,11 +20,11 @@ use crate::{Capabilities, CheckedSettings, SessionEnd, Time};
 pub struct Entry {
     /// The leader's clock when it proposed the entry. Applying clamps it, so that replicated time never falls.
     pub time: Time,
-    /// What to do.
+    /// The operation.
     pub operation: Operation,
 }
 
-/// What an entry does when it is applied.
+/// The operation of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// A leader's term begins. The first entry that a leader proposes after its no-op.
@@ -33,7 +33,7 @@ pub enum Operation {
     CreateSession {
         /// The new session's id, drawn by the leader from the operating system's random generator.
         session: SessionId,
-        /// What the client declared, without secrets.
+        /// The client's capabilities, without secrets.
         capabilities: Capabilities,
     },
     /// Executes a command, at most once for each session and request id.

@@ -42,7 +42,7 @@ impl fmt::Debug for StateHash {
 
 /// A running hash of every effect since the first entry, in order.
 ///
-/// It costs a few nanoseconds a command and is kept after every entry, so comparing it index by index finds the first
+/// It costs a few nanoseconds per command and is updated after every entry, so comparing it index by index finds the first
 /// entry on which two members disagreed. A [`StateHash`] costs a pass over the whole state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HistoryHash(pub(crate) u64);
@@ -54,7 +54,7 @@ impl HistoryHash {
         self.0
     }
 
-    /// Adds what the entry at `index` led to.
+    /// Adds the effects of the entry at `index`.
     pub(crate) fn add(&mut self, index: u64, effects: &[Effect]) {
         self.word(index);
         for effect in effects {

@@ -1,9 +1,9 @@
 //! The replicated session state machine of a ZIO Raft server, and the [`Application`] trait that its users implement.
 //!
-//! A server replicates a log. This crate is what the log does: [`StateMachine::apply`] takes one [`Entry`] after the
-//! other and reports [`Effect`]s, such as the answer to a command. It makes commands run exactly once, keeps answers
-//! until clients have them, numbers and keeps server requests, and takes and restores snapshots. It has no clock, no
-//! I/O and no random numbers of its own, so members that apply the same log have the same state.
+//! A server replicates a log, and this crate executes it: [`StateMachine::apply`] takes one [`Entry`] after the other
+//! and reports [`Effect`]s, such as the answer to a command. It executes each command exactly once, caches answers until
+//! clients have them, numbers and keeps server requests, and takes and restores snapshots. It uses no clock, I/O or
+//! unseeded randomness, so members that apply the same log have the same state.
 //!
 //! # A complete application
 //!
@@ -111,9 +111,9 @@
 //!
 //! # What a server adds
 //!
-//! This crate decides what an entry does. A server decides which entries there are:
+//! This crate executes entries. A server decides which entries to propose:
 //!
-//! | question | who answers it |
+//! | question | answer |
 //! | --- | --- |
 //! | Does a command go into the log? | [`Admission`]: a cached answer needs no entry, a full cache makes a command wait |
 //! | Which server requests are sent again? | [`Session::redelivery`] says which; the leader's timer says when |
@@ -124,8 +124,8 @@
 //!
 //! # Formats
 //!
-//! Entries and snapshots have versions, and everything in them is big-endian. A member that meets a newer version stops
-//! with an error before it applies anything, and is not expected to guess.
+//! Entries and snapshots have versions, and everything in them is big-endian. A member that reads a newer version stops
+//! with an error before it applies anything.
 //!
 //! An entry is a version byte (1), a kind, u64 milliseconds of time, and the fields of its kind:
 //!

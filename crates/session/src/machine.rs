@@ -21,7 +21,7 @@ pub struct StateMachine<A> {
     ordinal: u32,
 }
 
-/// What is replicated besides the application. A copy is O(1).
+/// The replicated state besides the application. A copy is O(1).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     pub(crate) applied: u64,

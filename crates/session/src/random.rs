@@ -1,4 +1,4 @@
-//! Random numbers that every member draws alike.
+//! Random numbers that are the same on every member.
 
 use chacha20::{
     ChaCha20Rng,
@@ -56,7 +56,7 @@ impl Random {
 
 impl std::fmt::Debug for Random {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The state would tell the numbers to come.
+        // The state would reveal the next numbers.
         f.debug_struct("Random").finish_non_exhaustive()
     }
 }

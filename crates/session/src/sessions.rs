@@ -20,7 +20,7 @@ pub struct Sessions {
     totals: Totals,
 }
 
-/// What all sessions use together.
+/// The sums over all sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Cached answers.
@@ -46,7 +46,7 @@ impl Load {
         self.bytes += payload.len() as u64;
     }
 
-    /// Whether one more payload fits beside this load and `more`.
+    /// Returns true if one more payload fits beside this load and `more`.
     fn has_room(self, more: Self, payload: &Payload, requests: u64, bytes: u64) -> bool {
         self.requests + more.requests < requests
             && self.bytes + more.bytes + payload.len() as u64 <= bytes
@@ -103,7 +103,7 @@ impl Sessions {
         self.map.insert_mut(id, session);
     }
 
-    /// Removes a session; false if there was none.
+    /// Removes a session. Returns true if it existed.
     pub(crate) fn remove(&mut self, id: &SessionId) -> bool {
         let Some(session) = self.map.get(id) else { return false };
         self.totals.cached_answers -= session.cached_answers();
@@ -113,7 +113,7 @@ impl Sessions {
         self.map.remove_mut(id)
     }
 
-    /// Keeps the answer to a command that was executed or rejected; none: rejected without an answer.
+    /// Caches the answer to a command that was executed or rejected. `None` stands for a command that has none.
     pub(crate) fn keep_answer(
         &mut self,
         id: &SessionId,
@@ -153,7 +153,7 @@ impl Sessions {
         }
     }
 
-    /// Adds a server request for which [`check_room`](Self::check_room) found room; none if the session has ended.
+    /// Adds a server request for which [`check_room`](Self::check_room) found room. Returns `None` if the session has ended.
     pub(crate) fn push(&mut self, id: &SessionId, payload: Payload) -> Option<ServerRequest> {
         let session = self.map.get_mut(id)?;
         self.totals.server_requests += 1;
@@ -163,7 +163,7 @@ impl Sessions {
 
     /// Drops the server requests of a session up to one that the client has.
     pub(crate) fn acknowledge(&mut self, id: &SessionId, up_to: RequestId) {
-        // Looked at first: a mutable look-up copies shared nodes, and most repeated acks change nothing.
+        // Look first: a mutable look-up copies shared nodes, and most repeated acknowledgements change nothing.
         if self.map.get(id).is_none_or(|session| session.acknowledged() >= up_to) {
             return;
         }

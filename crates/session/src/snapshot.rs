@@ -66,14 +66,14 @@ impl fmt::Debug for AppSnapshot {
 /// A frozen copy of the whole replicated state. It can be sent to another thread and written out there, while the
 /// state machine goes on.
 ///
-/// It shares memory with the live state: what changes meanwhile is held twice until the snapshot is dropped.
+/// It shares memory with the live state. Until the snapshot is dropped, parts that change are held twice.
 #[derive(Debug)]
 pub struct Snapshot {
     state: State,
     application: AppSnapshot,
 }
 
-/// What a snapshot turned out to be when it was written or verified.
+/// The hash and the length of a snapshot that was written or verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotSummary {
     /// The hash of the state, which is also the snapshot's checksum.
@@ -102,7 +102,7 @@ impl Snapshot {
     /// Writes the snapshot. Holds one chunk of 64 KiB in memory and calls `write` about once for each.
     ///
     /// # Errors
-    /// If `output` fails, or the application does. What was written is then no snapshot.
+    /// If `output` or the application fails. The written bytes are not a snapshot then.
     pub fn write_to(self, output: impl Write) -> io::Result<SnapshotSummary> {
         let mut body = BodyWriter::begin(output)?;
         let mut fields = SnapshotOutput::new(&mut body);

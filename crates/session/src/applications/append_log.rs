@@ -7,7 +7,7 @@ use crate::{
     SnapshotInput, detached,
 };
 
-/// A log to which every command appends its payload, whatever it is.
+/// A log to which every command appends its payload.
 ///
 /// The answer to a command is the position that it got, counted from 0, as 8 bytes big-endian. A test that gives each
 /// command a different payload proves with it that every command ran exactly once: it reads the log back.
@@ -26,9 +26,9 @@ pub struct AppendLog {
     limit: u64,
 }
 
-/// What an item takes besides its payload, about.
+/// About the bytes that an item takes besides its payload.
 const ITEM_OVERHEAD: u64 = 64;
-/// Bytes of items that one answer holds at most.
+/// The most bytes of items in one answer, so that a query of a long log does not occupy the connection for long.
 const MAX_ANSWER: usize = 1 << 20;
 
 impl Default for AppendLog {

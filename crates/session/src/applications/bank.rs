@@ -15,7 +15,7 @@ use crate::{
 /// balances is the sum of what was deposited when the accounts were opened.
 ///
 /// Only the session that opened an account can transfer from it. When that session ends, the account stays and pays
-/// nothing out any more. The owner of the receiving account gets a [`Notice`] as a server request.
+/// nothing out anymore. The owner of the receiving account gets a [`Notice`] as a server request.
 #[derive(Clone, Debug)]
 pub struct Bank {
     accounts: RedBlackTreeMapSync<u64, Account>,
@@ -31,7 +31,7 @@ struct Account {
     owner: Option<SessionId>,
 }
 
-/// What an account takes, about: nodes of two trees and the owner's id.
+/// About the bytes that an account takes: nodes of two trees and the owner's id.
 const ACCOUNT_BYTES: u64 = 512;
 
 /// A command to the bank. The answer to each is a [`Reply`].

@@ -9,9 +9,9 @@ use crate::{
     SessionEnd, SessionId, SnapshotInput, SnapshotOutput, Time,
 };
 
-/// How often keys that no session watches are removed.
+/// The interval at which the store removes keys that no session watches: that of the live system.
 const PURGE_INTERVAL: Duration = Duration::from_secs(300);
-/// What an entry takes besides its text, about: nodes of two trees and two buffers.
+/// About the bytes that an entry takes besides its text: nodes of two trees and two buffers.
 const ENTRY_OVERHEAD: u64 = 256;
 
 /// The key-value store with watches that the live system ships. The `zraft-kv` crate has its payloads.

@@ -15,12 +15,12 @@ pub struct Session {
     lowest: RequestId,
     /// The smallest id from `lowest` on without an answer. Follows from `lowest` and `answers`.
     lowest_unexecuted: RequestId,
-    /// Answers from `lowest` on; none: rejected without an answer.
+    /// Answers from `lowest` on. `None` stands for a command that has none.
     answers: RedBlackTreeMapSync<RequestId, Option<Payload>>,
     answer_bytes: u64,
-    /// The last server request that was made; zero before the first.
+    /// The last server request; zero before the first.
     last_server_request: RequestId,
-    /// The last server request that the client has; zero before the first.
+    /// The last server request that the client acknowledged; zero before the first.
     acknowledged: RequestId,
     /// The server requests after `acknowledged`, without a gap.
     waiting: RedBlackTreeMapSync<RequestId, Payload>,
@@ -28,9 +28,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Server requests that [`redelivery`](Self::redelivery) returns at most.
+    /// The most server requests that [`redelivery`](Self::redelivery) returns, so that a client that does not read is not
+    /// flooded.
     pub const MAX_REDELIVERY: usize = 512;
-    /// Payload bytes that [`redelivery`](Self::redelivery) returns at most, unless its first request alone is longer.
+    /// The most payload bytes that [`redelivery`](Self::redelivery) returns, unless its first request alone is longer.
     pub const MAX_REDELIVERY_BYTES: usize = 8 << 20;
 
     pub(crate) fn new() -> Self {
@@ -95,13 +96,13 @@ impl Session {
         self.acknowledged
     }
 
-    /// Returns the last server request that was made; zero if there was none.
+    /// Returns the id of the last server request; zero if there was none.
     #[must_use]
     pub fn last_server_request(&self) -> RequestId {
         self.last_server_request
     }
 
-    /// Returns the server requests that the leader should have under way: from the lowest unacknowledged one on, at
+    /// Returns the server requests that the leader should have in flight: from the lowest unacknowledged one on, at
     /// most [`MAX_REDELIVERY`](Self::MAX_REDELIVERY) and [`MAX_REDELIVERY_BYTES`](Self::MAX_REDELIVERY_BYTES). The
     /// first one is always among them, however long it is. Acknowledgements bring up the next ones.
     pub fn redelivery(&self) -> impl Iterator<Item = ServerRequest> {
@@ -114,7 +115,7 @@ impl Session {
         first.map(|(_, (id, payload))| ServerRequest { id: *id, payload: payload.clone() })
     }
 
-    /// What would be cached once the lowest pending id rose to `lowest`: answers and their bytes.
+    /// Returns the number of answers, and their bytes, that stay cached once the lowest pending id has risen to `lowest`.
     pub(crate) fn cached_from(&self, lowest: RequestId) -> (u64, u64) {
         let mut cached = (self.cached_answers(), self.answer_bytes);
         for (_, answer) in self.answers.range((Bound::Unbounded, Bound::Excluded(lowest))) {
@@ -124,7 +125,7 @@ impl Session {
         cached
     }
 
-    /// The smallest id without an answer once the lowest pending id rose to `lowest`.
+    /// Returns the smallest id without an answer once the lowest pending id has risen to `lowest`.
     pub(crate) fn lowest_unexecuted_from(&self, lowest: RequestId) -> RequestId {
         let mut id = self.lowest_unexecuted.max(lowest);
         if id > self.lowest_unexecuted {
@@ -142,7 +143,7 @@ impl Session {
         Load { requests: self.unacknowledged(), bytes: self.waiting_bytes }
     }
 
-    /// The id of the server request after `staged` further ones; none when ids are used up.
+    /// Returns the id of the server request after `staged` further ones, or `None` if no id is left.
     pub(super) fn server_request_id(&self, staged: u64) -> Option<RequestId> {
         let id = self.last_server_request.get().checked_add(staged)?.checked_add(1)?;
         RequestId::new(id).ok()
@@ -187,7 +188,7 @@ impl Session {
     }
 
     pub(super) fn acknowledge(&mut self, up_to: RequestId) {
-        // A client cannot have what was never made; taken at its word, it would lose what is made later.
+        // An id above the last server request would drop later requests that the client has not seen.
         let up_to = up_to.min(self.last_server_request);
         self.acknowledged = self.acknowledged.max(up_to);
         while let Some((id, payload)) = self.waiting.first() {
@@ -225,14 +226,14 @@ impl Session {
         self.keep_answer(id, answer);
     }
 
-    /// None when ids are used up.
+    /// Adds a server request. Returns `None` if no id is left.
     pub(crate) fn restore_waiting(&mut self, payload: Payload) -> Option<ServerRequest> {
         self.server_request_id(0)?;
         Some(self.push(payload))
     }
 }
 
-/// What a snapshot holds of a session. The rest follows from it: server requests have no gaps, for example.
+/// The parts of a session that a snapshot stores. The rest follows from them: server requests have no gaps, for example.
 pub(crate) struct Parts<'a> {
     pub(crate) lowest: RequestId,
     pub(crate) answers: &'a RedBlackTreeMapSync<RequestId, Option<Payload>>,

@@ -9,10 +9,12 @@ use zraft_protocol::{Payload, RequestId, SessionId};
 use super::RestoreError;
 use crate::Time;
 
-/// What a vector takes before its bytes have been read: an announced length alone allocates no more than this.
+/// The capacity that a vector gets before its bytes are read: an announced length alone allocates no more than this. Most
+/// fields fit.
 const FIRST_ALLOCATION: usize = 4096;
 
-/// Where an application reads its state from: any bytes through [`Read`], or the fields that [`SnapshotOutput`] wrote.
+/// The input from which an application reads its state: any bytes through [`Read`], or the fields that [`SnapshotOutput`]
+/// wrote.
 ///
 /// Memory grows with the bytes that are read, never with an announced length. Every method fails with
 /// [`RestoreError::Truncated`] if the state ends first, and with [`RestoreError::Invalid`] if the field cannot be what
@@ -105,7 +107,7 @@ impl<'a> SnapshotInput<'a> {
         if bytes.len() < length {
             return Err(RestoreError::Truncated);
         }
-        // Growing has left up to as much room again, which would be kept as long as the bytes are.
+        // Growing left up to as much free room again, which would stay allocated with the bytes.
         bytes.shrink_to_fit();
         Ok(bytes)
     }

@@ -7,7 +7,8 @@ use zraft_protocol::{RequestId, SessionId};
 
 use crate::Time;
 
-/// Where an application writes its state: any bytes through [`Write`], or fields, which [`SnapshotInput`] reads back.
+/// The output to which an application writes its state: any bytes through [`Write`], or fields, which [`SnapshotInput`]
+/// reads back.
 ///
 /// Numbers are big-endian. Every method fails only if the underlying output does.
 ///

@@ -5,17 +5,17 @@ use twox_hash::{XxHash3_64, XxHash3_128};
 use super::{MAGIC, MAX_CHUNK, RestoreError, SnapshotSummary, VERSION};
 use crate::StateHash;
 
-/// Reads a snapshot's body out of its chunks, each verified before a byte of it is given away.
+/// Reads a snapshot's body from its chunks. Verifies each chunk before it returns a byte of it.
 pub(super) struct BodyReader<R> {
     input: R,
     chunk: Vec<u8>,
-    /// How much of `chunk` was given away.
+    /// The number of bytes of `chunk` that were returned.
     used: usize,
     chunks: u64,
     body: u64,
     read: u64,
     hash: XxHash3_128,
-    /// The end was read.
+    /// True once the end was read.
     ended: bool,
 }
 
