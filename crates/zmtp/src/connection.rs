@@ -13,7 +13,7 @@ pub use messages::Messages;
 use receiving::Step;
 
 /// An empty receive buffer with more capacity than this is freed, so that one burst does not occupy memory for the life
-/// of a connection. It holds several socket reads, so that steady traffic never reallocates.
+/// of a connection. It holds two reads of this project's client, so that steady traffic never reallocates.
 const KEEP: usize = 256 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,11 +6,12 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::memory;
 
-/// Shared bytes from this length on are queued without copying. Below it, a copy costs less than another segment, which
-/// needs its own slice in each vectored write.
+/// Shared bytes from this length on are queued without copying. A copy of 16 KiB takes about a microsecond; below that, it
+/// costs less than another segment, which needs an entry in the queue and a slice in each vectored write.
 pub(crate) const SHARE_FROM: usize = 16 << 10;
 /// An empty tail with more capacity than this is freed, so that one burst does not occupy memory for the life of a
-/// connection. It holds a usual batch of requests, so that steady traffic never reallocates.
+/// connection. Steady traffic never reallocates: this project's client queues at most 256 KiB ahead of the socket, and a
+/// growing buffer has up to twice the capacity.
 const KEEP: usize = 512 << 10;
 
 /// The bytes that wait to be written to the socket, in order.

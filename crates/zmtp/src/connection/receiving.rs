@@ -12,8 +12,8 @@ use crate::{
 
 /// Length in bytes of the head that is kept of an overlong message. Enough to recognise the message, such as by an id.
 const HEAD: usize = 64;
-/// The longest command after the handshake in bytes. Known commands are far shorter; the limit bounds the memory that
-/// an unknown one can occupy.
+/// The longest command after the handshake in bytes. Known commands have at most a few dozen bytes, and an unknown one gets
+/// as much memory as a whole handshake.
 const MAX_COMMAND: u64 = 4096;
 /// At most this many PONGs are queued: a peer that floods PINGs without reading would otherwise grow the transmit
 /// buffer.
