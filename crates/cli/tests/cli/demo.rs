@@ -1,16 +1,16 @@
-//! `zraft demo`: the main job.
+//! `zraft demo`.
 
 use crate::support::{run, run_unread, stderr, stdout};
 use serde_json::Value;
 
 fn demo(more: &[&str]) -> (Option<i32>, Value) {
     let output = run(&[&["demo", "--json", "--commands", "6000"], more].concat());
-    assert_eq!(stderr(&output), "", "nothing but the object, and no progress bar");
+    assert_eq!(stderr(&output), "", "no output but the object, and no progress bar");
     (output.status.code(), serde_json::from_str(&stdout(&output)).unwrap())
 }
 
 #[test]
-fn every_command_is_applied_exactly_once_through_two_losses_of_the_leader() {
+fn each_command_is_executed_exactly_once_through_two_losses_of_the_leader() {
     for seed in ["1", "2", "3"] {
         let (code, report) = demo(&["--seed", seed]);
         assert_eq!(code, Some(0), "{report}");
@@ -24,7 +24,7 @@ fn every_command_is_applied_exactly_once_through_two_losses_of_the_leader() {
         for nothing in ["appliedTwice", "lost", "unacknowledged", "errors"] {
             assert_eq!(report[nothing], 0, "{nothing}");
         }
-        assert!(report["resent"].as_u64().unwrap() > 0, "the losses cost something");
+        assert!(report["resent"].as_u64().unwrap() > 0, "the losses cause resends");
         assert!(report["reconnects"].as_u64().unwrap() >= 3, "every session lost its leader");
         assert!(report["commandsPerSecond"].as_f64().unwrap() > 0.0);
         for point in ["p50", "p90", "p99", "p99.9", "max"] {
@@ -34,7 +34,7 @@ fn every_command_is_applied_exactly_once_through_two_losses_of_the_leader() {
 }
 
 #[test]
-fn without_deduplication_in_the_servers_the_demo_fails() {
+fn demo_fails_without_deduplication_in_the_members() {
     for seed in ["1", "2"] {
         let (code, report) = demo(&["--no-dedup", "--seed", seed]);
         assert_eq!(code, Some(1));
@@ -44,13 +44,13 @@ fn without_deduplication_in_the_servers_the_demo_fails() {
 }
 
 #[test]
-fn a_demo_that_fails_does_so_though_nobody_reads_its_report() {
+fn exit_status_of_a_demo_does_not_depend_on_a_reader_of_its_report() {
     assert_eq!(run_unread(&["demo", "--commands", "3000", "--no-dedup"]).code(), Some(1));
     assert_eq!(run_unread(&["demo", "--commands", "3000"]).code(), Some(0));
 }
 
 #[test]
-fn the_report_for_people_tells_what_happened() {
+fn report_for_people_names_every_figure() {
     let output = run(&["demo", "--commands", "3000"]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(stderr(&output), "", "no progress bar where there is no terminal");
@@ -76,7 +76,7 @@ fn the_report_for_people_tells_what_happened() {
 }
 
 #[test]
-fn numbers_of_commands_that_make_no_demo_are_refused() {
+fn numbers_of_commands_outside_the_range_are_refused() {
     for count in ["0", "999", "-5", "1000001", "many"] {
         assert_eq!(run(&["demo", &format!("--commands={count}")]).status.code(), Some(1));
     }

@@ -1,11 +1,11 @@
-//! `zraft dev`: what it reports, and where it listens.
+//! `zraft dev`: its incidents and its addresses.
 
 use std::net::TcpListener;
 
 use crate::support::{Running, run, stdout};
 use zraft_client::{Error, RaftClient};
 
-/// A server on a port that was free a moment ago. When another program took it meanwhile, others are tried.
+/// Starts a server on a free port. Tries another port if another program has taken it meanwhile.
 fn dev(more: &[&str]) -> (Running, u16) {
     for _ in 0..20 {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -20,7 +20,7 @@ fn dev(more: &[&str]) -> (Running, u16) {
     panic!("no ports");
 }
 
-/// A command that the key-value store cannot decode, until the client gives it up.
+/// Submits a command that the key-value store cannot decode, until the client gives it up.
 async fn send_undecodable(port: u16) {
     let client = RaftClient::builder()
         .member("node-1", format!("tcp://127.0.0.1:{port}"))
@@ -34,7 +34,7 @@ async fn send_undecodable(port: u16) {
 }
 
 #[tokio::test]
-async fn a_payload_that_cannot_be_decoded_is_reported_with_its_sender() {
+async fn undecodable_payload_is_reported_with_its_sender() {
     let (mut server, port) = dev(&[]);
     send_undecodable(port).await;
     let line = server.complaint();
@@ -45,7 +45,7 @@ async fn a_payload_that_cannot_be_decoded_is_reported_with_its_sender() {
 }
 
 #[tokio::test]
-async fn quiet_reports_nothing() {
+async fn quiet_server_reports_nothing() {
     let (server, port) = dev(&["-q"]);
     send_undecodable(port).await;
     let (code, complaints) = server.interrupted();
@@ -53,13 +53,13 @@ async fn quiet_reports_nothing() {
 }
 
 #[test]
-fn a_loopback_address_has_no_warning_and_any_other_has_one() {
+fn only_an_address_other_than_loopback_causes_a_warning() {
     let (server, _) = dev(&["--bind", "127.0.0.1"]);
     assert_eq!(server.interrupted().1, "");
     let (mut server, port) = dev(&["--bind", "0.0.0.0", "--quiet"]);
     let warning = server.complaint();
     assert!(warning.contains("warning: listening on 0.0.0.0"), "{warning}");
-    // What it prints is for the other commands on this machine.
+    // The printed endpoint works for commands on this machine.
     let endpoint = format!("node-1=tcp://127.0.0.1:{port}");
     assert_eq!(stdout(&run(&["set", "-e", &endpoint, "key", "value"])), "OK\n");
     let (code, complaints) = server.interrupted();
@@ -67,6 +67,6 @@ fn a_loopback_address_has_no_warning_and_any_other_has_one() {
 }
 
 #[test]
-fn the_name_server_is_left_to_a_real_server() {
+fn server_is_not_a_command() {
     assert_eq!(run(&["server"]).status.code(), Some(1));
 }

@@ -1,4 +1,4 @@
-//! The commands that the README and the user guide show are commands that `zraft` understands.
+//! Checks that `zraft` accepts the commands in the README and the user guide.
 
 use std::{fs, path::Path, process::Command};
 
@@ -13,13 +13,13 @@ const PAGES: [&str; 6] = [
 const PREFIX: &str = "cargo run --release -- ";
 
 #[test]
-fn every_command_of_the_readme_and_the_guide_is_understood() {
+fn each_command_of_the_readme_and_the_guide_is_accepted() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut commands = 0;
     for page in PAGES {
         let text = fs::read_to_string(root.join(page)).unwrap();
         for command in text.lines().filter_map(|line| line.strip_prefix(PREFIX)) {
-            // With --help nothing runs, and an option or a command that does not exist is still refused.
+            // With --help, the program runs nothing and still refuses an unknown command or option.
             let output = Command::new(env!("CARGO_BIN_EXE_zraft"))
                 .args(command.split(' '))
                 .arg("--help")

@@ -9,7 +9,7 @@ fn objects(output: &Output) -> Vec<Value> {
     stdout(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The vectors of one side: message and bytes.
+/// Returns the vectors of one side: message and bytes.
 fn vectors(from: &str) -> Vec<(Value, String)> {
     let text = std::fs::read_to_string(testdata("vectors.jsonl")).unwrap();
     text.lines()
@@ -20,7 +20,7 @@ fn vectors(from: &str) -> Vec<(Value, String)> {
 }
 
 #[test]
-fn every_vector_decodes_to_its_message_and_encodes_to_its_bytes() {
+fn each_vector_decodes_to_its_message_and_encodes_to_its_bytes() {
     for side in ["client", "server"] {
         let vectors = vectors(side);
         assert!(vectors.len() > 250);
@@ -37,7 +37,7 @@ fn every_vector_decodes_to_its_message_and_encodes_to_its_bytes() {
 }
 
 #[test]
-fn a_line_that_does_not_decode_gives_an_error_and_exit_status_1_at_the_end() {
+fn line_that_does_not_decode_gives_an_error_and_exit_status_1() {
     let input = b"7a726166740107\nzz\n7a7261667401\nabc\n\xff\xfe\n7a726166740107\n";
     let output = run_with(&["inspect", "--from", "client"], input);
     assert_eq!(output.status.code(), Some(1));
@@ -50,7 +50,7 @@ fn a_line_that_does_not_decode_gives_an_error_and_exit_status_1_at_the_end() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_not_encoded() {
+fn message_that_the_wire_cannot_carry_is_not_encoded() {
     let lines = [
         r#"{"type":"SessionContinued","nonce":0}"#,
         r#"{"type":"ClientResponse","requestId":-1,"result":""}"#,
@@ -74,7 +74,7 @@ fn what_cannot_be_sent_is_not_encoded() {
     assert!(told.iter().all(|object| object["error"].is_string()), "{told:?}");
 }
 
-/// What a capture of one direction says, by kind, from the program's own output.
+/// Counts the messages in a capture of one direction, by kind, from the program's output.
 fn kinds(side: &str, path: &Path) -> BTreeMap<String, u64> {
     let output = run(&["inspect", "--from", side, "--zmtp", path.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{}", path.display());
@@ -93,7 +93,7 @@ fn kinds(side: &str, path: &Path) -> BTreeMap<String, u64> {
     kinds
 }
 
-/// What the captures' makers counted: the object after SUMMARY. A message's name stands between its version and its number.
+/// Reads the counts of a capture's makers: the object after SUMMARY. A message's name is between its version and its number.
 fn counted(path: &Path) -> BTreeMap<String, u64> {
     let text = std::fs::read_to_string(path).unwrap();
     let object = text.split_once("SUMMARY ").unwrap().1;
@@ -106,7 +106,7 @@ fn counted(path: &Path) -> BTreeMap<String, u64> {
 }
 
 #[test]
-fn every_capture_says_what_its_makers_counted() {
+fn each_capture_has_the_messages_that_its_makers_counted() {
     let mut told: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
     let mut files = 0;
     for entry in std::fs::read_dir(testdata("captures")).unwrap() {
@@ -120,7 +120,7 @@ fn every_capture_says_what_its_makers_counted() {
             continue;
         };
         files += 1;
-        // The second connection of a capture is counted with the first.
+        // The makers counted the second connection of a capture with the first.
         let name = name.strip_suffix(".2").unwrap_or(name).to_owned();
         for (kind, count) in kinds(side, &path) {
             *told.entry(name.clone()).or_default().entry(kind).or_default() += count;
@@ -133,7 +133,7 @@ fn every_capture_says_what_its_makers_counted() {
 }
 
 #[test]
-fn a_capture_that_is_not_there_or_a_folder_is_bad_input_and_named() {
+fn missing_capture_or_folder_is_bad_input_and_named() {
     for name in ["captures", "captures/none.c2s.bin"] {
         let path = testdata(name);
         let output = run(&["inspect", "--from", "client", "--zmtp", path.to_str().unwrap()]);
@@ -144,7 +144,7 @@ fn a_capture_that_is_not_there_or_a_folder_is_bad_input_and_named() {
 }
 
 #[test]
-fn a_capture_gives_the_same_from_a_file_and_from_standard_input() {
+fn capture_gives_the_same_from_a_file_and_from_standard_input() {
     let path = testdata("captures/ts-session.s2c.bin");
     let file = run(&["inspect", "--from", "server", "--zmtp", path.to_str().unwrap()]);
     let told = objects(&file);
@@ -160,7 +160,7 @@ fn a_capture_gives_the_same_from_a_file_and_from_standard_input() {
 }
 
 #[test]
-fn a_capture_of_the_other_side_or_cut_short_is_an_error() {
+fn capture_of_the_other_side_or_cut_short_is_an_error() {
     let bytes = std::fs::read(testdata("captures/ts-session.s2c.bin")).unwrap();
     let other = run_with(&["inspect", "--from", "client", "--zmtp"], &bytes);
     assert_eq!(other.status.code(), Some(1));
@@ -170,7 +170,7 @@ fn a_capture_of_the_other_side_or_cut_short_is_an_error() {
 }
 
 #[test]
-fn bytes_that_are_no_capture_give_an_error() {
+fn bytes_that_are_not_a_capture_give_an_error() {
     let output = run_with(&["inspect", "--from", "client", "--zmtp"], b"GET / HTTP/1.1\r\n\r\n");
     assert_eq!(output.status.code(), Some(1));
     assert!(stdout(&output).contains("error"));
@@ -188,8 +188,8 @@ fn numbers_beyond_those_of_floating_point_are_kept_to_the_last_digit() {
 }
 
 #[test]
-fn random_bytes_give_an_error_for_each_line_and_nothing_worse() {
-    // A linear congruence, so that each run sees the same.
+fn random_bytes_give_an_error_for_each_line() {
+    // A linear congruence, so that each run uses the same bytes.
     let mut state = 1_u64;
     let mut byte = || {
         state =

@@ -1,4 +1,4 @@
-//! Members that hang, lead nothing or are not in the list: which of them a command asks, and what it says.
+//! Commands with members that hang, do not lead or are missing in the list.
 
 use std::net::TcpListener;
 
@@ -9,7 +9,7 @@ async fn start(builder: ClusterBuilder) -> TestCluster {
     builder.app(KvStore::default()).start().await.unwrap()
 }
 
-/// A port that accepts connections and never says a word.
+/// Opens a port that accepts connections and never sends a byte.
 fn silent() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
@@ -17,12 +17,12 @@ fn silent() -> (TcpListener, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_member_that_is_listed_first_does_not_keep_a_command_from_the_next() {
+async fn silent_member_listed_first_does_not_keep_a_command_from_the_next() {
     let cluster = start(TestCluster::builder()).await;
     let (_listener, endpoint) = silent();
     let healthy = cluster.endpoints().into_values().next().unwrap();
     let endpoints = format!("silent={endpoint},node-1={healthy}");
-    // The first waits as long as it does by default.
+    // The first command waits for the default timeout.
     for (timeout, command) in [
         (&[][..], &["get", "key"][..]),
         (&["--timeout", "2"], &["set", "key", "value"]),
@@ -34,7 +34,7 @@ async fn a_silent_member_that_is_listed_first_does_not_keep_a_command_from_the_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_members_that_shake_hands_and_never_answer_do_not_keep_a_command_from_the_third() {
+async fn two_deaf_members_do_not_keep_a_command_from_the_third() {
     let cluster = start(TestCluster::builder()).await;
     let deaf = [start(TestCluster::builder()).await, start(TestCluster::builder()).await];
     let mut endpoints = Vec::new();
@@ -48,7 +48,7 @@ async fn two_members_that_shake_hands_and_never_answer_do_not_keep_a_command_fro
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_is_not_in_the_list_is_named() {
+async fn leader_that_is_not_in_the_list_is_named() {
     let cluster = start(TestCluster::builder().members(3)).await;
     let leader = cluster.leader_elected().await;
     let followers = cluster.endpoints().into_iter().filter(|(id, _)| *id != leader);

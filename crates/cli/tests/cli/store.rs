@@ -1,18 +1,18 @@
-//! `zraft dev`, `set`, `get`, `watch`, `ping` and `bench`, together.
+//! `zraft dev`, `set`, `get`, `watch`, `ping` and `bench` together.
 
 use std::net::TcpListener;
 
 use crate::support::{Running, run, stderr, stdout};
 use serde_json::Value;
 
-/// A server on successive ports, and its endpoints.
+/// Starts a cluster on successive ports. Returns it and its endpoints.
 fn server(members: u16) -> (Running, String) {
     server_with(members, &[])
 }
 
-/// The same with more arguments.
+/// Starts a cluster with more arguments.
 fn server_with(members: u16, more: &[&str]) -> (Running, String) {
-    // Ports that were free a moment ago; when another took one meanwhile, others are tried.
+    // Try other ports if another program has taken one meanwhile.
     for _ in 0..20 {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         if port > u16::MAX - members {
@@ -29,13 +29,13 @@ fn server_with(members: u16, more: &[&str]) -> (Running, String) {
             assert_eq!(line, format!("endpoints: {endpoints}"));
             return (server, endpoints);
         }
-        assert_eq!(server.end().0, Some(2), "a port that cannot be had");
+        assert_eq!(server.end().0, Some(2), "a port is in use");
     }
     panic!("no ports");
 }
 
 #[test]
-fn set_get_and_watch_speak_as_the_live_tools_do() {
+fn set_get_and_watch_print_what_the_live_tools_print() {
     let (_server, endpoints) = server(3);
     let absent = run(&["get", "-e", &endpoints, "key"]);
     assert_eq!((absent.status.code(), stdout(&absent).as_str()), (Some(0), "key = <none>\n"));
@@ -54,7 +54,7 @@ fn set_get_and_watch_speak_as_the_live_tools_do() {
 }
 
 #[test]
-fn a_key_without_a_value_is_told_from_the_value_none() {
+fn key_without_a_value_differs_from_the_value_none() {
     let (_server, endpoints) = server(1);
     let get = |options: &[&str]| {
         let output = run(&[&["get", "-e", &endpoints, "key"], options].concat());
@@ -69,7 +69,7 @@ fn a_key_without_a_value_is_told_from_the_value_none() {
 }
 
 #[test]
-fn a_value_of_several_lines_is_one_line_of_json() {
+fn value_of_several_lines_is_one_line_of_json() {
     let (_server, endpoints) = server(1);
     let value = "one\ntwo\r\n\u{2028}three";
     assert!(run(&["set", "-e", &endpoints, "key", value]).status.success());
@@ -92,7 +92,7 @@ fn a_value_of_several_lines_is_one_line_of_json() {
 }
 
 #[test]
-fn ping_prints_no_percentile_that_its_samples_cannot_carry() {
+fn ping_prints_no_percentile_with_too_few_samples() {
     let (_server, endpoints) = server(1);
     let last = |count: &str| {
         let text = stdout(&run(&["ping", "-e", &endpoints, "-c", count]));
@@ -106,7 +106,7 @@ fn ping_prints_no_percentile_that_its_samples_cannot_carry() {
 }
 
 #[test]
-fn ping_tells_the_leader_and_round_trips() {
+fn ping_prints_the_leader_and_round_trips() {
     let (server, endpoints) = server(1);
     let ping = run(&["ping", "-e", &endpoints, "--count", "2"]);
     assert_eq!(ping.status.code(), Some(0));
@@ -116,10 +116,10 @@ fn ping_tells_the_leader_and_round_trips() {
     assert_eq!(server.interrupt(), Some(130));
 }
 
-/// As process managers ask.
+/// Process managers stop programs with SIGTERM.
 #[cfg(unix)]
 #[test]
-fn a_program_that_is_terminated_exits_with_143() {
+fn terminated_program_exits_with_143() {
     let (server, endpoints) = server(1);
     let mut watch = Running::start(&["watch", "-e", &endpoints, "key"]);
     assert_eq!(watch.line(), "watching key - press Ctrl+C to stop");
@@ -128,7 +128,7 @@ fn a_program_that_is_terminated_exits_with_143() {
 }
 
 #[test]
-fn bench_tells_throughput_latency_and_cpu() {
+fn bench_prints_throughput_latency_and_cpu() {
     let (_server, endpoints) = server(1);
     let arguments = ["bench", "-e", &endpoints, "--duration", "0.3", "--queries", "0.5", "--json"];
     let bench = run(&arguments);
@@ -172,9 +172,9 @@ fn bad_input_exits_1_and_says_why() {
 }
 
 #[test]
-fn nobody_listening_exits_2_and_says_why() {
+fn refused_connection_exits_2_and_names_the_cause() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    // Each waits for its whole time: all at once.
+    // Each command waits for its whole timeout, so run all at once.
     std::thread::scope(|scope| {
         for command in [&["get", "key"][..], &["set", "key", "value"], &["ping"], &["watch", "key"]]
         {
@@ -191,7 +191,7 @@ fn nobody_listening_exits_2_and_says_why() {
 }
 
 #[test]
-fn a_port_that_is_taken_exits_2() {
+fn port_in_use_exits_2() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let output = run(&["dev", "--port", &port]);
@@ -200,7 +200,7 @@ fn a_port_that_is_taken_exits_2() {
 }
 
 #[test]
-fn a_watch_goes_on_when_the_server_was_restarted_and_knows_nothing() {
+fn watch_continues_at_a_restarted_server_without_sessions() {
     let (server, endpoints) = server(1);
     assert!(run(&["set", "-e", &endpoints, "key", "before"]).status.success());
     let mut watch = Running::start(&["watch", "-e", &endpoints, "key"]);
@@ -222,7 +222,7 @@ fn a_watch_goes_on_when_the_server_was_restarted_and_knows_nothing() {
 }
 
 #[test]
-fn a_slow_server_still_answers() {
+fn slow_server_still_answers() {
     let (_server, endpoints) = server_with(1, &["--slow", "100", "--commit-delay", "20"]);
     let bench = run(&["bench", "-e", &endpoints, "--duration", "1", "--in-flight", "4", "--json"]);
     let report: Value = serde_json::from_str(&stdout(&bench)).unwrap();
@@ -237,10 +237,10 @@ fn help_and_version_exit_0() {
     }
 }
 
-/// The live tools' and the live server's.
+/// The defaults are those of the live tools and the live server.
 #[test]
-fn the_endpoint_and_the_port_have_the_live_systems_defaults() {
-    // Lines may be broken anywhere.
+fn endpoint_and_port_have_the_live_systems_defaults() {
+    // clap may break lines anywhere.
     let help = |command| {
         let help = stdout(&run(&[command, "--help"]));
         help.split_whitespace().collect::<Vec<_>>().join(" ")

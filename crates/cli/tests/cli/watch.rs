@@ -1,4 +1,4 @@
-//! `zraft watch` through what happens to leaders and sessions.
+//! `zraft watch` while leaders and sessions are lost.
 
 use crate::support::{PATIENCE, Running, run};
 use zraft_protocol::ClientMessageKind;
@@ -24,7 +24,7 @@ impl Setting {
         assert_eq!(output.status.code(), Some(0), "{output:?}");
     }
 
-    /// A watch that has told the first value.
+    /// Starts a watch that has printed the first value.
     fn watch(&self) -> Running {
         self.set("first");
         let mut watch = Running::start(&["watch", "-e", &self.endpoints, "key"]);
@@ -45,7 +45,7 @@ fn ends(watch: &mut Running, expected: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_survives_the_loss_of_the_leader_in_its_session() {
+async fn watch_survives_the_loss_of_the_leader_in_its_session() {
     let setting = Setting::new(3).await;
     let mut watch = setting.watch();
     let leader = setting.cluster.leader_elected().await;
@@ -66,14 +66,14 @@ async fn a_watch_survives_the_loss_of_the_leader_in_its_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_begins_anew_when_its_session_has_expired() {
+async fn watch_starts_again_when_its_session_has_expired() {
     let setting = Setting::new(1).await;
     let mut watch = setting.watch();
     setting.sessions_are(1).await;
     for (present, value) in [("first", "second"), ("second", "third")] {
         let session = setting.cluster.sessions()[0].id.clone();
         setting.cluster.expire_session(&session).unwrap();
-        // The present value again, in a session that counts from 1.
+        // The new session prints the current value again and counts from 1.
         ends(&mut watch, &format!("seq=1 key=key value={present}"));
         assert_eq!(watch.complaint(), "zraft: the session expired");
         assert_eq!(watch.complaint(), "zraft: opening a new session");
@@ -95,7 +95,7 @@ async fn ctrl_c_closes_the_session_of_a_watch_and_exits_130() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_terminated_watch_closes_its_session_too() {
+async fn terminated_watch_closes_its_session() {
     let setting = Setting::new(1).await;
     let watch = setting.watch();
     setting.sessions_are(1).await;
@@ -104,7 +104,7 @@ async fn a_terminated_watch_closes_its_session_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operations_leave_no_session_behind() {
+async fn commands_leave_no_session_behind() {
     let setting = Setting::new(3).await;
     setting.set("value");
     assert_eq!(run(&["get", "-e", &setting.endpoints, "key"]).status.code(), Some(0));
@@ -113,9 +113,9 @@ async fn operations_leave_no_session_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operation_that_gets_no_answer_gives_up_with_exit_status_2() {
+async fn command_without_an_answer_exits_2() {
     let setting = Setting::new(1).await;
-    // Sessions are opened; queries vanish.
+    // The cluster opens sessions and drops queries.
     setting.cluster.drop_messages(MessageClass::FromClient(ClientMessageKind::Query), None);
     let output = run(&["get", "-e", &setting.endpoints, "--timeout", "1", "key"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");

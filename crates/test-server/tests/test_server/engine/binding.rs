@@ -1,4 +1,4 @@
-//! A session belongs to a connection.
+//! Sessions and the connections that they are bound to.
 
 use zraft_protocol::{
     ClientMessage, RejectionReason, ServerMessage, SessionCloseReason, SessionId,
@@ -11,14 +11,14 @@ fn session_error() -> ServerMessage {
 }
 
 #[test]
-fn a_session_is_created_when_its_entry_is_committed_and_not_before() {
+fn session_is_created_when_its_entry_is_committed() {
     let mut rig = Rig::new(1);
     let peer = rig.connect(1);
     let nonce = rig.create(peer);
-    assert_eq!(rig.heard(peer), []);
+    assert_eq!(rig.received(peer), []);
     rig.commit();
     assert!(matches!(
-        &rig.heard(peer)[..],
+        &rig.received(peer)[..],
         [ServerMessage::SessionCreated { session_id, nonce: echoed }]
             if *echoed == nonce && session_id.as_str().len() == 36
     ));
@@ -37,31 +37,33 @@ fn create_session_waits_behind_the_commands_of_others() {
     let peer = rig.connect(1);
     rig.create(peer);
     rig.after(ms(1900));
-    assert_eq!(rig.heard(peer), []);
+    assert_eq!(rig.received(peer), []);
     rig.after(ms(200));
-    assert_eq!(rig.heard(peer).len(), 1);
+    assert_eq!(rig.received(peer).len(), 1);
 }
 
 #[test]
-fn every_create_session_makes_a_session_and_the_last_one_binds() {
+fn each_create_session_creates_a_session_and_the_last_one_binds() {
     let mut rig = Rig::new(1);
     let peer = rig.connect(1);
     rig.create(peer);
     rig.create(peer);
     rig.commit();
-    let heard = rig.heard(peer);
-    assert_eq!(heard.len(), 2, "both are answered");
+    let received = rig.received(peer);
+    assert_eq!(received.len(), 2, "both are answered");
     let sessions: Vec<_> = rig.engine.sessions().collect();
     assert_eq!(sessions.iter().map(|session| session.bound).collect::<Vec<_>>(), [false, true]);
     rig.command(peer, 1, 1);
     rig.commit();
-    let ServerMessage::SessionCreated { session_id, .. } = &heard[1] else { panic!("{heard:?}") };
+    let ServerMessage::SessionCreated { session_id, .. } = &received[1] else {
+        panic!("{received:?}")
+    };
     let execution = rig.engine.journal().iter().next().expect("one").clone();
     assert_eq!(execution.session, *session_id);
 }
 
 #[test]
-fn a_session_whose_peer_has_gone_before_the_commit_is_an_orphan_until_it_expires() {
+fn session_of_a_peer_that_disconnected_before_the_commit_is_an_orphan_until_it_expires() {
     let mut rig = Rig::new(1);
     let peer = rig.connect(1);
     rig.create(peer);
@@ -73,7 +75,7 @@ fn a_session_whose_peer_has_gone_before_the_commit_is_an_orphan_until_it_expires
 }
 
 #[test]
-fn a_leader_answers_an_unbound_peer_with_session_error_and_drops_it() {
+fn leader_answers_an_unbound_peer_with_session_error_and_drops_it() {
     let created_at = zraft_protocol::Timestamp::from_millis(0);
     let correlation_id = zraft_protocol::CorrelationId::new("q").expect("short");
     for message in [
@@ -89,13 +91,13 @@ fn a_leader_answers_an_unbound_peer_with_session_error_and_drops_it() {
     ] {
         let mut rig = Rig::new(1);
         let peer = rig.connect(1);
-        rig.say(peer, message);
-        assert_eq!(rig.heard(peer), [session_error()]);
-        // Dropped: neither closed nor answered, nor even read from the next message on.
+        rig.send(peer, message);
+        assert_eq!(rig.received(peer), [session_error()]);
+        // A dropped connection stays open. It is not answered, and after the next message not read.
         assert!(rig.is_read(peer) && rig.engine.reads(peer));
         rig.create(peer);
         rig.commit();
-        assert_eq!(rig.heard(peer), []);
+        assert_eq!(rig.received(peer), []);
         assert!(!rig.is_read(peer) && !rig.engine.reads(peer));
         assert!(rig.closed.is_empty(), "dropped never means closed");
         assert_eq!(rig.engine.sessions().count(), 0);
@@ -104,19 +106,19 @@ fn a_leader_answers_an_unbound_peer_with_session_error_and_drops_it() {
 }
 
 #[test]
-fn a_leader_ignores_close_session_and_connection_closed_from_an_unbound_peer() {
+fn leader_ignores_close_session_and_connection_closed_from_an_unbound_peer() {
     let mut rig = Rig::new(1);
     let peer = rig.connect(1);
     rig.close_session(peer);
-    rig.say(peer, ClientMessage::ConnectionClosed);
-    assert_eq!(rig.heard(peer), []);
+    rig.send(peer, ClientMessage::ConnectionClosed);
+    assert_eq!(rig.received(peer), []);
     rig.create(peer);
     rig.commit();
-    assert_eq!(rig.heard(peer).len(), 1, "it was not dropped");
+    assert_eq!(rig.received(peer).len(), 1, "it was not dropped");
 }
 
 #[test]
-fn continue_session_is_answered_at_once_and_first_whatever_waits_in_the_log() {
+fn continue_session_is_answered_before_everything_in_the_log() {
     let mut rig = Rig::new(1);
     let (old, session) = rig.session();
     for number in 1..=100 {
@@ -124,35 +126,35 @@ fn continue_session_is_answered_at_once_and_first_whatever_waits_in_the_log() {
     }
     let peer = rig.connect(1);
     let nonce = rig.resume(peer, &session);
-    assert_eq!(rig.heard(peer), [ServerMessage::SessionContinued { nonce }]);
+    assert_eq!(rig.received(peer), [ServerMessage::SessionContinued { nonce }]);
 }
 
 #[test]
-fn an_unknown_session_is_rejected_as_expired() {
+fn unknown_session_is_rejected_as_expired() {
     let mut rig = Rig::new(1);
     let peer = rig.connect(1);
-    let nonce = rig.resume(peer, &SessionId::new("nobody-knows-it").expect("short"));
+    let nonce = rig.resume(peer, &SessionId::new("unknown").expect("short"));
     let reason = RejectionReason::SessionExpired;
     assert_eq!(
-        rig.heard(peer),
+        rig.received(peer),
         [ServerMessage::SessionRejected { reason, nonce, leader_id: None }]
     );
 }
 
 #[test]
-fn answers_to_what_was_in_flight_come_on_the_new_connection() {
+fn answers_to_requests_in_flight_are_sent_on_the_new_connection() {
     let mut rig = Rig::new(1);
     let (old, session) = rig.session();
     rig.command(old, 1, 1);
     rig.query(old, "q", payload(b"?"));
     let new = rig.resumed(&session);
     rig.commit();
-    assert_eq!(rig.heard(new), [answer(1, position(0)), query_answer("q", position(1))]);
-    assert_eq!(rig.heard(old), []);
+    assert_eq!(rig.received(new), [answer(1, position(0)), query_answer("q", position(1))]);
+    assert_eq!(rig.received(old), []);
 }
 
 #[test]
-fn an_answer_ready_while_nobody_was_bound_comes_from_the_cache_when_asked_again() {
+fn answer_dropped_for_want_of_a_binding_is_sent_from_the_cache_on_a_resend() {
     let mut rig = Rig::new(1);
     let (old, session) = rig.session();
     rig.command(old, 1, 1);
@@ -161,45 +163,45 @@ fn an_answer_ready_while_nobody_was_bound_comes_from_the_cache_when_asked_again(
     assert_eq!(rig.engine.stats().answers_without_binding, 1);
     let new = rig.resumed(&session);
     rig.after(secs(5));
-    assert_eq!(rig.heard(new), [], "nothing else is sent at a resume");
+    assert_eq!(rig.received(new), [], "nothing else is sent at a resume");
     rig.command(new, 1, 1);
     rig.commit();
-    assert_eq!(rig.heard(new), [answer(1, position(0))]);
+    assert_eq!(rig.received(new), [answer(1, position(0))]);
     assert_eq!(rig.executed(), [1]);
 }
 
 #[test]
-fn the_older_connection_of_a_session_continued_elsewhere_is_dropped_untold() {
+fn older_connection_of_a_continued_session_is_dropped_without_a_message() {
     let mut rig = Rig::new(1);
     let (old, session) = rig.session();
     let new = rig.resumed(&session);
-    assert_eq!(rig.heard(old), []);
+    assert_eq!(rig.received(old), []);
     assert!(rig.engine.reads(old));
     rig.keep_alive(old, 1);
-    assert_eq!(rig.heard(old), []);
+    assert_eq!(rig.received(old), []);
     assert!(!rig.engine.reads(old));
     rig.keep_alive(new, 2);
-    assert_eq!(rig.heard(new), [kept_alive(2)]);
+    assert_eq!(rig.received(new), [kept_alive(2)]);
 }
 
 #[test]
-fn connection_closed_unbinds_the_session_and_leaves_it_alive() {
+fn connection_closed_unbinds_the_session_and_keeps_it() {
     let mut rig = Rig::new(1);
     let (peer, session) = rig.session();
-    rig.say(peer, ClientMessage::ConnectionClosed);
+    rig.send(peer, ClientMessage::ConnectionClosed);
     assert!(rig.alive(&session));
     rig.keep_alive(peer, 1);
-    assert_eq!(rig.heard(peer), [session_error()]);
+    assert_eq!(rig.received(peer), [session_error()]);
 }
 
 #[test]
-fn close_session_ends_it_unacknowledged_after_the_commands_before_it_have_run() {
+fn close_session_ends_the_session_after_the_commands_before_it_without_an_answer() {
     let mut rig = Rig::new(1);
     let (peer, session) = rig.session();
     rig.command(peer, 1, 1);
     rig.close_session(peer);
     rig.commit();
-    assert_eq!(rig.heard(peer), [], "the answers are lost");
+    assert_eq!(rig.received(peer), [], "the answers are lost");
     assert_eq!(rig.executed(), [1]);
     assert!(!rig.alive(&session));
     assert_eq!(rig.engine.stats().sessions_closed, 1);

@@ -1,4 +1,4 @@
-//! A command runs once per (session, request id).
+//! Deduplication: a command is executed once per session and request id.
 
 use zraft_protocol::{RequestErrorReason, ServerMessage};
 
@@ -12,7 +12,7 @@ fn evicted(number: u64) -> ServerMessage {
 }
 
 #[test]
-fn a_copy_is_answered_from_the_cache_and_not_executed() {
+fn copy_is_answered_from_the_cache_and_not_executed() {
     let mut rig = Rig::new(1);
     let (peer, _) = rig.session();
     rig.command(peer, 1, 1);
@@ -21,7 +21,7 @@ fn a_copy_is_answered_from_the_cache_and_not_executed() {
     rig.command(peer, 1, 1);
     rig.commit();
     assert_eq!(
-        rig.heard(peer),
+        rig.received(peer),
         [answer(1, position(0)), answer(1, position(0)), answer(1, position(0))]
     );
     assert_eq!(rig.executed(), [1]);
@@ -29,7 +29,7 @@ fn a_copy_is_answered_from_the_cache_and_not_executed() {
 }
 
 #[test]
-fn every_copy_takes_an_entry_of_the_log() {
+fn each_copy_takes_an_entry_of_the_log() {
     let mut rig = Rig::new(1);
     let (peer, _) = rig.session();
     let before = rig.engine.stats().log_entries;
@@ -47,51 +47,51 @@ fn another_payload_under_an_answered_id_gets_the_old_answer() {
     rig.command_of(peer, 1, 1, payload(b"one"));
     rig.command_of(peer, 1, 1, payload(b"another"));
     rig.commit();
-    assert_eq!(rig.heard(peer), [answer(1, position(0)), answer(1, position(0))]);
+    assert_eq!(rig.received(peer), [answer(1, position(0)), answer(1, position(0))]);
     let executed: Vec<_> = rig.engine.journal().iter().map(|e| e.payload.clone()).collect();
     assert_eq!(executed, [payload(b"one")]);
 }
 
 #[test]
-fn a_command_below_l_that_ran_is_evicted_and_the_highest_is_still_cached() {
+fn executed_command_below_l_is_evicted_and_the_highest_is_still_cached() {
     let mut rig = Rig::new(1);
     let (peer, session) = rig.session();
     rig.command(peer, 1, 1);
     rig.command(peer, 5, 5);
     rig.commit();
-    rig.heard(peer);
+    rig.received(peer);
     assert_eq!(rig.engine.session(&session).expect("alive").cached_answers, 1);
     rig.command(peer, 1, 5);
     rig.command(peer, 5, 5);
     rig.commit();
-    assert_eq!(rig.heard(peer), [evicted(1), answer(5, position(1))]);
+    assert_eq!(rig.received(peer), [evicted(1), answer(5, position(1))]);
     assert_eq!(rig.executed(), [1, 5]);
 }
 
 #[test]
-fn a_command_below_l_that_never_ran_never_runs() {
+fn command_below_l_is_never_executed() {
     let mut rig = Rig::new(1);
     let (peer, _) = rig.session();
     rig.command(peer, 6, 6);
     rig.command(peer, 5, 5);
     rig.commit();
-    assert_eq!(rig.heard(peer), [answer(6, position(0)), evicted(5)]);
+    assert_eq!(rig.received(peer), [answer(6, position(0)), evicted(5)]);
     assert_eq!(rig.executed(), [6]);
 }
 
 #[test]
-fn commands_are_not_put_in_order_by_the_server() {
+fn server_does_not_reorder_commands() {
     let mut rig = Rig::new(1);
     let (peer, _) = rig.session();
     rig.command(peer, 6, 5);
     rig.command(peer, 5, 5);
     rig.commit();
-    assert_eq!(rig.heard(peer), [answer(6, position(0)), answer(5, position(1))]);
+    assert_eq!(rig.received(peer), [answer(6, position(0)), answer(5, position(1))]);
     assert_eq!(rig.executed(), [6, 5]);
 }
 
 #[test]
-fn a_copy_answered_from_the_cache_does_not_raise_l() {
+fn copy_answered_from_the_cache_does_not_raise_l() {
     let mut rig = Rig::new(1);
     let (peer, session) = rig.session();
     rig.command(peer, 1, 1);
@@ -100,10 +100,10 @@ fn a_copy_answered_from_the_cache_does_not_raise_l() {
     rig.command(peer, 2, 2);
     rig.commit();
     assert_eq!(rig.engine.session(&session).expect("alive").lowest_pending, id(1));
-    rig.heard(peer);
+    rig.received(peer);
     rig.command(peer, 1, 2);
     rig.commit();
-    assert_eq!(rig.heard(peer), [answer(1, position(0))]);
+    assert_eq!(rig.received(peer), [answer(1, position(0))]);
 }
 
 #[test]
@@ -113,19 +113,19 @@ fn l_starts_at_zero_so_that_a_client_may_number_from_zero() {
     assert_eq!(rig.engine.session(&session).expect("alive").lowest_pending, id(0));
     rig.command(peer, 0, 0);
     rig.commit();
-    assert_eq!(rig.heard(peer), [answer(0, position(0))]);
+    assert_eq!(rig.received(peer), [answer(0, position(0))]);
 }
 
 #[test]
-fn the_ids_of_two_sessions_have_nothing_to_do_with_each_other() {
+fn request_ids_of_two_sessions_are_independent() {
     let mut rig = Rig::new(1);
     let (one, _) = rig.session();
     let (two, _) = rig.session();
     rig.command(one, 1, 1);
     rig.command(two, 1, 1);
     rig.commit();
-    assert_eq!(rig.heard(one), [answer(1, position(0))]);
-    assert_eq!(rig.heard(two), [answer(1, position(1))]);
+    assert_eq!(rig.received(one), [answer(1, position(0))]);
+    assert_eq!(rig.received(two), [answer(1, position(1))]);
 }
 
 #[test]
@@ -134,12 +134,12 @@ fn cached_answers_survive_a_change_of_the_leader() {
     let (peer, session) = rig.session();
     rig.command(peer, 1, 1);
     rig.commit();
-    rig.engine.step_down_for(rig.now, None).expect("somebody leads");
+    rig.engine.step_down_for(rig.now, None).expect("a leader");
     rig.after(crate::engine::rig::ms(100));
     let peer = rig.resumed(&session);
     rig.command(peer, 1, 1);
     rig.commit();
-    assert_eq!(rig.heard(peer), [answer(1, position(0))]);
+    assert_eq!(rig.received(peer), [answer(1, position(0))]);
     assert_eq!(rig.executed(), [1]);
 }
 
@@ -151,7 +151,7 @@ fn with_deduplication_off_every_copy_is_executed() {
     rig.command(peer, 1, 1);
     rig.command(peer, 1, 1);
     rig.commit();
-    assert_eq!(rig.heard(peer), [answer(1, position(0)), answer(1, position(1))]);
+    assert_eq!(rig.received(peer), [answer(1, position(0)), answer(1, position(1))]);
     assert_eq!(rig.executed(), [1, 1]);
     rig.engine.set_deduplication(true);
     rig.command(peer, 1, 1);

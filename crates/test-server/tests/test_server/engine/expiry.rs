@@ -1,4 +1,4 @@
-//! Sessions end when nothing extends them.
+//! The expiry of sessions.
 
 use zraft_protocol::{RejectionReason, ServerMessage, SessionCloseReason};
 
@@ -13,9 +13,9 @@ fn a_session_expires_90_to_91_seconds_after_it_was_created() {
     let mut rig = Rig::new(1);
     let (peer, session) = rig.session();
     rig.after(ms(89_998));
-    assert_eq!(rig.heard(peer), []);
+    assert_eq!(rig.received(peer), []);
     rig.after(ms(1_003));
-    assert_eq!(rig.heard(peer), [expired()]);
+    assert_eq!(rig.received(peer), [expired()]);
     assert!(!rig.alive(&session));
     assert_eq!(rig.engine.stats().sessions_expired, 1);
 }
@@ -26,13 +26,13 @@ fn expiry_is_announced_before_it_is_committed() {
     let (peer, session) = rig.session();
     rig.engine.set_commit_delay(secs(1));
     rig.after(secs(91));
-    assert_eq!(rig.heard(peer), [expired()]);
+    assert_eq!(rig.received(peer), [expired()]);
     assert!(rig.alive(&session));
     let other = rig.connect(1);
     let nonce = rig.resume(other, &session);
     let reason = RejectionReason::SessionExpired;
     assert_eq!(
-        rig.heard(other),
+        rig.received(other),
         [ServerMessage::SessionRejected { reason, nonce, leader_id: None }]
     );
     rig.after(secs(1));
@@ -40,14 +40,14 @@ fn expiry_is_announced_before_it_is_committed() {
 }
 
 #[test]
-fn an_expired_peer_is_dropped_and_not_closed() {
+fn connection_of_an_expired_session_is_dropped_and_not_closed() {
     let mut rig = Rig::new(1);
     let (peer, _) = rig.session();
     rig.after(secs(92));
-    rig.heard(peer);
+    rig.received(peer);
     assert!(rig.engine.reads(peer));
     rig.keep_alive(peer, 1);
-    assert_eq!(rig.heard(peer), []);
+    assert_eq!(rig.received(peer), []);
     assert!(!rig.engine.reads(peer));
     assert!(rig.closed.is_empty());
 }
@@ -59,7 +59,7 @@ fn keep_alive_extends_a_session_and_is_answered_at_once() {
     for round in 1..=5 {
         rig.after(secs(60));
         rig.keep_alive(peer, round);
-        assert_eq!(rig.heard(peer), [kept_alive(round)]);
+        assert_eq!(rig.received(peer), [kept_alive(round)]);
     }
     assert!(rig.alive(&session));
 }
@@ -90,11 +90,11 @@ fn commands_queries_and_acknowledgements_do_not_extend_a_session() {
 }
 
 #[test]
-fn a_step_up_gives_every_session_its_whole_time() {
+fn new_leader_restarts_the_timeout_of_every_session() {
     let mut rig = Rig::new(3);
     let (_, session) = rig.session();
     rig.after(secs(80));
-    rig.engine.step_down_for(rig.now, None).expect("somebody leads");
+    rig.engine.step_down_for(rig.now, None).expect("a leader");
     rig.after(ms(100));
     rig.after(ms(89_900));
     assert!(rig.alive(&session));
@@ -103,12 +103,12 @@ fn a_step_up_gives_every_session_its_whole_time() {
 }
 
 #[test]
-fn an_expiry_that_was_announced_and_not_committed_does_not_happen_when_the_leader_is_lost() {
+fn announced_expiry_that_was_not_committed_is_lost_with_the_leader() {
     let mut rig = Rig::new(3);
     let (peer, session) = rig.session();
     rig.engine.set_commit_delay(secs(1));
     rig.after(secs(91));
-    assert_eq!(rig.heard(peer), [expired()]);
+    assert_eq!(rig.received(peer), [expired()]);
     let leader = rig.member(1);
     rig.engine.kill(rig.now, leader, Default::default()).expect("it runs");
     rig.after(secs(10));
@@ -117,7 +117,7 @@ fn an_expiry_that_was_announced_and_not_committed_does_not_happen_when_the_leade
 }
 
 #[test]
-fn the_session_timeout_can_be_set() {
+fn session_timeout_can_be_changed() {
     let mut config = config(1);
     config.session_timeout = ms(300);
     config.expiry_tick = ms(10);
@@ -130,18 +130,18 @@ fn the_session_timeout_can_be_set() {
 }
 
 #[test]
-fn a_session_can_be_expired_at_will() {
+fn session_can_be_expired_by_a_switch() {
     let mut rig = Rig::new(1);
     let (peer, session) = rig.session();
     rig.engine.expire_session(rig.now, &session).expect("alive");
     rig.commit();
-    assert_eq!(rig.heard(peer), [expired()]);
+    assert_eq!(rig.received(peer), [expired()]);
     assert!(!rig.alive(&session));
     assert!(rig.engine.expire_session(rig.now, &session).is_err());
 }
 
 #[test]
-fn a_command_behind_the_end_of_its_session_does_not_run() {
+fn command_after_the_end_of_its_session_is_not_executed() {
     let mut rig = Rig::new(1);
     let (peer, session) = rig.session();
     rig.engine.set_commit_delay(secs(1));

@@ -1,4 +1,4 @@
-//! What a follower answers, and whom it names.
+//! The answers of followers, and the leader that they name.
 
 use zraft_protocol::{ClientMessage, MemberId, RejectionReason, ServerMessage, SessionCloseReason};
 use zraft_test_server::{Hints, PeerId};
@@ -15,14 +15,14 @@ fn not_leader_anymore(leader_id: Option<MemberId>) -> ServerMessage {
 
 fn is_dropped(rig: &mut Rig, peer: PeerId) -> bool {
     rig.keep_alive(peer, 99);
-    rig.heard(peer).is_empty() && !rig.engine.reads(peer) && !rig.closed.contains_key(&peer)
+    rig.received(peer).is_empty() && !rig.engine.reads(peer) && !rig.closed.contains_key(&peer)
 }
 
-/// What a follower names in a rejection.
+/// Returns the leader that a follower names in a rejection.
 fn hint(rig: &mut Rig, follower: usize) -> Option<MemberId> {
     let peer = rig.connect(follower);
     rig.create(peer);
-    match rig.heard(peer).pop() {
+    match rig.received(peer).pop() {
         Some(ServerMessage::SessionRejected { leader_id, .. }) => leader_id,
         other => panic!("not rejected: {other:?}"),
     }
@@ -37,7 +37,10 @@ fn create_and_continue_are_rejected_with_a_hint_and_the_peer_is_dropped() {
         let nonce = if create { rig.create(peer) } else { rig.resume(peer, &session) };
         let reason = RejectionReason::NotLeader;
         let leader_id = member("node-1");
-        assert_eq!(rig.heard(peer), [ServerMessage::SessionRejected { reason, nonce, leader_id }]);
+        assert_eq!(
+            rig.received(peer),
+            [ServerMessage::SessionRejected { reason, nonce, leader_id }]
+        );
         assert!(is_dropped(&mut rig, peer));
     }
 }
@@ -53,7 +56,7 @@ fn keep_alive_commands_and_queries_are_answered_with_session_closed_and_the_peer
     for send in sends {
         let peer = rig.connect(3);
         send(&mut rig, peer);
-        assert_eq!(rig.heard(peer), [not_leader_anymore(member("node-1"))]);
+        assert_eq!(rig.received(peer), [not_leader_anymore(member("node-1"))]);
         assert!(is_dropped(&mut rig, peer));
     }
 }
@@ -64,16 +67,16 @@ fn acknowledgements_and_close_session_are_ignored() {
     let peer = rig.connect(2);
     rig.acknowledge(peer, 1);
     rig.close_session(peer);
-    rig.say(peer, ClientMessage::ConnectionClosed);
-    assert_eq!(rig.heard(peer), []);
+    rig.send(peer, ClientMessage::ConnectionClosed);
+    assert_eq!(rig.received(peer), []);
     rig.keep_alive(peer, 1);
-    assert_eq!(rig.heard(peer).len(), 1, "it was not dropped");
+    assert_eq!(rig.received(peer).len(), 1, "it was not dropped");
 }
 
 #[test]
-fn during_an_election_nobody_is_named() {
+fn no_leader_is_named_during_an_election() {
     let mut rig = Rig::new(3);
-    rig.engine.step_down_for(rig.now, None).expect("somebody leads");
+    rig.engine.step_down_for(rig.now, None).expect("a leader");
     assert_eq!(hint(&mut rig, 2), None);
     rig.after(ms(100));
     assert_eq!(rig.leader(), Some(2));
@@ -106,7 +109,7 @@ fn hints_can_be_set_for_one_member() {
 }
 
 #[test]
-fn a_deaf_leader_is_still_named() {
+fn deaf_leader_is_still_named() {
     let mut rig = Rig::new(3);
     let one = rig.member(1);
     rig.engine.set_deaf(rig.now, one, true).expect("it runs");

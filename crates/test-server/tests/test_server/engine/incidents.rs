@@ -1,4 +1,4 @@
-//! What the engine reports to whoever runs the cluster.
+//! The incidents that the engine reports.
 
 use zraft_protocol::CorrelationId;
 use zraft_test_server::{AppendLog, ClosedFor, Incident, KillLoss, KvStore, Rejected};
@@ -15,7 +15,7 @@ fn closed(session: Option<u64>, reason: ClosedFor) -> Incident {
 }
 
 #[test]
-fn a_command_that_the_application_cannot_decode_is_reported_with_its_session_and_id() {
+fn undecodable_command_is_reported_with_its_session_and_id() {
     let mut rig = Rig::with(config(1), KvStore::new());
     rig.session();
     let (peer, _) = rig.session();
@@ -31,7 +31,7 @@ fn a_command_that_the_application_cannot_decode_is_reported_with_its_session_and
 }
 
 #[test]
-fn a_query_that_the_application_cannot_decode_is_reported_in_one_line() {
+fn undecodable_query_is_reported_in_one_line() {
     let mut rig = Rig::with(config(1), KvStore::new());
     let (peer, _) = rig.session();
     rig.query(peer, "line\nbreak", payload(b"not a query"));
@@ -44,7 +44,7 @@ fn a_query_that_the_application_cannot_decode_is_reported_in_one_line() {
 }
 
 #[test]
-fn a_message_that_does_not_decode_is_reported() {
+fn undecodable_message_is_reported() {
     let mut rig = Rig::new(1);
     let peer = rig.connect(1);
     rig.engine.received_undecodable(rig.now, peer);
@@ -53,7 +53,7 @@ fn a_message_that_does_not_decode_is_reported() {
 }
 
 #[test]
-fn each_limit_that_closes_a_connection_is_reported_by_its_name() {
+fn limit_that_closes_a_connection_is_reported_by_its_name() {
     type Set = fn(&mut zraft_test_server::Limits);
     let limits: [(&str, Set); 7] = [
         ("sessions", |limits| limits.sessions = 1),
@@ -75,7 +75,7 @@ fn each_limit_that_closes_a_connection_is_reported_by_its_name() {
         }
         for number in 1..=15 {
             if name.starts_with("server_") {
-                // The error is the caller's. The report is what is looked at here.
+                // The caller gets an error. This test is about the report.
                 let _ = rig.engine.push_server_request(rig.now, &session, &payload(b"10 bytes.."));
             } else {
                 rig.command_of(peer, number, 1, payload(b"10 bytes.."));
@@ -90,7 +90,7 @@ fn each_limit_that_closes_a_connection_is_reported_by_its_name() {
 }
 
 #[test]
-fn a_connection_beyond_the_limit_of_a_member_is_reported() {
+fn connection_beyond_the_limit_of_a_member_is_reported() {
     let mut config = config(1);
     config.limits.peers_per_member = 1;
     let mut rig = Rig::with(config, AppendLog::new());
@@ -104,7 +104,7 @@ fn a_connection_beyond_the_limit_of_a_member_is_reported() {
 }
 
 #[test]
-fn the_loss_of_a_leader_and_the_election_of_the_next_are_reported() {
+fn loss_of_a_leader_and_election_of_the_next_are_reported() {
     let mut rig = Rig::new(3);
     rig.after(secs(1));
     assert_eq!(taken(&mut rig), [], "the first leader is no change");
@@ -124,7 +124,7 @@ fn the_loss_of_a_leader_and_the_election_of_the_next_are_reported() {
         Incident::LeaderElected { member: ids[2].clone() },
     ];
     assert_eq!(taken(&mut rig), change);
-    // A frozen leader does not know that another is elected.
+    // A frozen leader does not learn that another member is elected.
     let restarted = rig.member(1);
     rig.engine.restart(rig.now, restarted).expect("it is down");
     rig.engine.set_frozen(rig.now, rig.member(3), true).expect("it runs");
@@ -133,7 +133,7 @@ fn the_loss_of_a_leader_and_the_election_of_the_next_are_reported() {
 }
 
 #[test]
-fn a_session_that_expires_is_reported_and_one_that_is_closed_is_not() {
+fn expired_session_is_reported_and_closed_session_is_not() {
     let mut rig = Rig::new(1);
     let (closing, _) = rig.session();
     rig.session();

@@ -1,16 +1,16 @@
-//! The record of what was executed.
+//! The journal of executed commands.
 
 use zraft_test_server::{AppendLog, Execution};
 
 use crate::engine::rig::{Rig, config, id, member_ids, ms, payload};
 
 #[test]
-fn it_names_position_session_request_payload_and_member() {
+fn execution_has_position_session_request_payload_and_member() {
     let mut rig = Rig::new(3);
     let (peer, session) = rig.session();
     rig.command_of(peer, 1, 1, payload(b"one"));
     rig.commit();
-    rig.engine.step_down_for(rig.now, None).expect("somebody leads");
+    rig.engine.step_down_for(rig.now, None).expect("a leader");
     rig.after(ms(100));
     let peer = rig.resumed(&session);
     rig.command_of(peer, 2, 2, payload(b"two"));
@@ -28,7 +28,7 @@ fn it_names_position_session_request_payload_and_member() {
 }
 
 #[test]
-fn the_oldest_give_way_at_the_bound_and_are_counted() {
+fn oldest_executions_are_dropped_at_the_limit_and_counted() {
     for (entries, bytes) in [(10, usize::MAX), (usize::MAX, 100)] {
         let mut config = config(1);
         config.limits.journal_entries = entries;

@@ -1,4 +1,4 @@
-//! The key-value store's own clock and bound. (Its answers are tested over sockets.)
+//! The key-value store's timer and limit. `sockets::kv` tests its answers.
 
 use zraft_kv::{Command, GetResult, Key, Query, Value};
 use zraft_protocol::{Payload, ServerMessage};
@@ -20,9 +20,9 @@ fn watch(what: &str) -> Payload {
 }
 
 fn has(rig: &mut Rig, peer: PeerId, what: &str) -> bool {
-    rig.heard(peer);
+    rig.received(peer);
     rig.query(peer, "q", payload(&Query::Get { key: key(what) }.encode()));
-    match rig.heard(peer).pop() {
+    match rig.received(peer).pop() {
         Some(ServerMessage::QueryResponse { result, .. }) => {
             GetResult::decode(result.as_bytes()).expect("decodes").value.is_some()
         }
@@ -31,7 +31,7 @@ fn has(rig: &mut Rig, peer: PeerId, what: &str) -> bool {
 }
 
 #[test]
-fn keys_that_nobody_watches_vanish_every_five_minutes_of_the_stores_own_clock() {
+fn unwatched_keys_are_removed_every_five_minutes() {
     let mut config = config(1);
     config.session_timeout = secs(100_000);
     let mut rig = Rig::with(config, KvStore::new());
@@ -53,7 +53,7 @@ fn keys_that_nobody_watches_vanish_every_five_minutes_of_the_stores_own_clock() 
 }
 
 #[test]
-fn a_key_watched_by_an_ended_session_only_vanishes() {
+fn key_watched_only_by_an_ended_session_is_removed() {
     let mut rig = Rig::with(config(1), KvStore::new());
     let (peer, _) = rig.session();
     rig.command_of(peer, 1, 1, set("a", "1"));
@@ -66,14 +66,14 @@ fn a_key_watched_by_an_ended_session_only_vanishes() {
 }
 
 #[test]
-fn the_store_holds_only_so_much() {
+fn store_rejects_commands_beyond_its_limit() {
     let mut rig = Rig::with(config(1), KvStore::with_limit(1000));
     let (peer, session) = rig.session();
     for number in 1..=20 {
         rig.command_of(peer, number, number, set("same", &"x".repeat(500)));
     }
     rig.commit();
-    assert_eq!(rig.heard(peer).len(), 20, "a value replaced makes room");
+    assert_eq!(rig.received(peer).len(), 20, "a value replaced makes room");
     rig.command_of(peer, 21, 21, set("other", &"x".repeat(500)));
     rig.commit();
     assert!(rig.closed.contains_key(&peer));

@@ -1,4 +1,4 @@
-//! Losing the leader: by hand-over, by stop, by kill.
+//! The loss of the leader by hand-over, stop and kill, and elections.
 
 use zraft_protocol::{ServerMessage, SessionCloseReason};
 use zraft_test_server::{CloseHow, KillLoss, Listening, SwitchError};
@@ -10,33 +10,33 @@ fn not_leader_anymore() -> ServerMessage {
 }
 
 #[test]
-fn the_first_member_leads_from_the_start() {
+fn first_member_leads_from_the_start() {
     let rig = Rig::new(3);
     assert_eq!(rig.leader(), Some(1));
     assert!(rig.engine.commits());
 }
 
 #[test]
-fn a_leader_that_steps_down_tells_bound_connections_without_a_hint_and_forgets_what_was_pending() {
+fn step_down_is_announced_without_a_hint_and_drops_uncommitted_entries() {
     let mut rig = Rig::new(3);
     let (peer, session) = rig.session();
     let unbound = rig.connect(1);
     rig.create(unbound);
     rig.command(peer, 1, 1);
-    rig.engine.step_down_for(rig.now, None).expect("somebody leads");
+    rig.engine.step_down_for(rig.now, None).expect("a leader");
     rig.after(secs(1));
-    assert_eq!(rig.heard(peer), [not_leader_anymore()]);
-    assert_eq!(rig.heard(unbound), [], "a pending CreateSession is not answered");
+    assert_eq!(rig.received(peer), [not_leader_anymore()]);
+    assert_eq!(rig.received(unbound), [], "a pending CreateSession is not answered");
     assert_eq!(rig.executed(), []);
     assert!(rig.alive(&session));
     assert_eq!(rig.engine.sessions().count(), 1);
 }
 
 #[test]
-fn the_next_member_in_order_leads_after_the_election_pause() {
+fn next_member_in_order_leads_after_the_election_pause() {
     let mut rig = Rig::new(3);
     rig.engine.set_election_pause(secs(3));
-    rig.engine.step_down_for(rig.now, None).expect("somebody leads");
+    rig.engine.step_down_for(rig.now, None).expect("a leader");
     rig.after(ms(2_999));
     assert_eq!(rig.leader(), None);
     rig.after(ms(1));
@@ -64,17 +64,17 @@ fn leadership_cannot_be_moved_to_a_member_that_does_not_run() {
 }
 
 #[test]
-fn a_session_and_its_answers_go_on_at_the_new_leader() {
+fn session_and_cached_answers_continue_at_the_new_leader() {
     let mut rig = Rig::new(3);
     let (peer, session) = rig.session();
     rig.command(peer, 1, 1);
     rig.commit();
-    rig.engine.step_down_for(rig.now, None).expect("somebody leads");
+    rig.engine.step_down_for(rig.now, None).expect("a leader");
     rig.after(ms(100));
     let peer = rig.resumed(&session);
     rig.command(peer, 2, 2);
     rig.commit();
-    assert_eq!(rig.heard(peer), [answer(2, position(1))]);
+    assert_eq!(rig.received(peer), [answer(2, position(1))]);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_stopped_member_goes_silent_at_once_and_resets_its_connections_2300_ms_later
     let one = rig.member(1);
     rig.engine.stop(rig.now, one).expect("it runs");
     rig.after(ms(2_299));
-    assert_eq!(rig.heard(peer), [], "not even SessionClosed");
+    assert_eq!(rig.received(peer), [], "not even SessionClosed");
     assert!(!rig.is_read(peer));
     assert!(rig.closed.is_empty());
     assert_eq!(rig.listening[&1], Listening::Closed);
@@ -95,19 +95,19 @@ fn a_stopped_member_goes_silent_at_once_and_resets_its_connections_2300_ms_later
 }
 
 #[test]
-fn a_killed_member_resets_its_connections_at_once_and_its_port_closes() {
+fn killed_member_resets_its_connections_at_once_and_closes_its_port() {
     let mut rig = Rig::new(3);
     let (peer, _) = rig.session();
     let one = rig.member(1);
     rig.engine.kill(rig.now, one, KillLoss::Uncommitted).expect("it runs");
-    assert_eq!(rig.heard(peer), []);
+    assert_eq!(rig.received(peer), []);
     assert_eq!(rig.closed[&peer], CloseHow::Reset);
     assert_eq!(rig.listening[&1], Listening::Closed);
     assert!(rig.engine.connected(rig.now, one).is_none());
 }
 
 #[test]
-fn a_kill_can_lose_what_was_not_committed() {
+fn kill_can_lose_uncommitted_entries() {
     let mut rig = Rig::new(3);
     let (peer, _) = rig.session();
     rig.command(peer, 1, 1);
@@ -116,40 +116,40 @@ fn a_kill_can_lose_what_was_not_committed() {
     let one = rig.member(1);
     rig.engine.kill(rig.now, one, KillLoss::Uncommitted).expect("it runs");
     rig.after(secs(1));
-    assert_eq!(rig.heard(peer), [answer(1, position(0))]);
+    assert_eq!(rig.received(peer), [answer(1, position(0))]);
     assert_eq!(rig.executed(), [1]);
 }
 
 #[test]
-fn a_kill_can_lose_the_answers_only() {
+fn kill_can_lose_only_answers() {
     let mut rig = Rig::new(3);
     let (peer, session) = rig.session();
     rig.command(peer, 1, 1);
     let one = rig.member(1);
     rig.engine.kill(rig.now, one, KillLoss::Unanswered).expect("it runs");
     rig.after(secs(1));
-    assert_eq!(rig.heard(peer), []);
+    assert_eq!(rig.received(peer), []);
     assert_eq!(rig.executed(), [1]);
     let peer = rig.resumed(&session);
     rig.command(peer, 1, 1);
     rig.commit();
-    assert_eq!(rig.heard(peer), [answer(1, position(0))]);
+    assert_eq!(rig.received(peer), [answer(1, position(0))]);
     assert_eq!(rig.executed(), [1]);
 }
 
 #[test]
-fn a_kill_can_lose_only_what_was_not_received() {
+fn kill_can_lose_nothing_that_was_received() {
     let mut rig = Rig::new(3);
     let (peer, _) = rig.session();
     rig.command(peer, 1, 1);
     let one = rig.member(1);
     rig.engine.kill(rig.now, one, KillLoss::Unreceived).expect("it runs");
-    assert_eq!(rig.heard(peer), [answer(1, position(0))]);
+    assert_eq!(rig.received(peer), [answer(1, position(0))]);
     assert_eq!(rig.closed[&peer], CloseHow::Flush);
 }
 
 #[test]
-fn a_mixed_kill_answers_a_first_part_commits_a_second_and_loses_the_rest() {
+fn mixed_kill_answers_the_first_part_commits_the_second_and_loses_the_rest() {
     let (mut answers_lost, mut commands_lost) = (0, 0);
     for seed in 0..20 {
         let mut config = crate::engine::rig::config(3);
@@ -163,7 +163,7 @@ fn a_mixed_kill_answers_a_first_part_commits_a_second_and_loses_the_rest() {
         rig.engine.kill(rig.now, one, KillLoss::Mixed).expect("it runs");
         rig.after(secs(1));
         let executed = rig.executed().len() as u64;
-        let answered = rig.heard(peer);
+        let answered = rig.received(peer);
         assert_eq!(rig.executed(), (1..=executed).collect::<Vec<_>>());
         let first: Vec<_> =
             (1..=answered.len() as u64).map(|n| answer(n, position(n - 1))).collect();
@@ -175,7 +175,7 @@ fn a_mixed_kill_answers_a_first_part_commits_a_second_and_loses_the_rest() {
 }
 
 #[test]
-fn a_restarted_member_is_a_follower_that_listens_again() {
+fn restarted_member_is_a_follower_that_listens_again() {
     let mut rig = Rig::new(3);
     let one = rig.member(1);
     rig.engine.kill(rig.now, one, KillLoss::Uncommitted).expect("it runs");
@@ -184,7 +184,7 @@ fn a_restarted_member_is_a_follower_that_listens_again() {
     assert_eq!(rig.leader(), Some(2));
     let peer = rig.connect(1);
     rig.create(peer);
-    assert!(matches!(rig.heard(peer)[..], [ServerMessage::SessionRejected { .. }]));
+    assert!(matches!(rig.received(peer)[..], [ServerMessage::SessionRejected { .. }]));
     assert_eq!(rig.listening[&1], Listening::Open);
     assert!(rig.engine.restart(rig.now, one).is_err(), "it runs already");
 }
@@ -205,12 +205,12 @@ fn sessions_cached_answers_and_server_requests_survive_the_restart_of_a_single_m
     let peer = rig.resumed(&session);
     rig.command(peer, 1, 1);
     rig.commit();
-    assert_eq!(rig.heard(peer), [answer(1, position(0))]);
+    assert_eq!(rig.received(peer), [answer(1, position(0))]);
     assert_eq!(rig.engine.session(&session).expect("alive").unacknowledged, 1);
 }
 
 #[test]
-fn without_a_majority_nothing_is_committed_and_nobody_elected() {
+fn nothing_is_committed_and_no_one_elected_without_a_majority() {
     let mut rig = Rig::new(3);
     let (peer, _) = rig.session();
     for number in [2, 3] {
@@ -220,9 +220,9 @@ fn without_a_majority_nothing_is_committed_and_nobody_elected() {
     rig.command(peer, 1, 1);
     rig.keep_alive(peer, 5);
     rig.after(secs(5));
-    assert_eq!(rig.heard(peer), [crate::engine::rig::kept_alive(5)]);
+    assert_eq!(rig.received(peer), [crate::engine::rig::kept_alive(5)]);
     let two = rig.member(2);
     rig.engine.restart(rig.now, two).expect("it does not run");
     rig.after(ms(1));
-    assert_eq!(rig.heard(peer), [answer(1, position(0))]);
+    assert_eq!(rig.received(peer), [answer(1, position(0))]);
 }

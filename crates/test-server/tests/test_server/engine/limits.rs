@@ -1,4 +1,4 @@
-//! What a peer can use up, and what becomes of it then.
+//! The limits on what peers and sessions can use.
 
 use zraft_protocol::{Payload, SessionId};
 use zraft_test_server::{AppendLog, Application, CloseHow, Echo, Outcome, Rejected};
@@ -6,7 +6,7 @@ use zraft_zmtp::Instant;
 
 use crate::engine::rig::{Rig, answer, config, ms, payload, position};
 
-/// Takes the payload "good" and refuses any other.
+/// An application that accepts the payload "good" and rejects any other.
 struct Picky;
 
 impl Application for Picky {
@@ -20,7 +20,7 @@ impl Application for Picky {
 }
 
 #[test]
-fn a_message_that_does_not_decode_closes_that_connection_only() {
+fn undecodable_message_closes_only_its_connection() {
     let mut rig = Rig::new(1);
     let (peer, session) = rig.session();
     let (other, _) = rig.session();
@@ -28,31 +28,31 @@ fn a_message_that_does_not_decode_closes_that_connection_only() {
     rig.command(other, 1, 1);
     rig.commit();
     assert_eq!(rig.closed.keys().collect::<Vec<_>>(), [&peer]);
-    assert_eq!(rig.heard(other), [answer(1, position(0))]);
+    assert_eq!(rig.received(other), [answer(1, position(0))]);
     assert_eq!(rig.engine.stats().closed_undecodable, 1);
     rig.resumed(&session);
 }
 
 #[test]
-fn a_payload_the_application_refuses_closes_that_connection_only() {
+fn rejected_payload_closes_only_its_connection() {
     let mut rig = Rig::with(config(1), Picky);
     let (peer, session) = rig.session();
     rig.command_of(peer, 1, 1, payload(b"good"));
     rig.command_of(peer, 2, 1, payload(b"bad"));
     rig.commit();
-    assert_eq!(rig.heard(peer), [answer(1, payload(b"good"))]);
+    assert_eq!(rig.received(peer), [answer(1, payload(b"good"))]);
     assert_eq!(rig.closed[&peer], CloseHow::Flush);
     assert_eq!(rig.executed(), [1]);
     let peer = rig.resumed(&session);
     rig.query(peer, "q", payload(b"bad"));
-    rig.heard(peer);
+    rig.received(peer);
     assert!(rig.closed.contains_key(&peer));
     assert_eq!(rig.engine.stats().closed_rejected_payload, 2);
     assert!(rig.alive(&session));
 }
 
 #[test]
-fn a_member_takes_only_so_many_connections() {
+fn connections_of_a_member_are_limited() {
     let mut config = config(2);
     config.limits.peers_per_member = 2;
     let mut rig = Rig::with(config, AppendLog::new());
@@ -67,7 +67,7 @@ fn a_member_takes_only_so_many_connections() {
 }
 
 #[test]
-fn a_connection_that_is_not_read_any_more_gives_way_to_a_new_one() {
+fn new_connection_replaces_one_that_is_no_longer_read() {
     let mut config = config(2);
     config.limits.peers_per_member = 1;
     let mut rig = Rig::with(config, AppendLog::new());
@@ -76,12 +76,12 @@ fn a_connection_that_is_not_read_any_more_gives_way_to_a_new_one() {
     rig.keep_alive(silent, 2);
     let new = rig.connect(2);
     rig.keep_alive(new, 1);
-    assert_eq!(rig.heard(new).len(), 1);
+    assert_eq!(rig.received(new).len(), 1);
     assert_eq!(rig.closed[&silent], CloseHow::Reset);
 }
 
 #[test]
-fn there_are_only_so_many_sessions() {
+fn sessions_are_limited() {
     let mut config = config(1);
     config.limits.sessions = 1;
     let mut rig = Rig::with(config, AppendLog::new());
@@ -94,7 +94,7 @@ fn there_are_only_so_many_sessions() {
 }
 
 #[test]
-fn sessions_asked_for_together_do_not_pass_the_limit() {
+fn sessions_requested_together_stay_within_the_limit() {
     let mut config = config(1);
     config.limits.sessions = 2;
     let mut rig = Rig::with(config, AppendLog::new());
@@ -109,7 +109,7 @@ fn sessions_asked_for_together_do_not_pass_the_limit() {
 }
 
 #[test]
-fn only_so_much_waits_in_the_log() {
+fn entries_in_the_log_are_limited() {
     for (entries, bytes) in [(10, usize::MAX), (usize::MAX, 100)] {
         let mut config = config(1);
         config.limits.log_entries = entries;
@@ -127,7 +127,7 @@ fn only_so_much_waits_in_the_log() {
 }
 
 #[test]
-fn only_so_many_answers_are_kept_for_a_session() {
+fn cached_answers_of_a_session_are_limited() {
     for (answers, bytes) in [(10, usize::MAX), (usize::MAX, 100)] {
         let mut config = config(1);
         config.commit_delay = ms(0);
@@ -138,14 +138,14 @@ fn only_so_many_answers_are_kept_for_a_session() {
         for number in 1..=50 {
             rig.command_of(peer, number, 1, payload(b"10 bytes.."));
         }
-        rig.heard(peer);
+        rig.received(peer);
         assert!(rig.closed.contains_key(&peer));
         assert_eq!(rig.executed().len(), 10);
     }
 }
 
 #[test]
-fn answers_to_commands_that_came_together_do_not_pass_the_limit() {
+fn cached_answers_of_commands_in_one_batch_stay_within_the_limit() {
     for (answers, bytes) in [(10, usize::MAX), (usize::MAX, 100)] {
         let mut config = config(1);
         config.limits.cached_answers = answers;
@@ -157,24 +157,24 @@ fn answers_to_commands_that_came_together_do_not_pass_the_limit() {
         }
         rig.commit();
         assert_eq!(rig.executed().len(), 10);
-        assert_eq!(rig.heard(peer).len(), 10);
+        assert_eq!(rig.received(peer).len(), 10);
         assert!(rig.closed.contains_key(&peer));
         assert_eq!(rig.engine.stats().closed_limit, 1);
-        // Who gives up the answers it has had makes room for more.
+        // A client that raises L makes room for further answers.
         let peer = rig.resumed(&session);
         rig.command_of(peer, 11, 11, payload(b"10 bytes.."));
         rig.commit();
-        assert_eq!(rig.heard(peer), [answer(11, payload(b"10 bytes.."))]);
+        assert_eq!(rig.received(peer), [answer(11, payload(b"10 bytes.."))]);
     }
 }
 
 #[test]
-fn an_answer_below_l_makes_no_room_as_long_as_it_is_kept() {
+fn cached_answer_below_l_takes_room_until_l_rises() {
     let mut config = config(1);
     config.limits.cached_answers = 2;
     let mut rig = Rig::with(config, Echo);
     let (peer, session) = rig.session();
-    // Executed with an L above it: the answer stays until L goes on.
+    // The command raises L above its own id, and its answer stays until L rises again.
     for (number, lowest) in [(1, 2), (2, 2), (3, 2)] {
         rig.command_of(peer, number, lowest, payload(b"x"));
         rig.commit();

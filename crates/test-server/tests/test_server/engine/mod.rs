@@ -1,4 +1,4 @@
-//! The rules of the cluster, under virtual time: one theme a file.
+//! The rules of the cluster, under virtual time.
 
 mod binding;
 mod dedup;

@@ -1,4 +1,4 @@
-//! A cluster under virtual time, and what each of its peers has heard.
+//! A cluster under virtual time, and the messages that each of its peers has received.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,9 +17,9 @@ use zraft_zmtp::Instant;
 pub(crate) struct Rig {
     pub(crate) engine: Engine,
     pub(crate) now: Instant,
-    heard: BTreeMap<PeerId, Vec<ServerMessage>>,
+    received: BTreeMap<PeerId, Vec<ServerMessage>>,
     pub(crate) closed: BTreeMap<PeerId, CloseHow>,
-    /// Whether the connection is read; absent until told.
+    /// Whether the engine wants the connection to be read; absent before the first output about it.
     pub(crate) reading: BTreeMap<PeerId, bool>,
     pub(crate) listening: BTreeMap<usize, Listening>,
     pub(crate) incidents: Vec<Incident>,
@@ -42,7 +42,7 @@ pub(crate) fn payload(bytes: &[u8]) -> Payload {
     Payload::new(Bytes::copy_from_slice(bytes)).expect("a short payload")
 }
 
-/// The answer of the append log.
+/// Returns the answer of the append log for a position.
 pub(crate) fn position(number: u64) -> Payload {
     payload(&number.to_be_bytes())
 }
@@ -69,7 +69,7 @@ impl Rig {
         Self {
             engine: Engine::new(config, Box::new(app), now),
             now,
-            heard: BTreeMap::new(),
+            received: BTreeMap::new(),
             closed: BTreeMap::new(),
             reading: BTreeMap::new(),
             listening: BTreeMap::new(),
@@ -82,7 +82,7 @@ impl Rig {
         self.engine.index_of(&format!("node-{number}")).expect("a member")
     }
 
-    /// The number of the leader, from 1.
+    /// Returns the number of the leader, counted from 1.
     pub(crate) fn leader(&self) -> Option<usize> {
         self.engine.leader().map(|leader| leader.get() + 1)
     }
@@ -92,12 +92,12 @@ impl Rig {
         self.engine.connected(self.now, member).expect("the member runs")
     }
 
-    pub(crate) fn say(&mut self, peer: PeerId, message: ClientMessage) {
+    pub(crate) fn send(&mut self, peer: PeerId, message: ClientMessage) {
         self.engine.received(self.now, peer, message);
         self.collect();
     }
 
-    /// Time passes, and what is due in it happens at its time.
+    /// Lets time pass and handles each timeout at its time.
     pub(crate) fn after(&mut self, time: Duration) {
         let end = self.now + time;
         let mut turns = 0;
@@ -105,14 +105,14 @@ impl Rig {
             self.now = self.now.max(at);
             self.engine.handle_timeout(self.now);
             turns += 1;
-            assert!(turns < 1_000_000, "the engine's timer stands still");
+            assert!(turns < 1_000_000, "the engine's timer makes no progress");
         }
         self.now = end;
         self.engine.handle_timeout(end);
         self.collect();
     }
 
-    /// The commit delay passes.
+    /// Lets the commit delay pass.
     pub(crate) fn commit(&mut self) {
         self.after(ms(1));
     }
@@ -122,7 +122,7 @@ impl Rig {
             match output {
                 Output::Send { peer, message } => {
                     assert!(!self.closed.contains_key(&peer), "nothing is sent after the close");
-                    self.heard.entry(peer).or_default().push(message);
+                    self.received.entry(peer).or_default().push(message);
                 }
                 Output::Close { peer, how } => {
                     self.closed.insert(peer, how);
@@ -137,15 +137,15 @@ impl Rig {
                     self.listening.insert(member.get() + 1, listening);
                 }
                 Output::Report { incident, .. } => self.incidents.push(incident),
-                other => panic!("an output the rig does not know: {other:?}"),
+                other => panic!("an unknown output: {other:?}"),
             }
         }
     }
 
-    /// What the peer has heard since this was last asked.
-    pub(crate) fn heard(&mut self, peer: PeerId) -> Vec<ServerMessage> {
+    /// Takes the messages that the peer has received since the last call.
+    pub(crate) fn received(&mut self, peer: PeerId) -> Vec<ServerMessage> {
         self.collect();
-        self.heard.remove(&peer).unwrap_or_default()
+        self.received.remove(&peer).unwrap_or_default()
     }
 
     pub(crate) fn is_read(&self, peer: PeerId) -> bool {
@@ -160,36 +160,36 @@ impl Rig {
     pub(crate) fn create(&mut self, peer: PeerId) -> Nonce {
         let nonce = self.nonce();
         let capabilities = Capabilities::new([("kind", "test")]).expect("one entry");
-        self.say(peer, ClientMessage::CreateSession { capabilities, nonce });
+        self.send(peer, ClientMessage::CreateSession { capabilities, nonce });
         nonce
     }
 
     pub(crate) fn resume(&mut self, peer: PeerId, session_id: &SessionId) -> Nonce {
         let nonce = self.nonce();
-        self.say(peer, ClientMessage::ContinueSession { session_id: session_id.clone(), nonce });
+        self.send(peer, ClientMessage::ContinueSession { session_id: session_id.clone(), nonce });
         nonce
     }
 
-    /// A connection to the leader with a session of its own.
+    /// Opens a connection to the leader and creates a session on it.
     pub(crate) fn session(&mut self) -> (PeerId, SessionId) {
-        let leader = self.leader().expect("somebody leads");
+        let leader = self.leader().expect("a leader");
         let peer = self.connect(leader);
         let nonce = self.create(peer);
         self.commit();
-        match &self.heard(peer)[..] {
+        match &self.received(peer)[..] {
             [ServerMessage::SessionCreated { session_id, nonce: echoed }] if *echoed == nonce => {
                 (peer, session_id.clone())
             }
-            heard => panic!("not created: {heard:?}"),
+            received => panic!("not created: {received:?}"),
         }
     }
 
-    /// A new connection to the leader, bound to the session.
+    /// Opens a connection to the leader and continues the session on it.
     pub(crate) fn resumed(&mut self, session: &SessionId) -> PeerId {
-        let leader = self.leader().expect("somebody leads");
+        let leader = self.leader().expect("a leader");
         let peer = self.connect(leader);
         let nonce = self.resume(peer, session);
-        assert_eq!(self.heard(peer), [ServerMessage::SessionContinued { nonce }]);
+        assert_eq!(self.received(peer), [ServerMessage::SessionContinued { nonce }]);
         peer
     }
 
@@ -198,7 +198,7 @@ impl Rig {
     }
 
     pub(crate) fn command_of(&mut self, peer: PeerId, number: u64, lowest: u64, payload: Payload) {
-        self.say(
+        self.send(
             peer,
             ClientMessage::ClientRequest {
                 request_id: id(number),
@@ -212,23 +212,23 @@ impl Rig {
     pub(crate) fn query(&mut self, peer: PeerId, correlation: &str, payload: Payload) {
         let correlation_id = CorrelationId::new(correlation).expect("short");
         let created_at = Timestamp::from_millis(0);
-        self.say(peer, ClientMessage::Query { correlation_id, payload, created_at });
+        self.send(peer, ClientMessage::Query { correlation_id, payload, created_at });
     }
 
     pub(crate) fn keep_alive(&mut self, peer: PeerId, millis: i64) {
         let timestamp = Timestamp::from_millis(millis);
-        self.say(peer, ClientMessage::KeepAlive { timestamp });
+        self.send(peer, ClientMessage::KeepAlive { timestamp });
     }
 
     pub(crate) fn acknowledge(&mut self, peer: PeerId, number: u64) {
-        self.say(peer, ClientMessage::ServerRequestAck { request_id: id(number) });
+        self.send(peer, ClientMessage::ServerRequestAck { request_id: id(number) });
     }
 
     pub(crate) fn close_session(&mut self, peer: PeerId) {
-        self.say(peer, ClientMessage::CloseSession { reason: CloseReason::ClientShutdown });
+        self.send(peer, ClientMessage::CloseSession { reason: CloseReason::ClientShutdown });
     }
 
-    /// The request ids executed, in order.
+    /// Returns the request ids of the executions, in order.
     pub(crate) fn executed(&self) -> Vec<u64> {
         self.engine.journal().iter().map(|execution| execution.request_id.get()).collect()
     }

@@ -1,21 +1,21 @@
-//! Server requests: numbered, kept, sent again.
+//! Server requests: ids, acknowledgements and redelivery.
 
 use zraft_protocol::{Payload, RequestId, ServerMessage};
 use zraft_test_server::SwitchError;
 
 use crate::engine::rig::{Rig, config, id, ms, payload, secs};
 
-/// The ids and payloads heard; anything else fails.
-fn requests(heard: Vec<ServerMessage>) -> Vec<(RequestId, Payload)> {
+/// Returns the ids and payloads of the received server requests. Fails on any other message.
+fn requests(received: Vec<ServerMessage>) -> Vec<(RequestId, Payload)> {
     let request = |message| match message {
         ServerMessage::ServerRequest { request_id, payload, .. } => (request_id, payload),
         other => panic!("not a server request: {other:?}"),
     };
-    heard.into_iter().map(request).collect()
+    received.into_iter().map(request).collect()
 }
 
 #[test]
-fn they_are_numbered_from_one_in_each_session() {
+fn server_requests_are_numbered_from_one_in_each_session() {
     let mut rig = Rig::new(1);
     let (one, first) = rig.session();
     let (two, second) = rig.session();
@@ -23,8 +23,8 @@ fn they_are_numbered_from_one_in_each_session() {
         rig.engine.push_server_request(rig.now, &first, &payload(text)).expect("alive");
     }
     rig.engine.push_server_request(rig.now, &second, &payload(b"c")).expect("alive");
-    assert_eq!(requests(rig.heard(one)), [(id(1), payload(b"a")), (id(2), payload(b"b"))]);
-    assert_eq!(requests(rig.heard(two)), [(id(1), payload(b"c"))]);
+    assert_eq!(requests(rig.received(one)), [(id(1), payload(b"a")), (id(2), payload(b"b"))]);
+    assert_eq!(requests(rig.received(two)), [(id(1), payload(b"c"))]);
 }
 
 #[test]
@@ -34,13 +34,13 @@ fn one_not_acknowledged_is_sent_again_10_to_20_seconds_after_the_last_sending() 
     // The ticks of the leader are at 10 s, 20 s, …; this one goes out at 13 s.
     rig.after(ms(12_999));
     rig.engine.push_server_request(rig.now, &session, &payload(b"a")).expect("alive");
-    assert_eq!(rig.heard(peer).len(), 1);
+    assert_eq!(rig.received(peer).len(), 1);
     rig.after(ms(16_990));
-    assert_eq!(rig.heard(peer), [], "at 20 s it is not old enough");
+    assert_eq!(rig.received(peer), [], "at 20 s it is not old enough");
     rig.after(ms(20));
-    assert_eq!(requests(rig.heard(peer)), [(id(1), payload(b"a"))], "at 30 s it is");
+    assert_eq!(requests(rig.received(peer)), [(id(1), payload(b"a"))], "at 30 s it is");
     rig.after(secs(20));
-    assert_eq!(rig.heard(peer).len(), 1, "the redelivery counts as a sending");
+    assert_eq!(rig.received(peer).len(), 1, "the redelivery counts as a sending");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn created_at_is_the_clock_of_each_sending() {
     rig.engine.push_server_request(rig.now, &session, &payload(b"a")).expect("alive");
     rig.after(secs(21));
     let times: Vec<_> = rig
-        .heard(peer)
+        .received(peer)
         .into_iter()
         .map(|message| match message {
             ServerMessage::ServerRequest { created_at, .. } => created_at.as_millis(),
@@ -63,7 +63,7 @@ fn created_at_is_the_clock_of_each_sending() {
 }
 
 #[test]
-fn those_made_while_nobody_is_bound_are_kept_and_not_sent_at_the_resume() {
+fn server_requests_of_an_unbound_session_are_kept_and_not_sent_at_the_resume() {
     let mut rig = Rig::new(1);
     let (peer, session) = rig.session();
     rig.engine.disconnected(rig.now, peer);
@@ -71,46 +71,46 @@ fn those_made_while_nobody_is_bound_are_kept_and_not_sent_at_the_resume() {
     rig.engine.push_server_request(rig.now, &session, &payload(b"a")).expect("alive");
     let peer = rig.resumed(&session);
     rig.after(secs(18));
-    assert_eq!(rig.heard(peer), []);
+    assert_eq!(rig.received(peer), []);
     rig.after(secs(2));
-    assert_eq!(requests(rig.heard(peer)), [(id(1), payload(b"a"))]);
+    assert_eq!(requests(rig.received(peer)), [(id(1), payload(b"a"))]);
 }
 
 #[test]
-fn an_acknowledgement_deletes_everything_up_to_it_through_the_log() {
+fn acknowledgement_deletes_everything_up_to_it_through_the_log() {
     let mut rig = Rig::new(1);
     let (peer, session) = rig.session();
     for _ in 0..3 {
         rig.engine.push_server_request(rig.now, &session, &payload(b"a")).expect("alive");
     }
-    rig.heard(peer);
+    rig.received(peer);
     rig.acknowledge(peer, 2);
     assert_eq!(rig.engine.session(&session).expect("alive").unacknowledged, 3);
     rig.commit();
     assert_eq!(rig.engine.session(&session).expect("alive").unacknowledged, 1);
     rig.after(secs(21));
-    assert_eq!(requests(rig.heard(peer)), [(id(3), payload(b"a"))]);
+    assert_eq!(requests(rig.received(peer)), [(id(3), payload(b"a"))]);
     rig.acknowledge(peer, 3);
     rig.after(secs(60));
-    assert_eq!(rig.heard(peer), []);
+    assert_eq!(rig.received(peer), []);
 }
 
 #[test]
-fn unacknowledged_ones_and_their_numbers_survive_a_change_of_the_leader() {
+fn unacknowledged_server_requests_and_their_ids_survive_a_change_of_the_leader() {
     let mut rig = Rig::new(3);
     let (_, session) = rig.session();
     rig.engine.push_server_request(rig.now, &session, &payload(b"a")).expect("alive");
-    rig.engine.step_down_for(rig.now, None).expect("somebody leads");
+    rig.engine.step_down_for(rig.now, None).expect("a leader");
     rig.after(ms(100));
     let peer = rig.resumed(&session);
     rig.engine.push_server_request(rig.now, &session, &payload(b"b")).expect("alive");
-    assert_eq!(requests(rig.heard(peer)), [(id(2), payload(b"b"))]);
+    assert_eq!(requests(rig.received(peer)), [(id(2), payload(b"b"))]);
     rig.after(secs(21));
-    assert_eq!(requests(rig.heard(peer)), [(id(1), payload(b"a")), (id(2), payload(b"b"))]);
+    assert_eq!(requests(rig.received(peer)), [(id(1), payload(b"a")), (id(2), payload(b"b"))]);
 }
 
 #[test]
-fn a_session_that_takes_none_is_cut_off_at_the_limit() {
+fn session_that_acknowledges_nothing_is_disconnected_at_the_limit() {
     let mut config = config(1);
     config.limits.server_requests = 2;
     let mut rig = Rig::with(config, zraft_test_server::AppendLog::new());
@@ -120,7 +120,7 @@ fn a_session_that_takes_none_is_cut_off_at_the_limit() {
     }
     let full = rig.engine.push_server_request(rig.now, &session, &payload(b"a"));
     assert_eq!(full, Err(SwitchError::Limit));
-    rig.heard(peer);
+    rig.received(peer);
     assert!(rig.closed.contains_key(&peer));
     assert_eq!(rig.engine.stats().closed_limit, 1);
     assert!(rig.alive(&session));

@@ -1,4 +1,4 @@
-//! The faults that can be switched on.
+//! The switches for faults.
 
 use zraft_protocol::{
     ClientMessageKind, RejectionReason, ServerMessage, ServerMessageKind, SessionCloseReason,
@@ -12,7 +12,7 @@ fn not_leader_anymore() -> ServerMessage {
 }
 
 #[test]
-fn a_stale_leader_answers_keep_alive_and_continue_session_and_commits_nothing() {
+fn stale_leader_answers_keep_alive_and_continue_session_and_commits_nothing() {
     let mut rig = Rig::new(3);
     let (peer, session) = rig.session();
     let one = rig.member(1);
@@ -20,22 +20,22 @@ fn a_stale_leader_answers_keep_alive_and_continue_session_and_commits_nothing() 
     rig.after(secs(1));
     assert_eq!(rig.leader(), Some(2), "the others have another leader");
     rig.keep_alive(peer, 1);
-    assert_eq!(rig.heard(peer), [kept_alive(1)]);
+    assert_eq!(rig.received(peer), [kept_alive(1)]);
     let again = rig.connect(1);
     let nonce = rig.resume(again, &session);
-    assert_eq!(rig.heard(again), [ServerMessage::SessionContinued { nonce }]);
+    assert_eq!(rig.received(again), [ServerMessage::SessionContinued { nonce }]);
     rig.command(again, 1, 1);
     rig.query(again, "q", payload(b""));
     let newcomer = rig.connect(1);
     rig.create(newcomer);
     rig.after(secs(30));
-    assert_eq!(rig.heard(again), []);
-    assert_eq!(rig.heard(newcomer), []);
+    assert_eq!(rig.received(again), []);
+    assert_eq!(rig.received(newcomer), []);
     assert_eq!(rig.executed(), []);
 }
 
 #[test]
-fn a_stale_leader_rejects_sessions_made_after_it_was_cut_off() {
+fn stale_leader_rejects_sessions_created_after_it_was_cut_off() {
     let mut rig = Rig::new(3);
     let one = rig.member(1);
     rig.engine.set_stale_leader(rig.now, one, true).expect("it runs");
@@ -45,13 +45,13 @@ fn a_stale_leader_rejects_sessions_made_after_it_was_cut_off() {
     let nonce = rig.resume(peer, &session);
     let reason = RejectionReason::SessionExpired;
     assert_eq!(
-        rig.heard(peer),
+        rig.received(peer),
         [ServerMessage::SessionRejected { reason, nonce, leader_id: None }]
     );
 }
 
 #[test]
-fn a_stale_leader_that_was_replaced_steps_down_when_it_is_joined_again() {
+fn replaced_stale_leader_steps_down_when_it_is_connected_again() {
     let mut rig = Rig::new(3);
     let (peer, _) = rig.session();
     let one = rig.member(1);
@@ -60,25 +60,25 @@ fn a_stale_leader_that_was_replaced_steps_down_when_it_is_joined_again() {
     rig.command(peer, 1, 1);
     rig.engine.set_stale_leader(rig.now, one, false).expect("it runs");
     rig.after(secs(1));
-    assert_eq!(rig.heard(peer), [not_leader_anymore()]);
+    assert_eq!(rig.received(peer), [not_leader_anymore()]);
     assert_eq!(rig.executed(), []);
 }
 
 #[test]
-fn a_single_stale_leader_commits_when_it_is_joined_again() {
+fn single_stale_leader_commits_when_it_is_connected_again() {
     let mut rig = Rig::new(1);
     let (peer, _) = rig.session();
     let one = rig.member(1);
     rig.engine.set_stale_leader(rig.now, one, true).expect("it runs");
     rig.command(peer, 1, 1);
     rig.after(secs(5));
-    assert_eq!(rig.heard(peer), []);
+    assert_eq!(rig.received(peer), []);
     rig.engine.set_stale_leader(rig.now, one, false).expect("it runs");
-    assert_eq!(rig.heard(peer), [answer(1, position(0))]);
+    assert_eq!(rig.received(peer), [answer(1, position(0))]);
 }
 
 #[test]
-fn a_frozen_member_reads_nothing_and_its_connections_stay() {
+fn frozen_member_reads_nothing_and_keeps_its_connections() {
     let mut rig = Rig::new(3);
     let (peer, _) = rig.session();
     let one = rig.member(1);
@@ -89,30 +89,30 @@ fn a_frozen_member_reads_nothing_and_its_connections_stay() {
     rig.after(secs(5));
     assert_eq!(rig.leader(), Some(2));
     assert!(rig.closed.is_empty());
-    assert_eq!(rig.heard(peer), []);
+    assert_eq!(rig.received(peer), []);
     rig.engine.set_frozen(rig.now, one, false).expect("it runs");
-    assert_eq!(rig.heard(peer), [not_leader_anymore()]);
+    assert_eq!(rig.received(peer), [not_leader_anymore()]);
     assert!(rig.is_read(peer) && rig.engine.reads(peer));
     assert_eq!(rig.listening[&1], Listening::Open);
 }
 
 #[test]
-fn a_frozen_leader_that_was_not_replaced_goes_on() {
+fn frozen_leader_that_was_not_replaced_continues() {
     let mut rig = Rig::new(3);
     let (peer, _) = rig.session();
     let one = rig.member(1);
     rig.command(peer, 1, 1);
     rig.engine.set_frozen(rig.now, one, true).expect("it runs");
     rig.after(ms(99));
-    assert_eq!(rig.heard(peer), []);
+    assert_eq!(rig.received(peer), []);
     rig.engine.set_frozen(rig.now, one, false).expect("it runs");
     rig.after(secs(1));
     assert_eq!(rig.leader(), Some(1));
-    assert_eq!(rig.heard(peer), [answer(1, position(0))]);
+    assert_eq!(rig.received(peer), [answer(1, position(0))]);
 }
 
 #[test]
-fn a_deaf_member_accepts_and_reads_and_answers_no_message() {
+fn deaf_member_accepts_connections_and_answers_no_message() {
     let mut rig = Rig::new(1);
     let (peer, session) = rig.session();
     let one = rig.member(1);
@@ -123,18 +123,18 @@ fn a_deaf_member_accepts_and_reads_and_answers_no_message() {
     rig.keep_alive(peer, 1);
     rig.command(peer, 1, 1);
     rig.after(secs(200));
-    assert_eq!(rig.heard(peer), []);
-    assert_eq!(rig.heard(other), []);
+    assert_eq!(rig.received(peer), []);
+    assert_eq!(rig.received(other), []);
     assert!(rig.engine.reads(peer) && rig.engine.reads(other), "PING is still answered");
     assert_eq!(rig.executed(), []);
     assert_eq!(rig.leader(), Some(1), "its other half leads on");
     rig.engine.set_deaf(rig.now, one, false).expect("it runs");
     rig.keep_alive(peer, 2);
-    assert_eq!(rig.heard(peer), [kept_alive(2)]);
+    assert_eq!(rig.received(peer), [kept_alive(2)]);
 }
 
 #[test]
-fn a_restart_cures_a_deaf_member() {
+fn restarted_member_is_no_longer_deaf() {
     let mut rig = Rig::new(1);
     let (_, session) = rig.session();
     let one = rig.member(1);
@@ -146,7 +146,7 @@ fn a_restart_cures_a_deaf_member() {
 }
 
 #[test]
-fn a_stale_session_map_rejects_living_sessions_as_expired_and_drops_the_rest() {
+fn stale_session_map_rejects_existing_sessions_as_expired_and_ignores_the_rest() {
     let mut rig = Rig::new(1);
     let (bound, living) = rig.session();
     let (_, known) = rig.session();
@@ -157,21 +157,21 @@ fn a_stale_session_map_rejects_living_sessions_as_expired_and_drops_the_rest() {
     let nonce = rig.resume(peer, &living);
     let reason = RejectionReason::SessionExpired;
     assert_eq!(
-        rig.heard(peer),
+        rig.received(peer),
         [ServerMessage::SessionRejected { reason, nonce, leader_id: None }]
     );
     let peer = rig.connect(1);
     let nonce = rig.resume(peer, &known);
     rig.keep_alive(peer, 1);
-    assert_eq!(rig.heard(peer), [ServerMessage::SessionContinued { nonce }, kept_alive(1)]);
+    assert_eq!(rig.received(peer), [ServerMessage::SessionContinued { nonce }, kept_alive(1)]);
     rig.command(peer, 1, 1);
     rig.query(peer, "q", payload(b""));
     rig.create(peer);
     rig.acknowledge(peer, 1);
     rig.keep_alive(bound, 2);
     rig.after(secs(100));
-    assert_eq!(rig.heard(peer), []);
-    assert_eq!(rig.heard(bound), []);
+    assert_eq!(rig.received(peer), []);
+    assert_eq!(rig.received(bound), []);
     assert_eq!(rig.executed(), []);
     assert!(rig.alive(&living), "it was not true");
     rig.engine.set_stale_session_map(rig.now, one, None).expect("it runs");
@@ -179,23 +179,23 @@ fn a_stale_session_map_rejects_living_sessions_as_expired_and_drops_the_rest() {
 }
 
 #[test]
-fn a_member_with_a_stale_map_need_not_be_the_leader() {
+fn member_with_a_stale_map_need_not_be_the_leader() {
     let mut rig = Rig::new(3);
     let (_, session) = rig.session();
     let two = rig.member(2);
     rig.engine.set_stale_session_map(rig.now, two, Some(&[])).expect("it runs");
     let peer = rig.connect(2);
     rig.resume(peer, &session);
-    let heard = rig.heard(peer);
+    let received = rig.received(peer);
     assert!(matches!(
-        heard[..],
+        received[..],
         [ServerMessage::SessionRejected { reason: RejectionReason::SessionExpired, .. }]
     ));
     assert_eq!(rig.leader(), Some(1));
 }
 
 #[test]
-fn every_connection_can_be_cut() {
+fn all_connections_can_be_cut() {
     let mut rig = Rig::new(3);
     let (peer, session) = rig.session();
     let other = rig.connect(2);
@@ -209,18 +209,18 @@ fn every_connection_can_be_cut() {
 }
 
 #[test]
-fn the_connections_of_one_member_can_be_cut() {
+fn connections_of_one_member_can_be_cut() {
     let mut rig = Rig::new(3);
     let (peer, _) = rig.session();
     let other = rig.connect(2);
     let two = rig.member(2);
     rig.engine.cut_connections(rig.now, Some(two)).expect("known");
-    rig.heard(peer);
+    rig.received(peer);
     assert!(rig.closed.contains_key(&other) && !rig.closed.contains_key(&peer));
 }
 
 #[test]
-fn messages_of_a_class_can_be_made_to_vanish() {
+fn messages_of_a_class_can_be_dropped() {
     let mut rig = Rig::new(1);
     let (peer, _) = rig.session();
     rig.engine.drop_messages(MessageClass::FromClient(ClientMessageKind::ClientRequest), Some(2));
@@ -230,17 +230,17 @@ fn messages_of_a_class_can_be_made_to_vanish() {
     rig.commit();
     assert_eq!(rig.executed(), [3]);
     rig.engine.drop_messages(MessageClass::ToClient(ServerMessageKind::KeepAliveResponse), None);
-    rig.heard(peer);
+    rig.received(peer);
     rig.keep_alive(peer, 1);
-    assert_eq!(rig.heard(peer), []);
+    assert_eq!(rig.received(peer), []);
     rig.engine.deliver_all();
     rig.keep_alive(peer, 2);
-    assert_eq!(rig.heard(peer), [kept_alive(2)]);
+    assert_eq!(rig.received(peer), [kept_alive(2)]);
     assert_eq!(rig.engine.stats().dropped_by_switch, 3);
 }
 
 #[test]
-fn only_the_answers_can_be_made_to_vanish() {
+fn answers_alone_can_be_dropped() {
     let mut rig = Rig::new(1);
     let (peer, _) = rig.session();
     rig.engine.drop_messages(MessageClass::Answers, None);
@@ -248,17 +248,17 @@ fn only_the_answers_can_be_made_to_vanish() {
     rig.query(peer, "q", payload(b""));
     rig.keep_alive(peer, 1);
     rig.commit();
-    assert_eq!(rig.heard(peer), [kept_alive(1)]);
+    assert_eq!(rig.received(peer), [kept_alive(1)]);
     assert_eq!(rig.executed(), [1]);
     rig.engine.deliver_all();
     rig.command(peer, 1, 1);
     rig.query(peer, "q", payload(b""));
     rig.commit();
-    assert_eq!(rig.heard(peer), [answer(1, position(0)), query_answer("q", position(1))]);
+    assert_eq!(rig.received(peer), [answer(1, position(0)), query_answer("q", position(1))]);
 }
 
 #[test]
-fn a_switch_on_a_member_that_does_not_run_is_refused() {
+fn switch_of_a_member_that_does_not_run_is_refused() {
     let mut rig = Rig::new(3);
     let three = rig.member(3);
     rig.engine.kill(rig.now, three, KillLoss::Uncommitted).expect("it runs");

@@ -1,4 +1,4 @@
-//! The switches, as a client on a socket meets them.
+//! The switches for faults, seen by a client on a socket.
 
 use std::io;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn is_not_leader_anymore(message: &ServerMessage) -> bool {
 }
 
 #[tokio::test]
-async fn a_killed_member_refuses_connections_and_listens_on_the_same_port_after_a_restart() {
+async fn killed_member_refuses_connections_and_listens_on_the_same_port_after_a_restart() {
     let cluster = cluster(1).await;
     let before = cluster.endpoints();
     let mut peer = Peer::connect(&cluster, "node-1").await;
@@ -42,7 +42,7 @@ async fn a_killed_member_refuses_connections_and_listens_on_the_same_port_after_
 }
 
 #[tokio::test]
-async fn a_killed_leader_is_replaced_and_the_session_goes_on() {
+async fn killed_leader_is_replaced_and_the_session_continues() {
     let cluster = cluster(3).await;
     let mut peer = Peer::connect(&cluster, "node-1").await;
     let session = peer.create().await.expect("created");
@@ -62,7 +62,7 @@ async fn a_killed_leader_is_replaced_and_the_session_goes_on() {
 }
 
 #[tokio::test]
-async fn the_answers_of_a_kill_that_loses_nothing_received_arrive_before_the_end() {
+async fn answers_before_a_kill_that_loses_nothing_received_arrive_before_the_end() {
     let cluster = cluster(1).await;
     cluster.set_commit_delay(Duration::from_secs(3600));
     let mut peer = Peer::connect(&cluster, "node-1").await;
@@ -77,7 +77,7 @@ async fn the_answers_of_a_kill_that_loses_nothing_received_arrive_before_the_end
 }
 
 #[tokio::test]
-async fn leadership_has_moved_when_the_switch_returns() {
+async fn leadership_has_moved_when_the_method_returns() {
     let cluster = cluster(3).await;
     let mut peer = Peer::connect(&cluster, "node-1").await;
     let session = peer.create().await.expect("created");
@@ -89,7 +89,7 @@ async fn leadership_has_moved_when_the_switch_returns() {
 }
 
 #[tokio::test]
-async fn a_dropped_peer_is_answered_pings_until_it_sends_one_more_message() {
+async fn dropped_peer_gets_pongs_until_it_sends_one_more_message() {
     let cluster = cluster(3).await;
     let mut peer = Peer::connect_with(&cluster, "node-2", impatient()).await;
     assert!(is_not_leader_anymore(&peer.keep_alive().await.expect("answered")));
@@ -99,7 +99,7 @@ async fn a_dropped_peer_is_answered_pings_until_it_sends_one_more_message() {
 }
 
 #[tokio::test]
-async fn a_silenced_peer_that_goes_is_noticed() {
+async fn end_of_an_unread_connection_is_noticed() {
     let cluster = cluster(3).await;
     let mut peer = Peer::connect_with(&cluster, "node-2", impatient()).await;
     peer.keep_alive().await.expect("answered");
@@ -110,7 +110,7 @@ async fn a_silenced_peer_that_goes_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_frozen_member_is_silent_and_goes_on_with_what_was_sent_meanwhile() {
+async fn frozen_member_is_silent_and_then_handles_what_was_sent_meanwhile() {
     let cluster = cluster(1).await;
     let mut peer = Peer::connect(&cluster, "node-1").await;
     peer.create().await.expect("created");
@@ -127,7 +127,7 @@ async fn a_frozen_member_is_silent_and_goes_on_with_what_was_sent_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_deaf_member_shakes_hands_and_answers_ping_and_nothing_else() {
+async fn deaf_member_completes_handshakes_and_answers_only_ping() {
     let cluster = cluster(1).await;
     cluster.set_deaf("node-1", true).expect("it runs");
     let mut peer = Peer::connect(&cluster, "node-1").await;
@@ -135,7 +135,7 @@ async fn a_deaf_member_shakes_hands_and_answers_ping_and_nothing_else() {
         timestamp: zraft_protocol::Timestamp::from_millis(1),
     };
     peer.send(&keep_alive).await.expect("written");
-    // The PONG is the next thing to come.
+    // The next bytes are the PONG.
     peer.ping().await.expect("answered");
     peer.send_bytes(b"garbage").await.expect("written");
     peer.ping().await.expect("answered");
@@ -144,7 +144,7 @@ async fn a_deaf_member_shakes_hands_and_answers_ping_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_stopped_member_is_silent_and_then_resets() {
+async fn stopped_member_is_silent_and_then_resets() {
     let cluster = TestCluster::builder()
         .members(3)
         .stop_linger(Duration::from_millis(100))
@@ -160,7 +160,7 @@ async fn a_stopped_member_is_silent_and_then_resets() {
 }
 
 #[tokio::test]
-async fn cut_connections_are_reset_and_the_session_goes_on() {
+async fn cut_connections_are_reset_and_the_session_continues() {
     let cluster = cluster(1).await;
     let mut peer = Peer::connect(&cluster, "node-1").await;
     let session = peer.create().await.expect("created");
@@ -169,8 +169,8 @@ async fn cut_connections_are_reset_and_the_session_goes_on() {
     cluster.cut_connections(None).await.expect("all");
     assert_eq!(cluster.stats().transport.open, 0);
     assert_eq!(peer.end().await, Ended::Reset);
-    let mut heard = Vec::new();
-    let cut = soon(tokio::io::AsyncReadExt::read_to_end(&mut idle, &mut heard)).await;
+    let mut received = Vec::new();
+    let cut = soon(tokio::io::AsyncReadExt::read_to_end(&mut idle, &mut received)).await;
     assert_eq!(cut.expect_err("reset").kind(), io::ErrorKind::ConnectionReset);
     let mut peer = Peer::connect(&cluster, "node-1").await;
     peer.resume(&session).await.expect("continued");

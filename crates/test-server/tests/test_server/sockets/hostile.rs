@@ -1,4 +1,4 @@
-//! Nothing that a peer sends, or does not send, stops the server.
+//! Hostile peers: nothing that they send or fail to send stops the server.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use zraft_test_server::{AppendLog, ClusterBuilder, Echo, Limits, TestCluster, Tr
 
 use crate::sockets::peer::{Ended, Peer, address, command, payload, quiet, soon, still_serves};
 
-/// A greeting of ZMTP 3.1 with the NULL mechanism.
+/// Returns a greeting of ZMTP 3.1 with the NULL mechanism.
 fn greeting() -> Vec<u8> {
     let mut greeting = vec![0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 1];
     greeting.extend_from_slice(b"NULL");
@@ -36,14 +36,14 @@ fn limited(change: impl FnOnce(&mut TransportLimits)) -> ClusterBuilder {
 /// Writes bytes to a member and waits until it ends the connection.
 async fn is_ended_after(cluster: &TestCluster, bytes: &[u8]) {
     let mut stream = TcpStream::connect(address(cluster, "node-1")).await.expect("listens");
-    // It may be ended before all is written.
+    // The member may close the connection before all bytes are written.
     let _ = soon(stream.write_all(bytes)).await;
-    let mut heard = Vec::new();
-    let _ = soon(stream.read_to_end(&mut heard)).await;
+    let mut received = Vec::new();
+    let _ = soon(stream.read_to_end(&mut received)).await;
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_zmtp_end_the_connection() {
+async fn bytes_that_are_not_zmtp_end_the_connection() {
     let cluster = limited(|_| {}).start().await.expect("starts");
     is_ended_after(&cluster, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     is_ended_after(&cluster, &[0; 4096]).await;
@@ -54,7 +54,7 @@ async fn bytes_that_are_no_zmtp_end_the_connection() {
 }
 
 #[tokio::test]
-async fn another_socket_type_than_client_ends_the_connection() {
+async fn socket_type_other_than_client_ends_the_connection() {
     let cluster = limited(|_| {}).start().await.expect("starts");
     for socket_type in [&b"DEALER"[..], b"REQ", b"SERVER", b"ROUTER", b""] {
         is_ended_after(&cluster, &[greeting(), ready(socket_type)].concat()).await;
@@ -65,7 +65,7 @@ async fn another_socket_type_than_client_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_handshake_without_end_ends_the_connection() {
+async fn endless_handshake_ends_the_connection() {
     let cluster = limited(|_| {}).start().await.expect("starts");
     let mut endless = [greeting(), vec![6, 0, 0, 0, 0, 0, 1, 0, 0]].concat();
     endless.resize(100_000, 0);
@@ -78,7 +78,7 @@ async fn a_handshake_without_end_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn an_announced_gigabyte_ends_the_connection() {
+async fn announced_gigabyte_ends_the_connection() {
     let cluster = limited(|_| {}).start().await.expect("starts");
     for length in [1_u64 << 30, 1 << 62, u64::MAX, zraft_zmtp::DEFAULT_MAX_FRAME as u64 + 1] {
         let mut peer = Peer::connect(&cluster, "node-1").await;
@@ -94,7 +94,7 @@ async fn an_announced_gigabyte_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_message_that_does_not_decode_ends_that_connection_only() {
+async fn undecodable_message_ends_only_its_connection() {
     let cluster = limited(|_| {}).start().await.expect("starts");
     let mut other = Peer::connect(&cluster, "node-1").await;
     other.create().await.expect("created");
@@ -118,7 +118,7 @@ async fn a_message_that_does_not_decode_ends_that_connection_only() {
 }
 
 #[tokio::test]
-async fn what_came_before_an_undecodable_message_is_answered() {
+async fn messages_before_an_undecodable_message_are_answered() {
     let cluster = TestCluster::builder()
         .app(AppendLog::new())
         .commit_delay(Duration::ZERO)
@@ -134,7 +134,7 @@ async fn what_came_before_an_undecodable_message_is_answered() {
 }
 
 #[tokio::test]
-async fn a_peer_that_never_shakes_hands_is_ended() {
+async fn peer_without_a_handshake_is_disconnected() {
     let cluster = limited(|limits| limits.handshake_timeout = Duration::from_millis(50))
         .start()
         .await
@@ -147,7 +147,7 @@ async fn a_peer_that_never_shakes_hands_is_ended() {
 }
 
 #[tokio::test]
-async fn a_peer_that_falls_silent_is_ended() {
+async fn silent_peer_is_disconnected() {
     let cluster = limited(|limits| limits.idle_timeout = Duration::from_millis(100))
         .start()
         .await
@@ -158,16 +158,16 @@ async fn a_peer_that_falls_silent_is_ended() {
 }
 
 #[tokio::test]
-async fn a_peer_that_breaks_its_own_ttl_is_ended() {
+async fn peer_silent_for_its_own_ttl_is_disconnected() {
     let cluster = limited(|_| {}).start().await.expect("starts");
     let mut peer = Peer::connect(&cluster, "node-1").await;
-    // PING with a TTL of 0.1 s, then nothing.
+    // Send a PING with a TTL of 0.1 s, then nothing.
     peer.write_raw(&[4, 7, 4, b'P', b'I', b'N', b'G', 0, 1]).await.expect("written");
     assert!(matches!(peer.end().await, Ended::Eof | Ended::Reset));
 }
 
 #[tokio::test]
-async fn a_flood_of_connections_is_held_to_the_limit() {
+async fn flood_of_connections_is_held_to_the_limit() {
     let mut limits = Limits::default();
     limits.peers_per_member = 50;
     let cluster =
@@ -198,7 +198,7 @@ async fn a_flood_of_connections_is_held_to_the_limit() {
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_take_its_answers_is_ended_and_its_session_lives() {
+async fn peer_that_does_not_read_is_disconnected_and_its_session_lives() {
     let mut limits = TransportLimits::default();
     limits.queued_bytes = 1 << 20;
     let cluster =
@@ -206,7 +206,7 @@ async fn a_peer_that_does_not_take_its_answers_is_ended_and_its_session_lives() 
     let mut peer = Peer::connect(&cluster, "node-1").await;
     let session = peer.create().await.expect("created");
     let big = payload(vec![7; 256 << 10]);
-    // The kernel takes some megabytes, the server one, and then it is over.
+    // The kernel buffers some megabytes and the server one; beyond that, the server closes the connection.
     for _ in 0..1000 {
         if cluster.push_server_request(&session, &big).is_err()
             || cluster.stats().transport.closed_backlog > 0
@@ -221,7 +221,7 @@ async fn a_peer_that_does_not_take_its_answers_is_ended_and_its_session_lives() 
 }
 
 #[tokio::test]
-async fn while_a_peer_does_not_take_its_answers_no_more_of_its_requests_are_read() {
+async fn requests_of_a_peer_that_does_not_read_its_answers_are_not_read() {
     let mut limits = TransportLimits::default();
     limits.queued_bytes = 4 << 20;
     let cluster = TestCluster::builder()
@@ -241,7 +241,7 @@ async fn while_a_peer_does_not_take_its_answers_no_more_of_its_requests_are_read
         bytes.extend_from_slice(&(message.len() as u64).to_be_bytes());
         bytes.extend_from_slice(&message);
     }
-    // More than the kernel and the server hold together, and nobody reads the answers.
+    // Send more than the kernel and the server can buffer together, and read no answer.
     let write = tokio::time::timeout(Duration::from_millis(300), peer.write_raw(&bytes)).await;
     assert!(write.is_err(), "it is held back: {write:?}");
     assert_eq!(cluster.stats().transport.closed_backlog, 0, "and not ended");

@@ -1,4 +1,4 @@
-//! What a cluster on sockets reports to whoever runs it.
+//! The incidents of a cluster on sockets.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -13,7 +13,7 @@ fn cluster() -> ClusterBuilder {
 }
 
 #[tokio::test]
-async fn a_refused_payload_is_reported_with_the_address_it_came_from() {
+async fn rejected_payload_is_reported_with_its_address() {
     let cluster = cluster().start().await.expect("starts");
     let mut incidents = cluster.incidents();
     let stream = TcpStream::connect(address(&cluster, "node-1")).await.expect("listens");
@@ -31,13 +31,13 @@ async fn a_refused_payload_is_reported_with_the_address_it_came_from() {
 }
 
 #[tokio::test]
-async fn what_the_transport_closes_or_refuses_is_reported() {
+async fn connections_closed_or_refused_by_the_transport_are_reported() {
     let mut limits = TransportLimits::default();
     limits.handshakes = 1;
     limits.message_size = 1000;
     let cluster = cluster().transport_limits(limits).start().await.expect("starts");
     let mut incidents = cluster.incidents();
-    // Not ZMTP.
+    // Bytes that are not ZMTP.
     let mut http = TcpStream::connect(address(&cluster, "node-1")).await.expect("listens");
     http.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("written");
     let incident = soon(incidents.next()).await.expect("the cluster runs");
@@ -50,7 +50,7 @@ async fn what_the_transport_closes_or_refuses_is_reported() {
     let incident = soon(incidents.next()).await.expect("the cluster runs").to_string();
     assert!(incident.contains("a frame of 1001 bytes"), "{incident}");
     assert!(incident.ends_with("the limit message_size is reached"), "{incident}");
-    // One handshake too many.
+    // One handshake more than the limit.
     let _shaking = TcpStream::connect(address(&cluster, "node-1")).await.expect("listens");
     let mut refused = TcpStream::connect(address(&cluster, "node-1")).await.expect("listens");
     soon(refused.read(&mut [0; 100])).await.ok();
@@ -63,7 +63,7 @@ async fn what_the_transport_closes_or_refuses_is_reported() {
 }
 
 #[tokio::test]
-async fn leader_changes_and_expired_sessions_are_reported_in_their_order() {
+async fn leader_changes_and_expired_sessions_are_reported_in_order() {
     let cluster = cluster().members(3).start().await.expect("starts");
     let mut incidents = cluster.incidents();
     let mut peer = Peer::connect(&cluster, "node-1").await;
@@ -88,11 +88,11 @@ async fn incidents_end_with_the_cluster() {
 }
 
 #[tokio::test]
-async fn whoever_does_not_take_incidents_loses_the_oldest_and_is_told_how_many() {
+async fn slow_receiver_of_incidents_loses_the_oldest_and_learns_how_many() {
     let cluster = cluster().members(3).start().await.expect("starts");
     cluster.set_election_pause(std::time::Duration::ZERO);
     let mut incidents = cluster.incidents();
-    // Each step down makes two incidents.
+    // Each step-down gives two incidents.
     for _ in 0..150 {
         cluster.step_down(None).expect("one leads");
         soon(cluster.leader_elected()).await;

@@ -1,4 +1,4 @@
-//! The same over `ipc://`.
+//! A cluster on `ipc://` sockets.
 
 use tokio::net::UnixStream;
 use zraft_test_server::{AppendLog, KillLoss, TestCluster};
@@ -6,7 +6,7 @@ use zraft_test_server::{AppendLog, KillLoss, TestCluster};
 use crate::sockets::peer::{Peer, payload, quiet, soon};
 
 #[tokio::test]
-async fn a_member_serves_kills_and_restarts_on_an_ipc_socket() {
+async fn member_on_an_ipc_socket_serves_and_restarts() {
     let directory = std::env::temp_dir().join(format!("zraft-test-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory of its own");
     let cluster = TestCluster::builder()

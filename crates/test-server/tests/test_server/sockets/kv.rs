@@ -1,4 +1,4 @@
-//! The key-value store behind a cluster.
+//! The key-value store on a cluster.
 
 use zraft_kv::{Command, GetResult, Key, Notification, Query, Value};
 use zraft_protocol::{ClientMessage, Payload, ServerMessage};
@@ -47,7 +47,7 @@ async fn session(cluster: &TestCluster) -> Peer {
 }
 
 #[tokio::test]
-async fn a_get_sees_the_set_before_it() {
+async fn get_sees_the_set_before_it() {
     let cluster = TestCluster::builder().start().await.expect("starts");
     let mut peer = session(&cluster).await;
     assert_eq!(got(&peer.query(get("a")).await.expect("answered")), None);
@@ -56,7 +56,7 @@ async fn a_get_sees_the_set_before_it() {
 }
 
 #[tokio::test]
-async fn a_watch_notifies_of_the_present_value_and_of_every_set() {
+async fn watch_notifies_of_the_current_value_and_of_each_set() {
     let cluster = TestCluster::builder().start().await.expect("starts");
     let (mut watcher, mut writer) = (session(&cluster).await, session(&cluster).await);
     writer.command(1, set("a", "1")).await.expect("answered");
@@ -66,7 +66,7 @@ async fn a_watch_notifies_of_the_present_value_and_of_every_set() {
     writer.command(2, set("a", "2")).await.expect("answered");
     writer.command(3, set("b", "3")).await.expect("answered");
     assert_eq!(notified(&mut watcher).await, (2, now("2")));
-    // Watching again is no second watch, and tells the present value again.
+    // A repeated Watch adds no second watch and notifies of the current value again.
     watcher.command(2, watch("a")).await.expect("answered");
     assert_eq!(notified(&mut watcher).await, (3, now("2")));
     writer.command(4, set("a", "4")).await.expect("answered");
@@ -76,7 +76,7 @@ async fn a_watch_notifies_of_the_present_value_and_of_every_set() {
 }
 
 #[tokio::test]
-async fn a_set_is_answered_before_the_notification_it_causes() {
+async fn set_is_answered_before_its_notification() {
     let cluster = TestCluster::builder().start().await.expect("starts");
     let mut peer = session(&cluster).await;
     peer.command(1, watch("a")).await.expect("answered");
@@ -97,7 +97,7 @@ async fn watches_end_with_the_session() {
 }
 
 #[tokio::test]
-async fn a_payload_that_is_not_of_the_store_ends_that_connection_only() {
+async fn foreign_payload_closes_only_its_connection() {
     let cluster = TestCluster::builder().start().await.expect("starts");
     let mut other = session(&cluster).await;
     for bad in [&b""[..], b"X", b"S\0\0\0\x05a", b"S\xff\xff\xff\xff", b"S\x7f\xff\xff\xff"] {

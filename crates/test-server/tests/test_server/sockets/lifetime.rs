@@ -1,4 +1,4 @@
-//! Starting and stopping.
+//! The start and the end of a cluster.
 
 use std::io;
 
@@ -35,7 +35,7 @@ async fn shutdown_closes_ports_and_connections() {
 }
 
 #[tokio::test]
-async fn a_dropped_cluster_stops() {
+async fn dropped_cluster_stops() {
     let cluster = TestCluster::builder().start().await.expect("starts");
     let (address, mut peer) =
         (address(&cluster, "node-1"), Peer::connect(&cluster, "node-1").await);
@@ -46,7 +46,7 @@ async fn a_dropped_cluster_stops() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_reported() {
+async fn port_in_use_is_an_error() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = taken.local_addr().expect("bound").port();
     let started = TestCluster::builder().app(AppendLog::new()).base_port(port).start().await;
@@ -54,7 +54,7 @@ async fn a_port_in_use_is_reported() {
 }
 
 #[tokio::test]
-async fn settings_that_cannot_be_are_reported() {
+async fn invalid_settings_are_errors() {
     let none = TestCluster::builder().members(0).start().await;
     assert!(matches!(none, Err(StartError::NoMembers)));
     let twice = TestCluster::builder().member_ids(["a", "a"]).start().await;
@@ -66,14 +66,14 @@ async fn settings_that_cannot_be_are_reported() {
 }
 
 #[tokio::test]
-async fn a_switch_for_an_unknown_member_is_refused() {
+async fn switch_of_an_unknown_member_is_refused() {
     let cluster = TestCluster::builder().start().await.expect("starts");
     assert!(cluster.set_deaf("node-9", true).is_err());
     assert!(cluster.restart("node-1").await.is_err(), "it runs");
 }
 
 #[tokio::test]
-async fn a_session_closed_with_a_fin_behind_it_is_gone_and_the_connection_ended() {
+async fn close_session_before_a_fin_ends_the_session_and_the_connection() {
     let cluster = TestCluster::builder().app(AppendLog::new()).start().await.expect("starts");
     let mut peer = Peer::connect(&cluster, "node-1").await;
     peer.create().await.expect("created");
@@ -87,7 +87,7 @@ async fn a_session_closed_with_a_fin_behind_it_is_gone_and_the_connection_ended(
 }
 
 #[tokio::test]
-async fn debug_of_a_cluster_tells_where_it_listens_and_fits_one_line() {
+async fn debug_of_a_cluster_shows_its_endpoints_in_one_line() {
     let cluster = TestCluster::builder().start().await.expect("starts");
     let (member, endpoint) = cluster.endpoints().pop_first().expect("one member");
     let shown = format!("{cluster:?}");
@@ -96,7 +96,7 @@ async fn debug_of_a_cluster_tells_where_it_listens_and_fits_one_line() {
     assert!(shown.contains("executed: 0") && shown.len() < 200, "{shown}");
     let handle = format!("{:?}", cluster.handle());
     assert!(handle.starts_with("ClusterHandle { endpoints: "), "{handle}");
-    // While the lock is held, it does not wait for it.
+    // `Debug` does not wait for the lock.
     let shown = cluster.inspect(|_| format!("{cluster:?}"));
     assert_eq!(shown, "TestCluster { .. }");
 }

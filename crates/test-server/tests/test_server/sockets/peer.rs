@@ -1,4 +1,4 @@
-//! A client of a few lines: a ZMTP connection over a stream, without a session of its own.
+//! A minimal client: a ZMTP connection over a stream, without session state.
 
 use std::future::Future;
 use std::io;
@@ -14,23 +14,23 @@ use zraft_protocol::{
 use zraft_test_server::ClusterHandle;
 use zraft_zmtp::{Config, Connection, Error, Event, Heartbeat, Instant};
 
-/// Waits for what must come.
+/// Awaits a future that must complete within 30 s.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), what).await.expect("it must come")
+    tokio::time::timeout(Duration::from_secs(30), what).await.expect("it must complete")
 }
 
 pub(crate) fn payload(bytes: impl Into<Bytes>) -> Payload {
     Payload::new(bytes).expect("a short payload")
 }
 
-/// Where a member listens, as a host and port.
+/// Returns the host and port of a member.
 pub(crate) fn address(cluster: &ClusterHandle, member: &str) -> String {
     let endpoints = cluster.endpoints();
     let endpoint = endpoints.iter().find(|(id, _)| id.as_str() == member).expect("a member").1;
     endpoint.strip_prefix("tcp://").expect("on TCP").to_owned()
 }
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     Eof,
@@ -59,12 +59,12 @@ impl Peer<TcpStream> {
     }
 }
 
-/// A client that sends no PING.
+/// Settings of a client that sends no PING.
 pub(crate) fn quiet() -> Config {
     Config { heartbeat: None, ..Config::client() }
 }
 
-/// A client that soon notices a silent server.
+/// Settings of a client that notices a silent server within 500 ms.
 pub(crate) fn impatient() -> Config {
     let heartbeat = Heartbeat::with_timeout(Duration::from_millis(50), Duration::from_millis(500));
     Config { heartbeat: Some(heartbeat), ..Config::client() }
@@ -86,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         Instant::from_nanos(u64::try_from(elapsed).expect("a short test"))
     }
 
-    /// The next event, or how the connection ended.
+    /// Waits for the next event, or for the end of the connection.
     pub(crate) async fn event(&mut self) -> Result<Event, Ended> {
         soon(async {
             loop {
@@ -132,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         Ok(())
     }
 
-    /// Queues and writes a message's bytes, whatever they are.
+    /// Queues and writes any bytes as a message.
     pub(crate) async fn send_bytes(&mut self, message: &[u8]) -> Result<(), Ended> {
         self.connection.send(message).expect("ready");
         soon(self.flush()).await
@@ -144,12 +144,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         self.send_bytes(&bytes).await
     }
 
-    /// Writes bytes past ZMTP.
+    /// Writes bytes to the stream without ZMTP.
     pub(crate) async fn write_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         soon(self.stream.write_all(bytes)).await
     }
 
-    /// Ends its own half of the connection.
+    /// Shuts down the write half of the connection.
     pub(crate) async fn finish(&mut self) {
         soon(self.stream.shutdown()).await.expect("a FIN");
     }
@@ -161,23 +161,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         }
     }
 
-    /// How the connection ends, with nothing said before.
+    /// Waits for the end of the connection. Fails on any event before it.
     pub(crate) async fn end(&mut self) -> Ended {
         match self.event().await {
             Err(ended) => ended,
-            Ok(event) => panic!("the connection goes on: {event:?}"),
+            Ok(event) => panic!("the connection stays open: {event:?}"),
         }
     }
 
     /// Sends a PING and waits for the PONG.
     pub(crate) async fn ping(&mut self) -> Result<(), Ended> {
-        let heard = self.connection.bytes_received();
-        // A command frame of 7 bytes: PING, a TTL of 30 s, no context.
+        let received = self.connection.bytes_received();
+        // A command frame of 7 bytes: PING with a TTL of 30 s and no context.
         soon(self.stream.write_all(&[4, 7, 4, b'P', b'I', b'N', b'G', 1, 44]))
             .await
             .map_err(|error| ended(&error))?;
         soon(async {
-            while self.connection.bytes_received() == heard {
+            while self.connection.bytes_received() == received {
                 self.turn().await?;
                 let now = self.now();
                 match self.connection.poll_event(now) {
@@ -219,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         self.send(&command(number, payload)).await
     }
 
-    /// A command and its answer.
+    /// Sends a command and returns its answer.
     pub(crate) async fn command(
         &mut self,
         number: u64,
@@ -269,7 +269,7 @@ fn ended(error: &io::Error) -> Ended {
     }
 }
 
-/// The cluster still serves: a new client gets a session and an answer.
+/// Checks that the cluster still serves: a new client gets a session and an answer.
 pub(crate) async fn still_serves(cluster: &ClusterHandle) {
     let leader = soon(cluster.leader_elected()).await;
     let mut peer = Peer::connect(cluster, leader.as_str()).await;

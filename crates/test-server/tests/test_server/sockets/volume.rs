@@ -1,4 +1,4 @@
-//! Many messages at once.
+//! Many messages at once, and large ones.
 
 use bytes::BytesMut;
 use zraft_protocol::ServerMessage;
@@ -7,7 +7,7 @@ use zraft_test_server::{AppendLog, TestCluster};
 use crate::sockets::peer::{Peer, command, payload, soon};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn commands_written_in_one_go_are_all_executed_once_in_order_and_answered() {
+async fn commands_in_one_write_are_each_executed_once_in_order_and_answered() {
     const COUNT: u64 = 20_000;
     let cluster = TestCluster::builder().app(AppendLog::new()).start().await.expect("starts");
     let mut peer = Peer::connect(&cluster, "node-1").await;
@@ -36,7 +36,7 @@ async fn commands_written_in_one_go_are_all_executed_once_in_order_and_answered(
 }
 
 #[tokio::test]
-async fn a_payload_of_many_megabytes_goes_both_ways() {
+async fn payload_of_many_megabytes_goes_both_ways() {
     let cluster =
         TestCluster::builder().app(zraft_test_server::Echo).start().await.expect("starts");
     let mut peer = Peer::connect(&cluster, "node-1").await;
