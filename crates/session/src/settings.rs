@@ -64,6 +64,8 @@ const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
 
 impl Default for Settings {
+    /// Returns limits that no usual client reaches. The limits on all sessions together, a few GiB, bound the memory of a
+    /// member.
     fn default() -> Self {
         Self {
             sessions: 65_536,
