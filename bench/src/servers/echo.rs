@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 enum Kind {
     /// Messages, through a ZMTP SERVER of this project.
     Zmtp,
-    /// Bytes.
+    /// Bytes, through a TCP stream.
     Tcp,
 }
 

@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn each_verdict_names_the_commit_and_the_machine_of_its_own_part() {
+    fn each_verdict_names_the_commit_and_the_machine_of_its_part() {
         let row = |contender: &str, at: Value, rate: f64| json!({ "contender": contender, "at": at, "rounds": [{ "rate": rate }] });
         let part = |at: Value, reference: &str, conditions: Value| {
             let rows = [row(reference, at.clone(), 100.0), row("zraft", at, 60.0)];

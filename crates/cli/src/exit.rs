@@ -14,7 +14,7 @@ use zraft_client::Error;
 /// The exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// 0.
+    /// 0: the command succeeded.
     Success,
     /// 1: bad input, or the demo failed.
     BadInput,

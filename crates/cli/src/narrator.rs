@@ -64,7 +64,7 @@ impl Narrator {
     }
 }
 
-/// Returns why a connection was lost, or `None` for the end of a session, which gives a line of its own.
+/// Returns why a connection was lost, or `None` for the end of a session, which gives another line.
 fn why(reason: DisconnectReason) -> Option<&'static str> {
     Some(match reason {
         DisconnectReason::ConnectionLost => "it broke",

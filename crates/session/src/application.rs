@@ -24,7 +24,7 @@ use crate::{
 /// - **Copy the bytes that you keep.** A command's payload shares the buffer of its log entry; [`detached`](crate::detached)
 ///   copies it. Session ids may be kept as they are.
 ///
-/// The application runs on a thread of its own. A slow call delays the commands behind it and causes no election.
+/// The application runs on its own thread. A slow call delays the commands behind it and causes no election.
 pub trait Application: Send + 'static {
     /// Executes a command and returns its answer.
     ///
@@ -80,7 +80,7 @@ pub trait Application: Send + 'static {
         None
     }
 
-    /// Does what is due at [`Context::time`].
+    /// Handles everything that is due at [`Context::time`].
     ///
     /// Runs before the first entry whose time is at or past [`next_tick`](Self::next_tick), and at most once before
     /// each entry: do everything that is due in one call. While no client is active the leader lets time pass in steps

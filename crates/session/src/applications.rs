@@ -3,8 +3,8 @@
 //! | application | shows |
 //! | --- | --- |
 //! | [`Echo`] | the least an application can be |
-//! | [`AppendLog`] | a bounded state, a snapshot that streams, what was executed read back by a query |
-//! | [`Bank`] | commands with an encoding and errors of their own, server requests, an invariant over the whole state |
+//! | [`AppendLog`] | a bounded state, a snapshot that streams, a query that reads back the executed commands |
+//! | [`Bank`] | commands with their own encoding and errors, server requests, an invariant over the whole state |
 //! | [`KvStore`] | subscriptions that end with their session, ticks, O(1) snapshots of several maps |
 
 mod append_log;

@@ -369,7 +369,7 @@ impl<A: Application> StateMachine<A> {
     }
 }
 
-/// Does not show the application, so that applications need no `Debug` of their own.
+/// Does not show the application, so that applications need not implement `Debug`.
 impl<A> std::fmt::Debug for StateMachine<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StateMachine").field("state", &self.state).finish_non_exhaustive()

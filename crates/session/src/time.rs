@@ -6,8 +6,8 @@ use zraft_protocol::Timestamp;
 
 /// A moment of replicated time: milliseconds since the Unix epoch, from 0 to [`Time::MAX`].
 ///
-/// The leader stamps each log entry with its wall clock, and every member reads the stamp instead of a clock of its
-/// own. Replicated time never falls: an entry with an older stamp is applied at the time of the entry before it.
+/// The leader stamps each log entry with its wall clock. All members read the stamp and no other clock. Replicated time
+/// never falls: an entry with an older stamp is applied at the time of the entry before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 

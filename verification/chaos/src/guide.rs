@@ -12,7 +12,7 @@ use zraft_test_server::TestCluster;
 
 /// Returns the endpoint of member `number` of a cluster like that of `zraft dev --members 3`, on free ports.
 ///
-/// The first call starts the cluster on a thread of its own; it runs until the process ends. Member 1 leads at first.
+/// The first call starts the cluster on its own thread; it runs until the process ends. Member 1 leads at first.
 ///
 /// # Panics
 /// If the cluster cannot be started, or has no such member.

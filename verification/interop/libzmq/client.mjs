@@ -1,4 +1,4 @@
-// A libzmq CLIENT (draft).
+// A CLIENT of libzmq, a draft socket.
 //
 // Arguments: `endpoint=ENDPOINT`, `type=CLIENT|DEALER`, and the heartbeat's `interval=`, `timeout=` and `ttl=` in milliseconds, by
 // default those of the live client.
@@ -20,7 +20,7 @@ const socket = new Type({
 socket.connect(option("endpoint"))
 report("connecting")
 
-// libzmq takes one send at a time.
+// libzmq allows one send at a time.
 let sending = Promise.resolve()
 listen(([word, argument]) => {
   if (word !== "send") return report(`unknown ${word}`)

@@ -1,11 +1,11 @@
-// A libzmq SERVER (draft) that plays a member of a cluster, as the JeroMQ one does.
+// A SERVER of libzmq (a draft socket) that acts as a member of a cluster, like the JeroMQ one.
 //
-// Arguments: `port=PORT|*`, `type=SERVER|ROUTER`, `state=FILE`. The file stands in for the replicated log: what it holds is known
-// again after a restart, and to another member that is told to lead.
+// Arguments: `port=PORT|*`, `type=SERVER|ROUTER`, `state=FILE`. The file stands in for the replicated log: the server
+// reads it at its start, and when it is told to lead.
 //
-// Commands: `follower ID|-`, `leader`, `mute` (answer nothing until told to lead), `drop N` (swallow the next N commands),
-// `push HEX` (a server request to every session), `close REASON ID|-` (SessionClosed to every bound peer), `log` (report what
-// was applied), `raw HEX` (send to every peer as it is), `echo` (from now on send every message back as it is), `hold` and
+// Commands: `follower ID|-`, `leader`, `mute` (answer nothing until told to lead), `drop N` (drop the next N commands),
+// `push HEX` (a server request to every session), `close REASON ID|-` (SessionClosed to every bound peer), `log` (report the
+// executed commands), `raw HEX` (send to every peer as it is), `echo` (from now on send every message back as it is), `hold` and
 // `release` (keep the answers of commands back, and let them go).
 import { randomUUID } from "node:crypto"
 import { appendFileSync, existsSync, readFileSync } from "node:fs"
@@ -43,7 +43,7 @@ const long = (value) => {
   return out
 }
 
-/** One bit of presence, and everything after it shifted by that bit. */
+/** Returns one bit of presence, and the text shifted by that bit. */
 function optional(id) {
   if (id === "-") return byte(0)
   const text = Buffer.from(id)
@@ -57,7 +57,7 @@ function optional(id) {
   return bits
 }
 
-// libzmq takes one send at a time.
+// libzmq allows one send at a time.
 let sending = Promise.resolve()
 function send(peer, kind, ...parts) {
   sendFrame(peer, Buffer.concat([SIGNATURE, byte(kind), ...parts]))
@@ -72,12 +72,12 @@ function bind(peer, id) {
   bound.set(peer, id)
 }
 
-/** Writes down what must outlive this process, before anybody is told of it. */
+/** Appends a line to the state, before any peer learns what it says. */
 function keep(line) {
   if (state) appendFileSync(state, line + "\n")
 }
 
-/** Takes over what was written down, by an earlier process or another member. */
+/** Reads the state that an earlier process or another member wrote. */
 function load() {
   if (!state || !existsSync(state)) return
   sessions.clear()

@@ -107,7 +107,7 @@ fn end_of_a_session_frees_what_it_held() {
 fn application_can_end_sessions_after_its_answer_and_server_requests() {
     let mut run = Run::with_sessions(Probe::default(), &["a", "b"]);
     assert_eq!(
-        run.command("a", 1, "end b;end a;end nobody;push b x"),
+        run.command("a", 1, "end b;end a;end unknown;push b x"),
         [
             executed("a", 1, "true;true;false;1"),
             pushed("b", 1, "x"),

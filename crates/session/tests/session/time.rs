@@ -44,7 +44,7 @@ fn every_kind_of_entry_lets_a_tick_run() {
         genesis(2, 2),
         command("a", 9, 1, "echo x"),
         Operation::Acknowledge(vec![]),
-        end("nobody", zraft_session::EndReason::Closed),
+        end("unknown", zraft_session::EndReason::Closed),
         crate::support::create("b"),
         crate::support::settings(zraft_session::Settings::default()),
     ];

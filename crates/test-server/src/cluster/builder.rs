@@ -17,7 +17,7 @@ use crate::application::Application;
 use crate::apps::KvStore;
 use crate::engine::{Engine, EngineConfig, Limits, MemberIndex};
 
-/// The settings of a [`TestCluster`] that is to be started.
+/// The settings with which a [`TestCluster`] starts.
 pub struct ClusterBuilder {
     config: EngineConfig,
     app: Box<dyn Application>,

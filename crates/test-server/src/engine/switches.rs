@@ -25,7 +25,7 @@ pub enum Hints {
     /// The leader; none during an election.
     #[default]
     Leader,
-    /// None.
+    /// No leader, ever.
     Absent,
     /// Always this member, which need not exist.
     Wrong(MemberId),
@@ -81,12 +81,12 @@ impl Drops {
         *self = Self { dropped: self.dropped, ..Self::default() };
     }
 
-    /// Returns true if a message of this kind from a client is to be dropped, and counts it.
+    /// Returns true if the engine must drop a message of this kind from a client, and counts it.
     pub(crate) fn take_from_client(&mut self, kind: ClientMessageKind) -> bool {
         self.active && take(&mut self.from_client[slot(kind as u8)], &mut self.dropped)
     }
 
-    /// Returns true if a message of this kind to a client is to be dropped, and counts it.
+    /// Returns true if the engine must drop a message of this kind to a client, and counts it.
     pub(crate) fn take_to_client(&mut self, kind: ServerMessageKind) -> bool {
         self.active && take(&mut self.to_client[slot(kind as u8)], &mut self.dropped)
     }

@@ -246,7 +246,7 @@ fn our_own_writes_are_no_sign_of_life() {
 }
 
 #[test]
-fn empty_read_is_no_sign_of_life() {
+fn empty_read_does_not_count_as_a_sign_of_life() {
     let mut connection = open_client();
     for millis in (100..10_000).step_by(100) {
         connection.handle_received(at(millis));

@@ -107,7 +107,7 @@ fn connection_beyond_the_limit_of_a_member_is_reported() {
 fn loss_of_a_leader_and_election_of_the_next_are_reported() {
     let mut rig = Rig::new(3);
     rig.after(secs(1));
-    assert_eq!(taken(&mut rig), [], "the first leader is no change");
+    assert_eq!(taken(&mut rig), [], "the first leader is not a change");
     let ids = member_ids(3);
     let change = [
         Incident::LeaderLost { member: ids[0].clone() },

@@ -8,7 +8,7 @@ use crate::sockets::peer::{Peer, payload, quiet, soon};
 #[tokio::test]
 async fn member_on_an_ipc_socket_serves_and_restarts() {
     let directory = std::env::temp_dir().join(format!("zraft-test-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).expect("a directory of its own");
+    std::fs::create_dir_all(&directory).expect("a new directory");
     let cluster = TestCluster::builder()
         .app(AppendLog::new())
         .ipc_directory(&directory)

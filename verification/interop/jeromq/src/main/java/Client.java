@@ -9,8 +9,8 @@ import zmq.ZMQ;
  * Arguments: {@code endpoint=ENDPOINT}, {@code type=CLIENT|DEALER}, and the heartbeat's {@code interval=}, {@code timeout=}
  * and {@code ttl=} in milliseconds, by default those of the live client.
  *
- * Commands: {@code send HEX}. It reports {@code received HEX}; an empty message, which JeroMQ makes up when a connection
- * drops, is {@code received -}.
+ * Commands: {@code send HEX}. It reports {@code received HEX}; an empty message, which JeroMQ makes when a connection
+ * ends, is {@code received -}.
  */
 public final class Client {
     public static void main(String[] arguments) {
@@ -33,7 +33,7 @@ public final class Client {
                 boolean sent = words[0].equals("send") && socket.send(new Msg(Lines.bytes(words[1])), 0);
                 Lines.report((sent ? "done " : "failed ") + words[0]);
             }
-            // Thread-safe sockets cannot be polled: the first receive waits a little.
+            // Thread-safe sockets cannot be polled, so the first receive waits for a moment.
             Msg message = socket.recv(0);
             for (; message != null; message = socket.recv(ZMQ.ZMQ_DONTWAIT)) {
                 Lines.report("received " + Lines.hex(message.data()));

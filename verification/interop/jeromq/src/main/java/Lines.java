@@ -15,7 +15,7 @@ final class Lines {
                     COMMANDS.add(line);
                 }
             } catch (java.io.IOException e) {
-                // The same as the end of input.
+                // Treat an error like the end of input.
             }
             Runtime.getRuntime().halt(0);
         });

@@ -17,15 +17,15 @@ import zmq.SocketBase;
 import zmq.ZMQ;
 
 /**
- * A JeroMQ SERVER that plays a member of a cluster: sessions, commands (applied once, answered with their position and
+ * A JeroMQ SERVER that plays a member of a cluster: sessions, commands (executed once, answered with their position and
  * payload), queries, keep-alives, server requests.
  *
  * Arguments: {@code port=PORT|*}, {@code type=SERVER|ROUTER}, {@code state=FILE}. The file stands in for the replicated
- * log: what it holds is known again after a restart, and to another member that is told to lead.
+ * log: the server reads it at its start, and when it is told to lead.
  *
  * Commands: {@code follower ID|-}, {@code leader}, {@code mute} (answer nothing until told to lead), {@code drop N}
- * (swallow the next N commands), {@code push HEX} (a server request to every session), {@code close REASON ID|-}
- * (SessionClosed to every bound peer), {@code log} (report what was applied), {@code raw HEX} (send to every peer as it
+ * (drop the next N commands), {@code push HEX} (a server request to every session), {@code close REASON ID|-}
+ * (SessionClosed to every bound peer), {@code log} (report the executed commands), {@code raw HEX} (send to every peer as it
  * is), {@code echo} (from now on send every message back as it is), {@code hold} and {@code release} (keep the answers
  * of commands back, and let them go).
  */
@@ -40,7 +40,7 @@ public final class Server {
 
     private final Ctx context = ZMQ.createContext();
     private final SocketBase socket;
-    /** Null when nothing is to outlive the process. */
+    /** Null if the state ends with the process. */
     private final Path state;
     private final Map<String, Session> sessions = new HashMap<>();
     private final Map<Integer, String> bound = new HashMap<>();
@@ -83,7 +83,7 @@ public final class Server {
             for (String line = Lines.poll(); line != null; line = Lines.poll()) {
                 command(line.split(" "));
             }
-            // Thread-safe sockets cannot be polled: the first receive waits a little.
+            // Thread-safe sockets cannot be polled, so the first receive waits for a moment.
             Msg message = socket.recv(0);
             for (; message != null; message = socket.recv(ZMQ.ZMQ_DONTWAIT)) {
                 received(message.getRoutingId(), ByteBuffer.wrap(message.data()));
@@ -134,7 +134,7 @@ public final class Server {
             send(peer, in.array());
             return;
         }
-        // What the socket makes up when a peer goes, and whatever else is not ours.
+        // The message that the socket makes when a peer disconnects, and anything else that is not a message of ours.
         if (mute || in.remaining() < 7) {
             return;
         }
@@ -246,7 +246,7 @@ public final class Server {
         return answer;
     }
 
-    /** Writes down what must outlive this process, before anybody is told of it. */
+    /** Appends a line to the state, before any peer learns what it says. */
     private void keep(String line) {
         if (state != null) {
             try {
@@ -257,7 +257,7 @@ public final class Server {
         }
     }
 
-    /** Takes over what was written down, by an earlier process or another member. */
+    /** Reads the state that an earlier process or another member wrote. */
     private void load() {
         if (state == null || !Files.exists(state)) {
             return;
@@ -317,7 +317,7 @@ public final class Server {
         return frame.array();
     }
 
-    /** One bit of presence, and everything after it shifted by that bit. */
+    /** Returns one bit of presence, and the text shifted by that bit. */
     private static byte[] optional(String id) {
         if (id.equals("-")) {
             return new byte[] {0};
