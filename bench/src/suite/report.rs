@@ -124,7 +124,7 @@ pub(super) fn tables(results: &Value) -> String {
         let (title, text) = match part {
             Part::Closed => ("In flight", closed(results)),
             Part::Threads => {
-                ("Runtimes of two threads", against(results, part, &["threads", "inFlight"]))
+                ("Runtimes with two threads", against(results, part, &["threads", "inFlight"]))
             }
             Part::Mix => ("Commands and queries", against(results, part, &["mix", "inFlight"])),
             Part::Payload => ("Payloads", payload(results)),
@@ -157,11 +157,7 @@ pub(super) fn tables(results: &Value) -> String {
         });
         let heads =
             ["what", "median (least–most)", "must", "holds", "goal", "reached", "measured at"];
-        let _ = writeln!(
-            out,
-            "### What must hold, and what is aimed at\n\n{}",
-            table(&heads, lines.collect())
-        );
+        let _ = writeln!(out, "### Bounds and goals\n\n{}", table(&heads, lines.collect()));
     }
     out.trim_end().to_owned()
 }
@@ -281,7 +277,7 @@ fn open(results: &Value) -> String {
     });
     let heads = [
         "requests/s",
-        "of the closed loop's most",
+        "of the closed loop's maximum",
         "contender",
         "p50 µs",
         "p99",
@@ -349,7 +345,7 @@ fn memory(results: &Value) -> String {
     });
     format!(
         "{}\n![resident memory against time](bench/results/memory.svg)\n",
-        table(&["requests", "MiB after warming up", "MiB at the end"], lines.collect()),
+        table(&["requests", "MiB after warm-up", "MiB at the end"], lines.collect()),
     )
 }
 

@@ -44,7 +44,7 @@ export function report({ load, sequential, idle, memory, verdict }) {
   }
   if (idle.length > 0) {
     parts.push(
-      "An open connection that nobody uses, percent of a core:",
+      "An open connection without traffic, percent of a core:",
       table(
         ["subject", "process", "event loop"],
         idle.map(({ subject, rounds }) => [subject, spread(figure(rounds, "cpu"), 2), spread(figure(rounds, "loop"), 2)]),
