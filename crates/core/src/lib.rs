@@ -45,6 +45,33 @@
 //!
 //! [`Machine`] documents the calling contract, with a complete driver as an example.
 
+// A file, and its idea. `layers.rs` has the order of the modules: an import never runs upwards.
+//
+// | file | idea |
+// | --- | --- |
+// | `machine.rs`, `machine/interface.rs`, `machine/outputs.rs` | the surface: inputs, outputs, the parts of a machine |
+// | `machine/disconnected.rs`, `connecting.rs`, `connected.rs` | the states: how each begins, what it does, how it ends |
+// | `machine/session.rs` | sessions: created, continued, expired, rejected |
+// | `machine/connect.rs`, `machine/drain.rs` | connect() and its waiting callers; disconnect() |
+// | `machine/received.rs` | what a message means in each state |
+// | `machine/transmit.rs` | what is written, and in which order: KeepAlives, acknowledgements, due requests, new work |
+// | `machine/settle.rs` | how requests end, each exactly once |
+// | `machine/time.rs` | the next moment to wake; jumps of the clock |
+// | `resend/` | which requests are due, the resend timeout, slow start, what a resume does with pending requests |
+// | `policy/liveness.rs` | KeepAlives, deaf members, silence |
+// | `policy/members.rs` | rounds, hints, backoff |
+// | `policy/quarantine.rs` | requests that take members down |
+// | `tables/` | the slab of requests, and the orders threaded through it: queue, deadlines, table by id |
+// | `link.rs`, `loss.rs` | one connection with its ZMTP state; how it was lost |
+// | `config.rs`, `config/`, `endpoint.rs` | settings and endpoints |
+// | `event.rs`, `failure.rs`, `stats.rs` | what the application learns |
+//
+// A state asks its policies. A policy answers one question and does not know the others.
+//
+// The lowest pending id is the first place of a ring indexed by id. Deadlines stand in a hierarchical timing wheel. Requests
+// that wait for an answer stand in the order in which their last byte was written, so the overdue ones are at the front;
+// `resend/order.rs` keeps how many commands overtook the front one as differences between neighbours.
+
 pub mod config;
 pub mod endpoint;
 mod event;

@@ -141,6 +141,18 @@
 //!
 //! A session id is u8 length and UTF-8 of 1 to 255 bytes. The source of the `snapshot` module describes snapshots.
 
+// | file | idea |
+// | --- | --- |
+// | `machine.rs` | entries in, effects out |
+// | `sessions.rs`, `sessions/session.rs` | the tables: cached answers, server requests, totals |
+// | `application.rs`, `context.rs` | the trait that users implement; what a call sees and can do |
+// | `entry.rs`, `entry/codec.rs` | log entries and their bytes |
+// | `admission.rs`, `clock.rs` | what a leader asks before it proposes: whether there is room, and the time |
+// | `snapshot.rs`, `snapshot/` | freezing, writing, verifying and restoring a state |
+// | `effect.rs`, `settings.rs`, `capabilities.rs` | what an entry causes; replicated settings; what a client says of itself |
+// | `hash.rs`, `random.rs`, `time.rs` | the hashes that members compare; replicated random numbers and time |
+// | `applications/` | echo, append log, bank, key-value store |
+
 mod admission;
 mod application;
 pub mod applications;

@@ -49,6 +49,10 @@
 //! The cluster keeps everything in memory and does not authenticate clients. It is for tests, and binds a loopback
 //! address by default.
 
+// `engine` holds the rules of a cluster without I/O, so that a simulation can run it under a virtual clock. `cluster` puts
+// sockets around it, adds the peers' addresses to the engine's incidents, and hands these out as a bounded stream. `apps`
+// are the applications, `journal` records what members executed.
+
 mod application;
 mod apps;
 mod cluster;
