@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use zraft_client::{Event, Events, RaftClient};
-use zraft_interop::{Make, Peer};
+use zraft_interop::{Library, Peer};
 
 /// The number of rounds, of which the example prints the medians.
 const ROUNDS: usize = 3;
@@ -14,16 +14,16 @@ const ROUNDS: usize = 3;
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     println!("peer    | killed: noticed after | frozen: noticed after | thawed: resumed after");
-    for make in Make::ALL.into_iter().filter(|make| make.is_ready()) {
+    for library in Library::ALL.into_iter().filter(|library| library.is_ready()) {
         let (mut killed, mut frozen, mut thawed) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            let (peer, _client, mut events) = connected(make).await;
+            let (peer, _client, mut events) = connected(library).await;
             let started = Instant::now();
             peer.kill().await;
             disconnected(&mut events).await;
             killed.push(started.elapsed());
 
-            let (peer, _client, mut events) = connected(make).await;
+            let (peer, _client, mut events) = connected(library).await;
             let started = Instant::now();
             peer.freeze();
             disconnected(&mut events).await;
@@ -35,7 +35,7 @@ async fn main() {
         }
         println!(
             "{:7} | {:>21?} | {:>21?} | {:>20?}",
-            format!("{make:?}"),
+            format!("{library:?}"),
             median(killed),
             median(frozen),
             median(thawed)
@@ -43,8 +43,8 @@ async fn main() {
     }
 }
 
-async fn connected(make: Make) -> (Peer, RaftClient, Events) {
-    let (peer, port) = Peer::server(make, None).await;
+async fn connected(library: Library) -> (Peer, RaftClient, Events) {
+    let (peer, port) = Peer::server(library, None).await;
     let client = RaftClient::builder()
         .member("node-1", format!("tcp://127.0.0.1:{port}"))
         .capability("kind", "interop")

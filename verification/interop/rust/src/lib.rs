@@ -21,28 +21,28 @@ use tokio::{
 /// The limit of every wait: longer than anything takes that a test waits for, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An implementation of ZMTP.
+/// A library that implements ZMTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Make {
+pub enum Library {
     /// JeroMQ 0.5.4, which the live server uses.
     JeroMq,
     /// libzmq, through the npm package `zeromq`.
     LibZmq,
 }
 
-impl Make {
-    /// Both implementations.
+impl Library {
+    /// Both libraries.
     pub const ALL: [Self; 2] = [Self::JeroMq, Self::LibZmq];
 
-    /// Returns the implementations that can run, and prints which tests are skipped for the others.
+    /// Returns the libraries that can run, and prints which tests are skipped for the others.
     ///
     /// # Panics
     /// With `CI=true`, if one cannot run.
     pub fn ready() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(|make| make.is_ready())
+        Self::ALL.into_iter().filter(|library| library.is_ready())
     }
 
-    /// Returns true if the implementation was prepared and can run. Prints that its tests are skipped otherwise.
+    /// Returns true if the library was prepared and can run. Prints that its tests are skipped otherwise.
     ///
     /// # Panics
     /// With `CI=true`, if it cannot run.
@@ -112,37 +112,37 @@ pub struct Peer {
 
 impl Peer {
     /// Starts a SERVER on loopback, on this port or on a free one. Returns its port.
-    pub async fn server(make: Make, port: Option<u16>) -> (Self, u16) {
+    pub async fn server(library: Library, port: Option<u16>) -> (Self, u16) {
         let port = port.map_or("*".to_owned(), |port| port.to_string());
-        Self::server_with(make, &[&format!("port={port}")]).await
+        Self::server_with(library, &[&format!("port={port}")]).await
     }
 
     /// Starts a SERVER like [`server`](Self::server) that keeps its sessions and its log in `state`.
-    pub async fn server_keeping(make: Make, state: &State, port: Option<u16>) -> (Self, u16) {
+    pub async fn server_keeping(library: Library, state: &State, port: Option<u16>) -> (Self, u16) {
         let port = port.map_or("*".to_owned(), |port| port.to_string());
         let arguments = [format!("port={port}"), format!("state={}", state.path().display())];
-        Self::server_with(make, &arguments.each_ref().map(String::as_str)).await
+        Self::server_with(library, &arguments.each_ref().map(String::as_str)).await
     }
 
     /// Starts the server program with these arguments.
     ///
     /// # Panics
     /// If it does not listen.
-    pub async fn server_with(make: Make, arguments: &[&str]) -> (Self, u16) {
-        let mut peer = Self::start(make.command("Server").args(arguments));
+    pub async fn server_with(library: Library, arguments: &[&str]) -> (Self, u16) {
+        let mut peer = Self::start(library.command("Server").args(arguments));
         let report = peer.report("listening ").await;
         let port = report.parse().unwrap_or_else(|_| panic!("no port: {report}"));
         (peer, port)
     }
 
     /// Starts a CLIENT of this endpoint with the live client's heartbeat.
-    pub async fn client(make: Make, endpoint: &str) -> Self {
-        Self::client_with(make, endpoint, &[]).await
+    pub async fn client(library: Library, endpoint: &str) -> Self {
+        Self::client_with(library, endpoint, &[]).await
     }
 
     /// Starts the client program for this endpoint with these arguments.
-    pub async fn client_with(make: Make, endpoint: &str, arguments: &[&str]) -> Self {
-        let mut command = make.command("Client");
+    pub async fn client_with(library: Library, endpoint: &str, arguments: &[&str]) -> Self {
+        let mut command = library.command("Client");
         let mut peer = Self::start(command.arg(format!("endpoint={endpoint}")).args(arguments));
         peer.report("connecting").await;
         peer

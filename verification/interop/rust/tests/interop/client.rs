@@ -2,15 +2,15 @@
 
 use futures_util::future::join_all;
 use zraft_client::Event;
-use zraft_interop::{Make, Peer, State, within};
+use zraft_interop::{Library, Peer, State, within};
 use zraft_protocol::{Payload, RequestId, ServerMessage, Timestamp};
 
 use crate::support::{builder, disconnected, event, hex, member, position, resumed};
 
 #[tokio::test]
 async fn a_session_runs_from_create_to_close() {
-    for make in Make::ready() {
-        let (mut peer, port) = Peer::server(make, None).await;
+    for library in Library::ready() {
+        let (mut peer, port) = Peer::server(library, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         within(client.connect()).await.unwrap();
         let commands = (0..200).map(|n| {
@@ -36,8 +36,8 @@ async fn a_session_runs_from_create_to_close() {
 
 #[tokio::test]
 async fn a_mebibyte_goes_both_ways() {
-    for make in Make::ready() {
-        let (_peer, port) = Peer::server(make, None).await;
+    for library in Library::ready() {
+        let (_peer, port) = Peer::server(library, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         within(client.connect()).await.unwrap();
         let payload: Vec<u8> = (0..1 << 20).map(|n: u32| (n % 251) as u8).collect();
@@ -49,8 +49,8 @@ async fn a_mebibyte_goes_both_ways() {
 
 #[tokio::test]
 async fn ten_thousand_commands_are_each_executed_once_and_in_order() {
-    for make in Make::ready() {
-        let (mut peer, port) = Peer::server(make, None).await;
+    for library in Library::ready() {
+        let (mut peer, port) = Peer::server(library, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         within(client.connect()).await.unwrap();
         // Commands are queued in the order in which they are polled first.
@@ -71,10 +71,10 @@ async fn ten_thousand_commands_are_each_executed_once_and_in_order() {
 
 #[tokio::test]
 async fn client_follows_the_hint_of_a_follower() {
-    for make in Make::ready() {
-        let (mut follower, first) = Peer::server(make, None).await;
-        let (_leader, third) = Peer::server(make, None).await;
-        let (_other, second) = Peer::server(make, None).await;
+    for library in Library::ready() {
+        let (mut follower, first) = Peer::server(library, None).await;
+        let (_leader, third) = Peer::server(library, None).await;
+        let (_other, second) = Peer::server(library, None).await;
         follower.tell("follower node-3").await;
         let client = member(builder(), "node-1", first);
         let client = member(member(client, "node-2", second), "node-3", third).build().unwrap();
@@ -86,9 +86,9 @@ async fn client_follows_the_hint_of_a_follower() {
 
 #[tokio::test]
 async fn client_goes_from_a_follower_without_a_hint_to_the_next_member() {
-    for make in Make::ready() {
-        let (mut first, first_port) = Peer::server(make, None).await;
-        let (_second, second_port) = Peer::server(make, None).await;
+    for library in Library::ready() {
+        let (mut first, first_port) = Peer::server(library, None).await;
+        let (_second, second_port) = Peer::server(library, None).await;
         first.tell("follower -").await;
         let client = member(builder(), "node-1", first_port);
         let client = member(client, "node-2", second_port).build().unwrap();
@@ -100,11 +100,11 @@ async fn client_goes_from_a_follower_without_a_hint_to_the_next_member() {
 
 #[tokio::test]
 async fn client_follows_a_leader_that_steps_down_to_the_named_member_in_the_same_session() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let state = State::new();
-        let (mut old, old_port) = Peer::server_keeping(make, &state, None).await;
-        let (_bystander, bystander_port) = Peer::server_with(make, &[]).await;
-        let (mut new, new_port) = Peer::server_keeping(make, &state, None).await;
+        let (mut old, old_port) = Peer::server_keeping(library, &state, None).await;
+        let (_bystander, bystander_port) = Peer::server_with(library, &[]).await;
+        let (mut new, new_port) = Peer::server_keeping(library, &state, None).await;
         let client = member(builder(), "node-1", old_port);
         let client = member(client, "node-2", bystander_port);
         let client = member(client, "node-3", new_port).build().unwrap();
@@ -132,8 +132,8 @@ async fn client_follows_a_leader_that_steps_down_to_the_named_member_in_the_same
 
 #[tokio::test]
 async fn lone_leader_that_steps_down_and_leads_again_keeps_the_session() {
-    for make in Make::ready() {
-        let (mut peer, port) = Peer::server(make, None).await;
+    for library in Library::ready() {
+        let (mut peer, port) = Peer::server(library, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         let mut events = client.events();
         within(client.connect()).await.unwrap();
@@ -149,8 +149,8 @@ async fn lone_leader_that_steps_down_and_leads_again_keeps_the_session() {
 
 #[tokio::test]
 async fn session_that_the_server_ends_is_reported() {
-    for make in Make::ready() {
-        let (mut peer, port) = Peer::server(make, None).await;
+    for library in Library::ready() {
+        let (mut peer, port) = Peer::server(library, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         let mut events = client.events();
         within(client.connect()).await.unwrap();
@@ -171,8 +171,8 @@ async fn session_that_the_server_ends_is_reported() {
 
 #[tokio::test]
 async fn server_requests_arrive_in_order_and_are_acknowledged() {
-    for make in Make::ready() {
-        let (mut peer, port) = Peer::server(make, None).await;
+    for library in Library::ready() {
+        let (mut peer, port) = Peer::server(library, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         let mut requests = client.server_requests().unwrap();
         within(client.connect()).await.unwrap();
@@ -190,8 +190,8 @@ async fn server_requests_arrive_in_order_and_are_acknowledged() {
 
 #[tokio::test]
 async fn server_requests_out_of_order_wait_and_a_copy_is_acknowledged_again() {
-    for make in Make::ready() {
-        let (mut peer, port) = Peer::server(make, None).await;
+    for library in Library::ready() {
+        let (mut peer, port) = Peer::server(library, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         let mut requests = client.server_requests().unwrap();
         within(client.connect()).await.unwrap();
@@ -227,8 +227,8 @@ fn server_request(number: u64) -> String {
 
 #[tokio::test]
 async fn command_that_the_server_drops_is_resent_and_executed_once() {
-    for make in Make::ready() {
-        let (mut peer, port) = Peer::server(make, None).await;
+    for library in Library::ready() {
+        let (mut peer, port) = Peer::server(library, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         within(client.connect()).await.unwrap();
         peer.tell("drop 1").await;
@@ -243,8 +243,8 @@ async fn command_that_the_server_drops_is_resent_and_executed_once() {
 
 #[tokio::test]
 async fn undecodable_message_is_skipped_and_reported() {
-    for make in Make::ready() {
-        let (mut peer, port) = Peer::server(make, None).await;
+    for library in Library::ready() {
+        let (mut peer, port) = Peer::server(library, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         let mut events = client.events();
         within(client.connect()).await.unwrap();

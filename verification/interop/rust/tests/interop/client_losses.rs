@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use zraft_client::{ClientBuilder, ConnectionCause, Event};
-use zraft_interop::{Make, Peer, State, within};
+use zraft_interop::{Library, Peer, State, within};
 
 use crate::support::{builder, disconnected, event, hex, member, position, resumed};
 
@@ -17,9 +17,9 @@ fn impatient() -> ClientBuilder {
 
 #[tokio::test]
 async fn session_resumes_at_a_server_restarted_on_its_port_and_each_command_is_executed_once() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let state = State::new();
-        let (mut peer, port) = Peer::server_keeping(make, &state, None).await;
+        let (mut peer, port) = Peer::server_keeping(library, &state, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         let mut events = client.events();
         within(client.connect()).await.unwrap();
@@ -33,7 +33,7 @@ async fn session_resumes_at_a_server_restarted_on_its_port_and_each_command_is_e
         peer.report("dropped 3").await;
         peer.kill().await;
         assert_eq!(disconnected(&mut events).await, "connectionLost");
-        let (mut peer, _) = Peer::server_keeping(make, &state, Some(port)).await;
+        let (mut peer, _) = Peer::server_keeping(library, &state, Some(port)).await;
         resumed(&mut events).await;
         assert_eq!(client.session_id(), session);
 
@@ -52,8 +52,8 @@ async fn session_resumes_at_a_server_restarted_on_its_port_and_each_command_is_e
 
 #[tokio::test]
 async fn restarted_server_without_sessions_ends_the_session() {
-    for make in Make::ready() {
-        let (peer, port) = Peer::server(make, None).await;
+    for library in Library::ready() {
+        let (peer, port) = Peer::server(library, None).await;
         let client = member(builder(), "node-1", port).build().unwrap();
         let mut events = client.events();
         within(client.connect()).await.unwrap();
@@ -61,7 +61,7 @@ async fn restarted_server_without_sessions_ends_the_session() {
         peer.kill().await;
         assert_eq!(disconnected(&mut events).await, "connectionLost");
         // The new process knows no session. The client believes a lone member that says so twice within five seconds.
-        let (_peer, _) = Peer::server(make, Some(port)).await;
+        let (_peer, _) = Peer::server(library, Some(port)).await;
         event(&mut events, |event| matches!(event, Event::SessionExpired { .. }).then_some(()))
             .await;
         within(client.connect()).await.unwrap();
@@ -72,8 +72,8 @@ async fn restarted_server_without_sessions_ends_the_session() {
 
 #[tokio::test]
 async fn client_notices_a_frozen_server_by_heartbeat_and_resumes_the_session() {
-    for make in Make::ready() {
-        let (mut peer, port) = Peer::server(make, None).await;
+    for library in Library::ready() {
+        let (mut peer, port) = Peer::server(library, None).await;
         let client = member(impatient(), "node-1", port).build().unwrap();
         let mut events = client.events();
         within(client.connect()).await.unwrap();
@@ -91,10 +91,10 @@ async fn client_notices_a_frozen_server_by_heartbeat_and_resumes_the_session() {
 
 #[tokio::test]
 async fn client_moves_from_a_frozen_leader_to_another_member_in_the_same_session() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let state = State::new();
-        let (frozen, frozen_port) = Peer::server_keeping(make, &state, None).await;
-        let (mut new, new_port) = Peer::server_keeping(make, &state, None).await;
+        let (frozen, frozen_port) = Peer::server_keeping(library, &state, None).await;
+        let (mut new, new_port) = Peer::server_keeping(library, &state, None).await;
         let client = member(impatient(), "node-1", frozen_port);
         let client = member(client, "node-2", new_port).build().unwrap();
         let mut events = client.events();
@@ -114,8 +114,8 @@ async fn client_moves_from_a_frozen_leader_to_another_member_in_the_same_session
 
 #[tokio::test]
 async fn connection_survives_a_freeze_shorter_than_the_heartbeat_timeout() {
-    for make in Make::ready() {
-        let (mut peer, port) = Peer::server(make, None).await;
+    for library in Library::ready() {
+        let (mut peer, port) = Peer::server(library, None).await;
         let client = member(builder(), "node-1", port)
             .heartbeat_interval(Duration::from_millis(100))
             .heartbeat_timeout(Duration::from_secs(20))
@@ -142,9 +142,9 @@ async fn connection_survives_a_freeze_shorter_than_the_heartbeat_timeout() {
 
 #[tokio::test]
 async fn client_recognises_a_router_and_asks_the_next_member() {
-    for make in Make::ready() {
-        let (_router, router_port) = Peer::server_with(make, &["type=ROUTER"]).await;
-        let (_peer, port) = Peer::server(make, None).await;
+    for library in Library::ready() {
+        let (_router, router_port) = Peer::server_with(library, &["type=ROUTER"]).await;
+        let (_peer, port) = Peer::server(library, None).await;
         let client = member(builder(), "node-1", router_port);
         let client = member(client, "node-2", port).build().unwrap();
         let mut events = client.events();
@@ -166,9 +166,9 @@ async fn client_recognises_a_router_and_asks_the_next_member() {
 
 #[tokio::test]
 async fn server_that_never_answers_has_its_own_cause() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         // A SERVER that completes the ZMTP handshake and never answers, such as the port for other members.
-        let (mut peer, port) = Peer::server(make, None).await;
+        let (mut peer, port) = Peer::server(library, None).await;
         peer.tell("mute").await;
         let client = member(builder(), "node-1", port)
             .connection_timeout(Duration::from_millis(300))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use zraft_interop::{Make, Peer, within};
+use zraft_interop::{Library, Peer, within};
 use zraft_kv::{Command, Notification};
 use zraft_protocol::{
     Capabilities, ClientMessage, CloseReason, CorrelationId, Nonce, Payload, RejectionReason,
@@ -17,18 +17,18 @@ use crate::support::hex;
 struct MessageClient(Peer);
 
 impl MessageClient {
-    async fn new(make: Make, cluster: &TestCluster) -> Self {
-        Self::of_member(make, cluster, 0, &[]).await
+    async fn new(library: Library, cluster: &TestCluster) -> Self {
+        Self::of_member(library, cluster, 0, &[]).await
     }
 
     async fn of_member(
-        make: Make,
+        library: Library,
         cluster: &TestCluster,
         member: usize,
         arguments: &[&str],
     ) -> Self {
         let endpoint = cluster.endpoints().into_values().nth(member).unwrap();
-        Self(Peer::client_with(make, &endpoint, arguments).await)
+        Self(Peer::client_with(library, &endpoint, arguments).await)
     }
 
     async fn send(&mut self, message: &ClientMessage) {
@@ -98,9 +98,9 @@ async fn cluster() -> TestCluster {
 
 #[tokio::test]
 async fn session_with_commands_queries_and_keep_alives_works() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let cluster = cluster().await;
-        let mut client = MessageClient::new(make, &cluster).await;
+        let mut client = MessageClient::new(library, &cluster).await;
         client.create().await;
         for id in 1..=3 {
             client.command(id, b"entry").await;
@@ -137,9 +137,9 @@ async fn session_with_commands_queries_and_keep_alives_works() {
 
 #[tokio::test]
 async fn socket_reconnects_after_a_restart_and_continues_its_session() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let cluster = cluster().await;
-        let mut client = MessageClient::new(make, &cluster).await;
+        let mut client = MessageClient::new(library, &cluster).await;
         let session_id = client.create().await;
         client.command(1, b"once").await;
         client.receive().await;
@@ -158,9 +158,9 @@ async fn socket_reconnects_after_a_restart_and_continues_its_session() {
 
 #[tokio::test]
 async fn a_mebibyte_goes_both_ways() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let cluster = TestCluster::builder().app(Echo).start().await.unwrap();
-        let mut client = MessageClient::new(make, &cluster).await;
+        let mut client = MessageClient::new(library, &cluster).await;
         client.create().await;
         let payload: Vec<u8> = (0..1 << 20).map(|n: u32| (n % 251) as u8).collect();
         client.command(1, &payload).await;
@@ -174,11 +174,11 @@ async fn a_mebibyte_goes_both_ways() {
 
 #[tokio::test]
 async fn follower_rejects_and_names_the_leader() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let cluster = TestCluster::builder().members(3).start().await.unwrap();
         let leader = cluster.leader_elected().await;
         assert_eq!(leader.as_str(), "node-1");
-        let mut client = MessageClient::of_member(make, &cluster, 2, &[]).await;
+        let mut client = MessageClient::of_member(library, &cluster, 2, &[]).await;
         let capabilities = Capabilities::new([("kind", "interop")]).unwrap();
         let nonce = Nonce::new(-9).unwrap();
         client.send(&ClientMessage::CreateSession { capabilities, nonce }).await;
@@ -194,9 +194,9 @@ async fn follower_rejects_and_names_the_leader() {
 
 #[tokio::test]
 async fn command_without_a_session_is_a_session_error() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let cluster = cluster().await;
-        let mut client = MessageClient::new(make, &cluster).await;
+        let mut client = MessageClient::new(library, &cluster).await;
         client.command(1, b"no session").await;
         let closed = ServerMessage::SessionClosed {
             reason: SessionCloseReason::SessionError,
@@ -210,9 +210,9 @@ async fn command_without_a_session_is_a_session_error() {
 
 #[tokio::test]
 async fn watch_notifies_and_its_acknowledgement_ends_the_redelivery() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let cluster = TestCluster::builder().app(KvStore::new()).start().await.unwrap();
-        let mut client = MessageClient::new(make, &cluster).await;
+        let mut client = MessageClient::new(library, &cluster).await;
         client.create().await;
         let watch = Command::Watch { key: zraft_kv::Key::new("k").unwrap() };
         let value = zraft_kv::Value::new("v").unwrap();
@@ -239,11 +239,11 @@ async fn watch_notifies_and_its_acknowledgement_ends_the_redelivery() {
 
 #[tokio::test]
 async fn undecodable_message_closes_only_its_connection() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let cluster = cluster().await;
-        let mut other = MessageClient::new(make, &cluster).await;
+        let mut other = MessageClient::new(library, &cluster).await;
         other.create().await;
-        let mut client = MessageClient::new(make, &cluster).await;
+        let mut client = MessageClient::new(library, &cluster).await;
         let session_id = client.create().await;
         // Message type 99.
         client.0.tell("send 7a726166740163").await;
@@ -258,16 +258,16 @@ async fn undecodable_message_closes_only_its_connection() {
 
 #[tokio::test]
 async fn dealer_is_refused_and_affects_no_one() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let cluster = cluster().await;
-        let _dealer = MessageClient::of_member(make, &cluster, 0, &["type=DEALER"]).await;
+        let _dealer = MessageClient::of_member(library, &cluster, 0, &["type=DEALER"]).await;
         // Either side may close when it sees the other's type. libzmq does not reconnect after that.
         within(
             cluster
                 .stats_reached(|stats| stats.transport.accepted >= 1 && stats.transport.open == 0),
         )
         .await;
-        let mut client = MessageClient::new(make, &cluster).await;
+        let mut client = MessageClient::new(library, &cluster).await;
         client.create().await;
         assert_eq!(cluster.stats().transport.handshakes, 1, "only the CLIENT completed one");
         cluster.shutdown().await;
@@ -276,15 +276,15 @@ async fn dealer_is_refused_and_affects_no_one() {
 
 #[tokio::test]
 async fn killed_client_leaves_its_session_unbound() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let cluster = cluster().await;
-        let mut client = MessageClient::new(make, &cluster).await;
+        let mut client = MessageClient::new(library, &cluster).await;
         let session_id = client.create().await;
         client.0.kill().await;
         within(cluster.wait_for(|engine| engine.session(&session_id).is_some_and(|it| !it.bound)))
             .await;
         // Another process continues it.
-        let mut client = MessageClient::new(make, &cluster).await;
+        let mut client = MessageClient::new(library, &cluster).await;
         client.resume(&session_id).await;
         assert!(cluster.sessions()[0].bound);
         cluster.shutdown().await;
@@ -293,10 +293,10 @@ async fn killed_client_leaves_its_session_unbound() {
 
 #[tokio::test]
 async fn frozen_client_is_closed_after_its_ttl_and_reconnects() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let cluster = cluster().await;
         let heartbeat = ["interval=50", "timeout=500", "ttl=500"];
-        let mut client = MessageClient::of_member(make, &cluster, 0, &heartbeat).await;
+        let mut client = MessageClient::of_member(library, &cluster, 0, &heartbeat).await;
         let session_id = client.create().await;
         // The server learns the TTL from the first PING, so repeat the freeze until it came after that.
         within(async {
@@ -321,10 +321,10 @@ async fn frozen_client_is_closed_after_its_ttl_and_reconnects() {
 
 #[tokio::test]
 async fn client_leaves_a_frozen_member_and_reconnects() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let cluster = cluster().await;
         let heartbeat = ["interval=50", "timeout=500", "ttl=5000"];
-        let mut client = MessageClient::of_member(make, &cluster, 0, &heartbeat).await;
+        let mut client = MessageClient::of_member(library, &cluster, 0, &heartbeat).await;
         let session_id = client.create().await;
         cluster.set_frozen("node-1", true).unwrap();
         // The client has closed its connection, or already opened a second one.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::process::Command;
-use zraft_interop::{Make, Peer};
+use zraft_interop::{Library, Peer};
 use zraft_test_server::{AppendLog, TestCluster};
 
 async fn client(cluster: &TestCluster) -> Peer {
@@ -51,8 +51,8 @@ async fn client_stopped_while_its_connection_is_cut_resumes_its_session() {
 
 #[tokio::test]
 async fn client_stopped_past_its_deadline_finds_the_answer_of_another_server() {
-    for make in Make::ready() {
-        let (mut peer, port) = Peer::server(make, None).await;
+    for library in Library::ready() {
+        let (mut peer, port) = Peer::server(library, None).await;
         let mut client = client_of(&format!("tcp://127.0.0.1:{port}")).await;
         peer.tell("hold").await;
         client.write("command hello").await;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use zraft_interop::{Make, Peer, Wire, within};
+use zraft_interop::{Library, Peer, Wire, within};
 use zraft_zmtp::{Config, Error, SocketType};
 
 use crate::support::hex;
@@ -17,9 +17,9 @@ impl Listener {
         Self(TcpListener::bind("127.0.0.1:0").await.expect("a free port"))
     }
 
-    async fn client(&self, make: Make, arguments: &[&str]) -> Peer {
+    async fn client(&self, library: Library, arguments: &[&str]) -> Peer {
         let address = self.0.local_addr().expect("is bound");
-        Peer::client_with(make, &format!("tcp://{address}"), arguments).await
+        Peer::client_with(library, &format!("tcp://{address}"), arguments).await
     }
 
     async fn accept(&self, config: Config) -> Wire {
@@ -30,42 +30,42 @@ impl Listener {
 
 #[tokio::test]
 async fn handshake_gives_version_and_socket_type() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let listener = Listener::new().await;
-        let _peer = listener.client(make, &[]).await;
+        let _peer = listener.client(library, &[]).await;
         let peer = listener.accept(Config::server()).await.ready().await;
-        let version = if make == Make::JeroMq { (3, 0) } else { (3, 1) };
+        let version = if library == Library::JeroMq { (3, 0) } else { (3, 1) };
         assert_eq!((peer.version, peer.socket_type), (version, SocketType::Client));
     }
 }
 
 #[tokio::test]
 async fn messages_of_every_length_go_both_ways() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let listener = Listener::new().await;
-        let mut peer = listener.client(make, &[]).await;
+        let mut peer = listener.client(library, &[]).await;
         let mut wire = listener.accept(Config::server()).await;
         wire.ready().await;
         for length in [1, 254, 255, 256, 8192, 16 << 10, 1 << 20] {
             let message: Bytes = (0..length).map(|n| (n % 251) as u8).collect();
             peer.tell(&format!("send {}", hex(&message))).await;
-            assert_eq!(wire.message().await, message, "{make:?}, {length} bytes");
+            assert_eq!(wire.message().await, message, "{library:?}, {length} bytes");
             wire.send(message.clone());
             // Await the connection, too, so that it writes while the peer reads.
             let back = tokio::select! {
                 back = peer.report("received ") => back,
                 event = wire.event() => panic!("{event:?}"),
             };
-            assert_eq!(back, hex(&message), "{make:?}, {length} bytes");
+            assert_eq!(back, hex(&message), "{library:?}, {length} bytes");
         }
     }
 }
 
 #[tokio::test]
 async fn client_with_answered_pings_stays() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let listener = Listener::new().await;
-        let mut peer = listener.client(make, &IMPATIENT).await;
+        let mut peer = listener.client(library, &IMPATIENT).await;
         let mut wire = listener.accept(Config::server()).await;
         wire.ready().await;
         // Twice its timeout: 20 PINGs, 50 ms apart.
@@ -77,9 +77,9 @@ async fn client_with_answered_pings_stays() {
 
 #[tokio::test]
 async fn client_without_answered_pings_closes_and_reconnects() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let listener = Listener::new().await;
-        let _peer = listener.client(make, &IMPATIENT).await;
+        let _peer = listener.client(library, &IMPATIENT).await;
         let mut silent = listener.accept(Config::server()).await;
         silent.ready().await;
         // The test no longer awaits this connection, so it answers nothing and stays open.
@@ -91,9 +91,9 @@ async fn client_without_answered_pings_closes_and_reconnects() {
 
 #[tokio::test]
 async fn frozen_client_is_noticed_by_the_ttl_that_it_announced() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let listener = Listener::new().await;
-        let peer = listener.client(make, &["interval=50", "timeout=5000", "ttl=500"]).await;
+        let peer = listener.client(library, &["interval=50", "timeout=5000", "ttl=500"]).await;
         let mut wire = listener.accept(Config::server()).await;
         wire.ready().await;
         wire.heard(1).await;
@@ -105,9 +105,9 @@ async fn frozen_client_is_noticed_by_the_ttl_that_it_announced() {
 
 #[tokio::test]
 async fn killed_client_ends_the_connection() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let listener = Listener::new().await;
-        let peer = listener.client(make, &[]).await;
+        let peer = listener.client(library, &[]).await;
         let mut wire = listener.accept(Config::server()).await;
         wire.ready().await;
         peer.kill().await;
@@ -117,9 +117,9 @@ async fn killed_client_ends_the_connection() {
 
 #[tokio::test]
 async fn message_longer_than_the_limit_ends_the_connection() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let listener = Listener::new().await;
-        let mut peer = listener.client(make, &[]).await;
+        let mut peer = listener.client(library, &[]).await;
         let mut wire = listener.accept(Config { max_frame: 1000, ..Config::server() }).await;
         wire.ready().await;
         peer.tell(&format!("send {}", "00".repeat(1000))).await;
@@ -131,9 +131,9 @@ async fn message_longer_than_the_limit_ends_the_connection() {
 
 #[tokio::test]
 async fn dealer_is_refused_by_its_type() {
-    for make in Make::ready() {
+    for library in Library::ready() {
         let listener = Listener::new().await;
-        let _peer = listener.client(make, &["type=DEALER"]).await;
+        let _peer = listener.client(library, &["type=DEALER"]).await;
         let mut wire = listener.accept(Config::server()).await;
         // Otherwise the peer may see our type first and close.
         wire.hold_ready_back();
