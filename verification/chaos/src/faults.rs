@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use zraft_protocol::ClientMessageKind;
 use zraft_test_server::{ClusterHandle, KillLoss, MessageClass, SwitchError};
 
-use crate::proxy::{Accepting, Cut, Direction, Link, ProxyHandle};
+use crate::proxy::{Accepting, Cut, Direction, LinkQuality, ProxyHandle};
 
 /// The greatest number of messages dropped in a row: fewer than there are callers, so that some caller is not affected.
 const MOST_LOST: u64 = 6;
@@ -149,18 +149,18 @@ impl Faults {
         let link = match self.rng.u8(..4) {
             0 => self.delayed(),
             1 => self.slow(),
-            _ => Link::default(),
+            _ => LinkQuality::default(),
         };
         self.proxies.values().for_each(|proxy| proxy.set_links(link));
     }
 
-    fn delayed(&mut self) -> Link {
-        Link { delay: Duration::from_millis(self.rng.u64(1..=30)), ..Link::default() }
+    fn delayed(&mut self) -> LinkQuality {
+        LinkQuality { delay: Duration::from_millis(self.rng.u64(1..=30)), ..LinkQuality::default() }
     }
 
-    fn slow(&mut self) -> Link {
+    fn slow(&mut self) -> LinkQuality {
         let bytes_per_second = NonZeroU32::new(self.rng.u32(50_000..=500_000));
-        Link { bytes_per_second, ..Link::default() }
+        LinkQuality { bytes_per_second, ..LinkQuality::default() }
     }
 
     /// Injects a fault and heals it. Calls `elected` with the new leader as soon as that leader can answer.
@@ -248,13 +248,13 @@ impl Faults {
                 self.links(link).await;
             }
             Fault::Blackhole => {
-                at_leader.set_links(Link { blackhole: true, ..Link::default() });
+                at_leader.set_links(LinkQuality { blackhole: true, ..LinkQuality::default() });
                 elected(self.hand_over(leader).await?);
                 self.lasts().await;
                 at_leader.heal();
             }
             Fault::HalfOpen => {
-                let blackhole = Link { blackhole: true, ..Link::default() };
+                let blackhole = LinkQuality { blackhole: true, ..LinkQuality::default() };
                 at_leader.set_link(Direction::ToClient, blackhole);
                 elected(self.hand_over(leader).await?);
                 self.lasts().await;
@@ -321,7 +321,7 @@ impl Faults {
         elected.unwrap_or(Elected { at: Instant::now(), position: 0 })
     }
 
-    async fn links(&self, link: Link) {
+    async fn links(&self, link: LinkQuality) {
         self.proxies.values().for_each(|proxy| proxy.set_links(link));
         self.lasts().await;
         self.proxies.values().for_each(ProxyHandle::heal);

@@ -43,7 +43,7 @@ impl Direction {
 
 /// The quality of one direction. The default passes bytes at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Link {
+pub struct LinkQuality {
     /// The delay of everything that passes.
     pub delay: Duration,
     /// The number of bytes that pass per second; `None` sets no limit.
@@ -73,7 +73,7 @@ pub enum Accepting {
 
 #[derive(Clone, Debug, Default)]
 struct Switches {
-    links: [Link; 2],
+    links: [LinkQuality; 2],
     accepting: Accepting,
     /// Connections with a lower number must end in this way.
     cut: Option<(u64, Cut)>,
@@ -153,12 +153,12 @@ impl ProxyHandle {
     }
 
     /// Sets the quality of one direction. It also applies to bytes that the proxy already holds.
-    pub fn set_link(&self, direction: Direction, link: Link) {
+    pub fn set_link(&self, direction: Direction, link: LinkQuality) {
         self.change(|switches| switches.links[direction as usize] = link);
     }
 
     /// Sets the quality of both directions.
-    pub fn set_links(&self, link: Link) {
+    pub fn set_links(&self, link: LinkQuality) {
         self.change(|switches| switches.links = [link; 2]);
     }
 

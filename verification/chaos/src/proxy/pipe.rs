@@ -5,7 +5,7 @@ use std::{collections::VecDeque, io, time::Duration};
 use bytes::{Buf, Bytes};
 use tokio::{net::TcpStream, time::Instant};
 
-use super::Link;
+use super::LinkQuality;
 
 /// The greatest number of bytes held. When it is reached the proxy stops reading, so that a blocked reader stops its
 /// writer.
@@ -76,7 +76,7 @@ impl Pipe {
     pub(super) fn give(
         &mut self,
         sink: &TcpStream,
-        link: Link,
+        link: LinkQuality,
         now: Instant,
     ) -> io::Result<Option<End>> {
         self.blocked = false;
@@ -113,7 +113,7 @@ impl Pipe {
     }
 
     /// Returns the time at which the next bytes or the end become due, or `None` if something else must happen first.
-    pub(super) fn due(&self, link: Link) -> Option<Instant> {
+    pub(super) fn due(&self, link: LinkQuality) -> Option<Instant> {
         if link.blackhole || self.blocked {
             return None;
         }
@@ -124,7 +124,7 @@ impl Pipe {
     }
 }
 
-fn piece(link: Link) -> usize {
+fn piece(link: LinkQuality) -> usize {
     link.bytes_per_second.map_or(usize::MAX, |rate| {
         let bytes = f64::from(rate.get()) * PIECE.as_secs_f64();
         (bytes as usize).max(1)

@@ -8,9 +8,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::Instant,
 };
-use zraft_chaos::proxy::{Accepting, Cut, Direction, Link, Proxy};
+use zraft_chaos::proxy::{Accepting, Cut, Direction, LinkQuality, Proxy};
 
-const BLACKHOLE: Link = Link { delay: Duration::ZERO, bytes_per_second: None, blackhole: true };
+const BLACKHOLE: LinkQuality =
+    LinkQuality { delay: Duration::ZERO, bytes_per_second: None, blackhole: true };
 
 /// Returns a connected client and server, and the proxy between them.
 async fn pair() -> (TcpStream, TcpStream, Proxy) {
@@ -107,7 +108,7 @@ async fn reader_that_does_not_read_stops_the_writer() {
 async fn delay_holds_back_one_direction_and_keeps_the_order() {
     let (mut client, mut server, proxy) = pair().await;
     let delay = Duration::from_millis(50);
-    proxy.set_link(Direction::ToServer, Link { delay, ..Link::default() });
+    proxy.set_link(Direction::ToServer, LinkQuality { delay, ..LinkQuality::default() });
     let started = Instant::now();
     for n in 0..10_u8 {
         client.write_all(&[n]).await.unwrap();
@@ -121,7 +122,7 @@ async fn delay_holds_back_one_direction_and_keeps_the_order() {
 async fn slow_link_passes_at_most_its_bytes_per_second() {
     let (mut client, mut server, proxy) = pair().await;
     let bytes_per_second = NonZeroU32::new(100_000);
-    proxy.set_link(Direction::ToServer, Link { bytes_per_second, ..Link::default() });
+    proxy.set_link(Direction::ToServer, LinkQuality { bytes_per_second, ..LinkQuality::default() });
     let started = Instant::now();
     client.write_all(&[7; 20_000]).await.unwrap();
     read(&mut server, 20_000).await;

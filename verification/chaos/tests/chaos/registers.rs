@@ -139,7 +139,7 @@ async fn overtaken_write(deduplication: bool) -> Verdict {
     };
 
     let proxy = &stage.proxies()["node-1"];
-    let blackhole = zraft_chaos::proxy::Link { blackhole: true, ..Default::default() };
+    let blackhole = zraft_chaos::proxy::LinkQuality { blackhole: true, ..Default::default() };
     proxy.set_link(zraft_chaos::proxy::Direction::ToClient, blackhole);
     let first = recorder.write(0, 1).unwrap();
     let writing = tokio::spawn(async move { slow.set("register", "1").await });
