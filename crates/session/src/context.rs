@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use zraft_protocol::{Payload, RequestId, SessionId};
 
-use crate::{Random, SessionEnd, Time, machine::State, sessions::Load};
+use crate::{Random, SessionEnd, Time, sessions::Load, state::State};
 
 /// Defines the facts that both contexts return. The argument names the log entry that they belong to.
 macro_rules! replicated_facts {

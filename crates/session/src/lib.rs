@@ -167,6 +167,7 @@ mod random;
 mod sessions;
 mod settings;
 mod snapshot;
+mod state;
 mod time;
 
 pub use admission::{Admission, Verdict};

@@ -7,6 +7,7 @@ use crate::{
     Entry, Genesis, HistoryHash, Operation, QueryContext, Refusal, Rejected, Session, SessionEnd,
     Sessions, Snapshot, StateHash, Time,
     context::{Staged, detached_from},
+    state::{Seed, State},
 };
 
 /// The replicated state of one member: all sessions, and the application.
@@ -20,22 +21,6 @@ pub struct StateMachine<A> {
     /// Calls of the application within the current entry.
     ordinal: u32,
 }
-
-/// The replicated state besides the application. A copy is O(1).
-#[derive(Clone, Debug, Default)]
-pub(crate) struct State {
-    pub(crate) applied: u64,
-    pub(crate) time: Time,
-    pub(crate) term: u64,
-    pub(crate) seed: Seed,
-    pub(crate) settings: CheckedSettings,
-    pub(crate) history: HistoryHash,
-    pub(crate) sessions: Sessions,
-}
-
-/// The seed of a term, kept out of `Debug`.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Seed(pub(crate) [u8; 32]);
 
 /// An entry that cannot be applied. Nothing has changed; the member must stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -24,7 +24,7 @@ pub use error::RestoreError;
 pub use input::SnapshotInput;
 pub use output::SnapshotOutput;
 
-use crate::{Application, StateHash, StateMachine, Time, machine::State};
+use crate::{Application, StateHash, StateMachine, Time, state::State};
 use reader::BodyReader;
 use writer::BodyWriter;
 

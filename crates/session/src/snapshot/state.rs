@@ -20,7 +20,7 @@ use super::{RestoreError, SnapshotInput, SnapshotOutput};
 use crate::{
     HistoryHash, Session, Sessions,
     entry::{SETTINGS_LEN, put_settings, read_settings},
-    machine::{Seed, State},
+    state::{Seed, State},
 };
 
 const NO_ANSWER: u8 = 0;
