@@ -1,0 +1,9 @@
+//! The engine's rules, each by a small cluster in virtual time, and random schedules over all of them.
+
+mod cluster;
+mod elections;
+mod membership;
+mod persistence;
+mod reads;
+mod schedules;
+mod snapshots;

@@ -1,0 +1,182 @@
+use zraft_protocol::{RequestErrorReason, ServerMessage, SessionCloseReason};
+use zraft_session::Settings;
+
+use super::world::{MS, World, ack, answered, closed, command, keep_alive, request};
+
+#[test]
+fn a_command_costs_one_entry_and_its_copies_none() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.run(100 * MS);
+    let before = world.replica(leader).last_index();
+    // Before it commits, the copies attach to it.
+    for _ in 0..5 {
+        world.command(connection, 1, "a");
+    }
+    assert_eq!(world.answer(connection, 1), "1");
+    assert_eq!(world.received(connection), []);
+    // After it, they are answered from the cache.
+    for _ in 0..5 {
+        world.command(connection, 1, "a");
+        assert_eq!(world.answer(connection, 1), "1");
+    }
+    assert_eq!(world.replica(leader).last_index(), before + 1);
+}
+
+#[test]
+fn commands_that_come_together_run_in_order_and_share_a_write() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    for number in 1..=50 {
+        world.send(connection, command(number, 1, &format!("{number}")));
+    }
+    let last = world.answer(connection, 50);
+    assert_eq!(last, "50");
+    let expected: Vec<String> = (1..=50).map(|number| format!("{number}")).collect();
+    assert_eq!(world.lines(leader), expected);
+}
+
+#[test]
+fn a_command_that_was_in_flight_when_the_leader_died_runs_once() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, session) = world.session(leader);
+    world.command(connection, 1, "a");
+    // Long enough for the followers to have it, not for the answer.
+    world.run(2 * MS);
+    assert_eq!(world.received(connection), []);
+    world.member(leader).runs = false;
+    world.until("a new leader", |world| world.serving().is_some());
+    let next = world.serving().expect("it serves");
+    let again = world.continued(next, &session);
+    world.command(again, 1, "a");
+    assert_eq!(world.answer(again, 1), "1");
+    assert_eq!(world.lines(next), ["a"]);
+}
+
+#[test]
+fn an_answer_goes_to_the_connection_that_the_session_has_now() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (old, session) = world.session(leader);
+    world.command(old, 1, "a");
+    let new = world.continued(leader, &session);
+    assert!(world.is_closed(old), "its client does not read it any more");
+    assert_eq!(world.answer(new, 1), "1");
+}
+
+#[test]
+fn a_command_below_the_lowest_pending_id_is_refused() {
+    let mut world = World::new(1);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.send(connection, command(5, 5, "a"));
+    world.answer(connection, 5);
+    world.send(connection, command(3, 3, "b"));
+    let reason = RequestErrorReason::ResponseEvicted;
+    let refused = ServerMessage::RequestError { request_id: request(3), reason };
+    assert_eq!(world.received(connection), [refused]);
+}
+
+#[test]
+fn a_full_cache_makes_commands_wait_and_stops_nothing_else() {
+    let settings = Settings { cached_answers: 2, ..Settings::default() };
+    let mut world = World::with_settings(1, settings);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    // The client never says that it has the answers.
+    for number in 1..=6 {
+        world.send(connection, command(number, 1, &format!("{number}")));
+        world.run(10 * MS);
+    }
+    let answers: Vec<_> = world.received(connection).iter().filter_map(answered).collect();
+    assert!(!answers.contains(&6), "there is no room for {answers:?}");
+    world.send(connection, keep_alive());
+    assert_eq!(world.received(connection).len(), 1);
+    // Its next frame says so, and everything that waited runs.
+    world.send(connection, command(6, 6, "6"));
+    world.run(10 * MS);
+    let answers: Vec<_> = world.received(connection).iter().filter_map(answered).collect();
+    assert!(answers.contains(&6));
+}
+
+#[test]
+fn a_connection_on_which_too_much_waits_is_told_and_closed() {
+    let settings = Settings { cached_answers: 1, ..Settings::default() };
+    let mut world = World::with_settings(1, settings);
+    world.limits.waiting_bytes = 100;
+    world.restart(1);
+    let leader = world.settle();
+    let (connection, session) = world.session(leader);
+    for number in 1..=10 {
+        world.send(connection, command(number, 1, &"x".repeat(40)));
+        world.run(10 * MS);
+    }
+    let told = closed(SessionCloseReason::NotLeaderAnymore, Some(1));
+    assert_eq!(world.received(connection).last(), Some(&told));
+    assert!(world.is_closed(connection));
+    world.continued(leader, &session);
+}
+
+#[test]
+fn a_slow_state_machine_makes_the_leader_stop_proposing() {
+    let mut world = World::new(1);
+    world.limits.unapplied_bytes = 1000;
+    world.restart(1);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.member(leader).applies = false;
+    for number in 1..=100 {
+        world.send(connection, command(number, 1, &"x".repeat(100)));
+        world.run(5 * MS);
+    }
+    let last = world.replica(leader).last_index();
+    assert!(last < 30, "{last} entries");
+    world.member(leader).applies = true;
+    world.collect(leader);
+    assert_eq!(world.answer(connection, 100), "100");
+}
+
+#[test]
+fn acknowledgements_cost_at_most_twenty_entries_a_second() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let clients: Vec<_> = (0..10).map(|_| world.session(leader).0).collect();
+    for connection in &clients {
+        world.command(*connection, 1, "push 100");
+        world.answer(*connection, 1);
+    }
+    let before = world.replica(leader).last_index();
+    // From 0 to 980 ms.
+    for number in 1..=99 {
+        for connection in &clients {
+            world.send(*connection, ack(number));
+        }
+        world.run(10 * MS);
+    }
+    let entries = world.replica(leader).last_index() - before;
+    assert!((15..=20).contains(&entries), "{entries} entries");
+    world.run(100 * MS);
+    let view = world.replica(leader).view().clone();
+    assert_eq!(view.sessions.totals().server_requests, 10);
+}
+
+#[test]
+fn a_tick_entry_comes_at_most_once_a_second_and_only_if_wanted() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.run(std::time::Duration::from_secs(5));
+    let idle = world.replica(leader).last_index();
+    world.run(std::time::Duration::from_secs(5));
+    assert_eq!(world.replica(leader).last_index(), idle);
+    world.command(connection, 1, "every 100");
+    world.answer(connection, 1);
+    let before = world.replica(leader).last_index();
+    world.run(std::time::Duration::from_millis(10_050));
+    let entries = world.replica(leader).last_index() - before;
+    assert!((9..=11).contains(&entries), "{entries} entries");
+    assert_eq!(world.member(leader).machine.state().application().ticks, entries);
+}

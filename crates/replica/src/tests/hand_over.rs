@@ -1,0 +1,126 @@
+use std::time::Duration;
+
+use zraft_protocol::{RejectionReason, SessionCloseReason};
+use zraft_session::Time;
+
+use super::world::{MS, World, closed, id, rejected};
+use crate::{Now, Role};
+
+fn clock(world: &World) -> Now {
+    let wall = (world.now + world.wall).as_millis();
+    Now { monotonic: world.now, wall: Time::from_millis(wall as u64) }
+}
+
+fn hand_over(world: &mut World, leader: u64, to: Option<u64>) {
+    let now = clock(world);
+    world.replica(leader).hand_over(now, to.map(id));
+    world.collect(leader);
+}
+
+#[test]
+fn a_hand_over_is_told_to_sessions_which_go_on_at_the_successor() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, session) = world.session(leader);
+    world.command(connection, 1, "a");
+    assert_eq!(world.answer(connection, 1), "1");
+    let next = world.others(leader)[0];
+    hand_over(&mut world, leader, Some(next));
+    world.run(100 * MS);
+    let told = closed(SessionCloseReason::NotLeaderAnymore, Some(next));
+    assert_eq!(world.received(connection), [told]);
+    assert_eq!(world.serving(), Some(next));
+    let again = world.continued(next, &session);
+    world.command(again, 1, "a");
+    assert_eq!(world.answer(again, 1), "1");
+    assert_eq!(world.lines(next), ["a"]);
+}
+
+#[test]
+fn commands_during_a_failed_hand_over_are_held_and_then_run() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.run(100 * MS);
+    let [next, third] = world.others(leader)[..] else { panic!("three members") };
+    // The successor gets nothing, and the third one does not follow either: both attempts fail.
+    world.cut.insert((leader, next));
+    hand_over(&mut world, leader, Some(next));
+    world.command(connection, 1, "a");
+    world.run(100 * MS);
+    assert_eq!(world.received(connection), [], "nothing is proposed meanwhile");
+    world.cut.insert((third, leader));
+    world.cut.insert((third, next));
+    world.cut.insert((next, third));
+    world.run(150 * MS);
+    world.heal();
+    world.until("it is settled", |world| {
+        !world.lines(leader).is_empty() || world.is_closed(connection)
+    });
+    let all: Vec<_> = (1..=3).map(|number| world.lines(number).len()).collect();
+    assert!(all.iter().all(|count| *count <= 1));
+}
+
+#[test]
+fn a_hand_over_tries_a_second_member() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    world.run(100 * MS);
+    let [first, second] = world.others(leader)[..] else { panic!("three members") };
+    world.isolate(first);
+    hand_over(&mut world, leader, Some(first));
+    world.run(1000 * MS);
+    assert_eq!(world.serving(), Some(second));
+    assert_eq!(world.role(leader), Role::Follower);
+}
+
+#[test]
+fn a_shut_down_hands_over_and_tells_everyone_where_to_go() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    let now = clock(&world);
+    world.replica(leader).shut_down(now);
+    world.collect(leader);
+    assert!(!world.replica(leader).is_shut_down());
+    world.run(100 * MS);
+    assert!(world.replica(leader).is_shut_down());
+    let next = world.serving().expect("a successor");
+    let told = closed(SessionCloseReason::NotLeaderAnymore, Some(next));
+    assert_eq!(world.received(connection), [told]);
+    let late = world.connect(leader);
+    world.create(late);
+    assert_eq!(world.received(late), [rejected(RejectionReason::NotLeader, Some(next))]);
+}
+
+#[test]
+fn the_only_voter_shuts_down_without_a_successor() {
+    let mut world = World::new(1);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    let now = clock(&world);
+    world.replica(leader).shut_down(now);
+    world.collect(leader);
+    assert!(world.replica(leader).is_shut_down());
+    assert!(world.is_closed(connection));
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.role(leader), Role::Follower, "it stands in no election any more");
+}
+
+#[test]
+fn a_leader_whose_disk_stalls_hands_over_after_a_second() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.run(100 * MS);
+    world.member(leader).writes = false;
+    world.command(connection, 1, "a");
+    world.run(900 * MS);
+    assert_eq!(world.role(leader), Role::Leader);
+    world.run(300 * MS);
+    assert_ne!(world.role(leader), Role::Leader);
+    assert!(world.serving().is_some_and(|next| next != leader));
+    // The command had reached the others.
+    let next = world.serving().expect("a successor");
+    assert_eq!(world.lines(next), ["a"]);
+}

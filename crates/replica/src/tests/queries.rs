@@ -1,0 +1,134 @@
+use zraft_protocol::{RejectionReason, ServerMessage, SessionId};
+use zraft_session::Settings;
+
+use super::world::{MS, World, command, continue_session, query, rejected};
+use crate::Role;
+
+fn results(messages: Vec<ServerMessage>) -> Vec<String> {
+    let results = messages.into_iter().filter_map(|message| match message {
+        ServerMessage::QueryResponse { result, .. } => {
+            Some(String::from_utf8_lossy(&result).into_owned())
+        }
+        _ => None,
+    });
+    results.collect()
+}
+
+fn is_result(message: &ServerMessage) -> bool {
+    matches!(message, ServerMessage::QueryResponse { .. })
+}
+
+#[test]
+fn a_query_sees_the_commands_that_came_before_it() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.command(connection, 1, "a");
+    world.send(connection, query(1));
+    world.command(connection, 2, "b");
+    let all = world.wait(connection, is_result);
+    let seen = results(all);
+    assert!(seen[0].starts_with('a'), "{seen:?}");
+}
+
+#[test]
+fn a_query_sees_a_command_that_waits_for_room() {
+    let settings = Settings { cached_answers: 2, ..Settings::default() };
+    let mut world = World::with_settings(1, settings);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    for number in 1..=6 {
+        world.send(connection, command(number, 1, &format!("{number}")));
+        world.run(10 * MS);
+    }
+    world.received(connection);
+    world.send(connection, query(1));
+    world.run(100 * MS);
+    assert!(results(world.received(connection)).is_empty(), "command 6 has not run");
+    world.send(connection, command(7, 6, "7"));
+    let seen = results(world.wait(connection, is_result));
+    assert!(seen[0].contains('6'), "{seen:?}");
+}
+
+#[test]
+fn a_query_waits_for_a_round_of_heartbeats() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.run(100 * MS);
+    world.isolate(leader);
+    world.send(connection, query(1));
+    world.run(100 * MS);
+    assert_eq!(world.received(connection), []);
+    world.heal();
+    world.wait(connection, is_result);
+}
+
+#[test]
+fn a_deposed_leader_answers_no_query() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, session) = world.session(leader);
+    world.isolate(leader);
+    world.send(connection, query(1));
+    world.until("it steps down", |world| world.role(leader) != Role::Leader);
+    world.heal();
+    world.run(1000 * MS);
+    assert!(results(world.received(connection)).is_empty());
+    let leader = world.settle();
+    let again = world.continued(leader, &session);
+    world.send(again, query(1));
+    world.wait(again, is_result);
+}
+
+#[test]
+fn a_late_answer_of_the_state_machine_is_not_sent_by_a_deposed_leader() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.run(100 * MS);
+    world.member(leader).applies = false;
+    world.send(connection, query(1));
+    world.run(20 * MS);
+    world.isolate(leader);
+    world.until("it steps down", |world| world.role(leader) != Role::Leader);
+    world.received(connection);
+    world.member(leader).applies = true;
+    world.collect(leader);
+    assert_eq!(world.received(connection), []);
+}
+
+#[test]
+fn many_queries_share_a_round() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.run(100 * MS);
+    let before = world.replica(leader).last_index();
+    for number in 1..=200 {
+        world.send(connection, query(number));
+    }
+    world.run(10 * MS);
+    assert_eq!(results(world.received(connection)).len(), 200);
+    assert_eq!(world.replica(leader).last_index(), before, "no entries");
+}
+
+#[test]
+fn an_unknown_session_is_rejected_as_expired_only_after_a_round() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let unknown = SessionId::new("11111111-2222-4333-8444-555555555555").expect("short");
+    world.isolate(leader);
+    let connection = world.connect(leader);
+    world.send(connection, continue_session(&unknown));
+    world.run(200 * MS);
+    assert_eq!(world.received(connection), [], "another member may lead and know it");
+    world.until("it steps down", |world| world.role(leader) != Role::Leader);
+    assert_eq!(world.received(connection), [rejected(RejectionReason::NotLeader, None)]);
+    world.heal();
+    let leader = world.settle();
+    let connection = world.connect(leader);
+    world.send(connection, continue_session(&unknown));
+    world.run(20 * MS);
+    assert_eq!(world.received(connection), [rejected(RejectionReason::SessionExpired, None)]);
+}

@@ -1,0 +1,469 @@
+//! Members and their surroundings, driven by one clock. A message takes 1 ms, a write 1 ms, a job no time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use zraft_protocol::{
+    Capabilities, ClientMessage, CloseReason, CorrelationId, MemberId, Nonce, Payload,
+    RejectionReason, RequestId, ServerMessage, SessionCloseReason, SessionId, Timestamp,
+};
+use zraft_session::{CheckedSettings, Settings, StateMachine, Time};
+
+use super::application::{Journal, payload};
+use crate::{
+    Boot, Config, Configuration, ConnectionId, Done, Job, Limits, Machine, MemberInfo, Now, Output,
+    PeerFrame, RaftId, Replica, Role, StopReason, Timing, Write, disk::Disk, random::SplitMix,
+};
+
+pub(crate) const MS: Duration = Duration::from_millis(1);
+const LATENCY: Duration = MS;
+const WRITE: Duration = MS;
+const EPOCH: u64 = 1_700_000_000_000;
+
+pub(crate) fn id(number: u64) -> RaftId {
+    RaftId::new(number).expect("not 0")
+}
+
+pub(crate) fn name(number: u64) -> MemberId {
+    MemberId::new(format!("node-{number}")).expect("short")
+}
+
+pub(crate) fn info(number: u64) -> MemberInfo {
+    MemberInfo { name: name(number), address: format!("host-{number}:7000"), feature_level: 1 }
+}
+
+pub(crate) struct Member {
+    pub(crate) replica: Replica,
+    pub(crate) machine: Machine<Journal>,
+    pub(crate) disk: Disk,
+    write: Option<(Duration, Write)>,
+    jobs: VecDeque<Job>,
+    /// Whether the state machine runs.
+    pub(crate) applies: bool,
+    /// Whether the disk finishes writes.
+    pub(crate) writes: bool,
+    /// Whether the process runs.
+    pub(crate) runs: bool,
+    pub(crate) stopped: Option<StopReason>,
+    seed: u64,
+}
+
+pub(crate) struct World {
+    pub(crate) now: Duration,
+    pub(crate) members: BTreeMap<u64, Member>,
+    network: VecDeque<(Duration, RaftId, RaftId, Bytes)>,
+    pub(crate) cut: BTreeSet<(u64, u64)>,
+    received: BTreeMap<ConnectionId, Vec<ServerMessage>>,
+    closed: BTreeSet<ConnectionId>,
+    connections: BTreeMap<ConnectionId, u64>,
+    last_connection: u64,
+    pub(crate) settings: CheckedSettings,
+    pub(crate) limits: Limits,
+    /// How far the wall clocks are ahead of the monotonic one.
+    pub(crate) wall: Duration,
+}
+
+impl World {
+    pub(crate) fn new(count: u64) -> Self {
+        Self::with_settings(count, Settings::default())
+    }
+
+    pub(crate) fn with_settings(count: u64, settings: Settings) -> Self {
+        let mut world = Self {
+            now: Duration::ZERO,
+            members: BTreeMap::new(),
+            network: VecDeque::new(),
+            cut: BTreeSet::new(),
+            received: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            connections: BTreeMap::new(),
+            last_connection: 0,
+            settings: settings.check().expect("valid"),
+            limits: Limits::default(),
+            wall: Duration::from_millis(EPOCH),
+        };
+        let members = (1..=count).map(|number| (id(number), info(number)));
+        let configuration = Configuration::of_voters(members);
+        for number in 1..=count {
+            world.start(number, Disk::new(Boot::of_new_cluster(configuration.clone())), number);
+        }
+        world
+    }
+
+    fn clock(&self) -> Now {
+        let wall = (self.now + self.wall).as_millis();
+        Now { monotonic: self.now, wall: Time::from_millis(wall as u64) }
+    }
+
+    fn start(&mut self, number: u64, disk: Disk, seed: u64) {
+        let machine = Machine::new(StateMachine::new(Journal::default()), Boot::FIRST_SNAPSHOT);
+        let config = Config {
+            id: id(number),
+            timing: Timing::default(),
+            seed,
+            settings: self.settings.clone(),
+            limits: self.limits,
+        };
+        let mut random = SplitMix::new(seed ^ 0xABCD);
+        let entropy = Box::new(move |bytes: &mut [u8]| {
+            bytes.iter_mut().for_each(|byte| *byte = random.below(256) as u8);
+        });
+        let replica = Replica::new(config, &disk.boot(), machine.view(), entropy, self.clock());
+        let member = Member {
+            replica: replica.expect("the disk is sound"),
+            machine,
+            disk,
+            write: None,
+            jobs: VecDeque::new(),
+            applies: true,
+            writes: true,
+            runs: true,
+            stopped: None,
+            seed,
+        };
+        self.members.insert(number, member);
+        self.collect(number);
+    }
+
+    /// Kills a member's process and starts it again. What was not durable is lost, and so are its connections.
+    pub(crate) fn restart(&mut self, number: u64) {
+        let member = self.members.remove(&number).expect("it exists");
+        self.connections.retain(|_, at| *at != number);
+        self.network.retain(|(_, from, _, _)| from.get() != number);
+        self.start(number, member.disk, member.seed + 1000);
+    }
+
+    pub(crate) fn member(&mut self, number: u64) -> &mut Member {
+        self.members.get_mut(&number).expect("it exists")
+    }
+
+    pub(crate) fn replica(&mut self, number: u64) -> &mut Replica {
+        &mut self.member(number).replica
+    }
+
+    pub(crate) fn isolate(&mut self, number: u64) {
+        for other in self.members.keys() {
+            self.cut.insert((number, *other));
+            self.cut.insert((*other, number));
+        }
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    /// Does everything that a member wants done now.
+    pub(crate) fn collect(&mut self, number: u64) {
+        let (now, clock) = (self.now, self.clock());
+        let Some(member) = self.members.get_mut(&number) else { return };
+        if !member.runs {
+            return;
+        }
+        loop {
+            let mut idle = true;
+            while let Some(output) = member.replica.poll_output() {
+                idle = false;
+                match output {
+                    Output::Send { to, message } => {
+                        let frame = PeerFrame { from: id(number), to, message };
+                        self.network.push_back((now + LATENCY, id(number), to, frame.encode()));
+                    }
+                    Output::Write(write) => {
+                        assert!(member.write.is_none(), "two writes are under way");
+                        member.write = Some((now + WRITE, *write));
+                    }
+                    Output::Job(job) => member.jobs.push_back(job),
+                    Output::Client { connection, message } => {
+                        assert!(!self.closed.contains(&connection), "it was closed");
+                        self.received.entry(connection).or_default().push(message);
+                    }
+                    Output::Close(connection) => {
+                        self.closed.insert(connection);
+                        self.connections.remove(&connection);
+                    }
+                    Output::Fetch { low, high } => {
+                        let entries = member.disk.read(low, high);
+                        member.replica.fetched(clock, low, &entries);
+                    }
+                    Output::Stop(reason) => member.stopped = Some(reason),
+                }
+            }
+            while member.applies
+                && let Some(job) = member.jobs.pop_front()
+            {
+                idle = false;
+                match member.machine.run(job).expect("it can be applied") {
+                    Done::Applied { effects, view } => {
+                        member.replica.applied(clock, effects, view);
+                    }
+                    Done::Answered { key, answer } => member.replica.answered(clock, key, answer),
+                    Done::Frozen { .. } => {}
+                }
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    /// Lets time pass until this much later.
+    pub(crate) fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while let Some(next) = self.next_event().filter(|next| *next <= end) {
+            self.now = self.now.max(next);
+            self.step();
+        }
+        self.now = end;
+    }
+
+    fn next_event(&self) -> Option<Duration> {
+        let members = self.members.values().filter(|member| member.runs);
+        let members = members.flat_map(|member| {
+            let write = member.write.as_ref().filter(|_| member.writes).map(|(at, _)| *at);
+            [Some(member.replica.poll_timeout()), write]
+        });
+        let network = self.network.iter().map(|(at, ..)| Some(*at));
+        members.chain(network).flatten().min()
+    }
+
+    fn step(&mut self) {
+        let (now, clock) = (self.now, self.clock());
+        while self.network.front().is_some_and(|(at, ..)| *at <= now) {
+            let Some((_, from, to, bytes)) = self.network.pop_front() else { break };
+            let cut = self.cut.contains(&(from.get(), to.get()));
+            let Some(member) = self.members.get_mut(&to.get()).filter(|member| member.runs) else {
+                continue;
+            };
+            if !cut {
+                let frame = PeerFrame::decode(&bytes, from, to).expect("it was encoded");
+                member.replica.peer_message(clock, from, &frame.message);
+                self.collect(to.get());
+            }
+        }
+        let numbers: Vec<u64> = self.members.keys().copied().collect();
+        for number in numbers {
+            let member = self.member(number);
+            if !member.runs {
+                continue;
+            }
+            let done = member.writes && member.write.as_ref().is_some_and(|(at, _)| *at <= now);
+            if let Some((_, write)) = member.write.take_if(|_| done) {
+                member.disk.commit(&write);
+                member.replica.persisted(clock, write.number);
+                self.collect(number);
+            }
+            let member = self.member(number);
+            if member.replica.poll_timeout() <= now {
+                member.replica.handle_timeout(clock);
+                self.collect(number);
+            }
+        }
+    }
+
+    /// Lets time pass until something is so, for at most ten seconds.
+    pub(crate) fn until(&mut self, what: &str, mut is: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..10_000 {
+            if is(self) {
+                return;
+            }
+            self.run(MS);
+        }
+        panic!("not within 10 s: {what}");
+    }
+
+    pub(crate) fn serving(&self) -> Option<u64> {
+        let serving =
+            self.members.iter().filter(|(_, member)| member.runs && member.replica.is_serving());
+        serving.max_by_key(|(_, member)| member.replica.term()).map(|(number, _)| *number)
+    }
+
+    /// Waits for a leader that serves, and that all others follow.
+    pub(crate) fn settle(&mut self) -> u64 {
+        self.until("a leader serves", |world| world.serving().is_some());
+        let leader = self.serving().expect("it serves");
+        self.until("the leader is known", |world| {
+            let known = world.members.values().filter(|member| member.runs);
+            known.clone().all(|member| member.replica.leader() == Some(id(leader)))
+        });
+        leader
+    }
+
+    pub(crate) fn others(&self, number: u64) -> Vec<u64> {
+        self.members.keys().copied().filter(|other| *other != number).collect()
+    }
+
+    pub(crate) fn role(&mut self, number: u64) -> Role {
+        self.replica(number).role()
+    }
+
+    // Clients.
+
+    pub(crate) fn connect(&mut self, number: u64) -> ConnectionId {
+        self.last_connection += 1;
+        let connection = ConnectionId(self.last_connection);
+        self.connections.insert(connection, number);
+        let clock = self.clock();
+        self.replica(number).connected(clock, connection);
+        connection
+    }
+
+    pub(crate) fn disconnect(&mut self, connection: ConnectionId) {
+        let clock = self.clock();
+        if let Some(number) = self.connections.remove(&connection) {
+            self.replica(number).disconnected(clock, connection);
+            self.collect(number);
+        }
+    }
+
+    pub(crate) fn send(&mut self, connection: ConnectionId, message: ClientMessage) {
+        let clock = self.clock();
+        if let Some(number) = self.connections.get(&connection).copied() {
+            self.replica(number).client_message(clock, connection, message);
+            self.collect(number);
+        }
+    }
+
+    /// What the client has received since the last call.
+    pub(crate) fn received(&mut self, connection: ConnectionId) -> Vec<ServerMessage> {
+        self.received.remove(&connection).unwrap_or_default()
+    }
+
+    pub(crate) fn is_closed(&self, connection: ConnectionId) -> bool {
+        self.closed.contains(&connection)
+    }
+
+    pub(crate) fn create(&mut self, connection: ConnectionId) {
+        self.send(connection, create());
+    }
+
+    /// A connection with a new session.
+    pub(crate) fn session(&mut self, number: u64) -> (ConnectionId, SessionId) {
+        let connection = self.connect(number);
+        self.create(connection);
+        let mut session = None;
+        self.until("the session is created", |world| {
+            for message in world.received(connection) {
+                let ServerMessage::SessionCreated { session_id, .. } = message else {
+                    panic!("{message:?}");
+                };
+                session = Some(session_id);
+            }
+            session.is_some()
+        });
+        (connection, session.expect("it was created"))
+    }
+
+    /// A connection on which a session was continued.
+    pub(crate) fn continued(&mut self, number: u64, session: &SessionId) -> ConnectionId {
+        let connection = self.connect(number);
+        self.send(connection, continue_session(session));
+        let mut all = Vec::new();
+        self.until("the session is continued", |world| {
+            all.extend(world.received(connection));
+            !all.is_empty()
+        });
+        assert_eq!(all.remove(0), ServerMessage::SessionContinued { nonce: nonce() });
+        self.received.entry(connection).or_default().splice(0..0, all);
+        connection
+    }
+
+    pub(crate) fn command(&mut self, connection: ConnectionId, request: u64, text: &str) {
+        self.send(connection, command(request, 1, text));
+    }
+
+    /// Waits for a message that fits, and returns everything that came up to then.
+    pub(crate) fn wait(
+        &mut self,
+        connection: ConnectionId,
+        fits: impl Fn(&ServerMessage) -> bool,
+    ) -> Vec<ServerMessage> {
+        let mut all = Vec::new();
+        self.until("the client gets its message", |world| {
+            all.extend(world.received(connection));
+            all.iter().any(&fits)
+        });
+        all
+    }
+
+    pub(crate) fn answer(&mut self, connection: ConnectionId, request: u64) -> String {
+        let all = self.wait(connection, |message| answered(message) == Some(request));
+        let answer = all.into_iter().find_map(|message| match message {
+            ServerMessage::ClientResponse { request_id, result } if request_id.get() == request => {
+                Some(String::from_utf8_lossy(&result).into_owned())
+            }
+            _ => None,
+        });
+        answer.unwrap_or_else(|| "error".to_owned())
+    }
+
+    pub(crate) fn lines(&mut self, number: u64) -> Vec<String> {
+        self.member(number).machine.state().application().lines.clone()
+    }
+}
+
+pub(crate) fn answered(message: &ServerMessage) -> Option<u64> {
+    match message {
+        ServerMessage::ClientResponse { request_id, .. }
+        | ServerMessage::RequestError { request_id, .. } => Some(request_id.get()),
+        _ => None,
+    }
+}
+
+pub(crate) fn request(number: u64) -> RequestId {
+    RequestId::new(number).expect("small")
+}
+
+pub(crate) fn nonce() -> Nonce {
+    Nonce::new(7).expect("not 0")
+}
+
+pub(crate) fn create() -> ClientMessage {
+    let entries = [("client", "test"), ("token", "secret")];
+    let entries = entries.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let capabilities = Capabilities::new(entries).expect("valid");
+    ClientMessage::CreateSession { capabilities, nonce: nonce() }
+}
+
+pub(crate) fn continue_session(session: &SessionId) -> ClientMessage {
+    ClientMessage::ContinueSession { session_id: session.clone(), nonce: nonce() }
+}
+
+pub(crate) fn command(number: u64, lowest: u64, text: &str) -> ClientMessage {
+    ClientMessage::ClientRequest {
+        request_id: request(number),
+        lowest_pending_request_id: request(lowest),
+        payload: payload(text),
+        created_at: Timestamp::from_millis(0),
+    }
+}
+
+pub(crate) fn query(number: u64) -> ClientMessage {
+    ClientMessage::Query {
+        correlation_id: CorrelationId::new(format!("q{number}")).expect("short"),
+        payload: Payload::default(),
+        created_at: Timestamp::from_millis(0),
+    }
+}
+
+pub(crate) fn keep_alive() -> ClientMessage {
+    ClientMessage::KeepAlive { timestamp: Timestamp::from_millis(5) }
+}
+
+pub(crate) fn close_session() -> ClientMessage {
+    ClientMessage::CloseSession { reason: CloseReason::ClientShutdown }
+}
+
+pub(crate) fn ack(number: u64) -> ClientMessage {
+    ClientMessage::ServerRequestAck { request_id: request(number) }
+}
+
+pub(crate) fn closed(reason: SessionCloseReason, leader: Option<u64>) -> ServerMessage {
+    ServerMessage::SessionClosed { reason, leader_id: leader.map(name) }
+}
+
+pub(crate) fn rejected(reason: RejectionReason, leader: Option<u64>) -> ServerMessage {
+    ServerMessage::SessionRejected { reason, nonce: nonce(), leader_id: leader.map(name) }
+}

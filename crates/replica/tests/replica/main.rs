@@ -1,0 +1,3 @@
+//! Tests of the replica through its public face.
+
+mod peer_codec;
