@@ -28,7 +28,7 @@ impl Machine {
     /// closes the session. Ends in [`Completion::Disconnected`].
     ///
     /// A second call can only shorten the wait, and shares the completion of the first. Every call ends the calls of
-    /// connect() before it, also those that wait for an earlier disconnect(): the last wish counts.
+    /// connect() before it, including calls that wait for an earlier disconnect(): the last wish counts.
     pub fn disconnect(&mut self, now: Instant, timeout: Duration) {
         let until = now + timeout;
         let why = Failure::Closed { sent: false };

@@ -28,7 +28,7 @@ pub(crate) struct Carried {
 /// What follows from a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Finding {
-    /// Nothing.
+    /// No request is to blame.
     Harmless,
     /// Requests go one at a time, until every request that is pending now has settled.
     Suspect,
