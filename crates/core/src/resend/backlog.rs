@@ -43,3 +43,39 @@ impl Backlog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use zraft_protocol::SessionCloseReason;
+
+    use super::*;
+
+    const UNTIL: Instant = Instant::from_nanos(7);
+
+    fn backlog(same_member: bool, loss: Loss, cautious: bool) -> Backlog {
+        Backlog::after(Resume { same_member, after: Some(loss), cautious }, UNTIL)
+    }
+
+    #[test]
+    fn backlog_follows_from_the_member_and_the_loss_as_the_page_on_resending_says() {
+        let closed = Loss::Closed { reason: SessionCloseReason::Shutdown, hint: None };
+        let broken = [
+            Loss::Broken,
+            Loss::Violation,
+            Loss::HeartbeatTimeout,
+            Loss::KeepAliveTimeout,
+            Loss::Stalled,
+        ];
+        for loss in broken {
+            assert_eq!(backlog(true, loss, false), Backlog::Await(UNTIL), "{loss:?}");
+            assert_eq!(backlog(false, loss, false), Backlog::Burst, "{loss:?}");
+        }
+        for same_member in [true, false] {
+            assert_eq!(backlog(same_member, closed, false), Backlog::Burst);
+            assert_eq!(backlog(same_member, Loss::Silent, false), Backlog::SlowStart);
+            for loss in broken.into_iter().chain([closed, Loss::Silent]) {
+                assert_eq!(backlog(same_member, loss, true), Backlog::SlowStart, "{loss:?}");
+            }
+        }
+    }
+}
