@@ -28,6 +28,7 @@ impl Callers {
         self.waiting.iter().filter_map(|caller| caller.until).min()
     }
 
+    /// Returns true if no call waits.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

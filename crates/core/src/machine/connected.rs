@@ -32,6 +32,7 @@ impl Connected {
         Self { since: now, heard: false }
     }
 
+    /// Returns true if the connection has stood for long enough to be worth the attempt.
     fn stands(&self, now: Instant) -> bool {
         now - self.since >= STANDS
     }
@@ -96,11 +97,11 @@ impl Machine {
         }
         match self.quarantine.lost(loss, carried) {
             Finding::Harmless => {}
-            Finding::Suspect => {
+            Finding::Begin => {
                 let suspects = self.requests.suspect_all();
-                self.quarantine.suspect(suspects);
+                self.quarantine.begin(suspects);
             }
-            Finding::Convict => self.convict(),
+            Finding::GiveUp => self.give_up_suspect(),
         }
         let next = self.after_loss(now, loss, member, short_lived, served);
         self.seek_connection(now, next);
@@ -126,10 +127,10 @@ impl Machine {
             Loss::Broken | Loss::Closed { reason: SessionCloseReason::SessionError, .. }
         );
         // A member that continues the session each time and drops it again must not keep the client to itself.
-        let captor = dropped && !served && self.members.dropped(now, member);
-        let same = (dropped && !captor).then_some(member);
+        let keeps_dropping = dropped && !served && self.members.dropped(now, member);
+        let same = (dropped && !keeps_dropping).then_some(member);
         let hint = match loss {
-            Loss::Closed { hint, .. } if !captor => hint,
+            Loss::Closed { hint, .. } if !keeps_dropping => hint,
             _ => None,
         };
         if short_lived {
@@ -138,7 +139,7 @@ impl Machine {
         if let Some(member) = same {
             return Next::Now(self.members.same_again(member));
         }
-        let answered = !captor && matches!(loss, Loss::Silent | Loss::Closed { .. });
+        let answered = !keeps_dropping && matches!(loss, Loss::Silent | Loss::Closed { .. });
         self.members.after_session(now, member, answered, hint, &mut self.rng)
     }
 }

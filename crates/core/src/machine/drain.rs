@@ -62,6 +62,7 @@ impl Machine {
         closing.is_some_and(|closing| closing.write_half_shut)
     }
 
+    /// Returns true if no caller waits for a request any more.
     fn nothing_is_left(&self) -> bool {
         self.requests.queued() == 0 && self.requests.in_flight() == 0
     }

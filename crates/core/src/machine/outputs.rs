@@ -44,6 +44,7 @@ impl Outputs {
         self.actions.pop_front()
     }
 
+    /// Returns true if a completion waits.
     #[inline]
     pub(super) fn has_completions(&self) -> bool {
         !self.completions.is_empty()

@@ -136,7 +136,7 @@ impl Machine {
     }
 
     /// Gives up the request that was alone in flight when members failed.
-    pub(super) fn convict(&mut self) {
+    pub(super) fn give_up_suspect(&mut self) {
         let Some(key) = self.quarantine.take_alone() else { return };
         let Some(entry) = self.requests.slab.find(key) else { return };
         let (kind, id) = (entry.kind, entry.id);

@@ -30,6 +30,7 @@ impl Machine {
         Ok(self.requests.submit(now, kind, payload, deadline))
     }
 
+    /// Returns true if a request with a payload of this length is taken.
     #[inline]
     fn admits(&self, len: usize) -> bool {
         self.config.admission().accepts_payload(len)

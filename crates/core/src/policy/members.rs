@@ -152,11 +152,11 @@ impl Members {
     pub(crate) fn dropped(&mut self, now: Instant, member: usize) -> bool {
         let drops = &mut self.members[member].drops;
         *drops = drops.saturating_add(1);
-        let captor = *drops >= MAX_DROPS && self.members.len() > 1;
-        if captor {
+        let too_often = *drops >= MAX_DROPS && self.members.len() > 1;
+        if too_often {
             self.deaf(now, member);
         }
-        captor
+        too_often
     }
 
     /// The member served on a session connection.

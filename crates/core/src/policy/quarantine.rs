@@ -7,9 +7,9 @@
 use crate::{RequestKey, loss::Loss};
 
 /// Barren losses in a row before requests go one at a time. One or two happen whenever a leader crashes.
-const SUSPICIOUS: u32 = 3;
+const BARREN_BEFORE_QUARANTINE: u32 = 3;
 /// Further barren losses in a row with the same request alone in flight before it is given up. One could be chance.
-const CONVICTED: u32 = 2;
+const BARREN_BEFORE_GIVING_UP: u32 = 2;
 
 /// What a session connection had carried when it ended.
 #[derive(Debug, Clone, Copy)]
@@ -30,10 +30,10 @@ pub(crate) struct Carried {
 pub(crate) enum Finding {
     /// No request is to blame.
     Harmless,
-    /// Requests go one at a time, until every request that is pending now has settled.
-    Suspect,
+    /// A quarantine begins: requests go one at a time, until every request that is pending now has settled.
+    Begin,
     /// The request that was alone in flight is given up.
-    Convict,
+    GiveUp,
 }
 
 #[derive(Debug, Default)]
@@ -96,13 +96,17 @@ impl Quarantine {
         }
         if deaf {
             // A deaf member counts as much as three that broke: nothing but a request makes a member deaf.
-            self.barren_in_a_row += SUSPICIOUS;
+            self.barren_in_a_row += BARREN_BEFORE_QUARANTINE;
         } else if carried.answered {
             self.barren_in_a_row = 0;
         } else if suspicious {
             self.barren_in_a_row += 1;
         }
-        if self.barren_in_a_row >= SUSPICIOUS { Finding::Suspect } else { Finding::Harmless }
+        if self.barren_in_a_row >= BARREN_BEFORE_QUARANTINE {
+            Finding::Begin
+        } else {
+            Finding::Harmless
+        }
     }
 
     fn lost_alone(&mut self, deaf: bool, suspicious: bool, carried: Carried) -> Finding {
@@ -111,21 +115,21 @@ impl Quarantine {
             self.alone_lost = 0;
         }
         if deaf {
-            self.alone_lost = CONVICTED;
+            self.alone_lost = BARREN_BEFORE_GIVING_UP;
         } else if carried.answered {
             self.alone_lost = 0;
         } else if suspicious && carried.in_flight {
             self.alone_lost += 1;
         }
-        if carried.in_flight && self.alone_lost >= CONVICTED {
+        if carried.in_flight && self.alone_lost >= BARREN_BEFORE_GIVING_UP {
             self.alone_lost = 0;
-            return Finding::Convict;
+            return Finding::GiveUp;
         }
         Finding::Harmless
     }
 
     /// A quarantine begins with this many suspects.
-    pub(crate) fn suspect(&mut self, pending: usize) {
+    pub(crate) fn begin(&mut self, pending: usize) {
         self.suspects = pending;
         self.barren_in_a_row = 0;
         self.blamed = None;

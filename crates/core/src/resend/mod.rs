@@ -256,7 +256,7 @@ impl Resend {
         !self.order.any_due() && self.backlog == Backlog::None
     }
 
-    /// The first due request may go once per RTO, whatever slow start allows, if it is the one that holds L.
+    /// Returns true if the first due request may go beyond the allowance: once per RTO, if it is the one that holds L.
     fn lowest_may_go(&self, now: Instant, requests: &Requests, slot: u32) -> bool {
         is_lowest(requests, slot) && self.pace.lowest_may_go(now)
     }

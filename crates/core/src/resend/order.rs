@@ -211,6 +211,7 @@ impl Order {
         }
     }
 
+    /// Returns true if a request that was written at `sent_at` has waited for `after`.
     fn is_older(&self, now: Instant, sent_at: Option<Instant>, after: Duration) -> bool {
         sent_at.is_some_and(|at| at.max(self.floor) + after <= now)
     }

@@ -119,6 +119,7 @@ impl ServerRequests {
         self.held.len() + self.handed_bytes.len()
     }
 
+    /// Returns true if a request with this many bytes has no room.
     fn is_full(&self, more: usize) -> bool {
         self.count() >= self.max_held || self.held_bytes.saturating_add(more) > MAX_HELD_BYTES
     }
