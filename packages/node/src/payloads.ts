@@ -15,13 +15,13 @@ const own = ({ get }: { readonly get?: (this: void) => unknown }): unknown => Fu
 const bufferOf = own(properties.buffer) as (payload: Uint8Array) => ArrayBufferLike;
 const offsetOf = own(properties.byteOffset) as (payload: Uint8Array) => number;
 
-/** @internal Returns true if a value is a Uint8Array, of this realm or another. A Proxy of one is not. */
+/** Returns true if a value is a Uint8Array, of this realm or another. A Proxy of one is not. */
 export const isPayload: (value: unknown) => value is Uint8Array = isUint8Array;
 
-/** @internal Returns the present length in bytes. It changes with a resizable buffer, and is 0 for a detached one. */
+/** Returns the present length in bytes. It changes with a resizable buffer, and is 0 for a detached one. */
 export const lengthOf: (payload: Uint8Array) => number = own(properties.length) as (payload: Uint8Array) => number;
 
-/** @internal Returns the payload's first bytes as an array of a fixed length that no other thread writes to. */
+/** Returns the payload's first bytes as an array of a fixed length that no other thread writes to. */
 export function plain(payload: Uint8Array, length: number): Uint8Array {
   const buffer = bufferOf(payload);
   const view = new Uint8Array(buffer, offsetOf(payload), length);

@@ -8,7 +8,7 @@ function abort(this: AbortSignal): void {
   waiting?.forEach((hook) => hook());
 }
 
-/** @internal Calls `hook` when the signal aborts. The signal must not have aborted yet. Throws what the signal throws. */
+/** Calls `hook` when the signal aborts. The signal must not have aborted yet. Throws what the signal throws. */
 export function listen(signal: AbortSignal, hook: () => void): void {
   const waiting = hooks.get(signal);
   if (waiting !== undefined) {
@@ -24,7 +24,7 @@ export function listen(signal: AbortSignal, hook: () => void): void {
   }
 }
 
-/** @internal Takes `hook` off the signal. Never throws. */
+/** Takes `hook` off the signal. Never throws. */
 export function unlisten(signal: AbortSignal, hook: () => void): void {
   const waiting = hooks.get(signal);
   if (waiting?.delete(hook) !== true || waiting.size > 0) return;

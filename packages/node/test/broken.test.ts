@@ -1,5 +1,7 @@
 /** Every promise settles even if one half of the client fails, and no request gets another request's answer. */
 
+import { getEventListeners } from 'node:events';
+
 import { expect, onTestFinished, test } from 'vitest';
 import { type ClosedError, type RaftClient, type TimeoutError } from 'zraft-client';
 
@@ -62,15 +64,37 @@ test('everything pending settles when a batch cannot be pushed, and the session 
   await until(async () => (await cluster.sessions()).every((session) => !session.bound));
 });
 
+test('a request that fails while it is pushed leaves the signals of other requests alone', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const { client, break: breakIt } = fragileClient(cluster);
+  await client.connect();
+  await cluster.dropMessages('answers');
+  const inner = new AbortController().signal;
+  let submittedInside: Promise<unknown> | undefined;
+  const hostile = Object.assign(new EventTarget(), {
+    aborted: false,
+    removeEventListener: () => (submittedInside ??= failureOf(client.submitCommand(bytes('inside'), { signal: inner }))),
+  }) as unknown as AbortSignal;
+  const first = failureOf(client.submitCommand(bytes('first'), { signal: hostile }));
+  await cluster.journalReached(1);
+  breakIt();
+  const outer = new AbortController().signal;
+  const long = failureOf(client.submitCommand(Buffer.alloc(100_000, 1), { signal: outer }));
+  for (const failure of await Promise.all([first, long, submittedInside])) expect(failure).toMatchObject({ code: 'CLOSED' });
+  expect(getEventListeners(outer, 'abort')).toHaveLength(0);
+  expect(getEventListeners(inner, 'abort')).toHaveLength(0);
+});
+
 test('a payload that cannot be copied for want of memory fails alone, and every other request gets its own answer', async () => {
   const cluster = await startCluster({ application: 'echo' });
-  const client = await connectedClient(cluster);
+  const client = await connectedClient(cluster, { maxQueuedBytes: 200_000 });
   await cluster.setCommitDelay(20);
   const before = client.submitCommand(bytes('before'));
   const restore = replace(prototype, 'stage', () => {
     throw new Error('no memory');
   });
-  expect(() => client.submitCommand(Buffer.alloc(100_000, 1))).toThrow('no memory');
+  // More in all than there is room for: a payload that was not copied takes none.
+  for (let round = 0; round < 5; round++) expect(() => client.submitCommand(Buffer.alloc(100_000, 1))).toThrow('no memory');
   restore();
   const after = [client.submitCommand(Buffer.alloc(100_000, 2)), client.submitCommand(bytes('after'))];
   expect(String(await before)).toBe('before');

@@ -176,11 +176,11 @@ test('ProtocolError: the answer cannot be decoded', async () => {
   );
   const client = newClient(peer);
   await client.connect();
-  const told = collect(client, 'protocolError');
+  const emitted = collect(client, 'protocolError');
   const failure = await failureOf(client.submitCommand(bytes('x')));
   expect(failure).toBeInstanceOf(ProtocolError);
   expect(failure).toMatchObject({ code: 'PROTOCOL', maybeExecuted: true });
-  expect(told).toMatchObject([{ memberId: 'node-1' }]);
+  expect(emitted).toMatchObject([{ memberId: 'node-1' }]);
   expect(client.stats().protocolErrors).toBe(1);
   expect(client.state).toBe('Connected');
 });
@@ -207,12 +207,12 @@ test('QuarantinedError: members fail on the same request again and again', async
   );
   const client = newClient(peer, { resendInterval: 50, reconnectBackoff: { initial: 1, max: 1 } });
   await client.connect();
-  const told = next(client, 'requestQuarantined');
+  const emitted = next(client, 'requestQuarantined');
   const poison = failureOf(client.submitCommand(bytes('poison')));
   const good = client.submitCommand(bytes('good'), { timeout: Infinity });
   expect(await poison).toBeInstanceOf(QuarantinedError);
   expect(await poison).toMatchObject({ code: 'QUARANTINED', maybeExecuted: true });
-  expect(await told).toMatchObject({ requestId: 1n });
+  expect(await emitted).toMatchObject({ requestId: 1n });
   expect(await good).toEqual(bytes('good'));
 });
 

@@ -90,11 +90,13 @@ test('the timeout event of a request that was never sent has no id', async () =>
 test('serverRequestReceived is emitted once for all copies of a server request', async () => {
   const cluster = await startCluster({ redeliveryInterval: 20 });
   const client = await connectedClient(cluster);
-  const told = collect(client, 'serverRequestReceived');
+  const emitted = collect(client, 'serverRequestReceived');
   await cluster.pushServerRequest(client.sessionId as SessionId, bytes('one'));
   await until(() => client.stats().duplicates > 1);
-  expect(told).toMatchObject([{ type: 'serverRequestReceived', request: { type: 'ServerRequest', requestId: 1n, payload: bytes('one') } }]);
-  expect(told[0]?.request.createdAt).toBeInstanceOf(Date);
+  expect(emitted).toMatchObject([
+    { type: 'serverRequestReceived', request: { type: 'ServerRequest', requestId: 1n, payload: bytes('one') } },
+  ]);
+  expect(emitted[0]?.request.createdAt).toBeInstanceOf(Date);
 });
 
 test('a message that cannot be decoded emits its member and the fault, and the connection stays open', async () => {
@@ -107,10 +109,10 @@ test('a message that cannot be decoded emits its member and the fault, and the c
   );
   const client = newClient(peer);
   await client.connect();
-  const told = collect(client, 'protocolError');
+  const emitted = collect(client, 'protocolError');
   const lost = collect(client, 'disconnected');
   expect(await client.submitCommand(bytes('x'))).toEqual(bytes('x'));
-  expect(told).toMatchObject([{ type: 'protocolError', memberId: 'node-1', detail: expect.stringMatching(/.+/) }]);
+  expect(emitted).toMatchObject([{ type: 'protocolError', memberId: 'node-1', detail: expect.stringMatching(/.+/) }]);
   expect(lost).toEqual([]);
 });
 
@@ -123,9 +125,9 @@ test('requestQuarantined of a query has its correlationId, and the query is safe
   const client = newClient(peer, { resendInterval: 50, reconnectBackoff: { initial: 1, max: 1 } });
   await client.connect();
   const sent = next(client, 'messageSent');
-  const told = next(client, 'requestQuarantined');
+  const emitted = next(client, 'requestQuarantined');
   const failure = failureOf(client.submitQuery(bytes('poison')));
-  expect((await sent).message).toMatchObject({ type: 'Query', correlationId: (await told).correlationId });
-  expect((await told).requestId).toBeUndefined();
+  expect((await sent).message).toMatchObject({ type: 'Query', correlationId: (await emitted).correlationId });
+  expect((await emitted).requestId).toBeUndefined();
   expect(await failure).toMatchObject({ code: 'QUARANTINED', maybeExecuted: false });
 });

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 
+import { plain } from '../dist/payloads.js';
 import { bytes, connectedClient, newClient, startCluster } from './support/fixtures';
 
 for (const length of [1, 3, 48, 49, 4096, 4097, 100_000]) {
@@ -31,6 +32,15 @@ test('a payload may be any Uint8Array, also a view of a larger buffer', async ()
   const large = new Uint8Array(1000).map((_, index) => index % 251);
   expect(await client.submitCommand(large.subarray(500, 510))).toEqual(Buffer.from(large.subarray(500, 510)));
   expect(await client.submitCommand(new Uint8Array(new SharedArrayBuffer(4)))).toEqual(Buffer.alloc(4));
+});
+
+test('a payload in shared memory is copied before the native half reads it', () => {
+  const shared = new Uint8Array(new SharedArrayBuffer(8)).fill(1);
+  const copy = plain(shared.subarray(2), 4);
+  shared.fill(2);
+  expect(copy).toEqual(Buffer.alloc(4, 1));
+  const own = new Uint8Array(8);
+  expect(plain(own, 8).buffer).toBe(own.buffer);
 });
 
 test('payloads of all lengths around the limits of the layout return unchanged', async () => {

@@ -47,7 +47,7 @@ class Walk {
     const command = this.client.submitCommand(bytes(payload), { signal: controller.signal, timeout });
     if (this.draw() < 0.1) controller.abort();
     else if (this.draw() < 0.1) setTimeout(() => controller.abort(), this.draw() * 20);
-    const told = command.then(
+    const outcome = command.then(
       (answer): Outcome => {
         expect(answer.toString()).toBe(payload);
         return 'answered';
@@ -57,7 +57,7 @@ class Walk {
         return (error as RaftClientError).maybeExecuted ? 'unknown' : 'notExecuted';
       },
     );
-    this.#promises.push(told.then((outcome) => this.outcomes.set(payload, outcome)));
+    this.#promises.push(outcome.then((outcome) => this.outcomes.set(payload, outcome)));
   }
 
   beside(promise: Promise<unknown>): void {
@@ -115,7 +115,7 @@ class Walk {
 }
 
 test.each([1, 2, 3, 4])(
-  'every promise settles, and tells the truth, whatever happens (seed %i)',
+  'every promise settles, and its outcome agrees with the journal (seed %i)',
   async (seed) => {
     const cluster = await startCluster({ application: 'echo', members: 3, electionPause: 20, seed });
     const client = newClient(cluster, {

@@ -95,8 +95,8 @@ test('a handler that throws is reported by its event only, and everything else s
     const cluster = await TestCluster.start({ application: 'echo' });
     const client = new RaftClient({ clusterMembers: cluster.clusterMembers, capabilities });
     await client.connect();
-    let told = 0;
-    const both = new Promise((resolve) => client.on('handlerError', () => ++told === 2 && resolve()));
+    let reported = 0;
+    const both = new Promise((resolve) => client.on('handlerError', () => ++reported === 2 && resolve()));
     let count = 0;
     client.onServerRequest(() => {
       if (count++ === 0) throw new Error('at once');

@@ -57,7 +57,7 @@ test('an unknown or invalid setting is refused by name', async () => {
 test('a switch for an unknown member rejects', async () => {
   const cluster = await startCluster();
   expect(await failureOf(cluster.kill('node-9'))).toBeInstanceOf(Error);
-  expect(await failureOf(cluster.expireSession('nobody'))).toBeInstanceOf(Error);
+  expect(await failureOf(cluster.expireSession('unknown'))).toBeInstanceOf(Error);
 });
 
 test('the log gives each command its position', async () => {

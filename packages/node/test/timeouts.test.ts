@@ -7,11 +7,11 @@ test('a command that was sent times out with its requestId and an unknown outcom
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster, { requestTimeout: 50 });
   await cluster.dropMessages('ClientResponse');
-  const told = next(client, 'requestTimeout');
+  const emitted = next(client, 'requestTimeout');
   const failure = await failureOf(client.submitCommand(bytes('lost')));
   expect(failure).toBeInstanceOf(TimeoutError);
   expect(failure).toMatchObject({ code: 'TIMEOUT', maybeExecuted: true, requestId: 1n, correlationId: undefined });
-  expect((await told).requestId).toBe(1n);
+  expect((await emitted).requestId).toBe(1n);
   expect(client.stats()).toMatchObject({ unknown: 1, detached: 1 });
 });
 
@@ -19,12 +19,12 @@ test('a query that was sent times out with its correlationId, and was not execut
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);
   await cluster.dropMessages('QueryResponse');
-  const told = next(client, 'queryTimeout');
+  const emitted = next(client, 'queryTimeout');
   const failure = (await failureOf(client.submitQuery(bytes('lost'), { timeout: 50 }))) as TimeoutError;
   expect(failure).toBeInstanceOf(TimeoutError);
   expect(failure).toMatchObject({ code: 'TIMEOUT', maybeExecuted: false, requestId: undefined });
   expect(failure.correlationId).toMatch(/^[0-9a-f-]{36}$/);
-  expect((await told).correlationId).toBe(failure.correlationId);
+  expect((await emitted).correlationId).toBe(failure.correlationId);
 });
 
 test('a command that was never sent times out without an id, and was not executed', async () => {

@@ -17,11 +17,11 @@ export class Promises {
 
   request() {
     const promise = new Promise(executor)
-    if (this.#waiting.push(resolveLast) === 1) setImmediate(() => this.#tell())
+    if (this.#waiting.push(resolveLast) === 1) setImmediate(() => this.#answerAll())
     return promise
   }
 
-  #tell() {
+  #answerAll() {
     const waiting = this.#waiting
     this.#waiting = []
     for (const resolve of waiting) resolve(this.#answer)

@@ -72,7 +72,7 @@ impl NativeCluster {
 }
 
 async fn serve(options: Value, mut inbox: mpsc::UnboundedReceiver<Call>, answer: Arc<Answer>) {
-    let tell = move |number: u32, result: Result<Value, String>| {
+    let reply = move |number: u32, result: Result<Value, String>| {
         let result = match result {
             Ok(value) => json!({ "value": value }),
             Err(error) => json!({ "error": error }),
@@ -81,19 +81,19 @@ async fn serve(options: Value, mut inbox: mpsc::UnboundedReceiver<Call>, answer:
     };
     let cluster = match start(&options).await {
         Ok(cluster) => cluster,
-        Err(error) => return tell(START, Err(error)),
+        Err(error) => return reply(START, Err(error)),
     };
-    tell(START, Ok(Value::Null));
+    reply(START, Ok(Value::Null));
     while let Some(call) = inbox.recv().await {
         if call.name == "stop" && call.arguments.is_null() {
             cluster.shutdown().await;
-            return tell(call.number, Ok(Value::Null));
+            return reply(call.number, Ok(Value::Null));
         }
-        let (handle, tell) = (cluster.handle(), tell.clone());
+        let (handle, reply) = (cluster.handle(), reply.clone());
         // A task of its own: a call may wait for the effect of another.
         tokio::spawn(async move {
             let Call { number, name, arguments, payload } = call;
-            tell(number, switches::call(&handle, &name, &arguments, payload).await);
+            reply(number, switches::call(&handle, &name, &arguments, payload).await);
         });
     }
 }

@@ -76,7 +76,7 @@ export class Peer {
   }
 
   /** Sends a command and waits until the peer has carried it out. */
-  async tell(command: string): Promise<void> {
+  async command(command: string): Promise<void> {
     this.#child.stdin.write(`${command}\n`);
     await this.report(`done ${command.split(' ')[0]}`);
   }

@@ -39,7 +39,7 @@ for (const make of makes) {
 
   test(`${make.name}: a command that the server drops is resent and applied once`, async () => {
     const { peer, client } = await open(make);
-    await peer.tell('drop 1');
+    await peer.command('drop 1');
     expect(applied(await client.submitCommand(bytes('again')))).toEqual([1n, 'again']);
     expect(client.stats().resent).toBeGreaterThan(0);
     expect(await peer.log()).toEqual(['1: again']);
@@ -49,7 +49,7 @@ for (const make of makes) {
     const { peer, client } = await open(make);
     const seen: string[] = [];
     client.onServerRequest(({ requestId, payload }) => void seen.push(`${requestId} ${payload.toString()}`));
-    for (const text of ['one', 'two', 'three']) await peer.tell(`push ${bytes(text).toString('hex')}`);
+    for (const text of ['one', 'two', 'three']) await peer.command(`push ${bytes(text).toString('hex')}`);
     await until(() => seen.length === 3);
     expect(seen).toEqual(['1 one', '2 two', '3 three']);
     await peer.report('ack 3');
@@ -59,7 +59,7 @@ for (const make of makes) {
     const { peer, client } = await open(make);
     const session = client.sessionId;
     const connected = next(client, 'connected');
-    await peer.tell('close 2 -');
+    await peer.command('close 2 -');
     expect(await connected).toMatchObject({ resumed: true });
     expect(client.sessionId).toBe(session);
     expect(applied(await client.submitCommand(bytes('after')))).toEqual([1n, 'after']);
@@ -68,7 +68,7 @@ for (const make of makes) {
   test(`${make.name}: a session that the server ends is reported`, async () => {
     const { peer, client } = await open(make);
     const expired = next(client, 'sessionExpired');
-    await peer.tell('close 5 -');
+    await peer.command('close 5 -');
     await expired;
     expect(client.state).toBe('Disconnected');
   });

@@ -19,14 +19,14 @@ function unique(length) {
 }
 
 class Liar extends Uint8Array {
-  constructor(bytes, told) {
+  constructor(bytes, behaviour) {
     super(bytes);
-    this.told = told;
+    this.behaviour = behaviour;
   }
   get length() {
-    if (this.told === 'throw') throw new Error('hostile');
-    if (this.told === 'submit') return (submitPlain(), 3);
-    return this.told;
+    if (this.behaviour === 'throw') throw new Error('hostile');
+    if (this.behaviour === 'submit') return (submitPlain(), 3);
+    return this.behaviour;
   }
   get byteLength() {
     return this.length;
