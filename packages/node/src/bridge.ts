@@ -35,8 +35,8 @@ interface Limits {
 /** What the bridge passes to its client. */
 export interface Receiver {
   event(event: ClientEvent): void;
-  /** A session began: server requests of other epochs are void. */
-  epoch(epoch: number): void;
+  /** A session began: server requests of earlier sessions are void. */
+  sessionBegan(): void;
   serverRequest(requestId: bigint, createdAt: number, payload: Buffer, epoch: number): void;
   /** A call of `disconnect()` has ended. */
   disconnected(): void;
@@ -304,7 +304,7 @@ export class Bridge {
         this.#receiver.serverRequest(head.readBigInt64LE(0), Number(head.readBigInt64LE(8)), payload, id);
         break;
       case Kind.Epoch:
-        this.#receiver.epoch(id);
+        this.#receiver.sessionBegan();
         break;
       case Kind.Event:
         this.#receiver.event(toEvent(head.toString(), payload));

@@ -60,7 +60,7 @@ export class RaftClient extends EventEmitter {
     super();
     this.#bridge = new Bridge(checked(config), {
       event: (event) => this.#emit(event),
-      epoch: (epoch) => this.#serverRequests.begin(epoch),
+      sessionBegan: () => this.#serverRequests.begin(),
       serverRequest: (id, createdAt, payload, epoch) => this.#serverRequests.push(id, createdAt, payload, epoch),
       disconnected: () => this.#serverRequests.end(),
       parked: () => this.#park(),

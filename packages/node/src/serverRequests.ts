@@ -57,7 +57,6 @@ interface Client {
 export class ServerRequests implements AsyncIterable<IncomingServerRequest> {
   readonly #client: Client;
   readonly #handled: boolean;
-  #epoch = 0;
   /** Requests that were not delivered yet. */
   #queue: Incoming[] = [];
   /** With `'handled'`, the request that was delivered and not handled yet. */
@@ -106,8 +105,7 @@ export class ServerRequests implements AsyncIterable<IncomingServerRequest> {
   }
 
   /** Begins a new session. Requests of the old one are void. */
-  begin(epoch: number): void {
-    this.#epoch = epoch;
+  begin(): void {
     this.#queue = [];
     this.#current = undefined;
   }
@@ -167,7 +165,7 @@ export class ServerRequests implements AsyncIterable<IncomingServerRequest> {
   #finish(request: Incoming): void {
     if (this.#current !== request) return;
     this.#current = undefined;
-    if (request.epoch === this.#epoch) this.#client.done(request.requestId, request.epoch);
+    this.#client.done(request.requestId, request.epoch);
     this.#deliver();
   }
 }

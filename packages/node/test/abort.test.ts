@@ -66,6 +66,21 @@ test('a request whose signal aborts before it is sent is not executed', async ()
   expect((await cluster.journal()).map(({ payload }) => payload.toString())).toEqual(['first']);
 });
 
+test('a request in a reused slot is cancelled by its own signal and not by that of an earlier request', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = await connectedClient(cluster);
+  const [earlier, own] = [new AbortController(), new AbortController()];
+  // Each request has the slot of the one before it.
+  await client.submitQuery(bytes('first'));
+  await client.submitQuery(bytes('second'), earlier);
+  await cluster.dropMessages('QueryResponse', 1);
+  const query = failureOf(client.submitQuery(bytes('third'), own));
+  earlier.abort('earlier');
+  await client.ping();
+  own.abort('own');
+  expect(await query).toMatchObject({ code: 'CANCELLED', cause: 'own' });
+});
+
 test("a request cancelled by AbortSignal.timeout has the signal's reason as its cause", async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);

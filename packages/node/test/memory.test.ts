@@ -1,8 +1,15 @@
 /** The memory that an answer keeps alive. */
 
+import { createRequire } from 'node:module';
+
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { RaftClient } from 'zraft-client';
 import { TestCluster } from 'zraft-client/testing';
+
+import type { pool as Pool } from '../src/chunkPool';
+
+/** The pool of the package itself: an import would load the module a second time. */
+const { pool } = createRequire(import.meta.url)('../dist/chunkPool.js') as { pool: typeof Pool };
 
 let cluster: TestCluster;
 let client: RaftClient;
@@ -46,6 +53,16 @@ test('a long answer has its own buffer', async () => {
   expect(long.equals(payload)).toBe(true);
   expect(long.buffer.byteLength).toBe(100_000);
   expect(short.toString()).toBe('short');
+});
+
+test('records that nothing refers to take no new memory', async () => {
+  const answer = await client.submitQuery(Buffer.from('answer'));
+  expect(answer.buffer).toBe(pool.memory);
+  const { bytes } = pool;
+  // 28 bytes each, in all more than the pool has.
+  for (let round = 0; round < 500; round++) await client.ping();
+
+  expect(pool.bytes).toBe(bytes);
 });
 
 test('an answer that is kept does not change when others arrive', async () => {

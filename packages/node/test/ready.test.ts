@@ -1,6 +1,14 @@
 import { expect, test } from 'vitest';
+import type { RaftClient } from 'zraft-client';
 
 import { bytes, connectedClient, failureOf, newClient, startCluster } from './support/fixtures';
+import { printed, runProgram } from './support/program';
+
+/** Waits until a call of ready() that was made before would have resolved if there were room. */
+async function turns(client: RaftClient): Promise<void> {
+  await client.ping();
+  for (let turn = 0; turn < 2; turn++) await new Promise(setImmediate);
+}
 
 test('ready resolves at once while there is room, connected or not', async () => {
   const cluster = await startCluster();
@@ -39,7 +47,7 @@ test('ready also waits for room below maxQueuedBytes', async () => {
   const held = failureOf(client.submitCommand(Buffer.alloc(1000), { timeout: Infinity }));
   let isReady = false;
   const ready = client.ready().then(() => (isReady = true));
-  await client.ping();
+  await turns(client);
   expect(isReady).toBe(false);
   await client.disconnect({ timeout: 20 });
   await ready;
@@ -73,14 +81,33 @@ test('ready waits for room for the payload that was last refused', async () => {
   const ready = client.ready().then(() => (isReady = true));
   // There is room for a shorter payload, and no one else waits for it.
   expect(await client.submitCommand(Buffer.alloc(100, 1))).toHaveLength(100);
-  await client.ping();
+  await turns(client);
   expect(isReady).toBe(false);
   await client.disconnect({ timeout: 20 });
   await ready;
   for (const failure of await Promise.all(settled)) expect(failure).toMatchObject({ code: 'CLOSED' });
   // No refused payload is left, so room for any payload is enough.
   await client.connect();
+  const again = failureOf(client.submitQuery(Buffer.alloc(400), { timeout: Infinity }));
   await client.ready();
+  await client.disconnect({ timeout: 20 });
+  expect(await again).toMatchObject({ code: 'CLOSED' });
+});
+
+test('ready waits for room that a detached command takes', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = await connectedClient(cluster, { maxQueuedBytes: 1000 });
+  await cluster.dropMessages('ClientResponse');
+  const detached = await failureOf(client.submitCommand(Buffer.alloc(600), { timeout: 10 }));
+  expect(detached).toMatchObject({ code: 'TIMEOUT', maybeExecuted: true });
+  // Only the native half knows of the detached command's payload.
+  expect(await failureOf(client.submitCommand(Buffer.alloc(700)))).toMatchObject({ code: 'OVERLOADED' });
+  let isReady = false;
+  const ready = client.ready().then(() => (isReady = true));
+  await turns(client);
+  expect(isReady).toBe(false);
+  await client.disconnect({ timeout: 20 });
+  await ready;
 });
 
 test('a caller that submits again when ready resolves is refused once per lack of room', async () => {
@@ -118,13 +145,22 @@ test.each([
   }
 });
 
-test('a loop of refused submissions does not block the event loop, even if nothing is open', async () => {
-  const client = newClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' } });
-  let turns = 0;
-  const timer = setInterval(() => (turns += 1), 1);
-  while (turns < 3) {
-    expect(await failureOf(client.submitCommand(bytes('x')))).toMatchObject({ code: 'NOT_CONNECTED' });
-    await client.ready();
-  }
-  clearInterval(timer);
+test.each([
+  ['and waits for ready', 'await client.ready();'],
+  ['and does not wait', ''],
+])('a caller that submits again after each failure %s does not block the event loop, even if nothing is open', async (_, waits) => {
+  // In a process of its own: a blocked event loop could not end this test.
+  const outcome = await runProgram(`
+    const client = new RaftClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' }, capabilities });
+    let turns = 0;
+    const timer = setInterval(() => (turns += 1), 1);
+    const codes = new Set();
+    while (turns < 3) {
+      await client.submitCommand(Buffer.from('x')).catch(({ code }) => codes.add(code));
+      ${waits}
+    }
+    clearInterval(timer);
+    console.log(...codes);
+  `);
+  expect(outcome).toEqual(printed('NOT_CONNECTED'));
 });

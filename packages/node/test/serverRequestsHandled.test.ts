@@ -59,6 +59,28 @@ test("in 'handled' mode the next consumer gets the request that an iteration lef
   await until(async () => (await cluster.sessions())[0]?.unacknowledged === 0);
 });
 
+test("in 'handled' mode a request being handled when its session ends does not block the next session", async () => {
+  const cluster = await startCluster();
+  const client = await connectedClient(cluster, { ...HANDLED, onSessionExpired: 'newSession' });
+  const work = signal();
+  const seen: string[] = [];
+  client.onServerRequest(async ({ payload }) => {
+    seen.push(payload.toString());
+    if (seen.length === 1) await work.promise;
+  });
+  const old = client.sessionId as SessionId;
+  await cluster.pushServerRequest(old, bytes('old'));
+  await until(() => seen.length === 1);
+  await cluster.expireSession(old);
+  await until(() => client.state === 'Connected' && client.sessionId !== old);
+  await cluster.pushServerRequest(client.sessionId as SessionId, bytes('new'));
+  await until(() => seen.length === 2);
+  work.resolve();
+  await cluster.pushServerRequest(client.sessionId as SessionId, bytes('last'));
+  await until(async () => (await cluster.sessions())[0]?.unacknowledged === 0 && seen.length === 3);
+  expect(seen).toEqual(['old', 'new', 'last']);
+});
+
 test("in 'handled' mode a request being handled at a reconnect is acknowledged afterwards and not delivered again", async () => {
   const cluster = await startCluster({ redeliveryInterval: 50 });
   const client = await connectedClient(cluster, HANDLED);

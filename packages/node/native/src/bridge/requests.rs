@@ -84,5 +84,9 @@ mod tests {
         assert_eq!(requests.key(id(2)), Some(second));
         assert_eq!(requests.remove(second), Some(id(2)));
         assert_eq!(requests.key(id(2)), None);
+        // The machine reused its slot before it reported the completion of the first request.
+        let later = RequestKey { generation: first.generation + 1, ..first };
+        requests.add(later, id(3));
+        assert_eq!((requests.id(first), requests.id(later)), (None, Some(id(3))));
     }
 }

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use zraft_client::binding::core::Config;
 
 use super::*;
-use crate::layout::{CHUNK, HEADER, NO_TIMEOUT, Operation};
+use crate::layout::{CHUNK, HEADER, Id, NO_TIMEOUT, Operation};
 
 struct World {
     channel: Arc<Channel>,
@@ -23,6 +23,10 @@ impl World {
     fn perform(&mut self, operation: Operation, id: u32) {
         let mut entries = Vec::new();
         layout::push_entry(&mut entries, operation, id, NO_TIMEOUT);
+        self.perform_all(entries);
+    }
+
+    fn perform_all(&mut self, entries: Vec<u8>) {
         let batch = Batch { entries: entries.into(), staged: Bytes::new() };
         assert!(self.channel.push(batch).is_some());
         while self.bridge.bring(&mut self.machine, &mut || Instant::from_nanos(1)) {}
@@ -84,6 +88,34 @@ fn a_driver_that_holds_events_back_is_not_over_and_is_woken_when_there_is_room()
     assert!(world.bridge.is_over(&world.machine));
     let kinds = world.take();
     assert!(!kinds.is_empty() && kinds.iter().all(|kind| *kind == Kind::Event as u32), "{kinds:?}");
+}
+
+#[test]
+fn a_driver_does_not_sleep_if_room_was_made_before_it_left_its_waker() {
+    let mut world = World::new();
+    world.fill_outbox();
+    world.perform(Operation::Connect, 1);
+    world.perform(Operation::CancelConnect, 1);
+    world.take();
+    assert!(!world.bridge.sleep(&world.machine, Waker::noop()), "no one would wake it");
+}
+
+#[test]
+fn a_request_settles_though_its_slot_is_reused_by_the_same_batch() {
+    let mut world = World::new();
+    world.perform(Operation::Connect, 1);
+    world.take();
+    let command = |slot: u32| {
+        let words = [Operation::Command as u32, slot, NO_TIMEOUT, 4, 0];
+        let header = words.iter().flat_map(|word| word.to_ne_bytes());
+        header.chain(*b"work").collect::<Vec<u8>>()
+    };
+    let mut entries = command(7);
+    layout::push_entry(&mut entries, Operation::Cancel, 7, 0);
+    entries.extend(command(8));
+    world.perform_all(entries);
+    assert_eq!(world.take(), [Kind::Failed as u32], "the first command is cancelled");
+    assert!(world.bridge.requests.key(Id { number: 8, generation: 0 }).is_some());
 }
 
 #[test]
