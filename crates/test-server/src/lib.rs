@@ -25,6 +25,7 @@
 //! | [`ClusterHandle`] | control and observe a running cluster |
 //! | [`Engine`] | simulate a cluster: its rules without sockets, clock and randomness |
 //! | [`Application`] | choose what the cluster executes: [`KvStore`], [`AppendLog`], [`Echo`] or your own |
+//! | [`Audit`] | compare the outcomes that callers were given with what the cluster executed |
 //!
 //! # Faults
 //!
@@ -55,12 +56,14 @@
 
 mod application;
 mod apps;
+mod audit;
 mod cluster;
 mod engine;
 mod journal;
 
 pub use application::{Application, Outcome, Rejected};
 pub use apps::{AppendLog, Echo, KvStore};
+pub use audit::{Audit, Findings};
 pub use cluster::{
     ClusterBuilder, ClusterHandle, Incidents, StartError, Stats, TestCluster, TransportLimits,
     TransportStats,

@@ -1,18 +1,18 @@
 //! Chaos runs: the real client against the embedded cluster, over real sockets, under faults.
 //!
 //! A run combines an in-process TCP [`proxy`] in front of each member, [`faults`] of every kind and a steady [`load`].
-//! Two checks judge the result: the exactly-once [`audit`] and the [`linearizability`] checker. The [`runs`] put these
+//! Two checks judge the result: the exactly-once [audit](zraft_test_server::Audit) and the [`linearizability`] checker. The [`runs`] put these
 //! together. The program `zraft-chaos` executes them at full length, the tests at a short one.
 //!
 //! This crate is a tool, not an interface to build on.
 
-pub mod audit;
 pub mod beat;
 pub mod failure;
 pub mod faults;
 pub mod guide;
 pub mod linearizability;
 pub mod load;
+pub mod numbered;
 pub mod plot;
 pub mod proxy;
 pub mod register;

@@ -17,9 +17,9 @@ use tokio::{
 use zraft_cli::latency::Latencies;
 use zraft_client::{Error, RaftClient};
 use zraft_protocol::SplitMix64;
-use zraft_test_server::ClusterHandle;
+use zraft_test_server::{Audit, ClusterHandle, Findings};
 
-use crate::audit::{Audit, Findings, number, payload};
+use crate::numbered::{number, payload};
 
 /// The audit reads the journal after this many outcomes: often enough that the journal has not dropped entries, rarely
 /// enough to cost little.
@@ -143,10 +143,10 @@ impl Load {
             }
             each(&settled);
             if outcome.submitted.is_multiple_of(AUDIT_EVERY) {
-                cluster.inspect(|engine| audit.read(engine));
+                cluster.inspect(|engine| audit.read(engine.journal(), |e| number(&e.payload)));
             }
         }
-        cluster.inspect(|engine| audit.read(engine));
+        cluster.inspect(|engine| audit.read(engine.journal(), |e| number(&e.payload)));
         outcome.findings = audit.finish();
         outcome
     }

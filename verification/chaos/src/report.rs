@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::{Map, Value, json};
 use zraft_client::{RaftClient, Stats};
 
-use crate::load::Outcome;
+use crate::{load::Outcome, numbered::findings_to_json};
 
 /// The report of a run.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl Report {
             "submitted": self.outcome.submitted,
             "answered": self.outcome.answered,
             "errors": errors,
-            "journal": self.outcome.findings.to_json(),
+            "journal": findings_to_json(self.outcome.findings),
             "faults": faults,
             "reconnects": sum(|stats| stats.reconnects),
             "sent": sum(|stats| stats.sent),

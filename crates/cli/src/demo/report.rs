@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 use zraft_client::Stats;
-use zraft_test_server::Execution;
+use zraft_test_server::{Audit, Execution};
 
 use crate::latency::Latencies;
 
@@ -39,25 +39,28 @@ pub struct Comparison {
 impl Comparison {
     /// Compares the answered commands with a journal that has dropped `forgotten` executions.
     pub fn new(acknowledged: &[Acknowledged], journal: &[Execution], forgotten: u64) -> Self {
-        let mut executions: HashMap<&[u8], Vec<u64>> = HashMap::new();
-        for execution in journal {
-            executions.entry(&execution.payload).or_default().push(execution.position);
+        let mut audit = Audit::default();
+        let mut numbers: HashMap<&[u8], u64> = HashMap::new();
+        for (number, command) in (0..).zip(acknowledged) {
+            numbers.insert(&command.payload, number);
+            audit.answered(number, command.position);
         }
-        let mut comparison = Self { forgotten, ..Self::default() };
-        let mut known = HashSet::new();
-        for command in acknowledged {
-            known.insert(&command.payload[..]);
-            match executions.get(&command.payload[..]).map(Vec::as_slice) {
-                Some([position]) if *position == command.position => comparison.applied_once += 1,
-                Some(positions) if positions.contains(&command.position) => {}
-                _ => comparison.lost += 1,
+        let mut foreign = HashSet::new();
+        let mut applied_twice = 0;
+        for execution in journal {
+            match numbers.get(&execution.payload[..]) {
+                Some(number) => audit.executed(*number, execution.position),
+                None => applied_twice += u64::from(!foreign.insert(&execution.payload[..])),
             }
         }
-        for (payload, positions) in &executions {
-            comparison.applied_twice += positions.len() as u64 - 1;
-            comparison.unacknowledged += u64::from(!known.contains(payload));
+        let findings = audit.finish();
+        Self {
+            applied_once: findings.applied_once,
+            applied_twice: applied_twice + findings.doubled,
+            lost: findings.lost,
+            unacknowledged: foreign.len() as u64,
+            forgotten,
         }
-        comparison
     }
 }
 

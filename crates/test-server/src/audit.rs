@@ -1,15 +1,10 @@
-//! The exactly-once audit: compares the outcomes that callers were given with the commands that the servers executed.
-//!
-//! It runs along with the load and needs little memory. Commands are numbered 0, 1, 2 and so on and carry their number
-//! in their payload. The log answers each command with its position.
+//! The exactly-once audit: compares the outcomes that callers were given with the commands that the cluster executed.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use bytes::{Bytes, BytesMut};
-use serde_json::{Value, json};
-use zraft_test_server::Engine;
+use crate::journal::{Execution, Journal};
 
-/// The findings of an audit.
+/// The findings of an [`Audit`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// Commands executed once and answered with their position in the journal.
@@ -20,8 +15,10 @@ pub struct Findings {
     pub doubled: u64,
     /// Commands reported as not executed that are in the journal.
     pub denied: u64,
-    /// Commands in the journal whose callers were given outcome unknown.
+    /// Commands in the journal whose callers were given outcome unknown, or no outcome.
     pub unknown: u64,
+    /// Executions of commands that were never submitted.
+    pub foreign: u64,
     /// Executions that the journal dropped before the audit read them. The audit cannot judge them.
     pub forgotten: u64,
 }
@@ -29,25 +26,26 @@ pub struct Findings {
 impl Findings {
     /// Returns true if every promise was kept.
     pub fn hold(&self) -> bool {
-        let Self { lost, doubled, denied, forgotten, .. } = *self;
-        [lost, doubled, denied, forgotten] == [0; 4]
-    }
-
-    /// Returns the findings as a JSON object.
-    pub fn to_json(&self) -> Value {
-        let Self { applied_once, lost, doubled, denied, unknown, forgotten } = *self;
-        json!({
-            "appliedOnce": applied_once,
-            "lost": lost,
-            "doubled": doubled,
-            "ranThoughDenied": denied,
-            "ranOfUnknownOutcome": unknown,
-            "forgotten": forgotten,
-        })
+        let Self { lost, doubled, denied, foreign, forgotten, .. } = *self;
+        [lost, doubled, denied, foreign, forgotten] == [0; 5]
     }
 }
 
-/// A running comparison. Commands on which both sides agree take no memory as long as their numbers are consecutive.
+/// A running comparison of outcomes and executions. The caller numbers its commands from 0 on.
+///
+/// Outcomes and executions may come in any order. Commands on which both sides agree take no memory as long as their numbers
+/// are consecutive, so an audit can run beside a load of any length.
+///
+/// ```
+/// use zraft_test_server::Audit;
+///
+/// let mut audit = Audit::default();
+/// audit.answered(0, 0); // command 0 was answered, and the answer says: executed at position 0
+/// audit.failed(1, false); // command 1 failed with "not executed"
+/// // audit.read(engine.journal(), |execution| /* the command's number */);
+/// audit.executed(0, 0);
+/// assert!(audit.finish().hold());
+/// ```
 #[derive(Debug, Default)]
 pub struct Audit {
     findings: Findings,
@@ -60,35 +58,44 @@ pub struct Audit {
     answered: HashMap<u64, u64>,
     /// Commands reported as not executed.
     denied: HashSet<u64>,
+    /// Commands whose answer has another position than the journal.
+    misplaced: HashSet<u64>,
+    /// Commands executed more than once.
+    doubled: HashSet<u64>,
 }
 
 impl Audit {
-    /// Reads the new entries of the journal.
-    pub fn read(&mut self, engine: &Engine) {
-        let journal = engine.journal();
-        let first = journal.executed() - journal.len() as u64;
+    /// Reads the new entries of the journal. `number` returns the number of the command that was executed, or `None` if it was
+    /// never submitted.
+    pub fn read(&mut self, journal: &Journal, number: impl Fn(&Execution) -> Option<u64>) {
+        let first = journal.dropped();
         self.findings.forgotten += first.saturating_sub(self.next);
         self.next = self.next.max(first);
-        let fresh = usize::try_from(journal.executed() - self.next).unwrap_or(usize::MAX);
-        let skip = journal.len() - fresh;
+        let skip = usize::try_from(self.next - first).unwrap_or(usize::MAX);
         for execution in journal.iter().skip(skip) {
-            let number = number(&execution.payload).unwrap_or(u64::MAX);
-            self.executed(number, execution.position);
+            match number(execution) {
+                Some(number) => self.executed(number, execution.position),
+                None => self.findings.foreign += 1,
+            }
         }
+        self.next = journal.executed();
     }
 
     /// Records that the journal has this command at this position.
-    fn executed(&mut self, number: u64, position: u64) {
-        self.next = position + 1;
+    pub fn executed(&mut self, number: u64, position: u64) {
         if !self.seen.insert(number) {
             self.findings.doubled += 1;
+            let compared = !self.executed.contains_key(&number) && !self.denied.contains(&number);
+            if self.doubled.insert(number) && compared && !self.misplaced.contains(&number) {
+                self.findings.applied_once -= 1;
+            }
             return;
         }
         if self.denied.contains(&number) {
             self.findings.denied += 1;
         }
         match self.answered.remove(&number) {
-            Some(answered) => self.compare(answered, position),
+            Some(answered) => self.compare(number, answered, position),
             None => {
                 self.executed.insert(number, position);
             }
@@ -98,7 +105,7 @@ impl Audit {
     /// Records that the caller of this command was answered with this position.
     pub fn answered(&mut self, number: u64, position: u64) {
         match self.executed.remove(&number) {
-            Some(executed) => self.compare(position, executed),
+            Some(executed) => self.compare(number, position, executed),
             None => {
                 self.answered.insert(number, position);
             }
@@ -113,11 +120,12 @@ impl Audit {
         }
     }
 
-    fn compare(&mut self, answered: u64, executed: u64) {
-        if answered == executed {
-            self.findings.applied_once += 1;
-        } else {
+    fn compare(&mut self, number: u64, answered: u64, executed: u64) {
+        if answered != executed {
             self.findings.lost += 1;
+            self.misplaced.insert(number);
+        } else if !self.doubled.contains(&number) {
+            self.findings.applied_once += 1;
         }
     }
 
@@ -128,18 +136,6 @@ impl Audit {
         self.findings.unknown = unknown as u64;
         self.findings
     }
-}
-
-/// Returns the payload of a command: its number and `padding` further bytes.
-pub fn payload(number: u64, padding: usize) -> Bytes {
-    let mut payload = BytesMut::zeroed(size_of::<u64>() + padding);
-    payload[..size_of::<u64>()].copy_from_slice(&number.to_be_bytes());
-    payload.freeze()
-}
-
-/// Returns the number in a payload, or the position in an answer.
-pub fn number(bytes: &[u8]) -> Option<u64> {
-    bytes.first_chunk().copied().map(u64::from_be_bytes)
 }
 
 /// A set of numbers that is compact if most of them are consecutive from 0 on.
@@ -169,7 +165,10 @@ impl Numbers {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use zraft_protocol::{MemberId, Payload, RequestId, SessionId};
+
     use super::*;
 
     fn found(journal: &[u64], outcomes: impl FnOnce(&mut Audit)) -> Findings {
@@ -209,8 +208,60 @@ mod tests {
     #[test]
     fn each_execution_beyond_the_first_is_counted() {
         let findings = found(&[0, 1, 0, 2, 0], |audit| audit.answered(0, 0));
-        let expected = Findings { applied_once: 1, doubled: 2, unknown: 2, ..Findings::default() };
+        let expected = Findings { doubled: 2, unknown: 2, ..Findings::default() };
         assert_eq!(findings, expected);
+        assert!(!findings.hold());
+    }
+
+    #[test]
+    fn command_executed_again_is_not_applied_once_whenever_it_was_answered() {
+        let mut audit = Audit::default();
+        audit.answered(0, 0);
+        audit.executed(0, 0);
+        audit.executed(0, 1);
+        audit.executed(1, 2);
+        audit.executed(1, 3);
+        audit.answered(1, 2);
+        audit.executed(1, 4);
+        assert_eq!(audit.finish(), Findings { doubled: 3, ..Findings::default() });
+    }
+
+    #[test]
+    fn execution_of_an_unknown_command_is_foreign() {
+        let mut journal = Journal::new(8, 800);
+        let session = SessionId::new("session").unwrap();
+        let member = MemberId::new("node-1").unwrap();
+        for payload in ["0", "other", "1"] {
+            journal.record(&session, RequestId::FIRST, &Payload::new(payload).unwrap(), &member);
+        }
+        let mut audit = Audit::default();
+        audit.answered(0, 0);
+        audit.answered(1, 2);
+        audit
+            .read(&journal, |execution| std::str::from_utf8(&execution.payload).ok()?.parse().ok());
+        let expected = Findings { applied_once: 2, foreign: 1, ..Findings::default() };
+        assert_eq!(audit.finish(), expected);
+        assert!(!expected.hold());
+    }
+
+    #[test]
+    fn executions_that_the_journal_dropped_before_they_were_read_are_forgotten() {
+        let mut journal = Journal::new(2, 800);
+        let session = SessionId::new("session").unwrap();
+        let member = MemberId::new("node-1").unwrap();
+        let mut audit = Audit::default();
+        let mut execute = |number: u64, audit: &mut Audit| {
+            let payload = Payload::new(number.to_string()).unwrap();
+            journal.record(&session, RequestId::FIRST, &payload, &member);
+            if number % 3 == 2 {
+                audit.read(&journal, |e| std::str::from_utf8(&e.payload).ok()?.parse().ok());
+            }
+        };
+        for number in 0..6 {
+            execute(number, &mut audit);
+        }
+        let findings = audit.finish();
+        assert_eq!(findings, Findings { forgotten: 2, unknown: 4, ..Findings::default() });
         assert!(!findings.hold());
     }
 
@@ -233,15 +284,6 @@ mod tests {
         });
         assert_eq!(findings, Findings { unknown: 1, ..Findings::default() });
         assert!(findings.hold());
-    }
-
-    #[test]
-    fn payload_of_any_length_carries_its_number() {
-        for padding in [0, 1, 5000] {
-            let payload = payload(77, padding);
-            assert_eq!((payload.len(), number(&payload)), (8 + padding, Some(77)));
-        }
-        assert_eq!(number(b"short"), None);
     }
 
     #[test]
