@@ -13,7 +13,7 @@ use zraft_simulation::{
     replay, run_many, scenario,
 };
 
-/// The client in virtual time, against a cluster that fails in every way
+/// Runs the client in virtual time against a cluster with faults
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Arguments {
@@ -23,24 +23,24 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs seeds on all cores, and tells what they came to
+    /// Runs seeds on all cores and reports what they found
     Run(Run),
     /// Runs one seed and prints its history
     Replay {
-        /// Which
+        /// The seed to run
         seed: u64,
         /// With this bug planted: the name of a file in verification/simulation/plants
         #[arg(long)]
         plant: Option<String>,
     },
-    /// Overload, loss, outage, kill and hand-over: the figures
+    /// Measures overload, loss, outage, kill and hand-over
     Scenarios,
-    /// Plants one bug after the other in a copy of the sources, and tells which invariant finds it, at which seed
+    /// Plants each bug in a copy of the sources, and reports which invariant finds it at which seed
     Museum {
-        /// Only those with this in their name or description
+        /// Only bugs with this text in their name or description
         #[arg(default_value = "")]
         only: String,
-        /// At most so many seeds for each
+        /// The most seeds to run for each bug
         #[arg(long, default_value_t = 1_000)]
         seeds: u64,
         /// Threads; all cores by default
@@ -54,22 +54,22 @@ struct Run {
     /// The first seed
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// At least so many
+    /// Runs at least this many seeds
     #[arg(long, default_value_t = 1_000)]
     seeds: u64,
-    /// And as many more as so many seconds hold
+    /// Runs more seeds until this many seconds have passed
     #[arg(long, default_value_t = 0)]
     seconds: u64,
     /// Threads; all cores by default
     #[arg(long)]
     jobs: Option<usize>,
-    /// Prints how often everything occurred
+    /// Prints how often each event occurred
     #[arg(long)]
     table: bool,
 }
 
 fn main() -> ExitCode {
-    // A panic is a violation, told with its seed.
+    // A panic is a violation and is reported with its seed.
     std::panic::set_hook(Box::new(|_| {}));
     let passed = match Arguments::parse().command {
         Command::Run(run) => seeds(&run),
@@ -167,7 +167,7 @@ fn on_planted_copy(arguments: &[&str]) -> bool {
             return false;
         }
     };
-    // A folder of its own: cargo names what it builds by the paths inside the workspace, which are the same in the copy, and would
+    // A separate folder: cargo names what it builds by the paths inside the workspace, which are the same in the copy, and would
     // take a planted crate for the real one.
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root().join("target"), std::path::PathBuf::from)

@@ -1,4 +1,4 @@
-//! The museum of bugs: each is planted in the machine, and an invariant must find it.
+//! The museum of bugs: each bug is planted in the machine, and an invariant must find it.
 #![allow(clippy::print_stdout)]
 
 use std::sync::{
@@ -13,9 +13,9 @@ use crate::{judge::Violation, run::run_seed};
 pub struct Visit<'a> {
     /// The bugs, by their numbers and names.
     pub bugs: &'a [(usize, &'a str)],
-    /// Seeds for each bug, at most.
+    /// The most seeds to run for each bug.
     pub seeds: u64,
-    /// Threads.
+    /// How many threads run seeds.
     pub jobs: usize,
 }
 

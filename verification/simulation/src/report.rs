@@ -5,13 +5,13 @@ use std::fmt::Write;
 use crate::{
     coverage::Key,
     expected::{EXPECTED, RARE},
-    fault::Fault,
     run::Report,
+    world::fault::Fault,
 };
 
-/// In fewer than one of so many runs is rare.
+/// What occurs in fewer than one run in this many is rare.
 const OFTEN: u64 = 100;
-/// Of fewer runs than this nothing is said to be rare.
+/// Fewer runs than this cannot tell what is rare.
 const ENOUGH: u64 = 1_000;
 
 impl Report {

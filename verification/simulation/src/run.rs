@@ -13,11 +13,11 @@ use std::{
 use crate::{
     coverage::{Coverage, Key},
     judge::Violation,
-    params::Plan,
-    sim::{Outcome, Sim},
+    world::plan::Plan,
+    world::sim::{Outcome, Sim},
 };
 
-/// Runs one seed; with `words`, its history is told.
+/// Runs one seed. With `words`, the outcome has the history in text.
 pub fn run_seed(seed: u64, words: bool) -> Outcome {
     let mut sim = Sim::new(Plan::draw(seed), words);
     let ran = catch_unwind(AssertUnwindSafe(|| {
@@ -36,22 +36,22 @@ pub fn run_seed(seed: u64, words: bool) -> Outcome {
 /// How many seeds to run, and on how many cores.
 #[derive(Debug, Clone, Copy)]
 pub struct Range {
-    /// The first.
+    /// The first seed.
     pub from: u64,
-    /// At least so many.
+    /// Run at least this many seeds.
     pub at_least: u64,
-    /// More, as long as this has not passed.
+    /// Run more seeds until this time has passed.
     pub within: Duration,
-    /// At most so many.
+    /// Run at most this many seeds.
     pub at_most: u64,
-    /// Threads.
+    /// How many threads run seeds.
     pub jobs: usize,
 }
 
 /// What many runs came to.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Runs.
+    /// How many seeds ran.
     pub runs: u64,
     /// How long they took, in real time.
     pub took: Duration,
@@ -80,10 +80,10 @@ pub(crate) struct Sums {
     pub(crate) most_heal_frames: u64,
 }
 
-/// Every so many runs one is run twice, and its traces compared.
+/// One seed in this many runs twice, and its traces are compared. That costs 2 % of the time.
 const AGAIN: u64 = 50;
 
-/// Runs many seeds, or fewer where a promise is broken: then the runs under way are finished.
+/// Runs many seeds. After the first violation, only the runs under way are finished.
 pub fn run_many(range: Range) -> Report {
     let started = Instant::now();
     let next = AtomicU64::new(range.from);

@@ -8,11 +8,11 @@ use zraft_test_server::{KillLoss, MessageClass};
 
 use crate::{
     judge::{Settled, Violation},
-    net::Path,
-    params::{Plan, member_name},
-    pipe::Way,
-    sim::Sim,
-    trace::ORIGIN,
+    world::net::Path,
+    world::pipe::Way,
+    world::plan::{Plan, member_name},
+    world::sim::Sim,
+    world::trace::ORIGIN,
 };
 
 /// What came of many commands.
@@ -80,7 +80,7 @@ fn connected(seed: u64, clients: usize, rate: Option<u32>, window: usize) -> Res
     }
     sim.after();
     let connected = |sim: &Sim| {
-        let states = sim.clients.iter().map(|client| client.machine.state());
+        let states = sim.rigs.iter().map(|rig| rig.machine.state());
         states.into_iter().all(|state| state == StateName::Connected)
     };
     sim.until(Duration::from_secs(10), connected)?;
@@ -116,10 +116,10 @@ fn load(sim: &Sim, took: Duration) -> Load {
     }
 }
 
-/// A server of 100 commands a second, and clients with so many in flight each, for so long.
+/// Runs a server of 100 commands a second with clients that have `in_flight` commands in flight each.
 ///
 /// # Errors
-/// An invariant that was broken.
+/// An invariant is broken.
 pub fn overload(clients: usize, in_flight: usize, lasts: Duration) -> Result<Load> {
     let mut sim = connected(1, clients, Some(100), in_flight)?;
     let each = (lasts.as_secs() as usize * 100).div_ceil(clients) + 2 * in_flight;
@@ -138,10 +138,10 @@ pub fn overload(clients: usize, in_flight: usize, lasts: Duration) -> Result<Loa
     Ok(load(&sim, lasts))
 }
 
-/// So many commands at once, of which none reaches the server at first.
+/// Submits commands at once, none of which reaches the server at first.
 ///
 /// # Errors
-/// An invariant that was broken.
+/// An invariant is broken.
 pub fn lost_at_once(commands: usize) -> Result<Load> {
     let mut sim = connected(2, 1, None, commands)?;
     let class = MessageClass::FromClient(ClientMessageKind::ClientRequest);
@@ -155,7 +155,7 @@ pub fn lost_at_once(commands: usize) -> Result<Load> {
 /// All members are gone, their ports refuse: how often each was tried in the first ten seconds.
 ///
 /// # Errors
-/// An invariant that was broken.
+/// An invariant is broken.
 pub fn outage(seed: u64) -> Result<Vec<usize>> {
     let mut sim = connected(seed, 1, None, 256)?;
     submit(&mut sim, 0, 10);
@@ -173,14 +173,14 @@ pub fn outage(seed: u64) -> Result<Vec<usize>> {
 /// submitted after the kill is answered.
 ///
 /// # Errors
-/// An invariant that was broken.
+/// An invariant is broken.
 pub fn kill(seed: u64) -> Result<Duration> {
     let mut sim = connected(seed, 1, None, 256)?;
     submit(&mut sim, 0, 10);
     sim.pass(Duration::from_secs(6))?;
     let pause = sim.rng.millis(200, 9_000);
     sim.engine.set_election_pause(pause);
-    let leader = sim.engine.leader().expect("somebody leads");
+    let leader = sim.engine.leader().expect("a member leads");
     let _ = sim.engine.kill(sim.now, leader, KillLoss::Mixed);
     sim.after();
     sim.flows_again(leader)
@@ -189,12 +189,12 @@ pub fn kill(seed: u64) -> Result<Duration> {
 /// Leadership is handed over, and the next leads at once: from then until a command is answered there.
 ///
 /// # Errors
-/// An invariant that was broken.
+/// An invariant is broken.
 pub fn hand_over(seed: u64) -> Result<Duration> {
     let mut sim = connected(seed, 1, None, 256)?;
     submit(&mut sim, 0, 10);
     sim.pass(Duration::from_secs(6))?;
-    let leader = sim.engine.leader().expect("somebody leads");
+    let leader = sim.engine.leader().expect("a member leads");
     let members = sim.members.clone();
     let others: Vec<_> = members.into_iter().filter(|member| *member != leader).collect();
     let next = sim.rng.pick(&others);
@@ -235,7 +235,7 @@ impl Sim {
         while !holds(self) {
             if self.queue.next().is_none_or(|at| at > until) {
                 let since = self.now - ORIGIN;
-                let detail = format!("not by {since:?}: {:?}", self.clients[0].machine);
+                let detail = format!("not by {since:?}: {:?}", self.rigs[0].machine);
                 return Err(Violation { rule: "the scenario comes about", detail });
             }
             self.step();

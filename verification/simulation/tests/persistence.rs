@@ -44,7 +44,7 @@ fn every_property_test_records_its_failures() {
         if text.contains("proptest! {") || text.contains("TestRunner::new(") {
             seen += 1;
             let records = text.contains("failure_persistence: Some(")
-                || ["common", "crate::support"]
+                || ["common", "crate::common", "crate::support"]
                     .iter()
                     .any(|module| text.contains(&format!("proptest_config({module}::cases(")));
             assert!(records, "{} keeps no seeds", file.display());

@@ -20,7 +20,7 @@ pub fn plant(bug: Option<usize>) {
     PLANTED.set(bug.unwrap_or(usize::MAX));
 }
 
-/// Whether that bug is planted.
+/// Returns true if that bug is planted.
 #[inline]
 pub fn is(bug: usize) -> bool {
     PLANTED.get() == bug

@@ -2,16 +2,17 @@ mod observer;
 
 use std::time::Duration;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use observer::Observer;
 use zraft_core::{
-    AckServerRequests, Action, Config, ConnEnd, ConnId, ConnectKey, Instant, Machine,
-    OnSessionExpired, OpenFailure, RequestKind, StateName, Timeout,
+    AckServerRequests, Action, Completion, Config, ConnEnd, ConnId, ConnectKey, Event, Instant,
+    Machine, OnSessionExpired, OpenFailure, RequestKind, StateName, Timeout, TxBuffer,
 };
 use zraft_protocol::{
     ClientMessage, CorrelationId, MemberId, Nonce, Payload, RejectionReason, RequestErrorReason,
     RequestId, ServerMessage, SessionCloseReason, SessionId, Timestamp,
 };
+use zraft_rig::{Host, Input, Rig};
 
 use super::{
     bytes_of_peer::{COMMAND, LONG, frame, handshake},
@@ -19,7 +20,7 @@ use super::{
     script::Script,
 };
 
-/// A script of inputs, bytes and times for the state machine: whatever its members say and its application asks for, each
+/// A script of inputs, bytes and times for the state machine. Regardless of what members send and the application asks, each
 /// request settles once and truthfully, ids and the lowest pending one go by the rules, nothing is said before the session
 /// answers, time does not stand still, and in the end everything is over.
 pub fn machine(input: &[u8]) {
@@ -58,12 +59,17 @@ struct Wire {
 }
 
 struct Client {
-    machine: Machine,
+    rig: Rig,
     now: Instant,
-    wires: Vec<Wire>,
-    observer: Observer,
+    around: Around,
     submitted: u64,
     connects: Vec<ConnectKey>,
+}
+
+/// What is around the state machine.
+struct Around {
+    wires: Vec<Wire>,
+    observer: Observer,
     /// The socket takes this many more bytes; all of them when it does not stall.
     socket_takes: Option<usize>,
     /// Bytes that it did not take wait in the machine.
@@ -99,14 +105,16 @@ impl Client {
         let config = config.build().unwrap();
         let session_may_be_renewed = options & 2 == 2;
         Self {
-            machine: Machine::new(config, seed.into(), now),
+            rig: Rig::new(config, seed.into(), now),
             now,
-            wires: Vec::new(),
-            observer: Observer::new(session_may_be_renewed),
+            around: Around {
+                wires: Vec::new(),
+                observer: Observer::new(session_may_be_renewed),
+                socket_takes: None,
+                backlog: false,
+            },
             submitted: 0,
             connects: Vec::new(),
-            socket_takes: None,
-            backlog: false,
         }
     }
 
@@ -115,8 +123,8 @@ impl Client {
             0..=3 => self.submit(script, RequestKind::Command),
             4..=5 => self.submit(script, RequestKind::Query),
             6 => {
-                if let Some(key) = self.observer.key(script.byte()) {
-                    self.machine.cancel(self.now, key);
+                if let Some(key) = self.around.observer.key(script.byte()) {
+                    self.rig.machine.cancel(self.now, key);
                 }
             }
             7 => self.ask(script),
@@ -138,12 +146,12 @@ impl Client {
             28 => self.now = self.now + Duration::from_millis(u64::from(script.u16()) * 4),
             29 => {
                 let room = usize::from(script.byte());
-                self.socket_takes = (room < 200).then_some(room);
+                self.around.socket_takes = (room < 200).then_some(room);
             }
             30 => self.too_late(script),
             _ => {
                 let times = script.byte();
-                self.machine.observe_messages(times & 1 == 1);
+                self.rig.machine.observe_messages(times & 1 == 1);
             }
         }
     }
@@ -159,9 +167,9 @@ impl Client {
         self.submitted += 1;
         let mut payload = format!("{}", self.submitted).into_bytes();
         payload.resize(payload.len().max(usize::from(script.byte()) * 2), b'.');
-        let taken = self.machine.submit(self.now, kind, payload.clone().into(), timeout);
+        let taken = self.rig.machine.submit(self.now, kind, payload.clone().into(), timeout);
         match taken {
-            Ok(key) => self.observer.submitted(key, kind, payload),
+            Ok(key) => self.around.observer.submitted(key, kind, payload),
             Err(failure) => assert!(!failure.maybe_executed(), "what is not taken never runs"),
         }
     }
@@ -174,52 +182,48 @@ impl Client {
             1 => self.connect(Some(time)),
             2 => {
                 if let Some(key) = self.connects.pop() {
-                    self.machine.cancel_connect(self.now, key);
-                    self.observer.connect_cancelled(key);
+                    self.rig.machine.cancel_connect(self.now, key);
+                    self.around.observer.connect_cancelled(key);
                 }
             }
             3 => {
-                let key = self.machine.ping(self.now);
-                self.observer.pinged(key);
+                let key = self.rig.machine.ping(self.now);
+                self.around.observer.pinged(key);
             }
             _ => {
-                self.machine.disconnect(self.now, time);
-                self.observer.disconnecting();
+                self.rig.machine.disconnect(self.now, time);
+                self.around.observer.disconnecting();
             }
         }
     }
 
     fn connect(&mut self, timeout: Option<Duration>) {
-        let key = self.machine.connect(self.now, timeout);
-        assert_ne!(self.machine.state(), StateName::Disconnected, "the state changes at once");
+        let key = self.rig.machine.connect(self.now, timeout);
+        assert_ne!(self.rig.machine.state(), StateName::Disconnected, "the state changes at once");
         self.connects.push(key);
-        self.observer.connecting(key);
+        self.around.observer.connecting(key);
     }
 
     fn take_server_requests(&mut self, most: u8) {
         for _ in 0..most % 8 {
-            let Some(request) = self.machine.poll_server_request() else { break };
-            self.observer.server_request(&request);
-            self.machine.server_request_done(self.now, request.request_id);
+            let Some(request) = self.rig.machine.poll_server_request() else { break };
+            self.around.observer.server_request(&request);
+            self.rig.machine.server_request_done(self.now, request.request_id);
         }
     }
 
     // ---- the network
 
-    /// The connection that the machine wants, if it wants one.
-    fn wire(&mut self) -> Option<&mut Wire> {
-        self.wires.last_mut().filter(|wire| !wire.over)
-    }
-
     fn open(&mut self, script: &mut Script<'_>) {
         let (now, choice) = (self.now, script.byte());
-        let Some(wire) = self.wires.last_mut().filter(|wire| !wire.over && !wire.open) else {
+        let Some(wire) = self.around.wires.last_mut().filter(|wire| !wire.over && !wire.open)
+        else {
             return;
         };
         let conn = wire.conn;
         if choice < 200 {
             wire.open = true;
-            self.machine.handle_opened(now, conn);
+            self.rig.feed(now, Input::Opened(conn));
         } else {
             wire.over = true;
             let why = match choice % 3 {
@@ -227,37 +231,38 @@ impl Client {
                 1 => OpenFailure::UnknownHost,
                 _ => OpenFailure::Other("no route".to_owned()),
             };
-            self.machine.handle_open_failed(now, conn, why);
+            self.rig.feed(now, Input::OpenFailed(conn, why));
         }
     }
 
     fn end(&mut self, script: &mut Script<'_>) {
         let end = if script.byte() & 1 == 0 { ConnEnd::Eof } else { ConnEnd::Reset };
         let now = self.now;
-        if let Some(wire) = self.wire().filter(|wire| wire.open) {
+        if let Some(wire) = self.around.wire().filter(|wire| wire.open) {
             wire.over = true;
             let conn = wire.conn;
-            self.machine.handle_ended(now, conn, end);
+            self.rig.feed(now, Input::Ended(conn, end));
         }
     }
 
     /// Bytes arrive at the machine.
     fn deliver(&mut self, bytes: &[u8]) {
         let now = self.now;
-        let Some(conn) = self.wire().filter(|wire| wire.open).map(|wire| wire.conn) else { return };
-        let buffer = self.machine.recv_buffer(conn).expect("a connection it did not close");
-        buffer.extend_from_slice(bytes);
-        self.machine.handle_received(now, conn);
+        let Some(conn) = self.around.wire().filter(|wire| wire.open).map(|wire| wire.conn) else {
+            return;
+        };
+        assert!(self.rig.machine.recv_buffer(conn).is_some(), "a connection it did not close");
+        self.rig.feed(now, Input::Received(conn, Bytes::copy_from_slice(bytes)));
     }
 
     /// The same, of bytes that may say anything.
     fn deliver_wildly(&mut self, bytes: &[u8]) {
-        self.observer.anything_was_said();
+        self.around.observer.anything_was_said();
         self.deliver(bytes);
     }
 
     fn say(&mut self, message: &ServerMessage) {
-        self.observer.said(message);
+        self.around.observer.said(message);
         let mut body = Vec::new();
         message.encode(&mut body);
         self.deliver(&frame(0, &body));
@@ -314,16 +319,16 @@ impl Client {
     fn message(&mut self, script: &mut Script<'_>) -> ServerMessage {
         let nonce = match script.byte() {
             255 => Nonce::new(1).unwrap(),
-            _ => self.observer.nonce().unwrap_or(Nonce::new(1).unwrap()),
+            _ => self.around.observer.nonce().unwrap_or(Nonce::new(1).unwrap()),
         };
         let id = |script: &mut Script<'_>| RequestId::new((script.byte() % 24).into()).unwrap();
         let answer =
             |script: &mut Script<'_>| Payload::new(script.byte().to_string().into_bytes()).unwrap();
         match script.byte() % 24 {
-            0..=5 => match self.observer.continues() {
+            0..=5 => match self.around.observer.continues() {
                 Some(true) => ServerMessage::SessionContinued { nonce },
                 _ => {
-                    let session_id = format!("session-{}", self.observer.sessions() + 1);
+                    let session_id = format!("session-{}", self.around.observer.sessions() + 1);
                     ServerMessage::SessionCreated {
                         session_id: SessionId::new(session_id).unwrap(),
                         nonce,
@@ -342,11 +347,11 @@ impl Client {
             },
             9..=10 => {
                 let timestamp = Timestamp::from_millis(self.wall());
-                let timestamp = self.observer.keep_alive().unwrap_or(timestamp);
+                let timestamp = self.around.observer.keep_alive().unwrap_or(timestamp);
                 ServerMessage::KeepAliveResponse { timestamp }
             }
             11..=13 => ServerMessage::ClientResponse {
-                request_id: self.observer.command().unwrap_or(RequestId::FIRST),
+                request_id: self.around.observer.command().unwrap_or(RequestId::FIRST),
                 result: answer(script),
             },
             14..=15 => {
@@ -358,7 +363,7 @@ impl Client {
                 created_at: Timestamp::from_millis(1),
             },
             18 => ServerMessage::ServerRequest {
-                request_id: self.observer.next_server_request(),
+                request_id: self.around.observer.next_server_request(),
                 payload: answer(script),
                 created_at: Timestamp::from_millis(1),
             },
@@ -367,9 +372,13 @@ impl Client {
                 reason: RequestErrorReason::ResponseEvicted,
             },
             _ => {
-                let unknown = || CorrelationId::new("nobody's").unwrap();
+                let unknown = || CorrelationId::new("unknown").unwrap();
                 ServerMessage::QueryResponse {
-                    correlation_id: self.observer.query(script.byte()).unwrap_or_else(unknown),
+                    correlation_id: self
+                        .around
+                        .observer
+                        .query(script.byte())
+                        .unwrap_or_else(unknown),
                     result: answer(script),
                 }
             }
@@ -378,28 +387,33 @@ impl Client {
 
     /// What is said of a connection that is over changes nothing.
     fn too_late(&mut self, script: &mut Script<'_>) {
-        let Some(conn) = self.wires.iter().rev().find(|wire| wire.over).map(|wire| wire.conn)
+        let Some(conn) =
+            self.around.wires.iter().rev().find(|wire| wire.over).map(|wire| wire.conn)
         else {
             return;
         };
-        let before = (self.machine.state(), self.machine.stats());
+        let before = (self.rig.machine.state(), self.rig.machine.stats());
         match script.byte() % 5 {
-            0 => self.machine.handle_opened(self.now, conn),
-            1 => self.machine.handle_open_failed(self.now, conn, OpenFailure::Refused),
-            2 => self.machine.handle_received(self.now, conn),
-            3 => self.machine.handle_written(self.now, conn),
-            _ => self.machine.handle_ended(self.now, conn, ConnEnd::Eof),
+            0 => self.rig.machine.handle_opened(self.now, conn),
+            1 => self.rig.machine.handle_open_failed(self.now, conn, OpenFailure::Refused),
+            2 => self.rig.machine.handle_received(self.now, conn),
+            3 => self.rig.machine.handle_written(self.now, conn),
+            _ => self.rig.machine.handle_ended(self.now, conn, ConnEnd::Eof),
         }
-        assert!(self.machine.recv_buffer(conn).is_none(), "nobody reads an old connection");
+        assert!(self.rig.machine.recv_buffer(conn).is_none(), "an old connection has no buffer");
         let wall = Timestamp::from_millis(self.wall());
-        assert!(self.machine.transmit(self.now, wall, conn).is_none());
-        assert_eq!(before, (self.machine.state(), self.machine.stats()), "it is not believed");
+        assert!(self.rig.machine.transmit(self.now, wall, conn).is_none());
+        assert_eq!(
+            before,
+            (self.rig.machine.state(), self.rig.machine.stats()),
+            "it is not believed"
+        );
     }
 
     // ---- time
 
     fn wall(&self) -> i64 {
-        1_700_000_000_000 + (self.now.as_nanos() / 1_000_000) as i64
+        self.around.wall(self.now).as_millis()
     }
 
     /// Time passes, and the machine is woken whenever it wants to be.
@@ -407,12 +421,12 @@ impl Client {
         let end = self.now + time;
         let mut turns = 0;
         self.pump();
-        while let Some(at) = self.machine.poll_timeout().filter(|at| *at <= end) {
+        while let Some(at) = self.rig.next_wake().filter(|at| *at <= end) {
             if at > self.now {
                 self.now = at;
                 turns = 0;
             }
-            self.machine.handle_timeout(self.now);
+            self.rig.machine.handle_timeout(self.now);
             self.pump();
             turns += 1;
             assert!(turns < 50, "the machine wants to be woken at once, again and again");
@@ -422,36 +436,38 @@ impl Client {
 
     /// Takes everything that comes out of the machine.
     fn pump(&mut self) {
-        self.take();
-        while self.write() {
-            self.take();
-        }
-        // Encoding may settle requests even when it makes no bytes.
-        self.take();
-        self.observer.check(&self.machine);
+        self.rig.hand_out(self.now, &mut self.around);
+        self.rig.write(self.now, &mut self.around);
+        self.rig.hand_out(self.now, &mut self.around);
+        self.around.observer.check(&self.rig.machine);
     }
 
-    fn take(&mut self) {
-        while let Some(action) = self.machine.poll_action(self.now) {
-            self.act(&action);
-        }
-        while let Some(completion) = self.machine.poll_completion() {
-            self.observer.completed(completion);
-        }
-        while let Some(event) = self.machine.poll_event() {
-            let conn = self.wires.last().map(|wire| wire.conn);
-            self.observer.event(&event, conn, self.machine.session_id());
-        }
+    /// In the end everything is over.
+    fn finish(mut self) {
+        self.rig.machine.disconnect(self.now, Duration::from_secs(1));
+        self.around.observer.disconnecting();
+        self.pass(Duration::from_secs(4));
+        assert_eq!(self.rig.machine.waiting(), 0);
+        self.around.observer.finished(&self.rig.machine);
     }
+}
 
-    fn act(&mut self, action: &Action) {
-        match *action {
+impl Around {
+    /// The connection that the machine wants, if it wants one.
+    fn wire(&mut self) -> Option<&mut Wire> {
+        self.wires.last_mut().filter(|wire| !wire.over)
+    }
+}
+
+impl Host for Around {
+    fn act(&mut self, now: Instant, action: Action) {
+        match action {
             Action::Open { conn, .. } => {
                 assert!(self.wires.iter().all(|wire| wire.over), "one connection at a time");
                 assert!(self.wires.last().is_none_or(|wire| wire.conn < conn), "numbered upwards");
                 self.wires.push(Wire { conn, open: false, over: false, shut: false });
                 let cut = std::mem::take(&mut self.backlog);
-                self.observer.opened(conn, self.now, cut);
+                self.observer.opened(conn, now, cut);
             }
             Action::ShutdownWrite { conn } => {
                 if let Some(wire) = self.wires.iter_mut().find(|wire| wire.conn == conn) {
@@ -467,40 +483,47 @@ impl Client {
         }
     }
 
+    /// Inputs come from the script.
+    fn input(&mut self, _: Instant, _: &Machine) -> Option<Input> {
+        None
+    }
+
+    fn socket(&self) -> Option<ConnId> {
+        let wire = self.wires.last().filter(|wire| wire.open && !wire.over)?;
+        Some(wire.conn)
+    }
+
+    fn wall(&self, now: Instant) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000 + (now.as_nanos() / 1_000_000) as i64)
+    }
+
     /// The socket takes what it takes of what waits to be written.
-    fn write(&mut self) -> bool {
-        let wall = Timestamp::from_millis(self.wall());
-        let now = self.now;
-        let Some(wire) = self.wires.last().filter(|wire| wire.open && !wire.over) else {
-            return false;
-        };
-        let (conn, shut) = (wire.conn, wire.shut);
-        let Some(tx) = self.machine.transmit(now, wall, conn) else { return false };
+    fn write(&mut self, now: Instant, conn: ConnId, tx: &mut TxBuffer) -> usize {
         let count = tx.remaining().min(self.socket_takes.unwrap_or(usize::MAX));
         if count == 0 {
             self.backlog |= tx.has_remaining();
-            return false;
+            return 0;
         }
+        let shut = self.wires.last().is_some_and(|wire| wire.shut);
         assert!(!shut, "nothing follows the end of the stream");
         let mut bytes = vec![0; count];
         tx.copy_to_slice(&mut bytes);
-        // What is left will have been said of an earlier moment.
+        // What is left will have been encoded at an earlier moment.
         let fresh = !std::mem::replace(&mut self.backlog, tx.has_remaining());
-        self.machine.handle_written(now, conn);
         if let Some(room) = &mut self.socket_takes {
             *room -= count;
         }
         self.observer.wrote(conn, now, &bytes, fresh);
-        true
+        count
     }
 
-    /// In the end everything is over.
-    fn finish(mut self) {
-        self.machine.disconnect(self.now, Duration::from_secs(1));
-        self.observer.disconnecting();
-        self.pass(Duration::from_secs(4));
-        assert_eq!(self.machine.waiting(), 0);
-        self.observer.finished(&self.machine);
+    fn event(&mut self, _: Instant, machine: &Machine, event: Event) {
+        let conn = self.wires.last().map(|wire| wire.conn);
+        self.observer.event(&event, conn, machine.session_id());
+    }
+
+    fn completion(&mut self, _: Instant, _: &Machine, completion: Completion) {
+        self.observer.completed(completion);
     }
 }
 
@@ -528,20 +551,20 @@ mod tests {
         let seeds = crate::fuzz::seeds(&testdata).unwrap();
         let seed = seeds.iter().find(|(target, seed, _)| *target == "machine" && seed == name);
         let client = run(&seed.unwrap().2);
-        assert!(holds(&client), "{name}: {:?}", client.machine);
+        assert!(holds(&client), "{name}: {:?}", client.rig.machine);
     }
 
     #[test]
     fn the_seeds_bring_about_what_they_are_for() {
-        reaches("work-0", |client| client.machine.stats().answered >= 4);
-        reaches("pushed-0", |client| client.machine.stats().server_requests == 1);
-        reaches("lost-0", |client| client.machine.stats().reconnects == 1);
-        reaches("told-0", |client| client.machine.stats().reconnects == 1);
-        reaches("expired-0", |client| client.observer.sessions() == 2);
-        reaches("expired-2", |client| client.observer.sessions() == 2);
-        reaches("too-long-0", |client| client.machine.stats().protocol_errors == 2);
-        reaches("slow-0", |client| client.machine.stats().answered >= 4);
-        reaches("silent-0", |client| client.wires.len() >= 2);
-        reaches("closed-0", |client| client.machine.stats().answered >= 2);
+        reaches("work-0", |client| client.rig.machine.stats().answered >= 4);
+        reaches("pushed-0", |client| client.rig.machine.stats().server_requests == 1);
+        reaches("lost-0", |client| client.rig.machine.stats().reconnects == 1);
+        reaches("told-0", |client| client.rig.machine.stats().reconnects == 1);
+        reaches("expired-0", |client| client.around.observer.sessions() == 2);
+        reaches("expired-2", |client| client.around.observer.sessions() == 2);
+        reaches("too-long-0", |client| client.rig.machine.stats().protocol_errors == 2);
+        reaches("slow-0", |client| client.rig.machine.stats().answered >= 4);
+        reaches("silent-0", |client| client.around.wires.len() >= 2);
+        reaches("closed-0", |client| client.rig.machine.stats().answered >= 2);
     }
 }

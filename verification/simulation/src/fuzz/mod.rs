@@ -1,9 +1,9 @@
-//! What fuzzing does with its input, one function per target.
+//! The bodies of the fuzz targets, one function per target.
 //!
-//! Each takes any bytes and panics when a rule is broken. `verification/fuzz/` runs them under cargo-fuzz; the tests of this crate run
+//! Each takes any bytes and panics if a rule is broken. `verification/fuzz/` runs them under cargo-fuzz; the tests of this crate run
 //! the same functions over the committed corpora and over random bytes, on stable Rust.
 
-// Broken rules are told by panics: that is what a fuzzer looks for.
+// A broken rule is a panic, because that is what a fuzzer looks for.
 #![allow(clippy::unwrap_used)]
 
 mod bytes_of_peer;
@@ -27,7 +27,7 @@ pub use server::server;
 /// A fuzz target: its name, which is also its corpus' folder, and what it does with its input.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All fuzz targets.
 pub const TARGETS: [Target; 7] = [
     ("greeting", greeting),
     ("frames", frames),

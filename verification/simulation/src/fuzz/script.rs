@@ -24,7 +24,7 @@ impl<'a> Script<'a> {
         u64::from_be_bytes(self.array())
     }
 
-    /// At most so many bytes.
+    /// Takes at most this many bytes.
     pub(crate) fn take(&mut self, most: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(most.min(self.0.len()));
         self.0 = rest;

@@ -19,7 +19,7 @@ use super::{
     script::Script,
 };
 
-/// A script of connections, raw bytes, messages, faults and time for the embedded server: whatever peers send, commands
+/// A script of connections, raw bytes, messages, faults and time for the embedded server. Regardless of what peers send, commands
 /// execute once, limits hold, sessions answer to their own, and time does not stand still.
 pub fn server(input: &[u8]) {
     let mut cluster = run(input);
@@ -195,7 +195,7 @@ impl Cluster {
                 let hints = match script.byte() % 5 {
                     0 => Hints::Leader,
                     1 => Hints::Absent,
-                    2 => Hints::Wrong(MemberId::new("nobody").unwrap()),
+                    2 => Hints::Wrong(MemberId::new("unknown").unwrap()),
                     3 => Hints::Itself,
                     _ => Hints::Circular,
                 };
@@ -241,7 +241,7 @@ impl Cluster {
             }
             2 => {
                 let session_id = self.session(script);
-                let unknown = || SessionId::new("nobody").unwrap();
+                let unknown = || SessionId::new("unknown").unwrap();
                 ClientMessage::ContinueSession {
                     session_id: session_id.unwrap_or_else(unknown),
                     nonce,
@@ -347,7 +347,7 @@ impl Cluster {
         }
     }
 
-    /// Time passes, and what is due in it happens at its time.
+    /// Time passes, and each event happens at its time.
     fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         let mut turns = 0;
@@ -382,7 +382,7 @@ impl Cluster {
     }
 
     fn index(&self, id: PeerId) -> usize {
-        self.peers.iter().position(|peer| peer.id == Some(id)).expect("a peer it was told of")
+        self.peers.iter().position(|peer| peer.id == Some(id)).expect("a known peer")
     }
 
     fn sent(&mut self, id: PeerId, message: &ServerMessage) {

@@ -1,6 +1,19 @@
-//! The oracle: one judge for each client, who sees the frames that its machine writes and reads, what the application asked and
-//! was told, and keeps its own account of both. It shares no code with the machine but the codec of messages.
+//! The judge of a client. It sees the frames that the machine writes and reads, what the application asked and what it was told,
+//! and keeps its own account of both. It shares no code with the machine but the codec of messages.
+//!
+//! | module | what it judges |
+//! | --- | --- |
+//! | `sent` | each frame that the machine writes: ids, L, windows, handshakes |
+//! | `received` | each frame that it reads, and what the frame means for the session |
+//! | `settled` | how requests end |
+//! | `resume`, `pace` | what is resent, and when |
+//! | `prompt` | what must happen by a time |
+//! | `watch` | limits, attempts, and that the client leaves a member that it should leave |
+//! | `leader` | which members are dialled |
 
+pub(crate) mod frames;
+mod leader;
+mod pace;
 mod prompt;
 mod received;
 mod resume;
@@ -9,24 +22,30 @@ mod settled;
 mod watch;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::Duration,
 };
 
 use bytes::Bytes;
-use zraft_core::{Config, ConnId, ConnectKey, Instant, OnSessionExpired, RequestKey, RequestKind};
+use zraft_core::{
+    Config, ConnId, ConnectKey, Instant, Member, OnSessionExpired, RequestKey, RequestKind,
+};
+use zraft_protocol::MemberId;
 
 use crate::coverage::Coverage;
 
-pub(crate) use received::Meaning;
+pub(crate) use received::{Meaning, Read};
 use resume::Resume;
 
-/// A promise that was not kept.
+/// A driver that wakes late is late by no more than this. The fault keeps to it, and the judge allows for it.
+pub(crate) const LATEST_WAKE: Duration = Duration::from_millis(2_500);
+
+/// A violated invariant.
 #[derive(Debug, Clone)]
 pub struct Violation {
-    /// The invariant.
+    /// The name of the invariant.
     pub rule: &'static str,
-    /// What was seen.
+    /// What the judge saw.
     pub detail: String,
 }
 
@@ -44,9 +63,13 @@ pub(crate) struct Asked {
     correlation: Option<Bytes>,
     /// The connection that it was last sent on.
     last_wire: Option<ConnId>,
-    /// When it was last sent; none once it was sent twice.
+    /// When it was sent, if it was sent only once.
     sent_once: Option<Instant>,
-    /// An answer reached the machine: bytes, or something that cannot be used.
+    /// It was sent again in its session.
+    resent: bool,
+    /// When the socket took the last byte of its last copy.
+    written_at: Option<Instant>,
+    /// The answer that reached the machine, or an error if the answer cannot be used.
     answer: Option<Result<Bytes, ()>>,
     pub(crate) settled: Option<Settled>,
     detached_at: Option<Instant>,
@@ -58,18 +81,24 @@ pub(crate) enum Settled {
     Answered(Bytes),
     NotExecuted,
     Unknown,
-    /// A query that had no answer.
+    /// The query had no answer.
     Failed,
 }
 
 impl Asked {
-    /// The machine still holds it.
+    /// Returns the answer that came after the caller was told that the outcome is unknown.
+    pub(crate) fn late_answer(&self) -> Option<&Bytes> {
+        let late = self.detached_at.is_some() && self.resolved;
+        self.answer.as_ref().filter(|_| late)?.as_ref().ok()
+    }
+
+    /// Returns true if the machine still holds the request.
     fn is_pending(&self) -> bool {
         self.settled.is_none() || (self.detached_at.is_some() && !self.resolved)
     }
 }
 
-/// A session as its frames tell.
+/// The session, as the frames show it.
 #[derive(Debug)]
 struct Session {
     id: String,
@@ -80,14 +109,14 @@ struct Session {
     lowest: u64,
     delivered: u64,
     acknowledged: u64,
-    /// The last time the cluster showed that it knows it.
+    /// When the cluster last showed that it knows the session.
     proof: Instant,
     doubted: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Nothing was asked yet.
+    /// The client has not sent its handshake message yet.
     Fresh,
     Asked {
         nonce: i64,
@@ -104,14 +133,23 @@ struct Wire {
     member: usize,
     since: Instant,
     stage: Stage,
-    /// What it asked with; 0 before.
+    /// The nonce of its handshake message, or 0 before that was sent.
     nonce: i64,
     connected_at: Instant,
-    /// Requests were sent on it; one was answered.
+    /// Requests were sent on it, and one of them was answered.
     carried: bool,
     answered: bool,
+    /// A request or a KeepAlive was answered on it.
+    heard: bool,
+    /// The last read ended within a message frame.
+    mid_message: bool,
+    /// How many bytes the socket had taken when it last had taken enough not to be stalled, and when.
+    progress: (u64, Instant),
+    /// The leader that its member named, if that one is not configured.
+    outsider: Option<MemberId>,
+    pace: pace::Copies,
     on_it: usize,
-    /// Copies of what had been sent on this same connection, and what was settled meanwhile.
+    /// How many copies went in slow start, and how many requests settled meanwhile.
     copies: u64,
     /// Something was resent on it in slow start.
     resent: bool,
@@ -130,18 +168,25 @@ struct Wire {
     close_session: bool,
     /// The member sent SessionClosed.
     told: bool,
-    /// The client takes what was sent before to this connection.
+    /// How requests of earlier connections must be resent on this one.
     resume: Resume,
     silence: prompt::Silence,
     overtaking: prompt::Overtaking,
+}
+
+impl Wire {
+    /// Returns true if its member served on it. Only an answer to a request shows that; where none was sent, a connection
+    /// that stood and on which a KeepAlive was answered shows it too.
+    fn served(&self, now: Instant) -> bool {
+        let stood = self.heard && now - self.connected_at >= watch::STANDS;
+        self.answered || (!self.carried && stood)
+    }
 }
 
 #[derive(Debug)]
 struct KeepAlive {
     timestamp: i64,
     sent: Instant,
-    /// Bytes that came since it was written.
-    bytes: u64,
     /// Where its frame ends in the stream.
     end: u64,
     written: Option<Instant>,
@@ -149,10 +194,11 @@ struct KeepAlive {
     flowed: Duration,
 }
 
-/// What of the client's configuration the judge goes by.
+/// The settings that the judge needs.
 #[derive(Debug, Clone)]
 struct Terms {
     members: usize,
+    configured: Vec<Member>,
     max_in_flight: usize,
     max_queued: usize,
     max_queued_bytes: usize,
@@ -167,6 +213,18 @@ struct Terms {
     first_pause: Duration,
     longest_pause: Duration,
     renew: bool,
+}
+
+impl Terms {
+    /// How long a KeepAlive may wait for a socket that takes next to nothing.
+    fn stall(&self) -> Duration {
+        self.heartbeat_timeout.max(self.connection_timeout)
+    }
+
+    /// A socket that takes this many bytes in that time is not stalled: 100 bytes a second.
+    fn stall_bytes(&self) -> u64 {
+        (self.stall().as_secs_f64() * 100.0) as u64 + 1
+    }
 }
 
 pub(crate) struct Judge {
@@ -188,30 +246,33 @@ pub(crate) struct Judge {
     pub(crate) session_ids: Vec<String>,
     wire: Option<Wire>,
     past_nonces: VecDeque<i64>,
-    /// Answered in this turn, and not settled yet.
+    /// Requests answered in this turn that have not settled yet.
     expected: Vec<usize>,
-    /// An expiry was told or may be believed now.
+    /// A message of this turn lets the client believe that the session expired.
     expiry_told: bool,
     expired_at: Option<Instant>,
-    rejected_for_good: bool,
+    rejected_permanently: bool,
     connects: BTreeMap<u64, Option<Instant>>,
     connect_keys: HashMap<ConnectKey, u64>,
     connect_gave_up: bool,
     pub(crate) disconnecting: Option<Instant>,
-    /// The application's last wish was connect().
+    /// The application called connect() after its last disconnect().
     wanted: bool,
-    /// The application's process stood still until then, at the latest.
+    /// When the process last began to run again.
     pub(crate) paused_until: Instant,
-    /// Its driver woke late each time until then.
+    /// Until when each wake of the driver may be late.
     pub(crate) late_until: Instant,
-    /// Losses in a row at each member that continued the session and served nothing.
+    /// For each member, the losses in a row of connections on which it continued the session and served nothing.
     drops: Vec<u32>,
-    /// The member that dropped the last connection so.
+    /// The member that dropped the last connection like that.
     dropped_by: Option<usize>,
     suspicion: settled::Suspicion,
     tries: watch::Tries,
     last_loss: resume::LastLoss,
     promises: prompt::Promises,
+    pace: pace::Pace,
+    /// Leaders that members named and that are not configured.
+    outsiders: BTreeSet<MemberId>,
     /// Frames written by the machine.
     pub(crate) frames: u64,
     pub(crate) request_frames: u64,
@@ -222,7 +283,7 @@ pub(crate) struct Judge {
     told_unknown: u64,
 }
 
-/// A payload begins with a number of its own.
+/// The beginning of a payload, which holds its unique number.
 fn beginning(payload: &Bytes) -> Bytes {
     payload.slice(..payload.len().min(24))
 }
@@ -235,6 +296,7 @@ impl Judge {
             coverage: Coverage::default(),
             terms: Terms {
                 members: config.members().len(),
+                configured: config.members().to_vec(),
                 max_in_flight: config.max_in_flight(),
                 max_queued: config.max_queued(),
                 max_queued_bytes: config.max_queued_bytes(),
@@ -270,7 +332,7 @@ impl Judge {
             expected: Vec::new(),
             expiry_told: false,
             expired_at: None,
-            rejected_for_good: false,
+            rejected_permanently: false,
             connects: BTreeMap::new(),
             connect_keys: HashMap::new(),
             connect_gave_up: false,
@@ -284,6 +346,8 @@ impl Judge {
             tries: watch::Tries::default(),
             last_loss: resume::LastLoss::default(),
             promises: prompt::Promises::default(),
+            pace: pace::Pace::default(),
+            outsiders: BTreeSet::new(),
             frames: 0,
             request_frames: 0,
             delivered: Vec::new(),
@@ -292,13 +356,13 @@ impl Judge {
         }
     }
 
-    /// The request with exactly this payload.
+    /// Returns the request with exactly this payload.
     fn by_payload(&self, payload: &Bytes) -> Option<usize> {
         let number = *self.by_beginning.get(&beginning(payload))?;
         (self.requests[number].payload == *payload).then_some(number)
     }
 
-    /// The first violation is the one that tells.
+    /// Records a violation. Only the first one counts: the others may follow from it.
     pub(crate) fn violated(&mut self, rule: &'static str, detail: impl Into<String>) {
         if self.violation.is_none() {
             let detail = format!("client {}: {}", self.name, detail.into());
@@ -317,39 +381,39 @@ impl Judge {
         }
     }
 
-    /// Requests that the machine holds.
+    /// Returns how many requests the machine holds.
     pub(crate) fn pending(&self) -> usize {
         self.pending
     }
 
-    /// The session that its frames are of, if one is open.
+    /// Returns the id of the session, if there is one.
     pub(crate) fn session_id(&self) -> Option<&str> {
         self.session.as_ref().map(|session| session.id.as_str())
     }
 
-    /// The nonce of the connection whose question is open.
+    /// Returns the nonce of the handshake message that waits for its answer.
     pub(crate) fn open_nonce(&self) -> Option<i64> {
         let wire = self.wire.as_ref()?;
         matches!(wire.stage, Stage::Asked { .. }).then_some(wire.nonce)
     }
 
-    /// The nonce of an earlier connection.
+    /// Returns the nonce of an earlier connection.
     pub(crate) fn past_nonce(&self) -> Option<i64> {
         self.past_nonces.front().copied()
     }
 
-    /// A command that waits for its answer.
+    /// Returns the id of a command that waits for its answer.
     pub(crate) fn some_outstanding(&self) -> Option<u64> {
         self.session.as_ref()?.outstanding.last_key_value().map(|(id, _)| *id)
     }
 
-    /// What the application was handed in the present session.
+    /// Returns how many server requests the application took in the present session.
     pub(crate) fn delivered_in_session(&self) -> u64 {
         self.session.as_ref().map_or(0, |session| session.delivered)
     }
 
     pub(crate) fn connect_called(&mut self, key: ConnectKey, until: Option<Instant>) {
-        // From Disconnected it begins at the first member, with the first round.
+        // From Disconnected, the search begins at the first member, with a new round.
         if self.session.is_none() && self.wire.is_none() {
             self.tries.stand();
             self.drops.fill(0);
@@ -367,7 +431,7 @@ impl Judge {
         self.disconnecting.get_or_insert(now);
     }
 
-    /// The application handed in a request and it was taken.
+    /// The machine accepted a request.
     pub(crate) fn submitted(
         &mut self,
         key: RequestKey,
@@ -392,6 +456,8 @@ impl Judge {
             correlation: None,
             last_wire: None,
             sent_once: None,
+            resent: false,
+            written_at: None,
             answer: None,
             settled: None,
             detached_at: None,
@@ -399,7 +465,7 @@ impl Judge {
         });
     }
 
-    /// The application gives one of its last requests up: the key to do it with.
+    /// The application gives up the request submitted `back` requests ago. Returns its key if it has not settled.
     pub(crate) fn cancel(&mut self, back: usize) -> Option<RequestKey> {
         let number = self.requests.len().checked_sub(1 + back)?;
         let asked = &mut self.requests[number];

@@ -1,5 +1,5 @@
-//! What must happen by a time: acknowledgements, answers to ping(), the end of connect() and disconnect(), leaving a member that does not
-//! answer; and what must not happen before its time.
+//! Times: acknowledgements, ping(), connect() and disconnect() end in time; the client leaves a member that does not answer, but
+//! not too early.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -11,54 +11,58 @@ use zraft_core::{DisconnectReason, Failure, Instant, PingKey, StateName};
 use super::{
     Judge, Stage,
     settled::{GRACE, LATE},
-    watch::{SLACK, WORTH},
+    watch::{LONGEST_FLOW, SLACK},
 };
 
-/// An acknowledgement waits for others this long, or for this many deliveries.
+/// An acknowledgement waits at most this long for further deliveries, and for at most this many.
 const ACK_DELAY: Duration = Duration::from_millis(50);
 const ACK_BATCH: u64 = 32;
-/// Silence is waited out at most this long, unless a single wait is longer.
+/// The longest patience with a silent member, unless the undoubled patience is longer.
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
-/// From disconnect()'s time to its end: CloseSession is written, then the peer's end of the stream awaited.
+/// From the deadline of disconnect() to its end: one second to write CloseSession, one to await the peer's end of the stream.
 const CLOSING: Duration = Duration::from_secs(2);
-/// A process that is late by more than this stood still.
+/// The machine takes a wake that is late by more than this for the end of a stop.
 const JUMP: Duration = Duration::from_secs(1);
-/// After that, deadlines wait this long for the probe's answer.
+/// After a stop, deadlines wait this long for the probe's answer.
 const PROBE: Duration = Duration::from_secs(1);
-/// A command is resent at once when this many sent after it were answered.
-const OVERTAKEN: usize = 32;
+/// A command is due at once when this many commands sent after it were answered.
+pub(super) const OVERTAKEN: usize = 32;
 
-/// What was promised and has not happened yet.
+/// Promises that the machine has not kept yet.
 #[derive(Debug, Default)]
 pub(super) struct Promises {
     /// The last server request that the application was done with in this session, and when the first unacknowledged one was.
     done: u64,
     unacknowledged_since: Option<Instant>,
-    /// The session in which the application took the last one.
+    /// The session in which the application took the last server request.
     pub(super) taken_in: usize,
     pings: Vec<PingKey>,
-    /// disconnect() waits until then.
+    /// The deadline of disconnect().
     pub(super) leaves_by: Option<Instant>,
-    /// Requests whose callers wait.
+    /// How many callers wait for a request.
     pub(super) waiting: usize,
-    /// The longest time that an answer took to a request that was sent once.
+    /// The longest answer time of a request that was sent once.
     pub(super) slowest: Duration,
-    /// Moves for silence since the last answer.
+    /// How often the client left a silent member since the last answer.
     pub(super) fruitless: u32,
-    /// When the process stopped, and the last stop that began after something was heard: from when until when.
+    /// When the process stopped; and the begin and end of the last stop after which deadlines must wait for the probe.
     stopped_at: Option<Instant>,
     stood_still: Option<(Instant, Instant)>,
-    /// A KeepAlive was answered that was written after it ran again.
+    /// A KeepAlive that was written after that stop was answered.
     probed: bool,
     /// When the machine last read a byte. An opened connection alone earns no second wait.
     last_byte: Option<Instant>,
+    /// The end of the last stop after which the machine may have begun a wait for the probe.
+    waited_at: Option<Instant>,
+    /// Deliveries of this moment, after the time of disconnect() was over, and the last delivery before them.
+    beside_the_end: Option<(Instant, u64)>,
 }
 
-/// How long the requests of a connection have waited for an answer while none came.
+/// Since when the requests of a connection wait while none is answered.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
     since: Option<Instant>,
-    /// Requests that wait and are not written yet, with the place in the stream where their frame ends.
+    /// Requests whose frames are not written yet, with the place in the stream where the frame ends.
     unwritten: BTreeMap<usize, u64>,
     /// When the socket took the last answered KeepAlive.
     heard: Option<Instant>,
@@ -69,12 +73,15 @@ impl Silence {
         self.unwritten.insert(number, end);
     }
 
-    pub(super) fn written(&mut self, now: Instant, total: u64) {
-        let before = self.unwritten.len();
-        self.unwritten.retain(|_, end| *end > total);
-        if self.unwritten.len() < before {
+    /// Returns the requests whose last byte the socket took.
+    pub(super) fn written(&mut self, now: Instant, total: u64) -> Vec<usize> {
+        let written: Vec<usize> =
+            self.unwritten.iter().filter(|(_, end)| **end <= total).map(|(n, _)| *n).collect();
+        for number in &written {
+            self.unwritten.remove(number);
             self.since.get_or_insert(now);
         }
+        written
     }
 
     pub(super) fn answered(&mut self, now: Instant, more: bool) {
@@ -97,7 +104,7 @@ impl Silence {
 /// Commands of a connection in the order in which they were first sent on it.
 #[derive(Debug, Default)]
 pub(super) struct Overtaking {
-    /// With their places in that order.
+    /// The waiting commands, with their places in that order.
     waiting: VecDeque<(u64, usize)>,
     gone: BTreeSet<u64>,
     /// The places of commands that were answered after the first that waits had been sent.
@@ -129,7 +136,7 @@ impl Overtaking {
         }
     }
 
-    /// How many overtook the first that waits.
+    /// Returns how many commands overtook the first waiting one.
     fn first(&self) -> usize {
         self.waiting.front().map_or(0, |_| self.answered.len())
     }
@@ -141,7 +148,7 @@ impl Promises {
         self.last_byte = Some(now);
     }
 
-    /// A KeepAlive that was written then is answered now.
+    /// A KeepAlive that was written at `written` is answered.
     pub(super) fn probed(&mut self, now: Instant, written: Option<Instant>) {
         if let (Some((_, until)), Some(written)) = (self.stood_still, written) {
             self.probed |= written >= until && now >= until;
@@ -157,26 +164,36 @@ impl Judge {
 
     /// The process runs again.
     pub(crate) fn runs_again(&mut self, now: Instant) {
-        let before = self.paused_until;
         self.paused_until = now;
-        // A late driver may have used up what was earned by the bytes that came before.
-        let since = before.max(self.late_until);
-        let heard = self.promises.last_byte.is_some_and(|at| at > since);
         let promises = &mut self.promises;
+        // Each wake of a late driver may have begun a wait for a probe.
+        let waited = promises.waited_at.max(Some(self.late_until).filter(|at| *at > Instant::ZERO));
+        // The first wait is free; each other one is earned by a byte that came after the one before began.
+        let earned = waited.is_none_or(|waited| promises.last_byte > Some(waited));
+        let stopped = promises.stopped_at.take();
         // A wait for a probe that the stop interrupts is not extended.
-        let fresh = |at: &Instant| heard && *at > since + PROBE;
-        promises.stood_still = promises.stopped_at.take().filter(fresh).map(|at| (at, now));
+        let fresh = |at: &Instant| earned && waited.is_none_or(|waited| *at > waited + PROBE);
+        promises.stood_still = stopped.filter(fresh).map(|at| (at, now));
         promises.probed = false;
+        // Only a stop of more than a second can be noticed, and begin a wait.
+        if stopped.is_some_and(|at| now - at > JUMP) {
+            promises.waited_at = Some(now);
+        }
+        self.pace.forget();
     }
 
     /// The application is done with a server request.
     pub(crate) fn done(&mut self, now: Instant, id: u64) {
-        // When disconnect()'s time is over, CloseSession is encoded at once.
-        let leaves = self.disconnecting.and(self.promises.leaves_by).is_some_and(|by| by <= now);
-        if self.session.is_some() && self.promises.taken_in == self.sessions && !leaves {
-            self.promises.done = id;
-            self.promises.unacknowledged_since.get_or_insert(now);
+        if self.session.is_none() || self.promises.taken_in != self.sessions {
+            return;
         }
+        let leaves = self.disconnecting.and(self.promises.leaves_by).is_some_and(|by| by <= now);
+        let promises = &mut self.promises;
+        if leaves && promises.beside_the_end.is_none_or(|(at, _)| at < now) {
+            promises.beside_the_end = Some((now, promises.done));
+        }
+        promises.done = id;
+        promises.unacknowledged_since.get_or_insert(now);
     }
 
     pub(crate) fn pings(&mut self, key: PingKey) {
@@ -194,9 +211,10 @@ impl Judge {
     pub(super) fn new_notices(&mut self) {
         self.promises.done = 0;
         self.promises.unacknowledged_since = None;
+        self.promises.beside_the_end = None;
     }
 
-    /// An acknowledgement was sent: what is done after it waits for the next.
+    /// An acknowledgement was sent. Later deliveries wait for the next one.
     pub(super) fn acknowledged_now(&mut self) {
         let acknowledged = self.session.as_ref().map_or(0, |session| session.acknowledged);
         if acknowledged >= self.promises.done {
@@ -204,10 +222,12 @@ impl Judge {
         }
     }
 
-    /// CloseSession was sent.
-    pub(super) fn all_acknowledged(&mut self) {
-        let (done, acknowledged) =
-            (self.promises.done, self.session.as_ref().map_or(0, |session| session.acknowledged));
+    /// CloseSession was sent. When the time of disconnect() is over, the machine ends the session before the application takes
+    /// its server requests of that same moment: these need no acknowledgement.
+    pub(super) fn all_acknowledged(&mut self, now: Instant) {
+        let beside = self.promises.beside_the_end.filter(|(at, _)| *at == now);
+        let done = beside.map_or(self.promises.done, |(_, before)| before);
+        let acknowledged = self.session.as_ref().map_or(0, |session| session.acknowledged);
         self.demand(
             acknowledged >= done,
             "what was delivered is acknowledged before the end",
@@ -215,18 +235,19 @@ impl Judge {
         );
     }
 
-    /// The end of a turn.
+    /// Checks the promises at the end of a turn.
     pub(super) fn keeps_promises(&mut self, now: Instant, state: StateName) {
         self.bursts();
         self.calls_end_in_time(now, state);
         let Some(wire) = &self.wire else { return };
-        // What is encoded waits for the socket.
+        // While encoded frames wait for the socket, nothing more can be expected.
         let free = wire.encoded <= wire.written;
         if wire.stage != Stage::Connected || wire.close_session || !free {
             return;
         }
         let late = self.lateness(now);
-        let since = |at: Instant| now.saturating_duration_since(at.max(self.paused_until));
+        let awake = self.awake(now);
+        let since = |at: Instant| now.saturating_duration_since(at.max(awake));
         let mut broken = None;
         let acknowledged = self.session.as_ref().map_or(0, |session| session.acknowledged);
         let unacknowledged = self.promises.done.saturating_sub(acknowledged);
@@ -248,7 +269,7 @@ impl Judge {
         if let Some(silent) = wire.silence.since
             && self.terms.members > 1
         {
-            let until = silent.max(self.paused_until) + self.patience() + late;
+            let until = silent.max(awake) + self.patience() + late;
             if wire.silence.heard.is_some_and(|heard| heard > until) {
                 let waited = since(silent);
                 broken = Some(("a silent member is left in time", format!("after {waited:?}")));
@@ -259,7 +280,7 @@ impl Judge {
         }
     }
 
-    /// The longest that silence is waited out.
+    /// Returns the longest patience with a silent member that the rules allow now.
     fn patience(&self) -> Duration {
         let base = (self.terms.resend_interval * 2).max(self.promises.slowest.saturating_mul(4));
         let doubled = base.saturating_mul(1 << self.promises.fruitless.min(16));
@@ -267,7 +288,7 @@ impl Judge {
     }
 
     fn calls_end_in_time(&mut self, now: Instant, state: StateName) {
-        let awake = self.paused_until + GRACE;
+        let awake = self.awake(now) + GRACE;
         let slack = LATE + self.lateness(now);
         let pings = self.promises.pings.len();
         self.demand(state == StateName::Connected || pings == 0, "a ping() ends in time", || {
@@ -284,7 +305,7 @@ impl Judge {
         }
     }
 
-    /// The client leaves its member now: it must have waited long enough.
+    /// The client leaves its member. It must have waited long enough.
     pub(super) fn left_with_reason(&mut self, now: Instant, reason: DisconnectReason) {
         let Some(wire) = &self.wire else { return };
         let broken = match reason {
@@ -299,17 +320,19 @@ impl Judge {
             }
             DisconnectReason::KeepAliveTimeout => {
                 let waited = wire.keep_alives.front().and_then(|keep_alive| {
-                    Some((now - keep_alive.written?).saturating_sub(keep_alive.flowed))
+                    let flowed = keep_alive.flowed.min(LONGEST_FLOW);
+                    Some((now - keep_alive.written?).saturating_sub(flowed))
                 });
-                // A peer that does not read is left for the same reason.
-                let stalled = wire.encoded > wire.written;
-                // A read that ends in the middle of a frame counts the bytes of its header differently here.
-                let header = WORTH * 9;
-                let early = !stalled
-                    && waited.is_none_or(|waited| {
-                        waited + SLACK + header < self.terms.connection_timeout
-                    });
-                early.then(|| ("a KeepAlive's answer is waited for", format!("{waited:?}")))
+                // A member that does not read is left for the same reason. It is not left while its socket takes bytes at
+                // the least rate, nor before a KeepAlive has waited for the socket.
+                let unwritten = wire.keep_alives.iter().find(|k| k.written.is_none());
+                let stalled = unwritten.map(|k| now - k.sent.max(wire.progress.1));
+                let early = waited.is_none_or(|waited| waited < self.terms.connection_timeout)
+                    && stalled.is_none_or(|stalled| stalled < self.terms.stall());
+                early.then(|| {
+                    let detail = format!("{waited:?}, or {stalled:?} for the socket");
+                    ("a KeepAlive's answer is waited for", detail)
+                })
             }
             _ => None,
         };
@@ -318,7 +341,7 @@ impl Judge {
         }
     }
 
-    /// A process that stood still finds answers before timeouts.
+    /// After a stop, deadlines wait for answers that may have arrived meanwhile.
     pub(super) fn not_before_the_probe(
         &mut self,
         now: Instant,
@@ -330,7 +353,7 @@ impl Judge {
         else {
             return;
         };
-        // The waits of a driver that is late again and again start again only after something was heard.
+        // While the driver wakes late, each of its turns may be the one that begins the wait.
         if !self.lateness(now).is_zero() {
             return;
         }

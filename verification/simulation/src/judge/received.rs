@@ -1,4 +1,4 @@
-//! What the machine reads.
+//! Each frame that the machine reads, and what it means for the session.
 
 use bytes::Bytes;
 use zraft_core::{ConnId, Instant, RequestKind, StateName};
@@ -8,35 +8,47 @@ use zraft_protocol::{
 
 use super::{Judge, KeepAlive, Resume, Session, Stage, settled::Loss, watch};
 
-/// What a frame meant to the present connection.
+/// What a frame means for the present connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meaning {
     Nothing,
-    /// The session stands.
+    /// The session is open on it.
     Connected,
-    /// Whatever follows on this connection means nothing.
+    /// Later frames on this connection mean nothing.
     Over,
 }
 
+/// Bytes that reach the machine in one read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Read {
+    /// The read began within a message frame.
+    pub(crate) mid_message: bool,
+    /// How many of the bytes belong to message frames.
+    pub(crate) message_bytes: u64,
+    /// The read ended within such a frame.
+    pub(crate) ends_mid_message: bool,
+}
+
 impl Judge {
-    /// Bytes of the connection reach the machine; `message` when they are of a message frame.
-    pub(crate) fn bytes(&mut self, now: Instant, id: ConnId, message: bool, count: usize) {
-        if let Some(wire) = self.wire.as_mut().filter(|wire| wire.id == id) {
-            wire.last_bytes = now;
-            self.promises.byte(now);
-            if message {
-                let worth = watch::WORTH.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
-                for keep_alive in &mut wire.keep_alives {
-                    let Some(written) = keep_alive.written else { break };
-                    keep_alive.bytes += count as u64;
-                    let gap = now - wire.last_message_bytes.max(written);
-                    if gap <= watch::FLOWING {
-                        keep_alive.flowed += gap.min(worth);
-                    }
-                }
-                wire.last_message_bytes = now;
+    /// Bytes of the connection reach the machine, after the frames that they complete.
+    pub(crate) fn bytes(&mut self, now: Instant, id: ConnId, read: Read) {
+        let Some(wire) = self.wire.as_mut().filter(|wire| wire.id == id) else { return };
+        wire.last_bytes = now;
+        wire.mid_message = read.ends_mid_message;
+        self.promises.byte(now);
+        if read.message_bytes == 0 {
+            return;
+        }
+        let bytes = u32::try_from(read.message_bytes).unwrap_or(u32::MAX);
+        let worth = watch::WORTH.saturating_mul(bytes);
+        for keep_alive in &mut wire.keep_alives {
+            let Some(written) = keep_alive.written else { break };
+            let gap = now - wire.last_message_bytes.max(written);
+            if read.mid_message || gap <= watch::FLOWING {
+                keep_alive.flowed += gap.min(worth);
             }
         }
+        wire.last_message_bytes = now;
     }
 
     /// A frame reaches the machine, which is in this state.
@@ -75,7 +87,10 @@ impl Judge {
             Stage::Connected => self.in_session(now, message),
             Stage::Asked { nonce, create } => self.answer_to(now, message, nonce, create),
             Stage::Fresh => match message {
-                ServerMessage::SessionClosed { reason, .. } => self.told_too_early(reason),
+                ServerMessage::SessionClosed { reason, leader_id } => {
+                    self.names_leader(leader_id);
+                    self.told_too_early(reason)
+                }
                 _ => Meaning::Nothing,
             },
             Stage::Over => Meaning::Over,
@@ -131,17 +146,23 @@ impl Judge {
                 let resume = self.resume();
                 self.stands(now, resume)
             }
-            ServerMessage::SessionRejected { reason, nonce: its, .. } if its.get() == nonce => {
+            ServerMessage::SessionRejected { reason, nonce: its, leader_id }
+                if its.get() == nonce =>
+            {
+                self.names_leader(leader_id);
                 match reason {
                     RejectionReason::SessionExpired if !create => self.denied(now),
                     RejectionReason::InvalidCapabilities | RejectionReason::Other => {
-                        self.rejected_for_good = true;
+                        self.rejected_permanently = true;
                     }
                     _ => {}
                 }
                 self.over()
             }
-            ServerMessage::SessionClosed { reason, .. } => self.told_too_early(reason),
+            ServerMessage::SessionClosed { reason, leader_id } => {
+                self.names_leader(leader_id);
+                self.told_too_early(reason)
+            }
             _ => Meaning::Nothing,
         }
     }
@@ -153,6 +174,7 @@ impl Judge {
             wire.connected_at = now;
             wire.resume = resume;
             wire.last_keep_alive = now;
+            wire.progress = (0, now);
         }
         Meaning::Connected
     }
@@ -188,7 +210,7 @@ impl Judge {
                 self.query_answered(now, correlation_id.as_bytes(), Ok(result.into_bytes()));
             }
             ServerMessage::KeepAliveResponse { timestamp } => {
-                // Only what was asked can be answered.
+                // An answer to a KeepAlive that was never written proves nothing.
                 let at = timestamp.as_millis();
                 let asked = |k: &KeepAlive| k.timestamp == at && k.written.is_some();
                 if let Some(wire) = &mut self.wire
@@ -196,6 +218,7 @@ impl Judge {
                 {
                     let written = wire.keep_alives[place].written;
                     wire.keep_alives.drain(..=place);
+                    wire.heard = true;
                     wire.silence.heard(written);
                     self.promises.probed(now, written);
                     self.tries.heard();
@@ -205,7 +228,8 @@ impl Judge {
                     }
                 }
             }
-            ServerMessage::SessionClosed { reason, .. } => {
+            ServerMessage::SessionClosed { reason, leader_id } => {
+                self.names_leader(leader_id);
                 if reason == SessionCloseReason::SessionExpired {
                     self.expiry_told = true;
                 }
@@ -235,6 +259,7 @@ impl Judge {
     }
 
     fn answered(&mut self, now: Instant, number: usize, answer: Result<Bytes, ()>) {
+        self.sample_pace(now, number);
         let asked = &mut self.requests[number];
         asked.answer = Some(answer);
         self.expected.push(number);
@@ -245,16 +270,18 @@ impl Judge {
         self.tries.heard();
         if let Some(wire) = &mut self.wire {
             wire.answered = true;
+            wire.heard = true;
             let here = asked.last_wire == Some(wire.id);
             wire.silence.answered(now, wire.on_it > usize::from(here));
             if let Some((_, id)) = asked.place {
                 wire.overtaking.answered(id);
+                wire.pace.answered(id);
             }
         }
         self.tries.stand();
     }
 
-    /// A frame that cannot be used, though it may tell whose answer it was.
+    /// The frame cannot be used, but its beginning may tell which request it answers.
     fn unusable(&mut self, now: Instant, frame: &Bytes) {
         match peek_server(&frame.slice(..frame.len().min(64))) {
             Some(PeekedId::ClientResponse(id)) => self.command_answered(now, id.get(), Err(())),
@@ -263,7 +290,7 @@ impl Judge {
         }
     }
 
-    /// The connection ended, or its opening failed, and the machine is told now.
+    /// The machine is about to learn that the connection ended, or that it could not be opened.
     pub(crate) fn ended(&mut self, now: Instant, id: ConnId, state: StateName) {
         if self.wire.as_ref().is_some_and(|wire| wire.id == id) {
             self.coverage.cell("connection_lost", state);
@@ -273,13 +300,12 @@ impl Judge {
         }
     }
 
-    /// A member ended a connection: whether it had continued the session and served nothing.
+    /// The member ended the connection. Counts a member that continued the session and served nothing.
     fn drops(&mut self, now: Instant) {
         let Some(wire) = self.wire.as_ref().filter(|wire| wire.stage == Stage::Connected) else {
             return;
         };
-        let idle = !wire.carried && now - wire.connected_at >= watch::STANDS;
-        if wire.answered || idle {
+        if wire.served(now) {
             self.drops[wire.member] = 0;
         } else {
             self.drops[wire.member] += 1;
@@ -287,7 +313,7 @@ impl Judge {
         }
     }
 
-    /// What the connection that is lost now had carried.
+    /// Returns what the connection did that is lost now.
     pub(super) fn loss(&self) -> Loss {
         let wire = self.wire.as_ref();
         Loss {
@@ -295,11 +321,12 @@ impl Judge {
             answered: wire.is_some_and(|wire| wire.answered),
             in_flight: wire.is_some_and(|wire| wire.on_it > 0),
             last_bytes: wire.map(|wire| wire.last_bytes),
+            mid_message: wire.is_some_and(|wire| wire.mid_message),
         }
     }
 
-    /// `nonce` is the one that the connection asked with, 0 when it did not yet; none on a connection that was closed: there
-    /// the answer is to what was asked on it.
+    /// Counts a cell of the state table. `nonce` is that of the connection's handshake message, or 0 before it was sent. It is `None`
+    /// for a closed connection, whose answers are taken to have the right nonce.
     fn count_cell(&mut self, message: &ServerMessage, state: StateName, nonce: Option<i64>) {
         let same = |its: &zraft_protocol::Nonce| nonce.is_none_or(|nonce| nonce == its.get());
         let event = match message {
@@ -308,7 +335,7 @@ impl Judge {
             ServerMessage::SessionRejected { nonce, reason, .. } if same(nonce) => match reason {
                 RejectionReason::NotLeader => "rejected_not_leader",
                 RejectionReason::SessionExpired => "rejected_session_expired",
-                _ => "rejected_for_good",
+                _ => "rejected_permanently",
             },
             ServerMessage::SessionCreated { .. }
             | ServerMessage::SessionContinued { .. }
@@ -326,7 +353,7 @@ impl Judge {
         self.coverage.cell(event, state);
     }
 
-    /// The application was handed a server request.
+    /// The application took a server request.
     pub(crate) fn took(&mut self, id: u64, payload: &Bytes) {
         let Some(session) = &mut self.session else {
             return self.violated("server requests come in a session", format!("{id}"));
@@ -346,7 +373,7 @@ impl Judge {
         self.coverage.count("server requests", "delivered");
     }
 
-    /// A query or command by its kind's name, for those who count.
+    /// Returns the name of a request's kind, for the counters.
     pub(crate) fn kind_name(kind: RequestKind) -> &'static str {
         match kind {
             RequestKind::Command => "command",

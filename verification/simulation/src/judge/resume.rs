@@ -1,11 +1,11 @@
-//! What a resumed session sends of what earlier connections carried: everything at once, or in slow start.
+//! How a resumed session resends the requests of earlier connections: all at once, or in slow start.
 
 use zraft_core::{DisconnectReason, Instant};
 
 use super::{Judge, Stage, settled::Loss};
 
-/// What the new connection of a session must begin with. The machine may know of reasons for caution that frames do not show, so only
-/// what is certain is demanded.
+/// How the session's new connection must resend. The machine may have reasons for caution that frames do not show, so the judge
+/// demands only what is certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Resume {
     /// Nothing is demanded.
@@ -19,13 +19,13 @@ pub(super) enum Resume {
 /// How the session's last connections ended.
 #[derive(Debug, Default)]
 pub(super) struct LastLoss {
-    /// The member of the last one.
+    /// The member of the last connection.
     member: Option<usize>,
-    /// It ended by SessionClosed.
+    /// The last connection ended by SessionClosed.
     told: bool,
-    /// The client left it because requests stayed unanswered.
+    /// The client left the last connection because requests stayed unanswered.
     silent: bool,
-    /// The last one that carried requests was lost without one answer.
+    /// The last connection that carried requests was lost without an answer.
     barren: bool,
 }
 
@@ -42,7 +42,7 @@ impl Judge {
         self.tries.lost(now, wire.member, reason == DisconnectReason::KeepAliveTimeout);
     }
 
-    /// The session is continued on the present connection.
+    /// Returns how the session must resend on the present connection.
     pub(super) fn resume(&self) -> Resume {
         let Some(wire) = &self.wire else { return Resume::Nothing };
         let last = &self.last_loss;
@@ -55,7 +55,7 @@ impl Judge {
         if !suspicious && (moved || last.told) { Resume::Burst } else { Resume::Nothing }
     }
 
-    /// The end of a turn: a burst is complete, unless the socket takes no more.
+    /// At the end of a turn, a burst is complete unless the socket takes no more.
     pub(super) fn bursts(&mut self) {
         let Some(wire) = self.wire.as_mut().filter(|wire| {
             wire.resume == Resume::Burst

@@ -1,22 +1,22 @@
-//! What the machine writes.
+//! Each frame that the machine writes: ids, L, windows, handshakes.
 
 use bytes::Bytes;
 use zraft_core::{ConnId, Instant, RequestKind, StateName};
 use zraft_protocol::ClientMessage;
 
 use super::{
-    Judge, KeepAlive, Resume, Stage, Wire,
+    Judge, KeepAlive, Resume, Stage, Wire, pace,
     prompt::{Overtaking, Silence},
     watch::STANDS,
 };
 
-/// No id is further above the lowest pending one than this many windows.
+/// No id is more than this many windows above L: the server keeps an answer for every id from L on.
 const SPAN: u64 = 8;
-/// After so many losses in a row at a member that served nothing, another one is asked.
+/// After this many losses in a row at a member that served nothing, another member is asked.
 const DROPS: u32 = 3;
 
 impl Judge {
-    /// The machine wants a connection.
+    /// The machine opens a connection.
     pub(crate) fn opens(&mut self, now: Instant, id: ConnId, member: usize) {
         let captor = self.dropped_by.take() == Some(member) && self.drops[member] >= DROPS;
         let alone = self.terms.members == 1;
@@ -39,6 +39,11 @@ impl Judge {
             connected_at: now,
             carried: false,
             answered: false,
+            heard: false,
+            mid_message: false,
+            progress: (0, now),
+            outsider: None,
+            pace: pace::Copies::default(),
             on_it: 0,
             copies: 0,
             resent: false,
@@ -66,15 +71,6 @@ impl Judge {
                 wire.stage == Stage::Connected && now - wire.connected_at >= STANDS
             }) {
                 self.tries.stand();
-            }
-            // A member has served if it answered, or if it kept an idle session: however the connection ends.
-            if let Some(wire) = self.wire.as_ref()
-                && (wire.answered
-                    || matches!(wire.stage, Stage::Connected | Stage::Over)
-                        && !wire.carried
-                        && now - wire.connected_at >= STANDS)
-            {
-                self.drops[wire.member] = 0;
             }
             let wire = self.wire.take();
             if let Some(wire) = &wire
@@ -163,7 +159,6 @@ impl Judge {
                 wire.keep_alives.push_back(KeepAlive {
                     timestamp,
                     sent: now,
-                    bytes: 0,
                     end,
                     written: None,
                     flowed: std::time::Duration::ZERO,
@@ -175,7 +170,7 @@ impl Judge {
                 wire.close_session = true;
                 let asked = self.disconnecting.is_some();
                 self.demand(asked, "a session is closed only when asked", String::new);
-                self.all_acknowledged();
+                self.all_acknowledged(now);
             }
             message => self.violated("a client never sends this", format!("{message:?}")),
         }
@@ -287,9 +282,12 @@ impl Judge {
     }
 
     fn request_on_wire(&mut self, now: Instant, number: usize, first: bool, id: u64) {
+        self.not_resent_too_early(now, number, id);
         let Some(wire) = &mut self.wire else { return };
         let asked = &mut self.requests[number];
         let here = asked.last_wire == Some(wire.id);
+        asked.resent |= !first;
+        asked.written_at = None;
         wire.carried = true;
         if !here {
             wire.on_it += 1;
@@ -299,6 +297,7 @@ impl Judge {
         wire.silence.sent(number, wire.encoded);
         if id > 0 {
             wire.overtaking.sent(id);
+            wire.pace.sent(id);
         }
         let mut broken = None;
         if !first {
@@ -309,14 +308,18 @@ impl Judge {
         let counted = here || (!first && wire.resume == Resume::Slow);
         if counted {
             wire.copies += 1;
-            // One, then two more for each answer; one more in each resend interval; and a start anew at one whenever
-            // something is settled.
+            if wire.settled == 0 {
+                let least = self.terms.resend_interval;
+                broken = wire.pace.unanswered(now, wire.copies, least);
+            }
+            // One, then two more for each answer; one more in each resend interval; and a new start at one whenever a request
+            // settles.
             let time = (now - wire.connected_at).as_nanos() / self.terms.resend_interval.as_nanos();
             let most = 3 + 3 * wire.settled + time as u64;
             if wire.copies > most {
                 let copies = wire.copies;
                 broken = Some((
-                    "what is due goes in slow start",
+                    "due requests go in slow start",
                     format!("{copies} copies where {most} may go"),
                 ));
             }
@@ -346,14 +349,19 @@ impl Judge {
         });
     }
 
-    /// The socket has taken so many bytes of the connection.
+    /// The socket has taken `total` bytes of the connection.
     pub(crate) fn written(&mut self, now: Instant, id: ConnId, total: u64) {
         let Some(wire) = self.wire.as_mut().filter(|wire| wire.id == id) else { return };
         if total > wire.written {
             wire.taken_at = now;
         }
         wire.written = total;
-        wire.silence.written(now, total);
+        if total - wire.progress.0 >= self.terms.stall_bytes() {
+            wire.progress = (total, now);
+        }
+        for number in wire.silence.written(now, total) {
+            self.requests[number].written_at = Some(now);
+        }
         for keep_alive in &mut wire.keep_alives {
             if keep_alive.written.is_none() && keep_alive.end <= total {
                 keep_alive.written = Some(now);

@@ -1,4 +1,4 @@
-//! What the application is told: how its requests end, and what happened to the session.
+//! What the machine reports to the application: how requests end, and what happened to the session.
 
 use std::time::Duration;
 
@@ -14,26 +14,24 @@ pub(super) const LATE: Duration = Duration::from_millis(50);
 /// After a pause of the process, deadlines wait this long for the probe's answer.
 pub(super) const GRACE: Duration = Duration::from_millis(1050);
 
-/// No byte for two PINGs, and so much more, leaves no doubt.
-const STILL: Duration = Duration::from_millis(10);
-
-/// What a connection did that is lost.
+/// What a lost connection did.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Loss {
     pub(super) carried: bool,
     pub(super) answered: bool,
     pub(super) in_flight: bool,
     pub(super) last_bytes: Option<Instant>,
+    pub(super) mid_message: bool,
 }
 
-/// Barren and deaf losses, as far as giving a request up is concerned.
+/// Losses that let the client suspect, and then give up, a request that takes members down.
 #[derive(Debug, Default)]
 pub(super) struct Suspicion {
-    /// Barren losses in a row; a deaf one counts as three.
+    /// Barren losses in a row; a loss at a deaf member counts as three.
     pub(super) row: u32,
-    /// Since so many were in a row, what was pending then goes alone: until all of it is settled.
+    /// The requests that were pending when there were three losses in a row. They go one at a time until all of them have settled.
     pub(super) suspects: Vec<usize>,
-    /// Barren losses in a row since then.
+    /// Barren losses in a row since the suspicion began.
     further: u32,
 }
 
@@ -58,6 +56,7 @@ impl Judge {
             Event::SessionExpired { .. } => self.expired(now),
             Event::ConnectionFailure { error, .. } => {
                 self.coverage.count("attempt failed", error.name());
+                self.leader_is_reported(error);
                 if matches!(error, ConnectionCause::TimedOut | ConnectionCause::NeverAnswered) {
                     self.coverage.cell("attempt_timeout", state);
                 }
@@ -75,6 +74,16 @@ impl Judge {
             self.coverage.cell("keep_alive_unanswered", StateName::Connected);
         }
         self.left_with_reason(now, reason);
+        // However the connection is lost, a member that served on it does not count as one that drops the session.
+        let ends_session = matches!(
+            reason,
+            DisconnectReason::Closed
+                | DisconnectReason::Rejected
+                | DisconnectReason::SessionExpired
+        );
+        if let Some(wire) = self.wire.as_ref().filter(|wire| !ends_session && wire.served(now)) {
+            self.drops[wire.member] = 0;
+        }
         let loss = self.loss();
         self.note_loss(now, reason, loss);
         let requests = &self.requests;
@@ -83,8 +92,9 @@ impl Judge {
             matches!(reason, DisconnectReason::ConnectionLost | DisconnectReason::HeartbeatTimeout);
         // A deaf member answers PING; where PINGs are too rare to tell, it counts as deaf.
         let two_pings = self.terms.heartbeat * 2;
-        let stood_still = two_pings < self.terms.connection_timeout
-            && loss.last_bytes.is_some_and(|last| now - last > two_pings + STILL);
+        let stood_still = loss.mid_message
+            || two_pings < self.terms.connection_timeout
+                && loss.last_bytes.is_some_and(|last| now - last > two_pings);
         let deaf = reason == DisconnectReason::KeepAliveTimeout && loss.in_flight && !stood_still;
         let barren = loss.carried
             && !loss.answered
@@ -101,8 +111,7 @@ impl Judge {
             suspicion.further += 1;
         }
         if suspicion.row >= 3 {
-            // The client may take one that stands still for less than deaf, and begin to suspect later: whatever is pending
-            // at any such loss may be suspected.
+            // The client begins to suspect at one of these losses: what is pending at any of them may be suspected.
             if suspicion.suspects.is_empty() {
                 suspicion.further = 0;
             }
@@ -132,10 +141,10 @@ impl Judge {
         self.expired_at = Some(now);
         self.coverage.count("outcome", "session expired");
         self.session_over();
-        self.session_gone(now);
+        self.session_gone();
     }
 
-    /// Queries may go again in another session, as new ones.
+    /// The session is over. Queries may go in the next session, as new ones.
     fn session_over(&mut self) {
         self.queries_out = 0;
         self.by_correlation.clear();
@@ -144,14 +153,10 @@ impl Judge {
         }
     }
 
-    fn session_gone(&mut self, now: Instant) {
+    fn session_gone(&mut self) {
         self.suspicion = Suspicion::default();
         self.last_loss = super::resume::LastLoss::default();
         self.tries.found_session();
-        // The first attempt at the next one may have begun before this is told.
-        if let Some(wire) = self.wire.as_ref().filter(|wire| wire.since == now) {
-            self.tries.asks(wire.member);
-        }
         // The end of its connection says nothing of the member.
         self.tries.blameless = self.wire.as_ref().map(|wire| wire.id);
     }
@@ -181,10 +186,11 @@ impl Judge {
                 };
                 self.coverage
                     .count("connect()", result.as_ref().err().map_or("connected", Failure::code));
-                if result.is_err() {
+                if let Err(failure) = &result {
+                    self.outsider_was_named(failure);
                     self.connect_gave_up = true;
                     let early = until.is_none_or(|until| now < until);
-                    let why = self.rejected_for_good
+                    let why = self.rejected_permanently
                         || self.expired_at.is_some()
                         || self.disconnecting.is_some();
                     self.demand(!early || why, "connect() gives up when its time is over", || {
@@ -205,7 +211,7 @@ impl Judge {
                 if self.session.take().is_some() {
                     self.session_over();
                 }
-                self.session_gone(now);
+                self.session_gone();
                 self.drops.fill(0);
             }
         }
@@ -277,7 +283,7 @@ impl Judge {
         };
         self.coverage.count("resolution", name);
         let until = since + self.terms.detached_timeout;
-        let late = (until + LATE).max(self.paused_until + GRACE) + self.lateness(now);
+        let late = (until + LATE).max(self.awake(now) + GRACE) + self.lateness(now);
         self.demand(now <= late, "a detached command is abandoned in time", || {
             format!("request {number}, {:?} late", now - until)
         });
@@ -295,7 +301,7 @@ impl Judge {
         }
     }
 
-    /// The machine holds it no longer.
+    /// The machine no longer holds the request.
     fn leaves(&mut self, number: usize) {
         let asked = &self.requests[number];
         self.pending -= 1;
@@ -322,7 +328,7 @@ impl Judge {
         self.expected.retain(|expected| *expected != number);
     }
 
-    /// What the caller is told is what the wire told, or what the caller himself asked for.
+    /// The outcome that the caller is given agrees with the frames, or with what the caller asked for.
     fn agrees(&mut self, now: Instant, number: usize, result: &Result<Bytes, Failure>) {
         let asked = &self.requests[number];
         let holds = match (result, &asked.answer) {
@@ -334,7 +340,7 @@ impl Judge {
                 Failure::Cancelled { .. } => asked.cancelled,
                 Failure::Closed { .. } => self.disconnecting.is_some(),
                 Failure::SessionExpired { .. } => self.expired_at == Some(now),
-                Failure::SessionRejected { .. } => self.rejected_for_good,
+                Failure::SessionRejected { .. } => self.rejected_permanently,
                 Failure::Quarantined { .. } => self.may_give_up(),
                 Failure::Connection { .. } => self.connect_gave_up,
                 _ => false,
@@ -348,13 +354,13 @@ impl Judge {
 
     fn in_time(&mut self, now: Instant, number: usize, result: &Result<Bytes, Failure>) {
         let Some(deadline) = self.requests[number].deadline else { return };
-        let late = (deadline + LATE).max(self.paused_until + GRACE) + self.lateness(now);
+        let late = (deadline + LATE).max(self.awake(now) + GRACE) + self.lateness(now);
         self.demand(now <= late, "a deadline passes in time", || {
             format!("request {number}, {:?} late: {result:?}", now - deadline)
         });
     }
 
-    /// The turn is over: whatever was answered in it has settled.
+    /// At the end of a turn, every request that was answered in it has settled.
     pub(super) fn all_answers_settled(&mut self) {
         if let Some(number) = self.expected.pop() {
             self.expected.clear();

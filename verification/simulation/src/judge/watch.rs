@@ -1,37 +1,38 @@
-//! What must be so at the end of every turn: limits, counts, and that the client leaves what it should leave.
+//! Rules at the end of each turn: limits, counts, attempts, and that the client leaves a member that it should leave.
 
 use std::{collections::VecDeque, time::Duration};
 
 use zraft_core::{ConnId, Instant, Machine, StateName};
 
-use super::{Judge, Stage};
-use crate::hostile::MAX_BLOCKED;
+use super::{Judge, LATEST_WAKE, Stage};
 
-/// What a turn may be late by, without the process having stood still.
-pub(super) const SLACK: Duration = Duration::from_millis(20);
-/// A SessionCreated is waited for at most this long, unless `connectionTimeout` is longer.
+/// How late a turn may be. Virtual time has no scheduler, so this only covers the rounding of timers.
+pub(super) const SLACK: Duration = Duration::from_millis(1);
+/// The client waits at most this long for SessionCreated, unless `connectionTimeout` is longer.
 const CREATE_WAIT: Duration = Duration::from_secs(30);
-/// A byte of a message that comes meanwhile may put a keep-alive's answer off by this much: 100 of them are worth a second.
+/// Each byte of a message may delay a KeepAlive's answer by this much: no link in use carries less than 100 bytes a second.
 pub(super) const WORTH: Duration = Duration::from_millis(10);
-/// Between message bytes nearer to each other than this an answer may be behind them.
+/// Message bytes may delay a KeepAlive's answer by no more than this: longer than the longest message takes on a slow link.
+pub(super) const LONGEST_FLOW: Duration = Duration::from_secs(15 * 60);
+/// Message bytes that come within this time of each other may have the KeepAlive's answer behind them.
 pub(super) const FLOWING: Duration = Duration::from_secs(1);
-/// A connection that was Connected for so long stands, even unheard.
+/// A connection that was Connected for this long stands, even if nothing was answered on it.
 pub(super) const STANDS: Duration = Duration::from_secs(5);
-/// No hint to a deaf member is followed for this long, unless every other was asked.
+/// The client follows no hint to a deaf member for this long, unless it has asked every other member.
 const DEAF_FOR: Duration = Duration::from_secs(30);
-/// Keep-alives under way that are enough.
+/// With this many KeepAlives unanswered, no more are sent.
 const ENOUGH: usize = 16;
 
-/// Attempts at members, for their pauses.
+/// Attempts at members, and the pauses between them.
 #[derive(Debug, Default)]
 pub(super) struct Tries {
     pub(super) closed_at: Option<Instant>,
-    /// Whether a pause stood before each of the last attempts. A connection that is Connected, but ends at once and unheard,
+    /// For each of the last attempts, true if there was a pause before it. A connection that is Connected, but ends at once and unheard,
     /// counts like one that failed.
     paused: VecDeque<bool>,
-    /// Members that gave no answer, since the last pause or session.
+    /// The members that gave no answer since the last pause or session.
     unanswering: Vec<usize>,
-    /// Members asked in this round, the one that was left before it among them.
+    /// The members asked in this round, and the one that the client left before it.
     asked: Vec<usize>,
     /// The connection whose end says nothing of its member.
     pub(super) blameless: Option<ConnId>,
@@ -49,12 +50,12 @@ struct Deaf {
 }
 
 impl Tries {
-    /// A connection stands, or nobody tries any more.
+    /// A connection stands, or the client no longer tries.
     pub(super) fn stand(&mut self) {
         self.paused.clear();
     }
 
-    /// From Disconnected connect() begins with the first round.
+    /// The client is Disconnected, so the next connect() begins with the first round.
     pub(super) fn begin(&mut self) {
         self.stand();
         self.found_session();
@@ -62,12 +63,12 @@ impl Tries {
         self.closed_at = None;
     }
 
-    /// A member answered what was asked in the session: the pauses are short again.
+    /// A member answered a request or a KeepAlive: pauses are short again.
     pub(super) fn heard(&mut self) {
         self.pauses = 0;
     }
 
-    /// A session was found, or none is sought any more: the next loss begins a round.
+    /// A session was found, or the client no longer seeks one: the next loss begins a round.
     pub(super) fn found_session(&mut self) {
         self.unanswering.clear();
         self.asked.clear();
@@ -84,7 +85,8 @@ impl Tries {
         }
     }
 
-    /// The connection was given up as soon as it was opened.
+    /// The connection was closed in the moment in which it was opened, so its member was not asked. That happens when the search
+    /// ends in the turn that dialled: its end, which clears the round, is reported before the two actions.
     pub(super) fn never_asked(&mut self, member: usize) {
         self.asked.pop_if(|last| *last == member);
     }
@@ -97,7 +99,8 @@ impl Tries {
         }
     }
 
-    /// Without a pause a member is asked as the same again, in turn, or on a hint.
+    /// Returns true if the attempt follows a hint to a deaf member: without a pause, a member is asked as the same again, in turn, or on
+    /// a hint.
     fn follows_hint_to_deaf(&self, now: Instant, member: usize, members: usize) -> bool {
         let deaf = self.deaf.as_ref().is_some_and(|deaf| deaf.member == member && now < deaf.until);
         let Some(last) = self.asked.last().filter(|last| deaf && **last != member) else {
@@ -111,7 +114,7 @@ impl Tries {
 }
 
 impl Judge {
-    /// Another attempt. A round asks each member once, and follows at most three hints in a row: then there is a pause.
+    /// The client makes another attempt. A round asks each member once and follows at most three hints in a row; then there is a pause.
     pub(super) fn tries_again(&mut self, now: Instant, member: usize) {
         self.asks_in_turn(now, member);
         let pause = self.tries.closed_at.is_none_or(|at| now - at >= self.terms.least_pause);
@@ -127,13 +130,12 @@ impl Judge {
         }
     }
 
-    /// Within a round a member is asked once, and pauses are no longer than the rounds that failed make them.
+    /// Within a round, a member is asked once. A pause is no longer than the failed rounds before it make it.
     fn asks_in_turn(&mut self, now: Instant, member: usize) {
-        let late = self.lateness(now);
+        let (late, awake) = (self.lateness(now), self.awake(now));
         let (terms, tries) = (&self.terms, &mut self.tries);
         let pause = tries.closed_at.map(|at| now - at);
-        // A session that is being closed may begin anew before its end is told.
-        if pause.is_none_or(|pause| pause >= terms.least_pause) || self.disconnecting.is_some() {
+        if pause.is_none_or(|pause| pause >= terms.least_pause) {
             tries.unanswering.clear();
             tries.asked.clear();
         }
@@ -150,7 +152,7 @@ impl Judge {
             let most = terms.first_pause.saturating_mul(1 << tries.pauses.min(16));
             let most = most.min(terms.longest_pause) + SLACK + late;
             tries.pauses += 1;
-            if pause > most && tries.closed_at.is_some_and(|at| at > self.paused_until) {
+            if pause > most && tries.closed_at.is_some_and(|at| at > awake) {
                 broken = Some(("pauses start short after an answer", format!("{pause:?}")));
             }
         }
@@ -159,7 +161,7 @@ impl Judge {
         }
     }
 
-    /// After a disconnect() that no connect() followed nothing is sought any more.
+    /// After a disconnect() without a later connect(), the client seeks no session.
     fn obeys_the_last_wish(&mut self, state: StateName) {
         let over = self.disconnecting.is_none() && !self.wanted;
         self.demand(!over || state == StateName::Disconnected, "the last wish counts", || {
@@ -167,7 +169,7 @@ impl Judge {
         });
     }
 
-    /// The end of a turn, in which all there was to read was read.
+    /// Checks the rules at the end of a turn. Everything that could be read was read.
     pub(crate) fn look(&mut self, now: Instant, machine: &Machine) {
         self.all_answers_settled();
         self.expiry_told = false;
@@ -176,7 +178,7 @@ impl Judge {
         self.keeps_promises(now, state);
         if state == StateName::Disconnected {
             self.drops.fill(0);
-            self.rejected_for_good = false;
+            self.rejected_permanently = false;
             self.tries.begin();
             self.connect_gave_up = false;
             if self.session.take().is_some() {
@@ -217,7 +219,7 @@ impl Judge {
         let late = self.lateness(now);
         let times = if late.is_zero() { 1 } else { 2 };
         let terms = &self.terms;
-        let awake = self.paused_until;
+        let awake = self.awake(now);
         let since = |at: Instant| now.saturating_duration_since(at.max(awake));
         let Some(wire) = &self.wire else { return };
         let mut broken = None;
@@ -246,10 +248,9 @@ impl Judge {
                 && let Some(written) = keep_alive.written
             {
                 let waited = since(written);
-                let flow =
-                    WORTH.saturating_mul(u32::try_from(keep_alive.bytes).unwrap_or(u32::MAX));
-                let most = (terms.connection_timeout + flow) * times + late + SLACK;
-                if waited > most + Duration::from_millis(1) {
+                let flowed = keep_alive.flowed.min(LONGEST_FLOW);
+                let most = (terms.connection_timeout + flowed) * times + late + SLACK;
+                if waited > most {
                     broken = Some(("a deaf member is left", format!("{waited:?}")));
                 }
             }
@@ -266,13 +267,33 @@ impl Judge {
         }
     }
 
-    /// How late everything may be because of a late driver: it comes late, puts off what is due once, and comes late again.
+    /// How late everything may be while the driver wakes late: it wakes late, puts its timers off once, and wakes late again.
     pub(super) fn lateness(&self, now: Instant) -> Duration {
-        let twice = MAX_BLOCKED * 2;
-        if now <= self.late_until + twice { twice } else { Duration::ZERO }
+        if now <= self.late_until { LATEST_WAKE * 2 } else { Duration::ZERO }
     }
 
-    /// The end of the run: what was asked for is over.
+    /// Since when the process has run without a stop. The last wake of a driver that was late counts as the end of a stop: the
+    /// waits that it may have begun again, it began again by then.
+    pub(super) fn awake(&self, now: Instant) -> Instant {
+        if now > self.late_until {
+            self.paused_until.max(self.late_until)
+        } else {
+            self.paused_until
+        }
+    }
+
+    /// The driver's next turn is at this time, and may be late.
+    pub(crate) fn wakes_late(&mut self, at: Instant) {
+        self.late_until = at;
+        self.pace.forget();
+    }
+
+    /// The driver no longer wakes late.
+    pub(crate) fn wakes_in_time(&mut self, now: Instant) {
+        self.late_until = self.late_until.min(now);
+    }
+
+    /// At the end of the run, every request and call is over.
     pub(crate) fn finish(&mut self) {
         for (number, asked) in self.requests.iter().enumerate() {
             if asked.is_pending() {

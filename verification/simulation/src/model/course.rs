@@ -3,6 +3,7 @@
 use std::hash::{Hash, Hasher};
 
 use stateright::{Model, Property};
+use zraft_test_server::{Audit, Findings};
 
 use super::{
     sight::{Fate, Seen, Sight},
@@ -140,20 +141,11 @@ impl Model for Course {
                 state.sight.broken.is_none()
             }),
             Property::always("no command is executed twice", |_, state: &State| {
-                let journal = &state.sight.journal;
-                let twice = |(at, (_, _, command)): (usize, &(usize, u64, usize))| {
-                    journal[at + 1..].iter().any(|(.., other)| other == command)
-                };
-                !journal.iter().enumerate().any(twice)
+                audited(state).doubled == 0
             }),
             Property::always(
-                "each answer belongs to the execution of its own command",
-                |_, state: &State| {
-                    each_fate(state, |command, fate| match fate {
-                        Fate::Answered(at) => executed(state, command) == Some(at),
-                        _ => true,
-                    })
-                },
+                "each answer belongs to the execution of its command",
+                |_, state: &State| audited(state).lost == 0,
             ),
             Property::always(
                 "a command reported as not executed is never executed",
@@ -163,12 +155,10 @@ impl Model for Course {
                             |seen: &Seen| matches!(seen, Seen::Command(.., one) if *one == command);
                         state.sight.to_server.iter().any(is)
                     };
-                    each_fate(state, |command, fate| match fate {
-                        Fate::NotExecuted => {
-                            executed(state, command).is_none() && !in_flight(command)
-                        }
-                        _ => true,
-                    })
+                    let sent_again = !each_fate(state, |command, fate| {
+                        fate != Fate::NotExecuted || !in_flight(command)
+                    });
+                    audited(state).denied == 0 && !sent_again
                 },
             ),
             Property::always(
@@ -228,6 +218,26 @@ impl Model for Course {
             }),
         ]
     }
+}
+
+/// Compares the journal with the outcomes so far.
+fn audited(state: &State) -> Findings {
+    let mut audit = Audit::default();
+    for (position, (.., command)) in (0..).zip(&state.sight.journal) {
+        audit.executed(*command as u64, position);
+    }
+    for (command, (reported, resolved)) in (0..).zip(&state.sight.fates) {
+        // A fate that is final is both reported and resolved.
+        let late = resolved.filter(|_| reported != resolved);
+        for fate in reported.iter().chain(&late) {
+            match fate {
+                Fate::Answered(position) => audit.answered(command, *position),
+                Fate::NotExecuted => audit.failed(command, false),
+                Fate::Unknown | Fate::Evicted => audit.failed(command, true),
+            }
+        }
+    }
+    audit.finish()
 }
 
 fn each_fate(state: &State, holds: impl Fn(usize, Fate) -> bool) -> bool {

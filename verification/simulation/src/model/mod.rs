@@ -5,8 +5,7 @@
 //! model of either exists that could be wrong. [`course::Course`] presents them to stateright as a state space:
 //!
 //! - A state is the list of steps that led to it. It is reached by replaying the steps from the beginning.
-//! - [`sight::Sight`] is the observable part of a state: client, network and servers. Two states with equal sights count as
-//!   one.
+//! - [`sight::Sight`] is the observable part of a state: client, network and servers. States with equal sights count as one.
 //! - Timers, nonces and internal tables are not part of a sight. `tests.rs` checks that they make no
 //!   difference: from two states with equal sights, the same steps lead to equal sights again.
 

@@ -8,9 +8,10 @@ use std::{
 use bytes::{Buf, Bytes};
 use zraft_core::{
     Action, Completion, Config, ConnEnd, ConnId, Instant, Machine, OnSessionExpired, OpenFailure,
-    RequestKey, RequestKind, StateName, Timeout,
+    RequestKey, RequestKind, StateName, Timeout, TxBuffer,
 };
 use zraft_protocol::{ClientMessage, MemberId, RejectionReason, ServerMessage, Timestamp};
+use zraft_rig::{Host, Input, Rig};
 use zraft_test_server::{AppendLog, Engine, EngineConfig, KillLoss, Output, PeerId};
 use zraft_zmtp::{Connection, Event};
 
@@ -51,10 +52,18 @@ struct Wire {
 /// The client, the servers and the network between them.
 #[derive(Debug)]
 pub(crate) struct World {
-    machine: Machine,
-    engine: Engine,
+    rig: Rig,
+    around: Around,
     now: Instant,
+}
+
+/// What is around the client's state machine.
+#[derive(Debug)]
+struct Around {
+    engine: Engine,
     wire: Option<Wire>,
+    /// What the network did and the machine has not taken yet.
+    inputs: VecDeque<Input>,
     keys: Vec<RequestKey>,
     /// For each command, the outcome that its caller was given, and the final outcome.
     fates: Vec<(Option<Fate>, Option<Fate>)>,
@@ -101,16 +110,19 @@ impl World {
         cluster.commit_delay = Duration::ZERO;
         cluster.session_timeout = SESSION_TIMEOUT;
         let mut world = Self {
-            machine: Machine::new(config.build().unwrap(), 7, now),
-            engine: Engine::new(cluster, Box::new(AppendLog::new()), now),
+            rig: Rig::new(config.build().unwrap(), 7, now),
+            around: Around {
+                engine: Engine::new(cluster, Box::new(AppendLog::new()), now),
+                wire: None,
+                inputs: VecDeque::new(),
+                keys: Vec::new(),
+                fates: Vec::new(),
+                barren: 0,
+                broken: None,
+            },
             now,
-            wire: None,
-            keys: Vec::new(),
-            fates: Vec::new(),
-            barren: 0,
-            broken: None,
         };
-        world.machine.connect(now, None);
+        world.rig.machine.connect(now, None);
         world.settle();
         world
     }
@@ -118,7 +130,7 @@ impl World {
     /// Returns the possible steps that no budget limits: the deliveries of messages.
     pub(crate) fn possible(&self) -> Vec<Step> {
         let mut steps = Vec::new();
-        if let Some(wire) = &self.wire {
+        if let Some(wire) = &self.around.wire {
             if !wire.to_server.is_empty() {
                 steps.push(Step::ToServer);
             }
@@ -131,16 +143,16 @@ impl World {
 
     /// Returns true if the step is possible now.
     pub(crate) fn can(&self, step: Step) -> bool {
-        let connected = self.machine.state() == StateName::Connected;
+        let connected = self.rig.machine.state() == StateName::Connected;
         match step {
-            Step::Submit => self.machine.state() != StateName::Disconnected,
+            Step::Submit => self.rig.machine.state() != StateName::Disconnected,
             Step::ToServer | Step::ToClient => self.possible().contains(&step),
             Step::Crash => {
-                self.engine.leader_id().is_some_and(|leader| leader.as_str() == "node-1")
+                self.around.engine.leader_id().is_some_and(|leader| leader.as_str() == "node-1")
             }
-            Step::Duplicate => connected && self.machine.stats().in_flight > 0,
-            Step::Expire => self.engine.sessions().next().is_some(),
-            Step::GiveUp => self.fates.first().is_some_and(|fate| *fate == (None, None)),
+            Step::Duplicate => connected && self.rig.machine.stats().in_flight > 0,
+            Step::Expire => self.around.engine.sessions().next().is_some(),
+            Step::GiveUp => self.around.fates.first().is_some_and(|fate| *fate == (None, None)),
         }
     }
 
@@ -153,31 +165,31 @@ impl World {
             Step::Crash => self.crash(),
             Step::Duplicate => self.duplicate(),
             Step::Expire => self.expire(),
-            Step::GiveUp => self.machine.cancel(self.now, self.keys[0]),
+            Step::GiveUp => self.rig.machine.cancel(self.now, self.around.keys[0]),
         }
         self.settle();
     }
 
     fn submit(&mut self) {
-        let payload = payload(self.keys.len());
+        let payload = payload(self.around.keys.len());
         let submitted =
-            self.machine.submit(self.now, RequestKind::Command, payload, Timeout::Never);
-        self.fates.push((None, None));
+            self.rig.machine.submit(self.now, RequestKind::Command, payload, Timeout::Never);
+        self.around.fates.push((None, None));
         // The machine always accepts a command here, so a refusal is a violation.
         match submitted {
-            Ok(key) => self.keys.push(key),
+            Ok(key) => self.around.keys.push(key),
             Err(failure) => {
                 assert!(!failure.maybe_executed());
-                self.fates.pop();
-                self.broken = Some(format!("the machine refused a command: {failure}"));
+                self.around.fates.pop();
+                self.around.broken = Some(format!("the machine refused a command: {failure}"));
             }
         }
     }
 
     fn deliver_to_server(&mut self) {
-        let Some(wire) = &mut self.wire else { return };
+        let Some(wire) = &mut self.around.wire else { return };
         let Some(message) = wire.to_server.pop_front() else { return };
-        self.engine.received(self.now, wire.peer, message);
+        self.around.engine.received(self.now, wire.peer, message);
     }
 
     fn deliver_to_client(&mut self) {
@@ -186,26 +198,15 @@ impl World {
             message,
             ServerMessage::SessionRejected { reason: RejectionReason::SessionExpired, .. }
         );
-        self.receive(&message);
+        self.around.says(&message);
         if doubtful {
             self.keep_asking();
         }
     }
 
     fn next_to_client(&mut self) -> Option<ServerMessage> {
-        while self.outputs() {}
-        self.wire.as_mut()?.to_client.pop_front()
-    }
-
-    fn receive(&mut self, message: &ServerMessage) {
-        let Some(wire) = &mut self.wire else { return };
-        wire.answered += usize::from(matches!(message, ServerMessage::ClientResponse { .. }));
-        let mut bytes = Vec::new();
-        message.encode(&mut bytes);
-        wire.zmtp.send(&bytes).unwrap();
-        let conn = wire.conn;
-        let bytes = drain(&mut wire.zmtp);
-        self.read(conn, &bytes);
+        self.around.outputs();
+        self.around.wire.as_mut()?.to_client.pop_front()
     }
 
     /// Lets the client ask until it is connected or gives up. An expiry can be false, so the client asks for as long as
@@ -213,30 +214,25 @@ impl World {
     fn keep_asking(&mut self) {
         for _ in 0..1000 {
             self.settle();
-            if self.machine.state() != StateName::ConnectingExistingSession {
+            if self.rig.machine.state() != StateName::ConnectingExistingSession {
                 return;
             }
             self.deliver_to_server();
             while let Some(message) = self.next_to_client() {
-                self.receive(&message);
+                self.around.says(&message);
+                self.rig.settle(self.now, &mut self.around);
             }
         }
-        self.broken = Some("the client keeps asking for an expired session without end".to_owned());
-    }
-
-    fn read(&mut self, conn: ConnId, bytes: &[u8]) {
-        if let Some(buffer) = self.machine.recv_buffer(conn) {
-            buffer.extend_from_slice(bytes);
-            self.machine.handle_received(self.now, conn);
-        }
+        self.around.broken =
+            Some("the client keeps asking for an expired session without end".to_owned());
     }
 
     fn crash(&mut self) {
-        let leader = self.engine.leader().unwrap();
-        self.engine.kill(self.now, leader, KillLoss::Uncommitted).unwrap();
-        if let Some(wire) = self.wire.take() {
-            self.barren += usize::from(!wire.sent.is_empty() && wire.answered == 0);
-            self.machine.handle_ended(self.now, wire.conn, ConnEnd::Reset);
+        let leader = self.around.engine.leader().unwrap();
+        self.around.engine.kill(self.now, leader, KillLoss::Uncommitted).unwrap();
+        if let Some(wire) = self.around.wire.take() {
+            self.around.barren += usize::from(!wire.sent.is_empty() && wire.answered == 0);
+            self.rig.feed(self.now, Input::Ended(wire.conn, ConnEnd::Reset));
         }
         self.pass_for_servers(Duration::from_millis(100));
     }
@@ -244,20 +240,20 @@ impl World {
     /// Wakes the client whenever it asks to be woken, until one more command is in flight.
     fn duplicate(&mut self) {
         let commands = |world: &Self| {
-            let wire = world.wire.iter().flat_map(|wire| &wire.to_server);
+            let wire = world.around.wire.iter().flat_map(|wire| &wire.to_server);
             wire.filter(|message| matches!(message, ClientMessage::ClientRequest { .. })).count()
         };
         let before = commands(self);
         for _ in 0..100 {
-            if commands(self) > before || self.machine.state() != StateName::Connected {
+            if commands(self) > before || self.rig.machine.state() != StateName::Connected {
                 return;
             }
-            let Some(at) = self.machine.poll_timeout() else { return };
+            let Some(at) = self.rig.next_wake() else { return };
             self.now = self.now.max(at);
-            for (_, waited) in self.wire.iter_mut().flat_map(|wire| wire.sent.values_mut()) {
+            for (_, waited) in self.around.wire.iter_mut().flat_map(|wire| wire.sent.values_mut()) {
                 *waited = true;
             }
-            self.machine.handle_timeout(self.now);
+            self.rig.machine.handle_timeout(self.now);
             self.settle();
         }
     }
@@ -265,23 +261,23 @@ impl World {
     /// Lets the session expire. The client does not run meanwhile, as if its process were stopped.
     fn expire(&mut self) {
         // Ask for the next timeout, as a driver does before it sleeps.
-        let _ = self.machine.poll_timeout();
+        let _ = self.rig.next_wake();
         self.pass_for_servers(SESSION_TIMEOUT + Duration::from_secs(2));
         // After such a jump of the clock the client restarts all its waits.
-        for (_, waited) in self.wire.iter_mut().flat_map(|wire| wire.sent.values_mut()) {
+        for (_, waited) in self.around.wire.iter_mut().flat_map(|wire| wire.sent.values_mut()) {
             *waited = false;
         }
-        self.machine.handle_timeout(self.now);
+        self.rig.machine.handle_timeout(self.now);
     }
 
     fn pass_for_servers(&mut self, time: Duration) {
         let end = self.now + time;
-        while let Some(at) = self.engine.poll_timeout().filter(|at| *at <= end) {
+        while let Some(at) = self.around.engine.poll_timeout().filter(|at| *at <= end) {
             self.now = self.now.max(at);
-            self.engine.handle_timeout(self.now);
+            self.around.engine.handle_timeout(self.now);
         }
         self.now = end;
-        self.engine.handle_timeout(end);
+        self.around.engine.handle_timeout(end);
     }
 
     /// Does everything that follows without a choice: opens connections, completes handshakes, waits out pauses and
@@ -292,73 +288,129 @@ impl World {
                 return;
             }
         }
-        self.broken = Some("the client and the servers never come to rest".to_owned());
+        self.around.broken = Some("the client and the servers never come to rest".to_owned());
     }
 
     fn settle_once(&mut self) -> bool {
-        let mut moved = self.outputs() | self.actions();
-        moved |= self.write();
-        while let Some(completion) = self.machine.poll_completion() {
-            moved = true;
-            self.completed(completion);
-        }
-        while self.machine.poll_event().is_some() {}
+        let mut moved = self.rig.settle(self.now, &mut self.around);
         // No connection is open or being opened, so the client can only be pausing between attempts.
-        let pausing = self.wire.is_none()
-            && !matches!(self.machine.state(), StateName::Disconnected | StateName::Connected);
+        let pausing = self.around.wire.is_none()
+            && !matches!(self.rig.machine.state(), StateName::Disconnected | StateName::Connected);
         if !moved
             && pausing
-            && let Some(at) = self.machine.poll_timeout()
+            && let Some(at) = self.rig.next_wake()
         {
             self.now = self.now.max(at);
-            self.machine.handle_timeout(self.now);
+            self.rig.machine.handle_timeout(self.now);
             moved = true;
         }
         moved
     }
 
-    fn actions(&mut self) -> bool {
-        let mut moved = false;
-        while let Some(action) = self.machine.poll_action(self.now) {
-            moved = true;
-            match action {
-                Action::Open { conn, member, .. } => self.open(conn, &member),
-                Action::ShutdownWrite { .. } => {}
-                Action::Close { conn } => {
-                    if let Some(wire) = self.wire.take_if(|wire| wire.conn == conn) {
-                        self.engine.disconnected(self.now, wire.peer);
-                    }
-                }
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.rig.machine
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.around.engine
+    }
+
+    pub(crate) fn fates(&self) -> &[(Option<Fate>, Option<Fate>)] {
+        &self.around.fates
+    }
+
+    pub(crate) fn broken(&self) -> Option<&String> {
+        self.around.broken.as_ref()
+    }
+
+    /// Returns what was sent on the current connection, and the number of barren connections.
+    pub(crate) fn history(&self) -> (Vec<(u64, usize, bool)>, usize) {
+        let sent = self.around.wire.iter().flat_map(|wire| wire.sent.iter());
+        (sent.map(|(id, (copies, waited))| (*id, *copies, *waited)).collect(), self.around.barren)
+    }
+
+    pub(crate) fn in_flight_messages(
+        &self,
+    ) -> Option<(&VecDeque<ClientMessage>, &VecDeque<ServerMessage>, PeerId)> {
+        let wire = self.around.wire.as_ref()?;
+        Some((&wire.to_server, &wire.to_client, wire.peer))
+    }
+}
+
+impl Around {
+    /// Takes what the servers have to send.
+    fn outputs(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            if let Output::Send { peer, message } = output
+                && let Some(wire) = self.wire.as_mut().filter(|wire| wire.peer == peer)
+            {
+                wire.to_client.push_back(message);
             }
         }
-        moved
     }
 
-    fn open(&mut self, conn: ConnId, member: &MemberId) {
+    /// The server's message is on its way to the machine.
+    fn says(&mut self, message: &ServerMessage) {
+        let Some(wire) = &mut self.wire else { return };
+        wire.answered += usize::from(matches!(message, ServerMessage::ClientResponse { .. }));
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        wire.zmtp.send(&bytes).unwrap();
+    }
+
+    fn open(&mut self, now: Instant, conn: ConnId, member: &MemberId) {
         let member = self.engine.index_of(member.as_str()).unwrap();
-        match self.engine.connected(self.now, member) {
-            None => self.machine.handle_open_failed(self.now, conn, OpenFailure::Refused),
+        self.inputs.push_back(match self.engine.connected(now, member) {
+            None => Input::OpenFailed(conn, OpenFailure::Refused),
             Some(peer) => {
-                let zmtp = Connection::new(zraft_zmtp::Config::server(), self.now);
+                let zmtp = Connection::new(zraft_zmtp::Config::server(), now);
                 let (to_server, to_client) = (VecDeque::new(), VecDeque::new());
                 let (sent, answered) = (BTreeMap::new(), 0);
                 self.wire = Some(Wire { conn, peer, zmtp, to_server, to_client, sent, answered });
-                self.machine.handle_opened(self.now, conn);
+                Input::Opened(conn)
+            }
+        });
+    }
+}
+
+impl Host for Around {
+    fn act(&mut self, now: Instant, action: Action) {
+        match action {
+            Action::Open { conn, member, .. } => self.open(now, conn, &member),
+            Action::ShutdownWrite { .. } => {}
+            Action::Close { conn } => {
+                if let Some(wire) = self.wire.take_if(|wire| wire.conn == conn) {
+                    self.engine.disconnected(now, wire.peer);
+                }
             }
         }
     }
 
-    /// Moves the client's bytes into the queue of messages, and the bytes of the ZMTP handshake both ways.
-    fn write(&mut self) -> bool {
-        let wall = Timestamp::from_millis(0);
-        let Some(wire) = &mut self.wire else { return false };
-        let conn = wire.conn;
-        let Some(tx) = self.machine.transmit(self.now, wall, conn) else { return false };
+    fn input(&mut self, _: Instant, _: &Machine) -> Option<Input> {
+        self.outputs();
+        if let Some(input) = self.inputs.pop_front() {
+            return Some(input);
+        }
+        let wire = self.wire.as_mut()?;
+        let bytes = drain(&mut wire.zmtp);
+        (!bytes.is_empty()).then(|| Input::Received(wire.conn, bytes.into()))
+    }
+
+    fn socket(&self) -> Option<ConnId> {
+        self.wire.as_ref().map(|wire| wire.conn)
+    }
+
+    fn wall(&self, _: Instant) -> Timestamp {
+        Timestamp::from_millis(0)
+    }
+
+    /// Moves the client's bytes into the queue of messages.
+    fn write(&mut self, now: Instant, _: ConnId, tx: &mut TxBuffer) -> usize {
+        let Some(wire) = &mut self.wire else { return 0 };
         let mut bytes = vec![0; tx.remaining()];
         tx.copy_to_slice(&mut bytes);
-        self.machine.handle_written(self.now, conn);
-        wire.zmtp.handle_bytes(self.now, &bytes);
-        while let Some(event) = wire.zmtp.poll_event(self.now) {
+        wire.zmtp.handle_bytes(now, &bytes);
+        while let Some(event) = wire.zmtp.poll_event(now) {
             let Event::Message(frame) = event else { continue };
             match ClientMessage::decode(&frame).unwrap() {
                 // When the client probes its member depends on times, which are not part of the model.
@@ -372,32 +424,13 @@ impl World {
                 }
             }
         }
-        let back = drain(&mut wire.zmtp);
-        if !back.is_empty() {
-            self.read(conn, &back);
-        }
-        !bytes.is_empty() || !back.is_empty()
+        bytes.len()
     }
 
-    fn outputs(&mut self) -> bool {
-        let mut moved = false;
-        while let Some(output) = self.engine.poll_output() {
-            moved = true;
-            if let Output::Send { peer, message } = output
-                && let Some(wire) = self.wire.as_mut().filter(|wire| wire.peer == peer)
-            {
-                wire.to_client.push_back(message);
-            }
-        }
-        moved
-    }
-
-    fn completed(&mut self, completion: Completion) {
+    fn completion(&mut self, _: Instant, _: &Machine, completion: Completion) {
         let (key, fate, last) = match completion {
-            Completion::Request { key, result, detached } => {
-                (key, Fate::of(&result), (!detached).then_some(()))
-            }
-            Completion::Resolution { key, result } => (key, Fate::of(&result), None),
+            Completion::Request { key, result, detached } => (key, Fate::of(&result), !detached),
+            Completion::Resolution { key, result } => (key, Fate::of(&result), false),
             _ => return,
         };
         let Some(number) = self.keys.iter().position(|known| *known == key) else {
@@ -408,42 +441,13 @@ impl World {
         match (&reported, &resolved) {
             (None, None) => {
                 *reported = Some(fate);
-                if last.is_some() {
+                if last {
                     *resolved = Some(fate);
                 }
             }
             (Some(_), None) => *resolved = Some(fate),
             _ => self.broken = Some(format!("command {} ended twice", number + 1)),
         }
-    }
-
-    pub(crate) fn machine(&self) -> &Machine {
-        &self.machine
-    }
-
-    pub(crate) fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
-    pub(crate) fn fates(&self) -> &[(Option<Fate>, Option<Fate>)] {
-        &self.fates
-    }
-
-    pub(crate) fn broken(&self) -> Option<&String> {
-        self.broken.as_ref()
-    }
-
-    /// Returns what was sent on the current connection, and the number of barren connections.
-    pub(crate) fn history(&self) -> (Vec<(u64, usize, bool)>, usize) {
-        let sent = self.wire.iter().flat_map(|wire| wire.sent.iter());
-        (sent.map(|(id, (copies, waited))| (*id, *copies, *waited)).collect(), self.barren)
-    }
-
-    pub(crate) fn in_flight_messages(
-        &self,
-    ) -> Option<(&VecDeque<ClientMessage>, &VecDeque<ServerMessage>, PeerId)> {
-        let wire = self.wire.as_ref()?;
-        Some((&wire.to_server, &wire.to_client, wire.peer))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The copy of the sources with every bug in it, each behind a switch: a workspace of its own below `target/planted`.
+//! The copy of the sources with every bug in it, each behind a switch: a separate workspace below `target/planted`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,13 +10,14 @@ use std::{
 use super::patch::{Edits, Patch, edited};
 
 /// The folders of the crates that are copied: this one, and those that it depends on.
-const CRATES: [&str; 7] = [
+const CRATES: [&str; 8] = [
     "crates/client",
     "crates/core",
     "crates/kv",
     "crates/protocol",
     "crates/test-server",
     "crates/zmtp",
+    "verification/rig",
     "verification/simulation",
 ];
 

@@ -15,7 +15,7 @@
 //!
 //! `@@` names a line that begins a block, and occurs once in the file. The lines that begin with a space or `-` must occur exactly once
 //! in that block; indentation does not matter. `PLANTED` is true while this bug is planted, `PLANTED("other")` while the
-//! other one is. A patch that begins with `Support:` is no bug: others share what it adds.
+//! other one is. A patch that begins with `Support:` is not a bug: other patches share what it adds.
 
 mod copy;
 mod patch;
@@ -50,7 +50,7 @@ pub fn patches() -> Result<Vec<Patch>, String> {
 /// Checks that every patch applies, and writes nothing.
 ///
 /// # Errors
-/// One does not: which, and what to do.
+/// A patch does not apply. The error names it and says what to do.
 pub fn check(root: &Path, patches: &[Patch]) -> Result<(), String> {
     copy::patched_sources(root, patches).map(drop)
 }

@@ -66,7 +66,7 @@ pub(super) struct Observer {
     keep_alives: Vec<Timestamp>,
     /// Answers that were given to an id in this session.
     answers: BTreeMap<u64, BTreeSet<Bytes>>,
-    /// Bytes were said of which nobody knows what they mean.
+    /// Random bytes were delivered, whose meaning is unknown.
     wild: bool,
     delivered: u64,
     too_long: BTreeSet<u64>,
@@ -119,7 +119,7 @@ impl Observer {
         }
     }
 
-    /// Whether the present connection asked for its old session.
+    /// Returns true if the present connection asked to continue its session, and `None` if it asked for nothing yet.
     pub(super) fn continues(&self) -> Option<bool> {
         let asked = self.peer.as_ref()?.handshake.as_ref()?;
         Some(matches!(asked, ClientMessage::ContinueSession { .. }))
@@ -256,7 +256,7 @@ impl Observer {
                 assert!(!std::mem::replace(answered, true), "a ping ends once");
             }
             Completion::Disconnected => {
-                assert!(self.disconnects > 0, "nobody asked for it");
+                assert!(self.disconnects > 0, "disconnect() was called");
             }
         }
     }
@@ -419,7 +419,7 @@ impl Observer {
     }
 
     pub(super) fn finished(&self, machine: &Machine) {
-        // connect() while disconnect() was under way starts anew after it, and may be under way still.
+        // A connect() during disconnect() starts again after it, and may still be under way.
         for (payload, request) in &self.requests {
             let about = String::from_utf8_lossy(payload);
             assert!(!request.is_pending(), "{about} ({:?}) never ended", request.key);

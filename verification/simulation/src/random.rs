@@ -10,26 +10,27 @@ pub(crate) struct Rng(SplitMix64);
 
 impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut rng = Self(SplitMix64::new(seed ^ 0x5eed_0f5e_ed0f_5eed));
-        rng.next();
-        rng
+        // Neighbouring seeds differ in few bits; the first number drawn mixes them.
+        let mut random = SplitMix64::new(seed ^ 0x5eed_0f5e_ed0f_5eed);
+        random.next();
+        Self(random)
     }
 
     pub(crate) fn next(&mut self) -> u64 {
         self.0.next()
     }
 
-    /// A generator of its own, so that one part's draws do not shift another's.
+    /// Creates a separate generator, so that one part's draws do not shift another's.
     pub(crate) fn fork(&mut self) -> Self {
         Self(SplitMix64::new(self.next()))
     }
 
-    /// Below `bound`, which must not be 0.
+    /// Draws a number below `bound`, which must not be 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0.below(bound)
     }
 
-    /// From `low` to `high`, both included.
+    /// Draws a number from `low` to `high`, both included.
     pub(crate) fn range(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
@@ -38,7 +39,7 @@ impl Rng {
         self.below(length as u64) as usize
     }
 
-    /// True so many times in a hundred.
+    /// Returns true with this chance in 100.
     pub(crate) fn percent(&mut self, chance: u64) -> bool {
         self.below(100) < chance
     }
@@ -47,12 +48,12 @@ impl Rng {
         from[self.index(from.len())]
     }
 
-    /// From `low` to `high` milliseconds, to the microsecond.
+    /// Draws a duration from `low` to `high` milliseconds, in whole microseconds.
     pub(crate) fn millis(&mut self, low: u64, high: u64) -> Duration {
         Duration::from_micros(self.range(low * 1000, high * 1000))
     }
 
-    /// From `low` to `high` microseconds.
+    /// Draws a duration from `low` to `high` microseconds.
     pub(crate) fn micros(&mut self, low: u64, high: u64) -> Duration {
         Duration::from_micros(self.range(low, high))
     }

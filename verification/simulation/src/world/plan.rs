@@ -1,33 +1,36 @@
-//! What a run is like: everything drawn from its seed.
+//! The plan of a run: everything that is drawn from its seed before it begins.
 
 use std::time::Duration;
 
 use zraft_core::{AckServerRequests, Backoff, Config, OnSessionExpired};
 use zraft_test_server::EngineConfig;
 
-use crate::{fault::Fault, net::Path, pipe::Way, rng::Rng};
+use crate::{
+    random::Rng,
+    world::{fault::Fault, net::Path, pipe::Way},
+};
 
-/// One client: its configuration, and what its application is like.
+/// A client's configuration, and the behaviour of its application and driver.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientPlan {
     pub(crate) config: Config,
     pub(crate) seed: u64,
-    /// Commands and queries that it submits.
+    /// How many commands and queries the application submits.
     pub(crate) commands: usize,
     pub(crate) queries: usize,
-    /// Between two bursts of requests.
+    /// The average pause between two bursts of requests.
     pub(crate) pause: Duration,
     pub(crate) burst: u64,
     pub(crate) payload: (u64, u64),
-    /// How long its application may take for a server request; none: it takes them at once.
+    /// The longest time that the application takes for a server request, or `None` if it takes none.
     pub(crate) consumer: Option<Duration>,
-    /// Bytes arrive in pieces of at most so many.
+    /// The driver reads at most this many bytes at a time.
     pub(crate) pieces: usize,
-    /// The driver may offer what it read of a connection after it was closed.
+    /// The driver may deliver bytes of a connection after the machine closed it.
     pub(crate) reads_late: bool,
-    /// It calls connect() with this much patience.
+    /// The timeout of its connect() calls.
     pub(crate) patience: Option<Duration>,
-    /// One in a hundred requests has a deadline of its own.
+    /// How many requests in 100 have their own deadline.
     pub(crate) own_deadlines: u64,
 }
 
@@ -40,7 +43,7 @@ pub(crate) struct Plan {
     pub(crate) rate: Option<u32>,
     pub(crate) path: Path,
     pub(crate) capacity: usize,
-    /// Faults that may occur, each as often as it stands here.
+    /// The faults to draw from. One that is listed more often occurs more often.
     pub(crate) faults: Vec<Fault>,
     pub(crate) fault_count: usize,
     pub(crate) leader_changes: usize,
@@ -53,6 +56,11 @@ pub(crate) const MIN_COMMANDS: usize = 200;
 pub(crate) const MIN_QUERIES: usize = 50;
 pub(crate) const MIN_NOTICES: usize = 20;
 pub(crate) const MIN_FAULTS: usize = 5;
+
+/// A payload that begins with this makes its member deaf, until the heal phase.
+pub(crate) const POISON: &[u8] = b"poison";
+/// How long the last disconnect() of each client may take: longer than any commit.
+pub(crate) const LEAVING: Duration = Duration::from_secs(5);
 
 pub(crate) fn member_name(index: usize) -> String {
     format!("node-{}", index + 1)
@@ -99,7 +107,7 @@ impl Plan {
         let mut plans: Vec<ClientPlan> = (0..clients)
             .map(|_| client(&mut rng, members, clients, session_timeout, duration, large))
             .collect();
-        // The first client has the rest.
+        // The first client submits the rest.
         let rest = MIN_COMMANDS.saturating_sub(plans.iter().map(|plan| plan.commands).sum());
         plans[0].commands += rest;
         let capacity = if large {

@@ -1,24 +1,17 @@
-//! The application of each client: what it submits, gives up, takes and asks for.
+//! The application of each client: it submits and cancels requests, takes server requests, connects and disconnects.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use zraft_core::{AckServerRequests, RequestKind, StateName, Timeout};
+use zraft_core::{AckServerRequests, Machine, RequestKind, StateName, Timeout};
 
-use crate::{
-    servers::POISON,
-    sim::{Sim, What},
-    trace::say,
-};
+use crate::world::{calendar::What, plan::POISON, sim::Sim, trace::say};
 
-/// How long disconnect() may take.
-pub(crate) const LEAVING: Duration = Duration::from_secs(5);
-
-/// Server requests of a run.
+/// The most server requests of a run: a client that holds few at a time needs a redelivery for each of the others.
 const MOST_NOTICES: u64 = 120;
 
 impl Sim {
-    /// The application's turn: it wants a session, and has requests to make.
+    /// The application's turn: it seeks a session and submits requests.
     pub(crate) fn work(&mut self, client: usize) {
         let now = self.now;
         let state = &mut self.clients[client];
@@ -26,12 +19,12 @@ impl Sim {
             return;
         }
         if state.paused {
-            // Nothing runs in a process that is stopped.
+            // The process is stopped: try again later.
             self.works(client, Duration::from_millis(100));
             return;
         }
         self.dirty[client] = true;
-        let name = state.machine.state();
+        let name = self.rigs[client].machine.state();
         if name == StateName::Disconnected && !state.connecting {
             if self.rng.percent(20) {
                 self.submit(client, RequestKind::Query);
@@ -44,7 +37,7 @@ impl Sim {
         let state = &mut self.clients[client];
         let left = state.commands_left + state.queries_left;
         if left == 0 {
-            // It looks after its session all the same.
+            // It has nothing left to submit, but still keeps a session.
             self.works(client, Duration::from_millis(500));
             return;
         }
@@ -70,7 +63,7 @@ impl Sim {
         self.works(client, pause);
     }
 
-    /// The application's next turn, in place of any other.
+    /// Sets the application's next turn, in place of any other.
     pub(crate) fn works(&mut self, client: usize, pause: Duration) {
         let at = self.now + pause;
         self.clients[client].works_at = Some(at);
@@ -79,21 +72,21 @@ impl Sim {
 
     pub(crate) fn connect(&mut self, client: usize) {
         let state = &mut self.clients[client];
-        let name = state.machine.state();
-        // In the end everybody has the patience it takes.
+        let name = self.rigs[client].machine.state();
+        // In the heal phase every connect() waits for as long as it takes.
         let patience = state.plan.patience.filter(|_| self.healing.is_none());
         self.coverage.cell("connect", name);
-        let key = state.machine.connect(self.now, patience);
+        let key = self.rigs[client].machine.connect(self.now, patience);
         state.connecting = true;
         let until = patience.map(|patience| self.now + patience);
         state.judge.connect_called(key, until);
         say!(self.trace, self.now, "client {client}: connect() within {patience:?}");
     }
 
-    /// Submits one request. False when it was not taken.
+    /// Submits one request. Returns false if the machine refused it.
     pub(crate) fn submit(&mut self, client: usize, kind: RequestKind) -> bool {
         let state = &mut self.clients[client];
-        let name = state.machine.state();
+        let name = self.rigs[client].machine.state();
         state.number += 1;
         let poison = state.poison > 0 && kind == RequestKind::Command;
         let mut text = Vec::new();
@@ -114,7 +107,7 @@ impl Sim {
         };
         let event = if kind == RequestKind::Command { "submit_command" } else { "submit_query" };
         self.coverage.cell(event, name);
-        match state.machine.submit(self.now, kind, payload.clone(), timeout) {
+        match self.rigs[client].machine.submit(self.now, kind, payload.clone(), timeout) {
             Ok(key) => {
                 if poison {
                     state.poison -= 1;
@@ -140,7 +133,7 @@ impl Sim {
                     "NOT_CONNECTED" | "SESSION_EXPIRED" => disconnected,
                     "CLOSED" => state.judge.disconnecting.is_some(),
                     "OVERLOADED" => {
-                        let stats = state.machine.stats();
+                        let stats = self.rigs[client].machine.stats();
                         stats.queued as usize >= state.plan.config.max_queued()
                     }
                     _ => false,
@@ -158,17 +151,17 @@ impl Sim {
 
     pub(crate) fn disconnect(&mut self, client: usize, within: Duration) {
         let state = &mut self.clients[client];
-        let name = state.machine.state();
+        let name = self.rigs[client].machine.state();
         self.coverage.cell("disconnect", name);
         say!(self.trace, self.now, "client {client}: disconnect() within {within:?}");
         state.judge.disconnect_called(self.now, within);
-        state.machine.disconnect(self.now, within);
+        self.rigs[client].machine.disconnect(self.now, within);
         self.drain(client);
         self.dirty[client] = true;
     }
 
-    /// The application takes the server requests that are there, if it is not busy.
-    pub(crate) fn consume(&mut self, client: usize) {
+    /// The application takes the waiting server requests, unless it is busy.
+    pub(crate) fn consume(&mut self, client: usize, machine: &mut Machine) {
         let now = self.now;
         let state = &mut self.clients[client];
         if now < state.slow_until {
@@ -177,10 +170,10 @@ impl Sim {
         let handled = state.plan.config.ack_server_requests() == AckServerRequests::Handled;
         while state.consuming {
             if let Some(request) = state.taken.take() {
-                state.machine.server_request_done(now, request.request_id);
+                machine.server_request_done(now, request.request_id);
                 state.judge.done(now, request.request_id.get());
             }
-            let Some(request) = state.machine.poll_server_request() else { break };
+            let Some(request) = machine.poll_server_request() else { break };
             self.trace.fact(now, 8, request.request_id.get());
             say!(self.trace, now, "client {client} takes {request:?}");
             state.judge.took(request.request_id.get(), &request.payload);
@@ -188,7 +181,7 @@ impl Sim {
             if handled {
                 state.taken = Some(request);
             } else {
-                state.machine.server_request_done(now, request.request_id);
+                machine.server_request_done(now, request.request_id);
                 state.judge.done(now, request.request_id.get());
             }
             if let Some(busy) = busy {
@@ -199,7 +192,7 @@ impl Sim {
         }
     }
 
-    /// The cluster's application has something to tell a session.
+    /// The cluster's application pushes server requests to a session.
     pub(crate) fn notice(&mut self) {
         let client = self.rng.index(self.clients.len());
         let living = self.clients[client].judge.session_id().map(str::to_owned);
@@ -208,7 +201,6 @@ impl Sim {
             self.queue.push(self.now + Duration::from_millis(700), What::Notice);
             return;
         };
-        // A client that holds few of them has the others with each redelivery only.
         if self.facts.notices >= MOST_NOTICES {
             return;
         }

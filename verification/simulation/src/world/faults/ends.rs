@@ -1,4 +1,4 @@
-//! The end of faults: of each after its time, of all at once in the heal phase, and whether everything settles then.
+//! How faults end: each after its time, and all at once in the heal phase. After that, everything must settle.
 
 use std::time::Duration;
 
@@ -6,52 +6,15 @@ use zraft_core::{RequestKind, StateName};
 use zraft_protocol::SessionId;
 use zraft_test_server::{Hints, KillLoss};
 
-use crate::{
+use crate::world::{
+    calendar::{Mend, What},
     fault::Fault,
-    net::Line,
-    params::{MIN_COMMANDS, MIN_FAULTS, MIN_NOTICES, MIN_QUERIES},
-    sim::{Sim, What},
+    plan::{LEAVING, MIN_COMMANDS, MIN_FAULTS, MIN_NOTICES, MIN_QUERIES},
+    sim::Sim,
     trace::say,
 };
 
-/// What is put right again.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Mend {
-    /// The ways between this client, or all, and this member, or all.
-    Paths(Option<usize>, Option<usize>),
-    Line(Line),
-    Silent(usize),
-    Start(usize),
-    Restart(usize),
-    Rejoin(usize),
-    Thaw(usize),
-    Hear(usize),
-    TrueMap(usize),
-    Hints,
-    Rate,
-    Deliver,
-    Outage,
-    /// Not put right: its session expires, so many times more.
-    ExpireAgain(usize, u32),
-    /// Not put right: its session is left for another.
-    Renew(usize),
-    /// Neither: what comes to it on its present connection is held back for a time.
-    HoldBack(usize),
-    /// Leadership moves, and all ways are slow.
-    SlowMove(usize),
-    /// Its driver wakes in time again.
-    Prompt(usize),
-    /// A member that reads nothing, or trickles a message, sends a little more.
-    Murmur(Line),
-    /// A hostile member's connection is torn off.
-    Drop(Line),
-    /// No member captures anybody any more.
-    Free,
-    /// What was held back comes, while others wait for their answers.
-    Release(usize, Line),
-}
-
-/// Everything has settled within this, of virtual time, or never will. The longest waits that the rules allow are a
+/// How long everything may take to settle after the last fault, in virtual time. The longest waits that the rules allow are a
 /// minute each: a doubled resend timeout, and patience with silence.
 pub(crate) const SETTLES_WITHIN: Duration = Duration::from_secs(400);
 
@@ -84,11 +47,11 @@ impl Sim {
                 self.net.ports[member].silent = false;
                 self.accept_all(member);
             }
-            // Somebody else may have done it already.
+            // It may run again already.
             Mend::Start(member) => {
                 let _ = self.engine.restart(self.now, self.members[member]);
             }
-            // In the heal phase it hears again already.
+            // The heal phase has ended the deafness.
             Mend::Restart(_) if self.healing.is_some() => {}
             Mend::Restart(member) => {
                 let index = self.members[member];
@@ -126,7 +89,7 @@ impl Sim {
                 let state = &self.clients[client];
                 if self.healing.is_none()
                     && !state.paused
-                    && state.machine.state() != StateName::Disconnected
+                    && self.rigs[client].machine.state() != StateName::Disconnected
                 {
                     self.disconnect(client, Duration::ZERO);
                     self.connect(client);
@@ -163,13 +126,13 @@ impl Sim {
         }
     }
 
-    /// What answers the present session has are under way, and nothing of it passes any more.
+    /// Holds back the answers to the present session that are on their way.
     fn hold_back(&mut self, client: usize) {
         if self.healing.is_some() || self.clients[client].paused {
             return;
         }
         let line = self.clients[client].current();
-        let connected = self.clients[client].machine.state() == StateName::Connected;
+        let connected = self.rigs[client].machine.state() == StateName::Connected;
         let conn = line.and_then(|line| self.net.conns.get_mut(&line)).filter(|_| connected);
         if let (Some(conn), Some(line)) = (conn, line) {
             conn.held_back = true;
@@ -227,7 +190,7 @@ impl Sim {
             self.dirty[client] = true;
             self.works(client, Duration::ZERO);
         }
-        // The first client makes up for what could not be submitted.
+        // The first client submits what is missing.
         let missing = |least: usize, had: u64| least.saturating_sub(had as usize);
         let commands = missing(MIN_COMMANDS, self.facts.commands);
         let queries = missing(MIN_QUERIES, self.facts.queries);
@@ -242,7 +205,7 @@ impl Sim {
         self.queue.push(self.now + Duration::from_millis(100), What::Check);
     }
 
-    /// Whether all is settled by now: then everybody leaves, and then the run is over.
+    /// Checks whether everything has settled. If so, all clients leave; once they have left, the run is over.
     pub(crate) fn check(&mut self) {
         let since = self.healing.map_or(Duration::ZERO, |healing| self.now - healing);
         let settled = if self.closing { self.all_left() } else { self.all_settled() };
@@ -267,26 +230,26 @@ impl Sim {
             && self.clients.iter().all(|client| {
                 client.commands_left + client.queries_left == 0
                     && client.judge.pending() == 0
-                    && client.machine.state() == StateName::Connected
+                    && self.rigs[client.index].machine.state() == StateName::Connected
                     && self.is_heard(client.index)
                     && self.has_all_notices(client.index)
             })
     }
 
-    /// Its connection speaks for its session at the leader. (A client that waits for no answer learns with its next KeepAlive
-    /// only that it does not.)
+    /// Returns true if the client's connection is bound to its session at the leader. A client that waits for no answer learns only
+    /// with its next KeepAlive that it is not.
     fn is_heard(&self, client: usize) -> bool {
         let line = self.clients[client].current();
         let conn = line.and_then(|line| self.net.conns.get(&line));
         conn.is_some_and(|conn| {
-            // What a slow way carries arrives when it was sent to, also after the way is fast again.
+            // Bytes sent while the path was slow arrive at their time, even after the path is fast again.
             conn.up.is_empty()
                 && self.engine.leader() == Some(self.members[conn.member])
                 && conn.served.peer.is_some_and(|peer| self.engine.is_bound(peer))
         })
     }
 
-    /// The session's application has had everything that was pushed to it, and the cluster knows.
+    /// Returns true if the application took every server request of its session and the cluster knows.
     fn has_all_notices(&self, client: usize) -> bool {
         let judge = &self.clients[client].judge;
         let Some(id) = judge.session_id() else { return false };
@@ -300,11 +263,11 @@ impl Sim {
     fn what_waits(&self) -> String {
         let mut waits = Vec::new();
         for client in &self.clients {
-            let stats = client.machine.stats();
+            let stats = self.rigs[client.index].machine.stats();
             waits.push(format!(
                 "client {}: {:?}, {} queued, {} in flight, {} detached, {} to submit, notices {}",
                 client.index,
-                client.machine.state(),
+                self.rigs[client.index].machine.state(),
                 stats.queued,
                 stats.in_flight,
                 stats.detached,
@@ -315,7 +278,7 @@ impl Sim {
         waits.join("; ")
     }
 
-    /// The frames that it took are bounded by what was to be done.
+    /// Everything has settled. The number of frames is bounded by the work that there was.
     fn settled(&mut self, since: Duration) {
         let frames: u64 = self.clients.iter().map(|client| client.judge.frames).sum();
         let frames = frames - self.frames_at_heal;
@@ -332,20 +295,22 @@ impl Sim {
 
     fn leave(&mut self) {
         self.closing = true;
-        say!(self.trace, self.now, "all is settled; everybody leaves");
+        say!(self.trace, self.now, "everything has settled; all clients leave");
         for client in 0..self.clients.len() {
             self.clients[client].leaving = true;
-            self.disconnect(client, crate::work::LEAVING);
+            self.disconnect(client, LEAVING);
         }
     }
 
     fn all_left(&self) -> bool {
-        self.clients.iter().all(|client| client.machine.state() == StateName::Disconnected)
+        self.clients
+            .iter()
+            .all(|client| self.rigs[client.index].machine.state() == StateName::Disconnected)
     }
 
-    /// The end: the journal against what everybody was told.
+    /// Ends the run: compares the journal with what the callers were told.
     fn finish(&mut self) {
-        // An end of a session is committed like everything else.
+        // The end of a session is committed like a command, so give it time.
         let wait = self.plan.engine.commit_delay + Duration::from_millis(500);
         self.engine.handle_timeout(self.now + wait);
         self.done = true;
@@ -371,7 +336,7 @@ impl Sim {
         }
     }
 
-    /// Leaves a fault for the counters, once it has really come about.
+    /// Counts a fault that came about.
     pub(crate) fn struck(&mut self, fault: Fault) {
         self.facts.faults += 1;
         self.trace.fact(self.now, 9, fault as u64);

@@ -1,20 +1,20 @@
-//! Faults that are words: what a member says that it should not, or not then.
+//! Faults that are messages: wrong ones, or ones at the wrong time.
 
 use bytes::Bytes;
 use zraft_core::StateName;
 use zraft_protocol::{
-    CorrelationId, Nonce, Payload, RejectionReason, RequestErrorReason, RequestId, ServerMessage,
-    SessionCloseReason, SessionId, Timestamp,
+    CorrelationId, MemberId, Nonce, Payload, RejectionReason, RequestErrorReason, RequestId,
+    ServerMessage, SessionCloseReason, SessionId, Timestamp,
 };
 
-use crate::{fault::Fault, sim::Sim};
+use crate::world::{fault::Fault, plan::member_name, sim::Sim};
 
 impl Sim {
     pub(crate) fn strike_words(&mut self, fault: Fault) -> bool {
         let Some((line, client)) = self.word_line() else { return false };
         match fault {
             Fault::RejectForGood => {
-                // It counts only while the connection's own question is open.
+                // A rejection counts only while the handshake message waits for its answer.
                 let Some(nonce) = self.clients[client].judge.open_nonce() else {
                     self.reject_next = true;
                     return true;
@@ -30,7 +30,12 @@ impl Sim {
                     SessionCloseReason::SessionError,
                     SessionCloseReason::ConnectionClosed,
                 ]);
-                let leader_id = self.engine.leader_id().cloned().filter(|_| self.rng.percent(50));
+                let leader_id = match self.rng.below(10) {
+                    // A member of the cluster that the client's configuration does not have.
+                    0 => MemberId::new(member_name(self.members.len())).ok(),
+                    1..=4 => self.engine.leader_id().cloned(),
+                    _ => None,
+                };
                 self.say(line, &ServerMessage::SessionClosed { reason, leader_id });
             }
             Fault::StrayMessages => {
@@ -45,13 +50,13 @@ impl Sim {
                 self.say_bytes(line, &frame);
             }
             _ => {
-                // The answer to a command, over maxMessageSize and its 64 KiB.
+                // An answer to a command that is longer than a frame may be.
                 let limit = self.plan.clients[client].config.max_message_size()
                     + zraft_zmtp::FRAME_ALLOWANCE;
                 let Some(id) = self.clients[client].judge.some_outstanding() else { return false };
                 let Ok(request_id) = RequestId::new(id) else { return false };
                 let Ok(result) = Payload::new(vec![7; limit + 1]) else { return false };
-                if self.clients[client].machine.state() != StateName::Connected {
+                if self.rigs[client].machine.state() != StateName::Connected {
                     return false;
                 }
                 self.say(line, &ServerMessage::ClientResponse { request_id, result });
@@ -60,7 +65,7 @@ impl Sim {
         true
     }
 
-    /// A message that answers nothing that is open: another nonce, an id that is not pending.
+    /// Returns a message that answers nothing: it has another nonce, or an id that is not pending.
     pub(crate) fn stray(&mut self, client: usize) -> ServerMessage {
         let random = self.rng.next() as i64;
         let past = self.clients[client].judge.past_nonce();
@@ -98,7 +103,7 @@ impl Sim {
                 ServerMessage::QueryResponse { correlation_id, result: empty }
             }
             _ => match self.clients[client].judge.session_id().map(str::to_owned) {
-                // A request of the cluster sent once more.
+                // A server request that was sent before.
                 Some(id) => {
                     let delivered = self.clients[client].judge.delivered_in_session();
                     let pushed = self.pushed.get(&id).map_or(&[][..], |pushed| &pushed[..]);
@@ -124,7 +129,7 @@ impl Sim {
             1 => frame = b"not zraft at all".to_vec(),
             2 => frame.extend_from_slice(&[4, 9]),
             _ => {
-                // An answer that ends too early, though its id can be read.
+                // A truncated answer, whose id can be read.
                 let id = self.clients[client].judge.some_outstanding().unwrap_or(1);
                 frame.push(6);
                 frame.extend_from_slice(&id.to_be_bytes());

@@ -1,4 +1,4 @@
-//! The network: who is connected to whom, over what way, in which condition.
+//! The network: all connections, the paths between clients and members, and the members' ports.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use zraft_test_server::{Listening, PeerId};
 use zraft_zmtp::{Config, Connection};
 
 use crate::{
-    pipe::{Pipe, Way},
-    rng::Rng,
+    random::Rng,
+    world::pipe::{Pipe, Way},
 };
 
 /// Numbers the connections of a run, over all clients.
@@ -18,7 +18,7 @@ pub(crate) type Line = u64;
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) zmtp: Connection,
-    /// The process took it from its backlog.
+    /// The process accepted it from its backlog.
     pub(crate) accepted: bool,
     pub(crate) peer: Option<PeerId>,
     pub(crate) reading: bool,
@@ -44,17 +44,17 @@ pub(crate) struct Conn {
     pub(crate) client: usize,
     pub(crate) id: ConnId,
     pub(crate) member: usize,
-    /// The handshake of TCP is done.
+    /// TCP's handshake is complete.
     pub(crate) open: bool,
     pub(crate) up: Pipe,
     pub(crate) down: Pipe,
-    /// The client has closed its socket; its driver may still have read from it.
+    /// The client has closed its socket. Its driver may still read from it.
     pub(crate) closed: bool,
-    /// The client was told of the end.
+    /// The client has read the end of the stream.
     pub(crate) told: bool,
-    /// Nothing passes any more in either direction, and nobody says so.
+    /// No bytes pass in either direction, and neither end is told.
     pub(crate) half_open: bool,
-    /// The same, of what comes from the member.
+    /// No bytes pass from the member to the client.
     pub(crate) held_back: bool,
     pub(crate) served: Served,
 }
@@ -91,12 +91,12 @@ impl Conn {
     }
 }
 
-/// The way between one client and one member.
+/// The path between a client and a member.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Path {
     pub(crate) up: Way,
     pub(crate) down: Way,
-    /// The port refuses, whatever the process does.
+    /// The port refuses, even if the process listens.
     pub(crate) refused: bool,
 }
 
@@ -104,7 +104,7 @@ pub(crate) struct Path {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Port {
     pub(crate) listening: Listening,
-    /// Accepts, and then nothing.
+    /// The port accepts connections, but the process does not.
     pub(crate) silent: bool,
 }
 
@@ -112,13 +112,13 @@ pub(crate) struct Port {
 pub(crate) struct Net {
     pub(crate) conns: BTreeMap<Line, Conn>,
     pub(crate) by_peer: BTreeMap<PeerId, Line>,
-    /// By client, then by member.
+    /// The paths by client, then by member.
     pub(crate) paths: Vec<Vec<Path>>,
     pub(crate) healthy: Path,
     pub(crate) ports: Vec<Port>,
     pub(crate) rng: Rng,
     pub(crate) capacity: usize,
-    /// Connections asked for at each member.
+    /// How many connections were attempted at each member.
     pub(crate) opened: Vec<usize>,
     lines: Line,
 }
@@ -156,7 +156,7 @@ impl Net {
         &self.paths[client][member]
     }
 
-    /// The lines between these two that the client has not closed.
+    /// Returns the connections between these two; `None` means all clients or members.
     pub(crate) fn lines(&self, client: Option<usize>, member: Option<usize>) -> Vec<Line> {
         let wanted = |conn: &Conn| {
             client.is_none_or(|client| client == conn.client)

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::{Bytes, BytesMut};
 use zraft_core::Instant;
 
-use crate::rng::Rng;
+use crate::random::Rng;
 
 /// How a stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) enum End {
 pub(crate) struct Way {
     pub(crate) latency: Duration,
     pub(crate) jitter: Duration,
-    /// Bytes in a second; none: as many as come.
+    /// Bytes per second; `None` is without a limit.
     pub(crate) rate: Option<u64>,
     /// Nothing arrives. What was sent arrives when the way is free again.
     pub(crate) blocked: bool,
@@ -59,12 +59,12 @@ impl Pipe {
         }
     }
 
-    /// How many bytes the sender's socket takes now.
+    /// Returns how many bytes the sender's socket takes now.
     pub(crate) fn room(&self) -> usize {
         if self.end.is_some() || self.stuffed { 0 } else { self.capacity.saturating_sub(self.held) }
     }
 
-    /// The sender writes, within `room`. Gives when the bytes arrive.
+    /// The sender writes, within `room`. Returns when the bytes arrive.
     pub(crate) fn send(&mut self, now: Instant, bytes: &[u8], way: &Way, rng: &mut Rng) -> Instant {
         let took = way.rate.map_or(Duration::ZERO, |rate| {
             Duration::from_nanos(bytes.len() as u64 * 1_000_000_000 / rate.max(1))
@@ -81,8 +81,8 @@ impl Pipe {
         at
     }
 
-    /// The sender ends the stream. Gives when that arrives. Losing bytes, what travels is lost from somewhere on, in the middle
-    /// of a frame perhaps.
+    /// The sender ends the stream. Returns when that arrives. If it loses bytes, everything that travels is lost from a random
+    /// byte on, which may be in the middle of a frame.
     pub(crate) fn finish(
         &mut self,
         now: Instant,
@@ -109,7 +109,7 @@ impl Pipe {
         at
     }
 
-    /// What has had its time arrives. True when something did.
+    /// Moves bytes whose time has come to the receiver. Returns true if something arrived.
     pub(crate) fn arrive(&mut self, now: Instant) -> bool {
         let mut moved = false;
         while self.travelling.front().is_some_and(|(at, _)| *at <= now) {
@@ -129,7 +129,7 @@ impl Pipe {
         moved
     }
 
-    /// The receiver has read so many bytes.
+    /// The receiver reads this many bytes.
     pub(crate) fn read(&mut self, count: usize) -> Bytes {
         self.held -= count;
         self.arrived.split_to(count).freeze()
@@ -144,7 +144,7 @@ impl Pipe {
         self.capacity = usize::MAX;
     }
 
-    /// Nothing is under way, and nothing waits to be read.
+    /// Returns true if no bytes are under way or wait to be read.
     pub(crate) fn is_empty(&self) -> bool {
         self.held == 0
     }

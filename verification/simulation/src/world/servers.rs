@@ -1,4 +1,4 @@
-//! The members' side: ports, sockets, and the engine that has their rules.
+//! The members: their ports, their sockets, and the engine that has their rules.
 
 use std::time::Duration;
 
@@ -7,23 +7,22 @@ use zraft_protocol::{ClientMessage, ServerMessage};
 use zraft_test_server::{CloseHow, Listening, Output};
 use zraft_zmtp::{Config, Connection, Event};
 
-use crate::{
-    mend::Mend,
+use crate::world::{
+    calendar::{Mend, What},
     net::{Conn, Hostile, Line},
     pipe::End,
-    sim::{Sim, What},
+    plan::POISON,
+    sim::Sim,
     trace::say,
 };
 
-/// A member drops messages to a connection that has so much waiting.
+/// A member drops messages to a connection that has more bytes than this waiting: the high-water mark of live members.
 const HIGH_WATER: usize = 256 << 10;
-/// A lost SYN is sent again after this.
+/// A lost SYN is sent again after this: TCP's first retransmission timeout.
 const SYN_AGAIN: Duration = Duration::from_secs(1);
-/// What a payload begins with that no member survives, until the heal phase.
-pub(crate) const POISON: &[u8] = b"poison";
 
 impl Sim {
-    /// A connection is asked for: what the port says now.
+    /// A SYN reaches the member's port, which accepts or refuses.
     pub(crate) fn syn(&mut self, line: Line) {
         let Some(conn) = self.net.conns.get(&line) else { return };
         if conn.closed {
@@ -48,15 +47,15 @@ impl Sim {
         self.dirty[client] = true;
         if accepted && self.net.ports[conn.member].listening != Listening::Closed {
             conn.open = true;
-            self.clients[client].opened.push((line, true));
+            self.clients[client].opened.push_back((line, true));
             self.accept(line);
         } else {
             conn.served.over = true;
-            self.clients[client].opened.push((line, false));
+            self.clients[client].opened.push_back((line, false));
         }
     }
 
-    /// The member's process takes a connection from its port, if it does that now.
+    /// The member's process accepts a connection from its port, if it accepts any now.
     fn accept(&mut self, line: Line) {
         let Some(conn) = self.net.conns.get_mut(&line) else { return };
         let port = self.net.ports[conn.member];
@@ -67,7 +66,7 @@ impl Sim {
         }
     }
 
-    /// Whoever waits at the port is taken.
+    /// The member accepts all connections that wait at its port.
     pub(crate) fn accept_all(&mut self, member: usize) {
         for line in self.net.lines(None, Some(member)) {
             self.accept(line);
@@ -92,7 +91,7 @@ impl Sim {
             conn.up.discard();
             return;
         }
-        // Nobody shakes hands while the process stands still.
+        // A process that stands still completes no handshake.
         let held = self.net.ports[conn.member].listening == Listening::Held;
         if !conn.served.accepted || !conn.served.reading || (conn.served.peer.is_none() && held) {
             return;
@@ -144,7 +143,7 @@ impl Sim {
                 }
                 _ => {}
             }
-            // What the engine said may be that nothing more is read.
+            // The engine may say that nothing more is read.
             self.carry_out();
         }
     }
@@ -171,7 +170,7 @@ impl Sim {
             _ => false,
         };
         if poison && self.healing.is_none() && self.engine.leader() == Some(self.members[member]) {
-            // The live server's loop of messages stops at it; somebody starts the member anew.
+            // The live server's message loop stops at such a payload, until an operator restarts the member.
             if self.engine.set_deaf(self.now, self.members[member], true).is_ok() {
                 let at = self.now + self.rng.millis(3_000, 12_000);
                 self.queue.push(at, What::Mend(Mend::Restart(member)));
@@ -232,7 +231,7 @@ impl Sim {
         self.queue.push(at, What::Down(line));
     }
 
-    /// Does what the engine wants done.
+    /// Carries out the engine's outputs.
     pub(crate) fn carry_out(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             match output {
@@ -290,7 +289,7 @@ impl Sim {
             }
             Listening::Held => {}
             Listening::Closed => {
-                // Those that were no peers yet go with the process.
+                // Connections that are not peers yet end with the process.
                 for line in self.net.lines(None, Some(member)) {
                     let conn = &self.net.conns[&line];
                     if conn.open && conn.served.peer.is_none() && !conn.served.over {
@@ -301,7 +300,7 @@ impl Sim {
         }
     }
 
-    /// A member says something on a connection.
+    /// A member sends a message on a connection.
     pub(crate) fn say(&mut self, line: Line, message: &ServerMessage) {
         let mut frame = Vec::with_capacity(message.encoded_len());
         message.encode(&mut frame);
@@ -322,7 +321,7 @@ impl Sim {
         }
     }
 
-    /// What the member wrote goes on its way, as far as there is room.
+    /// Sends what the member wrote, as far as there is room.
     pub(crate) fn push_down(&mut self, line: Line) {
         let Some(conn) = self.net.conns.get_mut(&line) else { return };
         if conn.served.hostile == Hostile::Trickles {
@@ -381,14 +380,14 @@ impl Sim {
             self.push_down(line);
             self.arm_peer(line);
         } else {
-            // It stands still: looked at again when it may go on.
+            // The process stands still. Look again later.
             let at = self.now + Duration::from_secs(1);
             conn.served.armed = Some(at);
             self.queue.push(at, What::PeerTimer(line));
         }
     }
 
-    /// A way changed: what waited may arrive.
+    /// A path changed: bytes that waited may arrive.
     pub(crate) fn knock(&mut self, client: Option<usize>, member: Option<usize>) {
         for line in self.net.lines(client, member) {
             self.queue.push(self.now, What::Up(line));

@@ -35,6 +35,7 @@ pub(crate) enum Fault {
     HintsStale,
     HintsSelf,
     HintsCircular,
+    HintsOutsider,
     SlowServer,
     DropCommands,
     DropQueries,
@@ -71,7 +72,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// Every one, with its name.
+    /// All faults with their names.
     pub(crate) const ALL: &'static [(Self, &'static str)] = &[
         (Self::Reset, "reset"),
         (Self::ResetLosingBytes, "reset, last bytes lost"),
@@ -103,6 +104,7 @@ impl Fault {
         (Self::HintsStale, "hints stale"),
         (Self::HintsSelf, "hints to itself"),
         (Self::HintsCircular, "hints in a circle"),
+        (Self::HintsOutsider, "hints to a member that is not configured"),
         (Self::SlowServer, "slow server"),
         (Self::DropCommands, "commands dropped"),
         (Self::DropQueries, "queries dropped"),
@@ -116,7 +118,7 @@ impl Fault {
         (Self::ExpireSession, "session expired"),
         (Self::LostExpiry, "session expired, commit lost"),
         (Self::ShortLived, "sessions expire as soon as they stand"),
-        (Self::RejectForGood, "session rejected for good"),
+        (Self::RejectForGood, "session rejected permanently"),
         (Self::SessionClosedInWords, "session closed in words"),
         (Self::StrayMessages, "stray messages"),
         (Self::Undecodable, "undecodable messages"),

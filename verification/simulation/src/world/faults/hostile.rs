@@ -1,22 +1,22 @@
-//! Members that mean ill, and drivers that are always late: what must not hold a client for ever.
-
-use std::time::Duration;
+//! Hostile members and drivers that always wake late. Neither may hold a client forever.
 
 use zraft_protocol::{Nonce, ServerMessage, Timestamp};
 
 use crate::{
-    fault::Fault,
-    mend::Mend,
-    net::{Hostile, Line},
-    pipe::End,
-    sim::{Sim, What},
+    judge::LATEST_WAKE,
+    world::{
+        calendar::{Mend, What},
+        fault::Fault,
+        net::{Hostile, Line},
+        pipe::End,
+        sim::Sim,
+    },
 };
 
-/// A late driver is blocked for this long after each turn, in milliseconds: always over a second.
-const BLOCKED: (u64, u64) = (1_050, 2_500);
-/// The same, at most.
-pub(crate) const MAX_BLOCKED: Duration = Duration::from_millis(BLOCKED.1);
-/// The length that a trickled message announces: it never ends.
+/// A late driver is blocked for at least this many milliseconds after each turn. The machine takes a wake that is more than a
+/// second late for the end of a stop.
+const EARLIEST_WAKE: u64 = 1_050;
+/// The length that a trickled message announces: too long for it ever to be complete.
 const TRICKLED: u64 = 60_000;
 
 impl Sim {
@@ -24,7 +24,7 @@ impl Sim {
         let Some((line, client)) = self.word_line() else { return false };
         match fault {
             Fault::Captor => {
-                // Whoever is connected to it loses the connection, and comes back to it first.
+                // Its client loses the connection, and asks this member first.
                 self.captor = self.net.conns.get(&line).map(|conn| conn.member);
                 self.ends_stream(line, End::Reset, false);
                 self.member_end_gone(line);
@@ -40,7 +40,7 @@ impl Sim {
         true
     }
 
-    /// The answer to a KeepAlive that was perhaps never sent: its timestamp is guessed.
+    /// Answers a KeepAlive that was perhaps never sent: the timestamp is a guess.
     fn answer_unasked(&mut self, line: Line, client: usize) {
         let wall = self.clients[client].wall(self.now).as_millis();
         let timestamp = Timestamp::from_millis(wall - self.rng.below(3_000) as i64);
@@ -49,7 +49,7 @@ impl Sim {
 
     fn begins_to_hold(&mut self, line: Line, fault: Fault) -> bool {
         let Some(conn) = self.net.conns.get_mut(&line) else { return false };
-        // What the member says by hand begins where its last frame ended.
+        // The raw bytes must begin where the member's last frame ended.
         if conn.served.hostile != Hostile::No || conn.served.zmtp.tx_queued() > 0 {
             return false;
         }
@@ -68,7 +68,7 @@ impl Sim {
         true
     }
 
-    /// Bytes that no ZMTP engine made.
+    /// Sends raw bytes.
     fn says_by_hand(&mut self, line: Line, bytes: &[u8]) {
         let Some(conn) = self.net.conns.get_mut(&line) else { return };
         if conn.down.room() < bytes.len() {
@@ -79,7 +79,7 @@ impl Sim {
         self.queue.push(at, What::Down(line));
     }
 
-    /// The heartbeat's timeout is never reached: a byte comes before.
+    /// Sends a little before the heartbeat timeout passes, so that it never does.
     pub(crate) fn murmur(&mut self, line: Line) {
         let Some(conn) = self.net.conns.get(&line) else { return };
         if conn.closed || conn.served.over {
@@ -94,7 +94,7 @@ impl Sim {
         self.queue.push(self.now + wait, What::Mend(Mend::Murmur(line)));
     }
 
-    /// The member says that it continues the session, and drops the connection then.
+    /// The member continues the session and then drops the connection.
     pub(crate) fn capture(&mut self, line: Line, nonce: Nonce) {
         self.say(line, &ServerMessage::SessionContinued { nonce });
         let Some(conn) = self.net.conns.get_mut(&line) else { return };
@@ -108,7 +108,7 @@ impl Sim {
         self.later(0, holds, Mend::Drop(line));
     }
 
-    /// A connection that a hostile member holds is torn off.
+    /// Resets a connection that a hostile member holds.
     pub(crate) fn drop_hostile(&mut self, line: Line) {
         let hostile = self.net.conns.get(&line).map(|conn| conn.served.hostile);
         if hostile.is_some_and(|hostile| hostile != Hostile::No) {
@@ -117,22 +117,23 @@ impl Sim {
         }
     }
 
-    /// The turn of a late driver is over: nothing runs for a while.
+    /// Blocks a late driver for a while after its turn.
     pub(crate) fn block(&mut self, client: usize) {
         let state = &mut self.clients[client];
         if state.late {
-            let (low, high) = BLOCKED;
-            state.blocked_until = self.now + state.rng.millis(low, high);
-            state.judge.late_until = state.blocked_until;
+            let blocked = state.rng.millis(EARLIEST_WAKE, LATEST_WAKE.as_millis() as u64);
+            state.blocked_until = self.now + blocked;
+            state.judge.wakes_late(state.blocked_until);
             self.queue.push(state.blocked_until, What::Wake(client));
         }
     }
 
-    /// The driver wakes in time again.
+    /// The driver no longer wakes late.
     pub(crate) fn prompt(&mut self, client: usize) {
         let state = &mut self.clients[client];
         state.late = false;
         state.blocked_until = self.now;
+        state.judge.wakes_in_time(self.now);
         self.dirty[client] = true;
     }
 }

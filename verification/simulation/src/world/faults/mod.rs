@@ -1,4 +1,8 @@
-//! How each fault comes about.
+//! How each fault comes about, and how it ends.
+
+mod ends;
+mod hostile;
+mod messages;
 
 use std::time::Duration;
 
@@ -9,12 +13,13 @@ use zraft_protocol::{
 };
 use zraft_test_server::{Hints, KillLoss, Listening, MessageClass};
 
-use crate::{
+use crate::world::{
+    calendar::{Mend, What},
     fault::Fault,
-    mend::Mend,
     net::Line,
     pipe::End,
-    sim::{Sim, What},
+    plan::member_name,
+    sim::Sim,
     trace::say,
 };
 
@@ -23,7 +28,7 @@ impl Sim {
         if self.healing.is_some() {
             return;
         }
-        // A seed that drew none has all.
+        // A seed that drew no faults may have any.
         let fault = if self.plan.faults.is_empty() {
             Fault::ALL[self.rng.index(Fault::ALL.len())].0
         } else {
@@ -32,13 +37,13 @@ impl Sim {
         if self.strike(fault) {
             self.struck(fault);
         } else {
-            // Not as things stand: another one, soon.
+            // This one is not possible now. Try another one soon.
             let at = self.now + self.rng.millis(10, 300);
             self.queue.push(at, What::Fault);
         }
     }
 
-    /// A change of leadership, of one kind or another.
+    /// Brings about a change of leadership.
     pub(crate) fn leader_change(&mut self) {
         if self.healing.is_some() {
             return;
@@ -71,8 +76,8 @@ impl Sim {
         self.engine.leader().map(zraft_test_server::MemberIndex::get)
     }
 
-    /// Mostly the leader; now and then any member.
-    fn somebody(&mut self) -> usize {
+    /// Picks the leader most of the time, else any member.
+    fn some_member(&mut self) -> usize {
         match self.leader() {
             Some(leader) if self.rng.percent(70) => leader,
             _ => self.rng.index(self.members.len()),
@@ -96,7 +101,7 @@ impl Sim {
         self.members.iter().filter(running).count()
     }
 
-    /// True when it came about.
+    /// Brings the fault about. Returns true if that was possible.
     fn strike(&mut self, fault: Fault) -> bool {
         match fault {
             Fault::Reset
@@ -131,9 +136,11 @@ impl Sim {
                 true
             }
             Fault::Deaf | Fault::StaleSessionMap => self.strike_mind(fault),
-            Fault::HintsAbsent | Fault::HintsStale | Fault::HintsSelf | Fault::HintsCircular => {
-                self.strike_hints(fault)
-            }
+            Fault::HintsAbsent
+            | Fault::HintsStale
+            | Fault::HintsSelf
+            | Fault::HintsCircular
+            | Fault::HintsOutsider => self.strike_hints(fault),
             Fault::SlowServer => {
                 let rate = self.rng.range(5, 100) as u32;
                 self.engine.set_commits_per_second(self.now, Some(rate));
@@ -176,8 +183,7 @@ impl Sim {
         let losing = matches!(fault, Fault::ResetLosingBytes | Fault::EofLosingBytes);
         match fault {
             Fault::LateBytes => {
-                // Answers of a young session are under way when nothing of them passes any more; the next session, with the
-                // same ids, waits for its own when they arrive.
+                // Hold back the answers to a young session, until the next session waits for answers with the same ids.
                 let client = self.net.conns.get(&line).map_or(0, |conn| conn.client);
                 if self.clients[client].paused {
                     return false;
@@ -206,10 +212,10 @@ impl Sim {
 
     fn strike_ways(&mut self, fault: Fault) -> bool {
         let client = if self.rng.percent(50) { None } else { Some(self.some_client()) };
-        let member = self.somebody();
+        let member = self.some_member();
         if fault == Fault::SilentAccept {
             self.net.ports[member].silent = true;
-            // So that somebody comes to its port.
+            // Cut its connections, so that clients come to its port.
             let _ = self.engine.cut_connections(self.now, Some(self.members[member]));
             self.later(500, 8_000, Mend::Silent(member));
             return true;
@@ -251,7 +257,7 @@ impl Sim {
     fn strike_at_leader(&mut self, fault: Fault) -> bool {
         let Some(leader) = self.leader() else { return false };
         let index = self.members[leader];
-        // A majority stays, so that there is a next leader.
+        // Leave a majority running, so that there is a next leader.
         if (self.running() - 1) * 2 <= self.members.len() && fault != Fault::StepDown {
             return false;
         }
@@ -295,7 +301,7 @@ impl Sim {
     }
 
     fn strike_mind(&mut self, fault: Fault) -> bool {
-        let member = self.somebody();
+        let member = self.some_member();
         let index = self.members[member];
         if fault == Fault::Deaf {
             self.later(1_000, 20_000, Mend::Hear(member));
@@ -305,7 +311,7 @@ impl Sim {
         let known: Vec<SessionId> = sessions.into_iter().filter(|_| self.rng.percent(40)).collect();
         self.later(1_000, 15_000, Mend::TrueMap(member));
         if self.rng.percent(60) {
-            // As a leader that comes back from a pause: its connections are gone.
+            // Cut its connections, as happens to a leader that comes back from a pause.
             let _ = self.engine.cut_connections(self.now, Some(index));
         }
         self.engine.set_stale_session_map(self.now, index, Some(&known)).is_ok()
@@ -317,15 +323,17 @@ impl Sim {
             Fault::HintsSelf => Hints::Itself,
             Fault::HintsCircular => Hints::Circular,
             _ => {
-                let names = [0, 1, 2, self.members.len() + 1];
-                let name = crate::params::member_name(self.rng.pick(&names));
+                // An outsider is a member of the cluster that the client's configuration does not have.
+                let outsider = fault == Fault::HintsOutsider;
+                let index = if outsider { self.members.len() } else { self.rng.index(3) };
+                let name = member_name(index);
                 let Ok(name) = MemberId::new(name) else { return false };
                 Hints::Wrong(name)
             }
         };
         let _ = self.engine.set_hints(None, hints);
         self.later(2_000, 15_000, Mend::Hints);
-        // So that somebody asks.
+        // Depose the leader, so that clients ask for the next.
         let _ = self.engine.step_down_for(self.now, None);
         true
     }
@@ -361,7 +369,7 @@ impl Sim {
             self.engine.drop_messages(*class, few);
         }
         if matches!(fault, Fault::DropHandshakes | Fault::OrphanSession) {
-            // So that somebody asks for a session.
+            // Break a connection, so that its client asks for a session.
             if let Some(line) = self.some_line() {
                 self.ends_stream(line, End::Reset, false);
                 self.member_end_gone(line);
@@ -389,14 +397,14 @@ impl Sim {
         true
     }
 
-    /// Everybody at a member is told that the session's connection ends.
+    /// The member sends SessionClosed on all its connections.
     fn all_told(&mut self, member: usize, reason: SessionCloseReason) {
         for line in self.net.lines(None, Some(member)) {
             self.say(line, &ServerMessage::SessionClosed { reason, leader_id: None });
         }
     }
 
-    /// The member's end of a connection was torn off.
+    /// The member's end of a connection is gone.
     pub(crate) fn member_end_gone(&mut self, line: Line) {
         let Some(conn) = self.net.conns.get_mut(&line) else { return };
         conn.up.discard();
@@ -408,7 +416,7 @@ impl Sim {
 
     fn strike_client(&mut self, fault: Fault) -> bool {
         let client = self.some_client();
-        let name = self.clients[client].machine.state();
+        let name = self.rigs[client].machine.state();
         match fault {
             Fault::ClientPause => {
                 if self.clients[client].paused {
@@ -438,7 +446,7 @@ impl Sim {
                     let back = self.rng.index(30);
                     let state = &mut self.clients[client];
                     if let Some(key) = state.judge.cancel(back) {
-                        state.machine.cancel(self.now, key);
+                        self.rigs[client].machine.cancel(self.now, key);
                     }
                 }
             }
@@ -475,17 +483,17 @@ impl Sim {
             }
             Fault::Poison => self.clients[client].poison += 1,
             _ => {
-                let key = self.clients[client].machine.ping(self.now);
+                let key = self.rigs[client].machine.ping(self.now);
                 self.clients[client].judge.pings(key);
             }
         }
-        // A late driver's turn may be far off; what was done now is told now.
+        // A late driver's next turn may be far off, so hand out reports now.
         self.drain(client);
         self.dirty[client] = true;
         true
     }
 
-    /// Where a member can say something to a client.
+    /// Picks a connection on which a member can send a message, and its client.
     pub(crate) fn word_line(&mut self) -> Option<(Line, usize)> {
         let line = self.some_line()?;
         let conn = self.net.conns.get(&line)?;
@@ -494,7 +502,7 @@ impl Sim {
         (ready && lives).then_some((line, conn.client))
     }
 
-    /// A member answers the handshake of a connection for good.
+    /// A member rejects the session of a connection permanently.
     pub(crate) fn reject(&mut self, line: Line, nonce: zraft_protocol::Nonce) {
         let reason = self.rng.pick(&[RejectionReason::InvalidCapabilities, RejectionReason::Other]);
         self.say(line, &ServerMessage::SessionRejected { reason, nonce, leader_id: None });

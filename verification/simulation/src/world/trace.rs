@@ -1,10 +1,10 @@
-//! What happened in a run: a hash of it always, words for a person to read when asked.
+//! The history of a run: always its hash, and lines of text if asked for.
 
 use std::fmt::Arguments;
 
 use zraft_core::Instant;
 
-/// Two runs of one seed have the same hash, or something in them depends on more than the seed.
+/// The history. Two runs of one seed have the same hash, unless something depends on more than the seed.
 #[derive(Debug)]
 pub(crate) struct Trace {
     hash: u64,
@@ -28,7 +28,7 @@ impl Trace {
         self.hash = (self.hash.rotate_left(5) ^ value).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
 
-    /// Numbers that tell what happened.
+    /// Adds an event to the hash: what happened, and to which object.
     pub(crate) fn fact(&mut self, now: Instant, what: u64, which: u64) {
         self.mix(now.as_nanos());
         self.mix(what);
@@ -54,7 +54,7 @@ impl Trace {
     }
 }
 
-/// Says something in the history, and costs nothing when nobody reads it.
+/// Adds a line to the history. Costs nothing unless the history was asked for.
 macro_rules! say {
     ($trace:expr, $now:expr, $($words:tt)*) => {
         if $trace.words {

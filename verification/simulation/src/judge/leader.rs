@@ -1,0 +1,58 @@
+//! Leaders that members name: the client dials configured members only, and reports a leader that is not among them.
+
+use zraft_core::{ConnectionCause, Endpoint, Failure};
+use zraft_protocol::MemberId;
+
+use super::Judge;
+
+impl Judge {
+    /// The machine dials a member. Returns the member's index.
+    pub(crate) fn dials(&mut self, member: &MemberId, endpoint: &Endpoint) -> Option<usize> {
+        let configured = &self.terms.configured;
+        let index = configured.iter().position(|m| m.id == *member && m.endpoint == *endpoint);
+        self.demand(index.is_some(), "only configured members are dialled", || {
+            format!("{member} at {endpoint}")
+        });
+        index
+    }
+
+    /// A message that the machine must believe names a leader.
+    pub(super) fn names_leader(&mut self, leader: Option<MemberId>) {
+        let known = |leader: &MemberId| self.terms.configured.iter().any(|m| m.id == *leader);
+        // An empty name names no member.
+        let outsider = leader.filter(|leader| !leader.as_str().is_empty() && !known(leader));
+        if let Some(outsider) = &outsider {
+            self.coverage.count("leader", "not configured");
+            self.outsiders.insert(outsider.clone());
+        }
+        if let Some(wire) = &mut self.wire {
+            wire.outsider = outsider;
+        }
+    }
+
+    /// An attempt failed: a rejection that names an outsider is reported with that name, and no other failure is.
+    pub(super) fn leader_is_reported(&mut self, error: &ConnectionCause) {
+        let named = self.wire.as_ref().and_then(|wire| wire.outsider.as_ref());
+        let holds = match error {
+            ConnectionCause::LeaderNotConfigured { leader_id } => named == Some(leader_id),
+            ConnectionCause::NoLeader => named.is_none(),
+            _ => true,
+        };
+        self.demand(holds, "a leader that is not configured is reported", || format!("{error:?}"));
+    }
+
+    /// connect() failed: it blames only a leader that some member named.
+    pub(super) fn outsider_was_named(&mut self, failure: &Failure) {
+        if let Failure::Connection {
+            cause: ConnectionCause::LeaderNotConfigured { leader_id },
+            ..
+        } = failure
+        {
+            self.coverage.count("connect()", "leaderNotConfigured");
+            let named = self.outsiders.contains(leader_id);
+            self.demand(named, "connect() blames a leader that was named", || {
+                leader_id.as_str().to_owned()
+            });
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Compares the cluster's account with what the clients' callers were told.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use zraft_core::RequestKind;
+use zraft_test_server::{Audit, Execution, Findings};
+
+use crate::{
+    judge::{Judge, Settled},
+    world::sim::Sim,
+};
+
+/// A command that was submitted.
+struct Submitted<'a> {
+    number: u64,
+    judge: &'a Judge,
+    /// The session, from 1 on, and the id under which it was sent.
+    place: Option<(usize, u64)>,
+}
+
+impl Submitted<'_> {
+    /// Returns true if this is an execution in the command's session, under its id.
+    fn ran_as(&self, execution: &Execution) -> bool {
+        self.place.is_some_and(|(session, id)| {
+            let own = self.judge.session_ids.get(session - 1).map(String::as_str);
+            id == execution.request_id.get() && own == Some(execution.session.as_str())
+        })
+    }
+}
+
+impl Sim {
+    /// Compares the journal with what callers were told: each command was executed at most once, in its own session and under
+    /// its own id, and never if its caller was told that it was not executed; each answer is that of the execution.
+    pub(crate) fn check_journal(&mut self) {
+        let mut audit = Audit::default();
+        let mut submitted: HashMap<&Bytes, Submitted<'_>> = HashMap::new();
+        for judge in self.clients.iter().map(|client| &client.judge) {
+            for asked in judge.requests.iter().filter(|asked| asked.kind == RequestKind::Command) {
+                let number = submitted.len() as u64;
+                submitted.insert(&asked.payload, Submitted { number, judge, place: asked.place });
+                match &asked.settled {
+                    Some(Settled::Answered(answer)) => audit.answered(number, position(answer)),
+                    Some(Settled::NotExecuted) => audit.failed(number, false),
+                    Some(Settled::Unknown | Settled::Failed) | None => audit.failed(number, true),
+                }
+                // A command whose caller no longer waited may have been answered after all.
+                if let Some(answer) = asked.late_answer() {
+                    audit.answered(number, position(answer));
+                }
+            }
+        }
+        let journal = self.engine.journal();
+        audit.read(journal, |execution| {
+            submitted.get(execution.payload.as_bytes()).map(|command| command.number)
+        });
+        let stray = journal.iter().find(|execution| {
+            let command = submitted.get(execution.payload.as_bytes());
+            command.is_some_and(|command| !command.ran_as(execution))
+        });
+        let stray = stray.map(|execution| execution.position);
+        let Findings { lost, doubled, denied, foreign, forgotten, .. } = audit.finish();
+        for (count, rule) in [
+            (doubled, "nothing is executed twice"),
+            (denied, "not executed never appears in the journal"),
+            (lost, "answered appears exactly once, with that answer"),
+            (foreign, "only what was submitted is executed"),
+            (forgotten, "the journal is complete"),
+        ] {
+            if count > 0 {
+                self.violated(rule, format!("{count} times"));
+            }
+        }
+        if let Some(position) = stray {
+            self.violated("a command runs in its own session only", format!("at {position}"));
+        }
+    }
+
+    /// Server requests are delivered in order, as they were pushed.
+    pub(crate) fn check_notices(&mut self) {
+        let mut broken = None;
+        for client in &self.clients {
+            for (id, delivered) in client.judge.session_ids.iter().zip(&client.judge.delivered) {
+                let pushed = self.pushed.get(id).map_or(&[][..], |pushed| &pushed[..]);
+                if !pushed.starts_with(delivered) {
+                    broken = Some(format!("client {}", client.index));
+                }
+            }
+        }
+        if let Some(detail) = broken {
+            self.violated("server requests are delivered as they were made", detail);
+        }
+    }
+}
+
+/// The position that an answer of the log gives. An answer of another form becomes a position that no log reaches.
+fn position(answer: &Bytes) -> u64 {
+    <[u8; 8]>::try_from(&answer[..]).map_or(u64::MAX, u64::from_be_bytes)
+}

@@ -1,0 +1,158 @@
+//! The state of a run: clients, network and members in virtual time.
+
+use std::time::Duration;
+
+use zraft_core::Instant;
+use zraft_rig::Rig;
+use zraft_test_server::{AppendLog, Engine, MemberIndex};
+
+use crate::{
+    coverage::Coverage,
+    judge::Violation,
+    random::Rng,
+    world::{
+        calendar::{Queue, What},
+        client::Client,
+        net::Net,
+        plan::{ClientPlan, Plan},
+        trace::{ORIGIN, Trace, say},
+    },
+};
+
+/// The outcome of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// The same seed gives the same trace.
+    pub hash: u64,
+    /// The first violated invariant, and when.
+    pub violation: Option<(Duration, Violation)>,
+    /// The history, if it was asked for.
+    pub lines: Vec<String>,
+    pub(crate) coverage: Coverage,
+    pub(crate) facts: Facts,
+}
+
+/// Figures of a run.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Facts {
+    pub(crate) commands: u64,
+    pub(crate) queries: u64,
+    pub(crate) notices: u64,
+    pub(crate) faults: u64,
+    pub(crate) members: u64,
+    pub(crate) leader_changes: u64,
+    pub(crate) frames: u64,
+    pub(crate) virtual_time: Duration,
+    /// From the end of the faults until everything had settled, and frames sent in that time.
+    pub(crate) heal_time: Duration,
+    pub(crate) heal_frames: u64,
+}
+
+pub(crate) struct Sim {
+    pub(crate) now: Instant,
+    pub(crate) plan: Plan,
+    pub(crate) queue: Queue<What>,
+    pub(crate) engine: Engine,
+    pub(crate) members: Vec<MemberIndex>,
+    pub(crate) engine_armed: Option<Instant>,
+    pub(crate) net: Net,
+    pub(crate) clients: Vec<Client>,
+    /// The machine of each client, in its drive loop.
+    pub(crate) rigs: Vec<Rig>,
+    /// The clients whose drivers need a turn.
+    pub(crate) dirty: Vec<bool>,
+    pub(crate) rng: Rng,
+    pub(crate) trace: Trace,
+    pub(crate) coverage: Coverage,
+    pub(crate) facts: Facts,
+    pub(crate) violation: Option<Violation>,
+    pub(crate) healing: Option<Instant>,
+    pub(crate) frames_at_heal: u64,
+    pub(crate) closing: bool,
+    /// Everything pushed to each session, in order.
+    pub(crate) pushed: std::collections::BTreeMap<String, Vec<bytes::Bytes>>,
+    pub(crate) done: bool,
+    /// The next session that a client asks for is rejected permanently.
+    pub(crate) reject_next: bool,
+    /// How many of the next handshakes are answered with stray messages first.
+    pub(crate) stray_next: u64,
+    /// The member that continues every session and drops the connection then.
+    pub(crate) captor: Option<usize>,
+    /// Events in a row at the present moment.
+    pub(crate) same_moment: u32,
+}
+
+impl Sim {
+    pub(crate) fn new(plan: Plan, words: bool) -> Self {
+        let now = ORIGIN;
+        let mut rng = Rng::new(plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut engine = Engine::new(plan.engine.clone(), Box::new(AppendLog::new()), now);
+        engine.set_commits_per_second(now, plan.rate);
+        let members = plan.engine.members.iter();
+        let members: Vec<_> = members.filter_map(|id| engine.index_of(id.as_str())).collect();
+        let clients: Vec<_> = plan
+            .clients
+            .iter()
+            .enumerate()
+            .map(|(index, client)| Client::new(index, client.clone(), rng.fork(), now))
+            .collect();
+        let rig = |plan: &ClientPlan| Rig::new(plan.config.clone(), plan.seed, now);
+        let rigs = plan.clients.iter().map(rig).collect();
+        let net = Net::new(clients.len(), plan.members, plan.path, plan.capacity, rng.fork());
+        let dirty = vec![true; clients.len()];
+        Self {
+            now,
+            queue: Queue::new(),
+            engine,
+            members,
+            engine_armed: None,
+            net,
+            clients,
+            rigs,
+            dirty,
+            rng,
+            trace: Trace::new(words),
+            coverage: Coverage::default(),
+            facts: Facts { members: plan.members as u64, ..Facts::default() },
+            violation: None,
+            healing: None,
+            frames_at_heal: 0,
+            closing: false,
+            pushed: std::collections::BTreeMap::new(),
+            done: false,
+            reject_next: false,
+            stray_next: 0,
+            captor: None,
+            same_moment: 0,
+            plan,
+        }
+    }
+
+    pub(crate) fn violated(&mut self, rule: &'static str, detail: impl Into<String>) {
+        let detail = detail.into();
+        self.violation.get_or_insert(Violation { rule, detail });
+    }
+
+    pub(crate) fn into_outcome(mut self) -> Outcome {
+        let passed = self.now - ORIGIN;
+        for client in &self.clients {
+            self.coverage.merge(&client.judge.coverage);
+            self.facts.frames += client.judge.frames;
+        }
+        self.facts.virtual_time = passed;
+        self.facts.leader_changes = self.engine.stats().elections;
+        if let Some(violation) = &self.violation {
+            say!(self.trace, self.now, "VIOLATION of “{}”: {}", violation.rule, violation.detail);
+        }
+        Outcome {
+            seed: self.plan.seed,
+            hash: self.trace.hash(),
+            violation: self.violation.map(|violation| (passed, violation)),
+            lines: self.trace.lines,
+            coverage: self.coverage,
+            facts: self.facts,
+        }
+    }
+}
