@@ -211,6 +211,7 @@ pub(crate) const RARE: &[Key] = &[
     ("cell", "undecodable", "Disconnected"),
     ("connect()", "SESSION_EXPIRED", ""),
     ("connect()", "SESSION_REJECTED", ""),
+    ("connect()", "leaderNotConfigured", ""),
     ("ping()", "CLOSED", ""),
     ("ping()", "CONNECTION", ""),
     ("query", "QUARANTINED", ""),

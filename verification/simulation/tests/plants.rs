@@ -14,6 +14,17 @@ fn every_patch_applies_to_the_sources_together_with_all_others() {
 }
 
 #[test]
+fn planted_copy_is_a_workspace() {
+    let copy = zraft_simulation::plants::write_planted_copy(&root(), &patches().unwrap()).unwrap();
+    let read = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
+        .arg(copy.join("Cargo.toml"))
+        .output()
+        .unwrap();
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+}
+
+#[test]
 fn no_source_that_ships_names_a_planted_bug() {
     let mut files = Vec::new();
     let folders = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path());

@@ -137,17 +137,26 @@ impl Copy<'_> {
     /// The manifests, the switches and the program that visits the bugs.
     fn workspace(&mut self, patches: &[Patch]) -> io::Result<()> {
         let mut manifest = String::new();
-        for line in fs::read_to_string(self.root.join("Cargo.toml"))?.lines() {
-            match line.split(' ').next() {
-                Some("members") => {
-                    manifest.push_str(
-                        "members = [\"crates/*\", \"verification/*\", \"museum\", \"visit\"]",
-                    );
-                }
-                Some("exclude" | "default-members") => {}
-                _ => manifest.push_str(line),
+        let text = fs::read_to_string(self.root.join("Cargo.toml"))?;
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            let key = line.split(' ').next().unwrap_or_default();
+            if !matches!(key, "members" | "exclude" | "default-members") {
+                manifest.push_str(line);
+                manifest.push('\n');
+                continue;
             }
-            manifest.push('\n');
+            // These lists may have a line for each entry.
+            let mut last = line;
+            while !last.ends_with(']') {
+                let Some(next) = lines.next() else { break };
+                last = next;
+            }
+            if key == "members" {
+                manifest.push_str(
+                    "members = [\"crates/*\", \"verification/*\", \"museum\", \"visit\"]\n",
+                );
+            }
         }
         self.write(Path::new("Cargo.toml"), manifest.as_bytes())?;
         // Cargo takes the switches and the program into it.
