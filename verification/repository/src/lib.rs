@@ -5,6 +5,7 @@
 
 pub mod dependencies;
 mod licences;
+pub mod links;
 pub mod metadata;
 pub mod picture;
 pub mod tree;

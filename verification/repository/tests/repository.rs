@@ -1,8 +1,13 @@
 //! Holds this repository against its own rules.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
-use zraft_repository::{dependencies::Rules, metadata, picture::Picture, tree, words};
+use zraft_repository::{
+    dependencies::Rules, links::Documents, metadata, picture::Picture, tree, words,
+};
 
 /// The files whose words are still to be edited. Take a file off the list when it passes.
 const STILL_TO_EDIT: &str = "verification/repository/still-to-edit.txt";
@@ -36,6 +41,19 @@ fn sources_and_documents_use_plain_words() {
     found
         .extend(still.iter().map(|file| format!("{file} passes now: take it off {STILL_TO_EDIT}")));
     assert_none(&found);
+}
+
+#[test]
+fn documents_point_at_files_and_headings_that_exist() {
+    let files = tree::files().expect("the files of the repository");
+    let mut texts = BTreeMap::new();
+    for file in files.iter().filter(|file| file.ends_with(".md")) {
+        if let Some(text) = tree::text(file).expect("a readable file") {
+            texts.insert(file.clone(), text);
+        }
+    }
+    assert!(texts.len() > 20, "only {} documents were read", texts.len());
+    assert_none(&Documents::new(&files, texts).findings());
 }
 
 #[test]
