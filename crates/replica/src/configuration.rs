@@ -2,8 +2,8 @@
 //!
 //! | record | bytes |
 //! | --- | --- |
-//! | configuration | version 1; voters, outgoing voters, learners, removed ids, each u16 count and u64 ids in rising order; u16 count of members, each u64 id and member |
-//! | change | version 1; 1 steps: u16 count, then each: kind (1 add learner, 2 promote, 3 remove, 4 update), u64 id, for 1 and 4 the member; or 2 leave |
+//! | configuration | version 1; voters, outgoing voters, learners, removed ids, each u16 count and u64 ids in rising order; u16 count of members, each u64 id and member; u16 count of replacements, each u64 learner and u64 voter |
+//! | change | version 1; 1 steps: u16 count, then each: kind (1 add learner, 2 promote, 3 remove, 4 update, 5 add replacement), u64 id, for 1, 4 and 5 the member, for 5 u64 id of the voter that it replaces; or 2 leave |
 //! | member | u16 length and name, u16 length and address, u32 feature level |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,7 @@ const ADD_LEARNER: u8 = 1;
 const PROMOTE: u8 = 2;
 const REMOVE: u8 = 3;
 const UPDATE: u8 = 4;
+const ADD_REPLACEMENT: u8 = 5;
 
 /// The members of a cluster, as of one log index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Configuration {
     pub learners: BTreeSet<RaftId>,
     /// What is known of every voter and learner.
     pub members: BTreeMap<RaftId, MemberInfo>,
+    /// Learners that take a voter's place once they have caught up, and that voter.
+    pub replacing: BTreeMap<RaftId, RaftId>,
     /// Ids of removed members, which are never used again.
     pub removed: BTreeSet<RaftId>,
 }
@@ -52,6 +55,15 @@ pub enum Change {
 pub enum ChangeStep {
     /// Adds a member that receives the log and does not vote.
     AddLearner(RaftId, MemberInfo),
+    /// Adds a learner that takes a voter's place once it has caught up.
+    AddReplacement {
+        /// The learner.
+        id: RaftId,
+        /// What is known of it.
+        info: MemberInfo,
+        /// The voter that is removed then.
+        old: RaftId,
+    },
     /// Lets a learner vote.
     Promote(RaftId),
     /// Removes a member. Its id is never used again.
@@ -63,12 +75,21 @@ pub enum ChangeStep {
 impl Configuration {
     /// The most members, learners included. A cluster of more than nine voters is slower without being safer.
     pub const MAX_MEMBERS: usize = 64;
+    /// The most removed ids. A cluster that replaces a member every day reaches it after a hundred years.
+    pub const MAX_REMOVED: usize = 40_000;
 
     /// Returns the configuration of a new cluster whose members all vote.
     #[must_use]
     pub fn of_voters(members: impl IntoIterator<Item = (RaftId, MemberInfo)>) -> Self {
         let members: BTreeMap<_, _> = members.into_iter().collect();
         Self { voters: members.keys().copied().collect(), members, ..Self::default() }
+    }
+
+    /// Returns the feature level of the cluster: the highest that all members know, those that are down included. It
+    /// never falls, because no member below it is added.
+    #[must_use]
+    pub fn feature_level(&self) -> u32 {
+        self.members.values().map(|member| member.feature_level).min().unwrap_or(0)
     }
 
     /// Returns true if a joint change is under way.
@@ -108,7 +129,8 @@ impl Configuration {
                 }
             }
         }
-        let Self { voters, outgoing, learners, members, removed } = &mut after;
+        let Self { voters, outgoing, learners, members, replacing, removed } = &mut after;
+        replacing.retain(|id, old| learners.contains(id) && voters.contains(old));
         members
             .retain(|id, _| voters.contains(id) || outgoing.contains(id) || learners.contains(id));
         // An outgoing voter still votes; it counts as removed once the joint configuration is left.
@@ -121,6 +143,11 @@ impl Configuration {
             ChangeStep::AddLearner(id, member) => {
                 self.learners.insert(*id);
                 self.members.insert(*id, member.clone());
+            }
+            ChangeStep::AddReplacement { id, info, old } => {
+                self.learners.insert(*id);
+                self.members.insert(*id, info.clone());
+                self.replacing.insert(*id, *old);
             }
             ChangeStep::Promote(id) => {
                 self.learners.remove(id);
@@ -149,6 +176,11 @@ impl Configuration {
             out.put_u64(id.get());
             put_member(&mut out, member);
         }
+        out.put_u16(self.replacing.len() as u16);
+        for (id, old) in &self.replacing {
+            out.put_u64(id.get());
+            out.put_u64(old.get());
+        }
         out.freeze()
     }
 
@@ -169,8 +201,16 @@ impl Configuration {
             }
             members.insert(id, fields.member()?);
         }
+        let mut replacing = BTreeMap::new();
+        for _ in 0..fields.u16("the replacements")? {
+            let id = fields.id("a replacement")?;
+            if replacing.last_key_value().is_some_and(|(last, _)| *last >= id) {
+                return Err(FormatError::Invalid("the replacements"));
+            }
+            replacing.insert(id, fields.id("a replaced voter")?);
+        }
         fields.finish()?;
-        let read = Self { voters, outgoing, learners, members, removed };
+        let read = Self { voters, outgoing, learners, members, replacing, removed };
         if read.is_consistent() { Ok(read) } else { Err(FormatError::Invalid("the members")) }
     }
 
@@ -181,7 +221,12 @@ impl Configuration {
             && self.members.keys().all(|id| self.contains(*id) && !self.removed.contains(id))
             && self.learners.is_disjoint(&self.voters)
             && self.learners.is_disjoint(&self.outgoing)
+            && self
+                .replacing
+                .iter()
+                .all(|(id, old)| self.learners.contains(id) && self.voters.contains(old))
             && self.members.len() <= Self::MAX_MEMBERS
+            && self.removed.len() <= Self::MAX_REMOVED + Self::MAX_MEMBERS
             && !(self.voters.is_empty() && self.is_joint())
     }
 }
@@ -199,6 +244,7 @@ impl Change {
         for step in steps {
             let (kind, id, member) = match step {
                 ChangeStep::AddLearner(id, member) => (ADD_LEARNER, id, Some(member)),
+                ChangeStep::AddReplacement { id, info, .. } => (ADD_REPLACEMENT, id, Some(info)),
                 ChangeStep::Promote(id) => (PROMOTE, id, None),
                 ChangeStep::Remove(id) => (REMOVE, id, None),
                 ChangeStep::Update(id, member) => (UPDATE, id, Some(member)),
@@ -207,6 +253,9 @@ impl Change {
             out.put_u64(id.get());
             if let Some(member) = member {
                 put_member(&mut out, member);
+            }
+            if let ChangeStep::AddReplacement { old, .. } = step {
+                out.put_u64(old.get());
             }
         }
         out.freeze()
@@ -224,6 +273,11 @@ impl Change {
                     let id = fields.id("a member's id")?;
                     steps.push(match kind {
                         ADD_LEARNER => ChangeStep::AddLearner(id, fields.member()?),
+                        ADD_REPLACEMENT => ChangeStep::AddReplacement {
+                            id,
+                            info: fields.member()?,
+                            old: fields.id("the replaced voter")?,
+                        },
                         PROMOTE => ChangeStep::Promote(id),
                         REMOVE => ChangeStep::Remove(id),
                         UPDATE => ChangeStep::Update(id, fields.member()?),

@@ -56,7 +56,7 @@ pub(crate) enum Event {
     Installed(SnapshotMeta),
     ReadReady { round: ReadRound, index: u64 },
     Fetch(Range<u64>),
-    SnapshotWanted(RaftId),
+    SnapshotWanted,
 }
 
 /// A member's term, role and leader.

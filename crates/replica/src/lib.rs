@@ -22,8 +22,6 @@
 //!
 //! The first three hold as long as the store keeps what it calls durable.
 
-#![allow(dead_code)]
-
 mod configuration;
 #[cfg(test)]
 mod disk;
@@ -49,7 +47,10 @@ pub use now::Now;
 pub use peer::{
     Addressed, PeerError, PeerFrame, PeerMessage, Position, ReadRound, SnapshotProgress, VoteKind,
 };
-pub use replica::{Config, ConnectionId, Entropy, Limits, Output, Replica};
+pub use replica::{
+    ChangeError, ChangeStatus, ChangeTicket, Config, ConnectionId, Entropy, Limits,
+    MembershipChange, Output, PeerStatus, Replica, SnapshotFile,
+};
 pub use stop::{Role, StopReason};
 pub use storage::{Boot, EntryKind, HardState, LogEntry, SnapshotMeta, StartError, Write};
 pub use timing::Timing;

@@ -114,14 +114,12 @@ pub enum PeerMessage {
         /// How far it is.
         progress: SnapshotProgress,
     },
-    /// A member says what its program supports, so that the leader can raise the cluster's levels.
-    Capabilities {
+    /// A member tells the leader what its program supports, so that the cluster's level can rise.
+    Level {
         /// The sender's term.
         term: u64,
         /// The highest feature level that the sender's program supports.
         feature_level: u32,
-        /// The highest application level that the sender's program supports.
-        application_level: u32,
     },
 }
 
@@ -180,7 +178,7 @@ impl PeerMessage {
             | Self::SnapshotOffer { term, .. }
             | Self::SnapshotChunk { term, .. }
             | Self::SnapshotStatus { term, .. }
-            | Self::Capabilities { term, .. } => *term,
+            | Self::Level { term, .. } => *term,
         }
     }
 

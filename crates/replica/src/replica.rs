@@ -5,9 +5,15 @@ mod clients;
 mod connections;
 mod hand_over;
 mod lead;
+mod membership;
 mod messages;
+mod output;
 mod queries;
+mod receiving;
 mod sessions;
+mod setup;
+mod snapshots;
+mod status;
 mod timers;
 
 use std::{
@@ -15,105 +21,30 @@ use std::{
     time::Duration,
 };
 
-use zraft_protocol::{MemberId, ServerMessage};
-use zraft_session::{CheckedSettings, LeaderClock};
+use zraft_protocol::MemberId;
+use zraft_session::LeaderClock;
 
 use crate::{
-    Boot, Configuration, Job, LogEntry, Now, PeerMessage, RaftId, Role, StartError, StopReason,
-    Timing, View, Write,
+    Boot, LogEntry, Now, PeerMessage, RaftId, Role, StartError, StopReason, View,
     engine::{Engine, Event, Standing},
     timing::Ticks,
 };
 use applying::Applying;
 use connections::Connections;
 use lead::Lead;
+pub use membership::{ChangeError, ChangeStatus, ChangeTicket, MembershipChange};
+pub use output::{ConnectionId, Output};
+use receiving::Receiving;
+pub use setup::{Config, Entropy, Limits};
+pub use snapshots::SnapshotFile;
+use snapshots::Snapshots;
+pub use status::PeerStatus;
 use timers::Timers;
 
 /// A stall of the process or the disk that is longer than this changes decisions: time that the member did not read
 /// expires no session, and a leader whose own write takes longer hands over. Far above what a busy machine shows, and
 /// far below the shortest session timeout.
 const STALL: Duration = Duration::from_secs(1);
-
-/// Names a connection of a client. The shell never uses a name twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(pub u64);
-
-/// How a member is set up.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The member's number.
-    pub id: RaftId,
-    /// Heartbeats and elections.
-    pub timing: Timing,
-    /// The seed of its election timeouts. It must differ between the members.
-    pub seed: u64,
-    /// The settings that the cluster's first leader proposes. Later ones are changed through the log.
-    pub settings: CheckedSettings,
-    /// The local limits.
-    pub limits: Limits,
-}
-
-/// Limits of one member, which change no result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Session messages that are held while no member leads. Beyond it they are rejected at once.
-    pub held: usize,
-    /// Payload bytes of commands and queries that wait on one connection. A client that sends more is told and closed.
-    pub waiting_bytes: usize,
-    /// Bytes of committed entries that the state machine has not applied. Beyond it a leader proposes nothing and a
-    /// follower takes no entries.
-    pub unapplied_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            // A held message is some 100 bytes, so these are a few megabytes.
-            held: 65_536,
-            // Two of the largest payloads that the default settings allow.
-            waiting_bytes: 32 << 20,
-            unapplied_bytes: 64 << 20,
-        }
-    }
-}
-
-/// What the shell must do.
-#[derive(Debug)]
-pub enum Output {
-    /// Send a message to a member. It may be lost.
-    Send {
-        /// The member.
-        to: RaftId,
-        /// The message.
-        message: PeerMessage,
-    },
-    /// Make a write durable, then call [`Replica::persisted`].
-    Write(Box<Write>),
-    /// Run a job on the state machine, after all earlier ones.
-    Job(Job),
-    /// Send a message to a client.
-    Client {
-        /// The client's connection.
-        connection: ConnectionId,
-        /// The message.
-        message: ServerMessage,
-    },
-    /// Close a client's connection once everything that was sent on it has been flushed. [`Replica::disconnected`] must
-    /// not be called for it.
-    Close(ConnectionId),
-    /// Read entries back from the store, then call [`Replica::fetched`].
-    Fetch {
-        /// The first index.
-        low: u64,
-        /// The index after the last. Fewer entries may be returned.
-        high: u64,
-    },
-    /// End the process. Nothing else comes.
-    Stop(StopReason),
-}
-
-/// The secret random numbers of the operating system: it fills the bytes.
-pub type Entropy = Box<dyn FnMut(&mut [u8]) + Send>;
 
 /// One member of a replicated server, as a machine without I/O.
 ///
@@ -149,6 +80,8 @@ pub struct Replica {
     write_since: Option<Duration>,
     standing: Standing,
     applying: Applying,
+    snapshots: Snapshots,
+    receiving: Option<Receiving>,
     connections: Connections,
     timers: Timers,
     lead: Option<Lead>,
@@ -161,19 +94,26 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Returns a member that starts from what its store holds. `view` is the state that the state machine was restored
-    /// to from the newest snapshot.
+    /// Returns a member that starts from what its store holds. `newest` is the file of the boot record's snapshot, which
+    /// only a cluster's first snapshot lacks. `view` is the state that the state machine was restored to from it.
     ///
     /// # Errors
-    /// [`StartError`] if the store's content is damaged or the timing is unusable.
+    /// [`StartError`] if the store's content is damaged, the timing is unusable, or the program is too old for the
+    /// cluster.
     pub fn new(
         config: Config,
         boot: &Boot,
+        newest: Option<SnapshotFile>,
         view: View,
         entropy: Entropy,
         now: Now,
     ) -> Result<Self, StartError> {
         let ticks = config.timing.ticks()?;
+        let (needed, supported) =
+            (boot.snapshot.configuration.feature_level(), config.feature_level);
+        if needed > supported {
+            return Err(StartError::FeatureLevel { needed, supported });
+        }
         let engine = Engine::new(config.id, ticks, boot, config.seed)?;
         Ok(Self {
             id: config.id,
@@ -188,6 +128,8 @@ impl Replica {
             standing: engine.standing(),
             engine,
             applying: Applying::new(boot.snapshot.index, view),
+            snapshots: Snapshots::new(newest),
+            receiving: None,
             connections: Connections::default(),
             timers: Timers::default(),
             lead: None,
@@ -201,10 +143,7 @@ impl Replica {
 
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Now) {
-        self.enter(now, true, |replica| {
-            replica.fire_timers();
-            Ok(())
-        });
+        self.enter(now, true, Self::fire_timers);
     }
 
     /// Takes a message that [`PeerFrame::decode`](crate::PeerFrame::decode) has read from a connection of `from`.
@@ -221,7 +160,7 @@ impl Replica {
             {
                 return Ok(());
             }
-            replica.engine.step(from, message)?;
+            replica.step(from, message)?;
             if from_leader {
                 replica.heard = Some(replica.now.monotonic);
                 replica.answer_held();
@@ -269,54 +208,6 @@ impl Replica {
         // At most the ticks of an election timeout, which fit into a u32.
         let due = self.ticked + self.ticks.tick * self.engine.ticks_until_due() as u32;
         [self.timers.next(), self.leader_due()].into_iter().flatten().fold(due, Duration::min)
-    }
-
-    /// Returns the member's role.
-    #[must_use]
-    pub fn role(&self) -> Role {
-        self.standing.role
-    }
-
-    /// Returns the member's term.
-    #[must_use]
-    pub fn term(&self) -> u64 {
-        self.standing.term
-    }
-
-    /// Returns the leader, if one is known.
-    #[must_use]
-    pub fn leader(&self) -> Option<RaftId> {
-        self.standing.leader
-    }
-
-    /// Returns true if the member leads and answers clients.
-    #[must_use]
-    pub fn is_serving(&self) -> bool {
-        self.lead.as_ref().is_some_and(Lead::is_serving)
-    }
-
-    /// Returns the configuration that is in force.
-    #[must_use]
-    pub fn configuration(&self) -> &Configuration {
-        self.engine.configuration()
-    }
-
-    /// Returns the index up to which entries are known to be committed.
-    #[must_use]
-    pub fn committed(&self) -> u64 {
-        self.engine.commit()
-    }
-
-    /// Returns the index of the last entry of the log.
-    #[must_use]
-    pub fn last_index(&self) -> u64 {
-        self.engine.last_index()
-    }
-
-    /// Returns the replicated state as of the last entry that the state machine reported.
-    #[must_use]
-    pub fn view(&self) -> &View {
-        &self.applying.view
     }
 
     /// Runs an input: first time passes, then the input acts, then everything that follows from it.
@@ -369,7 +260,9 @@ impl Replica {
             while let Some(event) = self.engine.poll() {
                 self.event(event)?;
             }
-            if !self.lead_on()? {
+            self.take_snapshot_if_due();
+            let moved = self.lead_on()?;
+            if !self.go_on_changing()? && !moved {
                 return Ok(());
             }
         }
@@ -379,17 +272,51 @@ impl Replica {
         match event {
             Event::Send(addressed) => self.send(addressed.to, addressed.message),
             Event::Standing(standing) => self.take_standing(standing),
-            Event::Committed(entry) => self.applying.commit(entry),
-            Event::Configured { index, .. } => self.applying.pass_over(index),
+            Event::Committed(entry) => {
+                self.snapshots.count(entry.data.len());
+                self.applying.commit(entry);
+            }
+            Event::Configured { index } => {
+                self.applying.pass_over(index);
+                self.configured()?;
+            }
             Event::Installed(snapshot) => self.applying.restore(snapshot),
             Event::ReadReady { round, index } => self.read_ready(round, index),
             Event::Fetch(range) => {
                 self.outputs.push_back(Output::Fetch { low: range.start, high: range.end });
             }
-            Event::SendSnapshot { to, .. } => self.engine.report_snapshot(to, false)?,
-            Event::SnapshotWanted(_) => {}
+            Event::SendSnapshot { to, snapshot } => self.begin_sending(to, &snapshot)?,
+            Event::SnapshotWanted => self.snapshots.want(),
         }
         Ok(())
+    }
+
+    /// Gives a message to the part that it is for.
+    fn step(&mut self, from: RaftId, message: &PeerMessage) -> Result<(), StopReason> {
+        let stale = message.term() < self.standing.term;
+        match message {
+            PeerMessage::SnapshotOffer { snapshot, bytes, hash, .. } => {
+                if !stale {
+                    let meta = snapshot.clone();
+                    self.take_offer(from, SnapshotFile { meta, bytes: *bytes, hash: *hash });
+                }
+                Ok(())
+            }
+            PeerMessage::SnapshotChunk { index, offset, data, .. } => {
+                if !stale {
+                    self.take_chunk(from, *index, *offset, data.clone());
+                }
+                Ok(())
+            }
+            PeerMessage::SnapshotStatus { index, progress, .. } => {
+                self.snapshot_status(from, *index, *progress)
+            }
+            PeerMessage::Level { feature_level, .. } => {
+                self.take_level(from, *feature_level);
+                Ok(())
+            }
+            _ => self.engine.step(from, message),
+        }
     }
 
     fn send(&mut self, to: RaftId, message: PeerMessage) {
@@ -416,6 +343,10 @@ impl Replica {
             self.begin_lead();
         } else {
             self.answer_held();
+        }
+        self.stop_sending();
+        if before.leader != standing.leader {
+            self.announce_level();
         }
     }
 

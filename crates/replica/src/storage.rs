@@ -178,6 +178,14 @@ pub enum StartError {
         /// The last entry of the log.
         last: u64,
     },
+    /// The cluster uses features that this version of the program does not know.
+    #[error("the cluster is at feature level {needed}, this program knows {supported}; upgrade it")]
+    FeatureLevel {
+        /// The cluster's level.
+        needed: u32,
+        /// The program's level.
+        supported: u32,
+    },
     /// The timing is not usable.
     #[error("the timing is invalid: {0}")]
     Timing(&'static str),

@@ -74,7 +74,9 @@ pub(super) fn change_to_raft(change: &Change, configuration: &Configuration) -> 
     let single = |step: &ChangeStep| {
         let mut single = ConfChangeSingle::default();
         let (id, kind) = match step {
-            ChangeStep::AddLearner(id, _) => (id, ConfChangeType::AddLearnerNode),
+            ChangeStep::AddLearner(id, _) | ChangeStep::AddReplacement { id, .. } => {
+                (id, ConfChangeType::AddLearnerNode)
+            }
             ChangeStep::Promote(id) => (id, ConfChangeType::AddNode),
             ChangeStep::Remove(id) => (id, ConfChangeType::RemoveNode),
             // The member keeps its role, so the engine sees no difference.
@@ -162,7 +164,7 @@ pub(super) fn message_to_raft(from: RaftId, to: RaftId, message: &PeerMessage) -
         PeerMessage::SnapshotOffer { .. }
         | PeerMessage::SnapshotChunk { .. }
         | PeerMessage::SnapshotStatus { .. }
-        | PeerMessage::Capabilities { .. } => return None,
+        | PeerMessage::Level { .. } => return None,
     };
     raft.set_msg_type(kind);
     Some(raft)

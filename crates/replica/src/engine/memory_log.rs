@@ -16,8 +16,8 @@ use crate::{Boot, RaftId, SnapshotMeta};
 pub(super) struct Wanted {
     /// Entries that are no longer in memory, for one lagging member after the other.
     pub(super) fetch: Option<Range<u64>>,
-    /// A member that needs a snapshot, while none that suits it is there.
-    pub(super) snapshot_for: Option<RaftId>,
+    /// A snapshot that suits a member which needs one.
+    pub(super) snapshot: bool,
 }
 
 #[derive(Debug)]
@@ -263,7 +263,7 @@ impl raft::Storage for MemoryLog {
             && snapshot.index > 0
             && to.is_some_and(|to| snapshot.configuration.contains(to));
         if !suits {
-            self.wanted.borrow_mut().snapshot_for = to;
+            self.wanted.borrow_mut().snapshot = true;
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
         Ok(convert::snapshot_to_raft(snapshot))

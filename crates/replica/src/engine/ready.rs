@@ -36,7 +36,7 @@ impl Engine {
         }
         let wanted = self.node.mut_store().take_wanted();
         self.events.extend(wanted.fetch.map(Event::Fetch));
-        self.events.extend(wanted.snapshot_for.map(Event::SnapshotWanted));
+        self.events.extend(wanted.snapshot.then_some(Event::SnapshotWanted));
         Ok(())
     }
 

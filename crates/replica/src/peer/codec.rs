@@ -13,7 +13,7 @@
 //! | 8 SnapshotOffer | position, u64 length, 16 bytes of hash, u32 length and configuration |
 //! | 9 SnapshotChunk | u64 index, u64 offset, u32 length and data |
 //! | 10 SnapshotStatus | u64 index, u8 progress (0 have, 1 complete, 2 failed), u64 offset |
-//! | 11 Capabilities | u32 feature level, u32 application level |
+//! | 11 Level | u32 feature level |
 //!
 //! A position is u64 index and u64 term; a round is u64 term and u64 count. The transport limits the length of a frame.
 
@@ -145,10 +145,7 @@ impl PeerFrame {
                 out.put_u8(code);
                 out.put_u64(offset);
             }
-            PeerMessage::Capabilities { feature_level, application_level, .. } => {
-                out.put_u32(*feature_level);
-                out.put_u32(*application_level);
-            }
+            PeerMessage::Level { feature_level, .. } => out.put_u32(*feature_level),
         }
         out.freeze()
     }
@@ -250,11 +247,7 @@ impl PeerFrame {
                 };
                 PeerMessage::SnapshotStatus { term, index, progress }
             }
-            11 => PeerMessage::Capabilities {
-                term,
-                feature_level: fields.u32("the feature level")?,
-                application_level: fields.u32("the application level")?,
-            },
+            11 => PeerMessage::Level { term, feature_level: fields.u32("the feature level")? },
             kind => return Err(FormatError::UnknownKind(kind)),
         };
         fields.finish()?;
@@ -273,7 +266,7 @@ impl PeerFrame {
             PeerMessage::SnapshotOffer { .. } => 8,
             PeerMessage::SnapshotChunk { .. } => 9,
             PeerMessage::SnapshotStatus { .. } => 10,
-            PeerMessage::Capabilities { .. } => 11,
+            PeerMessage::Level { .. } => 11,
         }
     }
 

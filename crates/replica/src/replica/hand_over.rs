@@ -61,7 +61,7 @@ impl Replica {
         self.closing && self.lead.is_none()
     }
 
-    fn begin_hand_over(&mut self, to: Option<RaftId>, insist: bool) {
+    pub(super) fn begin_hand_over(&mut self, to: Option<RaftId>, insist: bool) {
         let Some(lead) = self.lead.as_mut() else { return };
         match &mut lead.hand_over {
             Some(under_way) => under_way.insist |= insist,

@@ -14,7 +14,7 @@ use super::{
     ConnectionId, Replica, STALL, connections::SessionRequest, hand_over::HandOver,
     queries::Queries, timers::Timer,
 };
-use crate::{ReadRound, StopReason};
+use crate::{RaftId, ReadRound, StopReason};
 
 /// Entries proposed at once, and their bytes. More than one Append holds only adds to the time in which nothing else
 /// happens.
@@ -48,6 +48,8 @@ pub(super) struct Lead {
     last_acks: Option<Duration>,
     last_tick: Option<Duration>,
     pub(super) hand_over: Option<HandOver>,
+    /// Members whose programs support another feature level than the configuration says.
+    pub(super) levels: BTreeMap<RaftId, u32>,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +62,8 @@ struct Suspension {
 struct Queued {
     operation: Operation,
     arrival: u64,
+    /// The connection that a command came on.
+    from: Option<ConnectionId>,
 }
 
 #[derive(Debug)]
@@ -117,8 +121,13 @@ impl Lead {
 
     /// Puts an operation into the queue. Returns its place in the order of arrivals.
     pub(super) fn push(&mut self, operation: Operation) -> u64 {
+        self.push_from(None, operation)
+    }
+
+    /// Puts a command that came on this connection into the queue.
+    pub(super) fn push_from(&mut self, from: Option<ConnectionId>, operation: Operation) -> u64 {
         let arrival = self.next_arrival();
-        self.queue.push_back(Queued { operation, arrival });
+        self.queue.push_back(Queued { operation, arrival, from });
         arrival
     }
 
@@ -167,6 +176,7 @@ impl Replica {
             last_acks: None,
             last_tick: None,
             hand_over: None,
+            levels: BTreeMap::new(),
         });
     }
 
@@ -258,6 +268,7 @@ impl Replica {
         let count = entries.len();
         // Refused: the commands are held. They go after the transfer's abort or some commits, or end with the lead.
         let Ok(first) = self.engine.propose(entries) else { return Ok(false) };
+        let mut proposed = Vec::new();
         for (index, queued) in (first..).zip(lead.queue.drain(..count)) {
             if let Operation::Command { session, .. } | Operation::EndSession { session, .. } =
                 &queued.operation
@@ -265,6 +276,14 @@ impl Replica {
             {
                 session.last_proposed = index;
             }
+            if let (Some(connection), Operation::Command { payload, .. }) =
+                (queued.from, &queued.operation)
+            {
+                proposed.push((connection, payload.len()));
+            }
+        }
+        for (connection, bytes) in proposed {
+            self.release_bytes(connection, bytes);
         }
         self.engine.drain()?;
         Ok(true)

@@ -119,8 +119,11 @@ impl Replica {
         match verdict {
             Verdict::Propose { lowest_pending } => {
                 state.in_flight.insert(request_id);
-                let session = session.clone();
-                lead.push(Operation::Command { session, request_id, lowest_pending, payload });
+                let (session, bytes) = (session.clone(), payload.len());
+                let command = Operation::Command { session, request_id, lowest_pending, payload };
+                lead.push_from(Some(connection), command);
+                // Until it is in the log, which is at once unless a hand-over or a slow member holds it back.
+                self.hold_bytes(connection, bytes);
             }
             Verdict::Cached(answer) => {
                 if let Some(message) = Answer::Cached(answer).message(request_id) {

@@ -144,6 +144,9 @@ impl Replica {
         if let Some(state) = lead.sessions.get_mut(session) {
             state.waiting.retain(|_, waiting| waiting.connection != connection);
         }
+        if let Some(state) = self.connections.get_mut(connection) {
+            state.waiting_bytes = 0;
+        }
     }
 
     /// Takes note that a client is there.

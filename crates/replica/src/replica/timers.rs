@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use zraft_session::SessionId;
 
 use super::{ConnectionId, Replica};
+use crate::{RaftId, StopReason};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
@@ -16,6 +17,8 @@ pub(super) enum Timer {
     Close(ConnectionId),
     /// Held session messages may have waited long enough.
     Held,
+    /// A member that gets a snapshot may not have answered.
+    Snapshot(RaftId),
 }
 
 #[derive(Debug, Default)]
@@ -44,15 +47,17 @@ impl Timers {
 }
 
 impl Replica {
-    pub(super) fn fire_timers(&mut self) {
+    pub(super) fn fire_timers(&mut self) -> Result<(), StopReason> {
         while let Some(timer) = self.timers.take_due(self.now.monotonic) {
             match timer {
                 Timer::Expiry(session) => self.check_expiry(&session),
                 Timer::Redelivery(connection) => self.check_redelivery(connection),
                 Timer::Close(connection) => self.close(connection),
                 Timer::Held => self.expire_held(),
+                Timer::Snapshot(to) => self.check_sending(to)?,
             }
         }
         self.check_leader_times();
+        Ok(())
     }
 }

@@ -1,18 +1,12 @@
 use std::time::Duration;
 
 use zraft_protocol::{RejectionReason, SessionCloseReason};
-use zraft_session::Time;
 
 use super::world::{MS, World, closed, id, rejected};
-use crate::{Now, Role};
-
-fn clock(world: &World) -> Now {
-    let wall = (world.now + world.wall).as_millis();
-    Now { monotonic: world.now, wall: Time::from_millis(wall as u64) }
-}
+use crate::Role;
 
 fn hand_over(world: &mut World, leader: u64, to: Option<u64>) {
-    let now = clock(world);
+    let now = world.clock();
     world.replica(leader).hand_over(now, to.map(id));
     world.collect(leader);
 }
@@ -79,7 +73,7 @@ fn a_shut_down_hands_over_and_tells_everyone_where_to_go() {
     let mut world = World::new(3);
     let leader = world.settle();
     let (connection, _) = world.session(leader);
-    let now = clock(&world);
+    let now = world.clock();
     world.replica(leader).shut_down(now);
     world.collect(leader);
     assert!(!world.replica(leader).is_shut_down());
@@ -98,7 +92,7 @@ fn the_only_voter_shuts_down_without_a_successor() {
     let mut world = World::new(1);
     let leader = world.settle();
     let (connection, _) = world.session(leader);
-    let now = clock(&world);
+    let now = world.clock();
     world.replica(leader).shut_down(now);
     world.collect(leader);
     assert!(world.replica(leader).is_shut_down());

@@ -10,12 +10,13 @@ use zraft_protocol::{
     Capabilities, ClientMessage, CloseReason, CorrelationId, MemberId, Nonce, Payload,
     RejectionReason, RequestId, ServerMessage, SessionCloseReason, SessionId, Timestamp,
 };
-use zraft_session::{CheckedSettings, Settings, StateMachine, Time};
+use zraft_session::{CheckedSettings, Settings, StateMachine, Time, verify_snapshot};
 
 use super::application::{Journal, payload};
 use crate::{
     Boot, Config, Configuration, ConnectionId, Done, Job, Limits, Machine, MemberInfo, Now, Output,
-    PeerFrame, RaftId, Replica, Role, StopReason, Timing, Write, disk::Disk, random::SplitMix,
+    PeerFrame, RaftId, Replica, Role, SnapshotFile, StopReason, Timing, Write, disk::Disk,
+    random::SplitMix,
 };
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
@@ -35,12 +36,18 @@ pub(crate) fn info(number: u64) -> MemberInfo {
     MemberInfo { name: name(number), address: format!("host-{number}:7000"), feature_level: 1 }
 }
 
+type Files = BTreeMap<u64, (SnapshotFile, Vec<u8>)>;
+
 pub(crate) struct Member {
     pub(crate) replica: Replica,
     pub(crate) machine: Machine<Journal>,
     pub(crate) disk: Disk,
     write: Option<(Duration, Write)>,
     jobs: VecDeque<Job>,
+    /// The files of complete snapshots, by index.
+    pub(crate) files: Files,
+    /// The file that comes from the leader, which a restart loses.
+    partial: Vec<u8>,
     /// Whether the state machine runs.
     pub(crate) applies: bool,
     /// Whether the disk finishes writes.
@@ -48,7 +55,7 @@ pub(crate) struct Member {
     /// Whether the process runs.
     pub(crate) runs: bool,
     pub(crate) stopped: Option<StopReason>,
-    seed: u64,
+    pub(crate) seed: u64,
 }
 
 pub(crate) struct World {
@@ -62,6 +69,10 @@ pub(crate) struct World {
     last_connection: u64,
     pub(crate) settings: CheckedSettings,
     pub(crate) limits: Limits,
+    pub(crate) feature_level: u32,
+    /// Offsets of the chunks that leaders read, and whether the next one is damaged.
+    pub(crate) chunks: Vec<u64>,
+    pub(crate) damage: bool,
     /// How far the wall clocks are ahead of the monotonic one.
     pub(crate) wall: Duration,
 }
@@ -83,41 +94,56 @@ impl World {
             last_connection: 0,
             settings: settings.check().expect("valid"),
             limits: Limits::default(),
+            feature_level: 1,
+            chunks: Vec::new(),
+            damage: false,
             wall: Duration::from_millis(EPOCH),
         };
         let members = (1..=count).map(|number| (id(number), info(number)));
         let configuration = Configuration::of_voters(members);
         for number in 1..=count {
-            world.start(number, Disk::new(Boot::of_new_cluster(configuration.clone())), number);
+            let disk = Disk::new(Boot::of_new_cluster(configuration.clone()));
+            world.start(number, disk, Files::new(), number);
         }
         world
     }
 
-    fn clock(&self) -> Now {
+    pub(crate) fn clock(&self) -> Now {
         let wall = (self.now + self.wall).as_millis();
         Now { monotonic: self.now, wall: Time::from_millis(wall as u64) }
     }
 
-    fn start(&mut self, number: u64, disk: Disk, seed: u64) {
-        let machine = Machine::new(StateMachine::new(Journal::default()), Boot::FIRST_SNAPSHOT);
+    fn start(&mut self, number: u64, disk: Disk, files: Files, seed: u64) {
+        let boot = disk.boot();
+        let index = boot.snapshot.index;
+        let newest = files.get(&index).cloned();
+        let state = match &newest {
+            Some((_, bytes)) => StateMachine::restore(&bytes[..]).expect("it was verified"),
+            None => StateMachine::new(Journal::default()),
+        };
+        let machine = Machine::new(state, index);
+        let newest = newest.map(|(file, _)| file);
         let config = Config {
             id: id(number),
             timing: Timing::default(),
             seed,
             settings: self.settings.clone(),
+            feature_level: self.feature_level,
             limits: self.limits,
         };
         let mut random = SplitMix::new(seed ^ 0xABCD);
         let entropy = Box::new(move |bytes: &mut [u8]| {
             bytes.iter_mut().for_each(|byte| *byte = random.below(256) as u8);
         });
-        let replica = Replica::new(config, &disk.boot(), machine.view(), entropy, self.clock());
+        let replica = Replica::new(config, &boot, newest, machine.view(), entropy, self.clock());
         let member = Member {
             replica: replica.expect("the disk is sound"),
             machine,
             disk,
             write: None,
             jobs: VecDeque::new(),
+            files,
+            partial: Vec::new(),
             applies: true,
             writes: true,
             runs: true,
@@ -133,7 +159,12 @@ impl World {
         let member = self.members.remove(&number).expect("it exists");
         self.connections.retain(|_, at| *at != number);
         self.network.retain(|(_, from, _, _)| from.get() != number);
-        self.start(number, member.disk, member.seed + 1000);
+        self.start(number, member.disk, member.files, member.seed + 1000);
+    }
+
+    /// Starts a member that waits to be added.
+    pub(crate) fn join(&mut self, number: u64) {
+        self.start(number, Disk::new(Boot::of_joining_member()), Files::new(), number);
     }
 
     pub(crate) fn member(&mut self, number: u64) -> &mut Member {
@@ -188,6 +219,35 @@ impl World {
                         let entries = member.disk.read(low, high);
                         member.replica.fetched(clock, low, &entries);
                     }
+                    Output::ReadSnapshot { to, index, offset, length } => {
+                        self.chunks.push(offset);
+                        let data = member.files.get(&index).map(|(_, bytes)| {
+                            let end = offset + length;
+                            let mut data = bytes[offset as usize..end as usize].to_vec();
+                            if std::mem::take(&mut self.damage) {
+                                data[100] ^= 1;
+                            }
+                            Bytes::from(data)
+                        });
+                        member.replica.snapshot_read(clock, to, index, offset, data);
+                    }
+                    Output::BeginSnapshot(_) => member.partial.clear(),
+                    Output::WriteSnapshot { index, offset, data } => {
+                        assert_eq!(member.partial.len() as u64, offset);
+                        member.partial.extend_from_slice(&data);
+                        let up_to = member.partial.len() as u64;
+                        member.replica.snapshot_written(clock, index, up_to);
+                    }
+                    Output::VerifySnapshot(file) => {
+                        let index = file.meta.index;
+                        let bytes = std::mem::take(&mut member.partial);
+                        let sound = verify_snapshot(&bytes[..])
+                            .is_ok_and(|summary| summary.hash.to_bytes() == file.hash);
+                        if sound {
+                            member.files.insert(index, (*file, bytes));
+                        }
+                        member.replica.snapshot_verified(clock, index, sound);
+                    }
                     Output::Stop(reason) => member.stopped = Some(reason),
                 }
             }
@@ -195,12 +255,26 @@ impl World {
                 && let Some(job) = member.jobs.pop_front()
             {
                 idle = false;
+                if let Job::Restore(meta) = &job {
+                    let (_, bytes) = &member.files[&meta.index];
+                    let done = member.machine.restore(meta, &bytes[..]).expect("it was verified");
+                    let Done::Applied { effects, view } = done else { panic!("{done:?}") };
+                    member.replica.applied(clock, effects, view);
+                    continue;
+                }
                 match member.machine.run(job).expect("it can be applied") {
                     Done::Applied { effects, view } => {
                         member.replica.applied(clock, effects, view);
                     }
                     Done::Answered { key, answer } => member.replica.answered(clock, key, answer),
-                    Done::Frozen { .. } => {}
+                    Done::Frozen { meta, snapshot } => {
+                        let mut bytes = Vec::new();
+                        let summary = snapshot.write_to(&mut bytes).expect("memory");
+                        let hash = summary.hash.to_bytes();
+                        let file = SnapshotFile { meta, bytes: summary.bytes, hash };
+                        member.files.insert(file.meta.index, (file.clone(), bytes));
+                        member.replica.snapshot_taken(clock, file);
+                    }
                 }
             }
             if idle {
@@ -329,6 +403,10 @@ impl World {
     /// What the client has received since the last call.
     pub(crate) fn received(&mut self, connection: ConnectionId) -> Vec<ServerMessage> {
         self.received.remove(&connection).unwrap_or_default()
+    }
+
+    pub(crate) fn is_open(&self, connection: ConnectionId) -> bool {
+        self.connections.contains_key(&connection)
     }
 
     pub(crate) fn is_closed(&self, connection: ConnectionId) -> bool {

@@ -24,6 +24,8 @@ fn configuration(voters: &[u64], learners: &[u64], removed: &[u64]) -> Configura
     let mut configuration = Configuration::of_voters(voters.iter().map(member));
     configuration.members.extend(learners.iter().map(member));
     configuration.learners = learners.iter().copied().map(id).collect();
+    configuration.replacing =
+        learners.iter().map(|learner| (id(*learner), id(voters[0]))).collect();
     configuration.removed = removed.iter().copied().map(id).collect();
     configuration
 }
@@ -97,7 +99,7 @@ fn samples() -> Vec<PeerMessage> {
         status(SnapshotProgress::Have(65_536)),
         status(SnapshotProgress::Complete),
         status(SnapshotProgress::Failed),
-        PeerMessage::Capabilities { term: 7, feature_level: 1, application_level: 2 },
+        PeerMessage::Level { term: 7, feature_level: 2 },
     ]
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct Node {
     pub(crate) reads: Vec<(ReadRound, u64)>,
     pub(crate) standings: Vec<Standing>,
     pub(crate) fetches: Vec<(u64, u64)>,
-    pub(crate) snapshots_wanted: BTreeSet<RaftId>,
+    pub(crate) snapshot_wanted: bool,
     pub(crate) stopped: Option<StopReason>,
 }
 
@@ -85,7 +85,7 @@ impl Cluster {
             reads: Vec::new(),
             standings: Vec::new(),
             fetches: Vec::new(),
-            snapshots_wanted: BTreeSet::new(),
+            snapshot_wanted: false,
             stopped: None,
         };
         self.nodes.insert(number, node);
@@ -157,9 +157,7 @@ impl Cluster {
                     Event::Installed(snapshot) => node.configured.push(snapshot.index),
                     Event::ReadReady { round, index } => node.reads.push((round, index)),
                     Event::Fetch(range) => node.fetches.push((range.start, range.end)),
-                    Event::SnapshotWanted(to) => {
-                        node.snapshots_wanted.insert(to);
-                    }
+                    Event::SnapshotWanted => node.snapshot_wanted = true,
                 }
             }
             if node.write.is_none() {

@@ -136,7 +136,7 @@ impl Schedule {
             for number in &numbers {
                 self.cluster.finish_write(*number);
                 self.cluster.serve_fetches(*number);
-                if !std::mem::take(&mut self.cluster.node(*number).snapshots_wanted).is_empty() {
+                if std::mem::take(&mut self.cluster.node(*number).snapshot_wanted) {
                     self.cluster.snapshot(*number);
                 }
             }

@@ -1,0 +1,128 @@
+//! Taking a snapshot from the leader.
+
+use bytes::Bytes;
+
+use super::{Output, Replica, snapshots::SnapshotFile};
+use crate::{Now, PeerMessage, RaftId, Role, SnapshotProgress, StopReason};
+
+/// A snapshot whose file is on its way.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    file: SnapshotFile,
+    /// The leader that sends it now.
+    from: RaftId,
+    /// The file is written up to here.
+    have: u64,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Waits for a chunk.
+    Waiting,
+    /// The shell writes a chunk.
+    Writing,
+    /// The shell verifies the complete file.
+    Verifying,
+}
+
+impl Replica {
+    /// Answers an offer with what this member has of the file.
+    pub(super) fn take_offer(&mut self, from: RaftId, file: SnapshotFile) {
+        let index = file.meta.index;
+        let unwanted = self.standing.role == Role::Leader
+            || !file.meta.configuration.contains(self.id)
+            || file.bytes == 0;
+        if unwanted {
+            self.report(from, index, SnapshotProgress::Failed);
+        } else if index <= self.engine.commit() {
+            // It was installed, or the log has caught up by itself.
+            self.report(from, index, SnapshotProgress::Complete);
+        } else if let Some(receiving) =
+            self.receiving.as_mut().filter(|receiving| receiving.file == file)
+        {
+            receiving.from = from;
+            let have = receiving.have;
+            self.report(from, index, SnapshotProgress::Have(have));
+        } else {
+            self.outputs.push_back(Output::BeginSnapshot(Box::new(file.clone())));
+            self.receiving = Some(Receiving { file, from, have: 0, stage: Stage::Waiting });
+            self.report(from, index, SnapshotProgress::Have(0));
+        }
+    }
+
+    /// Writes a chunk that continues the file.
+    pub(super) fn take_chunk(&mut self, from: RaftId, index: u64, offset: u64, data: Bytes) {
+        let Some(receiving) = self.receiving.as_mut() else {
+            self.report(from, index, SnapshotProgress::Failed);
+            return;
+        };
+        let end = offset.saturating_add(data.len() as u64);
+        let continues = receiving.file.meta.index == index
+            && receiving.from == from
+            && receiving.have == offset
+            && receiving.stage == Stage::Waiting;
+        // Anything else is a copy, or was overtaken by an offer.
+        if continues && !data.is_empty() && end <= receiving.file.bytes {
+            receiving.stage = Stage::Writing;
+            self.outputs.push_back(Output::WriteSnapshot { index, offset, data });
+        }
+    }
+
+    /// Takes note that a chunk was written, up to this offset. The file need not be durable yet.
+    pub fn snapshot_written(&mut self, now: Now, index: u64, up_to: u64) {
+        self.enter(now, false, |replica| {
+            let Some(receiving) = replica.receiving.as_mut() else { return Ok(()) };
+            if receiving.file.meta.index != index || receiving.stage != Stage::Writing {
+                return Ok(());
+            }
+            receiving.have = up_to;
+            receiving.stage = Stage::Waiting;
+            let from = receiving.from;
+            if up_to == receiving.file.bytes {
+                receiving.stage = Stage::Verifying;
+                let file = Box::new(receiving.file.clone());
+                replica.outputs.push_back(Output::VerifySnapshot(file));
+            }
+            replica.report(from, index, SnapshotProgress::Have(up_to));
+            Ok(())
+        });
+    }
+
+    /// Takes note that a complete file was verified against its hash and made durable under its name, or that it is
+    /// damaged.
+    pub fn snapshot_verified(&mut self, now: Now, index: u64, sound: bool) {
+        self.enter(now, false, |replica| {
+            let verified = replica.receiving.take_if(|receiving| {
+                receiving.file.meta.index == index && receiving.stage == Stage::Verifying
+            });
+            let Some(Receiving { file, from, .. }) = verified else { return Ok(()) };
+            if !sound {
+                replica.report(from, index, SnapshotProgress::Failed);
+                return Ok(());
+            }
+            replica.install(from, file)
+        });
+    }
+
+    fn install(&mut self, from: RaftId, file: SnapshotFile) -> Result<(), StopReason> {
+        let index = file.meta.index;
+        let term = self.standing.term;
+        // Whoever leads now: the file is a committed state in any case.
+        self.engine.install(self.standing.leader.unwrap_or(from), term, file.meta.clone())?;
+        let installed = self.engine.commit() >= index;
+        if installed {
+            self.snapshots.installed(file);
+        }
+        let progress =
+            if installed { SnapshotProgress::Complete } else { SnapshotProgress::Failed };
+        self.report(from, index, progress);
+        Ok(())
+    }
+
+    fn report(&mut self, to: RaftId, index: u64, progress: SnapshotProgress) {
+        // A member that has seen no term yet answers in the leader's.
+        let term = self.standing.term.max(1);
+        self.send(to, PeerMessage::SnapshotStatus { term, index, progress });
+    }
+}

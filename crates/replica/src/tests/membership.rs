@@ -1,0 +1,215 @@
+use super::world::{MS, World, id, info};
+use crate::{
+    ChangeError, ChangeStatus, ChangeTicket, Configuration, MemberInfo, MembershipChange, Role,
+    StopReason,
+};
+
+fn change(
+    world: &mut World,
+    leader: u64,
+    change: MembershipChange,
+) -> Result<ChangeTicket, ChangeError> {
+    let now = world.clock();
+    let result = world.replica(leader).change_membership(now, change);
+    world.collect(leader);
+    result
+}
+
+fn add(number: u64) -> MembershipChange {
+    MembershipChange::Add { id: id(number), info: info(number) }
+}
+
+fn replace(old: u64, number: u64) -> MembershipChange {
+    MembershipChange::Replace { old: id(old), id: id(number), info: info(number) }
+}
+
+fn settled(world: &mut World) -> u64 {
+    let leader = world.settle();
+    world.run(200 * MS);
+    leader
+}
+
+fn voters(configuration: &Configuration) -> Vec<u64> {
+    configuration.voters.iter().map(|id| id.get()).collect()
+}
+
+fn until_voters(world: &mut World, expected: &[u64]) {
+    world.until("the voters are as expected", |world| {
+        expected.iter().all(|number| {
+            let configuration = world.replica(*number).configuration();
+            voters(configuration) == expected && !configuration.is_joint()
+        })
+    });
+}
+
+#[test]
+fn a_new_member_catches_up_and_then_votes_by_itself() {
+    let mut world = World::new(3);
+    let leader = settled(&mut world);
+    let (connection, _) = world.session(leader);
+    world.command(connection, 1, "a");
+    world.answer(connection, 1);
+    world.join(4);
+    let ticket = change(&mut world, leader, add(4)).expect("it is possible");
+    assert_eq!(world.replica(leader).change_status(ticket), ChangeStatus::Pending);
+    until_voters(&mut world, &[1, 2, 3, 4]);
+    assert_eq!(world.replica(leader).change_status(ticket), ChangeStatus::Applied);
+    world.run(100 * MS);
+    assert_eq!(world.lines(4), ["a"]);
+    let history = world.replica(leader).view().history;
+    assert_eq!(world.replica(4).view().history, history);
+}
+
+#[test]
+fn a_member_that_does_not_answer_is_not_promoted() {
+    let mut world = World::new(3);
+    let leader = settled(&mut world);
+    change(&mut world, leader, add(4)).expect("it is possible");
+    world.run(3_000 * MS);
+    let configuration = world.replica(leader).configuration();
+    assert!(configuration.learners.contains(&id(4)));
+    assert_eq!(voters(configuration), [1, 2, 3]);
+}
+
+#[test]
+fn a_replacement_is_one_joint_change_after_the_new_member_caught_up() {
+    let mut world = World::new(3);
+    let leader = settled(&mut world);
+    let old = world.others(leader)[0];
+    world.join(4);
+    change(&mut world, leader, replace(old, 4)).expect("it is possible");
+    let mut expected: Vec<u64> = [1, 2, 3, 4].into_iter().filter(|each| *each != old).collect();
+    until_voters(&mut world, &expected);
+    assert!(world.replica(leader).configuration().removed.contains(&id(old)));
+    expected.retain(|number| *number != leader);
+    let (connection, _) = world.session(leader);
+    world.command(connection, 1, "a");
+    assert_eq!(world.answer(connection, 1), "1");
+}
+
+#[test]
+fn a_replacement_of_the_leader_hands_over_first() {
+    let mut world = World::new(3);
+    let leader = settled(&mut world);
+    world.join(4);
+    change(&mut world, leader, replace(leader, 4)).expect("it is possible");
+    let expected: Vec<u64> = [1, 2, 3, 4].into_iter().filter(|each| *each != leader).collect();
+    until_voters(&mut world, &expected);
+    assert_ne!(world.role(leader), Role::Leader);
+}
+
+#[test]
+fn a_leader_hands_over_before_it_is_removed() {
+    let mut world = World::new(3);
+    let leader = settled(&mut world);
+    let remove = || MembershipChange::Remove(id(leader));
+    assert_eq!(change(&mut world, leader, remove()), Err(ChangeError::HandingOver));
+    world.run(300 * MS);
+    let next = world.settle();
+    assert_ne!(next, leader);
+    world.run(200 * MS);
+    change(&mut world, next, remove()).expect("it is possible");
+    let expected = world.others(leader);
+    until_voters(&mut world, &expected);
+}
+
+#[test]
+fn one_change_at_a_time() {
+    let mut world = World::new(3);
+    let leader = settled(&mut world);
+    change(&mut world, leader, add(4)).expect("it is possible");
+    assert_eq!(change(&mut world, leader, add(5)), Err(ChangeError::Busy));
+    world.run(100 * MS);
+    change(&mut world, leader, add(5)).expect("the first one is done");
+}
+
+#[test]
+fn a_change_without_a_majority_that_answers_is_refused() {
+    let mut world = World::new(3);
+    let leader = settled(&mut world);
+    let [first, second] = world.others(leader)[..] else { panic!("three members") };
+    world.member(first).runs = false;
+    world.run(400 * MS);
+    // Of the two that would be left, one answers.
+    let remove = MembershipChange::Remove(id(second));
+    assert_eq!(change(&mut world, leader, remove), Err(ChangeError::NoQuorum));
+    change(&mut world, leader, MembershipChange::Remove(id(first))).expect("two of two answer");
+}
+
+#[test]
+fn impossible_changes_are_refused() {
+    let mut world = World::new(3);
+    let leader = settled(&mut world);
+    let follower = world.others(leader)[0];
+    assert_eq!(change(&mut world, follower, add(4)), Err(ChangeError::NotLeader));
+    assert_eq!(change(&mut world, leader, add(follower)), Err(ChangeError::Exists(id(follower))));
+    let unknown = MembershipChange::Remove(id(9));
+    assert_eq!(change(&mut world, leader, unknown), Err(ChangeError::Unknown(id(9))));
+    let long = MemberInfo { address: "x".repeat(600), ..info(4) };
+    let long = MembershipChange::Add { id: id(4), info: long };
+    assert_eq!(change(&mut world, leader, long), Err(ChangeError::TooLong));
+    let old = MembershipChange::Add { id: id(4), info: MemberInfo { feature_level: 0, ..info(4) } };
+    assert_eq!(change(&mut world, leader, old), Err(ChangeError::FeatureLevel(1)));
+    let mut alone = World::new(1);
+    settled(&mut alone);
+    let last = MembershipChange::Remove(id(1));
+    assert_eq!(change(&mut alone, 1, last), Err(ChangeError::OnlyVoter(id(1))));
+}
+
+#[test]
+fn a_removed_id_is_never_used_again() {
+    let mut world = World::new(3);
+    let leader = settled(&mut world);
+    let old = world.others(leader)[0];
+    change(&mut world, leader, MembershipChange::Remove(id(old))).expect("it is possible");
+    let expected = world.others(old);
+    until_voters(&mut world, &expected);
+    assert_eq!(change(&mut world, leader, add(old)), Err(ChangeError::UsedBefore(id(old))));
+}
+
+#[test]
+fn a_member_that_applies_its_own_removal_ends() {
+    let mut world = World::new(3);
+    let leader = settled(&mut world);
+    let old = world.others(leader)[0];
+    world.join(4);
+    change(&mut world, leader, replace(old, 4)).expect("it is possible");
+    // A joint change reaches its outgoing voters before it is left, so this one learns of its end.
+    world.until("it ends", |world| world.member(old).stopped.is_some());
+    assert_eq!(world.member(old).stopped, Some(StopReason::Removed));
+}
+
+#[test]
+fn a_change_of_a_lost_leadership_is_reported_as_lost() {
+    let mut world = World::new(3);
+    let leader = settled(&mut world);
+    world.isolate(leader);
+    let ticket = change(&mut world, leader, add(4)).expect("it is possible");
+    world.run(1_500 * MS);
+    assert_eq!(world.replica(leader).change_status(ticket), ChangeStatus::Pending);
+    let next = world.serving().expect("another leader");
+    let (connection, _) = world.session(next);
+    for number in 1..=5 {
+        world.command(connection, number, "a");
+        world.answer(connection, number);
+    }
+    world.heal();
+    world.run(1_000 * MS);
+    assert_eq!(world.replica(leader).change_status(ticket), ChangeStatus::Lost);
+    assert!(!world.replica(leader).configuration().contains(id(4)));
+}
+
+#[test]
+fn the_feature_level_rises_when_the_last_member_knows_it() {
+    let mut world = World::new(3);
+    settled(&mut world);
+    world.feature_level = 2;
+    for number in 1..=3 {
+        assert_eq!(world.replica(1).configuration().feature_level(), 1);
+        world.restart(number);
+        world.run(2_000 * MS);
+    }
+    for number in 1..=3 {
+        assert_eq!(world.replica(number).configuration().feature_level(), 2);
+    }
+}

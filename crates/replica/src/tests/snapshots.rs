@@ -1,0 +1,120 @@
+use std::time::Duration;
+
+use super::world::{MS, World, command};
+
+/// Members that take a snapshot after 100 KB of log, and a leader with a session.
+fn small(count: u64) -> World {
+    let mut world = World::new(count);
+    world.limits.snapshot_after = 100_000;
+    for number in 1..=count {
+        world.restart(number);
+    }
+    world
+}
+
+fn fill(world: &mut World, leader: u64, kilobytes: u64) {
+    let (connection, _) = world.session(leader);
+    let text = "x".repeat(10_000);
+    for number in 1..=kilobytes / 10 {
+        world.send(connection, command(number, number, &text));
+        world.answer(connection, number);
+    }
+}
+
+/// A leader whose log has gone past a member that is cut off, and that member.
+fn left_behind() -> (World, u64, u64) {
+    let mut world = small(3);
+    let leader = world.settle();
+    let behind = world.others(leader)[0];
+    world.run(100 * MS);
+    world.isolate(behind);
+    fill(&mut world, leader, 3_000);
+    (world, leader, behind)
+}
+
+fn catch_up(world: &mut World, leader: u64, behind: u64) {
+    world.until("it has caught up", |world| {
+        let applied = world.replica(leader).view().applied;
+        world.replica(behind).view().applied == applied
+    });
+    let (history, lines) = (world.replica(leader).view().history, world.lines(leader));
+    assert_eq!(world.replica(behind).view().history, history);
+    assert_eq!(world.lines(behind), lines);
+}
+
+#[test]
+fn snapshots_bound_the_log_and_a_member_starts_from_the_newest() {
+    let mut world = small(3);
+    let leader = world.settle();
+    fill(&mut world, leader, 1_000);
+    world.run(100 * MS);
+    let boot = world.member(leader).disk.boot();
+    let kept = world.replica(leader).last_index() - boot.first_index;
+    assert!(kept < 40, "{kept} entries of 10 KB are kept");
+    assert!(boot.snapshot.index > boot.first_index, "the log after the snapshot before it stays");
+    let lines = world.lines(leader);
+    for number in 1..=3 {
+        world.restart(number);
+    }
+    let leader = world.settle();
+    assert_eq!(world.lines(leader), lines);
+}
+
+#[test]
+fn a_member_below_the_log_gets_a_snapshot_in_chunks() {
+    let (mut world, leader, behind) = left_behind();
+    world.heal();
+    catch_up(&mut world, leader, behind);
+    assert!(world.chunks.len() >= 3, "{:?}", world.chunks);
+    assert!(world.chunks.is_sorted_by(|a, b| a < b), "each part is read once");
+    // It starts from what it got.
+    world.restart(behind);
+    catch_up(&mut world, leader, behind);
+}
+
+#[test]
+fn an_interrupted_transfer_goes_on_where_it_stopped() {
+    let (mut world, leader, behind) = left_behind();
+    world.heal();
+    world.until("the transfer has begun", |world| world.chunks.len() == 2);
+    world.isolate(behind);
+    world.run(Duration::from_millis(2_500));
+    world.heal();
+    catch_up(&mut world, leader, behind);
+    let first = world.chunks.iter().filter(|offset| **offset == 0).count();
+    assert_eq!(first, 1, "{:?}", world.chunks);
+}
+
+#[test]
+fn a_damaged_file_is_refused_and_sent_again() {
+    let (mut world, leader, behind) = left_behind();
+    world.damage = true;
+    world.heal();
+    catch_up(&mut world, leader, behind);
+    let first = world.chunks.iter().filter(|offset| **offset == 0).count();
+    assert_eq!(first, 2, "{:?}", world.chunks);
+    assert_eq!(world.member(behind).stopped, None);
+}
+
+#[test]
+fn a_transfer_survives_a_restart_of_its_receiver() {
+    let (mut world, leader, behind) = left_behind();
+    world.heal();
+    world.until("the transfer has begun", |world| world.chunks.len() == 2);
+    world.restart(behind);
+    catch_up(&mut world, leader, behind);
+}
+
+#[test]
+fn a_member_that_fell_behind_the_log_a_little_needs_no_snapshot() {
+    let mut world = small(3);
+    let leader = world.settle();
+    let behind = world.others(leader)[0];
+    world.run(100 * MS);
+    fill(&mut world, leader, 250);
+    world.isolate(behind);
+    fill(&mut world, leader, 50);
+    world.heal();
+    catch_up(&mut world, leader, behind);
+    assert!(world.chunks.is_empty());
+}
