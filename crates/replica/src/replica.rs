@@ -127,7 +127,7 @@ impl Replica {
             write_since: None,
             standing: engine.standing(),
             engine,
-            applying: Applying::new(boot.snapshot.index, view),
+            applying: Applying::new(boot.snapshot.index, view, config.applies),
             snapshots: Snapshots::new(newest),
             receiving: None,
             connections: Connections::default(),
@@ -247,8 +247,9 @@ impl Replica {
             given = given.min((self.engine.ticks_until_due() - 1) as u32);
         }
         self.ticked += tick * given;
-        if self.closing && !self.engine.is_leader() {
-            // It stands in no election any more.
+        if (self.closing || !self.config.applies) && !self.engine.is_leader() {
+            // It stands in no election.
+            self.engine.age(given as usize);
             return Ok(());
         }
         self.engine.tick(given as usize)
@@ -260,7 +261,9 @@ impl Replica {
             while let Some(event) = self.engine.poll() {
                 self.event(event)?;
             }
-            self.take_snapshot_if_due();
+            if self.config.applies {
+                self.take_snapshot_if_due();
+            }
             let moved = self.lead_on()?;
             if !self.go_on_changing()? && !moved {
                 return Ok(());
@@ -315,6 +318,8 @@ impl Replica {
                 self.take_level(from, *feature_level);
                 Ok(())
             }
+            // It would win the election that it is asked to hold.
+            PeerMessage::TimeoutNow { .. } if self.closing || !self.config.applies => Ok(()),
             _ => self.engine.step(from, message),
         }
     }

@@ -3,7 +3,9 @@
 mod application;
 mod commands;
 mod elections;
+mod formats;
 mod hand_over;
+mod machines;
 mod membership;
 mod queries;
 mod schedules;

@@ -24,6 +24,15 @@ impl Engine {
         Ok(())
     }
 
+    /// Lets time pass for a member that stands in no election. It stops counting on a silent leader all the same, or it
+    /// would refuse its vote to every other member.
+    pub(crate) fn age(&mut self, ticks: usize) {
+        let raft = &mut self.node.raft;
+        if raft.state != StateRole::Leader {
+            raft.election_elapsed = raft.election_elapsed.saturating_add(ticks);
+        }
+    }
+
     /// Takes a message that the codec has checked.
     pub(crate) fn step(&mut self, from: RaftId, message: &PeerMessage) -> Result<(), StopReason> {
         self.check(message)?;

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod elections;
+mod hostile;
 mod membership;
 mod persistence;
 mod reads;

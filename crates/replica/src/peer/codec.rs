@@ -306,6 +306,10 @@ fn heartbeat(fields: &mut Fields<'_>) -> Result<(u64, Option<ReadRound>)> {
 }
 
 fn entries(fields: &mut Fields<'_>, previous: Position, term: u64) -> Result<Vec<LogEntry>> {
+    if (previous.index == 0) != (previous.term == 0) {
+        // The engine reads term 0 as "beyond the log", and would take entries that leave a gap.
+        return Err(FormatError::Invalid("the previous entry's term"));
+    }
     let count = fields.u32("the entries")? as usize;
     if count > fields.left() / ENTRY_HEAD {
         return Err(FormatError::Truncated("the entries"));

@@ -16,6 +16,8 @@ const ENTRY_OVERHEAD: usize = 64;
 pub(super) struct Applying {
     /// The state as of the last job that was done.
     pub(super) view: View,
+    /// False if this member applies nothing.
+    enabled: bool,
     /// Everything up to this index was put into jobs.
     handed: u64,
     entries: Vec<LogEntry>,
@@ -31,9 +33,10 @@ pub(super) struct Applying {
 }
 
 impl Applying {
-    pub(super) fn new(applied: u64, view: View) -> Self {
+    pub(super) fn new(applied: u64, view: View, enabled: bool) -> Self {
         Self {
             view,
+            enabled,
             handed: applied,
             entries: Vec::new(),
             bytes: 0,
@@ -55,7 +58,7 @@ impl Applying {
 
     pub(super) fn commit(&mut self, entry: LogEntry) {
         self.handed = entry.index;
-        if !entry.data.is_empty() {
+        if !entry.data.is_empty() && self.enabled {
             let bytes = entry.data.len() + ENTRY_OVERHEAD;
             self.bytes += bytes;
             self.unapplied_bytes += bytes;
@@ -74,6 +77,9 @@ impl Applying {
     pub(super) fn restore(&mut self, snapshot: SnapshotMeta) {
         self.close();
         (self.handed, self.closed) = (snapshot.index, snapshot.index);
+        if !self.enabled {
+            return;
+        }
         self.unapplied.push_back((snapshot.index, 0));
         self.jobs.push_back(Job::Restore(snapshot));
     }
@@ -95,6 +101,9 @@ impl Applying {
             return;
         }
         self.closed = self.handed;
+        if !self.enabled {
+            return;
+        }
         self.unapplied.push_back((self.handed, std::mem::take(&mut self.bytes)));
         let entries = std::mem::take(&mut self.entries);
         self.jobs.push_back(Job::Apply { entries, up_to: self.handed });

@@ -70,6 +70,8 @@ pub(crate) struct World {
     pub(crate) settings: CheckedSettings,
     pub(crate) limits: Limits,
     pub(crate) feature_level: u32,
+    /// Whether members that start now apply entries.
+    pub(crate) applies: bool,
     /// Offsets of the chunks that leaders read, and whether the next one is damaged.
     pub(crate) chunks: Vec<u64>,
     pub(crate) damage: bool,
@@ -95,6 +97,7 @@ impl World {
             settings: settings.check().expect("valid"),
             limits: Limits::default(),
             feature_level: 1,
+            applies: true,
             chunks: Vec::new(),
             damage: false,
             wall: Duration::from_millis(EPOCH),
@@ -129,6 +132,7 @@ impl World {
             seed,
             settings: self.settings.clone(),
             feature_level: self.feature_level,
+            applies: self.applies,
             limits: self.limits,
         };
         let mut random = SplitMix::new(seed ^ 0xABCD);

@@ -173,6 +173,11 @@ fn values_that_the_engine_cannot_take_are_refused() {
     assert!(decode(append(3, 5)).is_err(), "no entry is newer than its leader");
     let mut change =
         LogEntry { index: 6, term: 4, kind: EntryKind::Change, data: Bytes::from_static(&[1, 9]) };
+    let gap = |previous| {
+        encoded(PeerMessage::Append { term: 4, previous, commit: 0, entries: Vec::new() })
+    };
+    assert!(decode(gap(Position { index: 9, term: 0 })).is_err(), "term 0 is beyond any log");
+    assert!(decode(gap(Position { index: 0, term: 3 })).is_err());
     let mut append = |data| {
         change.data = Bytes::from_static(data);
         let previous = Position { index: 5, term: 4 };
@@ -217,9 +222,13 @@ fn append() -> impl Strategy<Value = PeerMessage> {
     // Terms that rise from the previous entry's to the leader's.
     (number(), number(), vec((0..3_u64, data()), 0..8), 1..50_u64).prop_map(
         |(index, commit, entries, mut term)| {
+            if index == 0 {
+                term = 0;
+            }
             let previous = Position { index, term };
             let entries = (index + 1..).zip(entries).map(|(index, (later, data))| {
-                term += later;
+                // No entry is of term 0.
+                term = (term + later).max(1);
                 LogEntry { index, term, kind: EntryKind::Normal, data }
             });
             let entries = entries.collect();

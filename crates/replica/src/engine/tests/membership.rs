@@ -138,6 +138,10 @@ fn a_leader_that_the_joint_change_removes_hands_over_before_it_is_left() {
     cluster.run(Timing::default().ticks().expect("valid").election_max * 2);
     let leader = cluster.leader().expect("a leader");
     assert_ne!(leader, 3);
+    // The successor left it, not the member that this removes.
+    let left = *cluster.node(leader).configured.last().expect("it was left");
+    let term = cluster.engine(leader).standing().term;
+    assert_eq!(cluster.engine(leader).term_at(left), Some(term));
     assert_eq!(cluster.engine(leader).configuration().voters, [id(1), id(2), id(4)].into());
     assert_ne!(cluster.engine(3).standing().role, Role::Leader);
 }

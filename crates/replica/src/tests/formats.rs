@@ -1,0 +1,81 @@
+//! Bytes that are on disks: they stay as they are, or get another version.
+
+use super::world::{id, info};
+use crate::{Change, ChangeStep, Configuration, FormatError};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn changes_keep_the_bytes_of_version_1() {
+    let steps = |steps| hex(&Change::Steps(steps).encode());
+    let member = "00066e6f64652d34000b686f73742d343a3730303000000001";
+    assert_eq!(hex(&Change::Leave.encode()), "0102");
+    assert_eq!(
+        steps(vec![ChangeStep::AddLearner(id(4), info(4))]),
+        format!("01010001010000000000000004{member}")
+    );
+    assert_eq!(
+        steps(vec![ChangeStep::Promote(id(4)), ChangeStep::Remove(id(3))]),
+        "01010002020000000000000004030000000000000003"
+    );
+    assert_eq!(
+        steps(vec![ChangeStep::Update(id(4), info(4))]),
+        format!("01010001040000000000000004{member}")
+    );
+    let replacement = ChangeStep::AddReplacement { id: id(4), info: info(4), old: id(3) };
+    assert_eq!(
+        steps(vec![replacement]),
+        format!("01010001050000000000000004{member}0000000000000003")
+    );
+}
+
+#[test]
+fn changes_and_configurations_are_read_back() {
+    let changes = [
+        Change::Leave,
+        Change::Steps(vec![
+            ChangeStep::AddReplacement { id: id(4), info: info(4), old: id(3) },
+            ChangeStep::AddLearner(id(5), info(5)),
+            ChangeStep::Update(id(2), info(2)),
+            ChangeStep::Promote(id(6)),
+            ChangeStep::Remove(id(1)),
+        ]),
+    ];
+    for change in changes {
+        let bytes = change.encode();
+        assert_eq!(Change::decode(&bytes), Ok(change));
+        for length in 0..bytes.len() {
+            assert!(Change::decode(&bytes.slice(..length)).is_err());
+        }
+    }
+    let configuration = Configuration::of_voters((1..=3).map(|number| (id(number), info(number))))
+        .after(&Change::Steps(vec![ChangeStep::AddReplacement {
+            id: id(4),
+            info: info(4),
+            old: id(3),
+        }]));
+    let joint = configuration
+        .after(&Change::Steps(vec![ChangeStep::Promote(id(4)), ChangeStep::Remove(id(3))]));
+    assert!(joint.is_joint() && joint.removed.is_empty() && joint.replacing.is_empty());
+    let left = joint.after(&Change::Leave);
+    assert_eq!(left.removed, [id(3)].into());
+    for configuration in [configuration, joint, left] {
+        let bytes = configuration.encode();
+        assert_eq!(Configuration::decode(&bytes), Ok(configuration));
+        for length in 0..bytes.len() {
+            assert!(Configuration::decode(&bytes.slice(..length)).is_err());
+        }
+    }
+}
+
+#[test]
+fn a_configuration_that_contradicts_itself_is_refused() {
+    let mut configuration = Configuration::of_voters([(id(1), info(1))]);
+    configuration.removed.insert(id(1));
+    let refused = Configuration::decode(&configuration.encode());
+    assert_eq!(refused, Err(FormatError::Invalid("the members")));
+    let newer = bytes::Bytes::from_static(&[2, 2]);
+    assert_eq!(Change::decode(&newer), Err(FormatError::UnsupportedVersion(2)));
+}

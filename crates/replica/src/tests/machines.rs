@@ -1,0 +1,59 @@
+use bytes::Bytes;
+use zraft_session::{Entry, Operation, StateMachine, Time};
+
+use super::{
+    application::Journal,
+    world::{MS, World},
+};
+use crate::{EntryKind, Job, LogEntry, Machine, Role, StopReason};
+
+fn entry(index: u64, data: impl Into<Bytes>) -> LogEntry {
+    LogEntry { index, term: 1, kind: EntryKind::Normal, data: data.into() }
+}
+
+#[test]
+fn an_entry_of_an_unknown_kind_stops_the_member_before_it_is_applied() {
+    let tick = Entry { time: Time::from_millis(5), operation: Operation::Tick }.encode();
+    let mut unknown = tick.to_vec();
+    unknown[1] = 200;
+    let mut machine = Machine::new(StateMachine::new(Journal::default()), 1);
+    let entries = vec![entry(2, tick.clone()), entry(3, unknown), entry(4, tick)];
+    let stopped = machine.run(Job::Apply { entries, up_to: 4 });
+    assert!(matches!(stopped, Err(StopReason::UnknownEntry { index: 3, .. })));
+    assert_eq!(machine.state().applied(), 2);
+}
+
+#[test]
+fn entries_that_a_snapshot_holds_are_not_applied_again() {
+    let tick = Entry { time: Time::from_millis(5), operation: Operation::Tick }.encode();
+    let mut machine = Machine::new(StateMachine::new(Journal::default()), 1);
+    let job = Job::Apply { entries: vec![entry(2, tick)], up_to: 2 };
+    machine.run(job.clone()).expect("it can be applied");
+    let before = machine.view().history;
+    machine.run(job).expect("it is passed over");
+    assert_eq!(machine.view().history, before);
+}
+
+#[test]
+fn a_member_that_does_not_apply_votes_and_stores_and_never_leads() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let witness = world.others(leader)[0];
+    world.applies = false;
+    world.restart(witness);
+    let (connection, session) = world.session(leader);
+    world.command(connection, 1, "a");
+    world.answer(connection, 1);
+    // Without its vote and its disk, the third member could not go on alone.
+    world.member(leader).runs = false;
+    let third = world.others(leader).into_iter().find(|other| *other != witness);
+    let third = third.expect("three members");
+    world.until("the third leads", |world| world.serving() == Some(third));
+    let again = world.continued(third, &session);
+    world.command(again, 2, "b");
+    assert_eq!(world.answer(again, 2), "2");
+    assert!(world.lines(witness).is_empty());
+    world.member(third).runs = false;
+    world.run(3_000 * MS);
+    assert_eq!(world.role(witness), Role::Follower);
+}
