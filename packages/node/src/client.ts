@@ -223,12 +223,12 @@ export class RaftClient extends EventEmitter {
     return this.#updateObservation(event === undefined ? super.removeAllListeners() : super.removeAllListeners(event));
   }
 
-  /** @internal */
+  /** @internal The form for logs. */
   toJSON(): Record<string, unknown> {
     return { state: this.state, memberId: this.memberId, ...(this.sessionId === undefined ? {} : { sessionId: '***' }) };
   }
 
-  /** @internal */
+  /** @internal The form for `inspect`. */
   [inspect.custom](_depth: number, options: InspectOptions): string {
     return `RaftClient ${inspect(this.toJSON(), options)}`;
   }

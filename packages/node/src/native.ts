@@ -71,7 +71,7 @@ function find(): Native {
   );
 }
 
-/** @internal */
+/** @internal The native half of this platform. */
 export const native: Native = find();
 
 /** @internal The native half's defaults, in milliseconds, requests and bytes, and its texts for failures that this half finds. */
@@ -94,5 +94,5 @@ interface Facts {
   readonly texts: { readonly overloaded: string; readonly cancelled: string };
 }
 
-/** @internal */
+/** @internal The facts of the native half. */
 export const facts: Facts = JSON.parse(native.names()) as Facts;

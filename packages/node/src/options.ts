@@ -40,7 +40,7 @@ export function toOptions(options: RequestOptions): { timeout: number; signal: A
 }
 
 function toSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
-  // Other realms, and libraries, have classes of their own.
+  // Other realms and some libraries have their own classes.
   if (signal !== undefined && !(signal instanceof AbortSignal) && typeof (signal as AbortSignal | null)?.addEventListener !== 'function') {
     throw new ValidationError('signal: must be an AbortSignal');
   }

@@ -28,14 +28,14 @@ export class Masked {
     return { ...(type === undefined ? {} : { type }), ...('sessionId' in this ? { sessionId: MASK } : {}), ...rest };
   }
 
-  /** @internal */
+  /** @internal The form for `JSON.stringify`, which has no numbers of 64 bits. */
   toJSON(): Record<string, unknown> {
     return Object.fromEntries(
       Object.entries(this.shown()).map(([name, value]) => [name, typeof value === 'bigint' ? value.toString() : value]),
     );
   }
 
-  /** @internal */
+  /** @internal The form for `inspect`. */
   [inspect.custom](_depth: number, options: InspectOptions): string {
     return inspect(this.shown(), options);
   }

@@ -369,7 +369,7 @@ export class TestCluster {
     return BigInt((await this.#call('pushServerRequest', { sessionId }, payload)) as string) as RequestId;
   }
 
-  /** @internal */
+  /** @internal The form for `inspect`. */
   [inspect.custom](_depth: number, options: InspectOptions): string {
     return `TestCluster ${inspect(this.#members, options)}`;
   }

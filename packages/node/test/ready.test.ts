@@ -149,7 +149,7 @@ test.each([
   ['and waits for ready', 'await client.ready();'],
   ['and does not wait', ''],
 ])('a caller that submits again after each failure %s does not block the event loop, even if nothing is open', async (_, waits) => {
-  // In a process of its own: a blocked event loop could not end this test.
+  // In its own process: a blocked event loop could not end this test.
   const outcome = await runProgram(`
     const client = new RaftClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' }, capabilities });
     let turns = 0;

@@ -90,7 +90,7 @@ async fn serve(options: Value, mut inbox: mpsc::UnboundedReceiver<Call>, answer:
             return reply(call.number, Ok(Value::Null));
         }
         let (handle, reply) = (cluster.handle(), reply.clone());
-        // A task of its own: a call may wait for the effect of another.
+        // Each call has its own task, since it may wait for the effect of another.
         tokio::spawn(async move {
             let Call { number, name, arguments, payload } = call;
             reply(number, switches::call(&handle, &name, &arguments, payload).await);
