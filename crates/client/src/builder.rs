@@ -1,11 +1,13 @@
 //! Settings to client.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use zraft_core::{AckServerRequests, Backoff, Config, ConfigBuilder, OnSessionExpired};
 
+use crate::client::RaftClient;
 use crate::error::Error;
-use crate::handle::RaftClient;
+use crate::transport::Sockets;
 
 /// Collects the settings of a client; [`ClientBuilder::build`] checks them and opens nothing.
 ///
@@ -16,6 +18,13 @@ use crate::handle::RaftClient;
 pub struct ClientBuilder {
     config: ConfigBuilder,
     own_thread: bool,
+}
+
+impl RaftClient {
+    /// Returns a builder that collects the settings of a client.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
 }
 
 macro_rules! settings {
@@ -121,6 +130,6 @@ impl ClientBuilder {
     /// [`Error::Validation`] with the first setting that cannot be accepted, and what would be.
     pub fn build(self) -> Result<RaftClient, Error> {
         let config: Config = self.config.build()?;
-        Ok(RaftClient::start(config, self.own_thread))
+        Ok(RaftClient::with_transport(config, self.own_thread, Arc::new(Sockets)))
     }
 }

@@ -1,181 +1,202 @@
 //! The task that owns the connection.
 //!
-//! It brings the machine everything from outside (what the application asks, bytes, the time) and
-//! takes out what the machine decided. One turn does all there is to do once, in an order such
-//! that what came in is answered in the same turn, and writes once at its end.
+//! It feeds the machine the application's calls, bytes and the time, and carries out what the machine decides. One turn
+//! does everything once. Its order answers each input in the same turn, and it writes once, at the end.
+
+pub(crate) mod frontend;
+
+mod clock;
+mod connection;
+#[cfg(all(test, not(shuttle)))]
+mod tests;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Sleep;
 use zraft_core::{Action, Config, Instant, Machine};
 
-use crate::clock::{Clock, wall_clock};
-use crate::connection::Connection;
-use crate::face::Face;
+use crate::transport::{Sockets, Transport};
 
-/// The longest sleep. The runtime's timers stand still while the machine is suspended, unlike
-/// the clock of intervals; this is how late they may be afterwards.
+use clock::{Clock, wall_clock};
+use connection::Connection;
+use frontend::{Frontend, Progress};
+
+/// The longest sleep. The runtime's timers stand still while the computer is suspended, but the interval clock does
+/// not. After a suspension a timer is therefore at most this late, which costs one wake-up per second of idleness.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// A machine with its connections and its time, to be polled by a tokio runtime. Ready when its
-/// face says that it is over; it may be asked new things, and polled again, after that.
+/// A machine with its connections and its clock, polled as a future by a tokio runtime.
+///
+/// The future completes when the frontend is finished and no connection is left. It may be polled again after that,
+/// once the frontend has new inputs.
 pub struct Driver<F> {
-    face: F,
+    frontend: F,
+    transport: Arc<dyn Transport>,
     clock: Clock,
     machine: Machine,
     connections: Vec<Connection>,
     timer: Option<Pin<Box<Sleep>>>,
-    /// When the timer rings, on the machine's clock.
-    rings_at: Instant,
+    /// When the timer fires, on the machine's clock.
+    fires_at: Instant,
 }
 
-impl<F: Face> Driver<F> {
-    /// A driver that is Disconnected.
-    pub fn new(config: Config, face: F) -> Self {
+impl<F: Frontend> Driver<F> {
+    /// Creates a driver in the state Disconnected. It opens connections with the sockets of the operating system.
+    pub fn new(config: Config, frontend: F) -> Self {
+        Self::with_transport(config, frontend, Arc::new(Sockets))
+    }
+
+    pub(crate) fn with_transport(
+        config: Config,
+        frontend: F,
+        transport: Arc<dyn Transport>,
+    ) -> Self {
         let clock = Clock::new();
         let now = clock.now();
-        // Only jitter and correlation ids depend on it; the time will do where there is no better.
+        // Only jitter and correlation ids depend on the seed, so the time will do where there is no randomness.
         let seed = getrandom::u64().unwrap_or(now.as_nanos());
         Self {
             machine: Machine::new(config, seed, now),
-            face,
+            frontend,
+            transport,
             clock,
             connections: Vec::new(),
             timer: None,
-            rings_at: now,
+            fires_at: now,
         }
     }
 
-    /// Its side towards the application.
-    pub fn face_mut(&mut self) -> &mut F {
-        &mut self.face
+    /// Returns the application's side of the driver.
+    pub fn frontend_mut(&mut self) -> &mut F {
+        &mut self.frontend
     }
 
-    /// Takes what the application asks and hands out what needs no connection, without a runtime.
-    /// True: all is done, the driver need not be polled.
+    /// Processes the application's inputs and delivers the outputs that need no connection, without a runtime.
+    /// Returns true if that was everything, so that the driver need not be polled.
     pub fn settle(&mut self) -> bool {
-        while self.bring() {}
-        self.face.hand_out(&mut self.machine);
-        self.is_over()
+        while self.process_inputs() == Progress::More {}
+        self.frontend.deliver_outputs(&mut self.machine);
+        self.is_finished()
     }
 
-    fn is_over(&self) -> bool {
-        self.connections.is_empty() && self.face.is_over(&self.machine)
+    fn is_finished(&self) -> bool {
+        self.connections.is_empty() && self.frontend.is_finished(&self.machine)
     }
 
-    fn bring(&mut self) -> bool {
-        let Self { face, machine, clock, .. } = self;
-        face.bring(machine, &mut || clock.now())
+    fn process_inputs(&mut self) -> Progress {
+        let Self { frontend, machine, clock, .. } = self;
+        frontend.process_inputs(machine, &mut || clock.now())
     }
 
-    /// Does all there is to do once. Returns true if there is more.
-    fn turn(&mut self, context: &mut Context<'_>) -> bool {
-        let mut again = self.bring();
-        self.machine.observe_messages(self.face.wants_messages());
-        self.run_actions();
+    /// Does everything there is to do once.
+    fn turn(&mut self, context: &mut Context<'_>) -> Progress {
+        let mut progress = self.process_inputs();
+        self.machine.observe_messages(self.frontend.wants_messages());
+        // The connections opened here are polled below, in this turn.
+        let _ = self.run_actions();
 
         let now = self.clock.now();
-        let mut unread = false;
         for connection in &mut self.connections {
-            unread |= connection.poll_read(context, &mut self.machine, now);
+            progress |= connection.poll_read(context, &mut self.machine, now);
         }
-        // Deadlines only after a read: an answer that is there came in time. But a peer that never
-        // stops talking does not stop the time.
+        // Deadlines come after reading: an answer that has arrived is in time. They come even if there is more to
+        // read, so that a peer that never stops sending does not stop the time.
         let now = self.clock.now();
         self.machine.handle_timeout(now);
-        again |= unread;
-        again |= self.run_actions();
-        self.face.hand_out(&mut self.machine);
+        progress |= self.run_actions();
+        self.frontend.deliver_outputs(&mut self.machine);
 
         if !self.connections.is_empty() {
             let wall = wall_clock();
             for connection in &mut self.connections {
-                again |= connection.poll_write(context, &mut self.machine, now, wall);
+                progress |= connection.poll_write(context, &mut self.machine, now, wall);
             }
-            // Writing may have found connections to be at an end.
-            again |= self.run_actions();
+            // A write may have found that its connection has ended.
+            progress |= self.run_actions();
         }
-        self.face.hand_out(&mut self.machine);
-        again
+        self.frontend.deliver_outputs(&mut self.machine);
+        progress
     }
 
-    /// Opens and closes connections as the machine wants. True: there is one to be looked at, newly opened, or whose write
-    /// half is to be shut down: nothing else may come for a long time.
-    fn run_actions(&mut self) -> bool {
+    /// Opens and closes connections as the machine decides.
+    ///
+    /// Returns [`Progress::More`] if a connection was opened or must shut down its write half. The driver must poll it
+    /// now: nothing else may wake the task.
+    fn run_actions(&mut self) -> Progress {
         self.connections.retain(|connection| !connection.is_ended());
         let now = self.clock.now();
-        let mut due = false;
+        let mut progress = Progress::Idle;
         while let Some(action) = self.machine.poll_action(now) {
             match action {
                 Action::Open { conn, endpoint, .. } => {
-                    self.connections.push(Connection::open(conn, endpoint));
-                    due = true;
+                    let connecting = self.transport.connect(endpoint);
+                    self.connections.push(Connection::new(conn, connecting));
+                    progress = Progress::More;
                 }
                 Action::ShutdownWrite { conn } => {
                     for connection in &mut self.connections {
                         if connection.id == conn {
-                            connection.finish();
-                            due = true;
+                            connection.request_shutdown();
+                            progress = Progress::More;
                         }
                     }
                 }
                 Action::Close { conn } => self.connections.retain(|c| c.id != conn),
             }
         }
-        due
+        progress
     }
 
-    /// Waits for the next deadline. True: it is here already.
-    fn poll_timer(&mut self, context: &mut Context<'_>) -> bool {
+    /// Sets the timer to the machine's next deadline. Ready when the deadline has come.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.machine.poll_timeout() else {
             self.timer = None;
-            return false;
+            return Poll::Pending;
         };
         let now = self.clock.now();
         if deadline <= now {
-            return true;
+            return Poll::Ready(());
         }
-        // A timer that rings too early only costs a turn; setting it anew at every turn costs more.
-        if self.timer.is_none() || deadline < self.rings_at || self.rings_at <= now {
+        // A timer that fires too early only costs a turn. Resetting it in every turn would cost more.
+        if self.timer.is_none() || deadline < self.fires_at || self.fires_at <= now {
             let wait = deadline.saturating_duration_since(now).min(LONGEST_SLEEP);
-            self.rings_at = now + wait;
+            self.fires_at = now + wait;
             let at = tokio::time::Instant::now() + wait;
             match &mut self.timer {
                 Some(timer) => timer.as_mut().reset(at),
                 None => self.timer = Some(Box::pin(tokio::time::sleep_until(at))),
             }
         }
-        let rings =
-            self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready());
-        if rings {
-            self.timer = None;
-        }
-        rings
+        let Some(timer) = &mut self.timer else { return Poll::Pending };
+        std::task::ready!(timer.as_mut().poll(context));
+        self.timer = None;
+        Poll::Ready(())
     }
 }
 
-impl<F: Face + Unpin> Future for Driver<F> {
+impl<F: Frontend + Unpin> Future for Driver<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let driver = self.get_mut();
-        let again = driver.turn(context);
-        if driver.is_over() {
-            // It belongs to the runtime that polled it.
+        let progress = driver.turn(context);
+        if driver.is_finished() {
+            // The timer belongs to the runtime that polled it, and the next poll may come from another one.
             driver.timer = None;
             return Poll::Ready(());
         }
-        if !again
-            && !driver.poll_timer(context)
-            && driver.face.sleep(&driver.machine, context.waker())
+        if progress == Progress::Idle
+            && driver.poll_timer(context).is_pending()
+            && driver.frontend.prepare_sleep(&driver.machine, context.waker()) == Progress::Idle
         {
             return Poll::Pending;
         }
-        // To the end of the queue, and after a look at the sockets.
+        // Other tasks run, and the runtime looks at its sockets, before the next turn.
         pin!(tokio::task::yield_now()).poll(context)
     }
 }

@@ -1,4 +1,4 @@
-//! What happens to the client, for those who want to know: a bounded queue for each listener.
+//! Event streams: a bounded queue of events for each listener.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
@@ -9,43 +9,63 @@ use std::task::{Context, Poll, Waker};
 use futures_core::Stream;
 use zraft_core::Event;
 
-use crate::sync::{AtomicBool, Mutex, lock};
+use crate::sync::{AtomicBool, Mutex, lock, wake_all};
 
-/// How many events wait for one listener; beyond, the oldest give way.
-const CAPACITY: usize = 1024;
+/// How many events wait for one listener. A new event then displaces the oldest. 1,024 events last a listener for a
+/// pause of seconds, since without messages only a few events occur per second.
+const MAX_EVENTS: usize = 1024;
 
-/// How many bytes of payloads they may carry.
+/// How many bytes the events that wait for one listener may hold, payloads included. It has room for four messages of
+/// the default maximum size.
 const MAX_BYTES: usize = 64 << 20;
 
 /// A stream of the client's events, from [`RaftClient::events`](crate::RaftClient::events).
 ///
-/// A listener that does not keep up, beyond 1,024 events or 64 MiB of payloads in them, loses the
-/// oldest and finds [`Event::Lagged`] in their place. The stream ends when the client is gone; it does not keep the client alive.
+/// At most 1,024 events wait for a listener, and at most 64 MiB with the payloads in them. A listener that falls behind
+/// loses the oldest events and gets [`Event::Lagged`] with their number. The stream ends when the client ends, and it
+/// does not keep the client alive.
+///
+/// ```no_run
+/// # async fn example(client: zraft_client::RaftClient) {
+/// use zraft_client::Event;
+///
+/// let mut events = client.events();
+/// while let Some(event) = events.next().await {
+///     match event {
+///         Event::Connected { member_id, .. } => println!("connected to {}", member_id.as_str()),
+///         Event::Disconnected { reason, .. } => println!("disconnected: {}", reason.name()),
+///         Event::Lagged(count) => println!("{count} events were lost"),
+///         _ => {}
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]
 pub struct Events {
-    /// Names its entry in the table of listeners.
+    /// The key of this stream's entry in the registry.
     id: u64,
-    listener: Arc<Listener>,
-    table: Arc<Table>,
+    queue: Arc<Mutex<Queue>>,
+    registry: Arc<Registry>,
 }
 
 impl Events {
-    /// Also gives [`Event::MessageSent`] and [`Event::MessageReceived`], which are made only
-    /// while somebody wants them: they cost time for every message.
+    /// Adds [`Event::MessageSent`] and [`Event::MessageReceived`] to the stream.
+    ///
+    /// These events cost time for every message, so the client makes them only while a stream wants them.
     pub fn with_messages(self) -> Self {
-        let mut listeners = lock(&self.table.listeners);
+        let mut listeners = lock(&self.registry.listeners);
         if let Some(entry) = listeners.entries.get_mut(&self.id)
-            && !std::mem::replace(&mut entry.messages, true)
+            && !std::mem::replace(&mut entry.wants_messages, true)
         {
-            listeners.wanting += 1;
-            self.table.show(&listeners);
+            listeners.wanting_messages += 1;
+            self.registry.publish_wants(&listeners);
         }
         drop(listeners);
         self
     }
 
-    /// The next event; `None` when the client is gone.
+    /// Returns the next event, or `None` when the client has ended. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Event> {
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
@@ -55,19 +75,19 @@ impl Stream for Events {
     type Item = Event;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        let mut state = lock(&self.listener.state);
-        if state.lost > 0 {
-            return Poll::Ready(Some(Event::Lagged(std::mem::take(&mut state.lost))));
+        let mut queue = lock(&self.queue);
+        if queue.lost > 0 {
+            return Poll::Ready(Some(Event::Lagged(std::mem::take(&mut queue.lost))));
         }
-        if let Some(event) = state.take() {
+        if let Some(event) = queue.pop() {
             return Poll::Ready(Some(event));
         }
-        if state.over {
+        if queue.closed {
             return Poll::Ready(None);
         }
-        match &mut state.waker {
+        match &mut queue.waker {
             Some(waker) => waker.clone_from(context.waker()),
-            None => state.waker = Some(context.waker().clone()),
+            None => queue.waker = Some(context.waker().clone()),
         }
         Poll::Pending
     }
@@ -75,135 +95,130 @@ impl Stream for Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        // Dropped when no lock is held, with the events and the waker in it.
+        // The entry, with its events and its waker, is dropped without a lock held.
         let _entry = {
-            let mut listeners = lock(&self.table.listeners);
+            let mut listeners = lock(&self.registry.listeners);
             let entry = listeners.entries.remove(&self.id);
-            if entry.as_ref().is_some_and(|entry| entry.messages) {
-                listeners.wanting -= 1;
-                self.table.show(&listeners);
+            if entry.as_ref().is_some_and(|entry| entry.wants_messages) {
+                listeners.wanting_messages -= 1;
+                self.registry.publish_wants(&listeners);
             }
             entry
         };
     }
 }
 
-#[derive(Debug)]
-struct Listener {
-    state: Mutex<Listening>,
-}
-
+/// The events that wait for one listener.
 #[derive(Debug, Default)]
-struct Listening {
-    queue: VecDeque<Event>,
-    /// Of the payloads in the queue.
+struct Queue {
+    events: VecDeque<Event>,
+    /// How many bytes the events hold.
     bytes: usize,
+    /// How many events were displaced since the listener was last told.
     lost: u64,
     waker: Option<Waker>,
-    /// The client is gone.
-    over: bool,
+    /// The client has ended, so that no further event will come.
+    closed: bool,
 }
 
-impl Listening {
-    fn take(&mut self) -> Option<Event> {
-        let event = self.queue.pop_front()?;
+impl Queue {
+    fn pop(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
         self.bytes -= event.held_len();
         Some(event)
     }
 
-    /// The newest is always kept, whatever it carries.
-    fn put(&mut self, event: Event) {
+    /// Adds an event, and displaces the oldest ones if there is no room. The newest is kept whatever its size.
+    fn push(&mut self, event: Event) {
         let bytes = event.held_len();
-        while self.queue.len() >= CAPACITY
-            || (!self.queue.is_empty() && self.bytes + bytes > MAX_BYTES)
+        while self.events.len() >= MAX_EVENTS
+            || (!self.events.is_empty() && self.bytes + bytes > MAX_BYTES)
         {
-            self.take();
+            self.pop();
             self.lost = self.lost.saturating_add(1);
         }
         self.bytes += bytes;
-        self.queue.push_back(event);
+        self.events.push_back(event);
     }
 }
 
-/// All listeners of one client. The streams share it, so that each removes itself when dropped.
+/// All listeners of one client. The streams share it, so that each removes itself when it is dropped.
 #[derive(Debug, Default)]
-struct Table {
+struct Registry {
     listeners: Mutex<Listeners>,
-    /// Whether any listener wants the events of single messages. Stored under the listeners'
-    /// lock, so that it never contradicts them; read without it.
+    /// True if any listener wants the events of single messages. It is stored under the listeners' lock, so that it
+    /// never contradicts them, and read without the lock.
     wants_messages: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Listeners {
-    entries: BTreeMap<u64, Entry>,
+    entries: BTreeMap<u64, Listener>,
     next_id: u64,
     /// How many entries want the events of single messages.
-    wanting: usize,
+    wanting_messages: usize,
 }
 
 #[derive(Debug)]
-struct Entry {
-    listener: Arc<Listener>,
-    messages: bool,
+struct Listener {
+    queue: Arc<Mutex<Queue>>,
+    wants_messages: bool,
 }
 
-impl Table {
-    /// Publishes what the locked listeners want.
-    fn show(&self, listeners: &Listeners) {
-        self.wants_messages.store(listeners.wanting > 0, Ordering::Relaxed);
+impl Registry {
+    /// Stores whether any of the locked listeners wants the events of single messages.
+    fn publish_wants(&self, listeners: &Listeners) {
+        self.wants_messages.store(listeners.wanting_messages > 0, Ordering::Relaxed);
     }
 }
 
 /// The client's end of all event streams.
 #[derive(Debug, Default)]
-pub(crate) struct Hub {
-    table: Arc<Table>,
+pub(crate) struct EventHub {
+    registry: Arc<Registry>,
 }
 
-impl Hub {
+impl EventHub {
     pub(crate) fn listen(&self) -> Events {
-        let listener = Arc::new(Listener { state: Mutex::default() });
-        let mut listeners = lock(&self.table.listeners);
+        let queue = Arc::<Mutex<Queue>>::default();
+        let mut listeners = lock(&self.registry.listeners);
         let id = listeners.next_id;
         listeners.next_id += 1;
-        listeners.entries.insert(id, Entry { listener: listener.clone(), messages: false });
+        let listener = Listener { queue: queue.clone(), wants_messages: false };
+        listeners.entries.insert(id, listener);
         drop(listeners);
-        Events { id, listener, table: self.table.clone() }
+        Events { id, queue, registry: self.registry.clone() }
     }
 
-    /// Whether anybody wants the events of single messages.
+    /// Returns true if any listener wants the events of single messages.
     pub(crate) fn wants_messages(&self) -> bool {
-        self.table.wants_messages.load(Ordering::Relaxed)
+        self.registry.wants_messages.load(Ordering::Relaxed)
     }
 
-    /// Gives an event to everybody who listens.
+    /// Gives an event to every listener that wants it.
     pub(crate) fn publish(&self, event: &Event) {
         let is_message = matches!(event, Event::MessageSent { .. } | Event::MessageReceived { .. });
-        // Woken when no lock is held: what a waker does is not ours.
         let mut woken = Vec::new();
-        for entry in lock(&self.table.listeners).entries.values() {
-            if is_message && !entry.messages {
+        for listener in lock(&self.registry.listeners).entries.values() {
+            if is_message && !listener.wants_messages {
                 continue;
             }
-            let mut state = lock(&entry.listener.state);
-            state.put(event.clone());
-            woken.extend(state.waker.take());
+            let mut queue = lock(&listener.queue);
+            queue.push(event.clone());
+            woken.extend(queue.waker.take());
         }
-        for waker in woken {
-            waker.wake();
-        }
+        wake_all(woken);
     }
 }
 
-impl Drop for Hub {
+impl Drop for EventHub {
     fn drop(&mut self) {
-        let entries = std::mem::take(&mut lock(&self.table.listeners).entries);
-        for entry in entries.into_values() {
+        let entries = std::mem::take(&mut lock(&self.registry.listeners).entries);
+        for listener in entries.into_values() {
             let waker = {
-                let mut state = lock(&entry.listener.state);
-                state.over = true;
-                state.waker.take()
+                let mut queue = lock(&listener.queue);
+                queue.closed = true;
+                queue.waker.take()
             };
             if let Some(waker) = waker {
                 waker.wake();
@@ -236,10 +251,10 @@ mod tests {
     }
 
     #[test]
-    fn payloads_in_events_that_nobody_takes_have_a_limit_of_bytes() {
-        let hub = Hub::default();
+    fn waiting_events_hold_at_most_64_mib() {
+        let hub = EventHub::default();
         let mut events = hub.listen();
-        // The event itself counts too.
+        // The size of the event itself counts too.
         let payload = Bytes::from(vec![0; 16 * MIB - 1024]);
         for _ in 0..10 {
             hub.publish(&server_request(payload.clone()));
@@ -255,13 +270,13 @@ mod tests {
         assert_eq!(
             next(&mut events),
             Some(server_request(payload)),
-            "what was taken counts no more"
+            "events that were taken no longer count"
         );
     }
 
     #[test]
-    fn an_event_beyond_the_limit_of_bytes_is_kept_alone() {
-        let hub = Hub::default();
+    fn event_above_the_byte_limit_is_kept_alone() {
+        let hub = EventHub::default();
         let mut events = hub.listen().with_messages();
         hub.publish(&server_request(Bytes::from_static(b"small")));
         let result = Payload::new(vec![0; 65 * MIB]).unwrap();
@@ -275,22 +290,26 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_stream_is_removed_when_it_is_dropped() {
-        let hub = Hub::default();
+    fn dropped_stream_is_removed_at_once() {
+        let hub = EventHub::default();
         let kept = hub.listen();
         for _ in 0..1000 {
             drop(hub.listen());
             drop(hub.listen().with_messages());
         }
-        assert_eq!(lock(&hub.table.listeners).entries.len(), 1, "no event came meanwhile");
+        assert_eq!(
+            lock(&hub.registry.listeners).entries.len(),
+            1,
+            "removed although no event came"
+        );
         assert!(!hub.wants_messages());
         drop(kept);
-        assert_eq!(lock(&hub.table.listeners).entries.len(), 0);
+        assert_eq!(lock(&hub.registry.listeners).entries.len(), 0);
     }
 
     #[test]
-    fn messages_are_wanted_as_long_as_one_stream_wants_them() {
-        let hub = Hub::default();
+    fn messages_are_wanted_while_one_stream_wants_them() {
+        let hub = EventHub::default();
         let first = hub.listen().with_messages().with_messages();
         let second = hub.listen().with_messages();
         let message = Event::MessageReceived { message: keep_alive_response() };

@@ -1,8 +1,7 @@
 //! An async client for ZIO Raft clusters.
 //!
-//! [`RaftClient`] is a cheap handle on a background task that owns the connection: it opens a
-//! session, keeps it alive, finds the leader again when it moves, and sends again what was
-//! lost, so that each command is executed once.
+//! [`RaftClient`] is a cheap handle. A background task owns the connection: it opens a session, keeps it alive, follows
+//! the leader when it moves, and resends unanswered requests so that each command is executed exactly once.
 //!
 //! ```no_run
 //! # async fn example(command: Vec<u8>, query: Vec<u8>) -> Result<(), zraft_client::Error> {
@@ -14,7 +13,7 @@
 //!     .capability("role", "example")
 //!     .build()?;
 //! client.connect().await?;
-//! // Both are bytes that the application's own codec made; so are the answers.
+//! // The application's own codec encodes both, and decodes the answers.
 //! let written = client.submit_command(command).await?;
 //! let read = client.submit_query(query).await?;
 //! client.disconnect().await;
@@ -22,79 +21,89 @@
 //! # }
 //! ```
 //!
-//! - [`RaftClient::connect`] wants a tokio runtime with I/O and time enabled, as `#[tokio::main]`
-//!   makes one; with [`ClientBuilder::own_thread`] any runtime will do, or none.
-//! - Every request settles exactly once, and [`Error::maybe_executed`] tells whether a command
-//!   that failed may have run. [`Error::resolution`] gives the late answer of one that timed out.
-//! - [`Answer::cancel`] gives a request up and tells whether it was sent; dropping its future gives
-//!   it up unheard.
-//! - [`RaftClient::server_requests`] gives what the server asks, once and in order;
-//!   [`RaftClient::events`] and [`RaftClient::stats`] tell what goes on.
-//! - Memory is bounded: [`RaftClient::submit_command`] waits while the queue is full,
+//! - **Runtime.** [`RaftClient::connect`] needs a tokio runtime with I/O and time enabled, such as that of
+//!   `#[tokio::main]`. With [`ClientBuilder::own_thread`] the client works in any runtime, or in none.
+//! - **Outcomes.** Every request settles exactly once. [`Error::maybe_executed`] says whether a command that failed may
+//!   have been executed, and [`Error::resolution`] returns the late answer of one that timed out.
+//! - **Cancellation.** [`Answer::cancel`] cancels a request and returns its outcome. Dropping the future cancels it
+//!   without an outcome.
+//! - **Server requests.** [`RaftClient::server_requests`] returns the requests that the server makes, once and in
+//!   order.
+//! - **Observation.** [`RaftClient::events`] and [`RaftClient::stats`] report what happens to the client.
+//! - **Backpressure.** Memory is bounded. While the queue is full, [`RaftClient::submit_command`] waits and
 //!   [`RaftClient::try_submit_command`] fails.
 //!
-//! All decisions about sessions and requests are made by `zraft-core`, which knows neither
-//! sockets nor clocks; this crate brings it both.
+//! `zraft-core` makes all decisions about sessions and requests, without sockets or clocks. This crate adds both.
 
+// From top to bottom; a module uses only modules below it.
+//
 // | idea | file |
 // | --- | --- |
-// | what the application holds | `handle.rs`, `builder.rs` |
-// | a request and its answer | `submission.rs`, `calls.rs` |
-// | who may queue, who waits | `room.rs` |
-// | from the handles to the driver | `inbox.rs`, `shared.rs` |
-// | the task that owns the connection | `driver.rs`, `connection.rs` |
-// | its side towards the application | `face.rs`, `handles.rs`, `waiters.rs` |
-// | opening a connection | `transport.rs` |
-// | events, server requests | `events.rs`, `server_requests.rs` |
-// | errors, late answers | `error.rs` |
-// | locks, and what takes their place under shuttle; time | `sync.rs`, `clock.rs` |
+// | settings | `builder.rs` |
+// | the client as the application holds it, and its futures | `client.rs`, `client/futures.rs` |
+// | a request on its way into the queue, and its answer | `submission.rs`, `answer.rs` |
+// | requests that the server makes | `server_requests.rs` |
+// | starting the driver | `spawn.rs` |
+// | the driver's frontend for handles, and the calls that wait | `handle_frontend.rs`, `handle_frontend/` |
+// | the task that owns the connection | `driver.rs`, `driver/connection.rs`, `driver/clock.rs` |
+// | its side towards the application, as a trait | `driver/frontend.rs` |
+// | the counted reference that keeps a client alive | `handle.rs` |
+// | what handles and driver share: inputs, calls, backpressure, server requests | `shared.rs`, `shared/` |
+// | event streams | `events.rs` |
+// | transports: the traits, TCP, Unix sockets | `transport.rs`, `transport/` |
+// | errors and late answers | `error.rs` |
+// | locks, or shuttle's in their place | `sync.rs` |
+//
+// `interleavings` holds the tests that run under shuttle.
 
+mod answer;
 mod builder;
-mod calls;
-mod clock;
-mod connection;
+mod client;
 mod driver;
 mod error;
 mod events;
-mod face;
 mod handle;
-mod handles;
-mod inbox;
+mod handle_frontend;
 #[cfg(all(test, shuttle))]
 mod interleavings;
-mod room;
 mod server_requests;
 mod shared;
+#[cfg(not(all(test, shuttle)))]
+mod spawn;
 mod submission;
 mod sync;
 mod transport;
-mod waiters;
 
+// The tests under shuttle start their own drivers.
+#[cfg(all(test, shuttle))]
+use interleavings as spawn;
+
+pub use answer::Answer;
 pub use builder::ClientBuilder;
 pub use bytes::Bytes;
+pub use client::{Connect, Disconnect, Ping, RaftClient, Ready};
 pub use error::{Error, LateAnswer, Resolution};
 pub use events::Events;
-pub use handle::{Connect, Disconnect, Ping, RaftClient, Ready};
 pub use server_requests::{ServerRequest, ServerRequests};
-pub use submission::{Answer, Submission, SubmissionFuture};
-/// What [`Event::ServerRequestReceived`] carries.
+pub use submission::{Submission, SubmissionFuture};
+/// The content of [`Event::ServerRequestReceived`].
 pub use zraft_core::ServerRequest as ReceivedServerRequest;
 pub use zraft_core::{
     AckServerRequests, Backoff, Config, ConfigBuilder, ConnectionCause, DisconnectReason, Endpoint,
     EndpointError, Event, Member, OnSessionExpired, RequestRef, StateName, Stats, ValidationError,
 };
-/// The messages that [`Event::MessageSent`] and [`Event::MessageReceived`] carry, and their parts.
+/// The messages in [`Event::MessageSent`] and [`Event::MessageReceived`], and their parts.
 pub use zraft_protocol as protocol;
 pub use zraft_protocol::{
     Capabilities, CorrelationId, MemberId, RejectionReason, RequestId, SessionId, Timestamp,
 };
 
-/// For this project's bindings to other languages, and no part of the interface: the driver with
-/// a face of one's own in the place of [`RaftClient`] and what belongs to it.
+/// The driver with a frontend other than [`RaftClient`], for this project's bindings to other languages. It is not part
+/// of the public interface.
 #[doc(hidden)]
 pub mod binding {
     pub use crate::driver::Driver;
-    pub use crate::face::Face;
-    pub use crate::handle::{CONNECT_TIMEOUT, DISCONNECT_TIMEOUT};
+    pub use crate::driver::frontend::{Frontend, Progress};
+    pub use crate::shared::{CONNECT_TIMEOUT, DISCONNECT_TIMEOUT};
     pub use zraft_core as core;
 }

@@ -1,17 +1,25 @@
-//! A mutex that a panic elsewhere does not poison.
+//! Locks for the state that handles and the driver share.
 //!
-//! What handles and driver share is behind these. Built with `--cfg shuttle`, they are shuttle's, which tries the orders in
-//! which threads can take them: see `interleavings`.
+//! Built with `--cfg shuttle`, the types are shuttle's. The tests in `interleavings` then try the orders in which
+//! threads can take the locks.
 
 use std::sync::PoisonError;
+use std::task::Waker;
 
 #[cfg(all(test, shuttle))]
 pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic::AtomicBool};
 #[cfg(not(all(test, shuttle)))]
 pub(crate) use std::sync::{Mutex, MutexGuard, atomic::AtomicBool};
 
-/// Locks. What the mutexes of this crate guard is whole between any two statements, so a panic
-/// of another holder (in an application's waker, say) leaves nothing half done.
+/// Locks a mutex, even if another holder panicked.
+///
+/// The data behind this crate's mutexes is consistent after every statement. A panic of another holder, for example
+/// in an application's waker, therefore leaves nothing half done.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Wakes every waker. The caller must hold no lock, because a waker runs code of the application's runtime.
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
 }

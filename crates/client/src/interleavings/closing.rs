@@ -1,4 +1,4 @@
-//! Closing, while others submit, connect and let go.
+//! Disconnecting while other tasks submit, connect and drop their handles.
 
 use shuttle::future;
 
@@ -6,7 +6,7 @@ use super::rig::{client, connected, ended, in_many_orders, stop};
 use crate::{Error, StateName, sync::lock};
 
 #[test]
-fn a_submission_that_meets_disconnect_is_answered_or_refused_and_what_is_refused_never_runs() {
+fn submission_during_disconnect_is_answered_or_fails_and_a_failed_one_never_runs() {
     in_many_orders(|| {
         future::block_on(async {
             let (client, cluster) = connected().await;
@@ -35,7 +35,7 @@ fn a_submission_that_meets_disconnect_is_answered_or_refused_and_what_is_refused
 }
 
 #[test]
-fn the_last_handle_closes_the_session_whoever_drops_it() {
+fn drop_of_the_last_handle_closes_the_session_from_any_task() {
     in_many_orders(|| {
         future::block_on(async {
             let (client, cluster) = connected().await;
@@ -62,7 +62,7 @@ fn the_last_handle_closes_the_session_whoever_drops_it() {
 }
 
 #[test]
-fn a_request_in_flight_counts_as_a_handle() {
+fn request_in_flight_counts_as_a_handle() {
     in_many_orders(|| {
         future::block_on(async {
             let (client, cluster) = connected().await;
@@ -77,7 +77,7 @@ fn a_request_in_flight_counts_as_a_handle() {
 }
 
 #[test]
-fn connect_and_disconnect_from_different_threads_both_end() {
+fn connect_and_disconnect_from_different_threads_both_complete() {
     in_many_orders(|| {
         future::block_on(async {
             let (client, cluster) = client(|builder| builder);
@@ -96,19 +96,19 @@ fn connect_and_disconnect_from_different_threads_both_end() {
                 }
             }
             disconnecting.await.unwrap();
-            // It can be connected again, whatever went before.
+            // The client can connect again after any of these orders.
             client.connect().await.unwrap();
             assert_eq!(client.submit_command("command").await.unwrap(), "command");
             let session = client.session_id().unwrap();
             client.disconnect().await;
-            // An attempt that was given up may have left one behind, which nobody knows.
+            // A cancelled attempt may have left an orphan session, so only this one is checked.
             assert!(lock(&cluster).engine.session(&session).is_none());
         });
     });
 }
 
 #[test]
-fn a_connect_that_is_dropped_gives_up_only_when_nobody_else_waits() {
+fn dropped_connect_gives_up_only_if_no_other_caller_waits() {
     in_many_orders(|| {
         future::block_on(async {
             let (client, cluster) = client(|builder| builder);
@@ -126,7 +126,7 @@ fn a_connect_that_is_dropped_gives_up_only_when_nobody_else_waits() {
 }
 
 #[test]
-fn when_the_drivers_runtime_ends_nobody_is_left_waiting() {
+fn no_caller_waits_on_when_the_drivers_runtime_ends() {
     in_many_orders(|| {
         future::block_on(async {
             let (client, cluster) = connected().await;
@@ -158,7 +158,7 @@ fn when_the_drivers_runtime_ends_nobody_is_left_waiting() {
             asking.await.unwrap();
             ended(&cluster, 1).await;
             assert_eq!(*client.state().borrow(), StateName::Disconnected);
-            // Another driver takes over.
+            // The next connect starts another driver.
             lock(&cluster).stop = false;
             client.connect().await.unwrap();
             assert_eq!(client.submit_command("again").await.unwrap(), "again");
@@ -167,7 +167,7 @@ fn when_the_drivers_runtime_ends_nobody_is_left_waiting() {
 }
 
 #[test]
-fn whoever_finds_the_driver_gone_finds_the_state_that_goes_with_it() {
+fn caller_that_finds_no_driver_finds_the_state_disconnected() {
     in_many_orders(|| {
         future::block_on(async {
             let (client, cluster) = connected().await;
@@ -177,7 +177,7 @@ fn whoever_finds_the_driver_gone_finds_the_state_that_goes_with_it() {
             }
             assert_eq!(*client.state().borrow(), StateName::Disconnected);
             assert!(client.session_id().is_none());
-            // What the old driver still does leaves the state of the next one alone.
+            // The old driver does not change the state of the next one.
             lock(&cluster).stop = false;
             client.connect().await.unwrap();
             ended(&cluster, 1).await;

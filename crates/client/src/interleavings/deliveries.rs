@@ -1,4 +1,4 @@
-//! Server requests, while consumers come and go.
+//! Server requests while their consumers change.
 
 use shuttle::future;
 
@@ -6,7 +6,7 @@ use super::rig::{client, connected, in_many_orders, push};
 use crate::{AckServerRequests, sync::lock};
 
 #[test]
-fn server_requests_come_once_and_in_order_through_consumers_that_change() {
+fn server_requests_are_delivered_once_and_in_order_to_successive_consumers() {
     in_many_orders(|| {
         future::block_on(async {
             let (client, cluster) = connected().await;
@@ -33,7 +33,7 @@ fn server_requests_come_once_and_in_order_through_consumers_that_change() {
 }
 
 #[test]
-fn one_that_is_dropped_unhandled_comes_again_before_the_next() {
+fn unacknowledged_request_is_delivered_again_before_the_next() {
     in_many_orders(|| {
         future::block_on(async {
             let (client, cluster) =
@@ -62,14 +62,14 @@ fn one_that_is_dropped_unhandled_comes_again_before_the_next() {
 }
 
 #[test]
-fn the_stream_ends_when_the_client_is_gone() {
+fn stream_ends_when_the_client_is_dropped() {
     in_many_orders(|| {
         future::block_on(async {
             let (client, cluster) = connected().await;
             let mut requests = client.server_requests().unwrap();
             push(&cluster, "request");
             let dropping = future::spawn(async move { drop(client) });
-            // It may be lost with the client, or come first.
+            // The request is delivered before the end, or lost with the client.
             while requests.next().await.is_some() {}
             dropping.await.unwrap();
         });

@@ -1,4 +1,4 @@
-//! Listening, while the driver publishes events.
+//! Listeners that come and go while the driver publishes events.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use shuttle::thread;
 use zraft_protocol::{ServerMessage, Timestamp};
 
 use super::rig::in_many_orders;
-use crate::{Event, events::Hub};
+use crate::{Event, events::EventHub};
 
 fn message() -> Event {
     let timestamp = Timestamp::from_millis(1);
@@ -14,10 +14,10 @@ fn message() -> Event {
 }
 
 #[test]
-fn a_stream_that_wants_messages_is_not_forgotten_by_an_event_published_meanwhile() {
+fn new_listener_for_messages_is_kept_while_events_are_published() {
     in_many_orders(|| {
-        let hub = Arc::new(Hub::default());
-        // Messages are published, since this stream wants them until it goes away.
+        let hub = Arc::new(EventHub::default());
+        // This stream wants messages until it is dropped, so messages are published.
         let earlier = hub.listen().with_messages();
         let publishing = {
             let hub = hub.clone();
@@ -30,6 +30,6 @@ fn a_stream_that_wants_messages_is_not_forgotten_by_an_event_published_meanwhile
         let _later = hub.listen().with_messages();
         publishing.join().unwrap();
         leaving.join().unwrap();
-        assert!(hub.wants_messages(), "one stream still wants them");
+        assert!(hub.wants_messages(), "one stream still wants messages");
     });
 }

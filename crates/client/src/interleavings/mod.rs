@@ -1,13 +1,12 @@
-//! The handles and the driver in every order in which threads can meet, as far as shuttle gets.
+//! Handles and driver in many of the orders in which their threads can meet. Shuttle chooses the orders.
 //!
-//! The driver's task runs as it does elsewhere, with the real state machine; in the place of sockets and clock stands the
-//! engine of the embedded server, in memory. Every lock is a place where another thread may go on. A thread that is never
-//! woken again is a deadlock, and shuttle tells.
+//! The driver's task is real, with the real state machine. The embedded server's engine, in memory, replaces sockets
+//! and clock. At every lock another thread may run. If a thread is never woken again, shuttle reports a deadlock.
 //!
 //! Built with `--cfg shuttle` only:
 //! `RUSTFLAGS="--cfg shuttle" cargo test -p zraft-client --lib --target-dir target/shuttle interleavings`.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap as tests do")]
 
 mod closing;
 mod deliveries;

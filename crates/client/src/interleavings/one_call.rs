@@ -1,4 +1,4 @@
-//! The place where one answer is handed over: every order there is, not only many.
+//! The slot of one call, in every possible order of its two threads.
 
 use std::{
     future::poll_fn,
@@ -12,12 +12,12 @@ use std::{
 use shuttle::{future, thread};
 
 use crate::{
-    calls::{Calls, Leaving, Polled},
+    shared::calls::{Calls, DroppedCall, Polled},
     sync::{Mutex, lock},
 };
 
 #[test]
-fn an_answer_always_reaches_who_waits_for_it() {
+fn answer_always_reaches_the_waiting_future() {
     shuttle::check_dfs(
         || {
             let calls = Arc::new(Mutex::new(Calls::default()));
@@ -35,16 +35,16 @@ fn an_answer_always_reaches_who_waits_for_it() {
                 }));
             assert_eq!(answer, "answer");
             driver.join().unwrap();
-            assert_eq!(lock(&calls).open(1).index(), 0, "the place is free again");
+            assert_eq!(lock(&calls).open(1).index(), 0, "the slot is free again");
         },
         None,
     );
 }
 
 #[test]
-fn one_who_leaves_is_told_whether_the_answer_was_still_to_come_and_his_place_is_free_after_it() {
-    let (early, late) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (before, after) = (early.clone(), late.clone());
+fn dropped_call_reports_whether_the_answer_had_arrived_and_frees_its_slot() {
+    let (waiting, answered) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (saw_waiting, saw_answered) = (waiting.clone(), answered.clone());
     shuttle::check_dfs(
         move || {
             let calls = Arc::new(Mutex::new(Calls::default()));
@@ -54,9 +54,9 @@ fn one_who_leaves_is_told_whether_the_answer_was_still_to_come_and_his_place_is_
                 let waker = lock(&driver).answer(id, Ok("answer".into()));
                 waker.into_iter().for_each(Waker::wake);
             });
-            let counter = match lock(&calls).leave(id) {
-                Leaving::Early { .. } => &before,
-                Leaving::Done { .. } => &after,
+            let counter = match lock(&calls).drop_call(id) {
+                DroppedCall::Waiting { .. } => &saw_waiting,
+                DroppedCall::Answered { .. } => &saw_answered,
             };
             counter.fetch_add(1, Ordering::Relaxed);
             driver.join().unwrap();
@@ -64,6 +64,6 @@ fn one_who_leaves_is_told_whether_the_answer_was_still_to_come_and_his_place_is_
         },
         None,
     );
-    // Both orders were tried.
-    assert!(early.load(Ordering::Relaxed) > 0 && late.load(Ordering::Relaxed) > 0);
+    // Shuttle tried both orders.
+    assert!(waiting.load(Ordering::Relaxed) > 0 && answered.load(Ordering::Relaxed) > 0);
 }

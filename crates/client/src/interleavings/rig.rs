@@ -1,4 +1,4 @@
-//! A driver without sockets and clock, and a cluster of one in memory.
+//! A driver without sockets and clock, and a cluster of one member in memory.
 
 use std::{
     cell::RefCell,
@@ -19,13 +19,15 @@ use zraft_zmtp::{Connection, Event};
 
 use crate::{
     ClientBuilder, RaftClient,
-    face::Face,
-    handles::Handles,
+    driver::frontend::{Frontend, Progress},
+    handle_frontend::HandleFrontend,
     shared::Shared,
-    sync::{Mutex, lock},
+    sync::{Mutex, lock, wake_all},
 };
 
-/// Runs a test in many orders: random ones, and those in which few preemptions bring out what is rare.
+/// Runs a test in many orders: random ones, and orders with few preemptions, which find rarer bugs.
+///
+/// 400 orders of each kind take seconds. `SHUTTLE_ITERATIONS` changes the number.
 pub(super) fn in_many_orders(test: impl Fn() + Send + Sync + Clone + 'static) {
     let mut config = shuttle::Config::new();
     config.stack_size = 256 << 10;
@@ -35,13 +37,14 @@ pub(super) fn in_many_orders(test: impl Fn() + Send + Sync + Clone + 'static) {
     shuttle::Runner::new(PctScheduler::new(4, iterations), config).run(test);
 }
 
-/// What the driver and the test both look at.
+/// The cluster that the drivers and the test share.
 pub(super) struct Cluster {
     pub(super) engine: Engine,
-    /// Drivers that have ended.
+    /// How many drivers have ended.
     pub(super) ended: usize,
-    /// Drivers are to end at their next turn, as with their runtime.
+    /// Drivers end at their next turn, as if their runtime ended.
     pub(super) stop: bool,
+    /// The wakers of sleeping drivers.
     drivers: Vec<Waker>,
 }
 
@@ -53,7 +56,7 @@ impl Cluster {
         Self { engine, ended: 0, stop: false, drivers: Vec::new() }
     }
 
-    /// How often a payload was executed.
+    /// Returns how often a payload was executed.
     pub(super) fn executed(&self, payload: &str) -> usize {
         let journal = self.engine.journal().iter();
         journal.filter(|execution| execution.payload[..] == *payload.as_bytes()).count()
@@ -67,11 +70,11 @@ impl Cluster {
 const NOW: Instant = Instant::from_nanos(1 << 40);
 
 thread_local! {
-    /// Of the run under way: `start` is called deep within the client and cannot be told otherwise.
+    /// The cluster of the current run. The client itself calls `start`, so the test cannot pass it as an argument.
     static CLUSTER: RefCell<Option<Arc<Mutex<Cluster>>>> = const { RefCell::new(None) };
 }
 
-/// A cluster, and a client of it that is not connected.
+/// Returns a cluster and a client of it that is not connected.
 pub(super) fn client(
     set: impl FnOnce(ClientBuilder) -> ClientBuilder,
 ) -> (RaftClient, Arc<Mutex<Cluster>>) {
@@ -84,31 +87,31 @@ pub(super) fn client(
     (set(builder).build().unwrap(), cluster)
 }
 
-/// The same, with a session.
+/// Returns a cluster and a client of it that has a session.
 pub(super) async fn connected() -> (RaftClient, Arc<Mutex<Cluster>>) {
     let (client, cluster) = client(|builder| builder);
     client.connect().await.unwrap();
     (client, cluster)
 }
 
-/// Ends the drivers, as the end of their runtime does.
+/// Ends the drivers, as the end of their runtime would.
 pub(super) fn stop(cluster: &Mutex<Cluster>) {
     let drivers = {
         let mut cluster = lock(cluster);
         cluster.stop = true;
         std::mem::take(&mut cluster.drivers)
     };
-    drivers.into_iter().for_each(Waker::wake);
+    wake_all(drivers);
 }
 
-/// Waits until so many drivers have ended.
+/// Waits until this many drivers have ended.
 pub(super) async fn ended(cluster: &Mutex<Cluster>, drivers: usize) {
     while lock(cluster).ended < drivers {
         future::yield_now().await;
     }
 }
 
-/// Has a server request pushed to every session, and its driver look.
+/// Pushes a server request to every session and wakes the drivers.
 pub(super) fn push(cluster: &Mutex<Cluster>, text: &str) {
     let drivers = {
         let mut cluster = lock(cluster);
@@ -119,32 +122,33 @@ pub(super) fn push(cluster: &Mutex<Cluster>, text: &str) {
         }
         std::mem::take(&mut cluster.drivers)
     };
-    drivers.into_iter().for_each(Waker::wake);
+    wake_all(drivers);
 }
 
 pub(crate) fn can_start(_shared: &Shared) -> bool {
     true
 }
 
-/// Starts a driver's task.
+/// Starts a task that drives the client.
 pub(crate) fn start(shared: &Arc<Shared>) {
     let cluster = CLUSTER.with(|present| present.borrow().clone()).unwrap();
     let mut driver = Driver {
         machine: Machine::new(shared.config.clone(), 7, NOW),
-        handles: Some(Handles::new(shared.clone())),
+        frontend: Some(HandleFrontend::new(shared.clone())),
         wire: None,
         cluster,
     };
     future::spawn(async move {
-        while std::future::poll_fn(|context| driver.turn(context)).await {
+        while std::future::poll_fn(|context| driver.turn(context)).await == Turn::Continue {
             future::yield_now().await;
         }
-        // As the end of a task drops what it holds.
-        driver.handles = None;
+        // The end of a real task drops its frontend too.
+        driver.frontend = None;
         lock(&driver.cluster).ended += 1;
     });
 }
 
+/// The connection between the machine and the engine.
 struct Wire {
     conn: ConnId,
     peer: PeerId,
@@ -153,47 +157,53 @@ struct Wire {
 
 struct Driver {
     machine: Machine,
-    handles: Option<Handles>,
+    frontend: Option<HandleFrontend>,
     wire: Option<Wire>,
     cluster: Arc<Mutex<Cluster>>,
 }
 
+/// Whether a driver takes another turn.
+#[derive(PartialEq, Eq)]
+enum Turn {
+    Continue,
+    End,
+}
+
 impl Driver {
-    /// Does all there is to do once. False: the driver is over.
-    fn turn(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+    /// Does everything there is to do once.
+    fn turn(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
         if lock(&self.cluster).stop {
-            return Poll::Ready(false);
+            return Poll::Ready(Turn::End);
         }
-        let Some(handles) = &mut self.handles else { return Poll::Ready(false) };
-        let mut again = handles.bring(&mut self.machine, &mut || NOW);
-        again |= carry(&mut self.machine, &mut self.wire, &self.cluster);
-        handles.hand_out(&mut self.machine);
-        if self.wire.is_none() && handles.is_over(&self.machine) {
-            return Poll::Ready(false);
+        let Some(frontend) = &mut self.frontend else { return Poll::Ready(Turn::End) };
+        let mut progress = frontend.process_inputs(&mut self.machine, &mut || NOW);
+        progress |= carry(&mut self.machine, &mut self.wire, &self.cluster);
+        frontend.deliver_outputs(&mut self.machine);
+        if self.wire.is_none() && frontend.is_finished(&self.machine) {
+            return Poll::Ready(Turn::End);
         }
-        if again {
-            return Poll::Ready(true);
+        if progress == Progress::More {
+            return Poll::Ready(Turn::Continue);
         }
         lock(&self.cluster).drivers.push(context.waker().clone());
-        // What was pushed before the waker was there is looked at once more.
-        if carry(&mut self.machine, &mut self.wire, &self.cluster) {
-            handles.hand_out(&mut self.machine);
-            return Poll::Ready(true);
+        // A request that was pushed before the waker was there woke no driver, so look once more.
+        if carry(&mut self.machine, &mut self.wire, &self.cluster) == Progress::More {
+            frontend.deliver_outputs(&mut self.machine);
+            return Poll::Ready(Turn::Continue);
         }
-        if handles.sleep(&self.machine, context.waker()) {
-            Poll::Pending
-        } else {
-            Poll::Ready(true)
+        match frontend.prepare_sleep(&self.machine, context.waker()) {
+            Progress::Idle => Poll::Pending,
+            Progress::More => Poll::Ready(Turn::Continue),
         }
     }
 }
 
-/// Carries what there is between the machine and the engine. True: something moved.
-fn carry(machine: &mut Machine, wire: &mut Option<Wire>, cluster: &Mutex<Cluster>) -> bool {
+/// Carries messages between the machine and the engine. Returns [`Progress::More`] if it carried any.
+fn carry(machine: &mut Machine, wire: &mut Option<Wire>, cluster: &Mutex<Cluster>) -> Progress {
     let engine = &mut lock(cluster).engine;
-    let mut moved = false;
+    let mut progress = Progress::Idle;
     while let Some(action) = machine.poll_action(NOW) {
-        moved = true;
+        progress = Progress::More;
         match action {
             Action::Open { conn, .. } => {
                 let member = engine.index_of("node-1").unwrap();
@@ -219,12 +229,12 @@ fn carry(machine: &mut Machine, wire: &mut Option<Wire>, cluster: &Mutex<Cluster
             wire.zmtp.send(&bytes).unwrap();
         }
     }
-    let Some(wire) = wire else { return moved };
+    let Some(wire) = wire else { return progress };
     let back = drain(wire.zmtp.tx());
     if !back.is_empty()
         && let Some(buffer) = machine.recv_buffer(wire.conn)
     {
-        moved = true;
+        progress = Progress::More;
         buffer.extend_from_slice(&back);
         machine.handle_received(NOW, wire.conn);
     }
@@ -233,15 +243,15 @@ fn carry(machine: &mut Machine, wire: &mut Option<Wire>, cluster: &Mutex<Cluster
         None => Vec::new(),
     };
     machine.handle_written(NOW, wire.conn);
-    moved |= !bytes.is_empty();
+    progress |= Progress::more_if(!bytes.is_empty());
     wire.zmtp.handle_bytes(NOW, &bytes);
     while let Some(event) = wire.zmtp.poll_event(NOW) {
         if let Event::Message(frame) = event {
-            moved = true;
+            progress = Progress::More;
             engine.received(NOW, wire.peer, ClientMessage::decode(&frame).unwrap());
         }
     }
-    moved
+    progress
 }
 
 fn drain(tx: &mut impl Buf) -> Vec<u8> {

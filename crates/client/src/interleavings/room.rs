@@ -1,4 +1,4 @@
-//! Waiting for room in the queue.
+//! Submissions that wait for room in the queue.
 
 use std::{future::IntoFuture, task::Poll};
 
@@ -8,7 +8,7 @@ use super::rig::{client, ended, in_many_orders};
 use crate::sync::lock;
 
 #[test]
-fn those_who_wait_for_room_all_get_it_though_one_gives_up() {
+fn all_waiting_submissions_get_room_though_one_is_dropped() {
     in_many_orders(|| {
         future::block_on(async {
             let (client, cluster) = client(|builder| builder.max_queued(1).max_in_flight(1));
@@ -22,9 +22,9 @@ fn those_who_wait_for_room_all_get_it_though_one_gives_up() {
                     })
                 })
                 .collect();
-            let giving_up = client.clone();
-            let giving_up = future::spawn(async move {
-                let mut submission = giving_up.submit_command("given up").into_future();
+            let dropping = client.clone();
+            let dropping = future::spawn(async move {
+                let mut submission = dropping.submit_command("dropped").into_future();
                 std::future::poll_fn(|context| {
                     let _ = std::pin::Pin::new(&mut submission).poll(context);
                     Poll::Ready(())
@@ -35,15 +35,15 @@ fn those_who_wait_for_room_all_get_it_though_one_gives_up() {
             for task in tasks {
                 task.await.unwrap();
             }
-            giving_up.await.unwrap();
-            // The room is all there again.
+            dropping.await.unwrap();
+            // All room is free again.
             client.ready().await;
             assert_eq!(client.submit_command("last").await.unwrap(), "last");
             drop(client);
             ended(&cluster, 1).await;
             let cluster = lock(&cluster);
             assert!((0..3).all(|number| cluster.executed(&format!("command {number}")) == 1));
-            assert!(cluster.executed("given up") <= 1);
+            assert!(cluster.executed("dropped") <= 1);
         });
     });
 }

@@ -1,4 +1,4 @@
-//! Submitting from several threads, and giving up.
+//! Submissions from several threads, some of them dropped.
 
 use std::{future::IntoFuture, task::Poll};
 
@@ -8,7 +8,7 @@ use super::rig::{connected, ended, in_many_orders};
 use crate::sync::lock;
 
 #[test]
-fn what_several_threads_submit_is_answered_each_with_its_own_answer_and_once() {
+fn requests_of_several_threads_get_their_own_answers_and_run_once() {
     in_many_orders(|| {
         future::block_on(async {
             let (client, cluster) = connected().await;
@@ -38,16 +38,16 @@ fn what_several_threads_submit_is_answered_each_with_its_own_answer_and_once() {
 }
 
 #[test]
-fn what_is_dropped_runs_at_most_once_and_disturbs_nobody() {
+fn dropped_request_runs_at_most_once_and_disturbs_no_other() {
     in_many_orders(|| {
         future::block_on(async {
             let (client, cluster) = connected().await;
-            let giving_up = client.clone();
-            let giving_up = future::spawn(async move {
+            let dropping = client.clone();
+            let dropping = future::spawn(async move {
                 for number in 0..3 {
                     let mut submission =
-                        giving_up.submit_command(format!("dropped {number}")).into_future();
-                    // Polled as often as it takes to be on its way, or nearly so.
+                        dropping.submit_command(format!("dropped {number}")).into_future();
+                    // The number of polls varies, so that the request is dropped at different stages.
                     let mut polls = number;
                     std::future::poll_fn(|context| {
                         let ready = std::pin::Pin::new(&mut submission).poll(context).is_ready();
@@ -67,7 +67,7 @@ fn what_is_dropped_runs_at_most_once_and_disturbs_nobody() {
                 assert_eq!(client.submit_command(command.clone()).await.unwrap(), command);
                 assert_eq!(lock(&cluster).executed(&command), 1);
             }
-            giving_up.await.unwrap();
+            dropping.await.unwrap();
             drop(client);
             ended(&cluster, 1).await;
             let cluster = lock(&cluster);
@@ -77,7 +77,7 @@ fn what_is_dropped_runs_at_most_once_and_disturbs_nobody() {
 }
 
 #[test]
-fn an_answer_that_is_dropped_before_anything_was_done_is_never_executed_later() {
+fn dropped_answer_is_not_executed_after_a_later_request() {
     in_many_orders(|| {
         future::block_on(async {
             let (client, cluster) = connected().await;
@@ -86,7 +86,7 @@ fn an_answer_that_is_dropped_before_anything_was_done_is_never_executed_later() 
             let other = future::spawn(async move { other.submit_command("other").await });
             drop(answer);
             assert_eq!(other.await.unwrap().unwrap(), "other");
-            // What comes after the other was answered finds the queue as it is.
+            // The other request was answered, so the driver has dealt with the dropped one, which came before.
             let before = lock(&cluster).executed("early");
             assert_eq!(client.submit_command("last").await.unwrap(), "last");
             assert_eq!(lock(&cluster).executed("early"), before);

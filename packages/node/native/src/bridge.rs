@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
-use zraft_client::binding::Face;
 use zraft_client::binding::core::{
     ConnectKey, DisconnectReason, Event, Instant, Machine, PingKey, StateName,
 };
+use zraft_client::binding::{Frontend, Progress};
 use zraft_client::{AckServerRequests, MemberId, SessionId};
 
 use self::records::Records;
@@ -177,37 +177,41 @@ impl Bridge {
     }
 }
 
-impl Face for Bridge {
-    fn bring(&mut self, machine: &mut Machine, now: &mut dyn FnMut() -> Instant) -> bool {
+impl Frontend for Bridge {
+    fn process_inputs(
+        &mut self,
+        machine: &mut Machine,
+        now: &mut dyn FnMut() -> Instant,
+    ) -> Progress {
         if self.batches.is_empty() {
             self.take_batches();
         }
-        let Some(mut batch) = self.batches.pop_front() else { return false };
+        let Some(mut batch) = self.batches.pop_front() else { return Progress::Idle };
         let now = now();
         let mut at = 0;
         while let Some((entry, next)) = layout::read(&batch.entries, at) {
             at = next;
             self.perform(machine, now, &mut batch, entry);
         }
-        !self.batches.is_empty()
+        Progress::more_if(!self.batches.is_empty())
     }
 
     fn wants_messages(&self) -> bool {
         self.wants_messages
     }
 
-    fn hand_out(&mut self, machine: &mut Machine) {
+    fn deliver_outputs(&mut self, machine: &mut Machine) {
         self.report(machine);
     }
 
-    fn sleep(&mut self, machine: &Machine, waker: &Waker) -> bool {
+    fn prepare_sleep(&mut self, machine: &Machine, waker: &Waker) -> Progress {
         if !self.batches.is_empty() {
-            return false;
+            return Progress::More;
         }
         lock(&self.channel.status).stats = machine.stats();
         let mut inbox = lock(&self.channel.inbox);
         if !inbox.batches.is_empty() {
-            return false;
+            return Progress::More;
         }
         match &mut inbox.sleeper {
             Some(sleeper) => sleeper.clone_from(waker),
@@ -215,11 +219,11 @@ impl Face for Bridge {
         }
         drop(inbox);
         // From here on JavaScript wakes the driver when it makes room. This finds room that it made before.
-        !self.holds_back || self.channel.is_still_crowded()
+        Progress::more_if(self.holds_back && !self.channel.is_still_crowded())
     }
 
-    /// A driver with events held back is not over: JavaScript would never see them.
-    fn is_over(&self, machine: &Machine) -> bool {
+    /// A driver with events held back is not finished: JavaScript would never see them.
+    fn is_finished(&self, machine: &Machine) -> bool {
         machine.state() == StateName::Disconnected && !self.holds_back
     }
 }

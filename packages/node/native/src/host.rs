@@ -129,12 +129,12 @@ impl Host {
                 Ok(new) => *lease = Some(new),
                 Err(error) => {
                     driver
-                        .face_mut()
+                        .frontend_mut()
                         .fail_connects(&format!("cannot start the client's thread: {error}"));
                     let _ = self.channel.push(Batch::disconnect());
                     driver.settle();
                     // JavaScript keeps the process alive from its call of connect() until it sees this record.
-                    driver.face_mut().park();
+                    driver.frontend_mut().park();
                     return Pushed::Settled;
                 }
             }
@@ -142,7 +142,7 @@ impl Host {
         if let Some(lease) = &*lease
             && let State::Parked(mut driver) = std::mem::replace(&mut *state, State::Abandoned)
         {
-            driver.face_mut().run();
+            driver.frontend_mut().run();
             let driver = Arc::new(RunningDriver(Mutex::new(Some(driver))));
             let runtime = lease.handle().clone();
             let task = runtime.spawn(run(self.clone(), driver.clone())).abort_handle();
@@ -188,13 +188,13 @@ async fn run(host: Arc<Host>, driver: Arc<RunningDriver>) {
             return;
         }
         let mut driver = lock(&driver.0);
-        let Some(mut parked) = driver.take_if(|driver| driver.face_mut().may_park()) else {
+        let Some(mut parked) = driver.take_if(|driver| driver.frontend_mut().may_park()) else {
             if driver.is_none() {
                 return;
             }
             continue;
         };
-        parked.face_mut().park();
+        parked.frontend_mut().park();
         *state = State::Parked(parked);
         return;
     }

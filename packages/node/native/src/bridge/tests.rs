@@ -29,8 +29,10 @@ impl World {
     fn perform_all(&mut self, entries: Vec<u8>) {
         let batch = Batch { entries: entries.into(), staged: Bytes::new() };
         assert!(self.channel.push(batch).is_some());
-        while self.bridge.bring(&mut self.machine, &mut || Instant::from_nanos(1)) {}
-        self.bridge.hand_out(&mut self.machine);
+        while self.bridge.process_inputs(&mut self.machine, &mut || Instant::from_nanos(1))
+            == Progress::More
+        {}
+        self.bridge.deliver_outputs(&mut self.machine);
     }
 
     fn fill_outbox(&self) {
@@ -79,13 +81,13 @@ fn a_driver_that_holds_events_back_is_not_over_and_is_woken_when_there_is_room()
     world.fill_outbox();
     world.perform(Operation::Connect, 1);
     world.perform(Operation::CancelConnect, 1);
-    assert!(!world.bridge.is_over(&world.machine), "its events were not reported yet");
-    assert!(world.bridge.sleep(&world.machine, Waker::noop()));
+    assert!(!world.bridge.is_finished(&world.machine), "its events were not reported yet");
+    assert_eq!(world.bridge.prepare_sleep(&world.machine, Waker::noop()), Progress::Idle);
     let kinds = world.take();
     assert_eq!(kinds, [Kind::CallFailed as u32], "answers need no room");
     assert!(lock(&world.channel.inbox).sleeper.is_none(), "the driver was woken");
-    world.bridge.hand_out(&mut world.machine);
-    assert!(world.bridge.is_over(&world.machine));
+    world.bridge.deliver_outputs(&mut world.machine);
+    assert!(world.bridge.is_finished(&world.machine));
     let kinds = world.take();
     assert!(!kinds.is_empty() && kinds.iter().all(|kind| *kind == Kind::Event as u32), "{kinds:?}");
 }
@@ -97,7 +99,8 @@ fn a_driver_does_not_sleep_if_room_was_made_before_it_left_its_waker() {
     world.perform(Operation::Connect, 1);
     world.perform(Operation::CancelConnect, 1);
     world.take();
-    assert!(!world.bridge.sleep(&world.machine, Waker::noop()), "no one would wake it");
+    let sleep = world.bridge.prepare_sleep(&world.machine, Waker::noop());
+    assert_eq!(sleep, Progress::More, "no one would wake it");
 }
 
 #[test]

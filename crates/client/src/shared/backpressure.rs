@@ -1,8 +1,8 @@
-//! Who may queue a request, and who waits for room.
+//! Backpressure: whether a request may be queued, and which submissions wait for room.
 //!
-//! The machine that holds the requests belongs to the driver, so the handles keep an account of
-//! its load: what it held when the driver last told, plus what was handed in since. The account
-//! is never below the truth; what fits here fits there.
+//! The machine that holds the requests belongs to the driver. The handles therefore keep an account of its load: what
+//! it held when the driver last reported, plus what was submitted since. The account is never below the true load, so
+//! a request that the account has room for is accepted by the machine.
 
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -21,7 +21,7 @@ impl Load {
         Self { requests: 1, bytes }
     }
 
-    /// One request more.
+    /// Counts one more request.
     pub(crate) fn add(&mut self, bytes: usize) {
         *self = self.plus(Self::one(bytes));
     }
@@ -43,48 +43,48 @@ impl Load {
     }
 }
 
-/// A submission's place in the line of those that wait for room. Older tickets go first.
+/// The place of a submission in the queue of submissions that wait for room. Older tickets go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 
-/// A submission that waits for room, and takes it.
+/// A submission that waits for room and then takes it.
 #[derive(Debug)]
-struct Waiting {
+struct WaitingSubmission {
     bytes: usize,
     waker: Waker,
 }
 
-/// Names a watcher: a `ready()` that waits until a payload of `bytes` would be taken at once.
+/// Identifies a watcher: a `ready()` future that waits until a payload of `bytes` would be accepted at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct WatchKey {
-    /// First, so that the watcher that needs the least room comes first.
+    /// The first field, so that the watcher that needs the least room sorts first.
     bytes: usize,
     number: u64,
 }
 
-/// The account.
+/// The account of the queue's load, with the submissions and watchers that wait for room.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct Backpressure {
     admission: Admission,
-    /// What the machine held when the driver last told.
+    /// What the machine held when the driver last reported.
     held: Load,
-    /// What the driver took from the inbox then, and may not have told the machine yet.
+    /// What the driver took from the inbox then. The machine may not have it yet.
     taken: Load,
     /// What lies in the inbox.
     inbox: Load,
-    /// Room given to those who waited and have not come to use it yet.
+    /// Room granted to submissions that waited and have not used it yet.
     granted: Load,
-    /// Held, taken and granted together.
-    elsewhere: Load,
-    waiting: BTreeMap<Ticket, Waiting>,
+    /// The sum of held, taken and granted.
+    outside_inbox: Load,
+    waiting: BTreeMap<Ticket, WaitingSubmission>,
     watching: BTreeMap<WatchKey, Waker>,
-    /// Counts tickets and watchers.
+    /// The number of the next ticket or watcher.
     next_number: u64,
-    /// The length that [`Room::take_in_turn`] refused last, until there is room for it.
+    /// The length that [`Backpressure::try_take`] refused last, until there is room for it.
     refused: Option<usize>,
 }
 
-impl Room {
+impl Backpressure {
     pub(crate) fn new(admission: Admission) -> Self {
         Self {
             admission,
@@ -92,7 +92,7 @@ impl Room {
             taken: Load::default(),
             inbox: Load::default(),
             granted: Load::default(),
-            elsewhere: Load::default(),
+            outside_inbox: Load::default(),
             waiting: BTreeMap::new(),
             watching: BTreeMap::new(),
             next_number: 0,
@@ -101,12 +101,11 @@ impl Room {
     }
 
     fn occupied(&self) -> Load {
-        self.elsewhere.plus(self.inbox)
+        self.outside_inbox.plus(self.inbox)
     }
 
-    /// What does not lie in the inbox has changed.
-    fn add_up(&mut self) {
-        self.elsewhere = self.held.plus(self.taken).plus(self.granted);
+    fn update_outside_inbox(&mut self) {
+        self.outside_inbox = self.held.plus(self.taken).plus(self.granted);
     }
 
     #[inline]
@@ -115,79 +114,79 @@ impl Room {
         self.admission.has_room(occupied.requests, occupied.bytes, bytes)
     }
 
-    /// Returns true if [`Room::take_in_turn`] would take a payload of this length.
+    /// Returns true if [`Backpressure::take_in_turn`] would take room for a payload of this length.
     #[inline]
-    fn takes(&self, bytes: usize) -> bool {
+    fn would_take(&self, bytes: usize) -> bool {
         self.waiting.is_empty() && self.fits(bytes)
     }
 
-    /// Takes room for a request that goes into the inbox. Returns false if there is none, or if
-    /// submissions wait for it already: no caller overtakes them.
+    /// Takes room for a request that goes into the inbox. Returns false if there is no room, or if submissions wait
+    /// for room already: no caller overtakes them.
     #[inline]
     pub(crate) fn take_in_turn(&mut self, bytes: usize) -> bool {
-        let takes = self.takes(bytes);
-        if takes {
+        let taken = self.would_take(bytes);
+        if taken {
             self.inbox = self.inbox.plus(Load::one(bytes));
         }
-        takes
+        taken
     }
 
-    /// As [`Room::take_in_turn`], for a caller that does not wait: the next `ready()` waits for
-    /// what this refuses.
+    /// Does the same as [`Backpressure::take_in_turn`] for a caller that does not wait. The next `ready()` waits for
+    /// room for the length that this refuses.
     #[inline]
     pub(crate) fn try_take(&mut self, bytes: usize) -> bool {
-        let takes = self.take_in_turn(bytes);
-        self.refused = if takes { None } else { Some(bytes) };
-        takes
+        let taken = self.take_in_turn(bytes);
+        self.refused = if taken { None } else { Some(bytes) };
+        taken
     }
 
-    /// The length that was refused last, while no other was taken since and no `ready()` saw room
-    /// for it.
+    /// Returns the length that was refused last. `None` if another payload was taken since, or if a `ready()` saw
+    /// room for the refused one.
     pub(crate) fn refused(&self) -> Option<usize> {
         self.refused
     }
 
-    fn number(&mut self) -> u64 {
+    fn take_number(&mut self) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
         number
     }
 
-    /// Waits for room for a request of this many bytes.
+    /// Adds a submission of this many bytes to the queue for room.
     pub(crate) fn wait(&mut self, bytes: usize, waker: &Waker) -> Ticket {
-        let ticket = Ticket(self.number());
-        self.waiting.insert(ticket, Waiting { bytes, waker: waker.clone() });
+        let ticket = Ticket(self.take_number());
+        self.waiting.insert(ticket, WaitingSubmission { bytes, waker: waker.clone() });
         ticket
     }
 
-    /// Returns `None` if a payload of this length would be taken now. Otherwise the waker is kept
-    /// until it would be, and the key is for the next call.
+    /// Returns `None` if room for a payload of this length would be taken now. Otherwise keeps the waker until it would
+    /// be, and returns the key for the next call.
     pub(crate) fn watch(
         &mut self,
         bytes: usize,
         key: Option<WatchKey>,
         waker: &Waker,
     ) -> Option<WatchKey> {
-        if self.takes(bytes) {
+        if self.would_take(bytes) {
             self.stop_watching(key);
             if self.refused.is_some_and(|refused| refused <= bytes) {
                 self.refused = None;
             }
             return None;
         }
-        let key = key.unwrap_or_else(|| WatchKey { bytes, number: self.number() });
+        let key = key.unwrap_or_else(|| WatchKey { bytes, number: self.take_number() });
         self.watching.insert(key, waker.clone());
         Some(key)
     }
 
-    /// Forgets a watcher. Nobody waits for what it waited for: it takes no room.
+    /// Removes a watcher. It holds no room, so no one else can go on because of it.
     pub(crate) fn stop_watching(&mut self, key: Option<WatchKey>) {
         if let Some(key) = key {
             self.watching.remove(&key);
         }
     }
 
-    /// Whether a ticket's turn has come; until then the waker is kept for it.
+    /// Returns true if the ticket was granted its room. Otherwise keeps the waker.
     pub(crate) fn poll_turn(&mut self, ticket: Ticket, waker: &Waker) -> bool {
         match self.waiting.get_mut(&ticket) {
             Some(waiting) => {
@@ -198,51 +197,52 @@ impl Room {
         }
     }
 
-    /// Turns room that was granted to one who waited into a request in the inbox.
-    pub(crate) fn redeem(&mut self, bytes: usize) {
+    /// Moves room that was granted to a waiting submission to its request in the inbox.
+    pub(crate) fn use_granted(&mut self, bytes: usize) {
         self.granted = self.granted.minus(Load::one(bytes));
-        self.add_up();
+        self.update_outside_inbox();
         self.inbox = self.inbox.plus(Load::one(bytes));
     }
 
-    /// Gives back room that was granted and is not wanted any more.
-    pub(crate) fn give_back(&mut self, bytes: usize, woken: &mut Vec<Waker>) {
+    /// Returns room that was granted and is not needed any more.
+    pub(crate) fn return_granted(&mut self, bytes: usize, woken: &mut Vec<Waker>) {
         self.granted = self.granted.minus(Load::one(bytes));
-        self.add_up();
+        self.update_outside_inbox();
         self.grant(woken);
     }
 
-    /// Stops waiting. False: the turn had come already.
+    /// Removes a submission that waits. Returns false if it was granted its room already.
     pub(crate) fn stop_waiting(&mut self, ticket: Ticket, woken: &mut Vec<Waker>) -> bool {
         let was_waiting = self.waiting.remove(&ticket).is_some();
         if was_waiting {
-            // It may have stood before smaller ones that fit.
+            // Smaller submissions behind it may fit.
             self.grant(woken);
         }
         was_waiting
     }
 
-    /// What lies in the inbox.
+    /// Returns the load in the inbox.
     pub(crate) fn in_inbox(&self) -> Load {
         self.inbox
     }
 
-    /// A request leaves the inbox before the driver took it.
+    /// Notes that a request left the inbox before the driver took it.
     pub(crate) fn withdraw(&mut self, bytes: usize, woken: &mut Vec<Waker>) {
         self.inbox = self.inbox.minus(Load::one(bytes));
         self.grant(woken);
     }
 
-    /// The driver takes so much out of the inbox, and tells what the machine holds by now.
-    pub(crate) fn settle(&mut self, held: Load, taken: Load, woken: &mut Vec<Waker>) {
+    /// Notes that the driver takes this load out of the inbox, and what the machine holds now.
+    pub(crate) fn update(&mut self, held: Load, taken: Load, woken: &mut Vec<Waker>) {
         self.held = held;
         self.inbox = self.inbox.minus(taken);
         self.taken = taken;
-        self.add_up();
+        self.update_outside_inbox();
         self.grant(woken);
     }
 
-    /// The driver is gone with all it held. Whoever waits is woken to find that out.
+    /// Notes that the driver has ended and holds nothing any more. Every waiting submission and watcher is woken and
+    /// finds that out.
     pub(crate) fn reset(&mut self, woken: &mut Vec<Waker>) {
         self.held = Load::default();
         self.taken = Load::default();
@@ -252,11 +252,11 @@ impl Room {
             woken.push(waiting.waker);
         }
         woken.extend(std::mem::take(&mut self.watching).into_values());
-        self.add_up();
+        self.update_outside_inbox();
     }
 
-    /// Gives room to the submissions that wait, in order; one that does not fit yet is not
-    /// overtaken. Then wakes the watchers of what room is left.
+    /// Grants room to the waiting submissions in order; no submission overtakes one that does not fit yet. Then wakes
+    /// the watchers whose payloads fit into the rest.
     fn grant(&mut self, woken: &mut Vec<Waker>) {
         while let Some(first) = self.waiting.first_entry() {
             let bytes = first.get().bytes;
@@ -267,7 +267,7 @@ impl Room {
                 woken.push(waiting.waker);
             }
             self.granted = self.granted.plus(Load::one(bytes));
-            self.add_up();
+            self.update_outside_inbox();
         }
         while let Some((first, _)) = self.watching.first_key_value() {
             if !self.fits(first.bytes) {
@@ -284,60 +284,60 @@ mod tests {
 
     use super::*;
 
-    fn room() -> Room {
+    fn limits_of_2_requests_and_100_bytes() -> Backpressure {
         let config = Config::builder()
             .member("node-1", "tcp://127.0.0.1:1")
             .capability("kind", "test")
             .max_queued(2)
             .max_queued_bytes(100);
-        Room::new(config.build().unwrap().admission())
+        Backpressure::new(config.build().unwrap().admission())
     }
 
     fn held(requests: usize, bytes: usize) -> Load {
         Load { requests, bytes }
     }
 
-    /// The driver takes all.
-    fn settle(room: &mut Room, held: Load, woken: &mut Vec<Waker>) {
-        room.settle(held, room.in_inbox(), woken);
+    /// The driver takes the whole inbox, and the machine holds this much.
+    fn take_inbox(room: &mut Backpressure, held: Load, woken: &mut Vec<Waker>) {
+        room.update(held, room.in_inbox(), woken);
     }
 
     #[test]
-    fn requests_and_bytes_both_count() {
-        let mut room = room();
+    fn requests_and_bytes_are_both_limited() {
+        let mut room = limits_of_2_requests_and_100_bytes();
         assert!(room.take_in_turn(10) && room.take_in_turn(10));
         assert!(!room.take_in_turn(10), "two requests are the limit");
-        let mut room = self::room();
+        let mut room = self::limits_of_2_requests_and_100_bytes();
         assert!(room.take_in_turn(60));
         assert!(!room.take_in_turn(41), "a hundred bytes are the limit");
         assert!(room.take_in_turn(40));
-        assert!(!room.takes(1));
+        assert!(!room.would_take(1));
     }
 
     #[test]
-    fn what_the_driver_took_counts_until_it_tells_what_the_machine_holds() {
-        let (mut room, mut woken) = (room(), Vec::new());
+    fn taken_requests_count_until_the_driver_reports_what_the_machine_holds() {
+        let (mut room, mut woken) = (limits_of_2_requests_and_100_bytes(), Vec::new());
         assert!(room.take_in_turn(1) && room.take_in_turn(1));
-        settle(&mut room, held(0, 0), &mut woken);
-        assert!(!room.take_in_turn(1), "both are in the driver's hands");
-        settle(&mut room, held(1, 1), &mut woken);
-        assert!(room.take_in_turn(1), "one was sent meanwhile");
+        take_inbox(&mut room, held(0, 0), &mut woken);
+        assert!(!room.take_in_turn(1), "the driver has both, and the machine may have neither");
+        take_inbox(&mut room, held(1, 1), &mut woken);
+        assert!(room.take_in_turn(1), "one was sent in the meantime");
         assert!(!room.take_in_turn(1));
     }
 
     #[test]
-    fn what_the_driver_leaves_in_the_inbox_goes_on_counting() {
-        let (mut room, mut woken) = (room(), Vec::new());
+    fn requests_that_the_driver_leaves_in_the_inbox_still_count() {
+        let (mut room, mut woken) = (limits_of_2_requests_and_100_bytes(), Vec::new());
         assert!(room.take_in_turn(10) && room.take_in_turn(20));
-        room.settle(held(0, 0), held(1, 10), &mut woken);
+        room.update(held(0, 0), held(1, 10), &mut woken);
         assert_eq!(room.occupied(), held(2, 30));
-        room.settle(held(0, 0), held(1, 20), &mut woken);
+        room.update(held(0, 0), held(1, 20), &mut woken);
         assert_eq!(room.occupied(), held(1, 20));
     }
 
     #[test]
-    fn a_request_withdrawn_from_the_inbox_makes_room_for_the_next() {
-        let (mut room, mut woken) = (room(), Vec::new());
+    fn request_withdrawn_from_the_inbox_makes_room_for_the_next() {
+        let (mut room, mut woken) = (limits_of_2_requests_and_100_bytes(), Vec::new());
         assert!(room.take_in_turn(90));
         let ticket = room.wait(20, Waker::noop());
         room.withdraw(90, &mut woken);
@@ -346,60 +346,60 @@ mod tests {
     }
 
     #[test]
-    fn those_who_wait_get_room_in_turn_and_are_not_overtaken_by_smaller_ones() {
-        let (mut room, mut woken) = (room(), Vec::new());
+    fn waiting_submissions_get_room_in_order_and_smaller_ones_do_not_overtake() {
+        let (mut room, mut woken) = (limits_of_2_requests_and_100_bytes(), Vec::new());
         assert!(room.take_in_turn(60));
         let large = room.wait(50, Waker::noop());
         let small = room.wait(5, Waker::noop());
-        assert!(!room.take_in_turn(1), "others wait");
-        settle(&mut room, held(1, 60), &mut woken);
+        assert!(!room.take_in_turn(1), "other submissions wait");
+        take_inbox(&mut room, held(1, 60), &mut woken);
         assert!(!room.poll_turn(large, Waker::noop()) && !room.poll_turn(small, Waker::noop()));
-        settle(&mut room, held(0, 0), &mut woken);
+        take_inbox(&mut room, held(0, 0), &mut woken);
         assert_eq!(woken.len(), 2);
         assert!(room.poll_turn(large, Waker::noop()) && room.poll_turn(small, Waker::noop()));
-        assert!(!room.take_in_turn(1), "the room is given away, though not used yet");
-        room.redeem(50);
-        room.redeem(5);
+        assert!(!room.take_in_turn(1), "the room is granted, though not used yet");
+        room.use_granted(50);
+        room.use_granted(5);
         assert_eq!(room.occupied(), held(2, 55));
     }
 
     #[test]
-    fn room_given_back_goes_to_the_next() {
-        let (mut room, mut woken) = (room(), Vec::new());
+    fn returned_room_goes_to_the_next_submission() {
+        let (mut room, mut woken) = (limits_of_2_requests_and_100_bytes(), Vec::new());
         assert!(room.take_in_turn(100));
         let first = room.wait(100, Waker::noop());
         let second = room.wait(100, Waker::noop());
-        settle(&mut room, held(0, 0), &mut woken);
-        settle(&mut room, held(0, 0), &mut woken);
+        take_inbox(&mut room, held(0, 0), &mut woken);
+        take_inbox(&mut room, held(0, 0), &mut woken);
         assert!(room.poll_turn(first, Waker::noop()) && !room.poll_turn(second, Waker::noop()));
-        room.give_back(100, &mut woken);
+        room.return_granted(100, &mut woken);
         assert!(room.poll_turn(second, Waker::noop()));
         assert_eq!(woken.len(), 2);
     }
 
     #[test]
-    fn one_who_stops_waiting_lets_the_next_through() {
-        let (mut room, mut woken) = (room(), Vec::new());
+    fn submission_that_stops_waiting_lets_the_next_one_through() {
+        let (mut room, mut woken) = (limits_of_2_requests_and_100_bytes(), Vec::new());
         assert!(room.take_in_turn(60));
         let large = room.wait(50, Waker::noop());
         let small = room.wait(5, Waker::noop());
         assert!(room.stop_waiting(large, &mut woken));
         assert!(room.poll_turn(small, Waker::noop()));
-        assert!(!room.stop_waiting(small, &mut woken), "its turn had come");
+        assert!(!room.stop_waiting(small, &mut woken), "it was granted its room");
     }
 
     #[test]
-    fn a_watcher_takes_no_room_and_is_woken_when_its_length_would_be_taken() {
-        let (mut room, mut woken) = (room(), Vec::new());
+    fn watcher_takes_no_room_and_is_woken_when_its_length_fits() {
+        let (mut room, mut woken) = (limits_of_2_requests_and_100_bytes(), Vec::new());
         assert!(room.take_in_turn(60));
         let large = room.watch(50, None, Waker::noop());
         let small = room.watch(30, None, Waker::noop());
         assert!(large.is_some(), "there is no room for it yet");
         assert!(small.is_none(), "there is room for it, though the larger one waits");
-        settle(&mut room, held(1, 60), &mut woken);
-        settle(&mut room, held(1, 60), &mut woken);
+        take_inbox(&mut room, held(1, 60), &mut woken);
+        take_inbox(&mut room, held(1, 60), &mut woken);
         assert!(woken.is_empty());
-        settle(&mut room, held(1, 50), &mut woken);
+        take_inbox(&mut room, held(1, 50), &mut woken);
         assert_eq!(woken.len(), 1);
         assert_eq!(room.watch(50, large, Waker::noop()), None);
         assert_eq!(room.occupied(), held(1, 50));
@@ -407,12 +407,12 @@ mod tests {
     }
 
     #[test]
-    fn a_watcher_goes_on_waiting_if_others_take_the_room_first() {
-        let (mut room, mut woken) = (room(), Vec::new());
+    fn watcher_waits_on_if_another_caller_takes_the_room_first() {
+        let (mut room, mut woken) = (limits_of_2_requests_and_100_bytes(), Vec::new());
         assert!(room.take_in_turn(100));
         let key = room.watch(50, None, Waker::noop());
-        settle(&mut room, held(0, 0), &mut woken);
-        settle(&mut room, held(0, 0), &mut woken);
+        take_inbox(&mut room, held(0, 0), &mut woken);
+        take_inbox(&mut room, held(0, 0), &mut woken);
         assert_eq!(woken.len(), 1);
         assert!(room.take_in_turn(60));
         assert_eq!(room.watch(50, key, Waker::noop()), key, "it watches again");
@@ -422,8 +422,8 @@ mod tests {
     }
 
     #[test]
-    fn a_watcher_is_not_ready_while_submissions_wait() {
-        let (mut room, mut woken) = (room(), Vec::new());
+    fn watcher_is_not_ready_while_submissions_wait() {
+        let (mut room, mut woken) = (limits_of_2_requests_and_100_bytes(), Vec::new());
         assert!(room.take_in_turn(60));
         let submission = room.wait(50, Waker::noop());
         let key = room.watch(1, None, Waker::noop());
@@ -435,8 +435,8 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_watcher_is_forgotten() {
-        let (mut room, mut woken) = (room(), Vec::new());
+    fn dropped_watcher_is_removed() {
+        let (mut room, mut woken) = (limits_of_2_requests_and_100_bytes(), Vec::new());
         assert!(room.take_in_turn(100));
         let key = room.watch(1, None, Waker::noop());
         room.stop_watching(key);
@@ -445,31 +445,31 @@ mod tests {
     }
 
     #[test]
-    fn the_length_refused_last_is_remembered_until_there_is_room_for_it() {
-        let mut room = room();
+    fn last_refused_length_is_kept_until_there_is_room_for_it() {
+        let mut room = limits_of_2_requests_and_100_bytes();
         assert_eq!(room.refused(), None);
         assert!(room.try_take(60));
         assert!(!room.try_take(70) && !room.try_take(50));
         assert_eq!(room.refused(), Some(50));
         assert_eq!(room.watch(40, None, Waker::noop()), None);
-        assert_eq!(room.refused(), Some(50), "there is room for less only");
+        assert_eq!(room.refused(), Some(50), "there is room only for less");
         room.withdraw(60, &mut Vec::new());
         assert_eq!(room.watch(50, None, Waker::noop()), None);
         assert_eq!(room.refused(), None);
         assert!(!room.try_take(101) && room.try_take(1));
-        assert_eq!(room.refused(), None, "another was taken since");
+        assert_eq!(room.refused(), None, "another payload was taken since");
     }
 
     #[test]
-    fn when_the_driver_is_gone_everybody_is_woken() {
-        let (mut room, mut woken) = (room(), Vec::new());
+    fn every_waiter_is_woken_when_the_driver_ends() {
+        let (mut room, mut woken) = (limits_of_2_requests_and_100_bytes(), Vec::new());
         assert!(room.take_in_turn(100));
         let ticket = room.wait(100, Waker::noop());
         let key = room.watch(1, None, Waker::noop());
         room.reset(&mut woken);
         assert_eq!(woken.len(), 2);
         assert!(room.poll_turn(ticket, Waker::noop()));
-        room.give_back(100, &mut woken);
+        room.return_granted(100, &mut woken);
         assert_eq!(room.watch(1, key, Waker::noop()), None);
         assert_eq!(room.occupied(), held(0, 0));
     }

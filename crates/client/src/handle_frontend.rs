@@ -1,4 +1,6 @@
-//! The face of the driver that belongs to the handles.
+//! The frontend of the driver for this crate's handles.
+
+mod waiters;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,69 +8,44 @@ use std::task::Waker;
 
 use zraft_core::{Completion, Instant, Machine, StateName};
 
-#[cfg(not(all(test, shuttle)))]
-use crate::driver::Driver;
+use crate::driver::frontend::{Frontend, Progress};
 use crate::error::Error;
-use crate::face::Face;
-use crate::handle::DISCONNECT_TIMEOUT;
-use crate::inbox::Input;
-use crate::room::Load;
-use crate::shared::{Facts, Shared};
-use crate::sync::lock;
-use crate::waiters::Waiters;
+use crate::shared::backpressure::Load;
+use crate::shared::inbox::Input;
+use crate::shared::{DISCONNECT_TIMEOUT, Shared, Status};
+use crate::sync::{lock, wake_all};
 
-/// How many completions are handed over under one lock.
-const COMPLETIONS: usize = 256;
+use waiters::Waiters;
 
-#[cfg(all(test, shuttle))]
-pub(crate) use crate::interleavings::{can_start, start};
+/// How many completions are handed over under one lock. It amortises the lock, and keeps a handle that wants it from
+/// waiting for a whole burst of answers.
+const COMPLETIONS_PER_LOCK: usize = 256;
 
-/// Whether a driver could be started here and now.
-#[cfg(not(all(test, shuttle)))]
-pub(crate) fn can_start(shared: &Shared) -> bool {
-    shared.own_thread || tokio::runtime::Handle::try_current().is_ok()
-}
-
-/// Starts the driver. If that fails, what waits for it is told.
-#[cfg(not(all(test, shuttle)))]
-pub(crate) fn start(shared: &Arc<Shared>) {
-    let driver = Driver::new(shared.config.clone(), Handles::new(shared.clone()));
-    if shared.own_thread {
-        // The thread ends with the driver; a thread that cannot be had drops the driver.
-        let _ = std::thread::Builder::new().name("zraft-client".to_owned()).spawn(move || {
-            if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build()
-            {
-                runtime.block_on(driver);
-            }
-        });
-    } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        runtime.spawn(driver);
-    }
-}
-
-pub(crate) struct Handles {
+/// Passes the inbox's inputs to the machine, and the machine's outputs to the futures and streams of the handles.
+pub(crate) struct HandleFrontend {
     shared: Arc<Shared>,
     waiters: Waiters,
-    /// Taken from the inbox and not told to the machine yet.
+    /// Inputs taken from the inbox that the machine does not have yet.
     inputs: VecDeque<Input>,
-    /// There were more in the inbox.
-    more: bool,
+    /// Whether the inbox had more inputs than were taken.
+    inbox_progress: Progress,
+    /// The state that was last published.
     state: StateName,
-    /// Those to be woken when no lock is held; kept for its allocation.
+    /// Wakers to be woken without a lock held. Kept for its allocation.
     woken: Vec<Waker>,
-    /// No handle is left.
+    /// The last handle was dropped.
     closing: bool,
-    /// The machine has said so after `closing`.
+    /// The machine has disconnected since `closing`.
     closed: bool,
 }
 
-impl Handles {
+impl HandleFrontend {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
             waiters: Waiters::default(),
             inputs: VecDeque::new(),
-            more: false,
+            inbox_progress: Progress::Idle,
             state: StateName::Disconnected,
             woken: Vec::new(),
             closing: false,
@@ -76,46 +53,48 @@ impl Handles {
         }
     }
 
-    /// Takes from the inbox and tells how much the machine holds. With a waker, and nothing in the
-    /// inbox, the driver may sleep: true.
-    fn settle_with_handles(&mut self, machine: &Machine, sleep: Option<&Waker>) -> bool {
+    /// Takes inputs from the inbox and reports how much the machine holds.
+    ///
+    /// Given a waker, leaves it in the inbox if no input is there. Returns [`Progress::Idle`] only in this case: the
+    /// driver may sleep.
+    fn exchange_with_inbox(&mut self, machine: &Machine, sleep: Option<&Waker>) -> Progress {
         let stats = machine.stats();
         if sleep.is_some() {
-            lock(&self.shared.facts).stats = stats;
+            lock(&self.shared.status).stats = stats;
             self.waiters.shrink();
         }
         let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         let held = Load { requests: size(stats.queued), bytes: size(stats.queued_bytes) };
-        let sleeps = {
+        let progress = {
             let mut inbox = lock(&self.shared.inbox);
-            self.more = inbox.take(&mut self.inputs, held, &mut self.woken);
+            let more = inbox.take(&mut self.inputs, held, &mut self.woken);
+            self.inbox_progress = Progress::more_if(more);
             match sleep {
                 Some(waker) if self.inputs.is_empty() => {
-                    inbox.sleep(waker);
-                    true
+                    inbox.driver_sleeps(waker);
+                    Progress::Idle
                 }
                 _ => {
-                    inbox.awake();
-                    false
+                    inbox.driver_awake();
+                    Progress::More
                 }
             }
         };
-        for waker in self.woken.drain(..) {
-            waker.wake();
-        }
-        sleeps
+        wake_all(self.woken.drain(..));
+        progress
     }
 
     #[inline]
-    fn take_input(&mut self, machine: &mut Machine, now: Instant, input: Input) {
+    fn process_input(&mut self, machine: &mut Machine, now: Instant, input: Input) {
         let waiters = &mut self.waiters;
         match input {
             Input::Submit { kind, payload, timeout, call } => {
                 match machine.submit(now, kind, payload, timeout) {
                     Ok(key) => {
                         if waiters.is_taken(key.slot) {
-                            // An input just before this one settled the request that had the slot.
-                            self.hand_out(machine);
+                            // An input just before this one settled the slot's earlier request, so its completion must
+                            // be delivered first.
+                            self.deliver_outputs(machine);
                         }
                         self.waiters.add_request(key, kind, call);
                     }
@@ -156,21 +135,21 @@ impl Handles {
                     machine.server_request_done(now, id);
                 }
             }
-            Input::Look | Input::Withdrawn => {}
-            Input::LastHandle => {
+            Input::DeliverServerRequests | Input::Withdrawn => {}
+            Input::LastHandleDropped => {
                 self.closing = true;
                 machine.disconnect(now, DISCONNECT_TIMEOUT);
             }
         }
     }
 
-    /// Hands over how requests ended, many under one lock. Gives the first completion that is no
-    /// request's.
-    fn hand_out_requests(&mut self, machine: &mut Machine) -> Option<Completion> {
+    /// Delivers the completions of requests, many under one lock. Returns the first completion that belongs to another
+    /// call.
+    fn deliver_requests(&mut self, machine: &mut Machine) -> Option<Completion> {
         let mut other = None;
         {
             let mut inbox = lock(&self.shared.inbox);
-            for _ in 0..COMPLETIONS {
+            for _ in 0..COMPLETIONS_PER_LOCK {
                 match machine.poll_completion() {
                     Some(Completion::Request { key, result, detached }) => {
                         let calls = &mut inbox.calls;
@@ -186,22 +165,20 @@ impl Handles {
                 }
             }
         }
-        for waker in self.woken.drain(..) {
-            waker.wake();
-        }
+        wake_all(self.woken.drain(..));
         other
     }
 
-    fn publish_facts(&mut self, machine: &Machine) {
-        let facts = Facts {
+    fn publish_status(&mut self, machine: &Machine) {
+        let status = Status {
             session_id: machine.session_id().cloned(),
             member_id: machine.member_id().cloned(),
             stats: machine.stats(),
         };
         let new_session = {
-            let mut known = lock(&self.shared.facts);
-            let new_session = known.session_id != facts.session_id;
-            *known = facts;
+            let mut published = lock(&self.shared.status);
+            let new_session = published.session_id != status.session_id;
+            *published = status;
             new_session
         };
         if new_session {
@@ -215,43 +192,47 @@ impl Handles {
     }
 }
 
-impl Face for Handles {
-    fn bring(&mut self, machine: &mut Machine, now: &mut dyn FnMut() -> Instant) -> bool {
+impl Frontend for HandleFrontend {
+    fn process_inputs(
+        &mut self,
+        machine: &mut Machine,
+        now: &mut dyn FnMut() -> Instant,
+    ) -> Progress {
         if self.inputs.is_empty() {
-            self.settle_with_handles(machine, None);
+            let _ = self.exchange_with_inbox(machine, None);
         }
         if self.inputs.is_empty() {
-            return false;
+            return Progress::Idle;
         }
         let now = now();
         while let Some(input) = self.inputs.pop_front() {
-            self.take_input(machine, now, input);
+            self.process_input(machine, now, input);
         }
-        self.more
+        self.inbox_progress
     }
 
     fn wants_messages(&self) -> bool {
-        self.shared.hub.wants_messages()
+        self.shared.events.wants_messages()
     }
 
-    /// First how things are, then what happened, then answers, so that who gets an answer finds
-    /// the state that goes with it.
-    fn hand_out(&mut self, machine: &mut Machine) {
-        let mut events = false;
+    /// Publishes the status first, then events, then completions. A caller that gets an answer therefore finds the
+    /// status that goes with it.
+    fn deliver_outputs(&mut self, machine: &mut Machine) {
+        let mut published = false;
         while let Some(event) = machine.poll_event() {
-            if !events {
-                events = true;
-                self.publish_facts(machine);
+            if !published {
+                published = true;
+                self.publish_status(machine);
             }
-            self.shared.hub.publish(&event);
+            self.shared.events.publish(&event);
         }
-        if machine.has_completions() && !events {
-            self.publish_facts(machine);
+        if machine.has_completions() && !published {
+            self.publish_status(machine);
         }
         while machine.has_completions() {
-            // What is no request's is handed over when no lock is held.
-            if let Some(other) = self.hand_out_requests(machine) {
-                // Of what was asked before, an answer may still be on its way; this one counts.
+            // The completions of other calls are delivered without a lock held.
+            if let Some(other) = self.deliver_requests(machine) {
+                // Answers to earlier calls may still come. Only this completion lets the driver end.
                 self.closed |= self.closing && matches!(other, Completion::Disconnected);
                 self.waiters.complete(other);
             }
@@ -259,25 +240,27 @@ impl Face for Handles {
         self.shared.deliveries.refill(|| machine.poll_server_request());
     }
 
-    fn sleep(&mut self, machine: &Machine, waker: &Waker) -> bool {
-        self.inputs.is_empty() && self.settle_with_handles(machine, Some(waker))
+    fn prepare_sleep(&mut self, machine: &Machine, waker: &Waker) -> Progress {
+        if self.inputs.is_empty() {
+            self.exchange_with_inbox(machine, Some(waker))
+        } else {
+            Progress::More
+        }
     }
 
-    fn is_over(&self, _machine: &Machine) -> bool {
+    fn is_finished(&self, _machine: &Machine) -> bool {
         self.closed
     }
 }
 
-impl Drop for Handles {
-    /// The driver has done its work, or its runtime ends, or something in it panicked: nobody may
-    /// be left waiting.
+impl Drop for HandleFrontend {
+    /// Fails every call that still waits: the driver has ended, its runtime has ended, or it panicked.
     fn drop(&mut self) {
-        // First the state: once the inbox tells that there is no driver, the next one may start
-        // and set its own.
+        // The status comes first: once the inbox says that no driver runs, the next one may start and publish its own.
         {
-            let mut facts = lock(&self.shared.facts);
-            facts.session_id = None;
-            facts.member_id = None;
+            let mut status = lock(&self.shared.status);
+            status.session_id = None;
+            status.member_id = None;
         }
         self.shared.deliveries.begin_epoch();
         self.shared.state.send_if_modified(|state| {
@@ -286,19 +269,17 @@ impl Drop for Handles {
         let mut inputs = std::mem::take(&mut self.inputs);
         {
             let mut inbox = lock(&self.shared.inbox);
-            inputs.append(&mut inbox.abandon(&mut self.woken));
+            inputs.append(&mut inbox.stop_driver(&mut self.woken));
             for input in &inputs {
                 if let Input::Submit { call, .. } = input {
                     let error = Box::new(Error::closed(false));
                     self.woken.extend(inbox.calls.answer(*call, Err(error)));
                 }
             }
-            self.waiters.abandon(&mut inbox.calls, &mut self.woken);
+            self.waiters.fail_requests(&mut inbox.calls, &mut self.woken);
         }
         drop(inputs);
-        self.waiters.abandon_others();
-        for waker in self.woken.drain(..) {
-            waker.wake();
-        }
+        self.waiters.drop_others();
+        wake_all(self.woken.drain(..));
     }
 }

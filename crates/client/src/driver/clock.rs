@@ -1,12 +1,12 @@
-//! The two clocks of a client: one for intervals, one for the timestamps on the wire.
+//! The two clocks of a client: one measures intervals, one fills the timestamps on the wire.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use zraft_core::Instant;
 use zraft_protocol::Timestamp;
 
-/// A monotonic clock that goes on while the machine sleeps, where the platform has one: a
-/// session expires on the server whether or not this side was awake.
+/// A monotonic clock. Where the platform has one that counts suspended time, it is used: a session expires on the
+/// server whether or not this computer was awake.
 #[derive(Debug)]
 pub(crate) struct Clock {
     #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
@@ -24,7 +24,7 @@ impl Clock {
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     pub(crate) fn now(&self) -> Instant {
         use rustix::time::{ClockId, clock_gettime};
-        // Apple's CLOCK_MONOTONIC counts sleep already.
+        // Apple's CLOCK_MONOTONIC counts suspended time; Linux needs CLOCK_BOOTTIME for that.
         #[cfg(target_vendor = "apple")]
         const ID: ClockId = ClockId::Monotonic;
         #[cfg(not(target_vendor = "apple"))]
@@ -42,7 +42,7 @@ impl Clock {
     }
 }
 
-/// The time of day, for the timestamps that messages carry. Nothing is decided by it.
+/// Returns the time of day for the timestamps in messages. No decision depends on it.
 pub(crate) fn wall_clock() -> Timestamp {
     let millis = match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clock_never_goes_back() {
+    fn interval_clock_never_goes_back() {
         let clock = Clock::new();
         let mut last = clock.now();
         for _ in 0..1000 {
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wall_clock_counts_milliseconds_since_1970() {
+    fn wall_clock_counts_milliseconds_since_1970() {
         let year_2020 = 1_577_836_800_000;
         let year_2200 = 7_258_118_400_000;
         assert!((year_2020..year_2200).contains(&wall_clock().as_millis()));

@@ -1,4 +1,4 @@
-//! Who waits for what the machine completes.
+//! The calls that wait for the machine's completions.
 
 use std::collections::HashMap;
 use std::task::Waker;
@@ -8,27 +8,27 @@ use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 use zraft_core::{Completion, ConnectKey, Failure, PingKey, RequestKey, RequestKind};
 
-use crate::calls::{CallId, Calls};
 use crate::error::{Error, LateAnswer, LateResult};
+use crate::shared::calls::{CallId, Calls};
 
 #[derive(Debug, Default)]
-pub(crate) struct Waiters {
-    /// By the slot of the request's key: slots are dense and used again, so each place also says
-    /// for which use of the slot it stands.
-    requests: Vec<Waiter>,
-    /// Places of `requests` where somebody waits.
+pub(super) struct Waiters {
+    /// Indexed by the slot of the request's key. Slots are dense and reused, so each entry has its slot's generation.
+    requests: Vec<RequestWaiter>,
+    /// How many entries of `requests` have a call.
     waiting: usize,
-    /// The key of the request that a call waits for, by the call's place.
+    /// The key of each call's request, by the call's index.
     keys: Vec<RequestKey>,
-    /// Calls that failed, but whose answers may still come.
+    /// Commands whose calls have failed while their answers may still arrive.
     late: HashMap<RequestKey, watch::Sender<LateResult>>,
     connects: Vec<ConnectWaiter>,
     pings: Vec<(PingKey, oneshot::Sender<Result<Duration, Error>>)>,
     disconnects: Vec<oneshot::Sender<()>>,
 }
 
-/// Tables that grew beyond this are given back when nobody waits any more.
-const KEPT: usize = 1 << 12;
+/// Tables with more entries than this free their memory when no request waits. It is as large as the kept table of
+/// calls, which has an entry for each.
+const KEPT_ENTRIES: usize = 1 << 12;
 
 #[derive(Debug)]
 struct ConnectWaiter {
@@ -37,44 +37,44 @@ struct ConnectWaiter {
     done: oneshot::Sender<Result<(), Error>>,
 }
 
-/// Who waits for a request.
+/// The call that waits for a request.
 #[derive(Clone, Copy, Debug, Default)]
-struct Waiter {
+struct RequestWaiter {
     generation: u32,
     call: Option<CallId>,
-    /// Whether it is a command.
-    command: bool,
+    is_command: bool,
 }
 
 impl Waiters {
-    /// Whether somebody waits at a slot. If the machine has given the slot to another request, a
-    /// completion for the one that had it before is still to be taken.
+    /// Returns true if a call waits at this slot. If the machine has just given the slot to a new request, the
+    /// completion of the earlier one was not delivered yet.
     #[inline]
-    pub(crate) fn is_taken(&self, slot: u32) -> bool {
+    pub(super) fn is_taken(&self, slot: u32) -> bool {
         self.requests.get(slot as usize).is_some_and(|waiter| waiter.call.is_some())
     }
 
     #[inline]
-    pub(crate) fn add_request(&mut self, key: RequestKey, kind: RequestKind, call: CallId) {
+    pub(super) fn add_request(&mut self, key: RequestKey, kind: RequestKind, call: CallId) {
         let slot = key.slot as usize;
         if slot >= self.requests.len() {
-            self.requests.resize(slot + 1, Waiter::default());
+            self.requests.resize(slot + 1, RequestWaiter::default());
         }
         if call.index() >= self.keys.len() {
             self.keys.resize(call.index() + 1, RequestKey { slot: u32::MAX, generation: 0 });
         }
         self.keys[call.index()] = key;
-        let command = kind == RequestKind::Command;
-        self.requests[slot] = Waiter { generation: key.generation, call: Some(call), command };
+        let is_command = kind == RequestKind::Command;
+        self.requests[slot] =
+            RequestWaiter { generation: key.generation, call: Some(call), is_command };
         self.waiting += 1;
     }
 
-    /// The request that a call waits for, or waited for last.
-    pub(crate) fn key(&self, call: CallId) -> Option<RequestKey> {
+    /// Returns the request that a call waits for, or waited for last.
+    pub(super) fn key(&self, call: CallId) -> Option<RequestKey> {
         self.keys.get(call.index()).copied()
     }
 
-    /// Who waits for a request, and does no longer.
+    /// Removes and returns the call that waits for a request.
     #[inline]
     fn take(&mut self, key: RequestKey) -> Option<CallId> {
         let waiter = self.requests.get_mut(key.slot as usize)?;
@@ -86,15 +86,15 @@ impl Waiters {
         Some(call)
     }
 
-    /// Gives the memory of a burst back once it is over.
-    pub(crate) fn shrink(&mut self) {
-        if self.waiting == 0 && self.requests.len().max(self.keys.len()) > KEPT {
+    /// Frees the memory of a burst once no request waits.
+    pub(super) fn shrink(&mut self) {
+        if self.waiting == 0 && self.requests.len().max(self.keys.len()) > KEPT_ENTRIES {
             self.requests = Vec::new();
             self.keys = Vec::new();
         }
     }
 
-    pub(crate) fn add_connect(
+    pub(super) fn add_connect(
         &mut self,
         ticket: u64,
         key: ConnectKey,
@@ -103,13 +103,13 @@ impl Waiters {
         self.connects.push(ConnectWaiter { ticket, key, done });
     }
 
-    /// The key of a connect() that is given up, if it was not answered yet.
-    pub(crate) fn remove_connect(&mut self, ticket: u64) -> Option<ConnectKey> {
+    /// Removes a `connect()` that was cancelled, and returns its key. `None` if it was answered already.
+    pub(super) fn remove_connect(&mut self, ticket: u64) -> Option<ConnectKey> {
         let index = self.connects.iter().position(|waiter| waiter.ticket == ticket)?;
         Some(self.connects.swap_remove(index).key)
     }
 
-    pub(crate) fn add_ping(
+    pub(super) fn add_ping(
         &mut self,
         key: PingKey,
         done: oneshot::Sender<Result<Duration, Error>>,
@@ -117,14 +117,14 @@ impl Waiters {
         self.pings.push((key, done));
     }
 
-    pub(crate) fn add_disconnect(&mut self, done: oneshot::Sender<()>) {
+    pub(super) fn add_disconnect(&mut self, done: oneshot::Sender<()>) {
         self.disconnects.push(done);
     }
 
-    /// Hands over how a request ended. Nobody may be there to take it any more. The waker is to be
-    /// woken after unlocking the calls.
+    /// Hands a request's outcome to its call, if its future still exists. The caller wakes the waker after unlocking
+    /// the calls.
     #[inline(always)]
-    pub(crate) fn complete_request(
+    pub(super) fn complete_request(
         &mut self,
         calls: &mut Calls,
         key: RequestKey,
@@ -135,7 +135,7 @@ impl Waiters {
         match result {
             Ok(answer) => calls.answer(call, Ok(answer)),
             Err(failure) => {
-                let error = self.error(key, failure, detached && !calls.is_left(call));
+                let error = self.error(key, failure, detached && !calls.is_dropped(call));
                 calls.answer(call, Err(Box::new(error)))
             }
         }
@@ -151,10 +151,10 @@ impl Waiters {
         Error::from_failure(failure, Some(answer))
     }
 
-    /// Hands over what else is complete. Nobody may be there to take it any more.
-    pub(crate) fn complete(&mut self, completion: Completion) {
+    /// Hands any other completion to its call, if its future still exists.
+    pub(super) fn complete(&mut self, completion: Completion) {
         match completion {
-            // Handed over by `complete_request`.
+            // `complete_request` delivers these.
             Completion::Request { .. } => {}
             Completion::Resolution { key, result } => {
                 if let Some(sender) = self.late.remove(&key) {
@@ -180,21 +180,20 @@ impl Waiters {
         }
     }
 
-    /// The driver goes away with all it knew: whoever still waits is told. Senders that are
-    /// dropped tell by themselves.
-    pub(crate) fn abandon(&mut self, calls: &mut Calls, woken: &mut Vec<Waker>) {
+    /// Fails every request that still waits, because the driver ends.
+    pub(super) fn fail_requests(&mut self, calls: &mut Calls, woken: &mut Vec<Waker>) {
         for waiter in self.requests.drain(..) {
             if let Some(call) = waiter.call {
-                // Whether it was sent is not known any more.
-                let error = Error::closed(waiter.command);
+                // A command may have been sent; the driver's end leaves its outcome unknown.
+                let error = Error::closed(waiter.is_command);
                 woken.extend(calls.answer(call, Err(Box::new(error))));
             }
         }
         self.waiting = 0;
     }
 
-    /// What is left of those who wait for anything else is dropped.
-    pub(crate) fn abandon_others(&mut self) {
+    /// Drops the senders of all other calls. Their futures see the closed channels.
+    pub(super) fn drop_others(&mut self) {
         self.late.clear();
         self.connects.clear();
         self.pings.clear();
