@@ -1,4 +1,4 @@
-//! One command to a key-value store on this machine: `zraft dev` is one.
+//! Sends one command to a key-value store on this computer, such as the one that `zraft dev` starts.
 
 use zraft_client::{Error, RaftClient};
 
@@ -9,6 +9,7 @@ async fn main() -> Result<(), Error> {
         .capability("kind", "quickstart")
         .build()?;
     client.connect().await?;
+    // A Set of `key` to `value`, in the encoding of the key-value store.
     let answer = client.submit_command(b"S\0\0\0\x03key\0\0\0\x05value".as_slice()).await?;
     assert!(answer.is_empty());
     client.disconnect().await;

@@ -1,4 +1,4 @@
-//! The queue has limits: who finds it full fails at once or waits, in order.
+//! The limits of the queue: a request that finds it full fails at once, or waits in order.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,8 +8,8 @@ use crate::support::raw::{Connection, connected};
 use crate::support::{builder, within};
 use zraft_client::{Answer, Error, RaftClient, Ready, ValidationError};
 
-/// Answers commands with their own payloads, until so many are answered.
-async fn echo(connection: &mut Connection, count: usize) -> Vec<Vec<u8>> {
+/// Answers this many commands and returns their payloads.
+async fn answer_commands(connection: &mut Connection, count: usize) -> Vec<Vec<u8>> {
     let mut seen = Vec::new();
     while seen.len() < count {
         let (id, payload) = connection.command().await;
@@ -33,7 +33,7 @@ async fn try_submit_fails_at_once_when_the_queue_is_full() {
     assert!(!error.maybe_executed());
 
     connection.answer(id, b"done").await;
-    assert_eq!(echo(&mut connection, 2).await, [b"queued 1", b"queued 2"]);
+    assert_eq!(answer_commands(&mut connection, 2).await, [b"queued 1", b"queued 2"]);
     for answer in answers {
         within(answer).await.unwrap();
     }
@@ -42,7 +42,7 @@ async fn try_submit_fails_at_once_when_the_queue_is_full() {
 }
 
 #[tokio::test]
-async fn payload_bytes_count_queued_and_in_flight() {
+async fn byte_limit_counts_payloads_queued_and_in_flight() {
     let (_peer, mut connection, client) = connected(builder().max_queued_bytes(100)).await;
     let first = client.try_submit_command(vec![1; 60]).unwrap();
     let (id, _) = connection.command().await;
@@ -52,18 +52,18 @@ async fn payload_bytes_count_queued_and_in_flight() {
     connection.answer(id, b"done").await;
     within(first).await.unwrap();
     within(client.ready()).await;
-    echo(&mut connection, 1).await;
+    answer_commands(&mut connection, 1).await;
     within(second).await.unwrap();
 }
 
 #[tokio::test]
-async fn submissions_wait_for_room_in_order() {
+async fn submissions_get_room_in_the_order_they_began_to_wait() {
     let (_peer, mut connection, client) = connected(builder().max_in_flight(2).max_queued(3)).await;
     let count = 500_u32;
     let tasks: Vec<_> = (0..count)
         .map(|n| tokio::spawn(client.submit_command(n.to_be_bytes().to_vec()).into_future()))
         .collect();
-    let seen = echo(&mut connection, count as usize).await;
+    let seen = answer_commands(&mut connection, count as usize).await;
     let expected: Vec<_> = (0..count).map(|n| n.to_be_bytes().to_vec()).collect();
     assert_eq!(seen, expected);
     for task in tasks {
@@ -72,26 +72,26 @@ async fn submissions_wait_for_room_in_order() {
 }
 
 #[tokio::test]
-async fn one_that_waits_for_room_and_is_dropped_makes_way() {
+async fn dropped_submission_lets_the_next_one_have_its_room() {
     let (_peer, mut connection, client) = connected(builder().max_in_flight(1).max_queued(1)).await;
     let first = client.try_submit_command("first").unwrap();
     let (id, _) = connection.command().await;
     within(client.ready()).await;
     let second = client.try_submit_command("second").unwrap();
-    let gives_up = tokio::spawn(client.submit_command("gives up").into_future());
+    let dropped = tokio::spawn(client.submit_command("dropped").into_future());
     let stays = tokio::spawn(client.submit_command("stays").into_future());
-    // Both stand in line now, in this order: the test runs on one thread.
+    // The test runs on one thread, so both wait now, in this order.
     tokio::task::yield_now().await;
-    gives_up.abort();
+    dropped.abort();
     connection.answer(id, b"done").await;
-    assert_eq!(echo(&mut connection, 2).await, [b"second".as_slice(), b"stays"]);
+    assert_eq!(answer_commands(&mut connection, 2).await, [b"second".as_slice(), b"stays"]);
     within(first).await.unwrap();
     within(second).await.unwrap();
     within(stays).await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn what_waits_for_room_when_the_client_disconnects_is_not_executed() {
+async fn submissions_waiting_for_room_at_disconnect_are_not_executed() {
     let (_peer, mut connection, client) = connected(builder().max_in_flight(1).max_queued(1)).await;
     let tasks: Vec<_> =
         (0..10).map(|_| tokio::spawn(client.submit_command("waits").into_future())).collect();
@@ -103,11 +103,11 @@ async fn what_waits_for_room_when_the_client_disconnects_is_not_executed() {
         let error = within(task).await.unwrap().unwrap_err();
         maybe_executed += u32::from(error.maybe_executed());
     }
-    assert_eq!(maybe_executed, 1, "the one that was sent");
+    assert_eq!(maybe_executed, 1, "only the one that was sent");
 }
 
 #[tokio::test]
-async fn payloads_that_cannot_be_sent_are_refused_at_the_call() {
+async fn payloads_that_cannot_be_sent_fail_at_the_call() {
     let (_peer, _connection, client) = connected(builder().max_message_size(10)).await;
     let error = client.try_submit_command("").unwrap_err();
     assert!(matches!(error, Error::Validation(ValidationError::EmptyPayload)), "{error:?}");
@@ -120,7 +120,7 @@ async fn payloads_that_cannot_be_sent_are_refused_at_the_call() {
 }
 
 #[tokio::test]
-async fn a_payload_longer_than_the_whole_queue_does_not_wait_for_ever() {
+async fn payload_longer_than_the_whole_queue_fails_at_once() {
     let (_peer, _connection, client) = connected(builder().max_queued_bytes(10)).await;
     let setting = "max_queued_bytes";
     let expected = ValidationError::PayloadTooLarge { length: 11, setting, limit: 10 };
@@ -131,14 +131,14 @@ async fn a_payload_longer_than_the_whole_queue_does_not_wait_for_ever() {
     assert_eq!(client.config().max_payload(), 10);
 }
 
-/// Polls a `ready()`; returns true if it still waits.
-fn waits(ready: &mut Ready) -> bool {
+/// Polls a `ready()` and returns true if it is pending.
+fn is_pending(ready: &mut Ready) -> bool {
     Pin::new(ready).poll(&mut Context::from_waker(Waker::noop())).is_pending()
 }
 
 /// Submits until there is room, as the documentation of `try_submit_command` shows.
 ///
-/// A loop that spins would leave no thread to a time limit, so its turns are counted.
+/// The function counts its turns, because a loop that spins would leave no thread to a time limit.
 async fn submit_in_a_loop(client: &RaftClient, length: usize) -> Answer {
     for _ in 0..100 {
         match client.try_submit_command(vec![7; length]) {
@@ -150,8 +150,8 @@ async fn submit_in_a_loop(client: &RaftClient, length: usize) -> Answer {
 }
 
 #[tokio::test]
-async fn a_loop_of_try_submit_and_ready_leaves_the_only_thread_to_the_driver() {
-    // What waits needs more room than "any": there is some, and never enough before an answer.
+async fn loop_of_try_submit_and_ready_lets_the_driver_run_on_the_same_thread() {
+    // There is room for some payloads, but not for this one before an answer has come.
     let (_peer, mut connection, client) = connected(builder().max_queued_bytes(100)).await;
     let first = client.try_submit_command(vec![1; 60]).unwrap();
     let looping = submit_in_a_loop(&client, 50);
@@ -167,7 +167,7 @@ async fn a_loop_of_try_submit_and_ready_leaves_the_only_thread_to_the_driver() {
 }
 
 #[tokio::test]
-async fn ready_waits_for_the_length_that_was_refused_last_or_is_asked_for() {
+async fn ready_waits_for_the_last_refused_or_requested_length() {
     let (_peer, mut connection, client) = connected(builder().max_queued_bytes(100)).await;
     let first = client.try_submit_command(vec![1; 60]).unwrap();
     let (id, _) = connection.command().await;
@@ -177,8 +177,8 @@ async fn ready_waits_for_the_length_that_was_refused_last_or_is_asked_for() {
     let mut longer_than_any = client.ready_for(1000);
     within(client.ready_for(40)).await;
     for ready in [&mut refused_last, &mut asked_for, &mut longer_than_any] {
-        assert!(waits(ready), "it yields");
-        assert!(waits(ready), "there is no room before the answer");
+        assert!(is_pending(ready), "the first poll yields");
+        assert!(is_pending(ready), "there is no room before the answer");
     }
     connection.answer(id, b"done").await;
     within(first).await.unwrap();
@@ -190,7 +190,7 @@ async fn ready_waits_for_the_length_that_was_refused_last_or_is_asked_for() {
 }
 
 #[tokio::test]
-async fn ready_yields_after_a_refusal_though_there_is_room_for_what_is_asked() {
+async fn ready_yields_after_a_refusal_even_if_there_is_room() {
     let (_peer, _connection, client) = connected(builder().max_queued_bytes(100)).await;
     let _first = client.try_submit_command(vec![1; 60]).unwrap();
     assert!(matches!(client.try_submit_command(vec![2; 50]), Err(Error::Overloaded)));
@@ -205,7 +205,7 @@ async fn ready_yields_after_a_refusal_though_there_is_room_for_what_is_asked() {
 }
 
 #[tokio::test]
-async fn try_submit_does_not_overtake_a_submission_that_waits_for_room() {
+async fn try_submit_does_not_overtake_a_waiting_submission() {
     let (_peer, mut connection, client) = connected(builder().max_queued_bytes(100)).await;
     let first = client.try_submit_command(vec![1; 60]).unwrap();
     let waiting = tokio::spawn(client.submit_command(vec![2; 50]).into_future());
@@ -213,17 +213,18 @@ async fn try_submit_does_not_overtake_a_submission_that_waits_for_room() {
     let error = client.try_submit_command(vec![3; 10]).unwrap_err();
     assert!(matches!(error, Error::Overloaded), "{error:?}");
     let looping = submit_in_a_loop(&client, 10);
-    let (third, seen) = within(async { tokio::join!(looping, echo(&mut connection, 2)) }).await;
+    let (third, seen) =
+        within(async { tokio::join!(looping, answer_commands(&mut connection, 2)) }).await;
     assert_eq!(seen.iter().map(Vec::len).collect::<Vec<_>>(), [60, 50]);
     within(first).await.unwrap();
     within(waiting).await.unwrap().unwrap();
-    assert_eq!(echo(&mut connection, 1).await[0].len(), 10);
+    assert_eq!(answer_commands(&mut connection, 1).await[0].len(), 10);
     within(third).await.unwrap();
 }
 
 #[tokio::test]
-async fn nothing_is_queued_before_the_first_connect() {
-    let client = builder().member("nobody", "tcp://127.0.0.1:1").build().unwrap();
+async fn calls_before_the_first_connect_fail_with_not_connected() {
+    let client = builder().member("unreachable", "tcp://127.0.0.1:1").build().unwrap();
     let error = client.try_submit_command("early").unwrap_err();
     assert!(matches!(error, Error::NotConnected), "{error:?}");
     let error = within(client.submit_query("early")).await.unwrap_err();
@@ -235,8 +236,8 @@ async fn nothing_is_queued_before_the_first_connect() {
 }
 
 #[test]
-fn without_a_runtime_connect_says_what_is_missing() {
-    let client = builder().member("nobody", "tcp://127.0.0.1:1").build().unwrap();
+fn connect_without_a_runtime_fails_with_no_runtime() {
+    let client = builder().member("unreachable", "tcp://127.0.0.1:1").build().unwrap();
     let mut connect = std::pin::pin!(client.connect());
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     let std::task::Poll::Ready(Err(error)) = connect.as_mut().poll(&mut context) else {

@@ -1,5 +1,5 @@
-//! Requests given up, by dropping their futures or by cancelling them: what was not sent is not
-//! executed; what was sent is detached.
+//! Requests that are cancelled or whose futures are dropped: an unsent request is not executed, a sent command is
+//! detached.
 
 use std::future::Future;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use zraft_client::{Error, RequestId, StateName};
 use zraft_protocol::ClientMessage;
 
 #[tokio::test]
-async fn a_dropped_submission_that_was_never_polled_does_nothing() {
+async fn dropped_submission_that_was_never_polled_is_not_sent() {
     let (_peer, mut connection, client) = connected(builder()).await;
     drop(client.submit_command("never"));
     drop(client.submit_command("never either").into_future());
@@ -21,7 +21,7 @@ async fn a_dropped_submission_that_was_never_polled_does_nothing() {
 }
 
 #[tokio::test]
-async fn a_dropped_request_that_waits_for_the_window_is_never_sent() {
+async fn dropped_request_that_waits_for_the_window_is_never_sent() {
     let (_peer, mut connection, client) = connected(builder().max_in_flight(1)).await;
     let first = client.try_submit_command("first").unwrap();
     let second = client.try_submit_command("second").unwrap();
@@ -38,26 +38,26 @@ async fn a_dropped_request_that_waits_for_the_window_is_never_sent() {
 }
 
 #[tokio::test]
-async fn a_dropped_command_that_was_sent_is_detached_and_settles_unheard() {
+async fn dropped_command_that_was_sent_is_detached_until_its_answer_comes() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let answer = client.try_submit_command("sent").unwrap();
     let (id, _) = connection.command().await;
     drop(answer);
     settled(&client, &mut connection).await;
     assert_eq!((client.stats().detached, client.stats().in_flight), (1, 0));
-    connection.answer(id, b"unheard").await;
+    connection.answer(id, b"to no one").await;
     settled(&client, &mut connection).await;
     assert_eq!(client.stats().detached, 0);
 }
 
 #[tokio::test]
-async fn a_dropped_request_does_not_take_the_next_one_with_it() {
+async fn dropped_request_does_not_cancel_the_next_one_in_its_slot() {
     let (_peer, mut connection, client) = connected(builder().max_in_flight(1)).await;
     let first = client.try_submit_command("first").unwrap();
     let (id, _) = connection.command().await;
     let second = client.try_submit_command("second").unwrap();
     settled(&client, &mut connection).await;
-    // The driver hears of both at once, and the machine gives the second's place to the third.
+    // The driver sees the drop and the submission in one turn, and the machine reuses the second's slot for the third.
     drop(second);
     let third = client.try_submit_command("third").unwrap();
     connection.answer(id, b"1").await;
@@ -69,14 +69,14 @@ async fn a_dropped_request_does_not_take_the_next_one_with_it() {
 }
 
 #[tokio::test]
-async fn what_a_disconnect_settles_is_told_though_its_place_is_taken_again() {
+async fn request_settled_by_disconnect_gets_its_error_though_its_slot_is_reused() {
     let peer = Peer::bind().await;
     let client = builder().member("peer", peer.endpoint()).build().unwrap();
     let overtaken = client.connect();
     let first = client.try_submit_command("first").unwrap();
     reaches(&client, StateName::ConnectingNewSession).await;
     drop(peer.accept().await);
-    // The driver hears of all three at once.
+    // The driver sees all three in one turn.
     let disconnect = client.disconnect();
     let connect = client.connect();
     let second = client.try_submit_command("second").unwrap();
@@ -93,7 +93,7 @@ async fn what_a_disconnect_settles_is_told_though_its_place_is_taken_again() {
 }
 
 #[tokio::test]
-async fn a_dropped_query_is_forgotten() {
+async fn dropped_query_is_not_tracked() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let answer = client.try_submit_query("sent").unwrap();
     assert!(matches!(connection.message().await, ClientMessage::Query { .. }));
@@ -103,7 +103,7 @@ async fn a_dropped_query_is_forgotten() {
 }
 
 #[tokio::test]
-async fn an_attempt_ends_when_nobody_waits_for_it() {
+async fn attempt_to_connect_ends_when_no_caller_waits_for_it() {
     let peer = Peer::bind().await;
     let client = builder().member("peer", peer.endpoint()).build().unwrap();
     let (first, second) = (client.connect(), client.connect());
@@ -111,7 +111,7 @@ async fn an_attempt_ends_when_nobody_waits_for_it() {
     let queued = client.try_submit_command("queued").unwrap();
     drop(first);
     let connection = peer.accept().await;
-    assert_eq!(*client.state().borrow(), StateName::ConnectingNewSession, "one still waits");
+    assert_eq!(*client.state().borrow(), StateName::ConnectingNewSession, "one caller still waits");
     drop(second);
     connection.until_closed().await;
     reaches(&client, StateName::Disconnected).await;
@@ -119,7 +119,7 @@ async fn an_attempt_ends_when_nobody_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_dropped_connect_does_not_end_a_session_that_stands() {
+async fn dropped_connect_does_not_end_an_open_session() {
     let (_peer, mut connection, client) = connected(builder()).await;
     drop(client.connect());
     settled(&client, &mut connection).await;
@@ -127,7 +127,7 @@ async fn a_dropped_connect_does_not_end_a_session_that_stands() {
 }
 
 #[tokio::test]
-async fn the_last_handle_dropped_closes_the_session_in_order() {
+async fn drop_of_the_last_handle_closes_the_session() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let other = client.clone();
     drop(client);
@@ -138,7 +138,7 @@ async fn the_last_handle_dropped_closes_the_session_in_order() {
 }
 
 #[tokio::test]
-async fn requests_in_flight_count_as_handles() {
+async fn request_in_flight_counts_as_a_handle() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let answer = client.try_submit_command("outlives the client").unwrap();
     drop(client);
@@ -149,7 +149,7 @@ async fn requests_in_flight_count_as_handles() {
 }
 
 #[tokio::test]
-async fn streams_end_with_the_client() {
+async fn streams_end_when_the_client_is_dropped() {
     let (_peer, connection, client) = connected(builder()).await;
     let mut events = client.events();
     let mut requests = client.server_requests().unwrap();
@@ -162,12 +162,12 @@ async fn streams_end_with_the_client() {
 }
 
 #[test]
-fn a_runtime_that_ends_leaves_nobody_waiting() {
+fn every_call_ends_when_the_drivers_runtime_ends() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (peer, connection, client, answer) = runtime.block_on(async {
         let (peer, mut connection, client) = connected(builder()).await;
-        let answer = client.try_submit_command("left behind").unwrap();
+        let answer = client.try_submit_command("in flight").unwrap();
         connection.command().await;
         (peer, connection, client, answer)
     });
@@ -178,20 +178,20 @@ fn a_runtime_that_ends_leaves_nobody_waiting() {
         assert_eq!((error.code(), error.maybe_executed()), ("CLOSED", true));
         assert_eq!(*client.state().borrow(), StateName::Disconnected);
         within(client.disconnect()).await;
-        let error = within(client.submit_command("nowhere to go")).await.unwrap_err();
+        let error = within(client.submit_command("no driver")).await.unwrap_err();
         assert_eq!(error.code(), "NOT_CONNECTED");
     });
     drop((peer, connection));
 }
 
 #[tokio::test]
-async fn a_command_cancelled_before_it_was_sent_is_not_executed() {
+async fn command_cancelled_before_it_was_sent_is_not_executed() {
     let (_peer, mut connection, client) = connected(builder().max_in_flight(1)).await;
     let first = client.try_submit_command("first").unwrap();
     let (id, _) = connection.command().await;
     let in_the_queue = client.try_submit_command("cancelled in the queue").unwrap();
     settled(&client, &mut connection).await;
-    // The driver, on the same thread, has not seen the second one.
+    // The driver runs on the same thread, so it has not taken the second one.
     let in_the_inbox = client.try_submit_command("cancelled in the inbox").unwrap();
     for answer in [in_the_queue, in_the_inbox] {
         let error = within(answer.cancel()).await.unwrap_err();
@@ -209,7 +209,7 @@ async fn a_command_cancelled_before_it_was_sent_is_not_executed() {
 }
 
 #[tokio::test]
-async fn a_sent_command_that_is_cancelled_may_have_run_and_its_late_answer_can_be_had() {
+async fn cancelled_command_that_was_sent_may_have_run_and_resolves_late() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let mut submission = client.submit_command("sent").into_future();
     let (id, _) = tokio::select! {
@@ -227,7 +227,7 @@ async fn a_sent_command_that_is_cancelled_may_have_run_and_its_late_answer_can_b
 }
 
 #[tokio::test]
-async fn cancelling_after_the_answer_came_gives_the_answer() {
+async fn cancel_after_the_answer_arrived_returns_the_answer() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let answer = client.try_submit_command("answered").unwrap();
     let (id, _) = connection.command().await;
@@ -237,7 +237,7 @@ async fn cancelling_after_the_answer_came_gives_the_answer() {
 }
 
 #[tokio::test]
-async fn a_cancelled_query_is_forgotten_and_never_counts_as_executed() {
+async fn cancelled_query_is_not_tracked_and_never_counts_as_executed() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let answer = client.try_submit_query("sent").unwrap();
     assert!(matches!(connection.message().await, ClientMessage::Query { .. }));
@@ -248,7 +248,7 @@ async fn a_cancelled_query_is_forgotten_and_never_counts_as_executed() {
 }
 
 #[tokio::test]
-async fn a_submission_cancelled_while_it_waits_for_room_makes_way() {
+async fn submission_cancelled_while_waiting_lets_the_next_one_have_its_room() {
     let (_peer, mut connection, client) = connected(builder().max_queued_bytes(100)).await;
     let first = client.try_submit_command(vec![1; 60]).unwrap();
     let mut large = client.submit_command(vec![2; 50]).into_future();

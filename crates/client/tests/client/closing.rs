@@ -1,4 +1,4 @@
-//! How a session's connection is ended.
+//! How the client closes the connection of its session.
 
 use std::time::Duration;
 
@@ -6,10 +6,11 @@ use crate::support::{next_event, raw, within};
 use zraft_client::{Event, RaftClient};
 use zraft_protocol::{ClientMessage, ServerMessage, Timestamp};
 
-/// A CloseSession that is followed by a plain close can be lost: only a FIN of our side alone tells that the server has read
-/// it. Nothing else may be needed for that FIN to go: no heartbeat, no timer.
+/// A CloseSession followed by a full close can be lost. The client therefore sends a FIN and goes on reading: the
+/// server's own close then shows that it has read everything. The test sets all intervals to at least ten minutes, so
+/// that no heartbeat or timer can be what sends the FIN.
 #[tokio::test]
-async fn the_write_half_is_shut_down_behind_close_session_while_the_server_is_still_listened_to() {
+async fn client_shuts_down_its_write_half_after_close_session_and_goes_on_reading() {
     let hour = Duration::from_secs(3600);
     let settings = RaftClient::builder()
         .capability("kind", "test")
@@ -24,21 +25,21 @@ async fn the_write_half_is_shut_down_behind_close_session_while_the_server_is_st
     let closing = tokio::spawn(closing);
     assert!(matches!(connection.message().await, ClientMessage::CloseSession { .. }));
     connection.until_shut_down().await;
-    // What is said into a connection that is closed on both sides is not heard.
-    let last_word = ServerMessage::KeepAliveResponse { timestamp: Timestamp::from_millis(7) };
-    connection.send(&last_word).await;
+    // If the client had closed both halves, it would not receive this.
+    let last_message = ServerMessage::KeepAliveResponse { timestamp: Timestamp::from_millis(7) };
+    connection.send(&last_message).await;
     drop(connection);
     within(closing).await.unwrap();
 
-    let mut heard = false;
+    let mut received = false;
     next_event(&mut events, |event| match event {
         Event::MessageReceived { message, .. } => {
-            heard |= *message == last_word;
+            received |= *message == last_message;
             None
         }
         Event::Disconnected { .. } => Some(()),
         _ => None,
     })
     .await;
-    assert!(heard, "the client had closed its side of the connection altogether");
+    assert!(received, "the client closed both halves of the connection");
 }

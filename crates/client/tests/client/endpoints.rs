@@ -1,22 +1,22 @@
-//! The kinds of endpoints, against the real server.
+//! Each kind of endpoint, against the embedded cluster.
 
 use crate::support::cluster::{client_of, settings, start};
 use crate::support::{builder, within};
 use zraft_test_server::{Echo, TestCluster};
 
 #[tokio::test]
-async fn ipv4() {
+async fn tcp_endpoint_with_an_ipv4_address_works() {
     let cluster = start(TestCluster::builder().app(Echo)).await;
     let (client, _) = client_of(settings(&cluster)).await;
     assert_eq!(within(client.submit_command("x")).await.unwrap(), "x");
 }
 
 #[tokio::test]
-async fn ipv6() {
+async fn tcp_endpoint_with_an_ipv6_address_works() {
     let localhost = std::net::Ipv6Addr::LOCALHOST.into();
     let cluster = match TestCluster::builder().app(Echo).bind_address(localhost).start().await {
         Ok(cluster) => cluster,
-        // A machine without IPv6 has nothing to test here.
+        // A computer without IPv6 cannot run this test.
         Err(_) if std::net::TcpListener::bind((localhost, 0)).is_err() => return,
         Err(error) => panic!("{error}"),
     };
@@ -27,7 +27,7 @@ async fn ipv6() {
 }
 
 #[tokio::test]
-async fn a_name_is_resolved() {
+async fn tcp_endpoint_with_a_host_name_is_resolved() {
     let cluster = start(TestCluster::builder().app(Echo)).await;
     let endpoint = cluster.endpoints().pop_first().unwrap().1;
     let named = endpoint.replace("127.0.0.1", "localhost");
@@ -37,7 +37,7 @@ async fn a_name_is_resolved() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn ipc() {
+async fn ipc_endpoint_works() {
     let directory = Directory::new();
     let cluster = start(TestCluster::builder().app(Echo).ipc_directory(&directory.0)).await;
     let endpoint = cluster.endpoints().pop_first().unwrap().1;
@@ -51,7 +51,7 @@ async fn ipc() {
 }
 
 #[tokio::test]
-async fn large_payloads_go_both_ways() {
+async fn large_payloads_travel_both_ways() {
     let cluster = start(TestCluster::builder().app(Echo)).await;
     let (client, _) = client_of(settings(&cluster)).await;
     let answers: Vec<_> =
@@ -62,14 +62,14 @@ async fn large_payloads_go_both_ways() {
     }
 }
 
-/// A directory of this test alone, removed at its end.
+/// A directory for one test, removed when the test ends.
 #[cfg(unix)]
 struct Directory(std::path::PathBuf);
 
 #[cfg(unix)]
 impl Directory {
     fn new() -> Self {
-        // Short, since the path of a socket must be.
+        // The path is short, because the path of a socket is limited to about 100 bytes.
         let path = std::env::temp_dir().join(format!("zraft-ipc-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)

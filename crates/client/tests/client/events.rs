@@ -1,4 +1,4 @@
-//! Events: bounded for each listener, and silent about secrets.
+//! Events: limited for each listener, and without secrets.
 
 use crate::support::raw::connected;
 use crate::support::{builder, next_event, within};
@@ -11,7 +11,7 @@ fn is_message(event: &Event) -> bool {
 }
 
 #[tokio::test]
-async fn message_events_are_made_only_for_those_who_want_them() {
+async fn message_events_reach_only_listeners_that_want_them() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let mut plain = client.events();
     let mut detailed = client.events().with_messages();
@@ -29,7 +29,7 @@ async fn message_events_are_made_only_for_those_who_want_them() {
 }
 
 #[tokio::test]
-async fn a_listener_that_does_not_keep_up_is_told_how_much_it_lost() {
+async fn slow_listener_gets_the_number_of_lost_events() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let mut events = client.events().with_messages();
     let timestamp = Timestamp::from_millis(1);
@@ -52,12 +52,12 @@ async fn a_listener_that_does_not_keep_up_is_told_how_much_it_lost() {
         last(event)
     })
     .await;
-    // Besides the 3,000: the command and its answer.
+    // The 3,000 KeepAliveResponses, the command and its answer.
     assert_eq!(lost + kept, 3002);
 }
 
 #[tokio::test]
-async fn nothing_shown_gives_away_a_secret() {
+async fn display_and_debug_show_no_secret() {
     let settings = builder().capability("token", "hunter2");
     let shown = format!("{settings:?}");
     assert!(!shown.contains("hunter2"), "{shown}");
@@ -67,7 +67,7 @@ async fn nothing_shown_gives_away_a_secret() {
     let connect = client.connect();
     let connection = peer.accept_session("bearer-secret").await;
     within(connect).await.unwrap();
-    assert_eq!(client.session_id().unwrap().as_str(), "bearer-secret", "accessors give it");
+    assert_eq!(client.session_id().unwrap().as_str(), "bearer-secret", "the accessor returns it");
     drop(connection);
     let (connection, session_id) = peer.accept_resume().await;
     assert_eq!(session_id.as_str(), "bearer-secret");
@@ -93,7 +93,7 @@ async fn nothing_shown_gives_away_a_secret() {
 }
 
 #[tokio::test]
-async fn listeners_that_are_dropped_are_forgotten() {
+async fn dropped_listeners_do_not_disturb_the_others() {
     let (_peer, connection, client) = connected(builder()).await;
     let mut stays = client.events();
     drop((0..100).map(|_| client.events()).collect::<Vec<_>>());
@@ -102,7 +102,7 @@ async fn listeners_that_are_dropped_are_forgotten() {
 }
 
 #[tokio::test]
-async fn what_events_carry_is_named_by_this_crate_alone() {
+async fn contents_of_events_can_be_named_through_this_crate_alone() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let mut events = client.events().with_messages();
     let timestamp = Timestamp::from_millis(1);
@@ -121,7 +121,7 @@ async fn what_events_carry_is_named_by_this_crate_alone() {
 }
 
 #[tokio::test]
-async fn what_an_event_of_a_server_request_carries_has_a_name() {
+async fn content_of_a_server_request_event_has_a_public_type() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let mut events = client.events();
     let request = ServerMessage::ServerRequest {

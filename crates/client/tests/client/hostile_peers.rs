@@ -1,5 +1,5 @@
-//! Peers that are absent, silent, of another kind, or out of their mind: a clear error, bounded
-//! memory, and the client goes on with the next member.
+//! Peers that are absent, silent, of another kind or malicious: the client reports a clear cause, uses limited memory,
+//! and goes on to the next member.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use zraft_protocol::ServerMessage;
 
 const SHORT: Duration = Duration::from_millis(700);
 
-/// A client of a bad member, and the same with a good one after it.
+/// Returns a client of a bad member alone, and a client with a good member after the bad one.
 fn clients(bad: &str, good: &Peer) -> (RaftClient, RaftClient) {
     let alone = builder().member("bad", bad);
     let both = alone.clone().member("good", good.endpoint());
@@ -20,13 +20,13 @@ fn clients(bad: &str, good: &Peer) -> (RaftClient, RaftClient) {
 async fn connection_error(client: &RaftClient) -> (Option<String>, ConnectionCause) {
     match within(client.connect_within(SHORT)).await {
         Err(Error::Connection { endpoint, cause, .. }) => (endpoint, cause),
-        other => panic!("a connection error was expected: {other:?}"),
+        other => panic!("expected a connection error: {other:?}"),
     }
 }
 
-/// With `bad` alone, connect() fails and names it; with a good member after it, the client gets
-/// there.
-async fn names_the_cause_and_goes_on(bad: &str) -> ConnectionCause {
+/// Checks that connect() to `bad` alone fails and names it, and that a client with a good member after it gets a
+/// session. Returns the cause that both reported.
+async fn cause_of_a_bad_member(bad: &str) -> ConnectionCause {
     let good = Peer::bind().await;
     let (alone, both) = clients(bad, &good);
     let (endpoint, cause) = connection_error(&alone).await;
@@ -38,13 +38,13 @@ async fn names_the_cause_and_goes_on(bad: &str) -> ConnectionCause {
     let mut connection = good.accept_session("session").await;
     within(connect).await.unwrap();
     assert_eq!(both.member_id().unwrap().as_str(), "good");
-    let told = next_event(&mut events, |event| match event {
+    let reported = next_event(&mut events, |event| match event {
         Event::ConnectionFailure { member_id, error } => {
             Some((member_id.as_str().to_owned(), error.clone()))
         }
         _ => None,
     });
-    assert_eq!(told.await, ("bad".to_owned(), cause.clone()));
+    assert_eq!(reported.await, ("bad".to_owned(), cause.clone()));
 
     let answer = both.try_submit_command("hello").unwrap();
     let (id, payload) = connection.command().await;
@@ -54,8 +54,8 @@ async fn names_the_cause_and_goes_on(bad: &str) -> ConnectionCause {
     cause
 }
 
-/// As above, with a peer that treats every connection in the same way.
-async fn a_peer_that<F, R>(treat: F) -> ConnectionCause
+/// Does the same with a peer that treats every connection like this.
+async fn cause_of_a_peer_that<F, R>(treat: F) -> ConnectionCause
 where
     F: Fn(Connection) -> R + Send + Sync + 'static,
     R: Future<Output = ()> + Send + 'static,
@@ -67,39 +67,39 @@ where
             tokio::spawn(treat(bad.accept().await));
         }
     });
-    let cause = names_the_cause_and_goes_on(&endpoint).await;
+    let cause = cause_of_a_bad_member(&endpoint).await;
     task.abort();
     cause
 }
 
 #[tokio::test]
-async fn a_refused_port_is_told_as_refused() {
+async fn closed_port_is_reported_as_refused() {
     let endpoint = Peer::bind().await.endpoint();
-    assert_eq!(names_the_cause_and_goes_on(&endpoint).await, ConnectionCause::Refused);
+    assert_eq!(cause_of_a_bad_member(&endpoint).await, ConnectionCause::Refused);
 }
 
 #[tokio::test]
-async fn an_unknown_host_is_told_as_unknown() {
-    let cause = names_the_cause_and_goes_on("tcp://no-such-host.invalid:7001").await;
+async fn unknown_host_is_reported_as_unknown() {
+    let cause = cause_of_a_bad_member("tcp://no-such-host.invalid:7001").await;
     assert_eq!(cause, ConnectionCause::UnknownHost);
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_missing_socket_file_is_told_as_refused() {
-    let cause = names_the_cause_and_goes_on("ipc:///nowhere/zraft.sock").await;
+async fn missing_socket_file_is_reported_as_refused() {
+    let cause = cause_of_a_bad_member("ipc:///nowhere/zraft.sock").await;
     assert_eq!(cause, ConnectionCause::Refused);
 }
 
 #[tokio::test]
-async fn a_peer_that_says_nothing_is_given_up_after_the_connection_timeout() {
-    let cause = a_peer_that(Connection::until_closed).await;
+async fn silent_peer_is_left_after_the_connection_timeout() {
+    let cause = cause_of_a_peer_that(Connection::until_closed).await;
     assert_eq!(cause, ConnectionCause::TimedOut);
 }
 
 #[tokio::test]
-async fn a_peer_that_shakes_hands_and_never_answers_is_told_apart() {
-    let cause = a_peer_that(|mut connection| async move {
+async fn peer_that_never_answers_after_the_handshake_has_its_own_cause() {
+    let cause = cause_of_a_peer_that(|mut connection| async move {
         connection.shake_hands("SERVER").await;
         connection.until_closed().await;
     })
@@ -108,14 +108,14 @@ async fn a_peer_that_shakes_hands_and_never_answers_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_peer_that_closes_at_once_is_told_apart() {
-    let cause = a_peer_that(|connection| async move { drop(connection) }).await;
+async fn peer_that_closes_at_once_has_its_own_cause() {
+    let cause = cause_of_a_peer_that(|connection| async move { drop(connection) }).await;
     assert_eq!(cause, ConnectionCause::ClosedBeforeFirstMessage);
 }
 
 #[tokio::test]
-async fn a_peer_that_closes_after_the_handshake_is_told_apart() {
-    let cause = a_peer_that(|mut connection| async move {
+async fn peer_that_closes_after_the_handshake_has_its_own_cause() {
+    let cause = cause_of_a_peer_that(|mut connection| async move {
         connection.shake_hands("SERVER").await;
     })
     .await;
@@ -123,8 +123,8 @@ async fn a_peer_that_closes_after_the_handshake_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_peer_that_speaks_http_is_no_zmtp_peer() {
-    let cause = a_peer_that(|mut connection| async move {
+async fn peer_that_speaks_http_is_reported_as_not_zmtp() {
+    let cause = cause_of_a_peer_that(|mut connection| async move {
         connection.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
         connection.until_closed().await;
     })
@@ -133,8 +133,8 @@ async fn a_peer_that_speaks_http_is_no_zmtp_peer() {
 }
 
 #[tokio::test]
-async fn a_socket_of_the_wrong_type_is_refused_and_named() {
-    let cause = a_peer_that(|mut connection| async move {
+async fn wrong_socket_type_is_refused_and_named() {
+    let cause = cause_of_a_peer_that(|mut connection| async move {
         connection.shake_hands("ROUTER").await;
         connection.until_closed().await;
     })
@@ -143,8 +143,8 @@ async fn a_socket_of_the_wrong_type_is_refused_and_named() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_announces_a_gigabyte_is_refused() {
-    let cause = a_peer_that(|mut connection| async move {
+async fn handshake_that_announces_a_gigabyte_is_refused() {
+    let cause = cause_of_a_peer_that(|mut connection| async move {
         let mut greeting = [0; 64];
         greeting[..10].copy_from_slice(&[0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f]);
         greeting[10] = 3;
@@ -157,13 +157,13 @@ async fn a_handshake_that_announces_a_gigabyte_is_refused() {
     assert!(matches!(cause, ConnectionCause::Zmtp(_)), "{cause:?}");
 }
 
-/// The start of an answer to a command.
+/// Returns the start of an answer to a command.
 fn answer_head(request_id: u64) -> Vec<u8> {
     [b"zraft\x01\x06".as_slice(), &request_id.to_be_bytes()].concat()
 }
 
 #[tokio::test]
-async fn an_undecodable_message_is_an_event_and_the_connection_stays() {
+async fn undecodable_message_is_an_event_and_the_connection_stays() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let mut events = client.events();
     for junk in [b"".as_slice(), b"junk", b"zraft\x01\x63", b"zraft\x02\x05", b"zraft\x01\x05\0"] {
@@ -179,13 +179,13 @@ async fn an_undecodable_message_is_an_event_and_the_connection_stays() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_read_fails_its_own_request_alone() {
+async fn undecodable_answer_fails_only_its_own_request() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let first = client.try_submit_command("first").unwrap();
     let second = client.try_submit_command("second").unwrap();
     let (first_id, _) = connection.command().await;
     let (second_id, _) = connection.command().await;
-    // The result announces more bytes than there are.
+    // The result announces more bytes than follow.
     let mut broken = answer_head(first_id.get());
     broken.extend_from_slice(&[0, 0, 0, 9, 1]);
     connection.send_bytes(&broken).await;
@@ -196,7 +196,7 @@ async fn an_answer_that_cannot_be_read_fails_its_own_request_alone() {
 }
 
 #[tokio::test]
-async fn an_answer_longer_than_allowed_is_read_past() {
+async fn answer_above_the_limit_is_skipped_and_fails_only_its_own_request() {
     let (_peer, mut connection, client) = connected(builder().max_message_size(1000)).await;
     let first = client.try_submit_command("first").unwrap();
     let (id, _) = connection.command().await;
@@ -215,11 +215,11 @@ async fn an_answer_longer_than_allowed_is_read_past() {
 }
 
 #[tokio::test]
-async fn an_announced_answer_beyond_all_bounds_fails_its_request_and_drops_the_connection() {
+async fn announced_answer_of_16_tib_fails_its_request_and_drops_the_connection() {
     let (peer, mut connection, client) = connected(builder()).await;
     let first = client.try_submit_command("first").unwrap();
     let (id, _) = connection.command().await;
-    // Sixteen tebibytes are announced, of which 64 bytes come.
+    // The peer announces 16 TiB and sends 64 bytes.
     let mut head = answer_head(id.get());
     head.resize(64, 0);
     connection.write(&[2, 0, 0, 0x10, 0, 0, 0, 0, 0]).await;
@@ -233,18 +233,18 @@ async fn an_announced_answer_beyond_all_bounds_fails_its_request_and_drops_the_c
     reaches(&client, StateName::Connected).await;
     let second = client.try_submit_command("second").unwrap();
     let (id, payload) = connection.command().await;
-    assert_eq!(payload.as_ref(), b"second", "the first counts as answered and is not sent again");
+    assert_eq!(payload.as_ref(), b"second", "the first counts as answered and is not resent");
     connection.answer(id, b"fine").await;
     assert_eq!(within(second).await.unwrap().as_ref(), b"fine");
 }
 
 #[tokio::test]
-async fn a_zmtp_violation_drops_the_connection_and_the_session_is_continued() {
+async fn zmtp_violation_drops_the_connection_and_the_session_is_resumed() {
     let (peer, mut connection, client) = connected(builder()).await;
     let mut events = client.events();
     let answer = client.try_submit_command("survives").unwrap();
     connection.command().await;
-    // Reserved flag bits.
+    // A frame with reserved flag bits.
     connection.write(&[0xf8, 0]).await;
     let resumed = |event: &Event| match event {
         Event::Connected { resumed, .. } => Some(*resumed),
@@ -259,14 +259,14 @@ async fn a_zmtp_violation_drops_the_connection_and_the_session_is_continued() {
 }
 
 #[tokio::test]
-async fn a_peer_that_floods_does_not_stop_the_client() {
+async fn peer_that_floods_does_not_stop_the_client() {
     let (_peer, mut connection, client) = connected(builder()).await;
-    let answer = client.try_submit_command("heard in the noise").unwrap();
+    let answer = client.try_submit_command("in the flood").unwrap();
     let (id, _) = connection.command().await;
     let timestamp = zraft_protocol::Timestamp::from_millis(1);
     for _ in 0..20_000 {
         connection.send(&ServerMessage::KeepAliveResponse { timestamp }).await;
     }
-    connection.answer(id, b"heard").await;
-    assert_eq!(within(answer).await.unwrap().as_ref(), b"heard");
+    connection.answer(id, b"received").await;
+    assert_eq!(within(answer).await.unwrap().as_ref(), b"received");
 }

@@ -1,4 +1,4 @@
-//! Keep-alives go out whatever the application does.
+//! Keep-alives are sent while the application blocks its threads.
 
 use std::pin::pin;
 use std::task::{Context, Waker};
@@ -13,17 +13,17 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// A cluster on a thread of its own, whose sessions end soon unless they are kept alive.
-struct Apart {
+/// A cluster on its own thread. Its sessions expire after 1 s unless they are kept alive.
+struct ClusterThread {
     handle: ClusterHandle,
     settings: ClientBuilder,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-impl Apart {
+impl ClusterThread {
     fn start() -> Self {
-        let (started, begun) = std::sync::mpsc::channel();
+        let (started, start) = std::sync::mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime =
@@ -43,7 +43,7 @@ impl Apart {
                 cluster.shutdown().await;
             });
         });
-        let (handle, settings) = begun.recv().unwrap();
+        let (handle, settings) = start.recv().unwrap();
         Self { handle, settings, stop: Some(stop), thread: Some(thread) }
     }
 
@@ -52,7 +52,7 @@ impl Apart {
     }
 }
 
-impl Drop for Apart {
+impl Drop for ClusterThread {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -62,45 +62,45 @@ impl Drop for Apart {
 }
 
 #[tokio::test]
-async fn on_its_own_thread_while_the_only_thread_of_the_application_is_blocked() {
-    let cluster = Apart::start();
+async fn client_with_its_own_thread_is_kept_alive_while_the_application_blocks_its_only_thread() {
+    let cluster = ClusterThread::start();
     let (client, _) = client_of(cluster.settings.clone().own_thread(true)).await;
     let session = client.session_id().unwrap();
-    let answer = client.try_submit_command("then the application is busy").unwrap();
+    let answer = client.try_submit_command("before the application blocks").unwrap();
     std::thread::sleep(ms(2500));
-    assert!(cluster.has_session(&session), "kept alive for longer than it lasts");
+    assert!(cluster.has_session(&session), "kept alive for longer than its timeout");
     within(answer).await.unwrap();
     assert_eq!(client.session_id(), Some(session));
     within(client.disconnect()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn as_a_task_while_another_task_blocks_its_thread() {
-    let cluster = Apart::start();
+async fn client_as_a_task_is_kept_alive_while_another_task_blocks_a_thread() {
+    let cluster = ClusterThread::start();
     let (client, _) = client_of(cluster.settings.clone()).await;
     let session = client.session_id().unwrap();
     within(tokio::spawn(async { std::thread::sleep(ms(2500)) })).await.unwrap();
-    assert!(cluster.has_session(&session), "kept alive for longer than it lasts");
+    assert!(cluster.has_session(&session), "kept alive for longer than its timeout");
     within(client.disconnect()).await;
 }
 
 #[test]
-fn a_client_with_its_own_thread_needs_no_runtime_of_the_application() {
-    let cluster = Apart::start();
+fn client_with_its_own_thread_needs_no_runtime() {
+    let cluster = ClusterThread::start();
     let client = cluster.settings.clone().own_thread(true).build().unwrap();
     let mut connect = pin!(client.connect());
     let mut context = Context::from_waker(Waker::noop());
-    // Nothing here runs futures; this one is asked until it knows.
-    let give_up = std::time::Instant::now() + Duration::from_secs(20);
+    // No executor runs here, so the test polls the future itself.
+    let limit = std::time::Instant::now() + Duration::from_secs(20);
     while connect.as_mut().poll(&mut context).is_pending() {
-        assert!(std::time::Instant::now() < give_up);
+        assert!(std::time::Instant::now() < limit);
         std::thread::yield_now();
     }
     assert_eq!(cluster.handle.sessions().len(), 1);
 }
 
 #[tokio::test]
-async fn a_ping_measures_the_round_trip() {
+async fn ping_measures_the_round_trip() {
     let cluster = log_cluster(1).await;
     let (client, _) = client_of(settings(&cluster)).await;
     let time = within(client.ping()).await.unwrap();

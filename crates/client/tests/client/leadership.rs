@@ -1,4 +1,4 @@
-//! A cluster that loses its leader: the session goes on, and each command runs once.
+//! A cluster that loses its leader: the session continues, and each command runs once.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,8 +8,7 @@ use crate::support::{builder, disconnected, reaches, within};
 use zraft_client::{ConnectionCause, Error, RaftClient, StateName};
 use zraft_test_server::{Hints, KillLoss, TestCluster};
 
-/// Keeps commands coming while `disturb` does its work, then until it is over; each must be
-/// answered, and have run once.
+/// Submits 400 commands while `disturb` runs. Each must be answered and must have run once, in one session.
 async fn commands_survive(
     cluster: &TestCluster,
     client: &RaftClient,
@@ -39,7 +38,7 @@ async fn commands_survive(
 }
 
 #[tokio::test]
-async fn a_follower_directs_to_the_leader() {
+async fn client_follows_the_hint_of_a_follower_to_the_leader() {
     let cluster = log_cluster(3).await;
     within(cluster.move_leadership("node-3")).await.unwrap();
     let (client, _) = client_of(settings(&cluster)).await;
@@ -47,7 +46,7 @@ async fn a_follower_directs_to_the_leader() {
 }
 
 #[tokio::test]
-async fn without_hints_the_members_are_asked_in_turn() {
+async fn client_finds_the_leader_without_usable_hints() {
     let cluster = log_cluster(3).await;
     within(cluster.move_leadership("node-3")).await.unwrap();
     for hints in [Hints::Absent, Hints::Itself, Hints::Circular] {
@@ -59,7 +58,7 @@ async fn without_hints_the_members_are_asked_in_turn() {
 }
 
 #[tokio::test]
-async fn a_hand_over_of_leadership_loses_and_repeats_nothing() {
+async fn hand_over_of_leadership_loses_and_repeats_no_command() {
     let cluster = log_cluster(3).await;
     let (client, _) = client_of(settings(&cluster)).await;
     let disturb = async {
@@ -74,7 +73,7 @@ async fn a_hand_over_of_leadership_loses_and_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn a_killed_leader_loses_and_repeats_nothing() {
+async fn kill_of_the_leader_loses_and_repeats_no_command() {
     for loss in [KillLoss::Unreceived, KillLoss::Uncommitted, KillLoss::Unanswered, KillLoss::Mixed]
     {
         let cluster = log_cluster(3).await;
@@ -91,7 +90,7 @@ async fn a_killed_leader_loses_and_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn an_election_is_waited_out() {
+async fn command_waits_for_the_end_of_an_election() {
     let cluster = log_cluster(3).await;
     let (client, mut events) = client_of(settings(&cluster)).await;
     cluster.set_election_pause(Duration::from_millis(500));
@@ -102,13 +101,13 @@ async fn an_election_is_waited_out() {
 }
 
 #[tokio::test]
-async fn a_deaf_leader_is_left() {
+async fn client_leaves_a_deaf_leader() {
     let cluster = log_cluster(3).await;
     let impatient = settings(&cluster).connection_timeout(Duration::from_millis(200));
     let (client, mut events) = client_of(impatient).await;
     let deaf = client.member_id().unwrap();
     cluster.set_deaf(deaf.as_str(), true).unwrap();
-    let answer = client.try_submit_command("is anybody there?").unwrap();
+    let answer = client.try_submit_command("never answered by this leader").unwrap();
     assert_eq!(disconnected(&mut events).await, "keepAliveTimeout");
     within(cluster.move_leadership("node-2")).await.unwrap();
     within(answer).await.unwrap();
@@ -116,7 +115,7 @@ async fn a_deaf_leader_is_left() {
 }
 
 #[tokio::test]
-async fn connect_names_a_leader_that_is_not_configured() {
+async fn connect_error_names_a_leader_that_is_not_configured() {
     let cluster = log_cluster(3).await;
     within(cluster.move_leadership("node-3")).await.unwrap();
     let followers = cluster.endpoints().into_iter().filter(|(id, _)| id.as_str() != "node-3");

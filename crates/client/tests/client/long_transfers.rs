@@ -12,19 +12,18 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 const LENGTH: usize = 8 << 20;
 
-/// The runtime's clock stands still, so that no timer wakes the driver: it must take its next turn
-/// by itself while it has more to write or to read.
+/// The runtime's clock is paused, so no timer wakes the driver. While it has more to read or write, it must take its
+/// next turn by itself.
 #[tokio::test(start_paused = true)]
-async fn the_driver_takes_its_next_turn_without_a_timer() {
-    let (told, endpoint) = oneshot::channel();
+async fn driver_with_more_to_transfer_takes_its_next_turn_without_a_timer() {
+    let (bound, endpoint) = oneshot::channel();
     let (done, is_done) = mpsc::channel();
-    // The clock of a paused runtime stands still as long as a blocking task runs. The peer has a
-    // runtime with a clock of its own.
+    // A paused clock does not advance while a blocking task runs. The peer runs in one, with its own runtime and clock.
     let peer = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let peer = Peer::bind().await;
-            told.send(peer.endpoint()).unwrap();
+            bound.send(peer.endpoint()).unwrap();
             let mut connection = peer.accept_session("session-1").await;
             let (id, payload) = connection.command().await;
             assert_eq!(payload.len(), LENGTH);
@@ -43,7 +42,7 @@ async fn the_driver_takes_its_next_turn_without_a_timer() {
         done.send(()).unwrap();
         std::future::pending::<()>().await;
     };
-    // The peer ends last, or first when it waited too long for the client.
+    // The transfer never completes, so the peer ends the test: after the transfer, or when it waited too long.
     tokio::select! {
         () = transfer => {}
         ended = peer => ended.unwrap(),

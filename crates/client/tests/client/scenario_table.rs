@@ -1,5 +1,5 @@
-//! The scenarios that the first design's testing section asks for, as far as they concern Rust, and
-//! the test of each. Every test named here must exist: a renamed or deleted one is noticed.
+//! The scenarios that the testing section of the original design lists for Rust, and the test of each. The test below
+//! fails if a named test is renamed or deleted.
 
 use std::path::Path;
 
@@ -12,12 +12,12 @@ const STATES: &str = "core/tests/core/state_table.rs";
 const CONNECTED: &str = "core/tests/core/state_table/connected.rs";
 const DEADLINES: &str = "core/tests/core/deadlines.rs";
 const IDS: &str = "core/tests/core/ids_and_lowest.rs";
-const SEEDS: &str = "client/tests/client/scenarios.rs";
+const SCENARIOS: &str = "client/tests/client/scenarios.rs";
 const SERVER_REQUESTS: &str = "client/tests/client/server_requests.rs";
 const CANCELLATION: &str = "client/tests/client/cancellation.rs";
 const TIMEOUTS: &str = "client/tests/client/timeouts.rs";
 
-/// Scenario, file below `crates`, test.
+/// The scenario, the file below `crates`, and the test.
 const TABLE: &[(&str, &str, &str)] = &[
     // Protocol codecs
     (
@@ -57,14 +57,14 @@ const TABLE: &[(&str, &str, &str)] = &[
     (
         "pending request timed out",
         TIMEOUTS,
-        "a_sent_command_times_out_with_its_id_and_an_unknown_outcome",
+        "sent_command_times_out_with_its_id_and_an_unknown_outcome",
     ),
     (
         "pending request cancelled",
         CANCELLATION,
-        "a_dropped_command_that_was_sent_is_detached_and_settles_unheard",
+        "dropped_command_that_was_sent_is_detached_until_its_answer_comes",
     ),
-    ("ids are sequential without gaps", SEEDS, "request_ids_are_sequential_without_gaps"),
+    ("ids are sequential without gaps", SCENARIOS, "request_ids_are_sequential_without_gaps"),
     (
         "ids are given when first sent",
         IDS,
@@ -75,34 +75,42 @@ const TABLE: &[(&str, &str, &str)] = &[
     (
         "consecutive ids are delivered and acknowledged",
         SERVER_REQUESTS,
-        "what_is_not_taken_is_not_acknowledged",
+        "only_taken_requests_are_acknowledged",
     ),
     (
         "a duplicate is detected",
         SERVER_REQUESTS,
-        "a_repeated_request_is_acknowledged_again_and_not_delivered",
+        "duplicate_is_acknowledged_again_and_not_delivered",
     ),
-    ("a gap is detected", SERVER_REQUESTS, "a_gap_is_waited_for_and_the_order_kept"),
+    ("a gap is detected", SERVER_REQUESTS, "gap_delays_later_requests_until_it_is_filled"),
     // Full lifecycle
     (
         "constructor, connect, submit, disconnect",
-        SEEDS,
+        SCENARIOS,
         "full_lifecycle_construct_connect_submit_disconnect",
     ),
-    ("resolution with the actual response", SEEDS, "promise_resolution_with_the_actual_response"),
-    ("events connected and disconnected", SEEDS, "event_emission_connected_and_disconnected"),
+    ("resolution with the actual answer", SCENARIOS, "each_request_gets_its_own_answer"),
+    (
+        "events connected and disconnected",
+        SCENARIOS,
+        "connected_and_disconnected_events_are_emitted",
+    ),
     // Reconnection
-    ("automatic reconnection", SEEDS, "network_disconnect_leads_to_automatic_reconnection"),
-    ("session resumption by ContinueSession", SEEDS, "session_resumption_by_continue_session"),
-    ("pending requests preserved and resent", SEEDS, "pending_requests_are_preserved_and_resent"),
+    ("automatic reconnection", SCENARIOS, "network_disconnect_leads_to_automatic_reconnection"),
+    ("session resumption by ContinueSession", SCENARIOS, "session_resumption_by_continue_session"),
+    (
+        "pending requests preserved and resent",
+        SCENARIOS,
+        "pending_requests_are_preserved_and_resent",
+    ),
     // Session expiry
-    ("rejection as expired", SEEDS, "session_expired_rejection_is_handled"),
-    ("all pending requests fail", SEEDS, "all_pending_requests_fail_on_session_expiry"),
-    ("the event", SEEDS, "session_expired_event_is_emitted"),
-    // Performance: rates and latencies are figures of the benchmarks, not assertions
-    ("ten thousand requests", SEEDS, "ten_thousand_requests_are_answered_once_each"),
-    // Compatibility with the live system, which captures of it stand in for
-    ("what live peers said", CAPTURES, "captured_messages_survive_decoding_and_encoding"),
+    ("rejection as expired", SCENARIOS, "session_expired_rejection_is_handled"),
+    ("all pending requests fail", SCENARIOS, "all_pending_requests_fail_on_session_expiry"),
+    ("the event", SCENARIOS, "session_expired_event_is_emitted"),
+    // Performance: the benchmarks measure rates and latencies; tests do not assert them
+    ("ten thousand requests", SCENARIOS, "ten_thousand_requests_are_answered_once_each"),
+    // Compatibility with the live system, represented by captures
+    ("messages of live peers", CAPTURES, "captured_messages_survive_decoding_and_encoding"),
 ];
 
 #[test]

@@ -1,6 +1,5 @@
-//! The integration scenarios that the first design asked for, by name, on a real cluster in this
-//! process: full lifecycle, reconnection, session expiry, performance. Its unit scenarios are in
-//! the table of `scenario_table.rs`.
+//! The integration scenarios of the original design, on the embedded cluster: full lifecycle, reconnection, session
+//! expiry and performance. The table in `scenario_table.rs` names its unit scenarios.
 
 use std::time::Duration;
 
@@ -39,7 +38,7 @@ async fn full_lifecycle_construct_connect_submit_disconnect() {
 }
 
 #[tokio::test]
-async fn promise_resolution_with_the_actual_response() {
+async fn each_request_gets_its_own_answer() {
     let cluster = cluster(1, Echo).await;
     let (client, _) = client_of(settings(&cluster)).await;
     let commands = (0..100).map(|n| format!("command {n}"));
@@ -52,7 +51,7 @@ async fn promise_resolution_with_the_actual_response() {
 }
 
 #[tokio::test]
-async fn event_emission_connected_and_disconnected() {
+async fn connected_and_disconnected_events_are_emitted() {
     let cluster = log_cluster(1).await;
     let (client, mut events) = client_of(settings(&cluster)).await;
     let connected = next_event(&mut events, |event| match event {
@@ -73,7 +72,7 @@ async fn event_emission_connected_and_disconnected() {
 }
 
 #[tokio::test]
-async fn a_client_connects_again_after_disconnecting() {
+async fn client_connects_again_after_disconnect() {
     let cluster = log_cluster(1).await;
     let (client, _) = client_of(settings(&cluster)).await;
     let first = client.session_id().unwrap();
@@ -87,7 +86,7 @@ async fn a_client_connects_again_after_disconnecting() {
 }
 
 #[tokio::test]
-async fn what_is_submitted_while_connecting_is_queued() {
+async fn requests_submitted_while_connecting_are_queued() {
     let cluster = log_cluster(1).await;
     let client = settings(&cluster).build().unwrap();
     let connect = client.connect();
@@ -100,9 +99,9 @@ async fn what_is_submitted_while_connecting_is_queued() {
 }
 
 #[tokio::test]
-async fn disconnect_waits_for_what_is_pending() {
-    let settings_ = TestCluster::builder().app(AppendLog::new()).commit_delay(ms(50));
-    let cluster = start(settings_).await;
+async fn disconnect_waits_for_pending_requests() {
+    let slow = TestCluster::builder().app(AppendLog::new()).commit_delay(ms(50));
+    let cluster = start(slow).await;
     let (client, _) = client_of(settings(&cluster).max_in_flight(2)).await;
     let answers: Vec<_> =
         (0..10).map(|n| client.try_submit_command(n.to_string()).unwrap()).collect();
@@ -116,7 +115,7 @@ async fn disconnect_waits_for_what_is_pending() {
 }
 
 #[tokio::test]
-async fn disconnect_gives_up_at_its_deadline_and_tells_what_may_have_run() {
+async fn disconnect_ends_at_its_deadline_and_says_what_may_have_run() {
     let cluster = log_cluster(1).await;
     let (client, _) = client_of(settings(&cluster).max_in_flight(1)).await;
     cluster.drop_messages(MessageClass::Answers, None);
@@ -179,12 +178,12 @@ async fn pending_requests_are_preserved_and_resent() {
         assert_eq!(within(answer).await.unwrap().as_ref(), (position as u64).to_be_bytes());
     }
     assert_eq!(within(query).await.unwrap().as_ref(), 20_u64.to_be_bytes());
-    assert_eq!(cluster.executed().0, 20, "each once, though each was sent twice");
+    assert_eq!(cluster.executed().0, 20, "each ran once, though each was sent twice");
     assert!(client.stats().resent >= 20, "{:?}", client.stats());
 }
 
 #[tokio::test]
-async fn commands_that_never_arrived_are_sent_again() {
+async fn commands_that_never_arrived_are_resent() {
     let cluster = log_cluster(1).await;
     let (client, _) = client_of(settings(&cluster)).await;
     let kind = zraft_protocol::ClientMessageKind::ClientRequest;
@@ -207,7 +206,7 @@ async fn session_expired_rejection_is_handled() {
     let short = settings(&cluster).session_timeout(ms(900)).keep_alive_interval(ms(300));
     let (client, mut events) = client_of(short).await;
     let session = client.session_id().unwrap();
-    // It ends while the client is away, so that the client learns of it by a rejection.
+    // The session ends while the client has no connection, so that a rejection tells the client.
     let kind = zraft_protocol::ServerMessageKind::SessionClosed;
     cluster.drop_messages(MessageClass::ToClient(kind), None);
     cluster.expire_session(&session).unwrap();
@@ -262,7 +261,7 @@ async fn session_expired_event_is_emitted() {
 }
 
 #[tokio::test]
-async fn after_expiry_a_new_session_carries_on_if_so_configured() {
+async fn queued_requests_continue_in_a_new_session_if_configured() {
     let cluster = log_cluster(1).await;
     let lasting = settings(&cluster).on_session_expired(OnSessionExpired::NewSession);
     let (client, mut events) = client_of(lasting.max_in_flight(1)).await;
@@ -299,7 +298,7 @@ async fn request_ids_are_sequential_without_gaps() {
     assert_eq!(ids, (1..=30).collect::<Vec<_>>());
 }
 
-// Performance. What it takes is measured by the benchmarks; here all of it must arrive.
+// Performance. The benchmarks measure time; this test checks that every answer arrives.
 
 #[tokio::test]
 async fn ten_thousand_requests_are_answered_once_each() {

@@ -1,4 +1,4 @@
-//! Server requests: in order, once, and acknowledged when delivered or handled.
+//! Server requests: delivered once and in order, and acknowledged when delivered or handled.
 
 use std::task::{Context, Poll, Waker};
 
@@ -26,7 +26,7 @@ async fn take(requests: &mut ServerRequests) -> (u64, String, ServerRequest) {
     (request.request_id.get(), payload, request)
 }
 
-/// Reads until the acknowledgement of an id; nothing above it may be acknowledged.
+/// Reads until this id is acknowledged. Fails if a higher id is acknowledged.
 async fn acknowledged(connection: &mut Connection, id: u64) {
     loop {
         if let ClientMessage::ServerRequestAck { request_id } = connection.message().await {
@@ -38,14 +38,14 @@ async fn acknowledged(connection: &mut Connection, id: u64) {
     }
 }
 
-/// Whether the stream has nothing now.
+/// Returns true if no request is ready.
 fn is_pending(requests: &mut ServerRequests) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     matches!(std::pin::pin!(requests).poll_next(&mut context), Poll::Pending)
 }
 
 #[tokio::test]
-async fn a_gap_is_waited_for_and_the_order_kept() {
+async fn gap_delays_later_requests_until_it_is_filled() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let mut requests = client.server_requests().unwrap();
     push(&mut connection, 1, "a").await;
@@ -61,7 +61,7 @@ async fn a_gap_is_waited_for_and_the_order_kept() {
 }
 
 #[tokio::test]
-async fn a_repeated_request_is_acknowledged_again_and_not_delivered() {
+async fn duplicate_is_acknowledged_again_and_not_delivered() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let mut requests = client.server_requests().unwrap();
     push(&mut connection, 1, "a").await;
@@ -75,7 +75,7 @@ async fn a_repeated_request_is_acknowledged_again_and_not_delivered() {
 }
 
 #[tokio::test]
-async fn without_a_consumer_requests_wait_unacknowledged() {
+async fn requests_wait_unacknowledged_without_a_consumer() {
     let (_peer, mut connection, client) = connected(builder()).await;
     push(&mut connection, 1, "a").await;
     settled(&client, &mut connection).await;
@@ -87,7 +87,7 @@ async fn without_a_consumer_requests_wait_unacknowledged() {
 }
 
 #[tokio::test]
-async fn what_is_not_taken_is_not_acknowledged() {
+async fn only_taken_requests_are_acknowledged() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let mut requests = client.server_requests().unwrap();
     for id in 1..=3 {
@@ -100,7 +100,7 @@ async fn what_is_not_taken_is_not_acknowledged() {
 }
 
 #[tokio::test]
-async fn there_is_one_consumer() {
+async fn second_consumer_is_refused_while_the_first_exists() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let first = client.server_requests().unwrap();
     let error = client.clone().server_requests().unwrap_err();
@@ -109,11 +109,11 @@ async fn there_is_one_consumer() {
     settled(&client, &mut connection).await;
     drop(first);
     let mut second = client.server_requests().unwrap();
-    assert_eq!(take(&mut second).await.1, "a", "what the first did not take");
+    assert_eq!(take(&mut second).await.1, "a", "the first consumer did not take it");
 }
 
 #[tokio::test]
-async fn handled_requests_come_one_at_a_time() {
+async fn handled_mode_delivers_one_request_at_a_time() {
     let settings = builder().ack_server_requests(AckServerRequests::Handled);
     let (_peer, mut connection, client) = connected(settings).await;
     let mut requests = client.server_requests().unwrap();
@@ -132,7 +132,7 @@ async fn handled_requests_come_one_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_request_dropped_before_it_was_handled_comes_again() {
+async fn request_dropped_unacknowledged_is_delivered_again() {
     let settings = builder().ack_server_requests(AckServerRequests::Handled);
     let (_peer, mut connection, client) = connected(settings).await;
     let mut requests = client.server_requests().unwrap();
@@ -145,7 +145,7 @@ async fn a_request_dropped_before_it_was_handled_comes_again() {
 }
 
 #[tokio::test]
-async fn a_resume_keeps_the_count() {
+async fn resume_keeps_the_delivered_ids() {
     let (peer, mut connection, client) = connected(builder()).await;
     let mut requests = client.server_requests().unwrap();
     push(&mut connection, 1, "a").await;
@@ -159,7 +159,7 @@ async fn a_resume_keeps_the_count() {
 }
 
 #[tokio::test]
-async fn a_new_session_begins_anew_and_drops_what_was_not_taken() {
+async fn new_session_starts_at_id_1_and_drops_requests_not_taken() {
     let settings = builder().on_session_expired(OnSessionExpired::NewSession);
     let (peer, mut connection, client) = connected(settings).await;
     let mut events = client.events();
@@ -184,7 +184,7 @@ async fn a_new_session_begins_anew_and_drops_what_was_not_taken() {
 }
 
 #[tokio::test]
-async fn acknowledging_a_request_of_an_expired_session_acknowledges_nothing_in_the_new_one() {
+async fn acknowledgement_for_an_expired_session_has_no_effect_in_the_new_one() {
     let settings = builder()
         .ack_server_requests(AckServerRequests::Handled)
         .on_session_expired(OnSessionExpired::NewSession);
@@ -201,11 +201,11 @@ async fn acknowledging_a_request_of_an_expired_session_acknowledges_nothing_in_t
     assert_eq!((id, payload.as_str()), (1, "new"));
 
     old.acknowledge();
-    // An acknowledgement would go out before the answer to the second ping at the latest.
+    // The client would send an acknowledgement before the second ping at the latest.
     for _ in 0..2 {
         nothing_acknowledged_during_a_ping(&client, &mut connection).await;
     }
-    assert!(is_pending(&mut requests), "the new one is not handled yet");
+    assert!(is_pending(&mut requests), "the request of the new session is not handled yet");
     assert_eq!(client.stats().server_requests, 0);
 
     new.acknowledge();
@@ -213,7 +213,7 @@ async fn acknowledging_a_request_of_an_expired_session_acknowledges_nothing_in_t
     assert_eq!(take(&mut requests).await.1, "next");
 }
 
-/// Answers one ping of the client; fails on an acknowledgement that comes before it.
+/// Answers one ping of the client. Fails if an acknowledgement comes before it.
 async fn nothing_acknowledged_during_a_ping(client: &RaftClient, connection: &mut Connection) {
     let answering = async {
         loop {

@@ -1,4 +1,4 @@
-//! The builder hands every setting on, and says of a bad one which it is.
+//! The builder passes on every setting and names an invalid one.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn builder() -> ClientBuilder {
 }
 
 #[test]
-fn members_are_given_one_by_one_or_together_and_keep_their_order() {
+fn member_and_members_keep_the_order_of_calls() {
     let more = [(MemberId::new("node-2").unwrap(), "tcp://127.0.0.1:7002")];
     let together = builder().members(more).members([("node-3", "tcp://127.0.0.1:7003")]);
     let one_by_one =
@@ -28,7 +28,7 @@ fn members_are_given_one_by_one_or_together_and_keep_their_order() {
 }
 
 #[test]
-fn settings_that_are_not_given_have_the_defaults_of_the_configuration() {
+fn missing_settings_have_the_defaults_of_config() {
     let defaults = Config::builder()
         .member("node-1", "tcp://127.0.0.1:7001")
         .capability("kind", "test")
@@ -38,7 +38,7 @@ fn settings_that_are_not_given_have_the_defaults_of_the_configuration() {
 }
 
 #[test]
-fn every_setting_arrives() {
+fn every_setting_reaches_the_config() {
     let backoff =
         Backoff { initial: ms(1), max: ms(2), election_initial: ms(3), election_max: ms(4) };
     let expected = Config::builder()
@@ -92,7 +92,7 @@ fn every_setting_arrives() {
 }
 
 #[test]
-fn a_setting_that_cannot_be_is_a_validation_error_that_names_it() {
+fn invalid_setting_is_a_validation_error_that_names_it() {
     let refused = |builder: ClientBuilder| match builder.build() {
         Err(Error::Validation(error)) => error,
         other => panic!("{other:?}"),

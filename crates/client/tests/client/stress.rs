@@ -1,5 +1,5 @@
-//! Everything at once: many tasks, lost connections, moved leaders, dropped futures, deadlines. What
-//! the client said of each command must be true.
+//! Many tasks, lost connections, moved leaders, dropped futures and deadlines at once. The outcome that the client
+//! reports for each command must be true.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,24 +12,24 @@ const TASKS: usize = 16;
 const COMMANDS: usize = 150;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
+enum Outcome {
     Executed,
     NotExecuted,
     Unknown,
 }
 
-/// A number that depends on the two given and looks as if it did not.
+/// Returns a number below 97 that the arguments determine and that looks random.
 fn scatter(task: usize, n: usize) -> usize {
     (task * 7919 + n * 104_729) % 97
 }
 
-async fn submit(client: zraft_client::RaftClient, task: usize) -> Vec<(String, Said)> {
-    let mut said = Vec::new();
+async fn submit(client: zraft_client::RaftClient, task: usize) -> Vec<(String, Outcome)> {
+    let mut outcomes = Vec::new();
     for n in 0..COMMANDS {
         let payload = format!("{task}.{n}");
         let command = client.submit_command(payload.clone());
         let result = match scatter(task, n) {
-            // Dropped soon after it was queued.
+            // The future is dropped soon after it was queued.
             0..5 => {
                 let mut command = std::pin::pin!(command.into_future());
                 tokio::select! {
@@ -42,20 +42,20 @@ async fn submit(client: zraft_client::RaftClient, task: usize) -> Vec<(String, S
             _ => Some(command.await),
         };
         let outcome = match result {
-            Some(Ok(_)) => Said::Executed,
+            Some(Ok(_)) => Outcome::Executed,
             Some(Err(error)) if error.maybe_executed() => match error.resolution() {
                 Some(resolution) if n % 2 == 0 => match resolution.await {
-                    Ok(_) => Said::Executed,
-                    Err(_) => Said::Unknown,
+                    Ok(_) => Outcome::Executed,
+                    Err(_) => Outcome::Unknown,
                 },
-                _ => Said::Unknown,
+                _ => Outcome::Unknown,
             },
-            Some(Err(_)) => Said::NotExecuted,
-            None => Said::Unknown,
+            Some(Err(_)) => Outcome::NotExecuted,
+            None => Outcome::Unknown,
         };
-        said.push((payload, outcome));
+        outcomes.push((payload, outcome));
     }
-    said
+    outcomes
 }
 
 async fn disturb(cluster: &TestCluster) {
@@ -78,14 +78,14 @@ async fn disturb(cluster: &TestCluster) {
     }
 }
 
-async fn what_was_said_is_true(own_thread: bool) {
+async fn outcomes_are_true(own_thread: bool) {
     let cluster = log_cluster(3).await;
     let (client, _) = client_of(settings(&cluster).max_queued(40).own_thread(own_thread)).await;
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..TASKS {
         tasks.spawn(submit(client.clone(), task));
     }
-    let (said, ()) = within(async { tokio::join!(tasks.join_all(), disturb(&cluster)) }).await;
+    let (outcomes, ()) = within(async { tokio::join!(tasks.join_all(), disturb(&cluster)) }).await;
     within(client.disconnect()).await;
 
     let mut times: HashMap<String, usize> = HashMap::new();
@@ -93,14 +93,14 @@ async fn what_was_said_is_true(own_thread: bool) {
         *times.entry(String::from_utf8(payload).unwrap()).or_default() += 1;
     }
     let mut answered = 0;
-    for (command, outcome) in said.into_iter().flatten() {
+    for (command, outcome) in outcomes.into_iter().flatten() {
         let times = times.get(&command).copied().unwrap_or(0);
         match outcome {
-            Said::Executed => assert_eq!(times, 1, "{command} was answered"),
-            Said::NotExecuted => assert_eq!(times, 0, "{command} was not executed, it was said"),
-            Said::Unknown => assert!(times <= 1, "{command} ran more than once"),
+            Outcome::Executed => assert_eq!(times, 1, "{command} was answered"),
+            Outcome::NotExecuted => assert_eq!(times, 0, "{command} was reported as not executed"),
+            Outcome::Unknown => assert!(times <= 1, "{command} ran more than once"),
         }
-        answered += usize::from(outcome == Said::Executed);
+        answered += usize::from(outcome == Outcome::Executed);
     }
     assert!(answered > TASKS * COMMANDS / 2, "{answered}");
     let stats = client.stats();
@@ -108,16 +108,16 @@ async fn what_was_said_is_true(own_thread: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn on_many_threads() {
-    what_was_said_is_true(false).await;
+async fn reported_outcomes_are_true_on_many_threads() {
+    outcomes_are_true(false).await;
 }
 
 #[tokio::test]
-async fn on_one_thread() {
-    what_was_said_is_true(false).await;
+async fn reported_outcomes_are_true_on_one_thread() {
+    outcomes_are_true(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_its_own_thread() {
-    what_was_said_is_true(true).await;
+async fn reported_outcomes_are_true_with_its_own_thread() {
+    outcomes_are_true(true).await;
 }

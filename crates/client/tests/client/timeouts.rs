@@ -1,4 +1,4 @@
-//! Deadlines: what ends as not executed, what as unknown, and how the late answer is had.
+//! Deadlines: which requests end as not executed, which with an unknown outcome, and how a late answer is returned.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use zraft_protocol::ClientMessage;
 const SHORT: Duration = Duration::from_millis(100);
 
 #[tokio::test]
-async fn a_command_never_sent_times_out_as_not_executed() {
+async fn command_that_was_never_sent_times_out_as_not_executed() {
     let peer = Peer::bind().await;
     let client = builder().member("peer", peer.endpoint()).build().unwrap();
     let _connect = client.connect();
@@ -23,7 +23,7 @@ async fn a_command_never_sent_times_out_as_not_executed() {
 }
 
 #[tokio::test]
-async fn a_sent_command_times_out_with_its_id_and_an_unknown_outcome() {
+async fn sent_command_times_out_with_its_id_and_an_unknown_outcome() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let mut events = client.events();
     let error = within(client.submit_command("slow").timeout(SHORT)).await.unwrap_err();
@@ -31,16 +31,16 @@ async fn a_sent_command_times_out_with_its_id_and_an_unknown_outcome() {
     assert_eq!(error.request_id().map(zraft_client::RequestId::get), Some(1));
     assert!(error.maybe_executed());
     assert!(error.to_string().contains("command 1"), "{error}");
-    let told = next_event(&mut events, |event| match event {
+    let event = next_event(&mut events, |event| match event {
         Event::RequestTimeout { request_id, .. } => Some(*request_id),
         _ => None,
     });
-    assert_eq!(told.await, error.request_id());
+    assert_eq!(event.await, error.request_id());
     connection.command().await;
 }
 
 #[tokio::test]
-async fn the_late_answer_of_a_timed_out_command_can_be_had() {
+async fn resolution_returns_the_late_answer_of_a_timed_out_command() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let error = within(client.submit_command("slow").timeout(SHORT)).await.unwrap_err();
     let early = error.resolution().expect("it was sent");
@@ -52,7 +52,7 @@ async fn the_late_answer_of_a_timed_out_command_can_be_had() {
 }
 
 #[tokio::test]
-async fn a_resolution_rejects_when_the_command_is_abandoned() {
+async fn resolution_fails_when_the_command_is_abandoned() {
     let (_peer, _connection, client) = connected(builder().detached_timeout(SHORT)).await;
     let error = within(client.submit_command("lost").timeout(SHORT)).await.unwrap_err();
     let resolution = error.resolution().expect("it was sent");
@@ -61,7 +61,7 @@ async fn a_resolution_rejects_when_the_command_is_abandoned() {
 }
 
 #[tokio::test]
-async fn a_resolution_rejects_when_the_client_disconnects() {
+async fn resolution_fails_when_the_client_disconnects() {
     let (_peer, connection, client) = connected(builder()).await;
     let error = within(client.submit_command("lost").timeout(SHORT)).await.unwrap_err();
     let resolution = error.resolution().expect("it was sent");
@@ -73,20 +73,20 @@ async fn a_resolution_rejects_when_the_client_disconnects() {
 }
 
 #[tokio::test]
-async fn a_query_that_times_out_is_forgotten_and_never_counts_as_executed() {
+async fn timed_out_query_is_not_tracked_and_never_counts_as_executed() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let error = within(client.submit_query("slow").timeout(SHORT)).await.unwrap_err();
     assert!(matches!(error, Error::Timeout { id: Some(RequestRef::Query(_)), .. }), "{error:?}");
     assert!(!error.maybe_executed());
     assert!(error.resolution().is_none());
     let ClientMessage::Query { correlation_id, .. } = connection.message().await else {
-        panic!("a query was expected")
+        panic!("expected a query")
     };
     assert_eq!(error.correlation_id(), Some(&correlation_id));
 }
 
 #[tokio::test]
-async fn the_configured_time_counts_unless_another_is_given() {
+async fn request_timeout_applies_unless_the_submission_sets_its_own() {
     let (_peer, mut connection, client) = connected(builder().request_timeout(SHORT)).await;
     let patient = tokio::spawn(client.submit_command("patient").timeout(None).into_future());
     let (id, _) = connection.command().await;
@@ -97,7 +97,7 @@ async fn the_configured_time_counts_unless_another_is_given() {
 }
 
 #[tokio::test]
-async fn a_timed_out_command_is_still_tracked_and_holds_the_lowest_pending_id() {
+async fn timed_out_command_is_tracked_and_holds_the_lowest_pending_id() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let error = within(client.submit_command("first").timeout(SHORT)).await.unwrap_err();
     assert!(error.maybe_executed());
@@ -108,10 +108,10 @@ async fn a_timed_out_command_is_still_tracked_and_holds_the_lowest_pending_id() 
         let ClientMessage::ClientRequest { request_id, lowest_pending_request_id, .. } =
             connection.message().await
         else {
-            panic!("a command was expected")
+            panic!("expected a command")
         };
         assert_eq!(lowest_pending_request_id.get(), 1);
-        // The first is sent again meanwhile.
+        // The client may resend the first one before it sends the second.
         if request_id.get() == 2 {
             break;
         }
@@ -119,7 +119,7 @@ async fn a_timed_out_command_is_still_tracked_and_holds_the_lowest_pending_id() 
 }
 
 #[tokio::test]
-async fn the_shortest_and_the_longest_time_are_taken_as_they_are() {
+async fn zero_and_the_longest_duration_are_valid_timeouts() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let patient =
         tokio::spawn(client.submit_command("patient").timeout(Duration::MAX).into_future());
@@ -135,23 +135,24 @@ async fn the_shortest_and_the_longest_time_are_taken_as_they_are() {
 }
 
 #[tokio::test]
-async fn deadlines_pass_while_no_member_can_be_reached() {
+async fn deadline_fires_while_no_member_is_reachable() {
     let (peer, connection, client) = connected(builder()).await;
     drop((peer, connection));
-    let error = within(client.submit_command("nobody there").timeout(SHORT)).await.unwrap_err();
+    let error =
+        within(client.submit_command("no member is reachable").timeout(SHORT)).await.unwrap_err();
     assert_eq!(error.code(), "TIMEOUT");
 }
 
 #[tokio::test]
-async fn an_answer_that_came_while_the_thread_was_blocked_came_in_time() {
+async fn answer_that_arrived_while_the_thread_was_blocked_is_in_time() {
     let (_peer, mut connection, client) = connected(builder()).await;
-    // A little late, and so late that the process counts as stopped.
+    // The driver wakes a little late, and so late that it assumes that its process was stopped.
     for blocked in [Duration::from_millis(1000), Duration::from_millis(1900)] {
         let answer = client.submit_command("x").timeout(Duration::from_millis(500));
         let answer = tokio::spawn(async move { answer.await });
         let (id, _) = connection.command().await;
         connection.answer(id, b"r").await;
-        // Neither driver nor timers run from here on, and both are due after it.
+        // The test blocks the only thread. When it continues, the answer and the deadline are both due.
         std::thread::sleep(blocked);
         let answer = within(answer).await.unwrap();
         assert_eq!(answer.unwrap().as_ref(), b"r", "{blocked:?}");

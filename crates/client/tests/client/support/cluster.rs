@@ -1,11 +1,11 @@
-//! The embedded cluster, and clients of it.
+//! Starts embedded clusters and clients of them.
 
 use zraft_client::{ClientBuilder, Events, RaftClient};
 use zraft_test_server::{AppendLog, Application, ClusterBuilder, TestCluster};
 
 use super::{builder, within};
 
-/// So many members that append commands to a log.
+/// Starts a cluster whose application appends commands to a log.
 pub(crate) async fn log_cluster(members: usize) -> TestCluster {
     cluster(members, AppendLog::new()).await
 }
@@ -20,7 +20,7 @@ pub(crate) async fn start(settings: ClusterBuilder) -> TestCluster {
     cluster
 }
 
-/// The settings of a client of all members.
+/// Returns the settings of a client of all members.
 pub(crate) fn settings(cluster: &TestCluster) -> ClientBuilder {
     members(builder(), cluster)
 }
@@ -33,7 +33,7 @@ pub(crate) fn members(settings: ClientBuilder, cluster: &TestCluster) -> ClientB
         .fold(settings, |settings, (id, endpoint)| settings.member(id.as_str(), endpoint))
 }
 
-/// A connected client, and its events from before it connected.
+/// Returns a connected client and its events since before it connected.
 pub(crate) async fn client_of(settings: ClientBuilder) -> (RaftClient, Events) {
     let client = settings.build().unwrap();
     let events = client.events();
@@ -41,7 +41,7 @@ pub(crate) async fn client_of(settings: ClientBuilder) -> (RaftClient, Events) {
     (client, events)
 }
 
-/// The payloads that the cluster executed, in order.
+/// Returns the payloads that the cluster executed, in order.
 pub(crate) fn executed(cluster: &TestCluster) -> Vec<Vec<u8>> {
     cluster.journal().iter().map(|execution| execution.payload.to_vec()).collect()
 }

@@ -1,4 +1,4 @@
-//! What the tests of this crate share: a deadline for everything, and peers that speak bytes.
+//! Helpers of all tests: a time limit for every wait, clusters, and scripted peers.
 
 pub(crate) mod cluster;
 pub(crate) mod raw;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use zraft_client::{ClientBuilder, Event, Events, RaftClient, StateName};
 
-/// Awaits what must happen soon; the test fails when it does not.
+/// Awaits a future and fails the test if it takes longer than 20 s.
 #[track_caller]
 pub(crate) fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
     let place = std::panic::Location::caller();
@@ -21,7 +21,7 @@ pub(crate) fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output
     }
 }
 
-/// A client's settings, with the times shortened.
+/// Returns the settings of a client, with shortened times.
 pub(crate) fn builder() -> ClientBuilder {
     RaftClient::builder()
         .capability("kind", "test")
@@ -30,7 +30,7 @@ pub(crate) fn builder() -> ClientBuilder {
         .resend_interval(Duration::from_millis(200))
 }
 
-/// The next event that is of interest.
+/// Returns the first value that `pick` makes of the next events.
 pub(crate) async fn next_event<T>(
     events: &mut Events,
     mut pick: impl FnMut(&Event) -> Option<T>,
@@ -46,13 +46,13 @@ pub(crate) async fn next_event<T>(
     .await
 }
 
-/// Waits until the client is in a state.
+/// Waits until the client is in this state.
 pub(crate) async fn reaches(client: &RaftClient, state: StateName) {
     let mut states = client.state();
     within(states.wait_for(|now| *now == state)).await.expect("the client lives");
 }
 
-/// Why the client is told next to have lost its connection.
+/// Returns the reason in the next `Disconnected` event.
 pub(crate) async fn disconnected(events: &mut Events) -> &'static str {
     next_event(events, |event| match event {
         Event::Disconnected { reason, .. } => Some(reason.name()),

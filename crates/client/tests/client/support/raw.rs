@@ -1,5 +1,5 @@
-//! A peer that speaks bytes on a loopback port, in order and out of order. Its ZMTP is written
-//! out here and shares nothing with the client's.
+//! A scripted peer on a loopback port that can send any bytes. Its ZMTP is written here and shares no code with the
+//! client.
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,24 +30,24 @@ impl Peer {
         Connection { stream }
     }
 
-    /// Accepts, shakes hands as a server, and opens a session.
+    /// Accepts a connection, does the ZMTP handshake as a server, and creates a session.
     pub(crate) async fn accept_session(&self, id: &str) -> Connection {
         let mut connection = self.accept().await;
         connection.shake_hands("SERVER").await;
         let ClientMessage::CreateSession { nonce, .. } = connection.message().await else {
-            panic!("a new session was expected");
+            panic!("expected a CreateSession");
         };
         connection.created(id, nonce).await;
         connection
     }
 
-    /// Accepts, shakes hands as a server, and continues the session, whose id is returned.
+    /// Accepts a connection, does the ZMTP handshake as a server, and resumes the session. Returns the session id.
     pub(crate) async fn accept_resume(&self) -> (Connection, SessionId) {
         let mut connection = self.accept().await;
         connection.shake_hands("SERVER").await;
         let ClientMessage::ContinueSession { nonce, session_id } = connection.message().await
         else {
-            panic!("a continued session was expected");
+            panic!("expected a ContinueSession");
         };
         connection.send(&ServerMessage::SessionContinued { nonce }).await;
         (connection, session_id)
@@ -63,18 +63,18 @@ impl Connection {
         within(self.stream.write_all(bytes)).await.unwrap();
     }
 
-    /// Writes, and returns true unless the client has ended the connection.
+    /// Writes, and returns false if the client has ended the connection.
     pub(crate) async fn try_write(&mut self, bytes: &[u8]) -> bool {
         within(self.stream.write_all(bytes)).await.is_ok()
     }
 
-    /// Reads until the client ends the connection, in order or not.
+    /// Reads until the client ends the connection, with a FIN or a reset.
     pub(crate) async fn until_closed(mut self) {
         let mut sink = vec![0; 65536];
         while within(self.stream.read(&mut sink)).await.is_ok_and(|read| read > 0) {}
     }
 
-    /// Reads until the client has sent its last byte. This side stays open.
+    /// Reads until the client shuts down its write half. This side stays open.
     pub(crate) async fn until_shut_down(&mut self) {
         let mut sink = vec![0; 65536];
         while within(self.stream.read(&mut sink)).await.unwrap() > 0 {}
@@ -126,14 +126,15 @@ impl Connection {
         .await
     }
 
-    /// The client's next message, KeepAlives included; PINGs are answered.
+    /// Returns the client's next message, KeepAlives included. Answers PINGs.
     pub(crate) async fn any_message(&mut self) -> ClientMessage {
         loop {
             let (flags, body) = self.read_frame().await;
             if flags & COMMAND == 0 {
-                return ClientMessage::decode(&Bytes::from(body)).expect("what a client sends");
+                return ClientMessage::decode(&Bytes::from(body))
+                    .expect("the client sends valid messages");
             }
-            // A PING carries the time to live and a context; the context comes back.
+            // A PING holds a TTL and a context. The PONG returns the context.
             if let Some(rest) = body.strip_prefix(b"\x04PING") {
                 let pong = [b"\x04PONG".as_slice(), &rest[2..]].concat();
                 self.frame(COMMAND, &pong).await;
@@ -141,7 +142,7 @@ impl Connection {
         }
     }
 
-    /// The client's next message; KeepAlives are answered.
+    /// Returns the client's next message other than a KeepAlive. Answers KeepAlives and PINGs.
     pub(crate) async fn message(&mut self) -> ClientMessage {
         loop {
             match self.any_message().await {
@@ -153,13 +154,13 @@ impl Connection {
         }
     }
 
-    /// The next command's id and payload.
+    /// Returns the id and payload of the next message, which must be a command.
     pub(crate) async fn command(&mut self) -> (RequestId, Bytes) {
         match self.message().await {
             ClientMessage::ClientRequest { request_id, payload, .. } => {
                 (request_id, payload.into_bytes())
             }
-            other => panic!("a command was expected: {other:?}"),
+            other => panic!("expected a command: {other:?}"),
         }
     }
 
@@ -188,7 +189,7 @@ impl Connection {
     }
 }
 
-/// A client connected to a peer that does only what the test says.
+/// Returns a connected client and its peer, which does only what the test says.
 pub(crate) async fn connected(
     settings: zraft_client::ClientBuilder,
 ) -> (Peer, Connection, zraft_client::RaftClient) {
@@ -200,7 +201,7 @@ pub(crate) async fn connected(
     (peer, connection, client)
 }
 
-/// Waits until the client's driver has done all that was asked of it before.
+/// Waits until the client's driver has processed all earlier calls.
 pub(crate) async fn settled(client: &zraft_client::RaftClient, connection: &mut Connection) {
     let answer_one_keep_alive = async {
         loop {

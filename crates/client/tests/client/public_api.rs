@@ -1,4 +1,4 @@
-//! What the handle and the futures it gives may be used for: anywhere, by anybody.
+//! The promises of the public types: which cross threads, and which may grow without a breaking change.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use zraft_client::{
 };
 
 #[test]
-fn the_handle_is_cheap_to_clone_and_crosses_threads() {
+fn client_is_one_pointer_and_crosses_threads() {
     fn crosses<T: Clone + Send + Sync + 'static>() {}
     crosses::<RaftClient>();
     assert_eq!(size_of::<RaftClient>(), size_of::<usize>());
 }
 
 #[test]
-fn what_the_handle_gives_borrows_nothing_and_can_be_moved_to_another_task() {
+fn futures_and_streams_borrow_nothing_and_can_move_to_another_task() {
     fn moves<T: Send + Unpin + 'static>() {}
     moves::<Answer>();
     moves::<SubmissionFuture>();
@@ -35,11 +35,11 @@ fn what_the_handle_gives_borrows_nothing_and_can_be_moved_to_another_task() {
 }
 
 #[tokio::test]
-async fn clones_are_one_client() {
+async fn clones_share_one_session() {
     let (_peer, mut connection, client) = connected(builder()).await;
     let clone = client.clone();
     assert_eq!(clone.session_id(), client.session_id());
-    let task = tokio::spawn(async move { clone.submit_command("of the clone").await });
+    let task = tokio::spawn(async move { clone.submit_command("from the clone").await });
     let (id, _) = connection.command().await;
     connection.answer(id, b"done").await;
     let answer: Result<Bytes, Error> = within(task).await.unwrap();
@@ -47,7 +47,7 @@ async fn clones_are_one_client() {
     assert_eq!(client.stats().answered, 1);
 }
 
-/// The source files below a folder.
+/// Returns the source files below a folder.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -62,7 +62,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_may_grow_cannot_be_made_or_matched_exhaustively_by_others() {
+fn types_that_may_grow_are_non_exhaustive() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let text: String = ["client/src", "core/src"]
         .iter()
@@ -76,7 +76,7 @@ fn what_may_grow_cannot_be_made_or_matched_exhaustively_by_others() {
         let open = lines[place + 1].trim_start();
         let attributes = lines[..place].iter().rev().take_while(|line| line.starts_with("#["));
         let marked = attributes.into_iter().any(|line| *line == "#[non_exhaustive]");
-        // Who cannot see its fields can do neither.
+        // A struct with private fields cannot be built or matched by others anyway.
         let hidden = open.starts_with("pub(crate)");
         assert!(marked || hidden, "{item}");
     }
