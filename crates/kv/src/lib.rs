@@ -11,6 +11,15 @@
 //! Send a live server only payloads that this crate encoded: after a payload that it cannot decode, the server stops
 //! answering permanently. [`Key::new`] and [`Value::new`] enforce the limits of ZIO Raft's own command line programs.
 //! Decoding accepts any text, because other clients may have written it.
+//!
+//! ```
+//! use zraft_kv::{Command, Key, Value};
+//!
+//! let command = Command::Set { key: Key::new("colour")?, value: Value::new("green")? };
+//! let payload = command.encode();
+//! assert_eq!(Command::decode(&payload)?, command);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 // | idea | file |
 // | --- | --- |

@@ -91,7 +91,7 @@ impl Watch {
     fn poll_session(&mut self, context: &mut Context<'_>) -> bool {
         while let Poll::Ready(Some(event)) = Pin::new(&mut self.events).poll_next(context) {
             match event {
-                Event::Connected { session_id, .. } => self.is_in(session_id),
+                Event::Connected { session_id, .. } => self.watch_in_session(session_id),
                 Event::StateChange { new_state: StateName::Disconnected, .. } => return true,
                 Event::Lagged(_) => {
                     // The lost events may include any of the above, so look at the current state.
@@ -100,7 +100,7 @@ impl Watch {
                         return true;
                     }
                     if let Some(session_id) = client.session_id() {
-                        self.is_in(session_id);
+                        self.watch_in_session(session_id);
                     }
                 }
                 _ => {}
@@ -109,7 +109,8 @@ impl Watch {
         false
     }
 
-    fn is_in(&mut self, session_id: SessionId) {
+    /// Watches the keys again if this is a new session.
+    fn watch_in_session(&mut self, session_id: SessionId) {
         if self.session.as_ref() == Some(&session_id) {
             return;
         }
