@@ -36,6 +36,8 @@ pub struct Limits {
     pub unapplied_bytes: usize,
     /// A snapshot is taken when the log has grown by this many bytes since the last one.
     pub snapshot_after: u64,
+    /// Bytes of a snapshot that are sent to one member in a second, so that disk and link stay free for the log.
+    pub snapshot_rate: u64,
 }
 
 impl Default for Limits {
@@ -48,6 +50,8 @@ impl Default for Limits {
             unapplied_bytes: 64 << 20,
             // A restart reads and applies up to this much, which takes about a second.
             snapshot_after: 64 << 20,
+            // Half of a gigabit link.
+            snapshot_rate: 64 << 20,
         }
     }
 }

@@ -56,6 +56,10 @@ struct Sending {
     have: Option<u64>,
     heard: Duration,
     sent: Duration,
+    /// The next part is read no sooner.
+    allowed: Duration,
+    /// A part that the receiver asked for sooner.
+    asked: Option<u64>,
 }
 
 impl Snapshots {
@@ -157,7 +161,8 @@ impl Replica {
             self.snapshots.want();
             return self.engine.report_snapshot(to, false);
         };
-        let sending = Sending { file, have: None, heard: now, sent: now };
+        let sending =
+            Sending { file, have: None, heard: now, sent: now, allowed: now, asked: None };
         self.snapshots.sending.insert(to, sending);
         self.offer(to);
         Ok(())
@@ -190,14 +195,8 @@ impl Replica {
             SnapshotProgress::Have(have) if have < sending.file.bytes => {
                 // Else it is a copy.
                 if sending.have != Some(have) {
-                    (sending.have, sending.sent) = (Some(have), now);
-                    let length = (sending.file.bytes - have).min(CHUNK_BYTES);
-                    self.outputs.push_back(Output::ReadSnapshot {
-                        to: from,
-                        index,
-                        offset: have,
-                        length,
-                    });
+                    sending.asked = Some(have);
+                    self.read_part(from);
                 }
                 Ok(())
             }
@@ -206,6 +205,24 @@ impl Replica {
             SnapshotProgress::Complete => self.end_sending(from, true),
             SnapshotProgress::Failed => self.end_sending(from, false),
         }
+    }
+
+    /// Reads the part that a receiver asked for, unless that would be faster than the limit.
+    pub(super) fn read_part(&mut self, to: RaftId) {
+        let now = self.now.monotonic;
+        let rate = self.config.limits.snapshot_rate.max(1);
+        let Some(sending) = self.snapshots.sending.get_mut(&to) else { return };
+        let Some(offset) = sending.asked else { return };
+        if now < sending.allowed {
+            self.timers.set(sending.allowed, Timer::Chunk(to));
+            return;
+        }
+        let length = (sending.file.bytes - offset).min(CHUNK_BYTES);
+        (sending.asked, sending.have, sending.sent) = (None, Some(offset), now);
+        // A chunk is at most 1 MiB, so this is at most 2^50.
+        sending.allowed = now + Duration::from_nanos(length * 1_000_000_000 / rate);
+        let index = sending.file.meta.index;
+        self.outputs.push_back(Output::ReadSnapshot { to, index, offset, length });
     }
 
     /// Tells the engine how a transfer ended. It sends nothing to that member before.

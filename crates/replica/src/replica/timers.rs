@@ -19,6 +19,8 @@ pub(super) enum Timer {
     Held,
     /// A member that gets a snapshot may not have answered.
     Snapshot(RaftId),
+    /// The next part of a snapshot may be sent.
+    Chunk(RaftId),
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +57,7 @@ impl Replica {
                 Timer::Close(connection) => self.close(connection),
                 Timer::Held => self.expire_held(),
                 Timer::Snapshot(to) => self.check_sending(to)?,
+                Timer::Chunk(to) => self.read_part(to),
             }
         }
         self.check_leader_times();

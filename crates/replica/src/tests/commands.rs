@@ -140,6 +140,29 @@ fn a_slow_state_machine_makes_the_leader_stop_proposing() {
 }
 
 #[test]
+fn a_follower_whose_state_machine_is_slow_takes_no_more_entries_and_catches_up_later() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    world.limits.unapplied_bytes = 2_000;
+    let slow = world.others(leader)[0];
+    world.restart(slow);
+    world.run(100 * MS);
+    let (connection, _) = world.session(leader);
+    world.member(slow).applies = false;
+    for number in 1..=100 {
+        world.send(connection, command(number, number, &"x".repeat(100)));
+        world.answer(connection, number);
+    }
+    let behind = world.replica(leader).last_index() - world.replica(slow).last_index();
+    assert!(behind > 50, "{behind} entries");
+    world.member(slow).applies = true;
+    world.collect(slow);
+    world.run(1_000 * MS);
+    let lines = world.lines(leader);
+    assert_eq!(world.lines(slow), lines);
+}
+
+#[test]
 fn acknowledgements_cost_at_most_twenty_entries_a_second() {
     let mut world = World::new(3);
     let leader = world.settle();

@@ -118,3 +118,17 @@ fn a_member_that_fell_behind_the_log_a_little_needs_no_snapshot() {
     catch_up(&mut world, leader, behind);
     assert!(world.chunks.is_empty());
 }
+
+#[test]
+fn a_transfer_keeps_to_its_rate() {
+    let (mut world, leader, behind) = left_behind();
+    world.limits.snapshot_rate = 1 << 20;
+    world.restart(leader);
+    world.heal();
+    world.settle();
+    let begin = world.now;
+    catch_up(&mut world, leader, behind);
+    // 3 MB at 1 MiB a second, of which the first chunk goes at once.
+    let took = world.now - begin;
+    assert!(took > Duration::from_millis(1_800), "{took:?}");
+}
