@@ -197,6 +197,21 @@ impl Run {
 }
 
 #[test]
+fn a_run_repeats_byte_for_byte() {
+    let trace = |seed| {
+        let mut run = Run::new(seed);
+        for _ in 0..150 {
+            run.round(true);
+        }
+        run.world.trace
+    };
+    for seed in 100..105 {
+        assert_eq!(trace(seed), trace(seed), "seed {seed}");
+    }
+    assert_ne!(trace(100), trace(101));
+}
+
+#[test]
 fn answered_commands_ran_once_and_everything_settles_whatever_fails() {
     let (mut answered, mut queried) = (0, 0);
     for seed in 0..60 {

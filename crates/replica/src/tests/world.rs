@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use zraft_protocol::{
     Capabilities, ClientMessage, CloseReason, CorrelationId, MemberId, Nonce, Payload,
     RejectionReason, RequestId, ServerMessage, SessionCloseReason, SessionId, Timestamp,
@@ -77,6 +77,8 @@ pub(crate) struct World {
     pub(crate) damage: bool,
     /// How far the wall clocks are ahead of the monotonic one.
     pub(crate) wall: Duration,
+    /// A hash of everything that members sent, and when.
+    pub(crate) trace: u64,
 }
 
 impl World {
@@ -101,6 +103,7 @@ impl World {
             chunks: Vec::new(),
             damage: false,
             wall: Duration::from_millis(EPOCH),
+            trace: 0,
         };
         let members = (1..=count).map(|number| (id(number), info(number)));
         let configuration = Configuration::of_voters(members);
@@ -204,7 +207,9 @@ impl World {
                 match output {
                     Output::Send { to, message } => {
                         let frame = PeerFrame { from: id(number), to, message };
-                        self.network.push_back((now + LATENCY, id(number), to, frame.encode()));
+                        let bytes = frame.encode();
+                        self.trace = traced(self.trace, now, &bytes);
+                        self.network.push_back((now + LATENCY, id(number), to, bytes));
                     }
                     Output::Write(write) => {
                         assert!(member.write.is_none(), "two writes are under way");
@@ -213,6 +218,9 @@ impl World {
                     Output::Job(job) => member.jobs.push_back(job),
                     Output::Client { connection, message } => {
                         assert!(!self.closed.contains(&connection), "it was closed");
+                        let mut bytes = BytesMut::new();
+                        message.encode(&mut bytes);
+                        self.trace = traced(self.trace, now, &bytes);
                         self.received.entry(connection).or_default().push(message);
                     }
                     Output::Close(connection) => {
@@ -484,6 +492,13 @@ impl World {
     pub(crate) fn lines(&mut self, number: u64) -> Vec<String> {
         self.member(number).machine.state().application().lines.clone()
     }
+}
+
+/// FNV-1a over what happened.
+fn traced(trace: u64, now: Duration, bytes: &[u8]) -> u64 {
+    let time = now.as_nanos().to_be_bytes();
+    let all = time.iter().chain(bytes);
+    all.fold(trace, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
 pub(crate) fn answered(message: &ServerMessage) -> Option<u64> {
