@@ -6,9 +6,7 @@ use std::{
 };
 
 use zraft_protocol::{ClientMessage, Nonce, RejectionReason, RequestId};
-use zraft_session::{
-    Acknowledgement, Admission, Entry, Genesis, Operation, Payload, SessionId, Time,
-};
+use zraft_session::{Acknowledgement, Admission, Entry, Genesis, Operation, Payload, SessionId};
 
 use super::{
     ConnectionId, Replica, STALL, connections::SessionRequest, hand_over::HandOver,
@@ -376,10 +374,5 @@ impl Replica {
                 self.take_client_message(connection, message);
             }
         }
-    }
-
-    /// The replicated time, for messages to clients.
-    pub(super) fn time(&self) -> Time {
-        self.applying.view.time
     }
 }

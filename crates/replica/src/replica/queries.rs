@@ -34,6 +34,11 @@ struct Query {
     payload: Payload,
     /// Commands that arrived before this one must be seen.
     arrival: u64,
+    /// The last of them that is in the log. Later commands of the session are not waited for: they may come without
+    /// end.
+    after: u64,
+    /// One of them is not in the log yet.
+    behind: bool,
 }
 
 #[derive(Debug)]
@@ -88,8 +93,9 @@ impl Replica {
         let bytes = payload.len() + correlation.as_bytes().len();
         let Some(lead) = self.lead.as_mut() else { return };
         let arrival = lead.next_arrival();
+        let after = lead.sessions.get(&session).map_or(0, |state| state.last_proposed);
         let asked = Asked { connection, session, correlation, bytes };
-        lead.queries.new.push(Query { asked, payload, arrival });
+        lead.queries.new.push(Query { asked, payload, arrival, after, behind: false });
         self.hold_bytes(connection, bytes);
     }
 
@@ -135,12 +141,15 @@ impl Replica {
         }
         let queued = lead.first_queued();
         let mut blocked = VecDeque::new();
-        for (index, query) in std::mem::take(&mut lead.queries.readable) {
+        for (index, mut query) in std::mem::take(&mut lead.queries.readable) {
             let Some(session) = lead.sessions.get(&query.asked.session) else { continue };
             let waiting = session.waiting.values().map(|waiting| waiting.arrival).min();
-            // A command of the session that came first is not in the log yet.
             let behind = [queued, waiting].into_iter().flatten().any(|first| first < query.arrival);
-            if behind || index.max(session.last_proposed) > handed {
+            if query.behind && !behind {
+                query.after = session.last_proposed;
+            }
+            query.behind = behind;
+            if behind || index.max(query.after) > handed {
                 blocked.push_back((index, query));
                 continue;
             }

@@ -311,7 +311,7 @@ impl Replica {
     }
 
     fn send_request(&mut self, connection: ConnectionId, request: ServerRequest) {
-        let created_at = self.time().into();
+        let created_at = self.now.wall.into();
         let at = self.now.monotonic + REDELIVER_AFTER;
         let Some(state) = self.connections.get_mut(connection) else { return };
         state.sent = state.sent.max(request.id);

@@ -51,6 +51,24 @@ fn a_query_sees_a_command_that_waits_for_room() {
 }
 
 #[test]
+fn a_query_does_not_wait_for_commands_that_come_after_it() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    let mut answered = false;
+    for number in 1..=100 {
+        // There is always a later command on its way.
+        world.command(connection, number, "a");
+        if number == 50 {
+            world.send(connection, query(1));
+        }
+        world.run(MS);
+        answered |= world.received(connection).iter().any(is_result);
+    }
+    assert!(answered);
+}
+
+#[test]
 fn a_query_waits_for_a_round_of_heartbeats() {
     let mut world = World::new(3);
     let leader = world.settle();
