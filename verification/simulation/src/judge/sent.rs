@@ -308,7 +308,8 @@ impl Judge {
         let counted = here || (!first && wire.resume == Resume::Slow);
         if counted {
             wire.copies += 1;
-            if wire.settled == 0 {
+            // Any answer on the connection ends the doubling, also one to a request of an earlier connection.
+            if wire.settled == 0 && !wire.answered {
                 let least = self.terms.resend_interval;
                 broken = wire.pace.unanswered(now, wire.copies, least);
             }
