@@ -40,7 +40,6 @@ mod decode;
 pub mod encode;
 mod error;
 mod ids;
-mod kind;
 mod message;
 mod peek;
 mod reason;
@@ -51,8 +50,7 @@ mod value;
 pub use decode::Answer;
 pub use error::{DecodeError, ValueError};
 pub use ids::{CorrelationId, MemberId, Nonce, RequestId, SessionId, Timestamp};
-pub use kind::{ClientMessageKind, ServerMessageKind};
-pub use message::{ClientMessage, ServerMessage};
+pub use message::{ClientMessage, ClientMessageKind, ServerMessage, ServerMessageKind};
 pub use peek::{PeekedId, peek_server};
 pub use reason::{CloseReason, RejectionReason, RequestErrorReason, SessionCloseReason};
 #[doc(hidden)]

@@ -6,31 +6,6 @@ export const PROTOCOL_SIGNATURE: Buffer = Buffer.from([0x7a, 0x72, 0x61, 0x66, 0
 /** The version of the protocol: the byte after the signature. */
 export const PROTOCOL_VERSION: number = 1;
 
-/** Discriminators of the messages that clients send. */
-export enum ClientMessageType {
-  CreateSession = 1,
-  ContinueSession = 2,
-  KeepAlive = 3,
-  ClientRequest = 4,
-  ServerRequestAck = 5,
-  CloseSession = 6,
-  ConnectionClosed = 7,
-  Query = 8,
-}
-
-/** Discriminators of the messages that servers send. */
-export enum ServerMessageType {
-  SessionCreated = 1,
-  SessionContinued = 2,
-  SessionRejected = 3,
-  SessionClosed = 4,
-  KeepAliveResponse = 5,
-  ClientResponse = 6,
-  ServerRequest = 7,
-  RequestError = 8,
-  QueryResponse = 9,
-}
-
 /** Codes of the reasons for which a server rejects a session. */
 export enum RejectionReasonCode {
   NotLeader = 1,

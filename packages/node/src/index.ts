@@ -50,6 +50,7 @@ export {
   type StateChangeEvent,
 } from './events';
 export { CorrelationId, MemberId, Nonce, RequestId, SessionId } from './ids';
+export { ClientMessageType, ServerMessageType } from './messages';
 export type {
   ClientMessage,
   ClientRequest,

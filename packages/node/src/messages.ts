@@ -1,7 +1,32 @@
-/** The messages of the protocol as events show them. */
+/** The messages of the protocol as events show them, and their numbers on the wire. */
 
 import type { CorrelationId, MemberId, Nonce, RequestId, SessionId } from './ids';
 import { Masked, SecretMap } from './secrets';
+
+/** Discriminators of the messages that clients send. */
+export enum ClientMessageType {
+  CreateSession = 1,
+  ContinueSession = 2,
+  KeepAlive = 3,
+  ClientRequest = 4,
+  ServerRequestAck = 5,
+  CloseSession = 6,
+  ConnectionClosed = 7,
+  Query = 8,
+}
+
+/** Discriminators of the messages that servers send. */
+export enum ServerMessageType {
+  SessionCreated = 1,
+  SessionContinued = 2,
+  SessionRejected = 3,
+  SessionClosed = 4,
+  KeepAliveResponse = 5,
+  ClientResponse = 6,
+  ServerRequest = 7,
+  RequestError = 8,
+  QueryResponse = 9,
+}
 
 /** A message that clients send. */
 export type ClientMessage =
