@@ -7,25 +7,33 @@ use std::io;
 #[non_exhaustive]
 pub enum StoreError {
     /// Another process uses the data directory.
-    #[error("{folder} is in use by another process: stop that process, or give this member a directory of its own")]
+    #[error(
+        "{folder} is in use by another process: stop that process, or give this member a directory of its own"
+    )]
     InUse {
         /// The data directory.
         folder: String,
     },
     /// The directory holds no member.
-    #[error("{folder} holds no member: mount the right volume, or create a new member in an empty directory")]
+    #[error(
+        "{folder} holds no member: mount the right volume, or create a new member in an empty directory"
+    )]
     Empty {
         /// The data directory.
         folder: String,
     },
     /// The directory holds a member already.
-    #[error("{folder} holds a member already: start that member, or choose an empty directory for a new one")]
+    #[error(
+        "{folder} holds a member already: start that member, or choose an empty directory for a new one"
+    )]
     Exists {
         /// The data directory.
         folder: String,
     },
     /// The directory was written by a version of this program that is newer, or too old.
-    #[error("{file} has format {found}, and this version reads {known}: start the version that wrote it, or upgrade step by step")]
+    #[error(
+        "{file} has format {found}, and this version reads {known}: start the version that wrote it, or upgrade step by step"
+    )]
     Version {
         /// The file that tells its format.
         file: String,
@@ -35,7 +43,9 @@ pub enum StoreError {
         known: u32,
     },
     /// A file has bytes that no version writes.
-    #[error("{file} is damaged ({what}): remove this member from the cluster, delete its directory, and add it again as a new member")]
+    #[error(
+        "{file} is damaged ({what}): remove this member from the cluster, delete its directory, and add it again as a new member"
+    )]
     Damaged {
         /// The file.
         file: String,

@@ -21,8 +21,8 @@ use crate::{
     Disk, StoreError,
     backend::Backend,
     record::{
-        Decoded, PartialEntry, SnapshotRecord, decode_hard_state, decode_snapshots, encode_hard_state,
-        encode_snapshots, entry_chunks,
+        Decoded, PartialEntry, SnapshotRecord, decode_hard_state, decode_snapshots,
+        encode_hard_state, encode_snapshots, entry_chunks,
     },
     snapshots,
 };
@@ -115,7 +115,8 @@ impl Log {
     fn read(&mut self) -> Result<Boot> {
         let transaction = self.database.begin_read().map_err(failed)?;
         let state = transaction.open_table(STATE).map_err(failed)?;
-        let format = state_value(&state, "format", |bytes| number(bytes, "the format is unreadable"))?;
+        let format =
+            state_value(&state, "format", |bytes| number(bytes, "the format is unreadable"))?;
         if format != u64::from(FORMAT) {
             return Err(StoreError::Version {
                 file: FILE.to_owned(),
@@ -124,10 +125,12 @@ impl Log {
             });
         }
         let hard_state = state_value(&state, "hard state", decode_hard_state)?;
-        let first_index =
-            state_value(&state, "first index", |bytes| number(bytes, "the first index is unreadable"))?;
+        let first_index = state_value(&state, "first index", |bytes| {
+            number(bytes, "the first index is unreadable")
+        })?;
         self.snapshots = state_value(&state, "snapshots", decode_snapshots)?;
-        let snapshot = self.snapshots.last().ok_or_else(|| damaged("it names no snapshot"))?.meta.clone();
+        let snapshot =
+            self.snapshots.last().ok_or_else(|| damaged("it names no snapshot"))?.meta.clone();
         if first_index == 0 || first_index > snapshot.index + 1 {
             return Err(damaged("entries between the snapshot and the log are missing"));
         }

@@ -81,7 +81,8 @@ impl PartialEntry {
     }
 
     pub(crate) fn further(&mut self, chunk: &[u8]) -> Decoded<()> {
-        self.missing = self.missing.checked_sub(chunk.len()).ok_or("an entry has a wrong length")?;
+        self.missing =
+            self.missing.checked_sub(chunk.len()).ok_or("an entry has a wrong length")?;
         self.data.put_slice(chunk);
         Ok(())
     }

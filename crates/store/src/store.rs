@@ -14,7 +14,7 @@ use crate::{
 
 /// What a member needs of its disk.
 ///
-/// The calls block. A shell makes them on a thread of its own, one write at a time.
+/// The calls block. A shell makes them on a separate thread, one write at a time.
 pub trait Store: Send {
     /// Returns what the member starts from, as of the last write that was made durable.
     ///

@@ -50,7 +50,7 @@ impl Content {
         }
     }
 
-    /// Drops a random part of the unsynced changes for good, although reads still see all of them.
+    /// Drops a random part of the unsynced changes permanently, although reads still see all of them.
     pub(crate) fn fail_sync(&mut self, rng: &mut fastrand::Rng) {
         for change in std::mem::take(&mut self.unsynced) {
             keep_some(&mut self.durable, change, rng);

@@ -139,7 +139,7 @@ impl SimulatedDisk {
         copy
     }
 
-    /// Turns one bit of a file over, now and for good. Does nothing past the file's end.
+    /// Turns one bit of a file over permanently. Does nothing past the file's end.
     pub fn flip(&self, name: &str, offset: u64, bit: u8) {
         let mut guard = self.state();
         let id = guard.names.get(name).copied();
@@ -312,7 +312,11 @@ impl SimulatedFile {
         if state.life != self.life {
             return Err(dead());
         }
-        if changes { state.change()? } else { state.alive()? }
+        if changes {
+            state.change()?
+        } else {
+            state.alive()?
+        }
         act(&mut state, self.id)
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! The model of a crash: each write since the last successful sync of its file is kept, lost, or torn at 512-byte sectors,
 //! each by itself, so later writes may survive earlier ones. Changes of names survive in order, up to some point, because
-//! file systems journal them. A failed sync loses a random part of the writes for good, and the next sync succeeds all
+//! file systems journal them. A failed sync loses a random part of the writes permanently, and the next sync succeeds all
 //! the same, as Linux does.
 
 mod content;

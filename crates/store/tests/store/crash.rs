@@ -45,7 +45,8 @@ fn after_a_crash_at_any_operation_a_start_finds_some_write_whole() {
                 Err(error) => panic!("crash at {at}, {done} writes durable: {error}"),
             };
             let boot = store.boot().unwrap();
-            let found = (done..=done + 1).find(|at| states.get(*at).is_some_and(|s| s.boot() == boot));
+            let found =
+                (done..=done + 1).find(|at| states.get(*at).is_some_and(|s| s.boot() == boot));
             assert!(found.is_some(), "crash at {at} after {done} writes: {boot:?}");
             partly += usize::from(found == Some(done + 1));
             // What is left goes on as if nothing had happened.
@@ -69,7 +70,8 @@ fn a_failed_sync_or_write_ends_the_store_and_loses_nothing_that_was_durable() {
         disk.usage()
     };
     let syncs = (0..usage.syncs).map(|at| Faults { failing_sync: Some(at), ..Faults::default() });
-    let writes = (0..usage.writes).map(|at| Faults { failing_write: Some(at), ..Faults::default() });
+    let writes =
+        (0..usage.writes).map(|at| Faults { failing_write: Some(at), ..Faults::default() });
     for (seed, faults) in (0..).zip(syncs.chain(writes)) {
         let disk = SimulatedDisk::new(seed);
         disk.plan(faults);
@@ -79,7 +81,10 @@ fn a_failed_sync_or_write_ends_the_store_and_loses_nothing_that_was_durable() {
             assert!(matches!(error, StoreError::Io { .. } | StoreError::Ended), "{error}");
             if done > 0 {
                 let again = store.write(&life()[done].write);
-                assert!(again.is_err(), "{faults:?}: a write after a failed one is not acknowledged");
+                assert!(
+                    again.is_err(),
+                    "{faults:?}: a write after a failed one is not acknowledged"
+                );
             }
         }
         drop(store);
@@ -137,7 +142,9 @@ fn damage_to_any_page_is_refused_or_harmless() {
                     refused += usize::from(!sound);
                     assert_eq!(store.boot().unwrap(), whole, "{file} at {offset}");
                 }
-                Err(StoreError::Damaged { .. } | StoreError::Version { .. } | StoreError::Io { .. }) => refused += 1,
+                Err(
+                    StoreError::Damaged { .. } | StoreError::Version { .. } | StoreError::Io { .. },
+                ) => refused += 1,
                 Err(error) => panic!("{file} at {offset}: {error}"),
             }
         }

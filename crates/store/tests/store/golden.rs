@@ -1,6 +1,6 @@
 //! Directories that earlier versions wrote still open, with everything in them.
 //!
-//! A new format gets a folder of its own beside `v1`; `ZRAFT_WRITE_GOLDEN=v2 cargo test -p zraft-store golden` fills it.
+//! A new format gets another folder beside `v1`; `ZRAFT_WRITE_GOLDEN=v2 cargo test -p zraft-store golden` fills it.
 
 use std::{fs, io::Read, path::PathBuf};
 

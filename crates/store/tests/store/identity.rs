@@ -7,10 +7,10 @@ use zraft_store::{ClusterId, Disk, Folder, Identity, Incarnation, StoreError};
 
 fn identity() -> Identity {
     Identity {
-        cluster: ClusterId::new(*b"a cluster's id..",),
+        cluster: ClusterId::new(*b"a cluster's id.."),
         member: MemberId::new("node-1").unwrap(),
         raft_id: RaftId::new(7).unwrap(),
-        incarnation: Incarnation::new(*b"an incarnation..",),
+        incarnation: Incarnation::new(*b"an incarnation.."),
     }
 }
 

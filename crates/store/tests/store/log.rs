@@ -127,13 +127,21 @@ fn a_directory_without_a_log_is_not_taken_for_a_new_member() {
 
 #[derive(Debug, Clone)]
 enum Act {
-    /// Append so many entries, after cutting so many off the uncommitted tail.
-    Append { cut: u64, lens: Vec<usize> },
+    /// Appends entries of these lengths, after cutting `cut` entries off the uncommitted tail.
+    Append {
+        cut: u64,
+        lens: Vec<usize>,
+    },
     Commit,
-    /// Record a snapshot so many entries below the commit index, and keep so many before it.
-    Record { below: u64, keep: u64 },
-    /// Install a snapshot so many entries above the log's end.
-    Install { above: u64 },
+    /// Records a snapshot `below` entries below the commit index, and keeps `keep` entries before it.
+    Record {
+        below: u64,
+        keep: u64,
+    },
+    /// Installs a snapshot `above` entries above the log's end.
+    Install {
+        above: u64,
+    },
     Reopen,
 }
 

@@ -12,7 +12,8 @@ use zraft_store::{RedbStore, Store, StoreError};
 pub(crate) fn configuration() -> Configuration {
     let members = (1..=3).map(|number| {
         let name = MemberId::new(format!("node-{number}")).unwrap();
-        let info = MemberInfo { name, address: format!("127.0.0.1:{}", 7100 + number), feature_level: 1 };
+        let info =
+            MemberInfo { name, address: format!("127.0.0.1:{}", 7100 + number), feature_level: 1 };
         (RaftId::new(number).unwrap(), info)
     });
     Configuration::of_voters(members)
@@ -107,7 +108,11 @@ impl Model {
             snapshot: self.snapshot.clone(),
             first_index: self.first_index,
             terms,
-            entries: self.entries.range(self.snapshot.index + 1..).map(|(_, e)| e.clone()).collect(),
+            entries: self
+                .entries
+                .range(self.snapshot.index + 1..)
+                .map(|(_, e)| e.clone())
+                .collect(),
         }
     }
 }
