@@ -289,7 +289,7 @@ impl DiskFile for RealFile {
 
 /// A disk that refuses everything that changes it, once something that changed it has failed.
 ///
-/// After a failed write or sync nobody knows what is durable, and a later sync may succeed although bytes are lost.
+/// After a failed write or sync it is not known what is durable, and a later sync may succeed although bytes are lost.
 #[derive(Debug)]
 pub(crate) struct Guarded {
     disk: Arc<dyn Disk>,

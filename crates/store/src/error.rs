@@ -8,7 +8,7 @@ use std::io;
 pub enum StoreError {
     /// Another process uses the data directory.
     #[error(
-        "{folder} is in use by another process: stop that process, or give this member a directory of its own"
+        "{folder} is in use by another process: stop that process, or give this member its own directory"
     )]
     InUse {
         /// The data directory.

@@ -134,7 +134,7 @@ impl Identity {
         let version = text.strip_prefix("zraft member ").and_then(|rest| rest.lines().next());
         let version = version.ok_or_else(|| damaged("its first line is unknown"))?;
         if version != VERSION.to_string() {
-            let found = version.parse().map_err(|_| damaged("its version is no number"))?;
+            let found = version.parse().map_err(|_| damaged("its version is not a number"))?;
             return Err(StoreError::Version { file: FILE.to_owned(), found, known: VERSION });
         }
         let at = text.rfind("check ").ok_or_else(|| damaged("its checksum is missing"))?;

@@ -58,7 +58,7 @@ impl std::fmt::Debug for Hash {
     }
 }
 
-/// Writes the snapshot of a state machine into a file of its own.
+/// Writes the snapshot of a state machine into its own file.
 ///
 /// It may run on any thread while the store goes on. The memory it takes does not depend on the snapshot's size.
 #[derive(Debug)]
