@@ -312,11 +312,8 @@ impl SimulatedFile {
         if state.life != self.life {
             return Err(dead());
         }
-        if changes {
-            state.change()?
-        } else {
-            state.alive()?
-        }
+        let alive = if changes { state.change() } else { state.alive() };
+        alive?;
         act(&mut state, self.id)
     }
 }

@@ -1,6 +1,6 @@
 //! A simulated disk: a folder in memory whose unsynced changes a crash may keep, lose, tear or reorder.
 //!
-//! Everything follows from a seed. [`SimulatedDisk`] implements [`Disk`], so the real store runs on it. A test plans
+//! Everything follows from a seed. [`SimulatedDisk`] implements [`Disk`](zraft_store::Disk), so the real store runs on it. A test plans
 //! faults with [`Faults`], lets the store run into them, then calls [`SimulatedDisk::crash`] and opens the store again on
 //! what is left.
 //!
