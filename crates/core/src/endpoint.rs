@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// The longest path of a Unix socket that every platform takes (macOS has 104 bytes with the
-/// closing zero, Linux 108).
+/// The longest path of a Unix socket that every platform accepts: macOS has 104 bytes with the
+/// closing zero, Linux 108.
 const MAX_IPC_PATH: usize = 103;
 
 /// The longest host name that DNS carries, as text.
@@ -16,8 +16,8 @@ const MAX_LABEL: usize = 63;
 
 /// The address of a member's client port.
 ///
-/// Made by parsing. What parses can be connected to in principle; whether anybody answers there
-/// is found out by the connection.
+/// An endpoint is made by parsing. Parsing checks the form only; whether a member answers at the
+/// address is known when the client connects.
 ///
 /// ```
 /// use zraft_core::Endpoint;
@@ -33,7 +33,7 @@ pub enum Endpoint {
     Tcp {
         /// A host name, an IPv4 address, or an IPv6 address without its brackets.
         host: String,
-        /// 1 to 65535.
+        /// The port, from 1 to 65535.
         port: u16,
     },
     /// A Unix domain socket.
@@ -43,43 +43,43 @@ pub enum Endpoint {
     },
 }
 
-/// Why a text is no endpoint.
+/// Why a text is not an endpoint.
 ///
 /// The messages never repeat the text: it may hold credentials that belong elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// Neither `tcp://` nor `ipc://` at the start.
+    /// The text starts with neither `tcp://` nor `ipc://`.
     #[error("an endpoint begins with tcp:// or ipc://, in lower case")]
     Scheme,
-    /// `user:password@` before the host.
-    #[error("an endpoint carries no user information: remove everything up to and with the '@'")]
+    /// There is user information, such as `user:password@`, before the host.
+    #[error("an endpoint has no user information: remove everything up to and including the '@'")]
     UserInfo,
-    /// A space, a tab, a line end or another control character.
-    #[error("an endpoint holds no white space and no control characters")]
+    /// The text contains a space, a tab, a line end or another control character.
+    #[error("an endpoint has no white space and no control characters: remove them")]
     Whitespace,
-    /// A path, query or fragment after the port.
+    /// A path, query or fragment follows the port.
     #[error("nothing may follow the port: remove the path, query or fragment")]
     AfterPort,
-    /// No `:port` at the end.
+    /// There is no `:port` at the end.
     #[error("the port is missing: write tcp://host:port")]
     MissingPort,
-    /// A port that is no number from 1 to 65535.
+    /// The port is not a number from 1 to 65535.
     #[error("the port must be a number from 1 to 65535")]
     Port,
-    /// No host before the port.
+    /// There is no host before the port.
     #[error("the host is missing: write tcp://host:port")]
     MissingHost,
-    /// A host that is neither a name nor an IPv4 address.
+    /// The host is neither a name nor an IPv4 address.
     #[error("the host must be a name, an IPv4 address, or an IPv6 address in brackets")]
     Host,
-    /// Brackets that hold no IPv6 address, or an IPv6 address without brackets.
-    #[error("an IPv6 address stands in brackets and has no zone: tcp://[::1]:7001")]
+    /// The brackets do not contain an IPv6 address, or an IPv6 address has no brackets.
+    #[error("write an IPv6 address in brackets and without a zone: tcp://[::1]:7001")]
     Ipv6,
-    /// An `ipc://` path that is empty, too long, or not a file's path.
+    /// The `ipc://` path is empty, too long, or not the path of a file.
     #[error("an ipc:// path has 1 to {MAX_IPC_PATH} bytes and names a socket file")]
     IpcPath,
-    /// `ipc://` on a platform without Unix domain sockets.
+    /// This platform has no Unix domain sockets.
     #[error("this platform has no ipc:// endpoints: use tcp://host:port")]
     IpcUnsupported,
 }
@@ -164,13 +164,13 @@ fn check_host(host: &str) -> Result<(), EndpointError> {
         (1..=MAX_LABEL).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            // The underscore is no part of host names, but container networks make such names.
+            // Host names have no underscore, but container networks make names that do.
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     if !labels.split('.').all(well_formed) {
         return Err(EndpointError::Host);
     }
-    // What ends in a number is an IPv4 address or nothing: resolvers disagree on "1.2.3" and "010.0.0.1".
+    // A host that ends in a number must be an IPv4 address: resolvers disagree on "1.2.3" and "010.0.0.1".
     let last = labels.rsplit('.').next().unwrap_or_default();
     if last.bytes().all(|b| b.is_ascii_digit()) && host.parse::<Ipv4Addr>().is_err() {
         return Err(EndpointError::Host);
@@ -185,7 +185,7 @@ fn parse_ipc(path: &str) -> Result<Endpoint, EndpointError> {
     if path.chars().any(char::is_control) || path.trim() != path {
         return Err(EndpointError::Whitespace);
     }
-    // '*' asks a server to choose, '@' names an abstract socket of Linux; neither is a file.
+    // '*' asks a server to choose a path, '@' names an abstract socket of Linux; neither is a file.
     if path.is_empty() || path.len() > MAX_IPC_PATH || path == "*" || path.starts_with('@') {
         return Err(EndpointError::IpcPath);
     }

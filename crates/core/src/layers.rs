@@ -88,7 +88,7 @@ fn first_name(path: &str) -> String {
     path.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
-/// The module of each name that lib.rs exports.
+/// The module of each name that lib.rs exports, and of each macro that the crate exports.
 fn exported() -> BTreeMap<String, String> {
     let mut exported = BTreeMap::new();
     let lib = code(include_str!("lib.rs"));
@@ -97,6 +97,12 @@ fn exported() -> BTreeMap<String, String> {
         let (module, names) = path.split_once("::").unwrap_or((path, ""));
         for name in names.trim_matches(['{', '}', ' ']).split(',') {
             exported.insert(name.trim().to_owned(), module.to_owned());
+        }
+    }
+    for (module, source) in sources() {
+        for rest in code(&source).split("#[macro_export]").skip(1) {
+            let (_, name) = rest.split_once("macro_rules!").unwrap();
+            exported.insert(first_name(name), module.clone());
         }
     }
     exported

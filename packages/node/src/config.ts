@@ -1,85 +1,78 @@
-/** The settings of a client. What they may be is the native half's to say. */
+/** The settings of a client. The native half's table says which there are and what values they take. */
 
 import { types } from 'node:util';
 
 import { type Failure, ValidationError } from './errors';
 import type { MemberId } from './ids';
-import { facts, native } from './native';
+import { facts, native, type Setting } from './native';
 
 /** The pauses between rounds of connection attempts, in milliseconds. Half of each is random. */
 export interface ReconnectBackoff {
-  /** After the first round in which no member answered; it doubles. Default 100. */
+  /** The pause after the first round in which no member answered; it doubles. Default 100, from 1 ms to 1 h. */
   readonly initial?: number | undefined;
-  /** The longest such pause. Default 5000. */
+  /** The longest such pause. Default 5000, from 1 ms to 1 h. */
   readonly max?: number | undefined;
-  /** After the first round in which members answered but none led; it grows by 1.6. Default 50. */
+  /** The pause after the first round in which members answered but none led; it grows by 1.6. Default 50, from 1 ms to 1 h. */
   readonly electionInitial?: number | undefined;
-  /** The longest such pause during the first 10 s of an election. Default 250. */
+  /** The longest such pause during the first 10 s of an election; later it may grow to `max`. Default 250, from 1 ms to 1 h. */
   readonly electionMax?: number | undefined;
 }
 
-/** The settings of a client. Times are in milliseconds. */
+/** The settings of a client. Times are in milliseconds. A test compares names, texts and limits with the native half's table. */
 export interface ClientConfig {
-  /** The members of the cluster and their client ports: `tcp://host:port`, IPv6 in brackets, or `ipc://path`. */
+  /**
+   * The members of the cluster and their client ports, in the order in which they are asked: `tcp://host:port`, `tcp://[v6]:port` or
+   * `ipc://path`. Required.
+   */
   readonly clusterMembers: ReadonlyMap<MemberId, string> | ReadonlyMap<string, string> | Readonly<Record<string, string>>;
-  /** What the client tells the server about itself. At least one; names of letters, digits, `_` and `-`. */
+  /**
+   * What the client tells the server about itself when it opens a session. Names have letters, digits, `_` and `-`; values are treated as
+   * secrets. Required.
+   */
   readonly capabilities: ReadonlyMap<string, string> | Readonly<Record<string, string>>;
-  /** The time for one attempt: resolve, connect, handshake, session answer. Default 5000. */
+  /** How long one attempt may take: resolve, connect, ZMTP handshake, session message, answer. Default 5000, from 1 ms to 1 h. */
   readonly connectionTimeout?: number | undefined;
-  /** The time between two KeepAlives, at most a third of `sessionTimeout`. Default 30000. */
+  /** The time between two KeepAlives; at most a third of `sessionTimeout`. Default 30000, from 1 ms to 30 days. */
   readonly keepAliveInterval?: number | undefined;
-  /** The server's own session timeout, which the protocol does not tell. Default 90000. */
+  /**
+   * How long the server keeps a session from which it hears nothing. It must equal the server's own setting, which the protocol does not
+   * carry. Default 90000, from 1 ms to 30 days.
+   */
   readonly sessionTimeout?: number | undefined;
-  /** The time from submitting a request to its answer; `Infinity` waits for ever. Default 10000. */
+  /** The time from submitting a request to its answer. Default 10000, from 1 ms to 30 days. `Infinity` waits for ever. */
   readonly requestTimeout?: number | undefined;
-  /** The least wait before a request is sent again. Default 3000. */
+  /** The least wait before a request is resent. Default 3000, from 1 ms to 1 h. */
   readonly resendInterval?: number | undefined;
-  /** How long a timed-out or cancelled command is still followed. Default 90000. */
+  /** How long a timed-out or cancelled command is tracked for its late answer. Default 90000, from 1 ms to 30 days. */
   readonly detachedTimeout?: number | undefined;
-  /** The most commands, and separately queries, on the wire unanswered. Default 256. */
+  /** How many commands, and separately how many queries, may be on the wire unanswered. Default 256, from 1 to 1048576. */
   readonly maxInFlight?: number | undefined;
-  /** The most requests waiting. Default 100000. */
+  /** How many requests may wait to be sent. Default 100000, from 1 to 16777216. */
   readonly maxQueued?: number | undefined;
-  /** The most payload bytes held in all. Default 256 MiB. */
+  /** How many payload bytes may be held in all: queued, in flight and detached. Default 256 MiB, from 1 to half the address space. */
   readonly maxQueuedBytes?: number | undefined;
-  /** The longest payload, both ways. Default 16 MiB. */
+  /** The longest payload in bytes, both ways. A frame may be 64 KiB longer. Default 16 MiB, from 1 to 1 GiB. */
   readonly maxMessageSize?: number | undefined;
-  /** The most server requests waiting for the application. Default 1024. */
+  /** How many server requests may wait for the application. Default 1024, from 1 to 1048576. */
   readonly maxServerRequests?: number | undefined;
-  /** When a server request is acknowledged: when it was delivered, or when it was handled. Default 'delivered'. */
+  /** When a server request may be acknowledged: once it is delivered, or once it is handled. Default 'delivered'. */
   readonly ackServerRequests?: 'delivered' | 'handled' | undefined;
-  /** The time between two heartbeats of the transport. Default 1000. */
+  /** The time between two ZMTP PINGs. Default 1000, from 1 ms to 1 h. */
   readonly heartbeatInterval?: number | undefined;
-  /** The connection is lost when nothing came for so long after a heartbeat. Default 10000. */
+  /**
+   * How long a connection may be silent before it counts as lost; not shorter than `heartbeatInterval`. Default 10000, from 1 ms to 1 h.
+   */
   readonly heartbeatTimeout?: number | undefined;
-  /** The pauses between rounds of connection attempts. */
+  /** The pauses between rounds of connection attempts. Half of each is random. */
   readonly reconnectBackoff?: ReconnectBackoff | undefined;
-  /** What follows the end of a session by expiry. Default 'terminate'. */
+  /** What follows when the session expires: the client is disconnected, or a new session is opened. Default 'terminate'. */
   readonly onSessionExpired?: 'terminate' | 'newSession' | undefined;
 }
 
-const NUMBERS = [
-  'connectionTimeout',
-  'keepAliveInterval',
-  'sessionTimeout',
-  'requestTimeout',
-  'resendInterval',
-  'detachedTimeout',
-  'maxInFlight',
-  'maxQueued',
-  'maxQueuedBytes',
-  'maxMessageSize',
-  'maxServerRequests',
-  'heartbeatInterval',
-  'heartbeatTimeout',
-] as const;
-const COUNTS: ReadonlySet<string> = new Set(NUMBERS.filter((name) => name.startsWith('max')));
-const BACKOFF = ['initial', 'max', 'electionInitial', 'electionMax'] as const;
-const CHOICES = {
-  ackServerRequests: ['delivered', 'handled'],
-  onSessionExpired: ['terminate', 'newSession'],
-} as const;
-const KNOWN: ReadonlySet<string> = new Set(['clusterMembers', 'capabilities', 'reconnectBackoff', ...NUMBERS, ...Object.keys(CHOICES)]);
+/** The names of the settings that are numbers. */
+type NumberName = {
+  [Name in keyof ClientConfig]-?: NonNullable<ClientConfig[Name]> extends number ? Name : never;
+}[keyof ClientConfig];
 
 const { isMap } = types;
 
@@ -87,7 +80,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The entries of a map or of a plain object; all are strings. Values may be secrets: no message shows one. */
+/** The entries of a map or of a plain object; all must be strings. Values may be secrets, so no message shows one. */
 function entries(setting: string, value: unknown): [string, string][] {
   const pairs = isMap(value) ? [...value] : isRecord(value) ? Object.entries(value) : undefined;
   if (pairs === undefined) throw new ValidationError(`${setting}: must be a Map or an object of strings`);
@@ -100,48 +93,51 @@ function entries(setting: string, value: unknown): [string, string][] {
 
 function checkNumber(setting: string, value: unknown): number {
   if (typeof value !== 'number' || Number.isNaN(value)) throw new ValidationError(`${setting}: must be a number`);
-  if (value === Infinity) throw new ValidationError(`${setting}: must be finite`);
+  if (!Number.isFinite(value)) throw new ValidationError(`${setting}: must be finite`);
   return value;
+}
+
+/** Checks the type of a value and returns it as the native half reads it. Undefined: the setting is not given. */
+function toValue(setting: Setting, value: unknown): unknown {
+  const { name, kind } = setting;
+  if (kind === 'entries') return entries(name, value);
+  if (value === undefined) return undefined;
+  switch (kind) {
+    case 'time':
+      return setting.unlimited && value === Infinity ? null : checkNumber(name, value);
+    case 'number':
+      if (!Number.isSafeInteger(checkNumber(name, value))) throw new ValidationError(`${name}: must be a whole number`);
+      return value;
+    case 'choice':
+      if (!setting.choices.includes(value as string)) {
+        throw new ValidationError(`${name}: must be ${setting.choices.map((choice) => `'${choice}'`).join(' or ')}`);
+      }
+      return value;
+    case 'parts':
+      if (!isRecord(value)) throw new ValidationError(`${name}: must be an object`);
+      return toValues(value, `${name}.`);
+  }
+}
+
+/** The settings of an object whose names begin like this in the table, as the native half reads them. */
+function toValues(given: Readonly<Record<string, unknown>>, prefix: string): Record<string, unknown> {
+  const known = facts.settings.filter(({ name }) => name.startsWith(prefix) && !name.slice(prefix.length).includes('.'));
+  const names = new Set(known.map(({ name }) => name));
+  for (const name of Object.keys(given)) {
+    if (!names.has(prefix + name)) throw new ValidationError(`${prefix}${name}: there is no such setting`);
+  }
+  return Object.fromEntries(
+    known.map((setting) => {
+      const name = setting.name.slice(prefix.length);
+      return [name, toValue(setting, given[name])];
+    }),
+  );
 }
 
 /** The settings as the native half reads them. */
 function toSettings(config: ClientConfig): string {
   if (!isRecord(config)) throw new ValidationError('the configuration must be an object');
-  for (const name of Object.keys(config)) {
-    if (!KNOWN.has(name)) throw new ValidationError(`${name}: there is no such setting`);
-  }
-  const settings: Record<string, unknown> = {
-    clusterMembers: entries('clusterMembers', config.clusterMembers),
-    capabilities: entries('capabilities', config.capabilities),
-  };
-  for (const name of NUMBERS) {
-    const value: unknown = config[name];
-    if (value === undefined) continue;
-    if (name === 'requestTimeout' && value === Infinity) {
-      settings[name] = null;
-      continue;
-    }
-    settings[name] = checkNumber(name, value);
-    if (COUNTS.has(name) && !Number.isSafeInteger(value)) throw new ValidationError(`${name}: must be a whole number`);
-  }
-  for (const [name, choices] of Object.entries(CHOICES)) {
-    const value: unknown = config[name as keyof typeof CHOICES];
-    if (value === undefined) continue;
-    if (!(choices as readonly unknown[]).includes(value)) {
-      throw new ValidationError(`${name}: must be ${choices.map((choice) => `'${choice}'`).join(' or ')}`);
-    }
-    settings[name] = value;
-  }
-  const backoff: unknown = config.reconnectBackoff;
-  if (backoff !== undefined) {
-    if (!isRecord(backoff)) throw new ValidationError('reconnectBackoff: must be an object');
-    for (const [name, value] of Object.entries(backoff)) {
-      if (!(BACKOFF as readonly string[]).includes(name)) throw new ValidationError(`reconnectBackoff.${name}: there is no such setting`);
-      if (value !== undefined) checkNumber(`reconnectBackoff.${name}`, value);
-    }
-    settings['reconnectBackoff'] = backoff;
-  }
-  return JSON.stringify(settings);
+  return JSON.stringify(toValues(config, ''));
 }
 
 /** @internal Settings that have been checked, for the native half. Throws ValidationError. */
@@ -152,9 +148,9 @@ export function checked(config: ClientConfig): string {
   return settings;
 }
 
-const { defaults } = facts;
+const defaults = facts.defaults as Readonly<Record<NumberName, number>>;
 
-/** The defaults, and a check without a client. */
+/** The defaults of the numbers, and a check that needs no client. */
 export const ClientConfig = {
   DEFAULT_CONNECTION_TIMEOUT: defaults.connectionTimeout,
   DEFAULT_KEEP_ALIVE_INTERVAL: defaults.keepAliveInterval,

@@ -74,23 +74,25 @@ function find(): Native {
 /** @internal The native half of this platform. */
 export const native: Native = find();
 
-/** @internal The native half's defaults, in milliseconds, requests and bytes, and its texts for failures that this half finds. */
+/** @internal A row of the table of settings. Times are in milliseconds; a part of another setting has its name and a dot before its own. */
+export type Setting = {
+  readonly name: string;
+  readonly doc: string;
+  /** The default and the limits for people, such as `5 s` and `1 ms to 1 h`; empty if there are none. */
+  readonly default: string;
+  readonly range: string;
+} & (
+  | { readonly kind: 'entries'; readonly max: number }
+  | { readonly kind: 'time'; readonly value: number; readonly min: number; readonly max: number; readonly unlimited: boolean }
+  | { readonly kind: 'number'; readonly value: number; readonly min: number; readonly max: number }
+  | { readonly kind: 'choice'; readonly choices: readonly string[] }
+  | { readonly kind: 'parts' }
+);
+
+/** @internal The native half's settings with their defaults, and its texts for failures that never reach it. */
 interface Facts {
-  readonly defaults: {
-    readonly connectionTimeout: number;
-    readonly keepAliveInterval: number;
-    readonly sessionTimeout: number;
-    readonly requestTimeout: number;
-    readonly resendInterval: number;
-    readonly detachedTimeout: number;
-    readonly maxInFlight: number;
-    readonly maxQueued: number;
-    readonly maxQueuedBytes: number;
-    readonly maxMessageSize: number;
-    readonly maxServerRequests: number;
-    readonly heartbeatInterval: number;
-    readonly heartbeatTimeout: number;
-  };
+  readonly settings: readonly Setting[];
+  readonly defaults: Readonly<Record<string, unknown>>;
   readonly texts: { readonly overloaded: string; readonly cancelled: string };
 }
 

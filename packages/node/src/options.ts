@@ -5,7 +5,7 @@ import { DEFAULT_TIMEOUT, NO_TIMEOUT } from './layout';
 
 /** Options of connect(). */
 export interface ConnectOptions {
-  /** Gives this call up; the attempt goes on while another caller waits. */
+  /** Cancels this call. The attempt goes on while another caller waits for it. */
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds; `Infinity` waits for ever. Default 30000. */
   readonly timeout?: number | undefined;
@@ -13,7 +13,7 @@ export interface ConnectOptions {
 
 /** Options of a request. */
 export interface RequestOptions {
-  /** Gives the request up, as its timeout would. */
+  /** Cancels the request, with the same effect as its timeout. */
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds from this call to the answer; `Infinity` waits for ever. Default `requestTimeout`. */
   readonly timeout?: number | undefined;
@@ -21,11 +21,11 @@ export interface RequestOptions {
 
 /** Options of disconnect(). */
 export interface DisconnectOptions {
-  /** Milliseconds for what was submitted to be answered. Default 5000. */
+  /** How many milliseconds the requests already submitted may take to be answered. Default 5000. */
   readonly timeout?: number | undefined;
 }
 
-/** A time as the native half has it: whole milliseconds, and no time is longer than this word. */
+/** A time as the native half reads it: whole milliseconds that fit into 32 bits, beside two values that mean something else. */
 function toTimeout(timeout: number | undefined): number {
   if (timeout === undefined) return DEFAULT_TIMEOUT;
   if (typeof timeout !== 'number' || !(timeout >= 0)) throw new ValidationError('timeout: must be a number of milliseconds from 0 on');
@@ -33,7 +33,7 @@ function toTimeout(timeout: number | undefined): number {
   return Math.min(Math.ceil(timeout), DEFAULT_TIMEOUT - 1);
 }
 
-/** Checks options. A time that is not given is the usual one. */
+/** Checks options. The timeout is `USUAL` if it is not given. */
 export function toOptions(options: RequestOptions): { timeout: number; signal: AbortSignal | undefined } {
   if (typeof options !== 'object' || options === null) throw new ValidationError('the options must be an object');
   return { timeout: toTimeout(options.timeout), signal: toSignal(options.signal) };

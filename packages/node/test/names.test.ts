@@ -6,7 +6,7 @@ import * as zraft from 'zraft-client';
 import { expect, expectTypeOf, test } from 'vitest';
 
 import * as layout from '../src/layout';
-import { native } from './support/internals';
+import { native, type Setting } from './support/internals';
 
 const names = JSON.parse(native.names()) as {
   states: string[];
@@ -18,6 +18,7 @@ const names = JSON.parse(native.names()) as {
   protocolSignature: number[];
   protocolVersion: number;
   layout: [item: string, value: number | [name: string, number: number][]][];
+  settings: Setting[];
   defaults: Record<string, number | Record<string, number>>;
   texts: Record<string, string>;
   [codes: string]: unknown;
@@ -146,16 +147,45 @@ test('the defaults are the same on both sides', () => {
   expect(Object.fromEntries(here.map(([name, value]) => [camel(name.slice('DEFAULT_'.length)), value]))).toEqual(Object.fromEntries(there));
 });
 
-test("the documented default of every setting is the native half's", () => {
+/** A doc comment in one line. */
+const oneLine = (comment: string): string => comment.replaceAll(/\s*\n\s*\* ?/g, ' ').trim();
+
+test("the types and docs of the settings are those of the native half's table", () => {
   const source = readFileSync(new URL('../src/config.ts', import.meta.url), 'utf8');
-  const told = new Map(
-    [...source.matchAll(/Default ([0-9]+)( MiB)?\. \*\/\n  readonly (\w+)\?/g)].map(([, number, mib, name]) => [
-      name,
-      Number(number) * (mib === undefined ? 1 : 2 ** 20),
-    ]),
-  );
-  const { connectTimeout, disconnectTimeout, reconnectBackoff, ...settings } = names.defaults;
-  expect(Object.fromEntries(told)).toEqual({ ...settings, ...(reconnectBackoff as object) });
+  const properties = [...source.matchAll(/\/\*\*((?:(?!\*\/)[^])*)\*\/\n  readonly (\w+)\??: ([^;]+);/g)];
+  const here = properties.map(([, comment, name, type]) => ({ name, type, doc: oneLine(comment as string) }));
+  const there = names.settings.map((setting) => {
+    const { kind, doc } = setting;
+    const name = setting.name.replace(/^.*\./, '');
+    const limits = `from ${setting.range}.`;
+    switch (kind) {
+      case 'time':
+        return {
+          name,
+          type: 'number | undefined',
+          doc: `${doc} Default ${setting.value}, ${limits}${setting.unlimited ? ' `Infinity` waits for ever.' : ''}`,
+        };
+      case 'number':
+        return { name, type: 'number | undefined', doc: `${doc} Default ${setting.default}, ${limits}` };
+      case 'choice':
+        return {
+          name,
+          type: `${setting.choices.map((choice) => `'${choice}'`).join(' | ')} | undefined`,
+          doc: `${doc} Default '${setting.default}'.`,
+        };
+      case 'parts':
+        return { name, type: 'ReconnectBackoff | undefined', doc };
+      case 'entries':
+        return { name, type: expect.stringContaining('Readonly<Record<string, string>>'), doc: `${doc} Required.` };
+    }
+  });
+  const byName = (one: { name?: string | undefined }, other: { name?: string | undefined }): number =>
+    (one.name as string).localeCompare(other.name as string);
+  expect(here.sort(byName)).toEqual(there.sort(byName));
+});
+
+test('the documented timeouts of connect() and disconnect() are their defaults', () => {
+  const { connectTimeout, disconnectTimeout } = names.defaults;
   const options = readFileSync(new URL('../src/options.ts', import.meta.url), 'utf8');
   expect([...options.matchAll(/Default ([0-9]+)\./g)].map(([, number]) => Number(number))).toEqual([connectTimeout, disconnectTimeout]);
 });

@@ -1,35 +1,31 @@
-/** Every setting has its name, unit and limits. A value beyond the limits is refused by the setting's name in JavaScript. */
+/** Every setting by its name, in its unit and within its limits. The error of a refused value has the setting's name in JavaScript. */
 
 import { expect, test } from 'vitest';
 import { ClientConfig, RaftClient, ValidationError } from 'zraft-client';
 
-import { native } from './support/internals';
+import { native, type Setting } from './support/internals';
 
 const good: ClientConfig = { clusterMembers: { 'node-1': 'tcp://127.0.0.1:7001' }, capabilities: { role: 'test' } };
-const { defaults } = JSON.parse(native.names()) as { defaults: Record<string, number | Record<string, number>> };
+const { settings, defaults } = JSON.parse(native.names()) as {
+  settings: Setting[];
+  defaults: Record<string, number | Record<string, number>>;
+};
 
 const HOUR = 3_600_000;
 const DAYS_30 = 30 * 24 * HOUR;
 
-/** The least and the greatest value of each number, and the settings that the greatest needs. */
-const LIMITS: Record<string, [least: number, most: number, beside?: Partial<ClientConfig>]> = {
-  connectionTimeout: [1, HOUR],
+/** The settings that limit each other: the least and the most that the others below allow. */
+const TOGETHER: Record<string, [least: number, most: number, others: Partial<ClientConfig>]> = {
   keepAliveInterval: [1, DAYS_30 / 3, { sessionTimeout: DAYS_30 }],
   sessionTimeout: [3, DAYS_30, { keepAliveInterval: 1 }],
-  requestTimeout: [1, DAYS_30],
-  resendInterval: [1, HOUR],
-  detachedTimeout: [1, DAYS_30],
-  maxInFlight: [1, 2 ** 20],
-  maxQueued: [1, 2 ** 24],
-  maxQueuedBytes: [1, 2 ** 52],
-  maxMessageSize: [1, 2 ** 30],
-  maxServerRequests: [1, 2 ** 20],
   heartbeatInterval: [1, HOUR, { heartbeatTimeout: HOUR }],
   heartbeatTimeout: [5, HOUR, { heartbeatInterval: 5 }],
 };
 
-/** Defaults that are not settings. */
+/** Defaults that are options of calls and not settings. */
 const OF_CALLS = ['connectTimeout', 'disconnectTimeout'];
+
+const numbers = settings.filter((setting) => setting.kind === 'time' || setting.kind === 'number');
 
 /** Returns the message with which settings are refused. */
 function refusal(settings: object): string {
@@ -42,20 +38,30 @@ function refusal(settings: object): string {
   throw new Error(`should have been refused: ${JSON.stringify(settings)}`);
 }
 
-test('the limits below cover every numeric setting', () => {
-  const numbers = Object.keys(defaults).filter((name) => ![...OF_CALLS, 'reconnectBackoff'].includes(name));
-  expect(Object.keys(LIMITS).sort()).toEqual(numbers.sort());
+test.each(numbers.filter(({ name }) => !name.includes('.')))('$name has limits, and the error beyond them names it', (setting) => {
+  const { name } = setting;
+  // No number of bytes that JavaScript can count exactly is too many for `maxQueuedBytes`.
+  const isBounded = Number.isSafeInteger(setting.max);
+  const [least, most, others] = TOGETHER[name] ?? [setting.min, isBounded ? setting.max : 2 ** 52, {}];
+  const named = new RegExp(`^${name}: `);
+  ClientConfig.validate({ ...good, ...others, [name]: least });
+  ClientConfig.validate({ ...good, ...others, [name]: most });
+  for (const value of [0, -1, ...(isBounded ? [most + 1] : [])]) expect(refusal({ ...others, [name]: value })).toMatch(named);
+  for (const value of ['5', NaN, null, {}, 5n, -Infinity]) expect(refusal({ [name]: value })).toMatch(named);
+  if (setting.kind === 'number' || !setting.unlimited) expect(refusal({ [name]: Infinity })).toMatch(named);
+  if (setting.kind === 'number') expect(refusal({ [name]: 1.5 })).toMatch(named);
 });
 
-test.each(Object.entries(LIMITS))('%s has its limits, and a value beyond them is refused by name', (name, [least, most, beside]) => {
-  ClientConfig.validate({ ...good, ...beside, [name]: least });
-  ClientConfig.validate({ ...good, ...beside, [name]: most });
-  // The greatest safe integer of JavaScript is accepted.
-  const beyond = name === 'maxQueuedBytes' ? [0, -1] : [0, -1, most + 1];
-  for (const value of beyond) expect(refusal({ ...beside, [name]: value })).toMatch(new RegExp(`^${name}: `));
-  for (const value of ['5', NaN, null, {}, 5n]) expect(refusal({ [name]: value })).toMatch(new RegExp(`^${name}: `));
-  if (name !== 'requestTimeout') expect(refusal({ [name]: Infinity })).toMatch(new RegExp(`^${name}: `));
-  if (name.startsWith('max')) expect(refusal({ [name]: 1.5 })).toMatch(new RegExp(`^${name}: `));
+test('the documented limits are the limits', () => {
+  expect(Object.fromEntries(numbers.map(({ name, min, max }) => [name, [min, max]]))).toMatchObject({
+    connectionTimeout: [1, HOUR],
+    requestTimeout: [1, DAYS_30],
+    maxInFlight: [1, 2 ** 20],
+    maxQueued: [1, 2 ** 24],
+    maxMessageSize: [1, 2 ** 30],
+    maxServerRequests: [1, 2 ** 20],
+    'reconnectBackoff.max': [1, HOUR],
+  });
 });
 
 test('all settings may be given together, each with its default', () => {
@@ -75,7 +81,7 @@ test('heartbeatTimeout is not shorter than heartbeatInterval', () => {
 
 test('each pause of the backoff has its limits, and the first is not longer than the longest', () => {
   for (const name of ['initial', 'max', 'electionInitial', 'electionMax']) {
-    for (const value of [0, -1, HOUR + 1, Infinity, NaN, '1']) {
+    for (const value of [0, -1, HOUR + 1, Infinity, -Infinity, NaN, '1']) {
       expect(refusal({ reconnectBackoff: { [name]: value } })).toMatch(new RegExp(`^reconnectBackoff\\.${name}: `));
     }
   }

@@ -100,7 +100,7 @@ test('a payload of exactly maxMessageSize is sent, and one byte more throws', as
   const payload = Buffer.alloc(10_000, 7);
   expect(await client.submitCommand(payload)).toEqual(payload);
   expect(await client.submitQuery(payload)).toEqual(payload);
-  expect(() => client.submitCommand(Buffer.alloc(10_001))).toThrow(/10001 bytes.*maxMessageSize, which is 10000/);
+  expect(() => client.submitCommand(Buffer.alloc(10_001))).toThrow(/10001 bytes.*`maxMessageSize`, which is 10000/);
   expect(() => client.submitQuery(Buffer.alloc(10_001))).toThrow(ValidationError);
 });
 
@@ -108,7 +108,7 @@ test('a payload longer than maxQueuedBytes is refused with an error that names t
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster, { maxQueuedBytes: 1000 });
   expect(() => client.submitCommand(Buffer.alloc(1001))).toThrow(ValidationError);
-  expect(() => client.submitQuery(Buffer.alloc(1001))).toThrow('payload: 1001 bytes are more than maxQueuedBytes, which is 1000');
+  expect(() => client.submitQuery(Buffer.alloc(1001))).toThrow('payload: 1001 bytes are more than `maxQueuedBytes`, which is 1000');
   expect(await client.submitCommand(Buffer.alloc(1000, 1))).toHaveLength(1000);
 });
 

@@ -1,11 +1,11 @@
-//! The one rule of what a client takes: how long a payload may be, and when there is room for it.
+//! Admission: how long a payload may be, and when there is room for it. Every part of a client asks here.
 
 use super::{Config, ValidationError};
 
-/// The limits that decide whether a request is taken.
+/// The limits that decide whether a request is accepted.
 ///
 /// Every part of a client that accepts requests asks these methods: the machine, the Rust handles
-/// and the Node binding. [`Config::admission`] makes it.
+/// and the Node binding. [`Config::admission`] returns them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
     max_queued: usize,
@@ -23,16 +23,16 @@ impl Admission {
         }
     }
 
-    /// The longest payload in bytes: the lower of `max_message_size` and `max_queued_bytes`.
+    /// Returns the longest payload in bytes: the lower of `max_message_size` and `max_queued_bytes`.
     ///
-    /// A payload longer than the whole queue would wait for room for ever, so it is refused like
-    /// one that is longer than a message.
+    /// A payload longer than the whole queue would wait for room for ever, so it is refused like a
+    /// payload longer than a message.
     #[inline]
     pub fn max_payload(&self) -> usize {
         self.max_message_size.min(self.max_queued_bytes)
     }
 
-    /// The setting that [`Admission::max_payload`] comes from, by its Rust name.
+    /// Returns the Rust name of the setting that [`Admission::max_payload`] comes from.
     pub fn max_payload_setting(&self) -> &'static str {
         if self.max_queued_bytes < self.max_message_size {
             "max_queued_bytes"
@@ -41,7 +41,7 @@ impl Admission {
         }
     }
 
-    /// Returns true if a payload of this length can be taken once there is room.
+    /// Returns true if a payload of this length is accepted once there is room.
     #[inline]
     pub fn accepts_payload(&self, length: usize) -> bool {
         length > 0 && length <= self.max_payload()
@@ -51,7 +51,7 @@ impl Admission {
     ///
     /// # Errors
     /// [`ValidationError::EmptyPayload`], or [`ValidationError::PayloadTooLarge`] with the limit
-    /// that was hit.
+    /// that is exceeded.
     #[inline]
     pub fn check_payload(&self, length: usize) -> Result<(), ValidationError> {
         if self.accepts_payload(length) { Ok(()) } else { Err(self.refusal(length)) }
@@ -66,8 +66,8 @@ impl Admission {
         ValidationError::PayloadTooLarge { length, setting, limit }
     }
 
-    /// Returns true if a payload of this length can be taken now, where `queued` requests wait and
-    /// `held_bytes` of payloads are held.
+    /// Returns true if a payload of this length is accepted now, while `queued` requests wait and
+    /// `held_bytes` bytes of payloads are held.
     #[inline]
     pub fn has_room(&self, queued: usize, held_bytes: usize, length: usize) -> bool {
         queued < self.max_queued && held_bytes.saturating_add(length) <= self.max_queued_bytes
@@ -76,9 +76,9 @@ impl Admission {
     /// Returns the length that a caller of `ready()` waits for when a payload of `length` was
     /// refused for lack of room.
     ///
-    /// An empty queue has room for every length that this returns, so the wait can always end. A
-    /// payload that [`Admission::check_payload`] refuses is not worth waiting for: its own length
-    /// is lowered to the longest that is taken.
+    /// An empty queue has room for every length that this returns, so the wait can always end. The
+    /// length of a payload that [`Admission::check_payload`] refuses is lowered to the longest that
+    /// is accepted.
     #[inline]
     pub fn awaited_room(&self, length: usize) -> usize {
         length.clamp(1, self.max_payload())
@@ -107,7 +107,7 @@ mod tests {
             assert_eq!(error, ValidationError::PayloadTooLarge { length: 11, setting, limit: 10 });
             assert_eq!(
                 error.to_string(),
-                format!("payload: 11 bytes are more than {setting}, which is 10")
+                format!("payload: 11 bytes are more than `{setting}`, which is 10")
             );
         }
     }

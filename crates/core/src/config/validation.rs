@@ -1,4 +1,4 @@
-//! What is wrong with a setting or an argument.
+//! Errors of settings and arguments.
 
 use std::time::Duration;
 
@@ -6,8 +6,9 @@ use crate::endpoint::EndpointError;
 
 /// A setting or an argument that cannot be accepted. Nothing was opened, queued or sent.
 ///
-/// The messages name the setting and say what is accepted. They never show the text of an
-/// endpoint or the value of a capability, which may be secret.
+/// Each message begins with the setting's name and a colon, and says what is accepted. It names
+/// other settings in backticks. It never shows the text of an endpoint or the value of a
+/// capability, which may be secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValidationError {
@@ -17,16 +18,16 @@ pub enum ValidationError {
     /// More members than any cluster has.
     #[error("members: at most {limit} members are accepted")]
     TooManyMembers {
-        /// The limit.
+        /// The most members.
         limit: usize,
     },
     /// A member id that is empty or longer than the protocol can carry.
     #[error("members: the id of member number {position} must have 1 to 65535 bytes")]
     MemberId {
-        /// Which member, counted from 1 in the order given.
+        /// The member's position in the order given, counted from 1.
         position: usize,
     },
-    /// One id given twice.
+    /// The same member id was given twice.
     #[error("members: {member:?} is given twice; give each member once")]
     DuplicateMember {
         /// The member's id.
@@ -41,7 +42,7 @@ pub enum ValidationError {
         reason: EndpointError,
     },
     /// No capability was given.
-    #[error("capabilities: give at least one; servers refuse a session without")]
+    #[error("capabilities: give at least one; servers refuse a session without any")]
     NoCapabilities,
     /// A capability's name with characters other than letters, digits, `_` and `-`, or empty, or too long.
     #[error(
@@ -49,7 +50,7 @@ pub enum ValidationError {
          '_' or '-'"
     )]
     CapabilityName {
-        /// Which entry, counted from 1 in the order given.
+        /// The entry's position in the order given, counted from 1.
         position: usize,
     },
     /// A capability without a value, or with one longer than the protocol can carry.
@@ -58,7 +59,7 @@ pub enum ValidationError {
         /// The capability's name.
         name: String,
     },
-    /// Capabilities too many or too long to be sent in one message.
+    /// More capabilities than fit in one message.
     #[error("capabilities: at most {entries} entries and {bytes} bytes in all are accepted")]
     CapabilitiesTooLarge {
         /// The most entries.
@@ -69,7 +70,7 @@ pub enum ValidationError {
     /// A time outside its limits.
     #[error("{setting}: must be from {min:?} to {max:?}")]
     Time {
-        /// The setting.
+        /// The setting's Rust name.
         setting: &'static str,
         /// The least accepted.
         min: Duration,
@@ -79,42 +80,42 @@ pub enum ValidationError {
     /// A number outside its limits.
     #[error("{setting}: must be from {min} to {max}")]
     Number {
-        /// The setting.
+        /// The setting's Rust name.
         setting: &'static str,
         /// The least accepted.
         min: usize,
         /// The most accepted.
         max: usize,
     },
-    /// KeepAlives too far apart to keep the session alive when one or two are lost.
-    #[error("keep_alive_interval: must be at most a third of session_timeout, here {limit:?}")]
+    /// KeepAlives too far apart to keep the session alive if one or two are lost.
+    #[error("keep_alive_interval: must be at most a third of `session_timeout`, here {limit:?}")]
     KeepAliveInterval {
         /// A third of the session timeout.
         limit: Duration,
     },
-    /// A silence allowed that is shorter than the pause between two PINGs.
-    #[error("heartbeat_timeout: must not be shorter than heartbeat_interval, here {interval:?}")]
+    /// A connection would count as lost before the next PING is sent.
+    #[error("heartbeat_timeout: must not be shorter than `heartbeat_interval`, here {interval:?}")]
     HeartbeatTimeout {
         /// The heartbeat interval.
         interval: Duration,
     },
-    /// A pause that begins longer than it may become.
-    #[error("{setting}: must not be longer than {max_setting}")]
+    /// A pause whose first value is above its longest.
+    #[error("{setting}: must not be longer than `{max_setting}`")]
     Backoff {
-        /// The initial pause.
+        /// The setting of the first pause.
         setting: &'static str,
-        /// Its limit.
+        /// The setting of the longest pause.
         max_setting: &'static str,
     },
     /// A request without a payload.
     #[error("payload: must not be empty")]
     EmptyPayload,
     /// A payload longer than `max_message_size` or `max_queued_bytes`.
-    #[error("payload: {length} bytes are more than {setting}, which is {limit}")]
+    #[error("payload: {length} bytes are more than `{setting}`, which is {limit}")]
     PayloadTooLarge {
-        /// Its length in bytes.
+        /// The payload's length in bytes.
         length: usize,
-        /// The setting whose limit was hit, by its Rust name.
+        /// The setting whose limit is exceeded, by its Rust name.
         setting: &'static str,
         /// The limit in bytes.
         limit: usize,
@@ -122,13 +123,13 @@ pub enum ValidationError {
     /// A second consumer of server requests.
     #[error("server_requests: already consumed; a client has one consumer of server requests")]
     SecondConsumer,
-    /// A client that is to run within a tokio runtime, used outside of one.
-    #[error("runtime: connect within a tokio runtime, or build the client with own_thread(true)")]
+    /// A client without `own_thread` was used outside a tokio runtime.
+    #[error("runtime: connect within a tokio runtime, or build the client with `own_thread(true)`")]
     NoRuntime,
 }
 
 impl ValidationError {
-    /// The setting or argument at fault, by its Rust name.
+    /// Returns the Rust name of the setting or argument at fault.
     pub fn field(&self) -> &'static str {
         match self {
             Self::NoMembers

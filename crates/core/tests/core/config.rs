@@ -1,10 +1,11 @@
-//! Settings: defaults, limits, and what their errors say.
+//! Settings: defaults, limits, the texts of their errors, and the guide's table of them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use zraft_core::{
-    AckServerRequests, Backoff, Config, ConfigBuilder, EndpointError, OnSessionExpired,
-    ValidationError,
+    AckServerRequests, Backoff, Config, ConfigBuilder, EndpointError, OnSessionExpired, SETTINGS,
+    Setting, SettingKind, ValidationError,
 };
 
 fn builder() -> ConfigBuilder {
@@ -70,7 +71,7 @@ fn defaults_are_the_documented_ones() {
 }
 
 #[test]
-fn every_setting_arrives() {
+fn every_setting_of_the_builder_reaches_the_configuration() {
     let backoff =
         Backoff { initial: ms(1), max: ms(2), election_initial: ms(3), election_max: ms(4) };
     let config = builder()
@@ -338,4 +339,87 @@ fn capabilities_may_be_65_535_and_no_more() {
     assert!(with(65_535).build().is_ok());
     let error = with(65_536).build().unwrap_err();
     assert!(matches!(error, ValidationError::CapabilitiesTooLarge { entries: 65_535, .. }));
+}
+
+/// The cells of a table's rows, by the first cell. The table's head begins with `title`.
+fn rows(page: &str, title: &str) -> BTreeMap<String, Vec<String>> {
+    let head = format!("| {title} |");
+    page.lines()
+        .skip_while(|line| !line.starts_with(&head))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let cells = line.trim_matches('|').split('|');
+            let mut cells = cells.map(|cell| cell.trim().replace('`', ""));
+            (cells.next().unwrap_or_default(), cells.collect())
+        })
+        .collect()
+}
+
+/// The default of a setting as the guide shows it, in milliseconds, requests or bytes.
+fn shown_default(setting: &Setting) -> String {
+    match setting.kind {
+        SettingKind::Entries { .. } => "required".to_owned(),
+        SettingKind::Time { default, .. } => default.as_millis().to_string(),
+        SettingKind::Number { default, .. } => default.to_string(),
+        SettingKind::Choice { .. } => format!("'{}'", setting.default),
+        _ => {
+            let name = format!("{}.", setting.name);
+            let parts = SETTINGS.iter().filter(|part| part.name.starts_with(&name));
+            parts.map(shown_default).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+#[test]
+fn the_guide_lists_every_setting_with_its_default_and_range() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide/tuning.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let shown = |table: BTreeMap<String, Vec<String>>| -> BTreeMap<_, _> {
+        table.into_iter().map(|(name, cells)| (name, cells[..2].to_vec())).collect()
+    };
+    let expected = |parts: bool| -> BTreeMap<_, _> {
+        let settings = SETTINGS.iter().filter(|setting| setting.name.contains('.') == parts);
+        settings
+            .map(|setting| {
+                let name = setting.camel_case_name();
+                let name = name.rsplit('.').next().unwrap().to_owned();
+                (name, vec![shown_default(setting), setting.range.to_owned()])
+            })
+            .collect()
+    };
+    assert_eq!(shown(rows(&page, "setting")), expected(false));
+    assert_eq!(shown(rows(&page, "part")), expected(true));
+}
+
+#[test]
+fn the_ranges_of_entries_name_the_most_that_are_accepted() {
+    for setting in SETTINGS {
+        if let SettingKind::Entries { max, .. } = setting.kind {
+            assert!(setting.range.starts_with(&format!("1 to {max}")), "{setting:?}");
+        }
+    }
+}
+
+#[test]
+fn a_setting_has_one_name_in_rust_and_one_in_camel_case() {
+    let names = |name: &str| {
+        let setting = SETTINGS.iter().find(|setting| setting.name == name).unwrap();
+        setting.camel_case_name()
+    };
+    assert_eq!(names("members"), "clusterMembers");
+    assert_eq!(names("max_queued_bytes"), "maxQueuedBytes");
+    assert_eq!(names("reconnect_backoff.election_max"), "reconnectBackoff.electionMax");
+}
+
+#[test]
+fn choices_have_names_that_lead_back_to_them() {
+    for choice in [AckServerRequests::Delivered, AckServerRequests::Handled] {
+        assert_eq!(AckServerRequests::from_name(choice.name()), Some(choice));
+    }
+    for choice in [OnSessionExpired::Terminate, OnSessionExpired::NewSession] {
+        assert_eq!(OnSessionExpired::from_name(choice.name()), Some(choice));
+    }
+    assert_eq!(AckServerRequests::from_name("never"), None);
+    assert_eq!(OnSessionExpired::NAMES, ["terminate", "newSession"]);
 }

@@ -1,5 +1,5 @@
-//! Names and numbers that both halves have. The TypeScript half takes defaults and texts from here when it is loaded; its
-//! tests compare the rest with its own.
+//! The names and numbers that both halves use. The TypeScript half takes the settings, their defaults and some texts from
+//! here when it is loaded; its tests compare the rest.
 
 use napi_derive::napi;
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use zraft_protocol::{
 };
 
 use crate::layout::{self, Kind, Operation, Pushed};
+use crate::settings;
 
 macro_rules! codes {
     ($name:ident) => {
@@ -21,15 +22,18 @@ macro_rules! codes {
     };
 }
 
-/// Returns names, numbers and defaults as JSON.
+/// Returns names, numbers, settings and defaults, as JSON.
 #[napi]
 pub fn names() -> String {
     let states: Vec<_> = zraft::StateName::ALL.iter().map(|state| state.name()).collect();
     let reasons: Vec<_> = zraft::DisconnectReason::ALL.iter().map(|reason| reason.name()).collect();
     let stats: Vec<_> =
         zraft::Stats::default().figures().into_iter().map(|(name, _)| name).collect();
+    let text = |failure: &zraft::Failure| settings::in_javascript(&failure.to_string());
     let millis = |time: std::time::Duration| time.as_millis() as u64;
-    let backoff = zraft::Backoff::default();
+    let mut defaults = settings::defaults();
+    defaults["connectTimeout"] = json!(millis(CONNECT_TIMEOUT));
+    defaults["disconnectTimeout"] = json!(millis(DISCONNECT_TIMEOUT));
     json!({
         "states": states,
         "disconnectReasons": reasons,
@@ -46,32 +50,11 @@ pub fn names() -> String {
         "protocolSignature": zraft_protocol::SIGNATURE,
         "protocolVersion": zraft_protocol::VERSION,
         "layout": layout(),
-        "defaults": {
-            "connectTimeout": millis(CONNECT_TIMEOUT),
-            "disconnectTimeout": millis(DISCONNECT_TIMEOUT),
-            "connectionTimeout": millis(zraft::DEFAULT_CONNECTION_TIMEOUT),
-            "keepAliveInterval": millis(zraft::DEFAULT_KEEP_ALIVE_INTERVAL),
-            "sessionTimeout": millis(zraft::DEFAULT_SESSION_TIMEOUT),
-            "requestTimeout": millis(zraft::DEFAULT_REQUEST_TIMEOUT),
-            "resendInterval": millis(zraft::DEFAULT_RESEND_INTERVAL),
-            "detachedTimeout": millis(zraft::DEFAULT_DETACHED_TIMEOUT),
-            "maxInFlight": zraft::DEFAULT_MAX_IN_FLIGHT,
-            "maxQueued": zraft::DEFAULT_MAX_QUEUED,
-            "maxQueuedBytes": zraft::DEFAULT_MAX_QUEUED_BYTES,
-            "maxMessageSize": zraft::DEFAULT_MAX_MESSAGE_SIZE,
-            "maxServerRequests": zraft::DEFAULT_MAX_SERVER_REQUESTS,
-            "heartbeatInterval": millis(zraft::DEFAULT_HEARTBEAT_INTERVAL),
-            "heartbeatTimeout": millis(zraft::DEFAULT_HEARTBEAT_TIMEOUT),
-            "reconnectBackoff": {
-                "initial": millis(backoff.initial),
-                "max": millis(backoff.max),
-                "electionInitial": millis(backoff.election_initial),
-                "electionMax": millis(backoff.election_max),
-            },
-        },
+        "settings": settings::table(),
+        "defaults": defaults,
         "texts": {
-            "overloaded": zraft::Failure::Overloaded.to_string(),
-            "cancelled": zraft::Failure::Cancelled { id: None, sent: false }.to_string(),
+            "overloaded": text(&zraft::Failure::Overloaded),
+            "cancelled": text(&zraft::Failure::Cancelled { id: None, sent: false }),
         },
     })
     .to_string()

@@ -1,77 +1,47 @@
-//! Settings, from the JSON that the TypeScript half makes of them. Times are milliseconds; what is not there has
-//! its default, and `null` as the request timeout is none.
+//! Settings, from the JSON that the TypeScript half makes of them. Times are milliseconds. A setting that is absent has its
+//! default, and `null` as the request timeout means none. The names, kinds and limits come from the core's table.
 
 use std::time::Duration;
 
-use serde_json::Value;
-use zraft_client::binding::core::{
-    AckServerRequests, Backoff, Config, ConfigBuilder, OnSessionExpired, ValidationError,
-};
+use serde_json::{Value, json};
+use zraft_client::binding::core::{Config, SETTINGS, Setting, SettingKind, ValidationError};
 
-/// How a setting is handed to the builder.
-type Setter<T> = fn(ConfigBuilder, T) -> ConfigBuilder;
-
-/// Parses and checks settings. Their types have been checked: what has another one counts as not there.
+/// Parses and checks settings. The TypeScript half has checked their types: a value of another type counts as absent.
 ///
 /// # Errors
 /// The first setting that cannot be accepted.
 pub(crate) fn parse(text: &str) -> Result<Config, ValidationError> {
-    let value: Value = serde_json::from_str(text).unwrap_or_default();
+    let settings: Value = serde_json::from_str(text).unwrap_or_default();
     let mut builder = Config::builder();
-    for (id, endpoint) in entries(&value["clusterMembers"]) {
-        builder = builder.member(id, endpoint);
+    for setting in SETTINGS {
+        let Some(value) = given(&settings, &setting.camel_case_name()) else { continue };
+        builder = match setting.kind {
+            SettingKind::Entries { add, .. } => {
+                entries(value).fold(builder, |builder, (name, text)| add(builder, name, text))
+            }
+            SettingKind::Time { set_unlimited: Some(set), .. } if value.is_null() => set(builder),
+            SettingKind::Time { set, .. } => match time(value) {
+                Some(time) => set(builder, time),
+                None => builder,
+            },
+            SettingKind::Number { set, .. } => match value.as_f64() {
+                // The cast saturates.
+                Some(number) => set(builder, number as usize),
+                None => builder,
+            },
+            SettingKind::Choice { names, set, .. } => {
+                let name = value.as_str().filter(|name| names.contains(name)).unwrap_or_default();
+                set(builder.clone(), name).unwrap_or(builder)
+            }
+            _ => builder,
+        };
     }
-    for (name, content) in entries(&value["capabilities"]) {
-        builder = builder.capability(name, content);
-    }
-    if value.get("requestTimeout").is_some_and(Value::is_null) {
-        builder = builder.request_timeout(None);
-    }
-    let times: [(&str, Setter<Duration>); 8] = [
-        ("connectionTimeout", ConfigBuilder::connection_timeout),
-        ("keepAliveInterval", ConfigBuilder::keep_alive_interval),
-        ("sessionTimeout", ConfigBuilder::session_timeout),
-        ("requestTimeout", |builder, time| builder.request_timeout(time)),
-        ("resendInterval", ConfigBuilder::resend_interval),
-        ("detachedTimeout", ConfigBuilder::detached_timeout),
-        ("heartbeatInterval", ConfigBuilder::heartbeat_interval),
-        ("heartbeatTimeout", ConfigBuilder::heartbeat_timeout),
-    ];
-    for (name, set) in times {
-        if let Some(time) = time(&value[name]) {
-            builder = set(builder, time);
-        }
-    }
-    let numbers: [(&str, Setter<usize>); 5] = [
-        ("maxInFlight", ConfigBuilder::max_in_flight),
-        ("maxQueued", ConfigBuilder::max_queued),
-        ("maxQueuedBytes", ConfigBuilder::max_queued_bytes),
-        ("maxMessageSize", ConfigBuilder::max_message_size),
-        ("maxServerRequests", ConfigBuilder::max_server_requests),
-    ];
-    for (name, set) in numbers {
-        if let Some(number) = value[name].as_f64() {
-            // The cast saturates.
-            builder = set(builder, number as usize);
-        }
-    }
-    if value["ackServerRequests"] == "handled" {
-        builder = builder.ack_server_requests(AckServerRequests::Handled);
-    }
-    if value["onSessionExpired"] == "newSession" {
-        builder = builder.on_session_expired(OnSessionExpired::NewSession);
-    }
-    let backoff = &value["reconnectBackoff"];
-    let usual = Backoff::default();
-    let pause = |name: &str, usual| time(&backoff[name]).unwrap_or(usual);
-    builder
-        .reconnect_backoff(Backoff {
-            initial: pause("initial", usual.initial),
-            max: pause("max", usual.max),
-            election_initial: pause("electionInitial", usual.election_initial),
-            election_max: pause("electionMax", usual.election_max),
-        })
-        .build()
+    builder.build()
+}
+
+/// Returns a setting's value, if it is given. A dot in the name leads into an object.
+fn given<'a>(settings: &'a Value, name: &str) -> Option<&'a Value> {
+    name.split('.').try_fold(settings, |value, part| value.get(part))
 }
 
 fn entries(value: &Value) -> impl Iterator<Item = (&str, &str)> {
@@ -83,39 +53,76 @@ fn entries(value: &Value) -> impl Iterator<Item = (&str, &str)> {
 }
 
 fn time(value: &Value) -> Option<Duration> {
-    // A number that is no time is as wrong as none at all.
+    // A number that is not a time, such as a negative one, becomes zero, which is refused.
     value.as_f64().map(|millis| Duration::try_from_secs_f64(millis / 1000.0).unwrap_or_default())
 }
 
-/// A message about settings with their names as JavaScript has them. What it quotes stays as it is.
-pub(crate) fn in_javascript(message: &str) -> String {
-    let mut quoted = false;
-    let mut text = String::with_capacity(message.len());
-    let mut letters = message.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\\' if quoted => {
-                text.push(letter);
-                text.extend(letters.next());
-                continue;
+/// Returns a text about settings with their names as JavaScript has them: the name before the first colon, and the names
+/// in backticks. Everything else stays as it is, such as a quoted member id.
+pub(crate) fn in_javascript(text: &str) -> String {
+    let translated =
+        |name: &str| SETTINGS.iter().find(|each| each.name == name).map(Setting::camel_case_name);
+    let (first, rest) = match text.split_once(':') {
+        Some((first, _)) => match translated(first) {
+            Some(name) => (name, &text[first.len()..]),
+            None => (String::new(), text),
+        },
+        None => (String::new(), text),
+    };
+    let pieces = rest.split('`').map(|piece| translated(piece).unwrap_or_else(|| piece.to_owned()));
+    first + &pieces.collect::<Vec<_>>().join("`")
+}
+
+/// Returns the table of settings as JSON. Times are in milliseconds.
+pub(crate) fn table() -> Value {
+    let millis = |time: Duration| time.as_millis() as u64;
+    let row = |setting: &Setting| {
+        let mut row = json!({
+            "name": setting.camel_case_name(),
+            "doc": in_javascript(&setting.summary()),
+            "default": setting.default,
+            "range": setting.range,
+        });
+        let kind = match setting.kind {
+            SettingKind::Entries { max, .. } => json!({ "kind": "entries", "max": max }),
+            SettingKind::Time { default, min, max, set_unlimited, .. } => json!({
+                "kind": "time",
+                "value": millis(default),
+                "min": millis(min),
+                "max": millis(max),
+                "unlimited": set_unlimited.is_some(),
+            }),
+            SettingKind::Number { default, min, max, .. } => {
+                json!({ "kind": "number", "value": default, "min": min, "max": max })
             }
-            '"' => quoted = !quoted,
-            '_' if !quoted && letters.peek().is_some_and(char::is_ascii_lowercase) => {
-                text.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
-                continue;
-            }
-            _ => {}
+            SettingKind::Choice { names, .. } => json!({ "kind": "choice", "choices": names }),
+            _ => json!({ "kind": "parts" }),
+        };
+        if let (Value::Object(row), Value::Object(kind)) = (&mut row, kind) {
+            row.extend(kind);
         }
-        text.push(letter);
+        row
+    };
+    SETTINGS.iter().map(row).collect()
+}
+
+/// Returns the defaults of times, in milliseconds, and of numbers. Those of a setting's parts are an object.
+pub(crate) fn defaults() -> Value {
+    let mut defaults = json!({});
+    for row in table().as_array().into_iter().flatten() {
+        let (Some(name), Some(value)) = (row["name"].as_str(), row.get("value")) else { continue };
+        match name.split_once('.') {
+            Some((whole, part)) => defaults[whole][part] = value.clone(),
+            None => defaults[name] = value.clone(),
+        }
     }
-    match text.strip_prefix("members:") {
-        Some(rest) => format!("clusterMembers:{rest}"),
-        None => text,
-    }
+    defaults
 }
 
 #[cfg(test)]
 mod tests {
+    use zraft_client::binding::core::{AckServerRequests, Backoff, OnSessionExpired};
+
     use super::*;
 
     fn refusal(settings: &str) -> String {
@@ -132,18 +139,19 @@ mod tests {
             refusal(&format!(
                 r#"{{{valid},"reconnectBackoff":{{"electionInitial":2,"electionMax":1}}}}"#
             )),
-            "reconnectBackoff.electionInitial: must not be longer than reconnectBackoff.electionMax"
+            "reconnectBackoff.electionInitial: must not be longer than `reconnectBackoff.electionMax`"
         );
     }
 
     #[test]
-    fn what_a_refusal_quotes_stays_as_it_is() {
-        let text = refusal(r#"{"clusterMembers":[["my_\"_node","x"]],"capabilities":[["k","v"]]}"#);
-        assert!(text.contains(r#""my_\"_node""#), "{text}");
+    fn a_quoted_member_id_stays_as_it_is() {
+        let text = refusal(r#"{"clusterMembers":[["my_`_node","x"]],"capabilities":[["k","v"]]}"#);
+        assert!(text.starts_with("clusterMembers:"), "{text}");
+        assert!(text.contains(r#""my_`_node""#), "{text}");
     }
 
     #[test]
-    fn what_is_not_there_has_its_default_and_null_is_no_request_timeout() {
+    fn an_absent_setting_has_its_default_and_null_means_no_request_timeout() {
         let valid = r#""clusterMembers":[["a","tcp://h:1"]],"capabilities":[["k","v"]]"#;
         let config = parse(&format!("{{{valid}}}")).unwrap();
         assert_eq!(config.request_timeout(), Some(Duration::from_secs(10)));
@@ -198,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_of_the_backoff_that_is_not_there_has_its_default() {
+    fn an_absent_pause_of_the_backoff_has_its_default() {
         let valid = r#""clusterMembers":[["a","tcp://h:1"]],"capabilities":[["k","v"]]"#;
         let config = parse(&format!(r#"{{{valid},"reconnectBackoff":{{"max":7000}}}}"#)).unwrap();
         let expected = Backoff { max: Duration::from_secs(7), ..Backoff::default() };

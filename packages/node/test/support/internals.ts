@@ -6,5 +6,6 @@ declare module '../../dist/native.js' {
   export const native: Native;
 }
 
+export type { Setting } from '../../src/native';
 export { native } from '../../dist/native.js';
 export { Requests } from '../../dist/requests.js';
