@@ -1,4 +1,6 @@
-//! What can go wrong, and whether a command may have run all the same.
+//! The errors of the client, and whether a command may have run nevertheless.
+//!
+//! Their texts, codes and outcomes are those of [`Failure`], which the Node client shows too.
 
 use std::fmt;
 use std::future::Future;
@@ -10,146 +12,117 @@ use tokio::sync::watch;
 use zraft_core::{ConnectionCause, Failure, RequestRef, ValidationError};
 use zraft_protocol::{CorrelationId, RejectionReason, RequestId, SessionId};
 
-/// Why something asked of the client was not done.
+/// Why the client did not do what it was asked.
 ///
-/// [`Error::maybe_executed`] tells whether a command may have run, or may still run. When it is
-/// false, submitting again is safe. Neither `Display` nor `Debug` shows the session id.
-#[derive(Clone, Debug, thiserror::Error)]
+/// [`Error::maybe_executed`] returns true if a command may have run, or may still run. If it is
+/// false, it is safe to submit the request again. Neither `Display` nor `Debug` shows the session
+/// id.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// No answer came in time.
-    #[error("no answer in time{}; {}", Named(id), fate(*sent))]
     #[non_exhaustive]
     Timeout {
-        /// The request's id; `None` when it was never given one.
+        /// The request's id; `None` if it was not sent.
         id: Option<RequestRef>,
-        /// Whether it is a command that was handed to the transport.
+        /// True if a command was sent, so that it may have run.
         sent: bool,
         /// Where the late answer arrives.
         late: Option<LateAnswer>,
     },
     /// The request was cancelled, by [`Answer::cancel`](crate::Answer::cancel) or
     /// [`SubmissionFuture::cancel`](crate::SubmissionFuture::cancel).
-    #[error("cancelled{}; {}", Named(id), fate(*sent))]
     #[non_exhaustive]
     Cancelled {
-        /// The request's id; `None` when it was never given one.
+        /// The request's id; `None` if it was not sent.
         id: Option<RequestRef>,
-        /// Whether it is a command that was handed to the transport.
+        /// True if a command was sent, so that it may have run.
         sent: bool,
         /// Where the late answer arrives.
         late: Option<LateAnswer>,
     },
     /// The queue is full. Not executed: submit again when [`ready`](crate::RaftClient::ready)
     /// resolves.
-    #[error("the queue is full (max_queued or max_queued_bytes); not executed, submit again later")]
     Overloaded,
     /// There is no session and none is being opened. Not executed: call
     /// [`connect`](crate::RaftClient::connect) first.
-    #[error("not connected: call connect() first; not executed")]
     NotConnected,
     /// The client was disconnected before the answer came.
-    #[error("the client was disconnected; {}", fate(*sent))]
     #[non_exhaustive]
     Closed {
-        /// Whether it is a command that was handed to the transport.
+        /// True if a command was sent, so that it may have run.
         sent: bool,
     },
     /// The session ended on the server. Connect again for a new one.
-    #[error("the session expired; {}; connect() opens a new session", fate(*sent))]
     #[non_exhaustive]
     SessionExpired {
-        /// The session that ended.
+        /// The session that expired.
         session_id: Option<SessionId>,
-        /// Whether it is a command that was handed to the transport.
+        /// True if a command was sent, so that it may have run.
         sent: bool,
     },
-    /// The server refused the session.
-    #[error("the server refused the session: {reason:?}; {}", fate(*sent))]
+    /// The server refused the session, for a reason that does not pass.
     #[non_exhaustive]
     SessionRejected {
         /// The server's reason.
         reason: RejectionReason,
-        /// Whether it is a command that was handed to the transport.
+        /// True if a command was sent, so that it may have run.
         sent: bool,
     },
     /// No session could be opened in time.
-    #[error("no session in time{}: {cause}", At(endpoint))]
     #[non_exhaustive]
     Connection {
         /// The endpoint tried last. With [`ConnectionCause::LeaderNotConfigured`], the endpoint that named the leader.
         endpoint: Option<String>,
-        /// What happened there.
+        /// What went wrong there.
         cause: ConnectionCause,
     },
-    /// The command ran, but the server had forgotten its answer when it was asked again.
-    #[error("the answer of request {request_id} is no longer kept by the server; it may have run")]
+    /// The server no longer had the answer when it was asked again. The command may have run.
     #[non_exhaustive]
     ResponseEvicted {
         /// The command.
         request_id: RequestId,
     },
-    /// The request was alone in flight when members fell silent, again and again, and is not
-    /// sent any more: it probably cannot be decoded by the application.
-    #[error("given up: members fall silent whenever this request is sent; {}", fate(*sent))]
+    /// The request was alone in flight when members failed, repeatedly. The client does not send
+    /// it any more: its payload is probably one that the application cannot decode.
     #[non_exhaustive]
     Quarantined {
-        /// Whether it is a command that was handed to the transport.
+        /// True if a command was sent, so that it may have run.
         sent: bool,
     },
-    /// The answer came, but cannot be read or is longer than `max_message_size`.
-    #[error("its answer cannot be used: {detail}; {}", fate(*sent))]
+    /// The answer came, and it cannot be decoded or is longer than `max_message_size`.
     #[non_exhaustive]
     Protocol {
-        /// Whether it is a command that was handed to the transport.
+        /// True if a command was sent: the server did answer, so it probably ran.
         sent: bool,
         /// What is wrong with the answer.
         detail: String,
     },
-    /// An argument or a setting that cannot be accepted. Nothing was sent.
-    #[error(transparent)]
-    Validation(#[from] ValidationError),
+    /// An argument or a setting cannot be accepted. Nothing was sent.
+    Validation(ValidationError),
 }
 
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_failure().fmt(f)
+    }
+}
+
+impl std::error::Error for Error {}
+
 impl Error {
-    /// Whether a command may have run, or may still run. Always false for queries and for what
-    /// is no request.
+    /// Returns true if a command may have run, or may still run. It is always false for queries,
+    /// and for calls that are not requests.
     pub fn maybe_executed(&self) -> bool {
-        match self {
-            Self::Timeout { sent, .. }
-            | Self::Cancelled { sent, .. }
-            | Self::Closed { sent }
-            | Self::SessionExpired { sent, .. }
-            | Self::SessionRejected { sent, .. }
-            | Self::Quarantined { sent }
-            | Self::Protocol { sent, .. } => *sent,
-            Self::ResponseEvicted { .. } => true,
-            Self::Overloaded
-            | Self::NotConnected
-            | Self::Connection { .. }
-            | Self::Validation(_) => false,
-        }
+        self.to_failure().maybe_executed()
     }
 
-    /// The stable name of this kind of error, the same in every language's client.
+    /// Returns the stable name of this kind of error, the same in every language's client.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Timeout { .. } => "TIMEOUT",
-            Self::Cancelled { .. } => "CANCELLED",
-            Self::Overloaded => "OVERLOADED",
-            Self::NotConnected => "NOT_CONNECTED",
-            Self::Closed { .. } => "CLOSED",
-            Self::SessionExpired { .. } => "SESSION_EXPIRED",
-            Self::SessionRejected { .. } => "SESSION_REJECTED",
-            Self::Connection { .. } => "CONNECTION",
-            Self::ResponseEvicted { .. } => "RESPONSE_EVICTED",
-            Self::Quarantined { .. } => "QUARANTINED",
-            Self::Protocol { .. } => "PROTOCOL",
-            Self::Validation(_) => "VALIDATION",
-        }
+        self.to_failure().code()
     }
 
-    /// The command's id, where one was given.
+    /// Returns the command's id, if it was sent.
     pub fn request_id(&self) -> Option<RequestId> {
         match self {
             Self::Timeout { id: Some(RequestRef::Command(id)), .. }
@@ -159,7 +132,7 @@ impl Error {
         }
     }
 
-    /// The query's id, where one was given.
+    /// Returns the query's id, if it was sent.
     pub fn correlation_id(&self) -> Option<&CorrelationId> {
         match self {
             Self::Timeout { id: Some(RequestRef::Query(id)), .. }
@@ -168,12 +141,12 @@ impl Error {
         }
     }
 
-    /// The late answer of a command that was sent before its deadline passed or it was
+    /// Returns the late answer of a command that was sent before its deadline passed or it was
     /// cancelled; `None` for every other error.
     ///
-    /// The command is tracked for `detached_timeout`, whether or not anybody asks. The future
-    /// gives its answer if it still comes, else why it never will. It may be asked for at any
-    /// time, and as often as wanted.
+    /// The client tracks the command for `detached_timeout`, whether or not the resolution is
+    /// awaited. The future gives the answer if it still comes, else the reason why it never will.
+    /// It can be asked for at any time, any number of times.
     pub fn resolution(&self) -> Option<Resolution> {
         match self {
             Self::Timeout { late: Some(late), .. } | Self::Cancelled { late: Some(late), .. } => {
@@ -183,7 +156,7 @@ impl Error {
         }
     }
 
-    /// Of a request that never reached the driver.
+    /// Returns the error of a request that never reached the driver.
     pub(crate) fn cancelled_unsent() -> Self {
         Self::Cancelled { id: None, sent: false, late: None }
     }
@@ -192,7 +165,8 @@ impl Error {
         Self::Closed { sent }
     }
 
-    /// The machine's failure of a request whose late answer, if one can come, arrives at `late`.
+    /// Returns the error for the machine's failure of a request. Its late answer, if one can come,
+    /// arrives at `late`.
     pub(crate) fn from_failure(failure: Failure, late: Option<LateAnswer>) -> Self {
         match failure {
             Failure::Timeout { id, sent } => Self::Timeout { id, sent, late },
@@ -213,6 +187,33 @@ impl Error {
             other => Self::Protocol { sent: other.maybe_executed(), detail: other.to_string() },
         }
     }
+
+    /// Returns the machine's failure that this error is. It has the text, the code and the outcome,
+    /// which are the same in every language.
+    fn to_failure(&self) -> Failure {
+        match self.clone() {
+            Self::Timeout { id, sent, .. } => Failure::Timeout { id, sent },
+            Self::Cancelled { id, sent, .. } => Failure::Cancelled { id, sent },
+            Self::Overloaded => Failure::Overloaded,
+            Self::NotConnected => Failure::NotConnected,
+            Self::Closed { sent } => Failure::Closed { sent },
+            Self::SessionExpired { session_id, sent } => {
+                Failure::SessionExpired { session_id, sent }
+            }
+            Self::SessionRejected { reason, sent } => Failure::SessionRejected { reason, sent },
+            Self::Connection { endpoint, cause } => Failure::Connection { endpoint, cause },
+            Self::ResponseEvicted { request_id } => Failure::ResponseEvicted { request_id },
+            Self::Quarantined { sent } => Failure::Quarantined { sent },
+            Self::Protocol { sent, detail } => Failure::Protocol { sent, detail },
+            Self::Validation(error) => Failure::Validation(error),
+        }
+    }
+}
+
+impl From<ValidationError> for Error {
+    fn from(error: ValidationError) -> Self {
+        Self::Validation(error)
+    }
 }
 
 impl From<Failure> for Error {
@@ -221,36 +222,9 @@ impl From<Failure> for Error {
     }
 }
 
-fn fate(sent: bool) -> &'static str {
-    if sent { "it may have been executed" } else { "not executed" }
-}
-
-struct Named<'a>(&'a Option<RequestRef>);
-
-impl fmt::Display for Named<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(RequestRef::Command(id)) => write!(f, " (command {})", id.get()),
-            Some(RequestRef::Query(id)) => write!(f, " (query {})", id.as_str()),
-            None => Ok(()),
-        }
-    }
-}
-
-struct At<'a>(&'a Option<String>);
-
-impl fmt::Display for At<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(endpoint) => write!(f, " at {endpoint}"),
-            None => Ok(()),
-        }
-    }
-}
-
 pub(crate) type LateResult = Option<Result<Bytes, Error>>;
 
-/// Where the answer of a command that nobody waits for any more arrives.
+/// Where the late answer of a detached command arrives.
 #[derive(Clone)]
 pub struct LateAnswer(watch::Receiver<LateResult>);
 
@@ -265,7 +239,7 @@ impl LateAnswer {
         Resolution(Box::pin(async move {
             match receiver.wait_for(Option::is_some).await {
                 Ok(result) => result.clone().unwrap_or(Err(Error::closed(true))),
-                // The driver is gone, and the command was sent.
+                // The driver ended, and the command was sent.
                 Err(_) => Err(Error::closed(true)),
             }
         }))
@@ -301,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_failure_of_the_machine_keeps_its_code_and_its_outcome() {
+    fn each_error_has_the_text_the_code_and_the_outcome_of_its_failure() {
         let session_id = Some(SessionId::new("bearer-secret").unwrap());
         let id = Some(RequestRef::Command(RequestId::FIRST));
         let failures = [true, false].into_iter().flat_map(|sent| {
@@ -325,6 +299,7 @@ mod tests {
         });
         for failure in failures {
             let error = Error::from(failure.clone());
+            assert_eq!(error.to_string(), failure.to_string());
             assert_eq!(error.code(), failure.code());
             assert_eq!(error.maybe_executed(), failure.maybe_executed(), "{failure:?}");
             let shown = format!("{error} {error:?}");
@@ -333,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_of_the_machine_keeps_what_it_tells() {
+    fn each_error_has_the_fields_of_its_failure() {
         let id = SessionId::new("bearer-secret").unwrap();
         let error =
             Error::from(Failure::SessionExpired { session_id: Some(id.clone()), sent: true });

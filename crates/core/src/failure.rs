@@ -1,4 +1,4 @@
-//! How a request, a connect() or a ping can fail, and whether a command may have run all the same.
+//! How a request, a connect() or a ping can fail, and whether a command may have run nevertheless.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use zraft_protocol::{CorrelationId, MemberId, RejectionReason, RequestId, Sessio
 
 use crate::config::ValidationError;
 
-/// The id under which a request went out.
+/// The id under which a request was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestRef {
-    /// A command's.
+    /// The id of a command.
     Command(RequestId),
-    /// A query's.
+    /// The id of a query.
     Query(CorrelationId),
 }
 
@@ -24,58 +24,69 @@ impl fmt::Display for RequestRef {
     }
 }
 
-/// Why something did not succeed.
+/// Why a request, a connect() or a ping did not succeed.
 ///
-/// `sent` tells whether a command was handed to a transport: then it may have run, or may still run. It is always
-/// false for a query, which is safe to repeat.
+/// The texts here are those of every client: the Rust client's errors and the Node client's show them. They name settings
+/// by their Rust names, in backticks, and a binding puts its own names in their place.
+///
+/// `sent` is true if a command was handed to a transport: then it may have run, or may still run. It is always false for
+/// a query, which is safe to repeat.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
     /// The deadline passed before the answer came.
-    #[error("no answer in time{}{}", of(.id), outcome(*.sent))]
+    #[error("{} was not answered in time; {}", subject(.id), late_outcome(*.sent))]
     Timeout {
-        /// The id it went out under, if it did.
+        /// The id under which the request was sent; `None` if it was not.
         id: Option<RequestRef>,
-        /// It may have run.
+        /// True if a command was sent, so that it may have run.
         sent: bool,
     },
-    /// The caller gave it up.
-    #[error("cancelled{}{}", of(.id), outcome(*.sent))]
+    /// The caller cancelled the request.
+    #[error("{} was cancelled; {}", subject(.id), late_outcome(*.sent))]
     Cancelled {
-        /// The id it went out under, if it did.
+        /// The id under which the request was sent; `None` if it was not.
         id: Option<RequestRef>,
-        /// It may have run.
+        /// True if a command was sent, so that it may have run.
         sent: bool,
     },
-    /// Too much waits already. Wait for room, or raise `maxQueued` or `maxQueuedBytes`.
-    #[error("too many requests wait already; not executed")]
+    /// The queue is full: `max_queued` requests wait, or `max_queued_bytes` of payloads are held.
+    #[error(
+        "the queue is full (`max_queued` or `max_queued_bytes`); not executed: submit again once ready() \
+         resolves"
+    )]
     Overloaded,
-    /// There is no session: call connect() first.
-    #[error("not connected; not executed")]
+    /// There is no session, and none is being opened.
+    #[error("not connected; not executed: call connect() first")]
     NotConnected,
     /// The client was disconnected.
-    #[error("the client is closed{}", outcome(*.sent))]
+    #[error("the client was disconnected; {}", outcome(*.sent))]
     Closed {
-        /// It may have run.
+        /// True if a command was sent, so that it may have run.
         sent: bool,
     },
-    /// The server ended the session; connect() opens a new one.
-    #[error("the session expired{}", outcome(*.sent))]
+    /// The server ended the session.
+    #[error("the session expired; {}; connect() opens a new session", outcome(*.sent))]
     SessionExpired {
         /// The session that expired.
         session_id: Option<SessionId>,
-        /// It may have run.
+        /// True if a command was sent, so that it may have run.
         sent: bool,
     },
-    /// The server refused the session for good.
-    #[error("the server rejected the session ({}){}", .reason.name(), outcome(*.sent))]
+    /// The server refused the session, for a reason that does not pass.
+    #[error(
+        "the server rejected the session ({}); {}: {}",
+        .reason.name(),
+        outcome_alone(*.sent),
+        remedy(*.reason)
+    )]
     SessionRejected {
-        /// What the server gave as its reason.
+        /// The server's reason.
         reason: RejectionReason,
-        /// It may have run.
+        /// True if a command was sent, so that it may have run.
         sent: bool,
     },
-    /// No session could be opened.
+    /// No session could be opened in time.
     #[error("no session could be opened{}: {cause}", at(.endpoint))]
     Connection {
         /// The endpoint tried last. With [`ConnectionCause::LeaderNotConfigured`], the endpoint that named the leader.
@@ -83,33 +94,43 @@ pub enum Failure {
         /// What went wrong there.
         cause: ConnectionCause,
     },
-    /// The server no longer has the answer: the command's outcome cannot be known.
-    #[error("the server no longer has the answer of command {}; it may have run", .request_id.get())]
+    /// The server no longer has the answer, so the outcome of the command stays unknown.
+    #[error(
+        "the server no longer has the answer to command {}; it may have been executed: read the state to find out",
+        .request_id.get()
+    )]
     ResponseEvicted {
         /// The command.
         request_id: RequestId,
     },
-    /// The request was alone in flight when members went deaf or broke off, again and again.
-    #[error("given up: each member that received it failed{}", outcome(*.sent))]
+    /// The request was alone in flight when members became deaf or broke off, repeatedly. The client does not send it any
+    /// more: its payload is probably one that the application cannot decode.
+    #[error(
+        "members failed each time they received this request; {}: do not submit its payload again",
+        outcome_alone(*.sent)
+    )]
     Quarantined {
-        /// It may have run.
+        /// True if a command was sent, so that it may have run.
         sent: bool,
     },
-    /// The answer came but cannot be used.
-    #[error("unusable answer ({detail}){}", outcome(*.sent))]
+    /// The answer came, and it cannot be decoded or is longer than `max_message_size`.
+    #[error(
+        "the answer cannot be used ({detail}); {}: raise `max_message_size` if it is too long, else repair the server",
+        outcome_alone(*.sent)
+    )]
     Protocol {
-        /// What is wrong with it.
+        /// What is wrong with the answer.
         detail: String,
-        /// It ran, or may have.
+        /// True if a command was sent: the server did answer, so it probably ran.
         sent: bool,
     },
-    /// The call itself is wrong.
+    /// An argument or a setting cannot be accepted. Nothing was sent.
     #[error(transparent)]
     Validation(#[from] ValidationError),
 }
 
 impl Failure {
-    /// The names of all kinds.
+    /// The codes of all kinds.
     pub const CODES: &'static [&'static str] = &[
         "TIMEOUT",
         "CANCELLED",
@@ -125,7 +146,7 @@ impl Failure {
         "VALIDATION",
     ];
 
-    /// The stable name of the kind, the same in every language.
+    /// Returns the stable name of the kind, the same in every language.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Timeout { .. } => "TIMEOUT",
@@ -143,7 +164,7 @@ impl Failure {
         }
     }
 
-    /// Whether the command may have run, or may still run. `false` means that it is safe to submit it again.
+    /// Returns true if a command may have run, or may still run. If false, it is safe to submit the request again.
     pub fn maybe_executed(&self) -> bool {
         match self {
             Self::Timeout { sent, .. }
@@ -162,21 +183,47 @@ impl Failure {
     }
 }
 
-fn outcome(sent: bool) -> &'static str {
-    if sent { "; it may have been executed" } else { "; not executed" }
+/// The outcome alone, before advice of another kind.
+fn outcome_alone(sent: bool) -> &'static str {
+    if sent { "it may have been executed" } else { "not executed" }
 }
 
-fn of(id: &Option<RequestRef>) -> String {
-    id.as_ref().map(|id| format!(" for {id}")).unwrap_or_default()
+/// The outcome, and what the caller can do.
+fn outcome(sent: bool) -> &'static str {
+    if sent {
+        "it may have been executed: read the state to find out"
+    } else {
+        "not executed: it is safe to submit again"
+    }
+}
+
+/// The outcome of a request whose late answer can still come.
+fn late_outcome(sent: bool) -> &'static str {
+    if sent {
+        "it may have been executed: await its resolution, or read the state to find out"
+    } else {
+        outcome(false)
+    }
+}
+
+fn subject(id: &Option<RequestRef>) -> String {
+    id.as_ref().map_or_else(|| "the request".to_owned(), ToString::to_string)
+}
+
+fn remedy(reason: RejectionReason) -> &'static str {
+    match reason {
+        RejectionReason::InvalidCapabilities => "correct `capabilities`",
+        _ => "the server's log says more",
+    }
 }
 
 fn at(endpoint: &Option<String>) -> String {
     endpoint.as_ref().map(|endpoint| format!(" at {endpoint}")).unwrap_or_default()
 }
 
-/// A member id from the network, in a form that fits in one line of text.
+/// Returns a member id from the network in a form that fits in one line of text.
 fn printable(id: &MemberId) -> String {
-    // Ids of up to 64 KiB are allowed on the wire. No name that a person gave a member is this long.
+    // The wire allows ids of up to 64 KiB. No name that a person gave a member is longer than this.
     const LONGEST: usize = 128;
     let mut text: String = id.as_str().chars().take(LONGEST).flat_map(char::escape_debug).collect();
     if id.as_str().chars().nth(LONGEST).is_some() {
@@ -189,32 +236,32 @@ fn printable(id: &MemberId) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionCause {
-    /// Nothing listens there.
+    /// Nothing listens at the endpoint.
     #[error("connection refused")]
     Refused,
     /// The name does not resolve.
     #[error("unknown host")]
     UnknownHost,
-    /// The network or the operating system said no.
+    /// The network or the operating system reported an error, which is the text.
     #[error("{0}")]
     Unreachable(String),
-    /// No connection within `connectionTimeout`.
-    #[error("no connection in time")]
+    /// There was no connection within `connection_timeout`.
+    #[error("no connection within `connection_timeout`")]
     TimedOut,
-    /// The peer closed before its first message: it is no ZIO Raft client port, or refuses this socket type.
-    #[error("closed before the first message (is this a client port?)")]
+    /// The peer closed before its first message: it is not a ZIO Raft client port, or refuses this socket type.
+    #[error("the peer closed the connection before its first message (is this a client port?)")]
     ClosedBeforeFirstMessage,
-    /// The peer shook hands and never answered: it may be deaf, or a node's Raft port.
-    #[error("shook hands but never answered (is this a client port?)")]
+    /// The peer completed the ZMTP handshake and never answered: it is deaf, or a member's Raft port.
+    #[error("the peer completed the ZMTP handshake but never answered (is this a client port?)")]
     NeverAnswered,
-    /// The connection broke.
-    #[error("connection lost")]
+    /// The connection ended: by EOF, by a reset, or because the member did not answer PINGs.
+    #[error("the connection was lost")]
     Lost,
     /// The peer does not speak ZMTP 3, or broke its rules.
     #[error("{0}")]
     Zmtp(zraft_zmtp::Error),
     /// The member is not the leader, and no leader was found.
-    #[error("no leader: the cluster may be electing one")]
+    #[error("no member leads: the cluster may be electing a leader")]
     NoLeader,
     /// The member named a leader that is not one of the configured members, so it cannot be asked.
     #[error(
@@ -228,13 +275,13 @@ pub enum ConnectionCause {
     /// The member said that the session is unknown, which may be false.
     #[error("the member does not know the session")]
     SessionUnknown,
-    /// The member ended the session's connection in words.
+    /// The member ended the session's connection with a SessionClosed.
     #[error("the member closed the session's connection")]
     SessionClosed,
 }
 
 impl ConnectionCause {
-    /// The names of all kinds, the same in every language.
+    /// The names of all kinds.
     pub const NAMES: &'static [&'static str] = &[
         "refused",
         "unknownHost",
@@ -250,7 +297,7 @@ impl ConnectionCause {
         "sessionClosed",
     ];
 
-    /// The name of its kind.
+    /// Returns the name of the kind, the same in every language.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Refused => "refused",

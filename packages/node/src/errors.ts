@@ -1,4 +1,4 @@
-/** What can go wrong, and what the caller may do about it. */
+/** The errors of the client. The native half writes their texts, which are the same in every language. */
 
 import type { CorrelationId, MemberId, RequestId, SessionId } from './ids';
 import type { RejectionReason } from './messages';
@@ -18,7 +18,7 @@ export type ErrorCode =
   | 'PROTOCOL'
   | 'VALIDATION';
 
-/** @internal A failure as the native half tells it. */
+/** @internal A failure as the native half reports it. */
 export interface Failure {
   readonly code: ErrorCode;
   readonly message: string;
@@ -31,21 +31,21 @@ export interface Failure {
   readonly cause?: Cause;
 }
 
-/** @internal The cause of a failed connection as the native half tells it. */
+/** @internal The cause of a failed connection as the native half reports it. */
 export interface Cause {
   readonly code: ConnectionCauseCode;
   readonly message: string;
   readonly leaderId?: string;
 }
 
-/** What all errors of this package have in common. */
+/** The base class of all errors of this package. */
 export abstract class RaftClientError extends Error {
   /** The stable name of the kind. */
   abstract readonly code: ErrorCode;
-  /** Whether the command may have run, or may still run. False: it is safe to submit it again. */
+  /** True if a command may have run, or may still run. If false, it is safe to submit the request again. */
   readonly maybeExecuted: boolean;
 
-  /** Errors are made by the client. */
+  /** Only the client makes errors. */
   protected constructor(message: string, maybeExecuted: boolean, options?: ErrorOptions) {
     super(message, options);
     this.maybeExecuted = maybeExecuted;
@@ -56,7 +56,7 @@ export abstract class RaftClientError extends Error {
     return this.constructor.name;
   }
 
-  /** @internal What a log gets. Ids are text, since JSON has no numbers of 64 bits; secrets are not enumerable. */
+  /** @internal The form for logs. Ids are text, since JSON has no numbers of 64 bits; secrets are not enumerable. */
   toJSON(): Record<string, unknown> {
     const { name, code, message, maybeExecuted } = this;
     const rest = Object.entries(this).map(([key, value]: [string, unknown]) => [key, typeof value === 'bigint' ? value.toString() : value]);
@@ -64,11 +64,11 @@ export abstract class RaftClientError extends Error {
   }
 }
 
-/** An error of a request that may be followed all the same: its answer can still come. */
+/** The error of a request whose answer can still come. */
 abstract class DetachableError extends RaftClientError {
-  /** The command's id; undefined when it was not sent, and for queries. */
+  /** The command's id; undefined if it was not sent, and for queries. */
   readonly requestId: RequestId | undefined;
-  /** The query's id; undefined when it was not sent, and for commands. */
+  /** The query's id; undefined if it was not sent, and for commands. */
   readonly correlationId: CorrelationId | undefined;
   readonly #resolution: (() => Promise<Buffer>) | undefined;
 
@@ -81,8 +81,8 @@ abstract class DetachableError extends RaftClientError {
   }
 
   /**
-   * The answer, if it still comes: a command that was sent is followed until `detachedTimeout`. Else a rejection:
-   * with this error itself where nothing was sent that could be answered.
+   * Resolves with the answer if it still comes: the client tracks a command that was sent for `detachedTimeout`. Rejects if it does not
+   * come, with this error itself if no command was sent.
    */
   resolution(): Promise<Buffer> {
     return this.#resolution === undefined ? Promise.reject(this) : this.#resolution();
@@ -99,7 +99,7 @@ export class TimeoutError extends DetachableError {
   }
 }
 
-/** The caller gave it up; `cause` is the signal's reason. */
+/** The caller cancelled the request or the call; `cause` is the signal's reason. */
 export class CancelledError extends DetachableError {
   readonly code = 'CANCELLED';
 
@@ -109,7 +109,7 @@ export class CancelledError extends DetachableError {
   }
 }
 
-/** Too much waits already. Wait for `ready()`, or raise `maxQueued` or `maxQueuedBytes`. */
+/** The queue is full. Await `ready()` and submit again, or raise `maxQueued` or `maxQueuedBytes`. */
 export class OverloadedError extends RaftClientError {
   readonly code = 'OVERLOADED';
 
@@ -119,7 +119,7 @@ export class OverloadedError extends RaftClientError {
   }
 }
 
-/** There is no session: call connect() first. */
+/** There is no session and none is being opened: call connect() first. */
 export class NotConnectedError extends RaftClientError {
   readonly code = 'NOT_CONNECTED';
 
@@ -129,7 +129,7 @@ export class NotConnectedError extends RaftClientError {
   }
 }
 
-/** The client was disconnected. */
+/** The client was disconnected before the answer came. */
 export class ClosedError extends RaftClientError {
   readonly code = 'CLOSED';
 
@@ -156,10 +156,10 @@ export class SessionExpiredError extends RaftClientError {
   }
 }
 
-/** The server refused the session for good. */
+/** The server refused the session, for a reason that does not pass. */
 export class SessionRejectedError extends RaftClientError {
   readonly code = 'SESSION_REJECTED';
-  /** What the server gave as its reason. */
+  /** The server's reason. */
   readonly reason: RejectionReason;
 
   /** @internal */
@@ -169,7 +169,7 @@ export class SessionRejectedError extends RaftClientError {
   }
 }
 
-/** Why a member could not be used. */
+/** The stable names of the causes of a connection error. */
 export type ConnectionCauseCode =
   | 'refused'
   | 'unknownHost'
@@ -184,7 +184,7 @@ export type ConnectionCauseCode =
   | 'sessionUnknown'
   | 'sessionClosed';
 
-/** What went wrong at a member. */
+/** Why a member could not be used. */
 export class ConnectionCause extends Error {
   /** The stable name of the kind. */
   readonly code: ConnectionCauseCode;
@@ -196,7 +196,7 @@ export class ConnectionCause extends Error {
     super(cause.message);
     this.code = cause.code;
     if (cause.leaderId !== undefined) this.leaderId = cause.leaderId as MemberId;
-    // It was made where nothing happened: its place says nothing.
+    // It is made far from the event that caused it, so its stack says nothing.
     this.stack = `ConnectionCause: ${cause.message}`;
   }
 
@@ -211,7 +211,7 @@ export class ConnectionCause extends Error {
   }
 }
 
-/** No session could be opened; `cause` says what went wrong at the endpoint tried last. */
+/** No session could be opened in time; `cause` says what went wrong at the endpoint tried last. */
 export class ConnectionError extends RaftClientError {
   readonly code = 'CONNECTION';
   /** The endpoint tried last. With the cause `leaderNotConfigured`, the endpoint that named the leader. */
@@ -225,7 +225,7 @@ export class ConnectionError extends RaftClientError {
   }
 }
 
-/** The server no longer has the answer: the command's outcome cannot be known. */
+/** The server no longer has the answer, so the outcome of the command stays unknown. */
 export class ResponseEvictedError extends RaftClientError {
   readonly code = 'RESPONSE_EVICTED';
   /** The command's id. */
@@ -238,7 +238,7 @@ export class ResponseEvictedError extends RaftClientError {
   }
 }
 
-/** The request was alone in flight when members failed, again and again. */
+/** The request was alone in flight when members failed, repeatedly. The client does not send it any more. */
 export class QuarantinedError extends RaftClientError {
   readonly code = 'QUARANTINED';
 
@@ -248,7 +248,7 @@ export class QuarantinedError extends RaftClientError {
   }
 }
 
-/** The answer came, but cannot be used. */
+/** The answer came, and it cannot be decoded or is longer than `maxMessageSize`. */
 export class ProtocolError extends RaftClientError {
   readonly code = 'PROTOCOL';
 
@@ -268,7 +268,7 @@ export class ValidationError extends RaftClientError {
   }
 }
 
-/** @internal The error of a failure, made where its stack shows who waits for it. */
+/** @internal Returns the error of a failure. Call it where the stack shows who waits for the request. */
 export function toError(failure: Failure, cause: unknown, resolution?: () => Promise<Buffer>): RaftClientError {
   switch (failure.code) {
     case 'TIMEOUT':

@@ -90,7 +90,7 @@ impl Machine {
                 }
                 zraft_zmtp::Event::Message(frame) => self.message(now, &frame),
                 zraft_zmtp::Event::Oversized { length, head } => {
-                    let detail = format!("a message of {length} bytes is over maxMessageSize");
+                    let detail = format!("a message of {length} bytes is over `max_message_size`");
                     self.unusable(now, &head, &detail);
                 }
                 zraft_zmtp::Event::MultipartDiscarded => {

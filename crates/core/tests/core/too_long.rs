@@ -249,7 +249,7 @@ fn a_frame_may_be_64_kib_longer_than_max_message_size_and_not_a_byte_more() {
         // It says nothing, at whatever length.
         world.raw(conn, &frame(length, b"nothing"));
         let told = world.events.iter().find_map(|event| match event {
-            Event::ProtocolError { detail, .. } => Some(detail.contains("over maxMessageSize")),
+            Event::ProtocolError { detail, .. } => Some(detail.contains("over `max_message_size`")),
             _ => None,
         });
         assert_eq!(told, Some(too_long), "{length}");

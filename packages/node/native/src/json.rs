@@ -11,13 +11,9 @@ use crate::settings;
 
 /// Returns a failure with the fields of its error class.
 pub(crate) fn failure(failure: &Failure) -> Value {
-    let message = match failure {
-        Failure::Validation(error) => settings::in_javascript(&error.to_string()),
-        failure => failure.to_string(),
-    };
     let mut value = json!({
         "code": failure.code(),
-        "message": message,
+        "message": settings::in_javascript(&failure.to_string()),
         "maybeExecuted": failure.maybe_executed(),
     });
     let fields = match failure {
@@ -44,7 +40,8 @@ pub(crate) fn closed(message: &str) -> Value {
 }
 
 fn connection_cause(cause: &ConnectionCause) -> Value {
-    let mut value = json!({ "code": cause.name(), "message": cause.to_string() });
+    let mut value =
+        json!({ "code": cause.name(), "message": settings::in_javascript(&cause.to_string()) });
     if let ConnectionCause::LeaderNotConfigured { leader_id } = cause {
         merge(&mut value, json!({ "leaderId": leader_id.as_str() }));
     }
@@ -114,7 +111,7 @@ pub(crate) fn event(event: &Event) -> (Value, Bytes) {
             json!({ "request": server_request(request) })
         }
         Event::ProtocolError { member_id, detail } => {
-            json!({ "memberId": member_id.as_str(), "detail": detail })
+            json!({ "memberId": member_id.as_str(), "detail": settings::in_javascript(detail) })
         }
         Event::RequestQuarantined { id } => reference(id),
         Event::Lagged(count) => json!({ "count": count }),
