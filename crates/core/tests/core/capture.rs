@@ -1,5 +1,5 @@
-//! A member that continues the session and then drops the connection does not keep the client to itself, and only answers
-//! to what the client asked count for anything.
+//! A member that continues the session and then drops the connection cannot capture the client: other members are asked too.
+//! Only answers to the client's own messages count.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,13 +15,13 @@ fn quarantined(world: &World) -> usize {
     world.count_events(|event| matches!(event, Event::RequestQuarantined { .. }))
 }
 
-/// The member says that it answers a KeepAlive that was never sent.
+/// The member sends a KeepAliveResponse without a KeepAlive.
 fn unsolicited(world: &mut World, conn: ConnId) {
     let timestamp = Timestamp::from_millis(world.wall);
     world.say(conn, ServerMessage::KeepAliveResponse { timestamp });
 }
 
-/// Continues the session at this member, which must be the one that is asked.
+/// Continues the session at this member, which must be the one being asked.
 fn resumed_at(world: &mut World, member: &str) -> ConnId {
     let (asked, _) = world.next_asked(seconds(60));
     assert_eq!(asked, member);
@@ -54,7 +54,7 @@ fn after_three_losses_in_a_row_without_an_answer_the_next_member_is_asked() {
 }
 
 #[test]
-fn a_hint_does_not_lead_back_to_such_a_member_before_every_other_was_asked() {
+fn a_hint_to_a_member_with_three_losses_is_not_followed_before_every_other_was_asked() {
     let (mut world, mut conn) = World::connected(three());
     let keys: Vec<_> = (0..5).map(|_| command(&mut world)).collect();
     for loss in 1..=3 {
@@ -78,7 +78,7 @@ fn a_hint_does_not_lead_back_to_such_a_member_before_every_other_was_asked() {
 }
 
 #[test]
-fn an_answered_keep_alive_does_not_excuse_requests_without_an_answer() {
+fn an_answered_keep_alive_does_not_reset_the_count_of_losses_while_requests_are_unanswered() {
     let (mut world, mut conn) = World::connected(three());
     command(&mut world);
     for loss in 1..=3 {
@@ -92,7 +92,7 @@ fn an_answered_keep_alive_does_not_excuse_requests_without_an_answer() {
 }
 
 #[test]
-fn an_answer_to_a_request_begins_the_row_again() {
+fn an_answer_to_a_request_resets_the_count_of_losses() {
     let (mut world, mut conn) = World::connected(three());
     for id in 1..=10 {
         for _ in 0..2 {
@@ -105,7 +105,7 @@ fn an_answer_to_a_request_begins_the_row_again() {
 }
 
 #[test]
-fn an_idle_connection_that_stood_and_answered_its_keep_alive_begins_the_row_again() {
+fn an_idle_connection_that_lasts_and_answers_a_keep_alive_resets_the_count_of_losses() {
     let (mut world, mut conn) = World::connected(three());
     for _ in 0..10 {
         world.advance(seconds(6));
@@ -124,8 +124,8 @@ fn a_lone_member_is_asked_again_each_time() {
     }
 }
 
-/// For so long the first member continues the session, holds the connection for a while and drops it; the others name it
-/// as the leader. Gives how often each was asked.
+/// For half an hour the first member continues the session, holds the connection for a while and drops it; the others name
+/// it as the leader. Returns how often each member was asked.
 fn captured(world: &mut World, mut conn: ConnId, holds: Duration) -> BTreeMap<String, u32> {
     let mut asked: BTreeMap<String, u32> = BTreeMap::new();
     let end = world.now + seconds(1800);
@@ -149,7 +149,7 @@ fn captured(world: &mut World, mut conn: ConnId, holds: Duration) -> BTreeMap<St
 }
 
 #[test]
-fn in_half_an_hour_of_capture_the_other_members_are_asked_as_often() {
+fn a_member_that_drops_every_connection_is_asked_no_more_often_than_the_others() {
     for holds in [Duration::ZERO, seconds(2), seconds(5)] {
         let (mut world, conn) = World::connected(three());
         command(&mut world);
@@ -162,7 +162,7 @@ fn in_half_an_hour_of_capture_the_other_members_are_asked_as_often() {
     }
 }
 
-/// Connections that a member drops right after it continued the session and said something that was not asked for.
+/// Counts the connections that a member drops right after it continued the session and sent an unsolicited message.
 fn connections(config: ConfigBuilder, time: Duration) -> usize {
     let (mut world, mut conn) = World::connected(config);
     let end = world.now + time;
@@ -183,7 +183,7 @@ fn connections(config: ConfigBuilder, time: Duration) -> usize {
 
 #[test]
 fn an_unsolicited_keep_alive_response_does_not_reset_the_backoff() {
-    // 100 ms, doubled each time, half of it random: at most seven pauses in 5 s.
+    // The pause is 100 ms, doubles each time and is half random: at most seven pauses in 5 s.
     for config in [three(), single()] {
         let connections = connections(config, seconds(5));
         assert!((4..=8).contains(&connections), "{connections}");
@@ -191,13 +191,13 @@ fn an_unsolicited_keep_alive_response_does_not_reset_the_backoff() {
 }
 
 #[test]
-fn an_unsolicited_keep_alive_response_is_no_proof_of_the_session() {
+fn an_unsolicited_keep_alive_response_does_not_prove_the_session() {
     let (mut world, conn) = World::connected(single());
     world.advance(seconds(20));
     unsolicited(&mut world, conn);
     world.hang_up(conn);
     let denied = world.now + seconds(70);
-    // Ports refuse until the session timeout is over: then one denial is believed.
+    // Ports refuse until the session timeout has passed: then one denial is believed.
     while world.now < denied {
         world.next_asked(seconds(10));
         world.refuse("node-1");
@@ -208,7 +208,7 @@ fn an_unsolicited_keep_alive_response_is_no_proof_of_the_session() {
 }
 
 #[test]
-fn an_answer_to_a_keep_alive_of_an_earlier_connection_counts_for_nothing() {
+fn an_answer_to_a_keep_alive_of_an_earlier_connection_is_ignored() {
     let (mut world, conn) = World::connected(three());
     world.machine.ping(world.now);
     let timestamp = match world.received(conn) {

@@ -147,7 +147,7 @@ fn member_ids_are_present_and_distinct() {
 }
 
 #[test]
-fn more_members_than_any_cluster_has_are_refused() {
+fn at_most_1024_members_are_accepted() {
     let many = |n: usize| {
         (1..n).fold(builder(), |b, i| b.member(format!("extra-{i}"), "tcp://h:1")).build()
     };
@@ -260,14 +260,14 @@ fn numbers_have_limits() {
 }
 
 #[test]
-fn keep_alives_come_at_least_three_times_per_session_timeout() {
+fn keep_alive_interval_is_at_most_a_third_of_session_timeout() {
     assert!(builder().session_timeout(s(90)).keep_alive_interval(s(30)).build().is_ok());
     let error = refused(builder().session_timeout(s(89)).keep_alive_interval(s(30)));
     assert_eq!(error, ValidationError::KeepAliveInterval { limit: s(89) / 3 });
 }
 
 #[test]
-fn a_backoff_starts_no_longer_than_it_may_become() {
+fn a_pause_must_not_start_above_its_longest() {
     let good = Backoff::default();
     let cases = [
         ("reconnect_backoff.initial", Backoff { initial: s(6), ..good }),
@@ -292,7 +292,7 @@ fn debug_shows_no_capability_value_and_no_unchecked_endpoint() {
 }
 
 #[test]
-fn pauses_may_be_equal_to_their_longest() {
+fn a_pause_may_start_at_its_longest() {
     let pause = ms(100);
     let backoff =
         Backoff { initial: pause, max: pause, election_initial: pause, election_max: pause };
@@ -300,7 +300,7 @@ fn pauses_may_be_equal_to_their_longest() {
 }
 
 #[test]
-fn a_capability_that_is_refused_is_named_by_its_position_from_1() {
+fn a_refused_capability_is_named_by_its_position_from_1() {
     for position in 1..=4 {
         let mut builder = Config::builder().member("node-1", "tcp://127.0.0.1:7001");
         for number in 1..=4 {

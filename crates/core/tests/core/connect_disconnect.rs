@@ -1,4 +1,4 @@
-//! connect() and disconnect(): who waits for what, and how a session ends in order.
+//! connect() and disconnect(): which calls wait for what, and how a session is closed.
 
 use crate::common::*;
 use zraft_core::{
@@ -29,7 +29,7 @@ fn connect_changes_the_state_before_it_returns_so_that_submits_queue() {
 }
 
 #[test]
-fn each_calls_timeout_concerns_its_own_promise() {
+fn each_connect_call_has_its_own_timeout() {
     let mut world = World::new(three());
     let short = world.machine.connect(world.now, Some(seconds(1)));
     let long = world.machine.connect(world.now, Some(seconds(20)));
@@ -44,7 +44,7 @@ fn each_calls_timeout_concerns_its_own_promise() {
 }
 
 #[test]
-fn the_attempt_ends_when_no_caller_waits_any_more_and_the_queue_is_not_executed() {
+fn the_attempt_ends_when_no_caller_waits_and_queued_requests_are_not_executed() {
     let mut world = World::new(three());
     let first = world.machine.connect(world.now, Some(seconds(1)));
     let second = world.machine.connect(world.now, Some(seconds(2)));
@@ -77,7 +77,7 @@ fn a_cancelled_call_gets_no_completion_and_the_last_one_ends_the_attempt() {
 }
 
 #[test]
-fn what_went_wrong_last_is_told() {
+fn a_failed_connect_reports_the_last_cause() {
     let mut world = World::new(single());
     let key = world.machine.connect(world.now, Some(millis(20)));
     world.pump();
@@ -85,7 +85,7 @@ fn what_went_wrong_last_is_told() {
     world.advance(millis(20));
     let failure = Failure::Connection { endpoint: endpoint(), cause: ConnectionCause::Refused };
     assert_eq!(world.connect_result(key), Some(Err(failure)));
-    // With nothing known yet, it took too long.
+    // No cause is known yet, so the time ran out.
     let mut world = World::new(single());
     let key = world.machine.connect(world.now, Some(millis(20)));
     world.accept("node-1");
@@ -97,7 +97,7 @@ fn what_went_wrong_last_is_told() {
 }
 
 #[test]
-fn a_member_that_shakes_hands_and_never_answers_is_told_as_such() {
+fn a_member_that_completes_the_handshake_and_never_answers_is_reported_as_such() {
     let mut world = World::new(single());
     let key = world.machine.connect(world.now, Some(seconds(6)));
     let conn = world.accept("node-1");
@@ -109,7 +109,7 @@ fn a_member_that_shakes_hands_and_never_answers_is_told_as_such() {
 }
 
 #[test]
-fn a_resume_is_never_given_up_by_a_timeout() {
+fn a_timeout_of_connect_never_ends_a_resume() {
     let mut world = World::continuing(three());
     let key = world.machine.connect(world.now, Some(seconds(1)));
     let command = world.submit(RequestKind::Command, "x", Timeout::Never);
@@ -129,7 +129,7 @@ fn a_resume_is_never_given_up_by_a_timeout() {
 }
 
 #[test]
-fn an_attempt_begun_by_an_expiry_is_never_given_up_by_a_timeout() {
+fn a_timeout_of_connect_never_ends_an_attempt_begun_by_an_expiry() {
     let config = single().on_session_expired(OnSessionExpired::NewSession);
     let (mut world, conn) = World::connected(config);
     world.closed(conn, SessionCloseReason::SessionExpired, None);
@@ -144,7 +144,7 @@ fn an_attempt_begun_by_an_expiry_is_never_given_up_by_a_timeout() {
 }
 
 #[test]
-fn after_a_failed_attempt_connect_starts_anew() {
+fn after_a_failed_attempt_connect_starts_again() {
     let mut world = World::new(three());
     world.machine.connect(world.now, Some(seconds(1)));
     world.advance(seconds(1));
@@ -204,7 +204,7 @@ fn nothing_is_written_after_the_write_half_was_shut() {
     world.pump();
     assert!(world.peer(conn).shut);
     let written = world.machine.stats().bytes_out;
-    // The member's PING would be answered, and our own would be due.
+    // A PING of the member would be answered, and the client's own would be due.
     world.raw(conn, b"\x04\x07\x04PING\x00\x64");
     world.advance(millis(999));
     let wall = zraft_protocol::Timestamp::from_millis(world.wall);
@@ -214,7 +214,7 @@ fn nothing_is_written_after_the_write_half_was_shut() {
 }
 
 #[test]
-fn the_write_half_is_shut_only_when_all_was_written() {
+fn the_write_half_is_shut_only_when_everything_is_written() {
     let (mut world, conn) = World::connected(three());
     world.peer(conn).frozen = true;
     world.machine.disconnect(world.now, seconds(5));
@@ -229,7 +229,8 @@ fn the_write_half_is_shut_only_when_all_was_written() {
 }
 
 #[test]
-fn answers_are_waited_for_until_the_timeout_then_unsent_is_not_executed_and_sent_is_unknown() {
+fn disconnect_waits_for_answers_until_its_timeout_then_unsent_is_not_executed_and_sent_is_unknown()
+{
     let (mut world, conn) = World::connected(single().max_in_flight(1));
     world.peer(conn).answers_keep_alives = true;
     let sent = world.command("sent");
@@ -242,7 +243,7 @@ fn answers_are_waited_for_until_the_timeout_then_unsent_is_not_executed_and_sent
     assert_eq!(world.result(sent), Some(Err(Failure::Closed { sent: true })));
     assert_eq!(world.result(unsent), Some(Err(Failure::Closed { sent: false })));
     assert_eq!(world.result(asked), Some(Err(Failure::Closed { sent: false })));
-    // The session is closed in order all the same.
+    // The session is closed properly nevertheless.
     assert!(matches!(world.all_received(conn).last(), Some(ClientMessage::CloseSession { .. })));
     world.hang_up(conn);
     assert!(world.is_disconnected());
@@ -275,7 +276,7 @@ fn a_drain_goes_through_a_reconnect() {
 }
 
 #[test]
-fn where_no_connection_can_be_had_in_time_the_session_is_left_to_expire() {
+fn without_a_connection_in_time_the_session_is_left_to_expire() {
     let mut key = None;
     let mut world = World::stepped_down(three(), |world, _| key = Some(world.command("a")));
     let queued = world.query("b");
@@ -290,7 +291,7 @@ fn where_no_connection_can_be_had_in_time_the_session_is_left_to_expire() {
 }
 
 #[test]
-fn an_expiry_during_a_drain_ends_it() {
+fn an_expiry_ends_a_drain() {
     let config = three().on_session_expired(OnSessionExpired::NewSession);
     let (mut world, conn) = World::connected(config);
     let key = world.command("a");
@@ -303,7 +304,7 @@ fn an_expiry_during_a_drain_ends_it() {
 }
 
 #[test]
-fn a_connection_lost_while_closing_ends_it() {
+fn a_connection_lost_while_closing_ends_the_disconnect() {
     let (mut world, conn) = World::connected(three());
     world.machine.disconnect(world.now, seconds(5));
     world.pump();
@@ -319,7 +320,7 @@ fn a_connection_lost_while_closing_ends_it() {
 }
 
 #[test]
-fn connect_during_a_drain_waits_then_starts_anew() {
+fn connect_during_a_drain_waits_and_then_starts_again() {
     let (mut world, conn) = World::connected(three());
     world.command("a");
     world.machine.disconnect(world.now, seconds(5));
@@ -332,7 +333,7 @@ fn connect_during_a_drain_waits_then_starts_anew() {
     let conn = world.accept("node-1");
     world.create(conn);
     assert_eq!(world.connect_result(key), Some(Ok(())));
-    // Ids begin anew.
+    // Ids begin again at 1.
     world.command("b");
     assert_eq!(command_ids(&world.all_received(conn)), [1]);
 }
@@ -366,7 +367,7 @@ fn a_second_disconnect_can_only_shorten_the_wait_and_both_are_one() {
 }
 
 #[test]
-fn a_connect_overtaken_by_disconnect_is_told_that_the_client_is_closed() {
+fn a_connect_overtaken_by_disconnect_fails_as_closed() {
     let mut world = World::continuing(three());
     let key = world.connect();
     world.machine.disconnect(world.now, seconds(5));
@@ -375,7 +376,7 @@ fn a_connect_overtaken_by_disconnect_is_told_that_the_client_is_closed() {
 }
 
 #[test]
-fn state_changes_are_told_in_order() {
+fn state_changes_are_reported_in_order() {
     let mut world = World::new(three());
     world.connect();
     let conn = world.accept("node-1");
@@ -426,7 +427,7 @@ fn a_second_disconnect_overtakes_a_connect_that_waits_for_the_first() {
 #[test]
 fn the_second_for_the_servers_end_begins_when_the_write_half_is_shut() {
     let (mut world, conn) = World::connected(three());
-    // The socket takes nothing for a while: CloseSession is still on its way.
+    // The socket takes nothing for a while, so CloseSession is not written yet.
     world.peer(conn).frozen = true;
     world.machine.disconnect(world.now, seconds(5));
     let wall = zraft_protocol::Timestamp::from_millis(world.wall);

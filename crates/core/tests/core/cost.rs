@@ -1,7 +1,8 @@
-//! What a command costs in table entries looked at, whatever number of others is pending.
+//! The cost of a command, in table entries visited, does not depend on how many others are pending.
 
-// The looks are counted with debug assertions only.
+// Visits are counted with debug assertions only.
 #![cfg(debug_assertions)]
+
 use crate::common::*;
 use bytes::{Buf, Bytes};
 use zraft_core::{ConnId, Machine, RequestKind, Timeout};
@@ -10,7 +11,7 @@ use zraft_protocol::{ServerMessage, Timestamp};
 const FEW: u64 = 10;
 const MANY: u64 = 1_000_000;
 
-/// A machine with so many commands on the wire, without the checks of `World`, which cost more than it does.
+/// A machine with this many commands on the wire, without the checks of `World`, which cost more than the machine.
 struct Rig {
     machine: Machine,
     conn: ConnId,
@@ -37,7 +38,7 @@ impl Rig {
         self.sent += 1;
     }
 
-    /// The socket takes all there is.
+    /// The socket takes everything that the machine has to send.
     fn write(&mut self) {
         loop {
             let wall = Timestamp::from_millis(0);
@@ -62,7 +63,7 @@ impl Rig {
         while self.machine.poll_completion().is_some() {}
     }
 
-    /// A turn of a driver in which one command comes in, goes out, and this one is answered.
+    /// Runs one turn of a driver: it submits and sends one command, and command `id` is answered.
     fn turn(&mut self, id: u64) -> u64 {
         let before = self.machine.table_visits();
         self.submit();
@@ -76,7 +77,7 @@ impl Rig {
 }
 
 #[test]
-fn completing_in_order_looks_at_as_many_entries_with_ten_as_with_a_million_pending() {
+fn completing_in_order_visits_as_many_entries_with_ten_as_with_a_million_pending() {
     let cost = |pending| {
         let mut rig = Rig::with(pending);
         let costs: Vec<u64> = (1..=2_000).map(|id| rig.turn(id)).collect();
@@ -89,10 +90,10 @@ fn completing_in_order_looks_at_as_many_entries_with_ten_as_with_a_million_pendi
 }
 
 #[test]
-fn completing_the_newest_first_looks_at_as_many_entries_with_ten_as_with_a_million_pending() {
+fn completing_the_newest_first_visits_as_many_entries_with_ten_as_with_a_million_pending() {
     let cost = |pending| {
         let mut rig = Rig::with(pending);
-        // The others are overtaken and due at the 32nd answer, once and for all of them.
+        // All others are overtaken and due at the 32nd answer, and only then.
         for _ in 0..64 {
             rig.turn(rig.sent + 1);
         }
@@ -105,7 +106,7 @@ fn completing_the_newest_first_looks_at_as_many_entries_with_ten_as_with_a_milli
 
 #[test]
 fn a_hole_behind_the_lowest_costs_nothing_to_skip() {
-    // All but the first are answered: the lowest stays, and is found without looking.
+    // All but the first are answered: the lowest stays, and is found without a search.
     let cost = |pending| {
         let mut rig = Rig::with(pending);
         for id in 2..=pending {
@@ -120,7 +121,7 @@ fn a_hole_behind_the_lowest_costs_nothing_to_skip() {
     assert_eq!(few, many);
 }
 
-/// Entries looked at for each command over its whole life, when all are answered in this order.
+/// Returns the entries visited for each command over its whole life, if all are answered in this order.
 fn life(pending: u64, order: &[u64]) -> f64 {
     let mut rig = Rig::with(pending);
     for id in order {
@@ -157,7 +158,7 @@ fn a_commands_whole_life_costs_the_same_in_order_in_reverse_and_in_random_order(
 }
 
 #[test]
-fn looking_for_what_is_due_or_past_its_deadline_costs_nothing_while_nothing_is() {
+fn the_search_for_due_or_expired_requests_costs_nothing_while_there_are_none() {
     let cost = |pending| {
         let mut rig = Rig::with(pending);
         let mut visits = Vec::new();

@@ -1,4 +1,4 @@
-//! Request timeouts, cancellation, and what becomes of commands afterwards.
+//! Request timeouts, cancellation, and detached commands.
 
 use crate::common::*;
 use zraft_core::{Completion, Event, Failure, RequestKey, RequestKind, RequestRef, Timeout};
@@ -14,7 +14,7 @@ fn is_detached(world: &World, wanted: RequestKey) -> bool {
     })
 }
 
-/// A member that answers KeepAlives only.
+/// Returns a world whose member answers only KeepAlives.
 fn connected() -> (World, zraft_core::ConnId) {
     let (mut world, conn) = World::connected(single());
     world.peer(conn).answers_keep_alives = true;
@@ -61,7 +61,7 @@ fn the_time_runs_from_submission_not_from_sending() {
 }
 
 #[test]
-fn one_never_handed_to_a_transport_is_not_executed_and_never_sent() {
+fn an_unsent_request_past_its_deadline_is_not_executed_and_never_sent() {
     let (mut world, conn) = World::connected(single().max_in_flight(1));
     world.peer(conn).answers_keep_alives = true;
     world.submit(RequestKind::Command, "a", Timeout::Never);
@@ -77,7 +77,7 @@ fn one_never_handed_to_a_transport_is_not_executed_and_never_sent() {
 }
 
 #[test]
-fn a_query_fails_and_is_forgotten() {
+fn a_query_past_its_deadline_fails_and_is_forgotten() {
     let (mut world, conn) = connected();
     let key = world.submit(RequestKind::Query, "a", Timeout::After(seconds(1)));
     let id = correlation_ids(&world.all_received(conn)).pop().unwrap();
@@ -93,7 +93,7 @@ fn a_query_fails_and_is_forgotten() {
 }
 
 #[test]
-fn a_sent_command_is_detached_still_tracked_and_still_resent() {
+fn a_sent_command_past_its_deadline_is_detached_tracked_and_resent() {
     let (mut world, conn) = connected();
     let key = world.submit(RequestKind::Command, "a", Timeout::After(seconds(1)));
     world.all_received(conn);
@@ -130,7 +130,7 @@ fn an_eviction_is_the_resolution_of_a_detached_command_too() {
 }
 
 #[test]
-fn after_the_detached_timeout_a_command_is_abandoned_for_good() {
+fn after_the_detached_timeout_a_command_is_abandoned() {
     let (mut world, conn) = connected();
     let key = world.submit(RequestKind::Command, "a", Timeout::After(seconds(1)));
     world.advance(seconds(1));
@@ -139,7 +139,7 @@ fn after_the_detached_timeout_a_command_is_abandoned_for_good() {
     world.advance(millis(1));
     let failure = Failure::Timeout { id: reference(1), sent: true };
     assert_eq!(world.resolution(key), Some(Err(failure)));
-    // It is neither sent again nor does its answer matter; L may pass it.
+    // It is not resent, its answer does not matter, and L may pass it.
     world.all_received(conn);
     world.command("b");
     assert_eq!(lowest_ids(&world.all_received(conn)), [2]);
@@ -166,7 +166,7 @@ fn a_detached_command_survives_a_resume() {
 }
 
 #[test]
-fn cancelling_is_the_deadline_passing_now() {
+fn cancelling_has_the_effect_of_a_deadline_that_passes_now() {
     let (mut world, conn) = World::connected(single().max_in_flight(1));
     let sent = world.command("a");
     let queued = world.command("b");
@@ -188,7 +188,7 @@ fn cancelling_is_the_deadline_passing_now() {
 }
 
 #[test]
-fn cancelling_what_is_settled_or_detached_does_nothing() {
+fn cancelling_a_settled_or_detached_request_does_nothing() {
     let (mut world, conn) = World::connected(single());
     let first = world.command("a");
     world.answer(conn, 1, "");
@@ -206,7 +206,7 @@ fn cancelling_what_is_settled_or_detached_does_nothing() {
 }
 
 #[test]
-fn a_deadline_is_told_by_an_event() {
+fn a_passed_deadline_emits_an_event() {
     let (mut world, conn) = World::connected(single().max_in_flight(1));
     let after = Timeout::After(seconds(1));
     world.submit(RequestKind::Command, "a", after);
@@ -230,7 +230,7 @@ fn a_request_settles_once_even_when_answer_and_deadline_meet() {
     let (mut world, conn) = connected();
     let key = world.submit(RequestKind::Command, "a", Timeout::After(seconds(1)));
     world.now = world.now + seconds(1);
-    // What can be read is read before deadlines fire.
+    // The driver reads everything available before deadlines fire.
     world.answer(conn, 1, "in time");
     world.wake();
     assert_eq!(world.result(key), Some(Ok("in time".into())));
@@ -244,7 +244,7 @@ fn a_request_settles_once_even_when_answer_and_deadline_meet() {
 }
 
 #[test]
-fn what_is_detached_settles_when_the_session_expires() {
+fn detached_commands_settle_when_the_session_expires() {
     let (mut world, conn) = World::connected(single());
     let key = world.command("a");
     world.machine.cancel(world.now, key);

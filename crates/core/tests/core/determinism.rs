@@ -6,7 +6,7 @@ use crate::common::*;
 use zraft_core::{RequestKind, StateName, Timeout};
 use zraft_protocol::{ServerMessage, SessionCloseReason};
 
-/// An eventful script; gives everything that came out of the machine, as text.
+/// Runs a script with many events. Returns all outputs of the machine as text.
 fn run(seed: u64, script: u64) -> String {
     let mut world = World::seeded(three().max_in_flight(8), seed);
     world.answers_keep_alives = true;

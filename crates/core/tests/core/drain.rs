@@ -1,4 +1,4 @@
-//! What may happen while disconnect() waits for answers: the rules of the session go on holding.
+//! The rules of the session hold while disconnect() waits for answers.
 
 use crate::common::*;
 use zraft_core::{
@@ -11,7 +11,7 @@ fn command(world: &mut World, text: &str) -> RequestKey {
     world.submit(RequestKind::Command, text, Timeout::Never)
 }
 
-/// A drain of a command that was sent and one that was not, with node-2 being asked to continue the session.
+/// Returns a world that drains one sent and one unsent command, while node-2 is asked to continue the session.
 fn draining(config: zraft_core::ConfigBuilder) -> (World, RequestKey, RequestKey) {
     let mut sent = None;
     let mut world = World::stepped_down(config, |world, _| sent = Some(command(world, "sent")));
@@ -21,7 +21,7 @@ fn draining(config: zraft_core::ConfigBuilder) -> (World, RequestKey, RequestKey
 }
 
 #[test]
-fn a_rejection_for_good_during_a_drain_settles_all_and_ends_it() {
+fn a_permanent_rejection_during_a_drain_settles_everything_and_ends_it() {
     for reason in [RejectionReason::InvalidCapabilities, RejectionReason::Other] {
         let (mut world, sent, unsent) = draining(three());
         let conn = world.accept("node-2");
@@ -54,8 +54,8 @@ fn a_connect_that_waits_for_a_drain_is_not_rejected_with_the_session_before_it()
 }
 
 #[test]
-fn a_doubted_session_whose_time_ends_during_a_drain_has_expired_and_ends_it() {
-    // Not even under newSession does another session follow.
+fn a_doubtful_session_that_expires_during_a_drain_ends_it() {
+    // No other session follows, even with NewSession.
     for config in [three(), three().on_session_expired(OnSessionExpired::NewSession)] {
         let (mut world, sent, unsent) = draining(config);
         let start = world.now;
@@ -85,7 +85,7 @@ fn a_doubted_session_whose_time_ends_during_a_drain_has_expired_and_ends_it() {
     }
 }
 
-/// Three members in a row go down with these commands: they go one at a time from then on.
+/// Three members in a row end with these commands on the wire, so the commands go one at a time from then on.
 fn suspected(commands: u64) -> (World, ConnId, Vec<RequestKey>) {
     let (mut world, mut conn) = World::connected(three());
     world.answers_keep_alives = true;
@@ -100,7 +100,7 @@ fn suspected(commands: u64) -> (World, ConnId, Vec<RequestKey>) {
 }
 
 #[test]
-fn a_drain_goes_one_at_a_time_while_poison_is_suspected() {
+fn a_drain_sends_suspects_one_at_a_time() {
     let (mut world, conn, mut keys) = suspected(3);
     keys.push(command(&mut world, "c4"));
     world.machine.disconnect(world.now, seconds(30));
@@ -116,7 +116,7 @@ fn a_drain_goes_one_at_a_time_while_poison_is_suspected() {
 }
 
 #[test]
-fn what_is_quarantined_during_a_drain_holds_it_up_no_longer() {
+fn a_request_quarantined_during_a_drain_no_longer_holds_it_up() {
     let (mut world, mut conn, keys) = suspected(2);
     world.machine.disconnect(world.now, seconds(60));
     for _ in 0..2 {
@@ -131,7 +131,7 @@ fn what_is_quarantined_during_a_drain_holds_it_up_no_longer() {
 }
 
 #[test]
-fn what_is_submitted_while_a_connect_waits_for_a_drain_is_refused_and_queued_once_that_is_over() {
+fn requests_submitted_during_a_drain_are_refused_and_queued_once_it_is_over() {
     let (mut world, conn) = World::connected(three());
     world.command("a");
     world.machine.disconnect(world.now, seconds(5));
@@ -142,7 +142,7 @@ fn what_is_submitted_while_a_connect_waits_for_a_drain_is_refused_and_queued_onc
     world.answer(conn, 1, "");
     world.hang_up(conn);
     assert!(world.is_disconnected());
-    // From the moment at which disconnect() is answered.
+    // The time counts from the completion of disconnect().
     let queued = world.command("b");
     let conn = world.accept("node-1");
     world.create(conn);
@@ -153,7 +153,7 @@ fn what_is_submitted_while_a_connect_waits_for_a_drain_is_refused_and_queued_onc
 }
 
 #[test]
-fn with_nothing_pending_a_connection_is_sought_to_close_the_session_on() {
+fn a_drain_without_a_connection_and_without_requests_reconnects_to_close_the_session() {
     let mut world = World::continuing(three());
     world.machine.disconnect(world.now, seconds(5));
     world.refuse("node-2");
@@ -167,7 +167,7 @@ fn with_nothing_pending_a_connection_is_sought_to_close_the_session_on() {
 }
 
 #[test]
-fn what_passes_its_deadline_during_a_drain_is_waited_for_no_longer() {
+fn a_drain_does_not_wait_for_requests_past_their_deadline() {
     let (mut world, conn) = World::connected(three().max_in_flight(1));
     world.peer(conn).answers_keep_alives = true;
     let after = Timeout::After(seconds(1));
@@ -186,12 +186,12 @@ fn what_passes_its_deadline_during_a_drain_is_waited_for_no_longer() {
         }
     }
     assert!(matches!(world.all_received(conn)[..], [ClientMessage::CloseSession { .. }]));
-    // What was sent was detached, and there is no more to be known of it.
+    // The sent command was detached, and its outcome stays unknown.
     assert_eq!(world.resolution(keys[0]), Some(Err(Failure::Closed { sent: true })));
 }
 
 #[test]
-fn a_connect_that_waits_for_a_drain_without_a_connection_starts_when_its_time_is_over() {
+fn a_connect_that_waits_for_a_drain_without_a_connection_starts_when_the_drain_times_out() {
     let (mut world, sent, unsent) = draining(three());
     world.machine.disconnect(world.now, seconds(2));
     let key = world.connect();
@@ -206,7 +206,7 @@ fn a_connect_that_waits_for_a_drain_without_a_connection_starts_when_its_time_is
 }
 
 #[test]
-fn an_attempt_begun_by_an_expiry_ends_at_once_with_disconnect_and_the_next_may_be_given_up() {
+fn disconnect_ends_an_attempt_begun_by_an_expiry_at_once_and_the_next_connect_has_a_timeout() {
     let config = three().on_session_expired(OnSessionExpired::NewSession);
     let (mut world, conn) = World::connected(config);
     world.answer_keep_alive(conn);
@@ -226,7 +226,7 @@ fn an_attempt_begun_by_an_expiry_ends_at_once_with_disconnect_and_the_next_may_b
 }
 
 #[test]
-fn the_timeout_of_a_drain_counts_over_its_reconnects() {
+fn the_timeout_of_a_drain_includes_its_reconnects() {
     let (mut world, mut conn) = World::connected(three());
     world.answers_keep_alives = true;
     world.peer(conn).answers_keep_alives = true;

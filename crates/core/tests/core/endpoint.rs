@@ -1,4 +1,4 @@
-//! What is an endpoint and what is none.
+//! Texts that are endpoints, and texts that are not.
 
 use zraft_core::{Endpoint, EndpointError};
 
@@ -29,7 +29,7 @@ fn names_and_ipv4_addresses_are_hosts() {
 }
 
 #[test]
-fn ipv6_addresses_stand_in_brackets() {
+fn ipv6_addresses_are_in_brackets() {
     accepts("tcp://[::1]:7001", &tcp("::1", 7001));
     accepts("tcp://[2001:DB8::0:1]:7001", &tcp("2001:db8::1", 7001));
     assert_eq!(tcp("::1", 7001).to_string(), "tcp://[::1]:7001");
@@ -119,7 +119,7 @@ fn a_host_has_253_letters_at_most_and_63_between_dots() {
 }
 
 #[test]
-fn hosts_that_no_resolver_takes_are_refused() {
+fn hosts_that_no_resolver_accepts_are_refused() {
     refuses("tcp://:1", EndpointError::MissingHost);
     let long_label = format!("tcp://{}:1", "a".repeat(64));
     let long_name = format!("tcp://{}:1", "a.".repeat(127));
@@ -139,7 +139,7 @@ fn hosts_that_no_resolver_takes_are_refused() {
 }
 
 #[test]
-fn what_ends_in_a_number_is_an_ipv4_address_or_refused() {
+fn a_host_that_ends_in_a_number_must_be_an_ipv4_address() {
     for text in [
         "tcp://256.0.0.1:1",
         "tcp://1.2.3:1",
@@ -153,7 +153,7 @@ fn what_ends_in_a_number_is_an_ipv4_address_or_refused() {
 
 #[cfg(unix)]
 #[test]
-fn ipc_takes_the_path_of_a_socket_file() {
+fn ipc_accepts_the_path_of_a_socket_file() {
     let ipc = |path: &str| Endpoint::Ipc { path: path.to_owned() };
     accepts("ipc:///run/zraft/node-1.sock", &ipc("/run/zraft/node-1.sock"));
     accepts("ipc://relative.sock", &ipc("relative.sock"));

@@ -1,4 +1,4 @@
-//! What is told of an attempt at a member, of its end, and of a session's way from one connection to the next.
+//! Events of an attempt at a member, of its end, and of a session that moves from one connection to the next.
 
 use crate::common::*;
 use zraft_core::{ConnEnd, ConnectionCause, DisconnectReason, Event, StateName};
@@ -33,7 +33,7 @@ fn reconnecting(attempt: u32, id: &str, endpoint: &str) -> Event {
 }
 
 #[test]
-fn an_attempt_is_told_before_it_is_made_then_its_handshake_then_the_session() {
+fn events_report_the_attempt_then_its_handshake_then_the_session() {
     let mut world = World::new(three());
     world.connect();
     let opening = [
@@ -52,7 +52,7 @@ fn an_attempt_is_told_before_it_is_made_then_its_handshake_then_the_session() {
 }
 
 #[test]
-fn an_attempt_that_fails_is_told_with_its_member_and_why_and_then_the_next() {
+fn a_failed_attempt_is_reported_with_its_member_and_cause_before_the_next() {
     let mut world = World::new(three());
     world.connect();
     world.events.clear();
@@ -67,7 +67,7 @@ fn an_attempt_that_fails_is_told_with_its_member_and_why_and_then_the_next() {
 }
 
 #[test]
-fn a_session_that_moves_tells_what_it_leaves_whom_it_asks_and_where_it_arrives() {
+fn events_of_a_moving_session_name_the_member_left_the_members_asked_and_the_new_one() {
     let (mut world, conn) = World::connected(three());
     world.answer_keep_alive(conn);
     world.events.clear();
@@ -95,7 +95,7 @@ fn a_session_that_moves_tells_what_it_leaves_whom_it_asks_and_where_it_arrives()
 }
 
 #[test]
-fn an_attempt_at_a_session_tells_apart_who_denies_it_who_ends_it_in_words_and_who_breaks_off() {
+fn a_failed_resume_distinguishes_denial_session_closed_and_reset() {
     let cause = |break_off: fn(&mut World, zraft_core::ConnId)| {
         let mut world = World::continuing(three());
         let conn = world.accept("node-2");
@@ -120,7 +120,7 @@ fn an_attempt_at_a_session_tells_apart_who_denies_it_who_ends_it_in_words_and_wh
     let silent = cause(World::hang_up);
     assert_eq!(silent, ConnectionCause::ClosedBeforeFirstMessage);
     let broken = cause(|world, conn| {
-        // Anything that is no answer.
+        // Any message that is not an answer.
         world.say_bytes(conn, b"zraft");
         world.machine.handle_ended(world.now, conn, ConnEnd::Reset);
         world.peer(conn).closed = true;

@@ -1,4 +1,4 @@
-//! The end of a session by expiry: everything fails, or goes on in a new one.
+//! Expiry of the session: every request fails, or continues in a new session.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ fn by_default_everything_settles_and_the_client_is_disconnected() {
 #[test]
 fn under_new_session_sent_commands_are_unknown_and_the_rest_goes_in_the_new_session() {
     let (mut world, conn) = World::connected(renewing());
-    // The connection was worth something: no pause follows its end.
+    // The connection had an answer, so no pause follows its end.
     world.answer_keep_alive(conn);
     let commands: Vec<_> = (0..4).map(|n| world.command(&format!("c{n}"))).collect();
     let queries: Vec<_> = (0..3).map(|n| world.query(&format!("q{n}"))).collect();
@@ -74,9 +74,9 @@ fn under_new_session_sent_commands_are_unknown_and_the_rest_goes_in_the_new_sess
 }
 
 #[test]
-fn a_command_of_one_session_is_never_sent_in_another() {
+fn a_command_sent_in_one_session_is_never_sent_in_another() {
     let (mut world, conn) = World::connected(renewing());
-    // The connection was worth something: no pause follows its end.
+    // The connection had an answer, so no pause follows its end.
     world.answer_keep_alive(conn);
     for n in 0..2 {
         world.submit(RequestKind::Command, &format!("old{n}"), Timeout::Never);
@@ -105,9 +105,9 @@ fn queries_keep_their_deadlines_over_sessions() {
 }
 
 #[test]
-fn a_query_answered_in_the_new_session_is_found_again() {
+fn a_query_can_be_answered_in_the_new_session() {
     let (mut world, conn) = World::connected(renewing());
-    // The connection was worth something: no pause follows its end.
+    // The connection had an answer, so no pause follows its end.
     world.answer_keep_alive(conn);
     let key = world.query("q");
     world.all_received(conn);
@@ -144,7 +144,7 @@ fn an_expiry_while_connecting_begins_a_new_session_too() {
 }
 
 #[test]
-fn a_connect_that_waits_is_answered_by_the_new_session() {
+fn a_waiting_connect_resolves_with_the_new_session() {
     let mut world = World::continuing(renewing());
     let key = world.connect();
     let conn = world.accept("node-2");
@@ -161,7 +161,7 @@ fn a_connect_that_waits_is_answered_by_the_new_session() {
 }
 
 #[test]
-fn sessions_that_expire_as_soon_as_they_stand_are_asked_for_with_backoff() {
+fn sessions_that_expire_at_once_are_followed_by_a_backoff() {
     let (mut world, mut conn) = World::connected(renewing());
     for pause in [100, 200, 400] {
         world.closed(conn, SessionCloseReason::SessionExpired, None);
@@ -173,13 +173,13 @@ fn sessions_that_expire_as_soon_as_they_stand_are_asked_for_with_backoff() {
         conn = world.accept("node-1");
         world.create(conn);
     }
-    // One that was worth something is followed by the next at once.
+    // A session with an answer is followed by the next at once.
     world.answer_keep_alive(conn);
     world.closed(conn, SessionCloseReason::SessionExpired, None);
     assert_eq!(world.asks().as_deref(), Some("node-1"));
 }
 
-/// Every member denies the session, until this long has passed since `start`.
+/// Lets every member deny the session until this long has passed since `start`.
 fn denied_until(world: &mut World, start: Instant, time: Duration) {
     while world.now - start < time {
         assert_eq!(world.state(), StateName::ConnectingExistingSession);
@@ -210,8 +210,8 @@ fn the_configured_session_timeout_counts_from_the_last_session_continued() {
 }
 
 #[test]
-fn a_doubted_session_whose_time_is_over_goes_on_in_a_new_one_under_new_session() {
-    // In the pause between two rounds, and while a member is being asked.
+fn a_doubtful_session_past_its_timeout_is_replaced_under_new_session() {
+    // The time ends in the pause between two rounds, or while a member is being asked.
     for asking in [false, true] {
         let mut sent = None;
         let mut world = World::stepped_down(renewing(), |world, _| {

@@ -1,4 +1,4 @@
-//! The settings of the heartbeat, as they arrive at the transport.
+//! The settings of the heartbeat reach the transport.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use bytes::Buf;
 use zraft_core::DisconnectReason;
 use zraft_protocol::Timestamp;
 
-/// What the machine writes in its first `time` on a connection whose other end is silent.
+/// Returns what the machine writes within `time` on a new connection whose other end is silent.
 fn written(interval: Duration, timeout: Duration, time: Duration) -> Vec<u8> {
     let config = single().heartbeat_interval(interval).heartbeat_timeout(timeout);
     let (mut world, conn) = World::connected(config);
@@ -26,7 +26,7 @@ fn written(interval: Duration, timeout: Duration, time: Duration) -> Vec<u8> {
     bytes
 }
 
-/// The TTLs of the PINGs in it, in tenths of a second.
+/// Returns the TTLs of the PINGs in these bytes, in tenths of a second.
 fn ttls(bytes: &[u8]) -> Vec<u16> {
     let name = b"\x04PING";
     let places = bytes.windows(name.len()).enumerate().filter(|(_, window)| window == name);

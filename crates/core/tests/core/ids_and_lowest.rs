@@ -1,4 +1,4 @@
-//! Command ids, and the lowest pending one that every command carries (L).
+//! Command ids, and L, the lowest pending id, which every command carries.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ fn a_command_gets_its_id_when_it_is_first_handed_to_the_transport() {
     world.create(conn);
     let messages = world.all_received(conn);
     assert_eq!((command_ids(&messages), payloads(&messages)), (vec![1, 2], strings(&["a", "b"])));
-    // What waits has no id yet: one that leaves the queue leaves no gap.
+    // A queued command has no id yet, so one that leaves the queue leaves no gap.
     world.machine.cancel(world.now, keys[2]);
     world.command("d");
     world.answer(conn, 1, "");
@@ -44,7 +44,7 @@ fn queries_take_no_ids_from_commands() {
 }
 
 #[test]
-fn ids_go_on_over_connections_and_are_never_used_again_in_a_session() {
+fn ids_continue_across_connections_and_are_never_reused_in_a_session() {
     let (mut world, conn) = World::connected(three());
     for text in ["a", "b"] {
         world.command(text);
@@ -213,7 +213,7 @@ fn a_second_answer_to_a_query_is_not_taken_for_the_answer_of_a_command_in_its_pl
     let query = world.query("q");
     let id = correlation_ids(&world.all_received(conn)).pop().unwrap();
     world.answer_query(conn, &id, "ok");
-    // The first command's id is the first query's number, and the query's place in the table is free again.
+    // The first command's id equals the first query's number, and the query's slot is free again.
     let command = world.command("c");
     assert_eq!(command.slot, query.slot);
     world.answer_query(conn, &id, "again");

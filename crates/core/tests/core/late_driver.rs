@@ -1,5 +1,5 @@
-//! A driver that is always woken more than a second late, as under an application that blocks its thread: every wait still
-//! ends, within stated bounds.
+//! A driver that always wakes more than a second late, as when the application blocks its thread: every wait still ends
+//! within a stated bound.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use crate::common::*;
 use zraft_core::{ConnId, DisconnectReason, Event, Failure, RequestKind, StateName, Timeout};
 use zraft_protocol::{ClientMessage, ServerMessage};
 
-/// How much too late each wake comes.
+/// How late each wake comes.
 const LATE: Duration = Duration::from_millis(1_500);
-/// After a jump of the clock, deadlines wait this long for answers.
+/// How long deadlines wait for answers after a jump of the clock.
 const GRACE: Duration = Duration::from_secs(1);
-/// What a deadline may be late by: it is passed in a late wake, put off once, and fires in the next late wake.
+/// How late a deadline may fire: it passes in a late wake, is put off once, and fires in the next late wake.
 const DEADLINE_LATE: Duration = Duration::from_secs(4);
 
-/// The driver sleeps until it is told to wake, and wakes `late` after that. Members act at their own times.
+/// The driver sleeps until the machine's next timeout and wakes `late` after it. Members act on time.
 fn late_turn(world: &mut World, late: Duration) {
     world.pump();
     let due = world.machine.poll_timeout().expect("the machine waits for something");
@@ -27,7 +27,7 @@ fn late_turn(world: &mut World, late: Duration) {
     world.wake();
 }
 
-/// Late turns until this holds. Gives how long that took.
+/// Runs late turns until this holds. Returns how long that took.
 fn late_until(world: &mut World, limit: Duration, holds: impl Fn(&World) -> bool) -> Duration {
     let start = world.now;
     while !holds(world) {
@@ -42,12 +42,12 @@ fn freeze(world: &mut World, conn: ConnId) {
 }
 
 #[test]
-fn request_deadlines_fire_though_every_wake_is_late_and_the_cluster_is_frozen() {
+fn request_deadlines_fire_at_a_frozen_cluster_although_every_wake_is_late() {
     let (mut world, conn) = World::connected(three());
     freeze(&mut world, conn);
     let sent = world.submit(RequestKind::Command, "x", Timeout::After(seconds(15)));
     late_until(&mut world, seconds(15) + DEADLINE_LATE, |world| world.result(sent).is_some());
-    // The next ones, with no connection at all.
+    // The next requests have no connection at all.
     for _ in 0..3 {
         let key = world.submit(RequestKind::Command, "y", Timeout::After(seconds(15)));
         late_until(&mut world, seconds(15) + DEADLINE_LATE, |world| world.result(key).is_some());
@@ -56,7 +56,7 @@ fn request_deadlines_fire_though_every_wake_is_late_and_the_cluster_is_frozen() 
 }
 
 #[test]
-fn request_deadlines_fire_though_every_wake_is_late_and_a_deaf_member_answers_pings() {
+fn request_deadlines_fire_at_a_deaf_member_although_every_wake_is_late() {
     let (mut world, _) = World::connected(single());
     for _ in 0..5 {
         let key = world.submit(RequestKind::Query, "x", Timeout::After(seconds(15)));
@@ -65,24 +65,24 @@ fn request_deadlines_fire_though_every_wake_is_late_and_a_deaf_member_answers_pi
 }
 
 #[test]
-fn disconnect_ends_though_every_wake_is_late() {
+fn disconnect_ends_although_every_wake_is_late() {
     for frozen in [true, false] {
         let (mut world, conn) = World::connected(three());
         world.peer(conn).frozen = frozen;
         world.submit(RequestKind::Command, "never answered", Timeout::Never);
         late_turn(&mut world, LATE);
         world.machine.disconnect(world.now, seconds(5));
-        // Its own timeout, then a second to close; each may be late.
+        // The timeout of disconnect(), then a second to close; each may be late.
         let limit = seconds(5) + DEADLINE_LATE + seconds(1) + DEADLINE_LATE;
         late_until(&mut world, limit, World::is_disconnected);
     }
 }
 
 #[test]
-fn connect_times_out_though_every_wake_is_late() {
+fn connect_times_out_although_every_wake_is_late() {
     let mut world = World::new(three());
     let key = world.machine.connect(world.now, Some(seconds(12)));
-    // Nothing answers at any address.
+    // No address answers.
     late_until(&mut world, seconds(12) + DEADLINE_LATE, |world| {
         world.connect_result(key).is_some()
     });
@@ -95,14 +95,14 @@ fn an_attempt_is_extended_once_and_the_next_member_is_asked() {
     world.machine.connect(world.now, None);
     world.pump();
     let asked = |world: &World, member: &str| world.peers.iter().any(|peer| peer.member == member);
-    // 5 s, extended by as much, each ending in a late wake.
+    // 5 s, extended once by 5 s; each ends in a late wake.
     let limit = 2 * (seconds(5) + LATE);
     late_until(&mut world, limit, |world| asked(world, "node-2"));
     late_until(&mut world, limit, |world| asked(world, "node-3"));
 }
 
 #[test]
-fn a_frozen_member_is_left_though_every_wake_is_late() {
+fn a_frozen_member_is_left_although_every_wake_is_late() {
     let (mut world, conn) = World::connected(three());
     freeze(&mut world, conn);
     // The heartbeat timeout of 10 s begins again once.
@@ -111,17 +111,17 @@ fn a_frozen_member_is_left_though_every_wake_is_late() {
 }
 
 #[test]
-fn a_deaf_member_that_answers_pings_is_left_though_every_wake_is_late() {
+fn a_deaf_member_is_left_although_every_wake_is_late() {
     let (mut world, _) = World::connected(three());
     world.machine.ping(world.now);
-    // The wait of 5 s for the keep-alive begins again once.
+    // The wait of 5 s for the answer to the KeepAlive begins again once.
     let limit = seconds(1) + LATE + seconds(5) + LATE;
     late_until(&mut world, limit, |world| world.state() != StateName::Connected);
     assert_eq!(world.disconnect_reason(), Some(DisconnectReason::KeepAliveTimeout));
 }
 
 #[test]
-fn a_silent_member_is_left_and_requests_are_resent_though_every_wake_is_late() {
+fn a_silent_member_is_left_and_requests_are_resent_although_every_wake_is_late() {
     let (mut world, conn) = World::connected(three());
     world.peer(conn).answers_keep_alives = true;
     world.submit(RequestKind::Command, "x", Timeout::Never);
@@ -130,7 +130,7 @@ fn a_silent_member_is_left_and_requests_are_resent_though_every_wake_is_late() {
     while world.state() == StateName::Connected {
         late_turn(&mut world, LATE);
         resent |= world.machine.stats().resent > 0;
-        // Each answered keep-alive proves that the connection lives, but only an answer to a request ends the silence.
+        // An answered KeepAlive proves that the connection works, but only an answer to a request ends the silence.
         assert!(world.now - start < seconds(60), "the silence never ends");
     }
     assert!(resent);

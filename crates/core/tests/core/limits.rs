@@ -1,4 +1,4 @@
-//! How much is taken: requests waiting, payload bytes held, lengths.
+//! Limits on requests that wait, on payload bytes held, and on lengths.
 
 use crate::common::*;
 use bytes::Bytes;
@@ -49,7 +49,7 @@ fn max_queued_bytes_counts_queued_in_flight_and_detached_payloads() {
     assert!(world.machine.has_room(100) && !world.machine.has_room(101));
     assert_eq!(submit(&mut world, 101), Err(Failure::Overloaded));
     submit(&mut world, 100).unwrap();
-    // A detached one is still held; one that leaves the queue is not.
+    // The payload of a detached command is still held; that of a request that left the queue is not.
     world.machine.cancel(world.now, keys[0]);
     assert_eq!(submit(&mut world, 1), Err(Failure::Overloaded));
     world.machine.cancel(world.now, keys[2]);
@@ -68,7 +68,7 @@ fn an_empty_payload_is_refused() {
 }
 
 #[test]
-fn a_payload_over_max_message_size_is_refused_and_one_of_it_is_not() {
+fn a_payload_of_max_message_size_is_accepted_and_a_longer_one_refused() {
     let (mut world, conn) = World::connected(single().max_message_size(100));
     submit(&mut world, 100).unwrap();
     match submit(&mut world, 101).unwrap_err() {
@@ -83,7 +83,7 @@ fn a_payload_over_max_message_size_is_refused_and_one_of_it_is_not() {
 }
 
 #[test]
-fn a_payload_that_could_never_find_room_is_refused_for_good() {
+fn a_payload_larger_than_the_queue_is_refused() {
     let (mut world, _) = World::connected(single().max_queued_bytes(50));
     match submit(&mut world, 51).unwrap_err() {
         Failure::Validation(ValidationError::PayloadTooLarge {
@@ -96,7 +96,7 @@ fn a_payload_that_could_never_find_room_is_refused_for_good() {
 }
 
 #[test]
-fn events_that_nobody_takes_give_way_and_are_counted() {
+fn the_oldest_untaken_events_are_dropped_and_counted() {
     let (mut world, conn) = World::connected(single());
     world.machine.observe_messages(true);
     for _ in 0..20_000 {
@@ -117,7 +117,7 @@ fn events_that_nobody_takes_give_way_and_are_counted() {
 }
 
 #[test]
-fn pings_that_wait_are_limited() {
+fn the_number_of_waiting_pings_is_limited() {
     let (mut world, conn) = World::connected(single());
     world.peer(conn).frozen = true;
     for _ in 0..1_024 {
@@ -134,7 +134,7 @@ fn pings_that_wait_are_limited() {
 }
 
 #[test]
-fn messages_are_events_only_while_somebody_observes_them() {
+fn messages_are_events_only_while_an_observer_listens() {
     let (mut world, conn) = World::connected(single());
     let message =
         |event: &Event| matches!(event, Event::MessageSent { .. } | Event::MessageReceived { .. });

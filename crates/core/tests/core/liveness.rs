@@ -1,4 +1,4 @@
-//! Whether the member still serves: keep-alives and deafness, silence, and an expiry that may be a mistake.
+//! Whether the member still serves: KeepAlives and deaf members, silent members, and doubtful expiry.
 
 use std::time::Duration;
 
@@ -32,14 +32,14 @@ fn keep_alive(world: &mut World, conn: ConnId) -> Timestamp {
     }
 }
 
-// ---- deafness
+// ---- deaf members
 
 #[test]
 fn a_keep_alive_goes_every_interval_whatever_else_happens() {
     let (mut world, conn) = World::connected(single().keep_alive_interval(seconds(10)));
     world.peer(conn).answers_keep_alives = true;
     for round in 1..=6 {
-        // Requests are answered, server requests come: it goes all the same.
+        // Answers and server requests do not replace a KeepAlive.
         for _ in 0..10 {
             world.command("x");
             for id in command_ids(&world.all_received(conn)) {
@@ -64,7 +64,7 @@ fn an_unanswered_keep_alive_loses_the_connection_and_the_next_member_is_asked() 
 }
 
 #[test]
-fn the_wait_starts_when_the_socket_has_taken_the_keep_alives_last_byte() {
+fn the_wait_for_an_answer_starts_when_the_socket_has_taken_the_keep_alives_last_byte() {
     let (mut world, conn) = heard(three().heartbeat_timeout(seconds(60)));
     world.peer(conn).frozen = true;
     world.machine.ping(world.now);
@@ -80,12 +80,12 @@ fn the_wait_starts_when_the_socket_has_taken_the_keep_alives_last_byte() {
     assert!(moved(&world));
 }
 
-/// Without heartbeats, whose PONGs would fall into the middle of frames that are made by hand here.
+/// Returns a configuration without heartbeats, whose PONGs would fall into the frames that these tests make by hand.
 fn quiet() -> ConfigBuilder {
     three().heartbeat_interval(seconds(600)).heartbeat_timeout(seconds(600))
 }
 
-/// The head of a ZMTP frame of this length, with a client response in it.
+/// Returns the head of a ZMTP frame of this length that contains a ClientResponse.
 fn long_frame(length: u64) -> Vec<u8> {
     let mut bytes = vec![2];
     bytes.extend_from_slice(&length.to_be_bytes());
@@ -95,7 +95,7 @@ fn long_frame(length: u64) -> Vec<u8> {
 }
 
 #[test]
-fn the_wait_stands_still_while_bytes_of_a_message_arrive() {
+fn the_wait_for_an_answer_pauses_while_bytes_of_a_message_arrive() {
     let (mut world, conn) = heard(quiet());
     world.machine.ping(world.now);
     world.pump();
@@ -105,7 +105,7 @@ fn the_wait_stands_still_while_bytes_of_a_message_arrive() {
         world.raw(conn, &[0; 512]);
         assert!(!moved(&world));
     }
-    // They stop: the rest of the wait begins.
+    // The bytes stop: the rest of the wait begins.
     world.advance(millis(4_400));
     assert!(!moved(&world));
     world.advance(millis(700));
@@ -113,7 +113,7 @@ fn the_wait_stands_still_while_bytes_of_a_message_arrive() {
 }
 
 #[test]
-fn pongs_do_not_hold_the_wait_up() {
+fn pongs_do_not_pause_the_wait_for_an_answer() {
     let (mut world, _) = heard(three());
     world.machine.ping(world.now);
     // The member's ZMTP answers a PING every second.
@@ -124,7 +124,7 @@ fn pongs_do_not_hold_the_wait_up() {
 }
 
 #[test]
-fn a_later_keep_alive_has_a_wait_of_its_own() {
+fn each_keep_alive_has_its_own_wait() {
     let (mut world, conn) = heard(three());
     world.machine.ping(world.now);
     let first = keep_alive(&mut world, conn);
@@ -139,14 +139,14 @@ fn a_later_keep_alive_has_a_wait_of_its_own() {
 }
 
 #[test]
-fn bytes_that_flow_hold_up_the_wait_of_every_keep_alive_behind_them() {
+fn bytes_of_a_message_pause_the_wait_of_every_keep_alive_behind_them() {
     let (mut world, conn) = heard(quiet());
     world.machine.ping(world.now);
     let first = keep_alive(&mut world, conn);
     world.advance(seconds(1));
     world.machine.ping(world.now);
     keep_alive(&mut world, conn);
-    // Nine seconds of one long answer, then the first keep-alive's.
+    // Nine seconds of one long answer, then the answer to the first KeepAlive.
     world.raw(conn, &long_frame(18 * 512 + 15));
     for _ in 0..18 {
         world.advance(millis(500));
@@ -197,7 +197,7 @@ fn a_deaf_member_with_a_request_in_flight_is_found_by_the_probe() {
 }
 
 #[test]
-fn a_keep_alive_response_to_nothing_ends_no_wait() {
+fn an_unsolicited_keep_alive_response_ends_no_wait() {
     let (mut world, conn) = heard(three());
     world.machine.ping(world.now);
     let timestamp = keep_alive(&mut world, conn);
@@ -210,7 +210,7 @@ fn a_keep_alive_response_to_nothing_ends_no_wait() {
 }
 
 #[test]
-fn keep_alives_of_one_millisecond_are_told_apart() {
+fn keep_alives_of_the_same_millisecond_are_distinguished() {
     let (mut world, conn) = heard(three());
     let first = world.machine.ping(world.now);
     let first_timestamp = keep_alive(&mut world, conn);
@@ -242,9 +242,9 @@ fn a_ping_fails_when_not_connected_or_when_the_connection_ends() {
     assert_eq!(failed.count(), 1);
 }
 
-// ---- silence
+// ---- silent members
 
-/// Members that answer KeepAlives and nothing else.
+/// Returns a world whose members answer KeepAlives and nothing else.
 fn silent(config: ConfigBuilder) -> (World, ConnId) {
     let (mut world, conn) = World::connected(config);
     world.answers_keep_alives = true;
@@ -274,7 +274,7 @@ fn silence_is_waited_out_for_four_smoothed_answer_times_when_that_is_longer() {
 }
 
 #[test]
-fn an_answer_begins_the_wait_anew_and_nothing_in_flight_ends_it() {
+fn an_answer_restarts_the_wait_for_silence_and_an_empty_window_ends_it() {
     let (mut world, conn) = silent(three());
     for _ in 0..2 {
         command(&mut world);
@@ -329,11 +329,11 @@ fn a_lone_member_is_not_left_for_its_silence() {
 }
 
 #[test]
-fn while_a_keep_alive_is_unanswered_a_member_is_not_silent_but_perhaps_deaf() {
+fn while_a_keep_alive_is_unanswered_a_member_does_not_count_as_silent() {
     let (mut world, conn) = silent(three());
     command(&mut world);
     world.advance(millis(100));
-    // The first keep-alive is still answered, the probe is not.
+    // The first KeepAlive is still answered, the probe is not.
     world.machine.ping(world.now);
     world.pump();
     world.peer(conn).answers_keep_alives = false;
@@ -355,7 +355,7 @@ fn a_keep_alive_response_never_ends_the_wait_for_silence() {
     assert!(moved(&world));
 }
 
-// ---- an expiry that may be a mistake
+// ---- doubtful expiry
 
 /// The member being asked denies the session.
 fn deny(world: &mut World) {
@@ -384,7 +384,7 @@ fn deny_until_expired(world: &mut World) -> Duration {
 }
 
 #[test]
-fn a_denied_session_is_asked_for_on_at_the_other_members() {
+fn after_a_denial_the_other_members_are_asked_for_the_session() {
     let mut world = World::continuing(three());
     for _ in 0..7 {
         deny(&mut world);
@@ -397,7 +397,7 @@ fn a_denied_session_is_asked_for_on_at_the_other_members() {
 }
 
 #[test]
-fn it_has_expired_when_the_session_timeout_has_passed_since_the_last_proof() {
+fn a_denied_session_has_expired_when_the_session_timeout_has_passed_since_the_last_proof() {
     let mut world = World::continuing(three());
     let key = world.submit(RequestKind::Command, "x", Timeout::Never);
     let took = deny_until_expired(&mut world);
@@ -430,7 +430,7 @@ fn a_keep_alive_response_is_a_proof_and_an_answer_to_a_command_is_none() {
 fn a_denial_is_believed_at_once_when_the_session_timeout_has_passed() {
     let mut world = World::continuing(three());
     let start = world.now;
-    // Nobody answers for a minute and a half; nothing is concluded from that.
+    // No member answers for a minute and a half; the client concludes nothing from that.
     while world.now - start < seconds(91) {
         if let Some(member) = world.asks() {
             world.refuse(&member);
@@ -445,7 +445,7 @@ fn a_denial_is_believed_at_once_when_the_session_timeout_has_passed() {
 }
 
 #[test]
-fn a_session_continued_after_a_denial_is_not_doubted_any_more() {
+fn a_session_continued_after_a_denial_is_no_longer_doubtful() {
     let mut world = World::continuing(three());
     deny(&mut world);
     let conn = world.resumed();
@@ -495,7 +495,7 @@ fn one_keep_alive_answered_after_the_requests_is_proof_enough_of_a_silent_member
 }
 
 #[test]
-fn a_member_is_not_silent_about_what_nobody_waits_for_any_more() {
+fn requests_without_a_waiting_caller_do_not_make_a_member_silent() {
     let (mut world, conn) = silent(three().keep_alive_interval(seconds(5)));
     world.submit(RequestKind::Query, "x", Timeout::After(seconds(1)));
     world.advance(seconds(60));
@@ -518,7 +518,7 @@ fn the_probe_waits_for_four_smoothed_answer_times_when_that_is_longer() {
 }
 
 #[test]
-fn silence_that_is_waited_out_for_more_than_60_s_is_not_waited_out_longer() {
+fn a_wait_for_silence_above_60_s_does_not_double() {
     let (mut world, _) = silent(three().resend_interval(seconds(40)));
     command(&mut world);
     for _ in 0..3 {
@@ -530,7 +530,7 @@ fn silence_that_is_waited_out_for_more_than_60_s_is_not_waited_out_longer() {
 }
 
 #[test]
-fn a_connection_lost_otherwise_does_not_lengthen_the_wait_for_silence() {
+fn a_connection_lost_for_another_reason_does_not_lengthen_the_wait_for_silence() {
     let (mut world, mut conn) = silent(three());
     command(&mut world);
     for _ in 0..3 {

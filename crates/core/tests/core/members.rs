@@ -1,4 +1,4 @@
-//! Which member is asked next, and when.
+//! Choosing a member: which one is asked next, and when.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ fn a_hint_at_one_that_did_not_answer_in_this_round_is_not_followed() {
     assert_eq!(world.asks().as_deref(), Some("node-3"));
     redirect(&mut world, Some("node-1"));
     assert_eq!(world.asks(), None);
-    // In the next round it may be.
+    // In the next round it may be followed.
     world.next_asked(seconds(1));
     while world.asks().as_deref() == Some("node-1") {
         redirect(&mut world, None);
@@ -112,7 +112,7 @@ fn after_a_round_with_answers_the_pause_grows_from_50_to_250_ms_for_10_s_then_to
 }
 
 #[test]
-fn a_round_that_none_answers_does_not_begin_the_ten_seconds_of_an_election_anew() {
+fn a_round_without_answers_does_not_restart_the_ten_seconds_of_an_election() {
     let mut world = connecting(three());
     let start = world.now;
     let election = |world: &mut World| {
@@ -181,7 +181,7 @@ fn after_eof_reset_or_session_error_the_same_member_is_first_of_a_new_round() {
 }
 
 #[test]
-fn after_every_other_end_the_next_member_is_asked_that_was_not_yet() {
+fn after_every_other_end_the_next_unasked_member_is_asked() {
     for way in 0..4 {
         let mut world = World::continuing(three());
         let conn = world.accept("node-2");
@@ -222,7 +222,7 @@ fn a_lone_member_is_asked_again_after_a_pause() {
 }
 
 #[test]
-fn a_connection_that_ends_unheard_within_5_s_counts_as_a_round_that_failed() {
+fn a_connection_that_ends_within_5_s_without_an_answer_counts_as_a_failed_round() {
     let (mut world, mut conn) = World::connected(three());
     let mut expected = millis(100);
     for _ in 0..6 {
@@ -252,7 +252,7 @@ fn the_first_answer_a_keep_alive_response_or_five_seconds_of_connection_reset_th
             1 => world.answer_keep_alive(conn),
             2 => world.advance(seconds(5)),
             _ => {
-                // Nothing resets it, nor does any less.
+                // Less than that does not reset it.
                 world.advance(if way == 3 { Duration::ZERO } else { millis(4_999) });
                 world.hang_up(conn);
                 let (_, pause) = world.next_asked(seconds(5));
@@ -270,7 +270,7 @@ fn the_first_answer_a_keep_alive_response_or_five_seconds_of_connection_reset_th
 }
 
 #[test]
-fn a_stillborn_connections_unusable_hint_is_not_followed() {
+fn an_unusable_hint_of_a_short_lived_connection_is_not_followed() {
     let (mut world, conn) = World::connected(three());
     world.closed(conn, SessionCloseReason::NotLeaderAnymore, Some("node-1"));
     assert_eq!(world.asks(), None);
@@ -294,7 +294,7 @@ fn the_wait_for_session_created_is_four_times_as_long_after_each_timeout_up_to_3
         });
         assert_eq!(took, seconds(expected));
     }
-    // A session makes it short again.
+    // A session makes the wait short again.
     let (member, _) = world.next_asked(seconds(10));
     let conn = world.accept(&member);
     world.create(conn);
@@ -312,7 +312,7 @@ fn only_create_session_is_waited_for_longer() {
     let conn = world.accept("node-1");
     world.advance(seconds(5));
     assert!(world.peer(conn).closed);
-    // This one does not even open.
+    // This connection does not open.
     assert_eq!(world.asks().as_deref(), Some("node-2"));
     world.advance(millis(4_999));
     assert_eq!(world.asks().as_deref(), Some("node-2"));
@@ -320,7 +320,7 @@ fn only_create_session_is_waited_for_longer() {
     assert_eq!(world.asks().as_deref(), Some("node-3"));
 }
 
-/// node-1 went deaf with the session, node-2 is being asked.
+/// Returns a world in which node-1 became deaf with the session, and node-2 is being asked.
 fn deaf() -> World {
     let (mut world, conn) = World::connected(three());
     world.answer_keep_alive(conn);
@@ -333,7 +333,7 @@ fn deaf() -> World {
 #[test]
 fn a_deaf_member_is_not_gone_back_to_on_a_hint_for_30_s_unless_every_other_was_asked() {
     let mut world = deaf();
-    // Rounds go on past the first, in which it failed to answer.
+    // Later rounds follow the first, in which it did not answer.
     redirect(&mut world, Some("node-1"));
     assert_eq!(world.asks().as_deref(), Some("node-3"));
     redirect(&mut world, Some("node-1"));
@@ -373,7 +373,7 @@ fn after_30_s_a_deaf_member_is_gone_back_to_on_a_hint() {
 }
 
 #[test]
-fn deafness_is_remembered_of_a_connection_that_ended_unheard_too() {
+fn a_member_deaf_on_a_connection_without_answers_is_remembered_as_deaf_too() {
     let config = three().connection_timeout(seconds(1));
     let (mut world, conn) = World::connected(config);
     world.machine.ping(world.now);
@@ -386,7 +386,7 @@ fn deafness_is_remembered_of_a_connection_that_ended_unheard_too() {
 }
 
 #[test]
-fn an_election_is_waited_out() {
+fn the_client_waits_until_an_election_ends() {
     let mut world = World::continuing(three());
     let key = world.command("a");
     let start = world.now;
@@ -469,7 +469,7 @@ fn reconnecting_events_count_the_attempts_since_the_loss() {
 
 #[test]
 fn a_message_of_the_session_before_the_handshake_message_changes_nothing() {
-    // A member that speaks before it is asked.
+    // The member sends a message before the session message.
     let mut world = connecting(three());
     let conn = world.accept("node-1");
     let nonce = world.create_nonce(conn);

@@ -1,4 +1,4 @@
-//! The lists of names that other languages are checked against are those that are used.
+//! The lists of names, with which the clients of other languages are compared, are complete.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use zraft_core::{ConnectionCause, DisconnectReason, Event, Failure, StateName, S
 use zraft_protocol::MemberId;
 
 #[test]
-fn no_name_is_listed_twice() {
+fn no_list_has_a_name_twice() {
     let states: Vec<_> = StateName::ALL.iter().map(|state| state.name()).collect();
     let reasons: Vec<_> = DisconnectReason::ALL.iter().map(|reason| reason.name()).collect();
     let figures: Vec<_> = Stats::default().figures().iter().map(|(name, _)| *name).collect();
@@ -18,7 +18,7 @@ fn no_name_is_listed_twice() {
 }
 
 #[test]
-fn what_names_itself_stands_in_the_list() {
+fn names_that_values_report_are_in_the_lists() {
     assert!(Event::NAMES.contains(&Event::Lagged(1).name()));
     assert!(Event::NAMES.contains(&Event::RequestTimeout { request_id: None }.name()));
     assert!(Failure::CODES.contains(&Failure::Overloaded.code()));
@@ -27,7 +27,7 @@ fn what_names_itself_stands_in_the_list() {
 
 #[test]
 fn no_event_is_called_error() {
-    // An unheard one would end the process of an emitter's user.
+    // Node ends a process in which an "error" event has no listener.
     assert!(!Event::NAMES.contains(&"error"));
 }
 
@@ -49,7 +49,7 @@ fn every_cause_of_a_connection_error_is_in_the_list_and_the_list_has_no_other() 
     ];
     let names: Vec<_> = causes.iter().map(ConnectionCause::name).collect();
     assert_eq!(names, ConnectionCause::NAMES);
-    // What helps the user of a wrong port.
+    // These texts help a user who gave a wrong port.
     for cause in [ConnectionCause::ClosedBeforeFirstMessage, ConnectionCause::NeverAnswered] {
         assert!(cause.to_string().contains("is this a client port?"), "{cause}");
     }

@@ -1,5 +1,5 @@
-//! What an outage of all members costs, how soon a new leader is found, and how soon a member that stands still is left:
-//! bounds of the whole, whatever the single policies add up to.
+//! Bounds of the policies together: the attempts in an outage of all members, the time to find a new leader, and the time
+//! to leave a frozen member.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,25 +7,25 @@ use crate::common::{World, command_ids, millis, seconds, three};
 use zraft_core::{ConnEnd, DisconnectReason, Event, OpenFailure};
 use zraft_protocol::RejectionReason;
 
-/// Runs of the random choices.
+/// How many seeds each bound is tested with.
 const SEEDS: u64 = 300;
 
-/// How members fail while nobody serves.
+/// How members fail during an outage.
 #[derive(Clone, Copy, Debug)]
 enum Outage {
-    /// Nobody listens.
+    /// Nothing listens on the port.
     Refused,
     /// Connections are accepted and closed at once, as by a proxy without a server.
     Closed,
-    /// Its name has no address.
+    /// The name does not resolve.
     Unknown,
-    /// Refused and closed, in turn.
+    /// Attempts are refused and closed, in turn.
     Either,
 }
 
 const OUTAGES: [Outage; 4] = [Outage::Refused, Outage::Closed, Outage::Unknown, Outage::Either];
 
-/// The attempts at each member in the ten seconds from now on.
+/// Counts the attempts at each member in the next ten seconds.
 fn attempts(world: &mut World, outage: Outage) -> BTreeMap<String, u64> {
     let end = world.now + seconds(10);
     let mut attempts = BTreeMap::new();
@@ -60,7 +60,7 @@ fn attempts(world: &mut World, outage: Outage) -> BTreeMap<String, u64> {
 fn costs_ten_attempts_at_most(attempts: &BTreeMap<String, u64>, what: &str) {
     assert_eq!(attempts.len(), 3, "{what}: everybody is asked");
     for (member, count) in attempts {
-        // And it does go on asking.
+        // The client does not stop asking either.
         assert!((6..=10).contains(count), "{what}: {count} attempts at {member}");
     }
 }
@@ -73,7 +73,7 @@ fn a_full_outage_costs_ten_attempts_at_each_member_at_most_in_its_first_ten_seco
             world.connect();
             let conn = world.accept("node-1");
             world.create(conn);
-            // A connection that was worth it: the pauses begin small.
+            // An answered KeepAlive resets the backoff, so the pauses begin small.
             world.answer_keep_alive(conn);
             world.hang_up(conn);
             costs_ten_attempts_at_most(
@@ -98,8 +98,8 @@ fn a_client_that_starts_in_an_outage_makes_no_more_attempts() {
     }
 }
 
-/// A client with a command in flight whose leader, node-1, is killed, while the others elect `leader` for this long; from
-/// then on it is known as the leader to the other. How long after that it has the command.
+/// Kills the leader, node-1, with a command in flight. The others elect `leader` for this long; from then on the other
+/// names it as the leader. Returns how long after the election the leader gets the command.
 fn found_after(election: Duration, leader: &str, seed: u64) -> Duration {
     let mut world = World::seeded(three(), seed);
     world.connect();
@@ -135,7 +135,7 @@ fn found_after(election: Duration, leader: &str, seed: u64) -> Duration {
 #[test]
 fn after_a_kill_the_new_leader_has_the_commands_within_300_ms_in_elections_of_up_to_10_s() {
     for seed in 0..SEEDS {
-        // Each election another length, each length with both leaders.
+        // Elections of every length, each with both leaders.
         let election =
             millis(50) + seconds(10).saturating_sub(millis(60)) * seed as u32 / SEEDS as u32;
         for leader in ["node-2", "node-3"] {
@@ -145,8 +145,8 @@ fn after_a_kill_the_new_leader_has_the_commands_within_300_ms_in_elections_of_up
     }
 }
 
-/// A client with default settings whose member freezes this long after a heartbeat, with work or without; how long it takes
-/// to leave.
+/// Freezes the member this long after a heartbeat, with or without a request in flight. Returns how long the client takes
+/// to leave it, at default settings.
 fn frozen(after: u64, at_work: bool) -> Duration {
     let mut world = World::new(three());
     world.connect();

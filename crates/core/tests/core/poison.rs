@@ -1,4 +1,4 @@
-//! A request that takes down or deafens the member that gets it must not take them all.
+//! Quarantine: a request that takes down, or makes deaf, each member that receives it must not take down all of them.
 
 use crate::common::*;
 use zraft_core::{
@@ -14,7 +14,7 @@ fn query(world: &mut World, text: &str) -> RequestKey {
     world.submit(RequestKind::Query, text, Timeout::Never)
 }
 
-/// Connected, heard of, members answer KeepAlives.
+/// Returns a connected world with one answer so far, whose members answer KeepAlives.
 fn heard(config: ConfigBuilder) -> (World, ConnId) {
     let (mut world, conn) = World::connected(config);
     world.answers_keep_alives = true;
@@ -23,20 +23,20 @@ fn heard(config: ConfigBuilder) -> (World, ConnId) {
     (world, conn)
 }
 
-/// The connection carries what it carries, is heard, and breaks without an answer to a request.
+/// The member answers a KeepAlive on the connection, and resets it without an answer to a request.
 fn barren(world: &mut World, conn: ConnId) -> ConnId {
-    // Long enough for what is waited for to be due.
+    // Long enough for every pending request to be due.
     world.advance(millis(60));
     world.reset(conn);
     world.resumed()
 }
 
-/// What is on the wire of this connection now.
+/// Returns the requests on the wire of this connection.
 fn on_the_wire(world: &mut World, conn: ConnId) -> Vec<String> {
     payloads(&world.all_received(conn))
 }
 
-/// Three barren losses with these pending.
+/// Loses three barren connections with these requests pending.
 fn suspected(commands: usize, queries: usize) -> (World, ConnId, Vec<RequestKey>) {
     let (mut world, mut conn) = heard(three());
     let mut keys = Vec::new();
@@ -54,7 +54,7 @@ fn suspected(commands: usize, queries: usize) -> (World, ConnId, Vec<RequestKey>
 }
 
 #[test]
-fn after_three_barren_losses_requests_go_one_at_a_time_commands_in_id_order_then_queries() {
+fn after_three_barren_connections_requests_go_one_at_a_time_commands_in_id_order_then_queries() {
     let (mut world, conn, keys) = suspected(3, 2);
     let late = command(&mut world, "new");
     let mut order = Vec::new();
@@ -74,7 +74,7 @@ fn after_three_barren_losses_requests_go_one_at_a_time_commands_in_id_order_then
     assert!(keys.iter().all(|key| world.result(*key) == Some(Ok("".into()))));
     assert_eq!(on_the_wire(&mut world, conn), ["new"], "new work waits until all that is settled");
     assert_eq!(world.result(late), None);
-    // And from then on all goes together again.
+    // From then on requests go together again.
     for n in 0..3 {
         command(&mut world, &format!("{n}"));
     }
@@ -82,7 +82,7 @@ fn after_three_barren_losses_requests_go_one_at_a_time_commands_in_id_order_then
 }
 
 #[test]
-fn two_barren_losses_are_not_enough() {
+fn two_barren_connections_do_not_start_a_quarantine() {
     let (mut world, mut conn) = heard(three());
     for n in 0..3 {
         command(&mut world, &format!("c{n}"));
@@ -97,7 +97,7 @@ fn two_barren_losses_are_not_enough() {
 }
 
 #[test]
-fn an_answer_in_between_begins_the_count_anew() {
+fn an_answer_resets_the_count_of_barren_connections() {
     let (mut world, mut conn) = heard(three());
     for n in 0..4 {
         command(&mut world, &format!("c{n}"));
@@ -115,7 +115,7 @@ fn an_answer_in_between_begins_the_count_anew() {
 }
 
 #[test]
-fn refusals_redirects_step_downs_and_silence_do_not_count() {
+fn refusals_redirects_step_downs_and_silence_do_not_count_as_barren() {
     let (mut world, mut conn) = heard(three());
     for n in 0..3 {
         command(&mut world, &format!("c{n}"));
@@ -146,7 +146,7 @@ fn refusals_redirects_step_downs_and_silence_do_not_count() {
         conn = world.resumed();
         world.pump();
     }
-    // All but the one that the slow start begins with go after its answer.
+    // Slow start begins with one request; all others go after its answer.
     world.answer(conn, 1, "");
     world.advance(millis(1_000));
     let ids = command_ids(&world.all_received(conn));
@@ -154,7 +154,7 @@ fn refusals_redirects_step_downs_and_silence_do_not_count() {
 }
 
 #[test]
-fn a_heartbeat_loss_counts() {
+fn a_heartbeat_timeout_counts_as_barren() {
     let config = three().heartbeat_interval(millis(500)).heartbeat_timeout(seconds(2));
     let (mut world, mut conn) = heard(config);
     for n in 0..3 {
@@ -162,7 +162,7 @@ fn a_heartbeat_loss_counts() {
     }
     for _ in 0..3 {
         world.pump();
-        // Nothing is read or written any more, and no keep-alive is on its way.
+        // Nothing more is read or written, and no KeepAlive is on its way.
         world.peer(conn).frozen = true;
         world.events.clear();
         world.advance_until(seconds(20), |world| world.state() != zraft_core::StateName::Connected);
@@ -175,7 +175,7 @@ fn a_heartbeat_loss_counts() {
     assert_eq!(on_the_wire(&mut world, conn), ["c1"], "one at a time");
 }
 
-/// The member does not answer a KeepAlive any more.
+/// The member stops answering KeepAlives.
 fn deafen(world: &mut World, conn: ConnId) {
     world.pump();
     world.peer(conn).answers_keep_alives = false;
@@ -186,7 +186,7 @@ fn deafen(world: &mut World, conn: ConnId) {
 }
 
 #[test]
-fn a_deaf_loss_with_requests_in_flight_counts_as_three_answered_or_not() {
+fn a_member_deaf_with_requests_in_flight_counts_as_three_even_after_an_answer() {
     let (mut world, conn) = heard(three());
     for n in 0..4 {
         command(&mut world, &format!("c{n}"));
@@ -201,7 +201,7 @@ fn a_deaf_loss_with_requests_in_flight_counts_as_three_answered_or_not() {
 }
 
 #[test]
-fn a_deaf_loss_with_nothing_in_flight_counts_for_nothing() {
+fn a_member_deaf_with_nothing_in_flight_does_not_count() {
     let (mut world, conn) = heard(three());
     command(&mut world, "c0");
     world.answer(conn, 1, "");
@@ -213,8 +213,7 @@ fn a_deaf_loss_with_nothing_in_flight_counts_for_nothing() {
     assert_eq!(on_the_wire(&mut world, conn), ["c1", "c2", "c3"]);
 }
 
-/// The member takes a KeepAlive in and then stands still, as when it is frozen or the network swallows everything: not even
-/// PONGs come.
+/// The member receives a KeepAlive and then stops, as if frozen or behind a blackhole: not even PONGs come.
 fn stands_still(world: &mut World, conn: ConnId) -> ConnId {
     world.peer(conn).answers_keep_alives = false;
     world.machine.ping(world.now);
@@ -227,11 +226,11 @@ fn stands_still(world: &mut World, conn: ConnId) -> ConnId {
 }
 
 #[test]
-fn members_that_stand_still_one_after_the_other_are_not_deaf_and_cost_no_request() {
+fn frozen_members_are_not_deaf_and_cost_no_request() {
     let (mut world, mut conn) = heard(three());
     let keys: Vec<_> = (0..6).map(|n| command(&mut world, &format!("c{n}"))).collect();
     for id in 1..=3 {
-        // Each answers one, and then nothing any more.
+        // Each member answers one request, and then nothing more.
         world.pump();
         world.answer(conn, id, "");
         conn = stands_still(&mut world, conn);
@@ -245,8 +244,8 @@ fn members_that_stand_still_one_after_the_other_are_not_deaf_and_cost_no_request
     assert!(keys.iter().all(|key| world.result(*key) == Some(Ok("".into()))));
 }
 
-/// A KeepAlive stays without its answer, and the last that is heard of the member is a PONG so long before the loss. What
-/// is on the wire of the next connection at first, and after one answer.
+/// Loses a connection whose KeepAlive is unanswered and whose last PONG came `before` the loss. Returns the requests on the
+/// wire of the next connection at first, and after one answer.
 fn deaf_and_heard_last(before: std::time::Duration) -> (Vec<String>, Vec<String>) {
     let (mut world, conn) = heard(three().heartbeat_interval(seconds(1)));
     for n in 0..4 {
@@ -270,8 +269,7 @@ fn deaf_and_heard_last(before: std::time::Duration) -> (Vec<String>, Vec<String>
 }
 
 #[test]
-fn a_member_is_deaf_when_it_was_heard_two_heartbeats_before_the_loss_and_stood_still_when_longer_ago()
- {
+fn a_member_heard_within_two_heartbeats_before_the_loss_is_deaf_and_one_heard_earlier_is_frozen() {
     let (first, then) = deaf_and_heard_last(seconds(2));
     assert_eq!((first, then), (vec!["c1".into()], vec!["c2".into()]), "one at a time");
     let (first, then) = deaf_and_heard_last(seconds(2) + millis(1));
@@ -288,7 +286,7 @@ fn quarantined(world: &World) -> Vec<RequestRef> {
 }
 
 #[test]
-fn what_was_alone_at_two_further_barren_losses_is_quarantined() {
+fn a_suspect_alone_on_two_further_barren_connections_is_quarantined() {
     let (mut world, mut conn, keys) = suspected(3, 0);
     for round in 0..2 {
         assert!(quarantined(&world).is_empty(), "{round}");
@@ -299,7 +297,7 @@ fn what_was_alone_at_two_further_barren_losses_is_quarantined() {
     let failure = Failure::Quarantined { sent: true };
     assert!(failure.maybe_executed());
     assert_eq!(world.result(keys[0]), Some(Err(failure)));
-    // It is abandoned: L passes it, and the rest goes on, one at a time.
+    // It is abandoned: L passes it, and the others continue one at a time.
     let messages = world.all_received(conn);
     assert_eq!((command_ids(&messages), lowest_ids(&messages)), (vec![2], vec![2]));
     world.answer(conn, 2, "");
@@ -308,13 +306,13 @@ fn what_was_alone_at_two_further_barren_losses_is_quarantined() {
     world.answer(conn, 3, "");
     assert_eq!(world.result(keys[1]), Some(Ok("".into())));
     assert_eq!(world.result(keys[2]), Some(Ok("".into())));
-    // Not even its late answer counts.
+    // Its late answer does not count either.
     world.answer(conn, 1, "");
     assert_eq!(world.machine.stats().unmatched, 1);
 }
 
 #[test]
-fn what_was_alone_at_one_further_deaf_loss_is_quarantined() {
+fn a_suspect_alone_at_one_further_deaf_member_is_quarantined() {
     let (mut world, conn, keys) = suspected(2, 0);
     assert_eq!(on_the_wire(&mut world, conn), ["c0"]);
     deafen(&mut world, conn);
@@ -348,9 +346,9 @@ fn a_detached_command_in_quarantine_is_resolved() {
 }
 
 #[test]
-fn an_innocent_request_before_the_poison_is_not_blamed_for_it() {
+fn a_harmless_request_ahead_of_the_poisonous_one_is_not_quarantined() {
     let (mut world, mut conn, keys) = suspected(3, 0);
-    // c0 is fine; c1 takes the member down.
+    // c0 is harmless; c1 takes the member down.
     for _ in 0..2 {
         let messages = world.all_received(conn);
         for id in command_ids(&messages) {
@@ -370,8 +368,8 @@ fn an_innocent_request_before_the_poison_is_not_blamed_for_it() {
 }
 
 #[test]
-fn one_poison_among_a_hundred_deafens_two_members_and_all_else_is_answered() {
-    // Whoever gets command 60 answers nothing any more, KeepAlives included.
+fn one_poisonous_request_among_a_hundred_makes_two_members_deaf_and_all_others_are_answered() {
+    // A member that receives command 60 answers nothing more, KeepAlives included.
     let (mut world, mut conn) = heard(three());
     let keys: Vec<_> = (1..=100).map(|n| command(&mut world, &format!("c{n}"))).collect();
     let mut losses = 0;
@@ -407,11 +405,11 @@ fn one_poison_among_a_hundred_deafens_two_members_and_all_else_is_answered() {
 }
 
 #[test]
-fn what_was_alone_is_not_cleared_because_another_is_given_up() {
+fn a_suspect_is_not_cleared_when_another_request_is_given_up() {
     let (mut world, mut conn, keys) = suspected(1, 1);
     assert_eq!(on_the_wire(&mut world, conn), ["c0"]);
     conn = barren(&mut world, conn);
-    // One that waits for its turn is given up meanwhile: that says nothing of the one that was alone.
+    // A request that waits for its turn is given up meanwhile: that does not clear the one that was alone.
     world.machine.cancel(world.now, keys[1]);
     assert_eq!(on_the_wire(&mut world, conn), ["c0"]);
     barren(&mut world, conn);
@@ -419,7 +417,7 @@ fn what_was_alone_is_not_cleared_because_another_is_given_up() {
 }
 
 #[test]
-fn what_was_alone_is_not_blamed_for_what_befell_another() {
+fn losses_with_another_request_alone_do_not_count_against_a_suspect() {
     let (mut world, mut conn, keys) = suspected(2, 0);
     // The first was alone at one loss, and is answered on the next connection.
     assert_eq!(on_the_wire(&mut world, conn), ["c0"]);
@@ -437,23 +435,23 @@ fn what_was_alone_is_not_blamed_for_what_befell_another() {
 }
 
 #[test]
-fn while_one_goes_at_a_time_nobody_is_woken_for_those_that_wait_for_it() {
+fn while_suspects_go_one_at_a_time_the_waiting_ones_ask_for_no_wake() {
     let (mut world, conn, _) = suspected(0, 2);
     assert_eq!(on_the_wire(&mut world, conn), ["q0"]);
-    // Fails when the machine wants to be woken again and again.
+    // Fails if the machine asks to be woken in a busy loop.
     world.advance(seconds(5));
     assert_eq!(world.state(), zraft_core::StateName::Connected);
 }
 
 #[test]
-fn what_is_alone_keeps_its_place_when_its_caller_no_longer_waits() {
+fn a_suspect_keeps_its_place_when_its_caller_no_longer_waits() {
     let (mut world, mut conn, keys) = suspected(2, 0);
     assert_eq!(on_the_wire(&mut world, conn), ["c0"]);
     world.machine.cancel(world.now, keys[0]);
-    // It is still looked for, and still alone.
+    // It is still a suspect, and still alone.
     world.advance(millis(500));
     assert!(on_the_wire(&mut world, conn).is_empty(), "nothing beside it");
-    // It is still the one to blame, over the connections.
+    // It stays the suspect across connections.
     for _ in 0..2 {
         assert!(quarantined(&world).is_empty());
         conn = barren(&mut world, conn);
@@ -467,7 +465,7 @@ fn what_is_alone_keeps_its_place_when_its_caller_no_longer_waits() {
 }
 
 #[test]
-fn what_is_alone_and_detached_lets_the_next_go_when_it_is_answered() {
+fn an_answered_detached_suspect_lets_the_next_request_go() {
     let (mut world, conn, keys) = suspected(2, 0);
     assert_eq!(on_the_wire(&mut world, conn), ["c0"]);
     world.machine.cancel(world.now, keys[0]);
@@ -479,7 +477,7 @@ fn what_is_alone_and_detached_lets_the_next_go_when_it_is_answered() {
 }
 
 #[test]
-fn what_is_alone_at_a_silent_member_is_not_blamed_for_its_silence() {
+fn a_silent_member_does_not_count_against_the_suspect() {
     let (mut world, mut conn, keys) = suspected(2, 0);
     for _ in 0..3 {
         assert_eq!(on_the_wire(&mut world, conn)[0], "c0");
@@ -494,7 +492,7 @@ fn what_is_alone_at_a_silent_member_is_not_blamed_for_its_silence() {
 }
 
 #[test]
-fn a_new_session_suspects_nothing_of_what_goes_on_in_it() {
+fn a_new_session_has_no_suspects() {
     let config = three().on_session_expired(zraft_core::OnSessionExpired::NewSession);
     let (mut world, mut conn) = heard(config);
     for n in 0..3 {
@@ -514,7 +512,7 @@ fn a_new_session_suspects_nothing_of_what_goes_on_in_it() {
 }
 
 #[test]
-fn the_end_of_the_stream_counts_like_a_reset_and_refusals_between_do_not_end_the_row() {
+fn eof_counts_like_a_reset_and_refusals_between_do_not_reset_the_count() {
     let (mut world, mut conn) = heard(three());
     for n in 0..3 {
         command(&mut world, &format!("c{n}"));

@@ -1,7 +1,7 @@
-//! Random scripts of everything that can happen, against what must hold whatever happens.
+//! Random scripts of inputs, checked against the invariants that hold after each of them.
 //!
-//! The cluster of the model executes commands once per session and id, as the real one does: a cached answer again, an
-//! eviction below the highest lowest-pending id executed so far, else an execution.
+//! The model's cluster executes each command once per session and id, as the real one does. It repeats the cached answer
+//! to a copy, and reports an eviction below the highest L that it has executed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -28,12 +28,12 @@ enum Step {
     /// The member being asked accepts or refuses the connection.
     Accept,
     Refuse,
-    /// The member works through so many of the messages it has.
+    /// The member handles this many of its received messages.
     Serve {
         messages: u8,
         fate: Fate,
     },
-    /// A member works through what came on connections that are gone.
+    /// A member handles messages that it received on connections that have ended.
     ServeOld(u8),
     Reject(u8),
     HangUp,
@@ -54,9 +54,9 @@ enum Step {
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     Answer,
-    /// Executed, and the answer is lost.
+    /// The command is executed, and the answer is lost.
     Mute,
-    /// Lost before it was executed.
+    /// The command is lost before it is executed.
     Drop,
 }
 
@@ -89,11 +89,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..200)
 }
 
-/// What the member at the other end of a connection knows of it.
+/// A connection as the member at its other end sees it.
 #[derive(Default)]
 struct Wire {
     handshakes: usize,
-    /// The session bound to it: then it was answered.
+    /// The session bound to the connection; `None` until the session message is answered.
     session: Option<u64>,
     unserved: VecDeque<ClientMessage>,
 }
@@ -123,7 +123,7 @@ struct Walk {
     callers: HashMap<RequestKey, Caller>,
     keys: Vec<RequestKey>,
     submitted: u64,
-    /// Of each command seen on the wire: its session and id, by payload.
+    /// The session and id of each command seen on the wire, by payload.
     seen: HashMap<String, (u64, u64)>,
     /// Ids seen in the present session, and the highest L.
     ids: BTreeMap<u64, String>,
@@ -337,7 +337,7 @@ impl Walk {
         }
     }
 
-    /// Executes a command, or does what deduplication says.
+    /// Executes a command, or answers it from the deduplication cache.
     fn execute(&mut self, conn: ConnId, message: &ClientMessage) -> ServerMessage {
         let ClientMessage::ClientRequest { request_id, lowest_pending_request_id, payload, .. } =
             message
@@ -364,7 +364,7 @@ impl Walk {
         ServerMessage::ClientResponse { request_id, result: payload.clone() }
     }
 
-    /// Looks at everything that came out of the machine.
+    /// Checks all outputs of the machine.
     fn observe(&mut self) {
         for completion in std::mem::take(&mut self.world.completions) {
             self.observe_completion(completion);
@@ -390,7 +390,7 @@ impl Walk {
         }
     }
 
-    /// Requests that are not over yet.
+    /// Requests that have not settled.
     fn pending(&self) -> impl Iterator<Item = &Caller> {
         self.callers
             .values()
@@ -425,7 +425,7 @@ impl Walk {
                 assert!(id - lowest <= 8 * WINDOW, "the span of ids");
                 self.lowest = lowest;
                 self.check_window(false);
-                // L passes nothing that may still be wanted.
+                // L never passes a command whose answer may still be asked for.
                 for (id, payload) in self.ids.range(..lowest) {
                     let wanted = self.pending().any(|caller| caller.payload == *payload);
                     assert!(!wanted, "L {lowest} passed {id}");
@@ -438,7 +438,7 @@ impl Walk {
 
     fn check_window(&self, query: bool) {
         let stats = self.world.machine.stats();
-        // Detached commands count, and each request counts once however often it was sent.
+        // Detached commands count too, and each request counts once, with any number of copies.
         if !query {
             let wanted = |text: &&String| self.pending().any(|caller| caller.payload == **text);
             let on_the_wire = self.ids.values().filter(wanted).count() as u64;
@@ -473,14 +473,14 @@ impl Walk {
         }
     }
 
-    /// The end: everything must have settled, and what was said must be true.
+    /// Ends the run: every request must have settled, and every reported outcome must be true.
     fn finish(mut self) {
         self.world.machine.disconnect(self.world.now, seconds(2));
         self.world.pump();
         self.observe();
         self.world.advance(seconds(4));
         self.observe();
-        // What came on old connections may still be executed.
+        // Commands received on old connections may still be executed.
         for _ in 0..3 {
             self.take(&Step::ServeOld(u8::MAX));
         }
@@ -521,7 +521,7 @@ proptest! {
     })]
 
     #[test]
-    fn whatever_happens_the_promises_hold(steps in steps(), renew: bool, seed: u64) {
+    fn invariants_hold_under_random_scripts(steps in steps(), renew: bool, seed: u64) {
         let mut walk = Walk::new(renew, seed);
         for step in &steps {
             walk.take(step);

@@ -1,4 +1,4 @@
-//! Resending on a live connection: when a request is due, and how slowly what is due goes.
+//! Resending on one connection: when a request is due, and how fast due requests go.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use crate::common::*;
 use zraft_core::{ConnId, RequestKind, Timeout};
 use zraft_protocol::{ClientMessage, CorrelationId, SessionCloseReason};
 
-/// The jitter lengthens a resend timeout by an eighth at most.
+/// The jitter lengthens a resend timeout by at most an eighth.
 fn jittered(timeout: Duration) -> Duration {
     timeout + timeout / 8
 }
 
-/// A lone member that answers KeepAlives.
+/// Returns a world of one member that answers KeepAlives.
 fn connected() -> (World, ConnId) {
     let (mut world, conn) = World::connected(single());
     world.peer(conn).answers_keep_alives = true;
@@ -22,7 +22,7 @@ fn command(world: &mut World) {
     world.submit(RequestKind::Command, "x", Timeout::Never);
 }
 
-/// Makes the smoothed answer time this long.
+/// Answers requests until the smoothed answer time is this long.
 fn smooth(world: &mut World, conn: ConnId, time: Duration, first: u64) {
     command(world);
     world.advance(time);
@@ -31,7 +31,7 @@ fn smooth(world: &mut World, conn: ConnId, time: Duration, first: u64) {
     assert_eq!(world.machine.stats().smoothed_answer, Some(time));
 }
 
-/// How long it takes until commands come, and which.
+/// Returns how long it takes until commands arrive, and which.
 fn wait_commands(world: &mut World, conn: ConnId, limit: Duration) -> (Duration, Vec<u64>) {
     let took = world.advance_until(limit, |world| {
         let peer = world.peers.iter().find(|peer| peer.conn == conn).unwrap();
@@ -62,7 +62,7 @@ fn a_request_is_due_after_four_smoothed_answer_times_when_that_is_longer() {
 }
 
 #[test]
-fn the_wait_is_counted_from_the_last_byte_of_the_frame() {
+fn the_resend_timeout_counts_from_the_last_byte_of_the_frame() {
     let (mut world, conn) = connected();
     world.peer(conn).frozen = true;
     command(&mut world);
@@ -106,7 +106,7 @@ fn a_command_is_due_at_once_when_32_sent_after_it_were_answered() {
 }
 
 #[test]
-fn only_answers_to_what_was_sent_after_a_command_overtake_it() {
+fn only_answers_to_commands_sent_later_overtake_a_command() {
     let (mut world, conn) = connected();
     for _ in 0..80 {
         command(&mut world);
@@ -121,7 +121,7 @@ fn only_answers_to_what_was_sent_after_a_command_overtake_it() {
 }
 
 #[test]
-fn what_is_due_goes_one_then_two_more_for_each_answer_after_as_much_time_again() {
+fn one_due_request_goes_then_two_more_for_each_answer_after_as_long_a_wait() {
     let (mut world, conn) = connected();
     for _ in 0..12 {
         command(&mut world);
@@ -147,7 +147,7 @@ fn what_is_due_goes_one_then_two_more_for_each_answer_after_as_much_time_again()
 }
 
 #[test]
-fn answers_to_resent_requests_are_no_samples() {
+fn answers_to_resent_requests_are_not_samples() {
     let (mut world, conn) = connected();
     command(&mut world);
     world.advance(seconds(4));
@@ -157,7 +157,7 @@ fn answers_to_resent_requests_are_no_samples() {
 }
 
 #[test]
-fn late_answers_to_what_was_never_resent_show_a_slow_server_and_release_nothing() {
+fn late_answers_to_requests_never_resent_lengthen_the_timeout_and_release_nothing() {
     let (mut world, conn) = connected();
     for _ in 0..20 {
         command(&mut world);
@@ -165,7 +165,7 @@ fn late_answers_to_what_was_never_resent_show_a_slow_server_and_release_nothing(
     world.all_received(conn);
     let (_, ids) = wait_commands(&mut world, conn, seconds(4));
     assert_eq!(ids, [1]);
-    // The server works through them, a hundred milliseconds each, and answers 1 at the very end.
+    // The server handles each in 100 ms, and answers command 1 last.
     for id in 2..=20 {
         world.advance(millis(100));
         world.answer(conn, id, "");
@@ -182,7 +182,7 @@ fn a_slow_server_gets_few_copies() {
     for _ in 0..1_000 {
         command(&mut world);
     }
-    // A hundred a second, in order, every copy costs it as much as the first.
+    // The server handles a hundred a second, in order; a copy costs as much as a new command.
     let mut queue: Vec<u64> = Vec::new();
     let mut copies = 0;
     let mut done = 0;
@@ -200,7 +200,7 @@ fn a_slow_server_gets_few_copies() {
 }
 
 #[test]
-fn a_timeout_without_an_answer_to_a_resend_doubles_the_wait_up_to_sixty_seconds() {
+fn each_timeout_without_an_answer_to_a_copy_doubles_the_resend_timeout_up_to_60_s() {
     let (mut world, conn) = connected();
     command(&mut world);
     world.all_received(conn);
@@ -217,13 +217,13 @@ fn a_timeout_without_an_answer_to_a_resend_doubles_the_wait_up_to_sixty_seconds(
 }
 
 #[test]
-fn the_doubling_outlives_a_reconnect() {
+fn a_reconnect_keeps_the_doubling() {
     let (mut world, conn) = connected();
     world.answers_keep_alives = true;
     command(&mut world);
     world.all_received(conn);
     assert_eq!(wait_commands(&mut world, conn, seconds(4)).1, [1]);
-    // Not answered either, in another 3 s: doubled once.
+    // No copy is answered in another 3 s: doubled once.
     world.advance(jittered(seconds(3)));
     world.reset(conn);
     let conn = world.resumed();
@@ -256,7 +256,7 @@ fn the_first_answer_ends_the_doubling() {
 }
 
 #[test]
-fn a_timeout_without_an_answer_to_a_resend_halves_the_allowance() {
+fn each_timeout_without_an_answer_to_a_copy_halves_the_allowance() {
     let (mut world, conn) = connected();
     for _ in 0..40 {
         command(&mut world);
@@ -272,7 +272,7 @@ fn a_timeout_without_an_answer_to_a_resend_halves_the_allowance() {
     world.advance(millis(2_000));
     let four = command_ids(&world.all_received(conn));
     assert_eq!(four, [4, 5, 6, 7]);
-    // Nothing more is answered: only the lowest goes, once per timeout, and the timeout doubles.
+    // No more answers come: only the lowest goes, once per timeout, and the timeout doubles.
     let mut sent = Vec::new();
     world.advance(seconds(40));
     sent.extend(command_ids(&world.all_received(conn)));
@@ -295,13 +295,13 @@ fn the_lowest_pending_may_always_go_once_per_timeout() {
 }
 
 #[test]
-fn an_answer_to_the_first_copy_of_a_resend_lets_the_slow_start_go_on() {
+fn an_answer_to_the_first_transmission_of_a_resent_request_continues_the_slow_start() {
     let (mut world, conn) = connected();
     for _ in 0..8 {
         command(&mut world);
     }
     world.all_received(conn);
-    // The due one is encoded, but the socket does not take it; then the answer to its first copy comes.
+    // The due command is encoded, but the socket does not take it; then the answer to its first transmission comes.
     world.peer(conn).frozen = true;
     world.advance(millis(3_400));
     let wall = zraft_protocol::Timestamp::from_millis(0);
@@ -321,14 +321,14 @@ fn an_answer_to_the_first_copy_of_a_resend_lets_the_slow_start_go_on() {
     world.peer(conn).frozen = false;
     world.pump();
     world.all_received(conn);
-    // The slow start begins again: the others do not wait for a timeout of their own.
+    // The slow start begins again: the others do not wait for their own timeouts.
     world.advance(millis(10));
     let resent = world.machine.stats().resent;
     assert!(resent >= 2, "{resent}");
 }
 
 #[test]
-fn a_query_answered_is_not_sent_again_and_keeps_its_id_when_it_is() {
+fn a_resent_query_keeps_its_id_and_an_answered_one_is_not_resent() {
     let (mut world, conn) = connected();
     let key = world.submit(RequestKind::Query, "q", Timeout::Never);
     world.advance(seconds(8));
@@ -348,14 +348,14 @@ fn a_query_answered_is_not_sent_again_and_keeps_its_id_when_it_is() {
 }
 
 #[test]
-fn what_was_due_before_the_server_was_known_to_be_slow_is_waited_for_on() {
+fn a_due_request_waits_again_once_the_server_is_known_to_be_slow() {
     let (mut world, conn) = connected();
     for _ in 0..20 {
         command(&mut world);
     }
-    // All are due after three seconds; one goes, in slow start.
+    // All are due after three seconds; slow start lets one go.
     world.advance(seconds(8));
-    // Answered at last, in order. The second goes again, as the lowest may; the third shows how slow the server is.
+    // The answers come at last, in order. The second is resent, as the lowest may be; the third shows how slow the server is.
     for id in 1..=3 {
         world.answer(conn, id, "");
         world.advance(millis(500));
@@ -370,7 +370,7 @@ fn what_was_due_before_the_server_was_known_to_be_slow_is_waited_for_on() {
 }
 
 #[test]
-fn the_answer_to_what_went_again_after_a_move_tells_no_answer_time() {
+fn answers_to_requests_resent_after_a_move_are_not_samples() {
     let (mut world, conn) = World::connected(three());
     command(&mut world);
     world.closed(conn, SessionCloseReason::NotLeaderAnymore, Some("node-2"));
@@ -383,7 +383,7 @@ fn the_answer_to_what_went_again_after_a_move_tells_no_answer_time() {
 }
 
 #[test]
-fn an_answer_to_what_was_only_sent_on_an_earlier_connection_releases_no_resend() {
+fn an_answer_to_a_request_sent_only_on_an_earlier_connection_releases_nothing() {
     let (mut world, conn) = connected();
     for _ in 0..4 {
         command(&mut world);
@@ -409,7 +409,7 @@ fn the_doubling_ends_with_the_session() {
     world.answers_keep_alives = true;
     world.peer(conn).answers_keep_alives = true;
     world.submit(RequestKind::Query, "x", Timeout::Never);
-    // Missed at 3 s, 6 s, 12 s.
+    // No answer by 3 s, 6 s and 12 s.
     world.advance(seconds(30));
     world.closed(conn, SessionCloseReason::SessionExpired, None);
     let conn = {

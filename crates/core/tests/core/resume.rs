@@ -1,4 +1,4 @@
-//! What becomes of pending requests when the session is continued on a new connection.
+//! Pending requests when the session is continued on a new connection.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ fn everything() -> Vec<String> {
 }
 
 #[test]
-fn at_another_member_everything_goes_at_once_in_id_order_then_the_queue() {
+fn at_another_member_the_backlog_goes_at_once_in_id_order_then_the_queue() {
     let (mut world, conn) = pending();
     world.reset(conn);
     command(&mut world, "new");
@@ -46,7 +46,7 @@ fn at_another_member_everything_goes_at_once_in_id_order_then_the_queue() {
 }
 
 #[test]
-fn at_the_same_member_after_session_closed_everything_goes_at_once() {
+fn at_the_same_member_after_session_closed_the_backlog_goes_at_once() {
     for reason in [SessionCloseReason::SessionError, SessionCloseReason::NotLeaderAnymore] {
         let (mut world, conn) = pending();
         world.closed(conn, reason, None);
@@ -67,20 +67,20 @@ fn at_the_same_member_after_session_closed_everything_goes_at_once() {
 }
 
 #[test]
-fn at_the_same_member_after_a_loss_new_work_goes_at_once_and_the_rest_is_waited_for() {
+fn at_the_same_member_after_a_loss_new_requests_go_at_once_and_the_backlog_waits() {
     let (mut world, conn) = pending();
     world.reset(conn);
     command(&mut world, "new");
     let conn = world.accept("node-1");
     world.resume(conn);
     assert_eq!(payloads(&world.all_received(conn)), ["new"]);
-    // The answers come by themselves.
+    // The answers come without a resend.
     for id in 2..=4 {
         world.answer(conn, id, "");
     }
     world.advance(millis(49));
     assert!(world.all_received(conn).is_empty());
-    // What is unanswered after 50 ms, more than a smoothed answer time here, is due, in slow start, in id order.
+    // Requests unanswered after 50 ms, which is more than a smoothed answer time here, are due, in slow start, in id order.
     world.advance(millis(1));
     assert_eq!(payloads(&world.all_received(conn)), ["c5"]);
     world.advance(millis(10));
@@ -89,8 +89,8 @@ fn at_the_same_member_after_a_loss_new_work_goes_at_once_and_the_rest_is_waited_
     assert_eq!(payloads(&world.all_received(conn)), ["c6", "q1"]);
 }
 
-/// The connection to node-1 is lost and made again after answers that took so long, with one more command pending: how
-/// long that is waited for.
+/// Loses the connection to node-1 after answers that took this long, with one more command pending, and resumes there.
+/// Returns how long the client waits for the answer before it resends.
 fn waited_for_at_the_same_member(answers: &[u64]) -> Duration {
     let (mut world, conn) = World::connected(three().resend_interval(seconds(1)));
     world.answers_keep_alives = true;
@@ -127,7 +127,7 @@ fn the_wait_at_the_same_member_is_at_most_the_resend_interval_however_slow_the_s
 }
 
 #[test]
-fn what_comes_by_itself_at_the_same_member_is_settled_and_no_sample() {
+fn an_answer_without_a_resend_at_the_same_member_settles_and_is_not_a_sample() {
     let (mut world, conn) = pending();
     let before = world.machine.stats().smoothed_answer;
     world.reset(conn);
@@ -143,7 +143,7 @@ fn what_comes_by_itself_at_the_same_member_is_settled_and_no_sample() {
 }
 
 #[test]
-fn after_a_move_for_silence_everything_goes_in_slow_start() {
+fn after_a_move_for_silence_the_backlog_goes_in_slow_start() {
     let (mut world, conn) = pending();
     world.peer(conn).answers_keep_alives = true;
     world.advance_until(seconds(20), |world| world.opening().is_some());
@@ -159,7 +159,7 @@ fn after_a_move_for_silence_everything_goes_in_slow_start() {
 }
 
 #[test]
-fn after_a_barren_connection_everything_goes_in_slow_start() {
+fn after_a_barren_connection_the_backlog_goes_in_slow_start() {
     let (mut world, conn) = World::connected(three());
     world.answer_keep_alive(conn);
     for n in 1..=5 {
@@ -173,14 +173,14 @@ fn after_a_barren_connection_everything_goes_in_slow_start() {
 }
 
 #[test]
-fn barrenness_is_remembered_over_a_connection_that_carried_nothing() {
+fn a_barren_connection_is_remembered_past_one_that_carried_nothing() {
     let (mut world, conn) = World::connected(three());
     world.answer_keep_alive(conn);
     for n in 1..=5 {
         command(&mut world, &format!("c{n}"));
     }
     world.reset(conn);
-    // This connection breaks before anything is sent on it.
+    // This connection is reset before anything is sent on it.
     let conn = world.accept("node-1");
     let nonce = world.continue_nonce(conn);
     world.last_words(conn, zraft_protocol::ServerMessage::SessionContinued { nonce });
@@ -191,7 +191,7 @@ fn barrenness_is_remembered_over_a_connection_that_carried_nothing() {
 }
 
 #[test]
-fn new_work_waits_behind_what_goes_in_slow_start() {
+fn new_requests_wait_behind_a_backlog_in_slow_start() {
     let (mut world, conn) = World::connected(three());
     world.answer_keep_alive(conn);
     for n in 1..=2 {
@@ -209,7 +209,7 @@ fn new_work_waits_behind_what_goes_in_slow_start() {
 }
 
 #[test]
-fn nothing_is_written_on_a_connection_before_the_answer_to_its_one_handshake_message() {
+fn nothing_is_written_on_a_connection_before_the_answer_to_its_session_message() {
     let (mut world, conn) = pending();
     world.closed(conn, SessionCloseReason::NotLeaderAnymore, None);
     let conn = world.accept("node-2");
@@ -223,7 +223,7 @@ fn nothing_is_written_on_a_connection_before_the_answer_to_its_one_handshake_mes
 }
 
 #[test]
-fn what_was_only_encoded_for_the_old_connection_goes_on_the_new_one() {
+fn a_request_only_encoded_for_the_old_connection_goes_on_the_new_one() {
     let (mut world, conn) = World::connected(three());
     world.answer_keep_alive(conn);
     world.peer(conn).frozen = true;
@@ -238,7 +238,7 @@ fn what_was_only_encoded_for_the_old_connection_goes_on_the_new_one() {
     assert_eq!(command_ids(&messages), [1]);
 }
 
-/// The socket takes so many bytes, and the member reads them.
+/// The socket takes this many bytes, and the member reads them.
 fn trickle(world: &mut World, conn: ConnId, mut most: usize) {
     let wall = zraft_protocol::Timestamp::from_millis(world.wall);
     let tx = world.machine.transmit(world.now, wall, conn).unwrap();
@@ -261,7 +261,7 @@ fn trickle(world: &mut World, conn: ConnId, mut most: usize) {
 }
 
 #[test]
-fn a_backlog_that_takes_longer_than_the_timeout_to_write_goes_once_and_then_in_slow_start() {
+fn a_backlog_that_takes_longer_to_write_than_the_timeout_goes_once_and_then_in_slow_start() {
     const MANY: u64 = 11;
     let patient = three().heartbeat_timeout(seconds(60)).connection_timeout(seconds(60));
     let (mut world, conn) = World::connected(patient);
@@ -278,12 +278,12 @@ fn a_backlog_that_takes_longer_than_the_timeout_to_write_goes_once_and_then_in_s
     world.reset(conn);
     world.refuse("node-1");
     let conn = world.accept("node-2");
-    // From here on the socket takes 200 KiB in a second: the backlog takes ten.
+    // From here on the socket takes 200 KiB a second: the backlog takes ten seconds.
     world.resume_slowly(conn);
     let mut ids: Vec<u64> = Vec::new();
     for second in 0..MANY + 1 {
         trickle(&mut world, conn, 205 << 10);
-        // What became due while it was written is no sign of a clock that jumped: deadlines fire as ever.
+        // Requests that became due while the backlog was written do not mean that the clock jumped: deadlines fire as usual.
         world.submit(RequestKind::Query, "short", Timeout::After(millis(100)));
         world.advance(millis(110));
         assert_eq!(world.completions.drain(..).count(), 1, "in second {second}");
@@ -302,14 +302,14 @@ fn a_backlog_that_takes_longer_than_the_timeout_to_write_goes_once_and_then_in_s
 }
 
 #[test]
-fn at_the_same_member_after_a_heartbeat_loss_new_work_goes_at_once_too() {
+fn at_the_same_member_after_a_heartbeat_timeout_new_requests_go_at_once_too() {
     let config = single().heartbeat_interval(millis(500)).heartbeat_timeout(seconds(2));
     let (mut world, conn) = World::connected(config);
     for text in ["a", "b"] {
         command(&mut world, text);
     }
     world.pump();
-    // Not barren: one is answered.
+    // One request is answered, so the connection is not barren.
     world.answer(conn, 1, "");
     world.peer(conn).frozen = true;
     world.advance_until(seconds(3), |world| world.state() != StateName::Connected);

@@ -1,4 +1,4 @@
-//! How rounds end and begin: what a hint is worth in them, and what makes the next one wait.
+//! Rounds: which hints are followed within a round, and what makes the next round wait.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ fn connecting(config: ConfigBuilder) -> World {
 }
 
 #[test]
-fn hints_that_led_to_a_session_do_not_count_when_it_moves_on() {
+fn hints_that_led_to_a_session_do_not_count_when_the_session_moves() {
     let mut world = connecting(five());
     for hint in ["node-2", "node-3", "node-4"] {
         redirect(&mut world, Some(hint));
@@ -42,7 +42,7 @@ fn the_hint_of_a_session_closed_during_an_attempt_is_followed() {
 }
 
 #[test]
-fn a_member_left_for_a_missed_heartbeat_has_failed_to_answer_in_this_round() {
+fn a_member_left_for_a_heartbeat_timeout_counts_as_not_answering_in_this_round() {
     let config = three().heartbeat_interval(millis(500)).heartbeat_timeout(seconds(2));
     let (mut world, conn) = World::connected(config);
     world.answer_keep_alive(conn);
@@ -54,7 +54,7 @@ fn a_member_left_for_a_missed_heartbeat_has_failed_to_answer_in_this_round() {
 }
 
 #[test]
-fn hints_in_a_circle_end_with_the_round_which_is_waited_out_as_an_election() {
+fn hints_in_a_circle_end_the_round_and_count_as_an_election() {
     for stride in 1..5 {
         let mut world = connecting(five());
         let mut asked: BTreeMap<String, u32> = BTreeMap::new();
@@ -72,16 +72,16 @@ fn hints_in_a_circle_end_with_the_round_which_is_waited_out_as_an_election() {
 }
 
 #[test]
-fn a_round_that_denies_the_session_is_waited_out_as_an_election() {
+fn a_round_that_denies_the_session_counts_as_an_election() {
     let mut world = World::continuing(three());
-    // node-1 is the first of this round: it told of its step-down.
+    // node-1 is the first of this round: it announced its step-down.
     for _ in 0..2 {
         reject_next(&mut world, RejectionReason::SessionExpired, None);
     }
     for expected in [50, 80, 128, 204, 250, 250] {
         assert_eq!(world.asks(), None, "not without a pause");
         let (_, pause) = world.next_asked(seconds(1));
-        // What is not a whole millisecond is rounded up.
+        // Fractions of a millisecond are rounded up.
         assert!(is_jittered(pause, millis(expected + 1)), "{pause:?} of {expected} ms");
         for _ in 0..3 {
             reject_next(&mut world, RejectionReason::SessionExpired, None);
@@ -89,7 +89,7 @@ fn a_round_that_denies_the_session_is_waited_out_as_an_election() {
     }
 }
 
-/// Four connections in a row end as soon as they stand; a fifth stands.
+/// Four connections in a row end as soon as they are open; the fifth stays.
 fn short_lived() -> (World, ConnId) {
     let (mut world, mut conn) = World::connected(three());
     for _ in 0..4 {
@@ -121,7 +121,7 @@ fn an_answer_of_any_kind_to_a_request_resets_the_backoff() {
 }
 
 #[test]
-fn what_is_no_answer_to_us_resets_no_backoff_and_neither_do_less_than_5_s() {
+fn messages_that_are_not_answers_and_connections_below_5_s_do_not_reset_the_backoff() {
     for way in 0..3 {
         let (mut world, conn) = short_lived();
         match way {
@@ -140,7 +140,7 @@ fn what_is_no_answer_to_us_resets_no_backoff_and_neither_do_less_than_5_s() {
 }
 
 #[test]
-fn whichever_way_a_connection_ends_too_soon_it_is_a_round_that_failed() {
+fn every_way_in_which_a_connection_ends_too_soon_counts_as_a_failed_round() {
     for way in 0..4 {
         let (mut world, conn) = World::connected(three());
         match way {
@@ -156,7 +156,7 @@ fn whichever_way_a_connection_ends_too_soon_it_is_a_round_that_failed() {
     }
 }
 
-/// The member being asked is reached and gives no answer, in one of these ways.
+/// The member being asked is reached and does not answer, in one of these ways.
 fn no_answer(world: &mut World, way: u32) {
     let member = world.asks().expect("nobody is asked");
     let conn = world.accept(&member);
@@ -172,7 +172,7 @@ fn no_answer(world: &mut World, way: u32) {
 }
 
 #[test]
-fn in_whichever_way_a_member_gives_no_answer_no_hint_leads_back_to_it_nor_is_it_an_election() {
+fn a_member_without_an_answer_is_not_followed_by_hint_and_does_not_make_an_election() {
     for way in 0..3 {
         let mut world = connecting(three());
         no_answer(&mut world, way);

@@ -1,4 +1,4 @@
-//! The session id and the values of capabilities are shown nowhere.
+//! No text shows the session id or the value of a capability.
 
 use crate::common::*;
 use zraft_core::{Config, Event, Failure};
@@ -50,7 +50,7 @@ fn debug_forms_of_events_completions_and_the_machine_mask_the_secrets() {
         shows_nothing(&format!("{completion:?} {completion:#?}"));
     }
     shows_nothing(&format!("{:?}", world.machine));
-    // They were there to be shown.
+    // The secrets were there to be shown.
     assert!(world.events.iter().any(|event| matches!(event, Event::SessionExpired { .. })));
     let sent = world.events.iter().filter(|event| matches!(event, Event::MessageSent { .. }));
     assert!(sent.count() >= 4);

@@ -1,4 +1,4 @@
-//! Requests that the server makes: delivered once, in order, acknowledged after that and never further.
+//! Server requests are delivered once and in order, and acknowledged up to the last delivered one.
 
 use crate::common::*;
 use bytes::Bytes;
@@ -9,7 +9,7 @@ fn connected() -> (World, ConnId) {
     World::connected(single())
 }
 
-/// The acknowledgements that went until now and in the next 50 ms.
+/// Returns the acknowledgements sent until now and in the next 50 ms.
 fn acked(world: &mut World, conn: ConnId) -> Vec<u64> {
     world.advance(millis(50));
     acks(&world.all_received(conn))
@@ -22,7 +22,7 @@ fn large(world: &mut World, conn: ConnId, id: u64, bytes: usize) {
 }
 
 #[test]
-fn the_next_in_order_is_delivered_then_acknowledged() {
+fn the_next_request_in_order_is_delivered_then_acknowledged() {
     let (mut world, conn) = connected();
     for id in 1..=3 {
         world.server_request(conn, id, &format!("payload {id}"));
@@ -38,7 +38,7 @@ fn the_next_in_order_is_delivered_then_acknowledged() {
 }
 
 #[test]
-fn one_seen_before_is_acknowledged_again_and_not_delivered_again() {
+fn a_request_seen_before_is_acknowledged_again_and_not_delivered_again() {
     let (mut world, conn) = connected();
     for id in 1..=2 {
         world.server_request(conn, id, "x");
@@ -49,13 +49,13 @@ fn one_seen_before_is_acknowledged_again_and_not_delivered_again() {
     assert!(world.deliver().is_empty());
     assert_eq!(acked(&mut world, conn), [2]);
     assert_eq!(world.machine.stats().duplicates, 1);
-    // Id 0 is none that was ever given.
+    // Ids begin at 1, so 0 is never a valid id.
     world.server_request(conn, 0, "x");
     assert!(world.deliver().is_empty());
 }
 
 #[test]
-fn one_above_the_next_is_held_unacknowledged_until_the_gap_fills() {
+fn a_request_above_a_gap_is_held_unacknowledged_until_the_gap_fills() {
     let (mut world, conn) = connected();
     for id in [3, 2, 5] {
         world.server_request(conn, id, "x");
@@ -71,7 +71,7 @@ fn one_above_the_next_is_held_unacknowledged_until_the_gap_fills() {
 }
 
 #[test]
-fn an_event_tells_of_each_once() {
+fn each_server_request_emits_one_event() {
     let (mut world, conn) = connected();
     for id in [1, 1, 2, 1, 2] {
         world.server_request(conn, id, "x");
@@ -108,14 +108,14 @@ fn thirty_two_deliveries_are_acknowledged_at_once() {
 }
 
 #[test]
-fn without_a_consumer_they_wait_unacknowledged() {
+fn without_a_consumer_server_requests_wait_unacknowledged() {
     let (mut world, conn) = connected();
     for id in 1..=5 {
         world.server_request(conn, id, "x");
     }
     world.advance(seconds(1));
     assert!(acks(&world.all_received(conn)).is_empty());
-    // The server sends them again: they are delivered once all the same.
+    // The server sends them again: they are delivered only once.
     for id in 1..=5 {
         world.server_request(conn, id, "x");
     }
@@ -124,14 +124,14 @@ fn without_a_consumer_they_wait_unacknowledged() {
 }
 
 #[test]
-fn handed_over_is_not_yet_delivered() {
+fn a_request_handed_over_is_not_yet_delivered() {
     let (mut world, conn) = connected();
     for id in 1..=3 {
         world.server_request(conn, id, "x");
     }
     let first = world.machine.poll_server_request().unwrap();
     let second = world.machine.poll_server_request().unwrap();
-    // Out of order it does not count.
+    // A done report out of order does not count.
     world.machine.server_request_done(world.now, second.request_id);
     assert!(acked(&mut world, conn).is_empty());
     world.machine.server_request_done(world.now, first.request_id);
@@ -143,7 +143,7 @@ fn handed_over_is_not_yet_delivered() {
 }
 
 #[test]
-fn beyond_max_server_requests_the_highest_give_way_unacknowledged() {
+fn beyond_max_server_requests_the_highest_are_dropped_unacknowledged() {
     let (mut world, conn) = World::connected(single().max_server_requests(3));
     for id in 1..=6 {
         world.server_request(conn, id, "x");
@@ -164,7 +164,7 @@ fn beyond_max_server_requests_the_highest_give_way_unacknowledged() {
 }
 
 #[test]
-fn the_next_in_order_has_room_where_what_came_out_of_order_takes_it_all() {
+fn the_next_request_in_order_has_room_when_requests_out_of_order_fill_the_queue() {
     for max in [1, 3] {
         let (mut world, conn) = World::connected(single().max_server_requests(max));
         for id in 2..2 + max as u64 {
@@ -174,14 +174,14 @@ fn the_next_in_order_has_room_where_what_came_out_of_order_takes_it_all() {
         let expected: Vec<u64> = (1..=max as u64).collect();
         assert_eq!(world.deliver(), expected, "the highest gave way");
         assert_eq!(acked(&mut world, conn), [max as u64]);
-        // The one that gave way comes again.
+        // The server sends the dropped request again.
         world.server_request(conn, max as u64 + 1, "x");
         assert_eq!(world.deliver(), [max as u64 + 1]);
     }
 }
 
 #[test]
-fn what_was_handed_over_and_not_done_counts_as_held() {
+fn a_request_handed_over_and_not_done_counts_as_held() {
     let (mut world, conn) = World::connected(single().max_server_requests(4));
     let mut handed = Vec::new();
     for id in 1..=20 {
@@ -198,7 +198,7 @@ fn what_was_handed_over_and_not_done_counts_as_held() {
 }
 
 #[test]
-fn beyond_64_mebibytes_the_highest_give_way_and_one_may_exceed_them() {
+fn beyond_64_mebibytes_the_highest_are_dropped_and_a_single_request_may_be_longer() {
     let (mut world, conn) = World::connected(single().max_message_size(80 << 20));
     large(&mut world, conn, 3, 40 << 20);
     large(&mut world, conn, 4, 40 << 20);
@@ -213,7 +213,7 @@ fn beyond_64_mebibytes_the_highest_give_way_and_one_may_exceed_them() {
 }
 
 #[test]
-fn as_much_as_64_mebibytes_are_held_and_not_a_byte_more() {
+fn requests_of_64_mebibytes_together_are_held_and_not_a_byte_more() {
     for (last, delivered) in [((16 << 20) - 1, vec![1, 2, 3, 4, 5]), (16 << 20, vec![1, 2, 3, 4])] {
         let (mut world, conn) = World::connected(single());
         for id in 2..=4 {
@@ -226,7 +226,7 @@ fn as_much_as_64_mebibytes_are_held_and_not_a_byte_more() {
 }
 
 #[test]
-fn one_above_max_message_size_is_reported_and_acknowledged() {
+fn a_request_above_max_message_size_is_reported_and_acknowledged() {
     let (mut world, conn) = World::connected(single().max_message_size(1 << 10));
     large(&mut world, conn, 1, 200 << 10);
     assert_eq!(world.count_events(|event| matches!(event, Event::ProtocolError { .. })), 1);
@@ -234,7 +234,7 @@ fn one_above_max_message_size_is_reported_and_acknowledged() {
     assert_eq!(acked(&mut world, conn), [1]);
     world.server_request(conn, 2, "x");
     assert_eq!(world.deliver(), [2]);
-    // In the middle of others it waits for its turn.
+    // Between others it waits for its turn.
     large(&mut world, conn, 4, 200 << 10);
     world.server_request(conn, 5, "x");
     assert_eq!(acked(&mut world, conn), [2]);
@@ -243,7 +243,7 @@ fn one_above_max_message_size_is_reported_and_acknowledged() {
     assert_eq!(acked(&mut world, conn), [5]);
 }
 
-/// A ServerRequest whose payload has a negative length: undecodable, though its id can be read.
+/// Returns a ServerRequest whose payload has a negative length: it is undecodable, but its id can be read.
 fn undecodable(id: i64) -> Vec<u8> {
     let mut bytes = b"zraft\x01\x07".to_vec();
     bytes.extend_from_slice(&id.to_be_bytes());
@@ -253,7 +253,7 @@ fn undecodable(id: i64) -> Vec<u8> {
 }
 
 #[test]
-fn an_undecodable_one_whose_id_can_be_read_is_reported_and_acknowledged_in_its_turn() {
+fn an_undecodable_request_with_a_readable_id_is_reported_and_acknowledged_in_its_turn() {
     let (mut world, conn) = connected();
     world.server_request(conn, 1, "x");
     world.say_bytes(conn, &undecodable(2));
@@ -262,7 +262,7 @@ fn an_undecodable_one_whose_id_can_be_read_is_reported_and_acknowledged_in_its_t
     assert!(acked(&mut world, conn).is_empty(), "not before the one before it is delivered");
     assert_eq!(world.deliver(), [1, 3], "what comes after it is not held up for ever");
     assert_eq!(acked(&mut world, conn), [3]);
-    // Its copy is one seen before.
+    // Its copy was seen before.
     world.say_bytes(conn, &undecodable(2));
     assert_eq!(acked(&mut world, conn), [3]);
     assert_eq!(world.machine.stats().duplicates, 1);
@@ -271,7 +271,7 @@ fn an_undecodable_one_whose_id_can_be_read_is_reported_and_acknowledged_in_its_t
 }
 
 #[test]
-fn an_undecodable_one_before_the_sessions_answer_is_acknowledged_by_nobody() {
+fn an_undecodable_request_before_the_session_is_confirmed_is_not_acknowledged() {
     let mut world = World::continuing(three());
     let conn = world.accept("node-2");
     let nonce = world.continue_nonce(conn);
@@ -291,7 +291,7 @@ fn the_tracker_survives_a_resume() {
         let first = world.machine.poll_server_request().unwrap();
         world.machine.server_request_done(world.now, first.request_id);
     });
-    // Delivery goes on while there is no connection.
+    // Delivery continues without a connection.
     assert_eq!(world.deliver(), [2]);
     let conn = world.accept("node-2");
     world.resume(conn);
@@ -304,7 +304,7 @@ fn the_tracker_survives_a_resume() {
 }
 
 #[test]
-fn a_new_session_starts_the_tracker_again_and_drops_what_was_not_delivered() {
+fn a_new_session_resets_the_tracker_and_drops_undelivered_requests() {
     let config = single().on_session_expired(OnSessionExpired::NewSession);
     let (mut world, conn) = World::connected(config);
     world.answer_keep_alive(conn);
@@ -323,7 +323,7 @@ fn a_new_session_starts_the_tracker_again_and_drops_what_was_not_delivered() {
 }
 
 #[test]
-fn what_was_delivered_is_acknowledged_before_closing() {
+fn delivered_requests_are_acknowledged_before_closing() {
     let (mut world, conn) = connected();
     world.server_request(conn, 1, "x");
     world.deliver();
@@ -337,7 +337,7 @@ fn what_was_delivered_is_acknowledged_before_closing() {
 }
 
 #[test]
-fn acknowledgements_wait_for_no_request_and_no_answer() {
+fn acknowledgements_do_not_wait_for_requests_or_answers() {
     let (mut world, conn) = World::connected(single().max_in_flight(1));
     world.command("a");
     world.command("b");

@@ -1,4 +1,4 @@
-//! The machine's main path, once through.
+//! The machine's main path: connect, send, answer, reconnect.
 
 use crate::common::*;
 use zraft_core::{Completion, StateName};
@@ -37,7 +37,7 @@ fn there_is_a_completion_from_the_end_of_a_request_until_it_is_taken() {
 }
 
 #[test]
-fn a_lost_connection_is_continued_and_what_was_pending_resent() {
+fn a_session_continues_after_a_lost_connection_and_pending_requests_are_resent() {
     let (mut world, conn) = World::connected(three());
     world.answer_keep_alive(conn);
     let keys: Vec<_> = (0..10).map(|n| world.command(&format!("c{n}"))).collect();

@@ -1,5 +1,5 @@
-//! Members that hold a connection open by sending a byte now and then, without reading or without finishing a message:
-//! each is left within a stated bound.
+//! Members that keep a connection open with a byte now and then, and do not read or never finish a message: the client
+//! leaves each within a stated bound.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use zraft_protocol::{ServerMessage, Timestamp};
 /// The default heartbeat timeout, which is longer than the default connection timeout: a KeepAlive may be unwritten for
 /// this long while the socket takes next to nothing.
 const STALLED: Duration = Duration::from_secs(10);
-/// At most this long anything may hold up a KeepAlive: see `MAX_HELD_UP`.
+/// The longest time for which anything may hold up a KeepAlive: see `MAX_HELD_UP`.
 const MAX_HELD_UP: Duration = Duration::from_secs(15 * 60);
 
 fn left(world: &World) -> bool {
     world.state() != StateName::Connected
 }
 
-/// Bytes of the member arrive every `every` until this holds; the driver runs on time. Gives how long that took.
+/// Lets bytes of the member arrive every `every` until this holds; the driver runs on time. Returns how long that took.
 fn trickle(
     world: &mut World,
     conn: ConnId,
@@ -39,12 +39,12 @@ fn trickle(
     world.now - start
 }
 
-/// A PONG, as a byte now and then: the heartbeat is content with it.
+/// A PONG, which satisfies the heartbeat.
 fn life(_: &mut World) -> Vec<u8> {
     b"\x04\x05\x04PONG".to_vec()
 }
 
-/// A session at a member whose socket takes nothing any more.
+/// Returns a session at a member whose socket takes nothing more.
 fn unread(config: ConfigBuilder) -> (World, ConnId) {
     let (mut world, conn) = World::connected(config);
     world.answer_keep_alive(conn);
@@ -63,10 +63,10 @@ fn a_member_that_reads_nothing_but_sends_bytes_is_left_when_a_keep_alive_stays_u
 }
 
 #[test]
-fn it_is_left_though_nobody_pings() {
+fn a_member_that_reads_nothing_is_left_without_pings_too() {
     let (mut world, conn) = unread(three());
     world.submit(RequestKind::Command, "x", Timeout::Never);
-    // The next keep-alive is due within 30 s.
+    // The next KeepAlive is due within 30 s.
     let took = trickle(&mut world, conn, seconds(1), seconds(30) + STALLED, life);
     assert!(took >= STALLED);
 }
@@ -90,14 +90,14 @@ fn a_member_that_reads_a_byte_now_and_then_is_left_too() {
 }
 
 #[test]
-fn a_slow_link_that_goes_on_taking_bytes_is_kept() {
+fn a_slow_link_that_keeps_taking_bytes_is_kept() {
     let (mut world, conn) = unread(three());
     for _ in 0..4 {
         world.submit(RequestKind::Command, &"x".repeat(50_000), Timeout::Never);
     }
     let _ = world.machine.transmit(world.now, Timestamp::from_millis(0), conn);
     world.machine.ping(world.now);
-    // 500 bytes a second: the keep-alive waits for minutes behind what is written ahead of it.
+    // At 500 bytes a second the KeepAlive waits for minutes behind the frames ahead of it.
     for _ in 0..300 {
         world.advance(seconds(1));
         world.arrive(conn, b"\x04\x05\x04PONG");
@@ -109,7 +109,7 @@ fn a_slow_link_that_goes_on_taking_bytes_is_kept() {
 }
 
 #[test]
-fn a_guessed_answer_to_a_keep_alive_that_was_not_written_is_no_answer() {
+fn an_answer_to_a_keep_alive_that_was_not_written_does_not_count() {
     let (mut world, conn) = unread(three());
     world.machine.ping(world.now);
     let took = trickle(&mut world, conn, seconds(1), STALLED, |world| {
@@ -142,7 +142,7 @@ fn quiet() -> ConfigBuilder {
 }
 
 #[test]
-fn one_frame_at_a_byte_per_4_s_puts_a_keep_alive_off_by_no_more_than_its_bytes_are_worth() {
+fn one_frame_at_a_byte_per_4_s_delays_a_keep_alive_only_by_what_its_bytes_are_worth() {
     let (mut world, conn) = World::connected(quiet());
     world.answer_keep_alive(conn);
     world.machine.ping(world.now);
@@ -155,7 +155,7 @@ fn one_frame_at_a_byte_per_4_s_puts_a_keep_alive_off_by_no_more_than_its_bytes_a
 }
 
 #[test]
-fn a_frame_that_flows_puts_a_keep_alive_off_for_a_quarter_of_an_hour_at_most() {
+fn a_flowing_frame_delays_a_keep_alive_by_at_most_a_quarter_of_an_hour() {
     let (mut world, conn) = World::connected(quiet());
     world.answer_keep_alive(conn);
     world.machine.ping(world.now);
@@ -167,7 +167,7 @@ fn a_frame_that_flows_puts_a_keep_alive_off_for_a_quarter_of_an_hour_at_most() {
 }
 
 #[test]
-fn small_messages_now_and_then_put_a_keep_alive_off_no_longer() {
+fn small_messages_now_and_then_do_not_delay_a_keep_alive_longer() {
     let (mut world, conn) = World::connected(quiet());
     world.answer_keep_alive(conn);
     world.machine.ping(world.now);
@@ -182,7 +182,7 @@ fn small_messages_now_and_then_put_a_keep_alive_off_no_longer() {
 }
 
 #[test]
-fn no_request_is_blamed_for_a_member_that_reads_nothing() {
+fn a_member_that_reads_nothing_makes_no_request_a_suspect() {
     let (mut world, mut conn) = unread(three());
     world.submit(RequestKind::Command, "innocent", Timeout::Never);
     for _ in 0..4 {
@@ -197,7 +197,7 @@ fn no_request_is_blamed_for_a_member_that_reads_nothing() {
 }
 
 #[test]
-fn no_request_is_blamed_for_members_that_trickle_a_message() {
+fn members_that_trickle_a_message_make_no_request_a_suspect() {
     let (mut world, mut conn) = World::connected(quiet());
     world.submit(RequestKind::Command, "innocent", Timeout::Never);
     for _ in 0..4 {

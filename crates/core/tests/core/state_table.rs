@@ -21,7 +21,7 @@ const STATES: [(&str, &str, &str); 4] = [
     ("Connected", "connected", include_str!("state_table/connected.rs")),
 ];
 
-/// The events, in the table's order, and in how many of the states each can come about: in the last ones.
+/// The events, in the order of the table, and the states in which each can happen.
 const EVENTS: [(&str, &[usize]); 25] = [
     ("connect", &[0, 1, 2, 3]),
     ("submit_command", &[0, 1, 2, 3]),
@@ -55,7 +55,7 @@ struct Cell {
     test: Option<String>,
 }
 
-/// The cells that STATE_TABLE.md lists, by event and state.
+/// Returns the cells that STATE_TABLE.md lists, by event and state.
 fn cells() -> BTreeMap<(String, String), Cell> {
     let mut cells = BTreeMap::new();
     for line in TABLE.lines().filter(|line| line.starts_with('|')) {
@@ -76,7 +76,7 @@ fn cells() -> BTreeMap<(String, String), Cell> {
     cells
 }
 
-/// The names of the tests in a source file.
+/// Returns the names of the tests in a source file.
 fn tests_in(source: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut marked = false;

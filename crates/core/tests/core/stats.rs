@@ -1,17 +1,17 @@
-//! The counts that a client keeps.
+//! The statistics of a client.
 
 use crate::common::*;
 use zraft_core::{OnSessionExpired, RequestKind, Stats, Timeout};
 use zraft_protocol::SessionCloseReason;
 
 #[test]
-fn bytes_are_counted_while_a_connection_stands_and_stay_counted_after_it() {
+fn bytes_are_counted_during_a_connection_and_stay_counted_after_it() {
     let (mut world, conn) = World::connected(single());
     let connected = world.machine.stats();
     assert!(connected.bytes_in > 64 && connected.bytes_out > 64, "{connected:?}");
     world.command("a payload of 24 bytes...");
     let sent = world.machine.stats();
-    // The frame's header, the message's, two ids, a length and a clock around the payload.
+    // The payload, the headers of frame and message, two ids, a length and a timestamp.
     assert_eq!(sent.bytes_out, connected.bytes_out + 2 + 7 + 16 + 4 + 24 + 8);
     assert_eq!(sent.bytes_in, connected.bytes_in);
     world.answer(conn, 1, "ok");
@@ -29,7 +29,7 @@ fn bytes_are_counted_while_a_connection_stands_and_stay_counted_after_it() {
 
 #[test]
 fn a_command_counts_as_unknown_once_and_a_query_never_does() {
-    // Given up by its caller, and later for good.
+    // Its caller gives up first, and the client later.
     let (mut world, conn) = World::connected(single().detached_timeout(seconds(5)));
     world.peer(conn).answers_keep_alives = true;
     world.submit(RequestKind::Command, "c", Timeout::After(seconds(1)));
@@ -38,7 +38,7 @@ fn a_command_counts_as_unknown_once_and_a_query_never_does() {
     assert_eq!(world.machine.stats().unknown, 1);
     world.advance(seconds(60));
     assert_eq!((world.machine.stats().detached, world.machine.stats().unknown), (0, 1));
-    // With the session's end, while its caller waits.
+    // The session ends while the caller waits.
     let config = single().on_session_expired(OnSessionExpired::Terminate);
     let (mut world, conn) = World::connected(config);
     world.command("c");
@@ -54,7 +54,7 @@ fn an_unusable_answer_to_a_query_counts_as_its_answer_and_to_a_command_as_unknow
     world.query("q");
     world.command("c");
     let query = correlation_ids(&world.all_received(conn)).pop().unwrap();
-    // Both answers say that a payload follows, and end.
+    // Both answers announce a payload and end before it.
     let length = (query.as_bytes().len() as u16).to_be_bytes();
     let cut = [b"zraft\x01\x09".as_slice(), &length, query.as_bytes(), &[0, 0, 0, 9]].concat();
     world.say_bytes(conn, &cut);
@@ -67,7 +67,7 @@ fn an_unusable_answer_to_a_query_counts_as_its_answer_and_to_a_command_as_unknow
 }
 
 #[test]
-fn a_detached_command_whose_late_answer_tells_nothing_is_not_counted_as_unknown_again() {
+fn a_detached_command_with_an_unusable_late_answer_is_not_counted_as_unknown_again() {
     let (mut world, conn) = World::connected(single());
     let key = world.command("c");
     world.machine.cancel(world.now, key);
@@ -98,7 +98,7 @@ fn each_figure_has_the_name_and_the_value_of_its_field() {
     stats.protocol_errors = 15;
     stats.bytes_in = 16;
     stats.bytes_out = 17;
-    // One line for each field, in their order.
+    // One line for each field, in the order of the struct.
     let shown = format!("{stats:#?}");
     let fields: Vec<_> = shown
         .lines()

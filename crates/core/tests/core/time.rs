@@ -1,4 +1,4 @@
-//! Time: what a jump of the clock means, and what it does not.
+//! Time: what follows from a jump of the clock.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::common::*;
 use zraft_core::{ConnId, Event, Failure, RequestKind, StateName, Timeout};
 use zraft_protocol::{ClientMessage, ServerMessage};
 
-/// Puts an answer where the socket keeps it while the process is stopped.
+/// Puts an answer into the socket's buffer while the process is stopped.
 fn answered_meanwhile(world: &mut World, conn: ConnId, messages: &[ServerMessage]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for message in messages {
@@ -48,12 +48,12 @@ fn the_wall_clock_fills_timestamps_and_nothing_else() {
 }
 
 #[test]
-fn a_stopped_process_finds_its_answers_rather_than_timeouts() {
+fn a_resumed_process_finds_answers_rather_than_timeouts() {
     let (mut world, conn) = World::connected(three());
     let keys: Vec<_> = (0..3).map(|_| world.command("x")).collect();
     let bytes = answered_meanwhile(&mut world, conn, &[response(1), response(2)]);
     world.sleep(seconds(60));
-    // The driver reads what can be read, then tells the time.
+    // The driver reads everything available, then passes the time.
     world.arrive(conn, &bytes);
     world.wake();
     for key in &keys[..2] {
@@ -109,7 +109,7 @@ fn while_there_is_no_connection_deadlines_fire_a_second_after_a_jump_too() {
 }
 
 #[test]
-fn a_delay_of_up_to_a_second_is_no_jump() {
+fn a_delay_of_up_to_a_second_is_not_a_jump() {
     let (mut world, _) = World::connected(three());
     let key = world.submit(RequestKind::Command, "x", Timeout::After(millis(400)));
     world.advance(millis(399));
@@ -119,19 +119,19 @@ fn a_delay_of_up_to_a_second_is_no_jump() {
 }
 
 #[test]
-fn after_a_jump_the_heartbeat_starts_anew() {
+fn after_a_jump_the_heartbeat_starts_again() {
     let (mut world, conn) = World::connected(three());
     world.sleep(seconds(3_600));
     world.wake();
     assert_eq!(world.state(), StateName::Connected);
-    // A peer that is really gone is found out later.
+    // A peer that is really unreachable is noticed later.
     world.peer(conn).frozen = true;
     world.advance(seconds(12));
     assert_ne!(world.state(), StateName::Connected);
 }
 
 #[test]
-fn after_a_jump_the_wait_for_a_keep_alive_starts_anew() {
+fn after_a_jump_the_wait_for_a_keep_alive_starts_again() {
     let (mut world, _) = World::connected(three());
     world.machine.ping(world.now);
     world.pump();
@@ -145,7 +145,7 @@ fn after_a_jump_the_wait_for_a_keep_alive_starts_anew() {
 }
 
 #[test]
-fn after_a_jump_silence_and_resends_are_waited_for_anew() {
+fn after_a_jump_the_waits_for_silence_and_resends_start_again() {
     let (mut world, conn) = World::connected(three());
     world.peer(conn).answers_keep_alives = true;
     world.submit(RequestKind::Command, "x", Timeout::Never);
@@ -164,7 +164,7 @@ fn after_a_jump_silence_and_resends_are_waited_for_anew() {
 }
 
 #[test]
-fn after_a_jump_an_attempt_starts_anew() {
+fn after_a_jump_an_attempt_starts_again() {
     let mut world = World::new(three());
     world.connect();
     let conn = world.accept("node-1");
@@ -179,7 +179,7 @@ fn after_a_jump_an_attempt_starts_anew() {
 }
 
 #[test]
-fn after_a_jump_session_created_is_waited_for_as_long_as_before() {
+fn after_a_jump_the_wait_for_session_created_is_as_long_as_before() {
     let mut world = World::new(three());
     world.connect();
     let conn = world.accept("node-1");
@@ -197,7 +197,7 @@ fn after_a_jump_session_created_is_waited_for_as_long_as_before() {
 }
 
 #[test]
-fn an_answer_found_after_a_jump_is_no_sample_of_the_answer_time() {
+fn an_answer_found_after_a_jump_is_not_a_sample() {
     let (mut world, conn) = World::connected(three());
     world.command("x");
     world.advance(millis(20));
@@ -224,14 +224,14 @@ fn suspended_time_counts_for_the_expiry_of_the_session() {
 }
 
 #[test]
-fn what_can_be_read_is_read_before_a_timer_fires() {
+fn available_bytes_are_read_before_a_timer_fires() {
     let (mut world, conn) = World::connected(three());
     world.machine.ping(world.now);
     let timestamp = match world.received(conn) {
         Some(ClientMessage::KeepAlive { timestamp }) => timestamp,
         other => panic!("{other:?}"),
     };
-    // The answer lies in the socket when the wait is over.
+    // The answer is in the socket when the wait ends.
     world.now = world.now + seconds(5);
     world.say(conn, ServerMessage::KeepAliveResponse { timestamp });
     world.wake();
@@ -256,8 +256,8 @@ fn keep_alives_go_ahead_of_queued_work() {
 }
 
 #[test]
-fn a_submit_after_a_long_pause_is_no_jump() {
-    // Nothing was to be done for an hour: nobody was late.
+fn a_submit_after_a_long_pause_is_not_a_jump() {
+    // Nothing was due for an hour, so no wake was late.
     let mut world = World::new(three());
     world.sleep(seconds(3_600));
     world.connect();
@@ -288,7 +288,7 @@ fn a_submit_after_a_long_pause_is_no_jump() {
 }
 
 #[test]
-fn after_a_jump_answers_to_what_was_in_flight_are_awaited_anew() {
+fn after_a_jump_requests_in_flight_get_a_new_resend_timeout() {
     let (mut world, conn) = World::connected(three());
     world.answers_keep_alives = true;
     world.command("answered: the connection is not barren");
@@ -306,7 +306,7 @@ fn after_a_jump_answers_to_what_was_in_flight_are_awaited_anew() {
 }
 
 #[test]
-fn only_the_probes_answer_ends_the_wait_for_it() {
+fn only_the_probes_answer_ends_the_grace() {
     let (mut world, conn) = World::connected(three());
     let key = world.command("x");
     world.machine.ping(world.now);
@@ -333,7 +333,7 @@ fn only_the_probes_answer_ends_the_wait_for_it() {
 }
 
 #[test]
-fn woken_more_than_a_second_late_is_a_jump_and_no_sooner() {
+fn a_wake_more_than_a_second_late_is_a_jump() {
     for (late, jumped) in [(seconds(1), false), (seconds(1) + Duration::from_nanos(1), true)] {
         let (mut world, conn) = World::connected(three());
         let key = world.submit(RequestKind::Command, "x", Timeout::After(millis(300)));
@@ -360,13 +360,13 @@ fn after_a_jump_the_next_keep_alive_goes_an_interval_after_the_probe() {
 }
 
 #[test]
-fn after_a_jump_a_wait_that_had_stood_still_is_no_longer_for_it() {
+fn after_a_jump_a_paused_wait_is_not_longer() {
     let config = three().heartbeat_interval(seconds(600)).heartbeat_timeout(seconds(600));
     let (mut world, conn) = World::connected(config);
     world.answer_keep_alive(conn);
     world.machine.ping(world.now);
     world.pump();
-    // An answer of which not everything is there, for four seconds.
+    // Part of an answer is there for four seconds.
     let mut head = vec![2];
     head.extend_from_slice(&(1_u64 << 20).to_be_bytes());
     world.raw(conn, &head);
@@ -383,7 +383,7 @@ fn after_a_jump_a_wait_that_had_stood_still_is_no_longer_for_it() {
 }
 
 #[test]
-fn keep_alives_go_while_the_application_takes_nothing() {
+fn keep_alives_go_while_the_application_takes_no_events() {
     let config = three().keep_alive_interval(seconds(10)).max_server_requests(2);
     let (mut world, conn) = World::connected(config);
     world.peer(conn).answers_keep_alives = true;
@@ -399,7 +399,7 @@ fn keep_alives_go_while_the_application_takes_nothing() {
 }
 
 #[test]
-fn after_a_jump_nothing_is_resent_before_all_is_read_and_the_timers_start_anew() {
+fn after_a_jump_nothing_is_resent_before_everything_is_read_and_the_timers_start_again() {
     let (mut world, conn) = World::connected(three());
     world.answers_keep_alives = true;
     for _ in 0..2 {
@@ -422,13 +422,13 @@ fn after_a_jump_nothing_is_resent_before_all_is_read_and_the_timers_start_anew()
 }
 
 #[test]
-fn after_a_jump_the_connection_is_probed_though_what_was_due_is_answered() {
+fn after_a_jump_the_connection_is_probed_although_the_due_request_is_answered() {
     let config = single().heartbeat_interval(seconds(600)).heartbeat_timeout(seconds(600));
     let (mut world, conn) = World::connected(config);
     let key = world.submit(RequestKind::Command, "x", Timeout::Never);
     world.all_received(conn);
     let bytes = answered_meanwhile(&mut world, conn, &[response(1)]);
-    // Its resend was due after three seconds, and nothing else until the next keep-alive.
+    // Its resend was due after three seconds, and nothing else until the next KeepAlive.
     world.sleep(seconds(5));
     world.arrive(conn, &bytes);
     assert!(world.machine.poll_timeout().is_some_and(|at| at <= world.now));

@@ -38,7 +38,7 @@ fn query_response(id: &str) -> Vec<u8> {
     bytes
 }
 
-/// A frame of this length that begins so; the rest is zeros.
+/// Returns a frame of this length that begins with these bytes; the rest is zeros.
 fn frame(length: usize, begin: &[u8]) -> Vec<u8> {
     let mut bytes = head(length as u64, begin);
     bytes.resize(9 + length, 0);
@@ -61,7 +61,7 @@ fn a_response_over_max_message_size_fails_its_command_and_counts_as_answered() {
     fails(&world, keys[0], true);
     assert_eq!(world.count_events(|event| matches!(event, Event::ProtocolError { .. })), 1);
     assert_eq!(world.machine.stats().protocol_errors, 1);
-    // The next in the window goes, L has moved on, the connection stays and works.
+    // The next request in the window goes, L has moved on, and the connection stays and works.
     let messages = world.all_received(conn);
     assert_eq!((command_ids(&messages), lowest_ids(&messages)), (vec![3], vec![2]));
     world.answer(conn, 2, "fine");
@@ -88,7 +88,7 @@ fn an_overlong_query_response_fails_its_query() {
 }
 
 #[test]
-fn it_fails_as_soon_as_its_first_bytes_are_here_and_the_rest_is_read_past_without_being_kept() {
+fn an_overlong_answer_fails_with_its_first_bytes_and_the_rest_is_skipped() {
     let (mut world, conn) = connected();
     let keys = [world.command("x"), world.command("y")];
     let length: usize = 64 << 20;
@@ -110,7 +110,7 @@ fn it_fails_as_soon_as_its_first_bytes_are_here_and_the_rest_is_read_past_withou
 }
 
 #[test]
-fn beyond_a_gibibyte_the_request_fails_all_the_same_and_the_connection_drops() {
+fn an_answer_beyond_a_gibibyte_fails_the_request_and_ends_the_connection() {
     let (mut world, conn) = connected();
     let keys = [world.command("x"), world.command("y")];
     let mut bytes = head((1 << 30) + 1, &client_response(1));
@@ -121,14 +121,14 @@ fn beyond_a_gibibyte_the_request_fails_all_the_same_and_the_connection_drops() {
     fails(&world, keys[0], true);
     assert!(world.peer(conn).closed);
     assert_eq!(world.state(), StateName::ConnectingExistingSession);
-    // It is not asked for again; the other is.
+    // It is not resent; the other is.
     assert_eq!(world.asks().as_deref(), Some("node-2"));
     let conn = world.resumed();
     assert_eq!(command_ids(&world.all_received(conn)), [2]);
 }
 
 #[test]
-fn a_length_that_no_frame_has_drops_the_connection() {
+fn an_impossible_frame_length_ends_the_connection() {
     let (mut world, conn) = connected();
     world.command("x");
     world.raw(conn, &head(u64::MAX, &client_response(9)));
@@ -143,7 +143,7 @@ fn an_undecodable_answer_whose_id_can_be_read_fails_its_request() {
     let command = world.command("x");
     let query = world.query("y");
     let id = correlation_ids(&world.all_received(conn)).pop().unwrap();
-    // A negative length of the result; a result that is cut off.
+    // The length of the result is negative; the result is cut off.
     let mut bytes = client_response(1);
     bytes.extend_from_slice(&(-1_i32).to_be_bytes());
     world.say_bytes(conn, &bytes);
@@ -170,7 +170,7 @@ fn an_unusable_answer_to_a_detached_command_is_its_resolution() {
 }
 
 #[test]
-fn unusable_answers_to_nothing_are_counted_only() {
+fn unusable_answers_without_a_request_are_only_counted() {
     let (mut world, conn) = connected();
     world.command("x");
     world.completions.clear();
@@ -185,7 +185,7 @@ fn unusable_answers_to_nothing_are_counted_only() {
 }
 
 #[test]
-fn before_the_sessions_answer_an_overlong_message_settles_nothing() {
+fn before_the_session_is_confirmed_an_overlong_message_settles_nothing() {
     let mut key = None;
     let config = three().max_message_size(LIMIT);
     let mut world = World::stepped_down(config, |world, _| key = Some(world.command("x")));
@@ -210,7 +210,7 @@ fn a_multipart_message_is_discarded_and_reported() {
 }
 
 #[test]
-fn an_answer_of_a_whole_gibibyte_is_read_past_and_the_connection_stays() {
+fn an_answer_of_a_whole_gibibyte_is_skipped_and_the_connection_stays() {
     let (mut world, conn) = connected();
     let key = world.command("x");
     let mut bytes = head(1 << 30, &client_response(1));
@@ -222,7 +222,7 @@ fn an_answer_of_a_whole_gibibyte_is_read_past_and_the_connection_stays() {
 }
 
 #[test]
-fn a_connection_that_carried_an_answer_too_long_is_not_barren() {
+fn a_connection_with_an_overlong_answer_is_not_barren() {
     let (mut world, conn) = connected();
     for _ in 0..4 {
         world.submit(RequestKind::Command, "x", Timeout::Never);
@@ -246,7 +246,7 @@ fn a_frame_may_be_64_kib_longer_than_max_message_size_and_not_a_byte_more() {
         (LIMIT + zraft_zmtp::FRAME_ALLOWANCE + 1, true),
     ] {
         let (mut world, conn) = connected();
-        // It says nothing, at whatever length.
+        // An empty message of any length.
         world.raw(conn, &frame(length, b"nothing"));
         let told = world.events.iter().find_map(|event| match event {
             Event::ProtocolError { detail, .. } => Some(detail.contains("over `max_message_size`")),

@@ -5,7 +5,7 @@ use crate::common::*;
 use zraft_core::{ConnectKey, ConnectionCause, Event, Failure};
 use zraft_protocol::{MemberId, SessionCloseReason};
 
-/// A client of three members that has asked the first, and a call of connect() that waits for a second.
+/// Returns a client that has asked the first of three members, and a connect() call that waits for a second.
 fn connecting() -> (World, ConnectKey) {
     let mut world = World::new(three());
     let key = world.machine.connect(world.now, Some(seconds(1)));
@@ -17,7 +17,7 @@ fn not_configured(leader: &str) -> ConnectionCause {
     ConnectionCause::LeaderNotConfigured { leader_id: MemberId::new(leader).unwrap() }
 }
 
-/// Why connect() gave up, and at which endpoint.
+/// Returns why connect() failed, and at which endpoint.
 #[track_caller]
 fn connect_error(world: &mut World, key: ConnectKey) -> (Option<String>, ConnectionCause) {
     world.advance(seconds(1));
@@ -31,14 +31,14 @@ fn endpoint_of(member: usize) -> Option<String> {
     Some(three().build().unwrap().members()[member].endpoint.to_string())
 }
 
-/// Waits for the next round to begin. The present one must be over.
+/// Waits until the next round begins. The present one must have ended.
 fn next_round(world: &mut World) {
     assert_eq!(world.asks(), None, "the round goes on");
     world.advance_until(seconds(1), |world| world.opening().is_some());
 }
 
 #[test]
-fn a_connect_that_gives_up_names_the_leader_that_is_not_configured() {
+fn a_failed_connect_names_the_leader_that_is_not_configured() {
     let (mut world, key) = connecting();
     for _ in 0..3 {
         redirect(&mut world, Some("node-4"));
@@ -52,7 +52,7 @@ fn a_connect_that_gives_up_names_the_leader_that_is_not_configured() {
 }
 
 #[test]
-fn each_attempt_that_names_an_unconfigured_leader_says_so_in_its_event() {
+fn the_event_of_an_attempt_names_the_unconfigured_leader() {
     let (mut world, _) = connecting();
     redirect(&mut world, Some("node-4"));
     let cause = not_configured("node-4");
@@ -68,7 +68,7 @@ fn members_that_fail_in_another_way_do_not_hide_the_leader_that_one_of_them_name
     redirect(&mut world, Some("node-4"));
     refuse(&mut world);
     assert_eq!(connect_error(&mut world, key), (endpoint_of(1), not_configured("node-4")));
-    // A member that knows of no leader proves nothing against one that does.
+    // A member that knows no leader does not disprove one that names a leader.
     let (mut world, key) = connecting();
     redirect(&mut world, Some("node-4"));
     redirect(&mut world, None);

@@ -1,4 +1,4 @@
-//! How much is on the wire at once, and in which order it goes.
+//! The window: how many requests are on the wire at once, and in which order they go.
 
 use crate::common::*;
 use zraft_core::{RequestKind, Timeout};
@@ -10,7 +10,7 @@ fn at_most_max_in_flight_commands_are_on_the_wire() {
         world.command(&format!("{n}"));
     }
     assert_eq!(command_ids(&world.all_received(conn)), [1, 2, 3]);
-    // One for each answer, whichever it is.
+    // Each answer makes room for one request.
     world.answer(conn, 3, "");
     assert_eq!(command_ids(&world.all_received(conn)), [4]);
     world.answer(conn, 3, "again");
@@ -36,7 +36,7 @@ fn queries_have_a_window_of_their_own_and_never_wait_for_that_of_commands() {
 }
 
 #[test]
-fn no_id_goes_out_more_than_eight_windows_above_the_lowest_pending() {
+fn no_id_is_sent_more_than_eight_windows_above_the_lowest_pending() {
     let (mut world, conn) = World::connected(single().max_in_flight(4));
     for n in 0..60 {
         world.submit(RequestKind::Command, &format!("{n}"), Timeout::Never);
@@ -62,7 +62,7 @@ fn no_id_goes_out_more_than_eight_windows_above_the_lowest_pending() {
 }
 
 #[test]
-fn what_waits_goes_in_the_order_of_submission() {
+fn queued_requests_go_in_the_order_of_submission() {
     let (mut world, conn) = World::connected(single().max_in_flight(4));
     let mut expected = Vec::new();
     for n in 0..40 {
@@ -144,7 +144,7 @@ fn a_forgotten_query_gives_its_place_in_the_window_to_the_next() {
 }
 
 #[test]
-fn what_is_sent_again_after_a_resume_counts_once_in_the_window() {
+fn a_request_resent_after_a_resume_counts_once_in_the_window() {
     let mut world = World::stepped_down(three().max_in_flight(3), |world, _| {
         for n in 0..6 {
             world.command(&format!("{n}"));
@@ -167,15 +167,15 @@ fn encoding_stays_at_most_256_kibibytes_or_one_frame_ahead_of_the_socket() {
     }
     let wall = zraft_protocol::Timestamp::from_millis(0);
     let ahead = bytes::Buf::remaining(world.machine.transmit(world.now, wall, conn).unwrap());
-    // With 1,000 bytes of payload and up to 80 others each, so many and no more.
+    // Each frame has 1,000 bytes of payload and up to 80 others, which gives these bounds.
     assert!(ahead > (256 << 10) - 1080 && ahead <= 256 << 10, "{ahead}");
-    // Only those got an id: all frames are of one length.
+    // Only the encoded commands have an id, and all frames have one length.
     let encoded = world.machine.stats().in_flight as usize;
     assert!(
         ahead % encoded == 0 && (1000..=1080).contains(&(ahead / encoded)),
         "{encoded} in {ahead}"
     );
-    // A keep-alive does not wait for the requests that wait.
+    // A KeepAlive does not wait behind queued requests.
     world.machine.ping(world.now);
     let more = bytes::Buf::remaining(world.machine.transmit(world.now, wall, conn).unwrap());
     assert!(more > ahead && more < ahead + 64);
@@ -204,20 +204,20 @@ fn a_frame_longer_than_256_kibibytes_is_encoded_alone() {
 }
 
 #[test]
-fn what_is_due_and_does_not_fit_waits_for_the_socket_and_not_for_the_time() {
+fn a_due_request_that_does_not_fit_waits_for_the_socket_and_not_for_a_timer() {
     let (mut world, conn) = World::connected(single());
     world.peer(conn).answers_keep_alives = true;
     let text = "x".repeat(200 << 10);
     world.submit(RequestKind::Command, &text, Timeout::Never);
-    // It went again: only as the lowest may it go a third time.
+    // It was resent: it may be resent once more only as the lowest.
     world.advance(seconds(6));
     assert_eq!(command_ids(&world.all_received(conn)), [1, 1]);
-    // The socket takes nothing more; a long frame stands before the next copy.
+    // The socket takes nothing more; a long frame is ahead of the next copy.
     world.peer(conn).frozen = true;
     world.submit(RequestKind::Command, &text, Timeout::Never);
     let wall = zraft_protocol::Timestamp::from_millis(0);
     world.machine.transmit(world.now, wall, conn).unwrap();
-    // Fails when the machine wants to be woken again and again.
+    // Fails if the machine asks to be woken in a busy loop.
     world.advance(seconds(6));
     let ahead = bytes::Buf::remaining(world.machine.transmit(world.now, wall, conn).unwrap());
     assert!(ahead < 256 << 10, "{ahead}");

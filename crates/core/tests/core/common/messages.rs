@@ -1,4 +1,4 @@
-//! Making messages, and taking apart what the machine sent.
+//! Functions that make messages, and that take apart what the machine sent.
 
 use bytes::Bytes;
 use zraft_protocol::{ClientMessage, CorrelationId, MemberId, Payload, RequestId, SessionId};
@@ -17,7 +17,7 @@ pub(crate) fn request(id: u64) -> RequestId {
     RequestId::new(id).unwrap()
 }
 
-/// The ids of the commands among these messages.
+/// Returns the ids of the commands among these messages.
 pub(crate) fn command_ids(messages: &[ClientMessage]) -> Vec<u64> {
     messages
         .iter()
@@ -28,7 +28,7 @@ pub(crate) fn command_ids(messages: &[ClientMessage]) -> Vec<u64> {
         .collect()
 }
 
-/// The lowest pending ids that the commands among these messages carry.
+/// Returns the L that each command among these messages carries.
 pub(crate) fn lowest_ids(messages: &[ClientMessage]) -> Vec<u64> {
     messages
         .iter()
@@ -41,7 +41,7 @@ pub(crate) fn lowest_ids(messages: &[ClientMessage]) -> Vec<u64> {
         .collect()
 }
 
-/// The correlation ids of the queries among these messages.
+/// Returns the correlation ids of the queries among these messages.
 pub(crate) fn correlation_ids(messages: &[ClientMessage]) -> Vec<CorrelationId> {
     messages
         .iter()
@@ -52,7 +52,7 @@ pub(crate) fn correlation_ids(messages: &[ClientMessage]) -> Vec<CorrelationId> 
         .collect()
 }
 
-/// The payloads of the commands and queries among these messages, as text.
+/// Returns the payloads of the commands and queries among these messages, as text.
 pub(crate) fn payloads(messages: &[ClientMessage]) -> Vec<String> {
     messages
         .iter()
@@ -65,7 +65,7 @@ pub(crate) fn payloads(messages: &[ClientMessage]) -> Vec<String> {
         .collect()
 }
 
-/// The ids that the acknowledgements among these messages carry.
+/// Returns the ids that the acknowledgements among these messages carry.
 pub(crate) fn acks(messages: &[ClientMessage]) -> Vec<u64> {
     messages
         .iter()
@@ -76,13 +76,13 @@ pub(crate) fn acks(messages: &[ClientMessage]) -> Vec<u64> {
         .collect()
 }
 
-/// How many of these messages are KeepAlives.
+/// Counts the KeepAlives among these messages.
 pub(crate) fn keep_alives(messages: &[ClientMessage]) -> usize {
     let keep_alive = |message: &&ClientMessage| matches!(message, ClientMessage::KeepAlive { .. });
     messages.iter().filter(keep_alive).count()
 }
 
-/// An answer's payload.
+/// Returns a payload with this text.
 pub(crate) fn payload(text: &str) -> Payload {
     Payload::new(Bytes::copy_from_slice(text.as_bytes())).unwrap()
 }

@@ -1,5 +1,5 @@
-//! A machine, its cluster and its clock, all virtual: what the machine writes is decoded by real ZMTP servers, and what
-//! the test makes them say goes back the same way.
+//! A machine, its cluster and its clock, all virtual. Real ZMTP servers decode what the machine writes, and encode what the
+//! test lets members say.
 
 mod messages;
 pub(crate) mod rounds;
@@ -25,15 +25,15 @@ pub(crate) struct Peer {
     pub(crate) member: String,
     pub(crate) zmtp: Connection,
     pub(crate) open: bool,
-    /// We shut our write half.
+    /// The client has shut its write half.
     pub(crate) shut: bool,
-    /// We closed it.
+    /// The connection is closed.
     pub(crate) closed: bool,
-    /// Reads nothing any more.
+    /// The member reads nothing more.
     pub(crate) frozen: bool,
-    /// Answers every KeepAlive by itself and only counts it.
+    /// The member answers every KeepAlive by itself and only counts it.
     pub(crate) answers_keep_alives: bool,
-    /// KeepAlives that were answered like that.
+    /// How many KeepAlives the member answered by itself.
     pub(crate) keep_alives: usize,
     pub(crate) inbox: VecDeque<ClientMessage>,
 }
@@ -45,7 +45,7 @@ pub(crate) struct World {
     pub(crate) peers: Vec<Peer>,
     pub(crate) completions: Vec<Completion>,
     pub(crate) events: Vec<Event>,
-    /// Members of connections opened from now on answer KeepAlives by themselves.
+    /// The members at connections opened from now on answer KeepAlives by themselves.
     pub(crate) answers_keep_alives: bool,
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Three members node-1 to node-3.
+/// Returns a configuration of three members, node-1 to node-3.
 pub(crate) fn three() -> ConfigBuilder {
     Config::builder()
         .member("node-1", "tcp://127.0.0.1:7001")
@@ -68,7 +68,7 @@ pub(crate) fn three() -> ConfigBuilder {
         .capability("protocol", "test")
 }
 
-/// One member.
+/// Returns a configuration of one member.
 pub(crate) fn single() -> ConfigBuilder {
     Config::builder().member("node-1", "tcp://127.0.0.1:7001").capability("protocol", "test")
 }
@@ -157,7 +157,7 @@ impl World {
                     }
                     message => peer.inbox.push_back(message),
                 },
-                // Whose write half is shut sends no PINGs; when the time it had asked for is over, the member goes.
+                // A client that has shut its write half sends no PINGs; the member closes when the last TTL has passed.
                 zraft_zmtp::Event::Failed(zraft_zmtp::Error::HeartbeatTimeout) if peer.shut => {
                     peer.closed = true;
                     self.machine.handle_ended(self.now, peer.conn, ConnEnd::Eof);
@@ -169,7 +169,7 @@ impl World {
         self.read_from(index) || moved
     }
 
-    /// Reads what can be read, as a driver does before it tells the time.
+    /// Reads what the members sent, as a driver does before it passes the time.
     fn read(&mut self) {
         for index in 0..self.peers.len() {
             self.read_from(index);
@@ -195,7 +195,7 @@ impl World {
         self.peers.iter_mut().find(|peer| peer.conn == conn).expect("no such connection")
     }
 
-    /// The connection that the machine wants opened and that nobody accepted or refused yet.
+    /// Returns the connection that the machine wants opened and that is neither accepted nor refused yet.
     pub(crate) fn opening(&self) -> Option<(ConnId, String)> {
         let peer = self.peers.last()?;
         (!peer.open && !peer.closed).then(|| (peer.conn, peer.member.clone()))
@@ -224,7 +224,7 @@ impl World {
         self.pump();
     }
 
-    /// What the member received next on this connection.
+    /// Returns the next message that the member received on this connection.
     pub(crate) fn received(&mut self, conn: ConnId) -> Option<ClientMessage> {
         self.pump();
         self.peer(conn).inbox.pop_front()
@@ -235,7 +235,7 @@ impl World {
         self.peer(conn).inbox.drain(..).collect()
     }
 
-    /// The member says this.
+    /// The member sends this message.
     pub(crate) fn say(&mut self, conn: ConnId, message: ServerMessage) {
         let mut frame = Vec::new();
         message.encode(&mut frame);
@@ -275,7 +275,7 @@ impl World {
         }
     }
 
-    /// connect(), without any timeout.
+    /// Calls connect() without a timeout.
     pub(crate) fn connect(&mut self) -> ConnectKey {
         let key = self.machine.connect(self.now, None);
         self.pump();
@@ -294,19 +294,19 @@ impl World {
         (world, conn)
     }
 
-    /// A session that lost its connection to node-1 by a step-down, with an attempt at node-2 being opened.
+    /// Returns a world whose session lost its connection to node-1 by a step-down, with an attempt at node-2 under way.
     pub(crate) fn continuing(config: ConfigBuilder) -> Self {
         Self::stepped_down(config, |_, _| {})
     }
 
-    /// The same, after something happened on the connection.
+    /// Returns the same world, after `before` ran on the connection.
     pub(crate) fn stepped_down(
         config: ConfigBuilder,
         before: impl FnOnce(&mut Self, ConnId),
     ) -> Self {
         let (mut world, conn) = Self::connected(config);
         before(&mut world, conn);
-        // A keep-alive's answer: the connection was worth it.
+        // An answered KeepAlive resets the backoff.
         world.answer_keep_alive(conn);
         world.closed(conn, SessionCloseReason::NotLeaderAnymore, None);
         assert_eq!(world.machine.state(), StateName::ConnectingExistingSession);
@@ -315,7 +315,7 @@ impl World {
         world
     }
 
-    /// Lets a ping's keep-alive be answered.
+    /// Sends a ping and answers its KeepAlive.
     pub(crate) fn answer_keep_alive(&mut self, conn: ConnId) {
         self.machine.ping(self.now);
         self.pump();
@@ -343,7 +343,7 @@ impl World {
         self.say(conn, ServerMessage::SessionContinued { nonce });
     }
 
-    /// The same, and the socket takes nothing from here on.
+    /// Continues the session, and the socket accepts nothing from then on.
     pub(crate) fn resume_slowly(&mut self, conn: ConnId) {
         let nonce = self.continue_nonce(conn);
         let mut frame = Vec::new();
@@ -386,7 +386,7 @@ impl World {
         self.say(conn, ServerMessage::QueryResponse { correlation_id: id.clone(), result });
     }
 
-    /// RequestError(ResponseEvicted) for this command.
+    /// The member reports that the answer to this command was evicted.
     pub(crate) fn evicted(&mut self, conn: ConnId, id: u64) {
         let reason = RequestErrorReason::ResponseEvicted;
         self.say(conn, ServerMessage::RequestError { request_id: request(id), reason });
@@ -401,7 +401,7 @@ impl World {
         );
     }
 
-    /// The application takes every server request it is offered. Gives their ids.
+    /// The application takes every server request it is offered. Returns their ids.
     pub(crate) fn deliver(&mut self) -> Vec<u64> {
         let mut ids = Vec::new();
         while let Some(request) = self.machine.poll_server_request() {
@@ -412,14 +412,14 @@ impl World {
         ids
     }
 
-    /// Bytes that no ZMTP engine made arrive on this connection.
+    /// These raw bytes arrive on this connection.
     pub(crate) fn raw(&mut self, conn: ConnId, bytes: &[u8]) {
         self.pump();
         self.arrive(conn, bytes);
         self.pump();
     }
 
-    /// Bytes are read, and nothing else is done yet.
+    /// These bytes are read, and the machine does nothing else yet.
     pub(crate) fn arrive(&mut self, conn: ConnId, bytes: &[u8]) {
         if let Some(buffer) = self.machine.recv_buffer(conn) {
             buffer.extend_from_slice(bytes);
@@ -427,7 +427,7 @@ impl World {
         }
     }
 
-    /// The member says this and breaks the connection, before the machine can write anything.
+    /// The member sends this message and resets the connection, before the machine can write.
     pub(crate) fn last_words(&mut self, conn: ConnId, message: ServerMessage) {
         self.pump();
         let mut frame = Vec::new();
@@ -441,7 +441,7 @@ impl World {
         self.pump();
     }
 
-    /// The connection breaks.
+    /// The connection is reset.
     pub(crate) fn reset(&mut self, conn: ConnId) {
         self.pump();
         self.machine.handle_ended(self.now, conn, ConnEnd::Reset);
@@ -449,19 +449,19 @@ impl World {
         self.pump();
     }
 
-    /// The member to which a connection is being opened, now.
+    /// Returns the member to which a connection is being opened.
     pub(crate) fn asks(&mut self) -> Option<String> {
         self.pump();
         self.opening().map(|(_, member)| member)
     }
 
-    /// Waits through a pause until a connection is being opened. Gives the member and how long it took.
+    /// Waits until a connection is being opened. Returns the member and how long it took.
     pub(crate) fn next_asked(&mut self, limit: Duration) -> (String, Duration) {
         let took = self.advance_until(limit, |world| world.opening().is_some());
         (self.asks().unwrap(), took)
     }
 
-    /// Continues the session at whichever member is being asked.
+    /// Continues the session at the member being asked.
     pub(crate) fn resumed(&mut self) -> ConnId {
         let (member, _) = self.next_asked(seconds(60));
         let conn = self.accept(&member);
@@ -470,7 +470,7 @@ impl World {
         conn
     }
 
-    /// The whole of a client that can be seen from outside.
+    /// Returns everything that can be observed of the client.
     pub(crate) fn outside(&self) -> impl PartialEq + std::fmt::Debug + use<> {
         let mut stats = self.machine.stats();
         stats.bytes_in = 0;
@@ -481,7 +481,7 @@ impl World {
         (self.state(), stats, open, inboxes, session, self.completions.clone(), self.events.clone())
     }
 
-    /// The member says this, and nothing whatever comes of it.
+    /// The member sends this message, and the client ignores it.
     pub(crate) fn say_in_vain(&mut self, conn: ConnId, message: ServerMessage) {
         self.pump();
         let before = self.outside();
@@ -490,7 +490,7 @@ impl World {
         assert_eq!(before, self.outside(), "{text} is to be ignored");
     }
 
-    /// Bytes of this message arrive for a connection that the machine gave up, and nothing comes of it.
+    /// This message arrives on a connection that the machine has left, and the client ignores it.
     pub(crate) fn say_too_late(&mut self, conn: ConnId, message: ServerMessage) {
         self.pump();
         let before = self.outside();
@@ -507,12 +507,12 @@ impl World {
         assert_eq!(before, self.outside(), "{message:?} is to be ignored");
     }
 
-    /// Events of one kind, told by a pattern.
+    /// Counts the events that match.
     pub(crate) fn count_events(&self, wanted: impl Fn(&Event) -> bool) -> usize {
         self.events.iter().filter(|event| wanted(event)).count()
     }
 
-    /// The reason of the one 'disconnected' event.
+    /// Returns the reason of the only Disconnected event.
     pub(crate) fn disconnect_reason(&self) -> Option<DisconnectReason> {
         let mut reasons = self.events.iter().filter_map(|event| match event {
             Event::Disconnected { reason, .. } => Some(*reason),
@@ -543,13 +543,13 @@ impl World {
         key
     }
 
-    /// Lets time pass, stopping wherever the machine or a member wants to act.
+    /// Advances the time, and stops whenever the machine or a member has something to do.
     pub(crate) fn advance(&mut self, by: Duration) {
         let end = self.now + by;
         while self.step(end) {}
     }
 
-    /// Lets time pass until this holds. Gives how long that took; fails when it takes longer than `limit`.
+    /// Advances the time until this holds. Returns how long that took; panics if it takes longer than `limit`.
     pub(crate) fn advance_until(
         &mut self,
         limit: Duration,
@@ -564,7 +564,7 @@ impl World {
         self.now - start
     }
 
-    /// Goes on to the next moment at which anybody wants to act, or to `end`: then there is no more to come.
+    /// Advances to the next moment at which the machine or a member has something to do. Returns false at `end`.
     fn step(&mut self, end: Instant) -> bool {
         self.pump();
         let next = self
@@ -601,9 +601,9 @@ impl World {
         true
     }
 
-    /// The process is stopped for this long: nothing runs meanwhile.
+    /// Stops the process for this long: nothing runs meanwhile.
     pub(crate) fn sleep(&mut self, by: Duration) {
-        // As a driver does before it sleeps.
+        // A driver asks for the timeout before it sleeps.
         let _ = self.machine.poll_timeout();
         self.now = self.now + by;
         self.wall += by.as_millis() as i64;
@@ -615,7 +615,7 @@ impl World {
         self.pump();
     }
 
-    /// How this request was settled, if it was.
+    /// Returns how this request settled, if it did.
     pub(crate) fn result(&self, key: RequestKey) -> Option<Result<Bytes, Failure>> {
         self.completions.iter().find_map(|completion| match completion {
             Completion::Request { key: settled, result, .. } if *settled == key => {
@@ -625,7 +625,7 @@ impl World {
         })
     }
 
-    /// What became of this detached request.
+    /// Returns the resolution of this detached request, if it has one.
     pub(crate) fn resolution(&self, key: RequestKey) -> Option<Result<Bytes, Failure>> {
         self.completions.iter().find_map(|completion| match completion {
             Completion::Resolution { key: settled, result } if *settled == key => {

@@ -1,4 +1,4 @@
-//! Attempts at members that come to nothing.
+//! Attempts at members that fail.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub(crate) fn refuse(world: &mut World) -> String {
     member
 }
 
-/// Whether the pause lies between half of this and all of it.
+/// Returns true if the pause is between half of `of` and all of it.
 pub(crate) fn is_jittered(pause: Duration, of: Duration) -> bool {
     pause >= of / 2 && pause <= of
 }

@@ -26,7 +26,7 @@ fn ignores(message: ServerMessage) {
     assert_eq!(world.result(key), None);
 }
 
-/// The session's connection was given up, and this member is asked to continue the session.
+/// Checks that the client left the session's connection and asks this member to continue the session.
 fn moved_on(mut world: World, conn: ConnId, reason: DisconnectReason, to: &str) {
     assert_eq!(world.state(), StateName::ConnectingExistingSession);
     assert!(world.peer(conn).closed);
@@ -92,7 +92,7 @@ fn connected_session_continued_is_ignored() {
     assert_eq!(world.state(), StateName::Connected);
 }
 
-/// The nonce of the connection that the session was created on.
+/// Returns the nonce of the connection on which the session was created.
 fn used_nonce() -> (World, ConnId, Nonce) {
     let mut world = World::new(three());
     world.connect();
@@ -275,11 +275,11 @@ fn connected_connection_lost_continues_the_session() {
     let (mut world, conn) = heard();
     world.reset(conn);
     moved_on(world, conn, DisconnectReason::ConnectionLost, "node-1");
-    // A violation of ZMTP.
+    // The member violates ZMTP.
     let (mut world, conn) = heard();
     world.raw(conn, &[0xff; 64]);
     moved_on(world, conn, DisconnectReason::ConnectionLost, "node-2");
-    // No byte at all for the heartbeat's timeout.
+    // No byte arrives for the heartbeat timeout.
     let (mut world, conn) = heard();
     world.peer(conn).frozen = true;
     world.advance(seconds(12));
@@ -318,7 +318,7 @@ fn connected_resend_due_resends() {
     assert_eq!(command_ids(&world.all_received(conn)), [1]);
     world.advance(millis(2_999));
     assert!(world.all_received(conn).is_empty());
-    // Three seconds, and the jitter of at most an eighth.
+    // Three seconds, and a jitter of at most an eighth.
     world.advance(millis(376));
     let messages = world.all_received(conn);
     assert_eq!(command_ids(&messages), [1]);
@@ -326,7 +326,7 @@ fn connected_resend_due_resends() {
 }
 
 #[test]
-fn connected_request_deadline_tells_what_is_known_of_each() {
+fn connected_request_deadline_settles_each_with_its_outcome() {
     let (mut world, conn) = World::connected(three().max_in_flight(1));
     world.peer(conn).answers_keep_alives = true;
     let after = Timeout::After(seconds(2));

@@ -1,4 +1,4 @@
-//! ConnectingExistingSession: there is a session, and no connection that it is bound to.
+//! ConnectingExistingSession: there is a session, and it is not bound to a connection.
 
 use zraft_core::{Completion, ConnId, Event, Failure, RequestKind, RequestRef, StateName, Timeout};
 use zraft_protocol::{
@@ -22,12 +22,13 @@ fn ignores(message: impl Fn(Nonce) -> ServerMessage) {
     world.command("queued");
     world.say_in_vain(conn, message(nonce));
     assert_eq!(world.state(), StateName::ConnectingExistingSession);
-    // The attempt goes on.
+    // The attempt continues.
     world.say(conn, ServerMessage::SessionContinued { nonce });
     assert_eq!(world.state(), StateName::Connected);
 }
 
-/// The connection was given up, this member is asked on a new one, with a new nonce, for the same session.
+/// Checks that the client left the connection and asks this member for the same session, on a new connection with a new
+/// nonce.
 fn moved_on(mut world: World, conn: ConnId, nonce: Nonce, to: &str) {
     assert_eq!(world.state(), StateName::ConnectingExistingSession);
     assert!(world.peer(conn).closed);
@@ -77,7 +78,7 @@ fn connecting_existing_session_created_is_ignored() {
 }
 
 #[test]
-fn connecting_existing_session_continued_connects_resends_pending_then_the_queue() {
+fn connecting_existing_session_continued_connects_resends_pending_then_sends_the_queue() {
     let mut world = World::stepped_down(three(), |world, _| {
         world.command("a");
         world.query("q");
@@ -113,7 +114,7 @@ fn connecting_existing_rejected_session_expired_is_doubted() {
 }
 
 #[test]
-fn connecting_existing_rejected_for_good_ends_it_and_settles_all() {
+fn connecting_existing_rejected_for_good_settles_everything_and_disconnects() {
     for reason in [RejectionReason::InvalidCapabilities, RejectionReason::Other] {
         let mut keys = Vec::new();
         let mut world = World::stepped_down(three(), |world, _| {
@@ -303,7 +304,7 @@ fn connecting_existing_attempt_timeout_takes_the_next_connection() {
 }
 
 #[test]
-fn connecting_existing_request_deadline_tells_what_is_known_of_each() {
+fn connecting_existing_request_deadline_settles_each_with_its_outcome() {
     let mut keys = Vec::new();
     let after = Timeout::After(seconds(2));
     let mut world = World::stepped_down(three(), |world, _| {
@@ -332,7 +333,7 @@ fn connecting_existing_request_deadline_tells_what_is_known_of_each() {
         .iter()
         .filter(|completion| matches!(completion, Completion::Request { detached: true, .. }));
     assert_eq!(detached.count(), 1);
-    // Only the command that was sent goes again.
+    // Only the sent command is resent.
     let conn = world.accept("node-2");
     world.resume(conn);
     assert_eq!(payloads(&world.all_received(conn)), ["sent"]);

@@ -1,4 +1,4 @@
-//! ConnectingNewSession: connect() was called, no member gave a session yet.
+//! ConnectingNewSession: connect() was called, and no member has created a session yet.
 
 use zraft_core::{ConnId, ConnectionCause, Event, Failure, RequestKind, StateName};
 use zraft_protocol::{
@@ -23,12 +23,12 @@ fn ignores(message: impl Fn(Nonce) -> ServerMessage) {
     world.command("queued");
     world.say_in_vain(conn, message(nonce));
     assert_eq!(world.state(), StateName::ConnectingNewSession);
-    // The attempt goes on.
+    // The attempt continues.
     world.say(conn, ServerMessage::SessionCreated { session_id: session(), nonce });
     assert_eq!(world.state(), StateName::Connected);
 }
 
-/// The connection was given up, node-2 is asked on a new one, with a new nonce, for a new session.
+/// Checks that the client left the connection and asks node-2 for a new session, on a new connection with a new nonce.
 fn moved_on(mut world: World, conn: ConnId, nonce: Nonce, to: &str) {
     assert_eq!(world.state(), StateName::ConnectingNewSession);
     assert!(world.peer(conn).closed);
@@ -119,7 +119,7 @@ fn connecting_new_rejected_session_expired_takes_the_next_connection() {
 }
 
 #[test]
-fn connecting_new_rejected_for_good_ends_it_and_settles_all() {
+fn connecting_new_rejected_for_good_settles_everything_and_disconnects() {
     for reason in [RejectionReason::InvalidCapabilities, RejectionReason::Other] {
         let mut world = World::new(three());
         let connect = world.connect();
@@ -242,20 +242,20 @@ fn connecting_new_undecodable_is_skipped_counted_and_reported() {
 
 #[test]
 fn connecting_new_connection_lost_takes_the_next_connection() {
-    // Refused.
+    // The connection is refused.
     let mut world = World::new(three());
     world.connect();
     world.refuse("node-1");
     assert_eq!(world.asks().as_deref(), Some("node-2"));
     assert_eq!(world.state(), StateName::ConnectingNewSession);
-    // Lost.
+    // The connection is lost.
     let (mut world, conn, nonce) = asked();
     world.hang_up(conn);
     moved_on(world, conn, nonce, "node-2");
     let (mut world, conn, nonce) = asked();
     world.reset(conn);
     moved_on(world, conn, nonce, "node-2");
-    // The handshake fails.
+    // The ZMTP handshake fails.
     let mut world = World::new(three());
     world.connect();
     world.pump();
@@ -272,7 +272,7 @@ fn connecting_new_connection_lost_takes_the_next_connection() {
 
 #[test]
 fn connecting_new_attempt_timeout_takes_the_next_connection() {
-    // It never opens.
+    // The connection never opens.
     let mut world = World::new(three());
     world.connect();
     let (conn, _) = world.opening().unwrap();
@@ -281,7 +281,7 @@ fn connecting_new_attempt_timeout_takes_the_next_connection() {
     world.advance(millis(1));
     assert!(world.peer(conn).closed);
     assert_eq!(world.asks().as_deref(), Some("node-2"));
-    // It never answers.
+    // The member never answers.
     let (mut world, conn, nonce) = asked();
     world.advance(millis(4_999));
     assert!(!world.peer(conn).closed);
@@ -294,7 +294,7 @@ fn connecting_new_attempt_timeout_takes_the_next_connection() {
 }
 
 #[test]
-fn connecting_new_request_deadline_removes_it_not_executed() {
+fn connecting_new_request_deadline_settles_as_not_executed() {
     let (mut world, conn, _) = asked();
     for kind in [RequestKind::Command, RequestKind::Query] {
         world.submit(kind, "late", zraft_core::Timeout::After(millis(1_500)));
@@ -313,7 +313,7 @@ fn connecting_new_request_deadline_removes_it_not_executed() {
             other => panic!("{other:?}"),
         }
     }
-    // Nothing of it is sent.
+    // No part of it is sent.
     world.hang_up(conn);
     let conn = world.accept("node-2");
     world.create(conn);

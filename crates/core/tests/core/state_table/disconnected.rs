@@ -1,4 +1,4 @@
-//! Disconnected: no session, none sought; only connect() leads out of it.
+//! Disconnected: there is no session, and only connect() opens one.
 
 use zraft_core::{Failure, RequestKind, StateName, Timeout};
 use zraft_protocol::{
@@ -8,7 +8,7 @@ use zraft_protocol::{
 
 use crate::common::*;
 
-/// A client whose session expired, and the connection it had.
+/// Returns a client whose session expired, and its former connection.
 fn expired() -> (World, zraft_core::ConnId) {
     let (mut world, conn) = World::connected(three());
     world.closed(conn, SessionCloseReason::SessionExpired, None);
@@ -39,7 +39,7 @@ fn fails(kind: RequestKind) {
     let failure = submit(&mut world);
     assert_eq!(failure, Failure::SessionExpired { session_id: Some(session()), sent: false });
     assert!(!failure.maybe_executed());
-    // Asked for a new session, it is not expired any more.
+    // Once it asks for a new session, the old expiry does not matter.
     world.connect();
     assert!(world.machine.submit(world.now, kind, "x".into(), Timeout::Default).is_ok());
     world.machine.disconnect(world.now, seconds(5));
@@ -62,7 +62,7 @@ fn disconnected_connect_opens_the_first_member_and_sends_create_session() {
         }
         other => panic!("{other:?}"),
     }
-    // Also after a session that had been elsewhere.
+    // Also after a session at another member.
     let mut world = World::continuing(three());
     let conn = world.accept("node-2");
     world.resume(conn);
@@ -85,7 +85,7 @@ fn disconnected_submit_query_fails_not_executed() {
 #[test]
 fn disconnected_session_created_is_ignored() {
     ignores(ServerMessage::SessionCreated { session_id: session(), nonce: nonce() });
-    // Also the answer to a CreateSession whose attempt was given up.
+    // Also the answer to a CreateSession whose attempt was abandoned.
     let mut world = World::new(three());
     let key = world.connect();
     let conn = world.accept("node-1");
@@ -201,7 +201,7 @@ fn disconnected_session_closed_expired_is_ignored() {
 }
 
 #[test]
-fn disconnected_undecodable_cannot_reach_it() {
+fn disconnected_undecodable_cannot_arrive() {
     let (mut world, conn) = expired();
     let before = world.outside();
     assert!(world.machine.recv_buffer(conn).is_none());
