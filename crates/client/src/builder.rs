@@ -75,13 +75,13 @@ impl ClientBuilder {
         self
     }
 
-    /// Chooses whether the connection gets a thread of its own. Default: no, the connection is a
-    /// task of the runtime that calls [`RaftClient::connect`].
+    /// Chooses whether the connection gets its own thread. Default: no, the connection is a task of
+    /// the runtime that calls [`RaftClient::connect`].
     ///
     /// The task cannot run while the application blocks every thread of its runtime, or the one
-    /// thread that last woke it. A session without a KeepAlive for 90 s ends. A thread of its own
-    /// keeps the session alive in spite of a blocked runtime, and works from any runtime, or none.
-    /// It costs some microseconds more per request.
+    /// thread that last woke it. A session without a KeepAlive for 90 s ends. Its own
+    /// thread keeps the session alive in spite of a blocked runtime, and works from any runtime, or
+    /// none. It costs some microseconds more per request.
     pub fn own_thread(mut self, own_thread: bool) -> Self {
         self.own_thread = own_thread;
         self

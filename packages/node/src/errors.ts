@@ -72,7 +72,7 @@ abstract class DetachableError extends RaftClientError {
   readonly correlationId: CorrelationId | undefined;
   readonly #resolution: (() => Promise<Buffer>) | undefined;
 
-  /** @internal */
+  /** @internal Only the client makes errors. */
   protected constructor(failure: Failure, resolution: (() => Promise<Buffer>) | undefined, options?: ErrorOptions) {
     super(failure.message, failure.maybeExecuted, options);
     this.requestId = failure.requestId === undefined ? undefined : (BigInt(failure.requestId) as RequestId);
@@ -93,7 +93,7 @@ abstract class DetachableError extends RaftClientError {
 export class TimeoutError extends DetachableError {
   readonly code = 'TIMEOUT';
 
-  /** @internal */
+  /** @internal Only the client makes errors. */
   constructor(failure: Failure, resolution?: () => Promise<Buffer>) {
     super(failure, resolution);
   }
@@ -103,7 +103,7 @@ export class TimeoutError extends DetachableError {
 export class CancelledError extends DetachableError {
   readonly code = 'CANCELLED';
 
-  /** @internal */
+  /** @internal Only the client makes errors. */
   constructor(failure: Failure, cause: unknown, resolution?: () => Promise<Buffer>) {
     super(failure, resolution, { cause });
   }
@@ -113,7 +113,7 @@ export class CancelledError extends DetachableError {
 export class OverloadedError extends RaftClientError {
   readonly code = 'OVERLOADED';
 
-  /** @internal */
+  /** @internal Only the client makes errors. */
   constructor(failure: Failure) {
     super(failure.message, failure.maybeExecuted);
   }
@@ -123,7 +123,7 @@ export class OverloadedError extends RaftClientError {
 export class NotConnectedError extends RaftClientError {
   readonly code = 'NOT_CONNECTED';
 
-  /** @internal */
+  /** @internal Only the client makes errors. */
   constructor(failure: Failure) {
     super(failure.message, failure.maybeExecuted);
   }
@@ -133,7 +133,7 @@ export class NotConnectedError extends RaftClientError {
 export class ClosedError extends RaftClientError {
   readonly code = 'CLOSED';
 
-  /** @internal */
+  /** @internal Only the client makes errors. */
   constructor(failure: Failure) {
     super(failure.message, failure.maybeExecuted);
   }
@@ -144,7 +144,7 @@ export class SessionExpiredError extends RaftClientError {
   readonly code = 'SESSION_EXPIRED';
   readonly #sessionId: SessionId | undefined;
 
-  /** @internal */
+  /** @internal Only the client makes errors. */
   constructor(failure: Failure) {
     super(failure.message, failure.maybeExecuted);
     this.#sessionId = (failure.sessionId ?? undefined) as SessionId | undefined;
@@ -162,7 +162,7 @@ export class SessionRejectedError extends RaftClientError {
   /** The server's reason. */
   readonly reason: RejectionReason;
 
-  /** @internal */
+  /** @internal Only the client makes errors. */
   constructor(failure: Failure) {
     super(failure.message, failure.maybeExecuted);
     this.reason = failure.reason as RejectionReason;
@@ -191,7 +191,7 @@ export class ConnectionCause extends Error {
   /** With `leaderNotConfigured`: the id of the member that leads and is not among `clusterMembers`. */
   declare readonly leaderId?: MemberId;
 
-  /** @internal */
+  /** @internal Only the client makes errors. */
   constructor(cause: Cause) {
     super(cause.message);
     this.code = cause.code;
@@ -205,7 +205,7 @@ export class ConnectionCause extends Error {
     return 'ConnectionCause';
   }
 
-  /** @internal */
+  /** @internal Only the client makes errors. */
   toJSON(): Record<string, unknown> {
     return { code: this.code, message: this.message, leaderId: this.leaderId };
   }
@@ -218,7 +218,7 @@ export class ConnectionError extends RaftClientError {
   readonly endpoint: string | undefined;
   declare readonly cause: ConnectionCause | undefined;
 
-  /** @internal */
+  /** @internal Only the client makes errors. */
   constructor(failure: Failure) {
     super(failure.message, failure.maybeExecuted, failure.cause && { cause: new ConnectionCause(failure.cause) });
     this.endpoint = failure.endpoint ?? undefined;
@@ -231,7 +231,7 @@ export class ResponseEvictedError extends RaftClientError {
   /** The command's id. */
   readonly requestId: RequestId;
 
-  /** @internal */
+  /** @internal Only the client makes errors. */
   constructor(failure: Failure) {
     super(failure.message, failure.maybeExecuted);
     this.requestId = BigInt(failure.requestId ?? 0) as RequestId;
@@ -242,7 +242,7 @@ export class ResponseEvictedError extends RaftClientError {
 export class QuarantinedError extends RaftClientError {
   readonly code = 'QUARANTINED';
 
-  /** @internal */
+  /** @internal Only the client makes errors. */
   constructor(failure: Failure) {
     super(failure.message, failure.maybeExecuted);
   }
@@ -252,7 +252,7 @@ export class QuarantinedError extends RaftClientError {
 export class ProtocolError extends RaftClientError {
   readonly code = 'PROTOCOL';
 
-  /** @internal */
+  /** @internal Only the client makes errors. */
   constructor(failure: Failure) {
     super(failure.message, failure.maybeExecuted);
   }
@@ -262,7 +262,7 @@ export class ProtocolError extends RaftClientError {
 export class ValidationError extends RaftClientError {
   readonly code = 'VALIDATION';
 
-  /** @internal */
+  /** @internal Only the client makes errors. */
   constructor(message: string) {
     super(message, false);
   }

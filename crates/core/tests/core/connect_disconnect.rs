@@ -349,7 +349,7 @@ fn connect_during_a_drain_has_a_timeout_too() {
     assert!(matches!(world.connect_result(key), Some(Err(Failure::Connection { .. }))));
     world.advance(seconds(10));
     assert!(world.is_disconnected());
-    assert_eq!(world.state(), StateName::Disconnected, "nobody waits for another session");
+    assert_eq!(world.state(), StateName::Disconnected, "no caller waits for another session");
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn a_permanent_rejection_during_a_drain_settles_everything_and_ends_it() {
         assert_eq!(world.disconnect_reason(), Some(DisconnectReason::Rejected));
         assert!(world.peer(conn).closed);
         world.advance(seconds(300));
-        assert_eq!(world.asks(), None, "nobody is asked any more");
+        assert_eq!(world.asks(), None, "no member is asked any more");
     }
 }
 
@@ -47,7 +47,7 @@ fn a_connect_that_waits_for_a_drain_is_not_rejected_with_the_session_before_it()
     let nonce = world.continue_nonce(conn);
     world.reject(conn, nonce, RejectionReason::Other, None);
     assert!(world.is_disconnected());
-    assert_eq!(world.connect_result(key), None, "it asks for a session of its own");
+    assert_eq!(world.connect_result(key), None, "it waits for its own session");
     let conn = world.accept("node-1");
     world.create(conn);
     assert_eq!(world.connect_result(key), Some(Ok(())));
@@ -71,9 +71,12 @@ fn a_doubtful_session_that_expires_during_a_drain_ends_it() {
                     world.advance(step);
                 }
             }
-            assert!(world.now - start <= seconds(90), "it goes on beyond the session's time");
+            assert!(
+                world.now - start <= seconds(90),
+                "the drain lasts longer than the session timeout"
+            );
         }
-        assert_eq!(world.now - start, seconds(90), "until then it is asked for on");
+        assert_eq!(world.now - start, seconds(90), "the client asks for the session until then");
         let expired =
             |sent| Some(Err(Failure::SessionExpired { session_id: Some(session()), sent }));
         assert_eq!(world.result(sent), expired(true));
@@ -106,7 +109,7 @@ fn a_drain_sends_suspects_one_at_a_time() {
     world.machine.disconnect(world.now, seconds(30));
     for (id, key) in (1..).zip(&keys) {
         let messages = world.all_received(conn);
-        assert_eq!(command_ids(&messages), [id], "this one, and nothing beside it");
+        assert_eq!(command_ids(&messages), [id], "one at a time");
         world.advance(millis(500));
         assert!(world.all_received(conn).is_empty(), "not even CloseSession");
         world.answer(conn, id, "r");
@@ -222,7 +225,7 @@ fn disconnect_ends_an_attempt_begun_by_an_expiry_at_once_and_the_next_connect_ha
     let key = world.machine.connect(world.now, Some(seconds(1)));
     world.advance(seconds(1));
     assert!(matches!(world.connect_result(key), Some(Err(Failure::Connection { .. }))));
-    assert_eq!(world.state(), StateName::Disconnected, "nobody waits");
+    assert_eq!(world.state(), StateName::Disconnected, "no caller waits");
 }
 
 #[test]

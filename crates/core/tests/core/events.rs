@@ -40,7 +40,7 @@ fn events_report_the_attempt_then_its_handshake_then_the_session() {
         change(StateName::Disconnected, StateName::ConnectingNewSession),
         attempt("node-1", FIRST),
     ];
-    assert_eq!(world.events, opening, "nobody has been reached yet");
+    assert_eq!(world.events, opening, "no member has been reached yet");
     let conn = world.accept("node-1");
     assert_eq!(world.events[2..], [success("node-1")]);
     world.create(conn);

@@ -32,7 +32,7 @@ fn late_until(world: &mut World, limit: Duration, holds: impl Fn(&World) -> bool
     let start = world.now;
     while !holds(world) {
         late_turn(world, LATE);
-        assert!(world.now - start <= limit, "it did not come about within {limit:?}");
+        assert!(world.now - start <= limit, "it did not happen within {limit:?}");
     }
     world.now - start
 }

@@ -22,7 +22,7 @@ mod liveness;
 mod members;
 mod names;
 mod outage;
-mod poison;
+mod quarantine;
 mod random_walk;
 mod resend;
 mod resume;

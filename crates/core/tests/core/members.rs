@@ -67,7 +67,7 @@ fn hints_are_followed_three_in_a_row_at_most() {
     redirect(&mut world, Some("node-1"));
     assert_eq!(world.asks().as_deref(), Some("node-3"), "the next not yet asked");
     redirect(&mut world, Some("node-5"));
-    assert_eq!(world.asks().as_deref(), Some("node-5"), "then hints count anew");
+    assert_eq!(world.asks().as_deref(), Some("node-5"), "the next round follows hints again");
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn after_a_round_with_answers_the_pause_grows_from_50_to_250_ms_for_10_s_then_to
         assert!(pause <= limit);
         longest = longest.max(pause);
     }
-    assert!(rounds > 40, "an election is asked after often: {rounds}");
+    assert!(rounds > 40, "members are asked often during an election: {rounds}");
     assert!(longest > millis(2_500), "{longest:?}");
 }
 

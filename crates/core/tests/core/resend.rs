@@ -134,7 +134,7 @@ fn one_due_request_goes_then_two_more_for_each_answer_after_as_long_a_wait() {
     world.answer(conn, 1, "");
     assert!(world.all_received(conn).is_empty(), "not at once");
     world.advance(millis(99));
-    assert!(world.all_received(conn).is_empty(), "as much time again has not passed");
+    assert!(world.all_received(conn).is_empty(), "the release waits as long again");
     world.advance(millis(20));
     assert_eq!(command_ids(&world.all_received(conn)), [2, 3], "two more");
     world.advance(millis(50));
@@ -393,7 +393,7 @@ fn an_answer_to_a_request_sent_only_on_an_earlier_connection_releases_nothing() 
     let conn = world.resumed();
     world.peer(conn).answers_keep_alives = true;
     let (_, ids) = wait_commands(&mut world, conn, seconds(10));
-    assert_eq!(ids, [1], "what was awaited goes in slow start");
+    assert_eq!(ids, [1], "the awaited requests go in slow start");
     world.answer(conn, 4, "");
     world.advance(millis(100));
     assert!(command_ids(&world.all_received(conn)).is_empty(), "the resend is not answered yet");

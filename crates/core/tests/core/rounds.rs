@@ -79,7 +79,7 @@ fn a_round_that_denies_the_session_counts_as_an_election() {
         reject_next(&mut world, RejectionReason::SessionExpired, None);
     }
     for expected in [50, 80, 128, 204, 250, 250] {
-        assert_eq!(world.asks(), None, "not without a pause");
+        assert_eq!(world.asks(), None, "there is a pause first");
         let (_, pause) = world.next_asked(seconds(1));
         // Fractions of a millisecond are rounded up.
         assert!(is_jittered(pause, millis(expected + 1)), "{pause:?} of {expected} ms");
@@ -129,7 +129,7 @@ fn messages_that_are_not_answers_and_connections_below_5_s_do_not_reset_the_back
                 world.server_request(conn, 1, "x");
                 assert_eq!(world.deliver(), [1]);
             }
-            1 => world.answer(conn, 7, "nobody's"),
+            1 => world.answer(conn, 7, "unmatched"),
             _ => world.advance(millis(4_999)),
         }
         world.hang_up(conn);
@@ -158,7 +158,7 @@ fn every_way_in_which_a_connection_ends_too_soon_counts_as_a_failed_round() {
 
 /// The member being asked is reached and does not answer, in one of these ways.
 fn no_answer(world: &mut World, way: u32) {
-    let member = world.asks().expect("nobody is asked");
+    let member = world.asks().expect("no member is being asked");
     let conn = world.accept(&member);
     match way {
         0 => world.hang_up(conn),

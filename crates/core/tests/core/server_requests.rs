@@ -172,7 +172,7 @@ fn the_next_request_in_order_has_room_when_requests_out_of_order_fill_the_queue(
         }
         world.server_request(conn, 1, "x");
         let expected: Vec<u64> = (1..=max as u64).collect();
-        assert_eq!(world.deliver(), expected, "the highest gave way");
+        assert_eq!(world.deliver(), expected, "the highest were dropped");
         assert_eq!(acked(&mut world, conn), [max as u64]);
         // The server sends the dropped request again.
         world.server_request(conn, max as u64 + 1, "x");
@@ -204,7 +204,7 @@ fn beyond_64_mebibytes_the_highest_are_dropped_and_a_single_request_may_be_longe
     large(&mut world, conn, 4, 40 << 20);
     large(&mut world, conn, 2, 10 << 20);
     large(&mut world, conn, 1, 70 << 20);
-    assert_eq!(world.deliver(), [1], "it has room, and what is above gives way");
+    assert_eq!(world.deliver(), [1], "it has room, and those above are dropped");
     assert_eq!(acked(&mut world, conn), [1]);
     large(&mut world, conn, 2, 10 << 20);
     large(&mut world, conn, 3, 40 << 20);
@@ -259,7 +259,7 @@ fn an_undecodable_request_with_a_readable_id_is_reported_and_acknowledged_in_its
     world.say_bytes(conn, &undecodable(2));
     world.server_request(conn, 3, "x");
     assert_eq!(world.count_events(|event| matches!(event, Event::ProtocolError { .. })), 1);
-    assert!(acked(&mut world, conn).is_empty(), "not before the one before it is delivered");
+    assert!(acked(&mut world, conn).is_empty(), "not before its predecessor is delivered");
     assert_eq!(world.deliver(), [1, 3], "what comes after it is not held up for ever");
     assert_eq!(acked(&mut world, conn), [3]);
     // Its copy was seen before.
@@ -317,7 +317,7 @@ fn a_new_session_resets_the_tracker_and_drops_undelivered_requests() {
     let conn = world.accept("node-1");
     world.create(conn);
     world.machine.server_request_done(world.now, first.request_id);
-    assert!(acked(&mut world, conn).is_empty(), "that was one of the old session");
+    assert!(acked(&mut world, conn).is_empty(), "it belongs to the old session");
     world.server_request(conn, 1, "new");
     assert_eq!(world.machine.poll_server_request().unwrap().payload, "new");
 }

@@ -30,7 +30,7 @@ const EVENTS: [(&str, &[usize]); 25] = [
     ("session_continued", &[0, 1, 2, 3]),
     ("rejected_not_leader", &[0, 1, 2, 3]),
     ("rejected_session_expired", &[0, 1, 2, 3]),
-    ("rejected_for_good", &[0, 1, 2, 3]),
+    ("rejected_permanently", &[0, 1, 2, 3]),
     ("other_nonce", &[0, 1, 2, 3]),
     ("superseded_connection", &[0, 1, 2, 3]),
     ("client_response", &[0, 1, 2, 3]),

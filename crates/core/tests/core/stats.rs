@@ -23,7 +23,7 @@ fn bytes_are_counted_during_a_connection_and_stay_counted_after_it() {
     let conn = world.resumed();
     let resumed = world.machine.stats();
     assert!(resumed.bytes_in > lost.bytes_in && resumed.bytes_out > lost.bytes_out);
-    world.answer(conn, 9, "nobody's");
+    world.answer(conn, 9, "unmatched");
     assert_eq!(world.machine.stats().unmatched, 1);
 }
 

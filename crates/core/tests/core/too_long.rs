@@ -175,7 +175,7 @@ fn unusable_answers_without_a_request_are_only_counted() {
     world.command("x");
     world.completions.clear();
     world.raw(conn, &frame(1 << 20, &client_response(7)));
-    world.raw(conn, &frame(1 << 20, &query_response("nobody's")));
+    world.raw(conn, &frame(1 << 20, &query_response("unmatched")));
     world.raw(conn, &frame(1 << 20, b"zraft\x01\x05"));
     world.raw(conn, &frame(1 << 20, &[0xff; 64]));
     assert!(world.completions.is_empty());

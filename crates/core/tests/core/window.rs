@@ -22,7 +22,7 @@ fn at_most_max_in_flight_commands_are_on_the_wire() {
 }
 
 #[test]
-fn queries_have_a_window_of_their_own_and_never_wait_for_that_of_commands() {
+fn queries_have_their_own_window_and_never_wait_for_that_of_commands() {
     let (mut world, conn) = World::connected(single().max_in_flight(2));
     for n in 0..5 {
         world.command(&format!("c{n}"));

@@ -487,7 +487,7 @@ impl World {
         let before = self.outside();
         let text = format!("{message:?}");
         self.say(conn, message);
-        assert_eq!(before, self.outside(), "{text} is to be ignored");
+        assert_eq!(before, self.outside(), "{text} must be ignored");
     }
 
     /// This message arrives on a connection that the machine has left, and the client ignores it.
@@ -499,12 +499,12 @@ impl World {
         self.peer(conn).zmtp.send(&frame).unwrap();
         let bytes = drain(self.peer(conn).zmtp.tx());
         assert!(!bytes.is_empty());
-        assert!(self.machine.recv_buffer(conn).is_none(), "the connection is not wanted any more");
+        assert!(self.machine.recv_buffer(conn).is_none(), "the client has left the connection");
         self.machine.handle_received(self.now, conn);
         self.machine.handle_written(self.now, conn);
         self.machine.handle_ended(self.now, conn, ConnEnd::Eof);
         self.pump();
-        assert_eq!(before, self.outside(), "{message:?} is to be ignored");
+        assert_eq!(before, self.outside(), "{message:?} must be ignored");
     }
 
     /// Counts the events that match.
@@ -519,7 +519,7 @@ impl World {
             _ => None,
         });
         let reason = reasons.next();
-        assert!(reasons.next().is_none(), "told twice that it is disconnected");
+        assert!(reasons.next().is_none(), "there are two Disconnected events");
         reason
     }
 
@@ -559,7 +559,7 @@ impl World {
         let end = start + limit;
         self.pump();
         while !holds(self) {
-            assert!(self.step(end), "it did not come about within {limit:?}");
+            assert!(self.step(end), "it did not happen within {limit:?}");
         }
         self.now - start
     }

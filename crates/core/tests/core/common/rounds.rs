@@ -13,7 +13,7 @@ pub(crate) fn reject_next(
     reason: RejectionReason,
     hint: Option<&str>,
 ) -> ConnId {
-    let member = world.asks().expect("nobody is asked");
+    let member = world.asks().expect("no member is being asked");
     let conn = world.accept(&member);
     let nonce = match world.received(conn) {
         Some(
@@ -33,7 +33,7 @@ pub(crate) fn redirect(world: &mut World, hint: Option<&str>) -> ConnId {
 
 /// The member being asked cannot be reached.
 pub(crate) fn refuse(world: &mut World) -> String {
-    let member = world.asks().expect("nobody is asked");
+    let member = world.asks().expect("no member is being asked");
     world.refuse(&member);
     member
 }

@@ -120,7 +120,7 @@ fn connected_rejected_session_expired_is_ignored() {
 }
 
 #[test]
-fn connected_rejected_for_good_is_ignored() {
+fn connected_rejected_permanently_is_ignored() {
     ignores_rejection(RejectionReason::InvalidCapabilities);
     ignores_rejection(RejectionReason::Other);
 }
@@ -175,7 +175,7 @@ fn connected_query_response_settles_that_query_and_an_unknown_id_is_counted() {
     assert_eq!(world.result(keys[1]), Some(Ok("two".into())));
     world.completions.clear();
     world.answer_query(conn, &ids[1], "again");
-    world.answer_query(conn, &CorrelationId::new("nobody's").unwrap(), "unknown");
+    world.answer_query(conn, &CorrelationId::new("unmatched").unwrap(), "unknown");
     assert!(world.completions.is_empty());
     assert_eq!(world.machine.stats().unmatched, 2);
 }
@@ -217,7 +217,7 @@ fn connected_keep_alive_response_ends_the_wait() {
     let result = Ok(millis(20));
     assert!(world.completions.contains(&Completion::Ping { key: ping, result }));
     world.advance(seconds(20));
-    assert_eq!(world.state(), StateName::Connected, "nothing is waited for any more");
+    assert_eq!(world.state(), StateName::Connected, "no wait is left");
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn connected_disconnect_drains_and_closes_the_session() {
     world.pump();
     assert_eq!(command_ids(&world.all_received(conn)), [1]);
     world.answer(conn, 1, "one");
-    assert_eq!(command_ids(&world.all_received(conn)), [2], "what is queued is sent");
+    assert_eq!(command_ids(&world.all_received(conn)), [2], "the queue is sent");
     world.answer(conn, 2, "two");
     assert_eq!(world.result(keys[0]), Some(Ok("one".into())));
     assert_eq!(world.result(keys[1]), Some(Ok("two".into())));

@@ -114,7 +114,7 @@ fn connecting_existing_rejected_session_expired_is_doubted() {
 }
 
 #[test]
-fn connecting_existing_rejected_for_good_settles_everything_and_disconnects() {
+fn connecting_existing_rejected_permanently_settles_everything_and_disconnects() {
     for reason in [RejectionReason::InvalidCapabilities, RejectionReason::Other] {
         let mut keys = Vec::new();
         let mut world = World::stepped_down(three(), |world, _| {

@@ -119,7 +119,7 @@ fn connecting_new_rejected_session_expired_takes_the_next_connection() {
 }
 
 #[test]
-fn connecting_new_rejected_for_good_settles_everything_and_disconnects() {
+fn connecting_new_rejected_permanently_settles_everything_and_disconnects() {
     for reason in [RejectionReason::InvalidCapabilities, RejectionReason::Other] {
         let mut world = World::new(three());
         let connect = world.connect();

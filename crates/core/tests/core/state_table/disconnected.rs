@@ -121,7 +121,7 @@ fn disconnected_rejected_session_expired_is_ignored() {
 }
 
 #[test]
-fn disconnected_rejected_for_good_is_ignored() {
+fn disconnected_rejected_permanently_is_ignored() {
     for reason in [RejectionReason::InvalidCapabilities, RejectionReason::Other] {
         ignores(ServerMessage::SessionRejected { reason, nonce: nonce(), leader_id: None });
     }

@@ -72,7 +72,11 @@ fn after_three_barren_connections_requests_go_one_at_a_time_commands_in_id_order
     }
     assert_eq!(order, ["c0", "c1", "c2", "q0", "q1"]);
     assert!(keys.iter().all(|key| world.result(*key) == Some(Ok("".into()))));
-    assert_eq!(on_the_wire(&mut world, conn), ["new"], "new work waits until all that is settled");
+    assert_eq!(
+        on_the_wire(&mut world, conn),
+        ["new"],
+        "new requests wait until all suspects settle"
+    );
     assert_eq!(world.result(late), None);
     // From then on requests go together again.
     for n in 0..3 {
