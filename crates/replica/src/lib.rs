@@ -2,7 +2,7 @@
 //!
 //! [`Replica`] is the member: Raft, the clients' sessions at the leader, and the messages between members. It knows no
 //! clock, socket, file or thread. A shell gives it what happens and does what it says; the [calling
-//! contract](Replica#calling-it) is on the type. [`Machine`] is the state machine beside it, on a thread of its own.
+//! contract](Replica#calling-it) is on the type. [`Machine`] is the state machine beside it, on its own thread.
 //!
 //! | what | where |
 //! | --- | --- |

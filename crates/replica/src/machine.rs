@@ -1,6 +1,6 @@
 //! The state machine of a member, and the work that the replica gives it.
 //!
-//! It runs on a thread of its own, so that a slow application delays no heartbeat: the replica gives out [`Job`]s, the
+//! It runs on its own thread, so that a slow application delays no heartbeat: the replica gives out [`Job`]s, the
 //! shell passes them to [`Machine::run`] in order, and hands back what it returns.
 
 use std::io::Read;

@@ -1,6 +1,6 @@
 //! Seeded numbers for election timeouts. They need to differ between members, and nothing more.
 
-/// SplitMix64.
+/// The generator SplitMix64: small, fast, and of good enough quality to spread timeouts.
 #[derive(Clone, Debug)]
 pub(crate) struct SplitMix(u64);
 

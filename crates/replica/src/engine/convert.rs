@@ -68,7 +68,7 @@ pub(super) fn change_to_raft(change: &Change, configuration: &Configuration) -> 
     let mut raft = ConfChangeV2::default();
     let Change::Steps(steps) = change else { return raft };
     if steps.len() > 1 {
-        // Left by a change of its own, which the leader proposes. The engine's automatic way can fail silently.
+        // The leader leaves it by another change. The engine's automatic way can fail silently.
         raft.set_transition(ConfChangeTransition::Explicit);
     }
     let single = |step: &ChangeStep| {

@@ -181,7 +181,7 @@ impl PeerFrame {
         let to = fields.id("the receiver")?;
         let term = fields.number("the term")?;
         if term == 0 {
-            // The engine takes a message of term 0 for one of its own.
+            // The engine believes that it sent a message of term 0 to itself.
             return Err(FormatError::Invalid("the term"));
         }
         let message = match kind {

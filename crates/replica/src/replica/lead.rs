@@ -31,7 +31,7 @@ pub(super) struct Lead {
     serving: bool,
     /// The leader stood still and answers nothing until a round shows that it still leads.
     suspended: Option<Suspension>,
-    /// What is to be appended to the log, in order.
+    /// The operations to append to the log, in order.
     queue: VecDeque<Queued>,
     arrivals: u64,
     pub(super) sessions: BTreeMap<SessionId, SessionLead>,

@@ -111,7 +111,7 @@ fn decode(bytes: impl Into<Bytes>) -> Result<PeerFrame, PeerError> {
     PeerFrame::decode(&bytes.into(), id(2), id(3))
 }
 
-/// To write the file anew after a new kind was added: compare, then copy from the failure's text.
+/// The failure's text is the new file, for the case that a kind was added on purpose.
 #[test]
 fn bytes_of_version_1_stay_as_they_are() {
     let golden = include_str!("../golden/peer-v1.hex");
@@ -158,7 +158,7 @@ fn a_sender_other_than_the_authenticated_member_is_refused() {
 #[test]
 fn values_that_the_engine_cannot_take_are_refused() {
     let encoded = |message| frame(message).encode();
-    // The engine takes a message of term 0 for one of its own.
+    // The engine believes that it sent a message of term 0 to itself.
     assert!(decode(encoded(PeerMessage::TimeoutNow { term: 0 })).is_err());
     // Its sums would overflow.
     assert!(decode(encoded(PeerMessage::TimeoutNow { term: 1 << 62 })).is_err());

@@ -33,7 +33,7 @@ fn a_lagging_member_is_served_from_the_disk() {
 }
 
 #[test]
-fn entries_that_nobody_asked_for_are_not_used() {
+fn entries_that_were_not_asked_for_are_not_used() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     let sent = leave_behind(&mut cluster, 3);
