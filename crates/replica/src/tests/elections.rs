@@ -121,6 +121,33 @@ fn a_leader_serves_only_once_its_own_first_entry_is_applied() {
 }
 
 #[test]
+fn a_leader_that_has_applied_only_older_entries_does_not_serve() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, session) = world.session(leader);
+    world.run(100 * MS);
+    let next = world.others(leader)[0];
+    world.member(next).applies = false;
+    world.send(connection, close_session());
+    world.run(100 * MS);
+    let now = world.clock();
+    world.replica(leader).hand_over(now, Some(id(next)));
+    world.collect(leader);
+    world.until("the next one leads", |world| world.role(next) == Role::Leader);
+    world.run(100 * MS);
+    // Its state machine is about to learn that the session has ended, and knows it still.
+    assert!(world.replica(next).view().sessions.get(&session).is_some());
+    world.member(next).applies = true;
+    world.member(next).jobs_left = 1;
+    world.collect(next);
+    assert!(world.replica(next).view().sessions.get(&session).is_none());
+    assert!(!world.replica(next).is_serving(), "its own first entry is not applied");
+    world.member(next).jobs_left = usize::MAX;
+    world.collect(next);
+    assert!(world.replica(next).is_serving());
+}
+
+#[test]
 fn the_first_leader_alone_proposes_the_settings() {
     let settings = zraft_session::Settings { cached_answers: 77, ..Default::default() };
     let mut world = World::with_settings(3, settings.clone());

@@ -23,6 +23,7 @@ struct Client {
 
 struct Run {
     world: World,
+    members: u64,
     random: SplitMix,
     clients: Vec<Client>,
     /// Every line whose command was answered, and the answer.
@@ -33,9 +34,14 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Self {
         let mut random = SplitMix::new(seed);
-        let mut world = World::new(3);
+        let members = 3 + 2 * (seed % 2);
+        let mut world = World::new(members);
+        // Every third run takes snapshots all the time, so that logs end and members need them.
+        if seed % 3 == 0 {
+            world.limits.snapshot_after = 300;
+        }
         // Each run draws its election timeouts from another seed.
-        for number in 1..=3 {
+        for number in 1..=members {
             world.member(number).seed = random.below(1 << 40);
             world.restart(number);
         }
@@ -49,16 +55,16 @@ impl Run {
             queries: 0,
         };
         let clients = (0..CLIENTS).map(client).collect();
-        Self { world, random, clients, answered: BTreeMap::new(), queried: 0 }
+        Self { world, members, random, clients, answered: BTreeMap::new(), queried: 0 }
     }
 
     fn fault(&mut self) {
-        let number = 1 + self.random.below(3);
+        let number = 1 + self.random.below(self.members);
         match self.random.below(12) {
             0 => self.world.restart(number),
             1 => self.world.isolate(number),
             2 => {
-                let other = 1 + self.random.below(3);
+                let other = 1 + self.random.below(self.members);
                 self.world.cut.insert((number, other));
             }
             3 => {
@@ -71,7 +77,8 @@ impl Run {
             }
             5 => {
                 let now = self.world.clock();
-                self.world.replica(number).hand_over(now, Some(id(1 + self.random.below(3))));
+                let to = id(1 + self.random.below(self.members));
+                self.world.replica(number).hand_over(now, Some(to));
                 self.world.collect(number);
             }
             6 => {
@@ -86,7 +93,7 @@ impl Run {
 
     fn repair(&mut self) {
         self.world.heal();
-        for number in 1..=3 {
+        for number in 1..=self.members {
             self.world.member(number).runs = true;
             self.world.member(number).writes = true;
         }
@@ -103,7 +110,7 @@ impl Run {
         let open = client.connection.filter(|connection| self.world.is_open(*connection));
         let Some(connection) = open else {
             (client.bound, client.query) = (false, None);
-            let member = 1 + self.random.below(3);
+            let member = 1 + self.random.below(self.members);
             if !self.world.member(member).runs {
                 return;
             }
@@ -183,7 +190,7 @@ impl Run {
 
     fn check(&mut self, seed: u64) {
         let histories: BTreeSet<_> =
-            (1..=3).map(|number| self.world.replica(number).view().history).collect();
+            (1..=self.members).map(|number| self.world.replica(number).view().history).collect();
         assert_eq!(histories.len(), 1, "seed {seed}: the members differ");
         let lines = self.world.lines(1);
         for (line, answer) in &self.answered {
@@ -213,7 +220,7 @@ fn a_run_repeats_byte_for_byte() {
 
 #[test]
 fn answered_commands_ran_once_and_everything_settles_whatever_fails() {
-    let (mut answered, mut queried) = (0, 0);
+    let (mut answered, mut queried, mut chunks) = (0, 0, 0);
     for seed in 0..60 {
         let mut run = Run::new(seed);
         for _ in 0..200 {
@@ -230,8 +237,10 @@ fn answered_commands_ran_once_and_everything_settles_whatever_fails() {
         run.world.settle();
         run.world.run(500 * MS);
         run.check(seed);
+        chunks += run.world.chunks.len();
         answered += run.answered.len();
         queried += run.queried;
     }
     assert!(answered > 2_000 && queried > 500, "{answered} commands, {queried} queries");
+    assert!(chunks > 20, "{chunks} chunks of snapshots");
 }

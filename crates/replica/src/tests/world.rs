@@ -50,6 +50,8 @@ pub(crate) struct Member {
     partial: Vec<u8>,
     /// Whether the state machine runs.
     pub(crate) applies: bool,
+    /// How many more jobs it runs.
+    pub(crate) jobs_left: usize,
     /// Whether the disk finishes writes.
     pub(crate) writes: bool,
     /// Whether the process runs.
@@ -152,6 +154,7 @@ impl World {
             files,
             partial: Vec::new(),
             applies: true,
+            jobs_left: usize::MAX,
             writes: true,
             runs: true,
             stopped: None,
@@ -264,9 +267,11 @@ impl World {
                 }
             }
             while member.applies
+                && member.jobs_left > 0
                 && let Some(job) = member.jobs.pop_front()
             {
                 idle = false;
+                member.jobs_left -= 1;
                 if let Job::Restore(meta) = &job {
                     let (_, bytes) = &member.files[&meta.index];
                     let done = member.machine.restore(meta, &bytes[..]).expect("it was verified");
