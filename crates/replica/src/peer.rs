@@ -114,12 +114,14 @@ pub enum PeerMessage {
         /// How far it is.
         progress: SnapshotProgress,
     },
-    /// A member tells the leader what its program supports, so that the cluster's level can rise.
+    /// A member tells the leader what its program supports, so that the cluster's levels can rise.
     Level {
         /// The sender's term.
         term: u64,
         /// The highest feature level that the sender's program supports.
         feature_level: u32,
+        /// The highest level that its application supports.
+        application_level: u32,
     },
 }
 

@@ -76,6 +76,8 @@ pub struct Replica {
     heard: Option<Duration>,
     /// When each peer was last heard. The engine's own record is empty right after each of its checks.
     peers: BTreeMap<RaftId, Duration>,
+    /// When this member last told its leader what it supports.
+    announced: Duration,
     /// When the write under way was given out.
     write_since: Option<Duration>,
     standing: Standing,
@@ -124,6 +126,7 @@ impl Replica {
             ticked: now.monotonic,
             heard: None,
             peers: BTreeMap::new(),
+            announced: now.monotonic,
             write_since: None,
             standing: engine.standing(),
             engine,
@@ -164,6 +167,7 @@ impl Replica {
             if from_leader {
                 replica.heard = Some(replica.now.monotonic);
                 replica.answer_held();
+                replica.announce_levels_again();
             }
             Ok(())
         });
@@ -314,8 +318,8 @@ impl Replica {
             PeerMessage::SnapshotStatus { index, progress, .. } => {
                 self.snapshot_status(from, *index, *progress)
             }
-            PeerMessage::Level { feature_level, .. } => {
-                self.take_level(from, *feature_level);
+            PeerMessage::Level { feature_level, application_level, .. } => {
+                self.take_levels(from, *feature_level, *application_level);
                 Ok(())
             }
             // It would win the election that it is asked to hold.
@@ -351,7 +355,7 @@ impl Replica {
         }
         self.stop_sending();
         if before.leader != standing.leader {
-            self.announce_level();
+            self.announce_levels();
         }
     }
 

@@ -13,7 +13,7 @@
 //! | 8 SnapshotOffer | position, u64 length, 16 bytes of hash, u32 length and configuration |
 //! | 9 SnapshotChunk | u64 index, u64 offset, u32 length and data |
 //! | 10 SnapshotStatus | u64 index, u8 progress (0 have, 1 complete, 2 failed), u64 offset |
-//! | 11 Level | u32 feature level |
+//! | 11 Level | u32 feature level, u32 application level |
 //!
 //! A position is u64 index and u64 term; a round is u64 term and u64 count. The transport limits the length of a frame.
 
@@ -145,7 +145,10 @@ impl PeerFrame {
                 out.put_u8(code);
                 out.put_u64(offset);
             }
-            PeerMessage::Level { feature_level, .. } => out.put_u32(*feature_level),
+            PeerMessage::Level { feature_level, application_level, .. } => {
+                out.put_u32(*feature_level);
+                out.put_u32(*application_level);
+            }
         }
         out.freeze()
     }
@@ -247,7 +250,11 @@ impl PeerFrame {
                 };
                 PeerMessage::SnapshotStatus { term, index, progress }
             }
-            11 => PeerMessage::Level { term, feature_level: fields.u32("the feature level")? },
+            11 => PeerMessage::Level {
+                term,
+                feature_level: fields.u32("the feature level")?,
+                application_level: fields.u32("the application level")?,
+            },
             kind => return Err(FormatError::UnknownKind(kind)),
         };
         fields.finish()?;

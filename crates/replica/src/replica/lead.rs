@@ -48,6 +48,8 @@ pub(super) struct Lead {
     pub(super) hand_over: Option<HandOver>,
     /// Members whose programs support another feature level than the configuration says.
     pub(super) levels: BTreeMap<RaftId, u32>,
+    /// What the members' applications support, as they have said in this term.
+    pub(super) application_levels: BTreeMap<RaftId, u32>,
 }
 
 #[derive(Debug, Default)]
@@ -175,6 +177,7 @@ impl Replica {
             last_tick: None,
             hand_over: None,
             levels: BTreeMap::new(),
+            application_levels: BTreeMap::new(),
         });
     }
 

@@ -3,6 +3,10 @@
 //! A new member is added as a learner and promoted by whoever leads once it has caught up. A replacement is promoted and
 //! the old member removed in one joint change, which each leader leaves as soon as it can.
 
+use std::time::Duration;
+
+use zraft_session::{CheckedSettings, EndReason, Operation, SessionId};
+
 use super::Replica;
 use crate::{
     Change, ChangeStep, Configuration, MemberInfo, Now, PeerMessage, RaftId, StopReason,
@@ -12,6 +16,8 @@ use crate::{
 /// A learner that lacks fewer entries than this is promoted: some milliseconds of a busy leader, so that the first
 /// commits that need it do not wait.
 const CAUGHT_UP: u64 = 1024;
+/// Followers say this often what they support. It changes with a restart only, and a leader hears it at once then.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(10);
 
 /// What an operator asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +103,11 @@ pub enum ChangeError {
     /// The member's program is older than what the cluster uses.
     #[error("the member's feature level is below the cluster's, which is {0}; upgrade it first")]
     FeatureLevel(u32),
+    /// A member's application is older than the level that the settings ask for, or has not said what it supports.
+    #[error(
+        "member {0} does not support that application level, or was not heard; upgrade it first"
+    )]
+    ApplicationLevel(RaftId),
     /// A name or an address is too long.
     #[error("a name or an address is longer than {} bytes", MemberInfo::MAX_TEXT)]
     TooLong,
@@ -118,6 +129,58 @@ impl Replica {
             replica.engine.drain()
         });
         result
+    }
+
+    /// Proposes new replicated settings. The [`View`](crate::View) shows when they are in force.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotLeader`], or [`ChangeError::ApplicationLevel`] if a member could not apply the settings and would
+    /// have to stop. A member that is down counts, because it must apply them later.
+    pub fn change_settings(
+        &mut self,
+        now: Now,
+        settings: CheckedSettings,
+    ) -> Result<(), ChangeError> {
+        let mut result = Err(ChangeError::NotLeader);
+        self.enter(now, false, |replica| {
+            result = replica.propose_settings(settings);
+            Ok(())
+        });
+        result
+    }
+
+    fn propose_settings(&mut self, settings: CheckedSettings) -> Result<(), ChangeError> {
+        let members = self.engine.configuration().members.keys();
+        let Some(lead) = self.lead.as_mut().filter(|lead| lead.is_serving()) else {
+            return Err(ChangeError::NotLeader);
+        };
+        let (current, wanted) =
+            (self.applying.view.settings.application_level, settings.application_level);
+        let supports = |id: &&RaftId| {
+            lead.application_levels.get(id).is_some_and(|supported| *supported >= wanted)
+        };
+        if wanted > current
+            && let Some(id) = members.copied().find(|id| !supports(&id))
+        {
+            return Err(ChangeError::ApplicationLevel(id));
+        }
+        lead.push(Operation::Settings(settings));
+        Ok(())
+    }
+
+    /// Proposes the end of a session, for an operator. Its client is told that it has expired.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotLeader`].
+    pub fn remove_session(&mut self, now: Now, session: &SessionId) -> Result<(), ChangeError> {
+        if !self.is_serving() {
+            return Err(ChangeError::NotLeader);
+        }
+        self.enter(now, false, |replica| {
+            replica.end_session(session, EndReason::Removed);
+            Ok(())
+        });
+        Ok(())
     }
 
     /// Returns what became of a change, as far as this member knows.
@@ -239,27 +302,35 @@ impl Replica {
         known.into_iter().next()
     }
 
-    /// Tells a new leader what this member's program supports.
-    pub(super) fn announce_level(&mut self) {
-        let feature_level = self.config.feature_level;
+    /// Tells the leader what this member's program supports.
+    pub(super) fn announce_levels(&mut self) {
+        self.announced = self.now.monotonic;
+        let (feature_level, application_level) =
+            (self.config.feature_level, self.config.application_level);
         match self.standing.leader {
             Some(leader) if leader != self.id => {
                 let term = self.standing.term;
-                self.send(leader, PeerMessage::Level { term, feature_level });
+                self.send(leader, PeerMessage::Level { term, feature_level, application_level });
             }
-            _ => {
-                let own = self.id;
-                self.take_level(own, feature_level);
-            }
+            _ => self.take_levels(self.id, feature_level, application_level),
         }
     }
 
-    pub(super) fn take_level(&mut self, from: RaftId, level: u32) {
+    /// Says it again now and then, because messages can be lost.
+    pub(super) fn announce_levels_again(&mut self) {
+        if self.now.monotonic.saturating_sub(self.announced) >= ANNOUNCE_EVERY {
+            self.announce_levels();
+        }
+    }
+
+    pub(super) fn take_levels(&mut self, from: RaftId, feature: u32, application: u32) {
         let known = self.engine.configuration().members.get(&from).map(|info| info.feature_level);
-        if let Some(lead) = self.lead.as_mut()
-            && known.is_some_and(|known| known != level)
-        {
-            lead.levels.insert(from, level);
+        let Some(lead) = self.lead.as_mut() else { return };
+        if known.is_some_and(|known| known != feature) {
+            lead.levels.insert(from, feature);
+        }
+        if known.is_some() {
+            lead.application_levels.insert(from, application);
         }
     }
 

@@ -17,6 +17,8 @@ pub struct Config {
     pub settings: CheckedSettings,
     /// The highest feature level that the program supports. All members together decide which one is in use.
     pub feature_level: u32,
+    /// The application's [level](zraft_session::Application::level).
+    pub application_level: u32,
     /// False keeps a member alive whose application panics at an entry: it votes and stores, applies nothing and never
     /// leads. The entry is not skipped, because other members have applied it.
     pub applies: bool,

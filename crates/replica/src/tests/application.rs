@@ -76,6 +76,10 @@ impl Application for Journal {
         self.next = self.every.map(|every| context.time() + Duration::from_millis(every));
     }
 
+    fn level(&self) -> u32 {
+        1
+    }
+
     fn snapshot(&self) -> AppSnapshot {
         let (lines, every, next, ticks) =
             (self.lines.join("\n"), self.every, self.next, self.ticks);

@@ -213,3 +213,51 @@ fn the_feature_level_rises_when_the_last_member_knows_it() {
         assert_eq!(world.replica(number).configuration().feature_level(), 2);
     }
 }
+
+#[test]
+fn an_application_level_is_refused_until_every_member_supports_it() {
+    let mut world = World::new(3);
+    let leader = settled(&mut world);
+    let settings = zraft_session::Settings { application_level: 1, ..Default::default() };
+    let settings = settings.check().expect("valid");
+    let try_it = |world: &mut World| {
+        let (now, leader) = (world.clock(), world.serving().expect("a leader"));
+        let result = world.replica(leader).change_settings(now, settings.clone());
+        world.collect(leader);
+        result
+    };
+    assert!(matches!(try_it(&mut world), Err(ChangeError::ApplicationLevel(_))));
+    world.application_level = 1;
+    let down = world.others(leader)[0];
+    for number in 1..=3 {
+        if number != down {
+            world.restart(number);
+            world.run(2_000 * MS);
+        }
+    }
+    world.member(down).runs = false;
+    world.run(2_000 * MS);
+    // It would have to stop at the entry when it is back.
+    assert_eq!(try_it(&mut world), Err(ChangeError::ApplicationLevel(id(down))));
+    world.member(down).runs = true;
+    world.restart(down);
+    world.run(12_000 * MS);
+    assert_eq!(try_it(&mut world), Ok(()));
+    world.run(200 * MS);
+    for number in 1..=3 {
+        assert_eq!(world.replica(number).view().settings.application_level, 1);
+    }
+}
+
+#[test]
+fn an_operator_ends_a_session() {
+    let mut world = World::new(3);
+    let leader = settled(&mut world);
+    let (connection, session) = world.session(leader);
+    let now = world.clock();
+    world.replica(leader).remove_session(now, &session).expect("it leads");
+    world.collect(leader);
+    world.run(50 * MS);
+    assert!(world.is_closed(connection));
+    assert!(world.replica(leader).view().sessions.is_empty());
+}

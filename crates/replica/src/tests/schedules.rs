@@ -37,7 +37,7 @@ impl Run {
         let members = 3 + 2 * (seed % 2);
         let mut world = World::new(members);
         // Every third run takes snapshots all the time, so that logs end and members need them.
-        if seed % 3 == 0 {
+        if seed.is_multiple_of(3) {
             world.limits.snapshot_after = 300;
         }
         // Each run draws its election timeouts from another seed.

@@ -72,6 +72,7 @@ pub(crate) struct World {
     pub(crate) settings: CheckedSettings,
     pub(crate) limits: Limits,
     pub(crate) feature_level: u32,
+    pub(crate) application_level: u32,
     /// Whether members that start now apply entries.
     pub(crate) applies: bool,
     /// Offsets of the chunks that leaders read, and whether the next one is damaged.
@@ -101,6 +102,7 @@ impl World {
             settings: settings.check().expect("valid"),
             limits: Limits::default(),
             feature_level: 1,
+            application_level: 0,
             applies: true,
             chunks: Vec::new(),
             damage: false,
@@ -137,6 +139,7 @@ impl World {
             seed,
             settings: self.settings.clone(),
             feature_level: self.feature_level,
+            application_level: self.application_level,
             applies: self.applies,
             limits: self.limits,
         };

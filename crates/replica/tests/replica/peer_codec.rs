@@ -99,7 +99,7 @@ fn samples() -> Vec<PeerMessage> {
         status(SnapshotProgress::Have(65_536)),
         status(SnapshotProgress::Complete),
         status(SnapshotProgress::Failed),
-        PeerMessage::Level { term: 7, feature_level: 2 },
+        PeerMessage::Level { term: 7, feature_level: 2, application_level: 3 },
     ]
 }
 
