@@ -12,6 +12,73 @@
 //! | what the state machine does | [`Job`], [`Done`], [`View`] |
 //! | why a member must end | [`StopReason`], [`StartError`] |
 //!
+//! # A member in memory
+//!
+//! A cluster of one, whose clock is a variable and whose disk forgets everything. A server does the same with sockets, a
+//! store, and a thread for the state machine.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use zraft_replica::{
+//!     Boot, Config, Configuration, ConnectionId, Done, Limits, Machine, MemberInfo, Now, Output, RaftId,
+//!     Replica, Timing,
+//! };
+//! use zraft_protocol::{Capabilities, ClientMessage, MemberId, Nonce, ServerMessage};
+//! use zraft_session::{CheckedSettings, StateMachine, Time, applications::Echo};
+//!
+//! let id = RaftId::new(1).ok_or("0 is no id")?;
+//! let info = MemberInfo {
+//!     name: MemberId::new("node-1")?,
+//!     address: "127.0.0.1:7101".to_owned(),
+//!     feature_level: 1,
+//! };
+//! let boot = Boot::of_new_cluster(Configuration::of_voters([(id, info)]));
+//! let mut machine = Machine::new(StateMachine::new(Echo), boot.snapshot.index);
+//! let config = Config {
+//!     id,
+//!     timing: Timing::default(),
+//!     seed: 7,
+//!     settings: CheckedSettings::default(),
+//!     feature_level: 1,
+//!     application_level: 0,
+//!     applies: true,
+//!     limits: Limits::default(),
+//! };
+//! let mut now = Now { monotonic: Duration::ZERO, wall: Time::from_millis(1_700_000_000_000) };
+//! // A server fills the bytes from the operating system's generator.
+//! let entropy = Box::new(|bytes: &mut [u8]| bytes.fill(4));
+//! let mut replica = Replica::new(config, &boot, None, machine.view(), entropy, now)?;
+//!
+//! let client = ConnectionId(1);
+//! replica.connected(now, client);
+//! let capabilities = Capabilities::new([("client".to_owned(), "doc".to_owned())])?;
+//! replica.client_message(now, client, ClientMessage::CreateSession { capabilities, nonce: Nonce::new(9)? });
+//!
+//! let answer = 'answer: loop {
+//!     while let Some(output) = replica.poll_output() {
+//!         match output {
+//!             // The answer to a write comes when it is durable.
+//!             Output::Write(write) => replica.persisted(now, write.number),
+//!             Output::Job(job) => match machine.run(job)? {
+//!                 Done::Applied { effects, view } => replica.applied(now, effects, view),
+//!                 Done::Answered { key, answer } => replica.answered(now, key, answer),
+//!                 Done::Frozen { .. } => replica.snapshot_failed(now),
+//!             },
+//!             Output::Client { message, .. } => break 'answer message,
+//!             // There are no peers, and nothing has fallen behind.
+//!             _ => {}
+//!         }
+//!     }
+//!     // Nothing is left to do: sleep until the next timeout.
+//!     now.monotonic = replica.poll_timeout();
+//!     replica.handle_timeout(now);
+//! };
+//! assert!(replica.is_serving());
+//! assert!(matches!(answer, ServerMessage::SessionCreated { .. }));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # What it promises
 //!
 //! - A committed entry survives the loss of any minority of the disks, and every member applies the same entries in the

@@ -58,8 +58,8 @@ const STALL: Duration = Duration::from_secs(1);
 ///    jobs and sends proceed at the same time. What came in between two polls shares one write and one read round.
 /// 4. It sleeps until the time of `poll_timeout`, or until something happens.
 ///
-/// Every method takes the time. It must not go back. At most one [`Write`] is under way, and a restart after any prefix
-/// of the writes is safe.
+/// Every method takes the time. It must not go back. At most one [`Write`](crate::Write) is under way, and a restart
+/// after any prefix of the writes is safe.
 ///
 /// After [`Output::Stop`] every call does nothing.
 pub struct Replica {

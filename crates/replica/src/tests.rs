@@ -12,4 +12,5 @@ mod schedules;
 mod server_requests;
 mod sessions;
 mod snapshots;
+mod times;
 mod world;

@@ -20,7 +20,7 @@ pub enum Output {
         /// The message.
         message: PeerMessage,
     },
-    /// Make a write durable, then call [`Replica::persisted`].
+    /// Make a write durable, then call [`Replica::persisted`](crate::Replica::persisted).
     Write(Box<Write>),
     /// Run a job on the state machine, after all earlier ones.
     Job(Job),
@@ -31,17 +31,17 @@ pub enum Output {
         /// The message.
         message: ServerMessage,
     },
-    /// Close a client's connection once everything that was sent on it has been flushed. [`Replica::disconnected`] must
-    /// not be called for it.
+    /// Close a client's connection once everything that was sent on it has been flushed. The shell does not call
+    /// [`Replica::disconnected`](crate::Replica::disconnected) for it.
     Close(ConnectionId),
-    /// Read entries back from the store, then call [`Replica::fetched`].
+    /// Read entries back from the store, then call [`Replica::fetched`](crate::Replica::fetched).
     Fetch {
         /// The first index.
         low: u64,
         /// The index after the last. Fewer entries may be returned.
         high: u64,
     },
-    /// Read a part of a snapshot's file, then call [`Replica::snapshot_read`].
+    /// Read a part of a snapshot's file, then call [`Replica::snapshot_read`](crate::Replica::snapshot_read).
     ReadSnapshot {
         /// The member that gets it.
         to: RaftId,
@@ -54,7 +54,7 @@ pub enum Output {
     },
     /// Make an empty file for a snapshot that comes from the leader. An unfinished one of another snapshot is deleted.
     BeginSnapshot(Box<SnapshotFile>),
-    /// Write a part of the file that was begun last, then call [`Replica::snapshot_written`].
+    /// Write a part of the file that was begun last, then call [`Replica::snapshot_written`](crate::Replica::snapshot_written).
     WriteSnapshot {
         /// The index of the snapshot.
         index: u64,
@@ -64,7 +64,7 @@ pub enum Output {
         data: Bytes,
     },
     /// Verify the complete file, for example by [`verify_snapshot`](zraft_session::verify_snapshot), make it durable
-    /// under its name, then call [`Replica::snapshot_verified`].
+    /// under its name, then call [`Replica::snapshot_verified`](crate::Replica::snapshot_verified).
     VerifySnapshot(Box<SnapshotFile>),
     /// End the process. Nothing else comes.
     Stop(StopReason),

@@ -89,6 +89,16 @@ impl World {
         Self::with_settings(count, Settings::default())
     }
 
+    /// A world whose members draw their election timeouts from this seed.
+    pub(crate) fn seeded(count: u64, seed: u64) -> Self {
+        let (mut world, mut random) = (Self::new(count), SplitMix::new(seed));
+        for number in 1..=count {
+            world.member(number).seed = random.below(1 << 40);
+            world.restart(number);
+        }
+        world
+    }
+
     pub(crate) fn with_settings(count: u64, settings: Settings) -> Self {
         let mut world = Self {
             now: Duration::ZERO,
