@@ -1,16 +1,10 @@
 //! Holds this repository against its own rules.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-};
+use std::{collections::BTreeMap, fs};
 
 use zraft_repository::{
     dependencies::Rules, links::Documents, metadata, picture::Picture, tree, words,
 };
-
-/// The files whose words are still to be edited. Take a file off the list when it passes.
-const STILL_TO_EDIT: &str = "verification/repository/still-to-edit.txt";
 
 fn read(path: &str) -> String {
     fs::read_to_string(tree::root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -22,8 +16,6 @@ fn assert_none(findings: &[String]) {
 
 #[test]
 fn sources_and_documents_use_plain_words() {
-    let listed = tree::text(STILL_TO_EDIT).expect("a readable list").unwrap_or_default();
-    let mut still: BTreeSet<&str> = listed.lines().collect();
     let mut found = Vec::new();
     let mut files = 0;
     for file in tree::files().expect("the files of the repository") {
@@ -32,14 +24,9 @@ fn sources_and_documents_use_plain_words() {
         }
         let Some(text) = tree::text(&file).expect("a readable file") else { continue };
         files += 1;
-        let findings = words::findings(&file, &text);
-        if findings.is_empty() || !still.remove(file.as_str()) {
-            found.extend(findings.iter().map(ToString::to_string));
-        }
+        found.extend(words::findings(&file, &text).iter().map(ToString::to_string));
     }
     assert!(files > 100, "only {files} files were read");
-    found
-        .extend(still.iter().map(|file| format!("{file} passes now: take it off {STILL_TO_EDIT}")));
     assert_none(&found);
 }
 
