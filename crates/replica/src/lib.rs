@@ -27,7 +27,7 @@
 //! use zraft_protocol::{Capabilities, ClientMessage, MemberId, Nonce, ServerMessage};
 //! use zraft_session::{CheckedSettings, StateMachine, Time, applications::Echo};
 //!
-//! let id = RaftId::new(1).ok_or("0 is no id")?;
+//! let id = RaftId::new(1).ok_or("0 is not an id")?;
 //! let info = MemberInfo {
 //!     name: MemberId::new("node-1")?,
 //!     address: "127.0.0.1:7101".to_owned(),

@@ -1,7 +1,7 @@
 //! The bytes of peer messages, which members of two versions exchange.
 
 use bytes::Bytes;
-use proptest::{collection::vec, option, prelude::*};
+use proptest::{collection::vec, option, prelude::*, test_runner::FileFailurePersistence};
 use zraft_protocol::MemberId;
 use zraft_replica::{
     Configuration, EntryKind, LogEntry, MemberInfo, PeerError, PeerFrame, PeerMessage, Position,
@@ -274,6 +274,12 @@ fn message() -> impl Strategy<Value = PeerMessage> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        // A failing seed is recorded beside this file, to be committed with the fix.
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("proptest-regressions"))),
+        ..ProptestConfig::default()
+    })]
+
     #[test]
     fn any_message_is_read_back(message in message()) {
         let frame = frame(message);
