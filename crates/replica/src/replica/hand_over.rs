@@ -69,8 +69,8 @@ impl Replica {
         }
     }
 
-    /// Goes on with a hand-over, and begins one when this member's disk has stalled: followers wait for nothing while
-    /// it stalls, but nothing more is answered. Returns true if the engine was moved.
+    /// Goes on with a hand-over, and begins one when this member's own write takes too long: the others still commit, but
+    /// this leader applies and answers nothing. Returns true if the engine was moved.
     pub(super) fn go_on_handing_over(&mut self) -> Result<bool, StopReason> {
         let now = self.now.monotonic;
         if self.write_since.is_some_and(|since| now.saturating_sub(since) >= STALL) {

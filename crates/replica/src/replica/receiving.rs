@@ -30,9 +30,13 @@ impl Replica {
     /// Answers an offer with what this member has of the file.
     pub(super) fn take_offer(&mut self, from: RaftId, file: SnapshotFile) {
         let index = file.meta.index;
-        let unwanted = self.standing.role == Role::Leader
-            || !file.meta.configuration.contains(self.id)
-            || file.bytes == 0;
+        // The engine would panic at a configuration without voters.
+        let possible = file.bytes > 0
+            && file.meta.index > 0
+            && file.meta.term > 0
+            && !file.meta.configuration.voters.is_empty()
+            && file.meta.configuration.contains(self.id);
+        let unwanted = !possible || self.standing.role == Role::Leader;
         if unwanted {
             self.report(from, index, SnapshotProgress::Failed);
         } else if index <= self.engine.commit() {

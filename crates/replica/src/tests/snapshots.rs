@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use super::world::{MS, World, command};
+use super::world::{MS, World, command, id, info};
+use crate::{Configuration, Output, PeerMessage, SnapshotMeta, SnapshotProgress, random::SplitMix};
 
 /// Members that take a snapshot after 100 KB of log, and a leader with a session.
 fn small(count: u64) -> World {
@@ -131,4 +132,68 @@ fn a_transfer_keeps_to_its_rate() {
     // 3 MB at 1 MiB a second, of which the first chunk goes at once.
     let took = world.now - begin;
     assert!(took > Duration::from_millis(1_800), "{took:?}");
+}
+
+#[test]
+fn snapshot_messages_that_no_sound_member_sends_change_nothing() {
+    let members = || (1..=3).map(|number| (id(number), info(number)));
+    let strangers = Configuration::of_voters([(id(7), info(7))]);
+    let mut voterless = Configuration::of_voters(members());
+    voterless.learners = std::mem::take(&mut voterless.voters);
+    let configurations = [Configuration::of_voters(members()), strangers, voterless];
+    let mut random = SplitMix::new(1);
+    let mut world = World::new(3);
+    world.settle();
+    for _ in 0..2_000 {
+        let to = 1 + random.below(3);
+        let from = id(1 + (to + random.below(2)) % 3);
+        let now = world.clock();
+        let term = world.replica(to).term() + random.below(2);
+        let index = [0, 1, 5, 1 << 61][random.below(4) as usize];
+        let offset = [0, 1, 1 << 61][random.below(3) as usize];
+        let message = match random.below(5) {
+            0 => PeerMessage::SnapshotOffer {
+                term,
+                snapshot: SnapshotMeta {
+                    index,
+                    term: random.below(3),
+                    configuration: configurations[random.below(3) as usize].clone(),
+                },
+                bytes: offset,
+                hash: [0; 16],
+            },
+            1 => PeerMessage::SnapshotChunk { term, index, offset, data: "x".into() },
+            2 => {
+                let progress = SnapshotProgress::Have(offset);
+                PeerMessage::SnapshotStatus { term, index, progress }
+            }
+            3 => {
+                let progress = SnapshotProgress::Complete;
+                PeerMessage::SnapshotStatus { term, index, progress }
+            }
+            _ => {
+                let level = random.below(3) as u32;
+                PeerMessage::Level { term, feature_level: level, application_level: level }
+            }
+        };
+        let member = world.member(to);
+        member.replica.peer_message(now, from, &message);
+        // A file that was begun by such an offer is never complete.
+        while let Some(output) = member.replica.poll_output() {
+            if let Output::WriteSnapshot { index, offset, data } = output {
+                let up_to = offset + data.len() as u64;
+                member.replica.snapshot_written(now, index, up_to);
+            } else if let Output::VerifySnapshot(file) = output {
+                member.replica.snapshot_verified(now, file.meta.index, false);
+            } else if let Output::Write(write) = output {
+                member.disk.commit(&write);
+                member.replica.persisted(now, write.number);
+            }
+        }
+        assert_eq!(member.stopped, None);
+    }
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.command(connection, 1, "a");
+    assert_eq!(world.answer(connection, 1), "1");
 }
