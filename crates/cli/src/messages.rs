@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 use zraft_protocol::{
-    Capabilities, ClientMessage, CloseReason, CorrelationId, MemberId, Nonce, Payload,
+    Capabilities, ClientMessage, CloseReason, CorrelationId, Field, MemberId, Nonce, Payload,
     RejectionReason, RequestErrorReason, RequestId, ServerMessage, SessionCloseReason, SessionId,
     Timestamp,
 };
@@ -36,82 +36,36 @@ pub fn unhex(text: &str) -> Result<Vec<u8>, String> {
 
 /// Returns the JSON form of a client's message.
 pub fn from_client(message: &ClientMessage) -> Value {
-    let kind = message.kind().name();
-    match message {
-        ClientMessage::CreateSession { capabilities, nonce } => {
-            let entries: Vec<_> =
-                capabilities.iter().map(|(name, value)| json!([name, value])).collect();
-            json!({"type": kind, "capabilities": entries, "nonce": nonce.get()})
-        }
-        ClientMessage::ContinueSession { session_id, nonce } => {
-            json!({"type": kind, "sessionId": session_id.as_str(), "nonce": nonce.get()})
-        }
-        ClientMessage::KeepAlive { timestamp } => {
-            json!({"type": kind, "timestamp": timestamp.as_millis()})
-        }
-        ClientMessage::ClientRequest {
-            request_id,
-            lowest_pending_request_id,
-            payload,
-            created_at,
-        } => json!({
-            "type": kind,
-            "requestId": request_id.get(),
-            "lowestPendingRequestId": lowest_pending_request_id.get(),
-            "payload": hex(payload),
-            "createdAt": created_at.as_millis(),
-        }),
-        ClientMessage::ServerRequestAck { request_id } => {
-            json!({"type": kind, "requestId": request_id.get()})
-        }
-        ClientMessage::CloseSession { reason } => json!({"type": kind, "reason": reason.name()}),
-        ClientMessage::ConnectionClosed => json!({"type": kind}),
-        ClientMessage::Query { correlation_id, payload, created_at } => json!({
-            "type": kind,
-            "correlationId": correlation_id.as_str(),
-            "payload": hex(payload),
-            "createdAt": created_at.as_millis(),
-        }),
-    }
+    from_fields(message.kind().name(), message.fields())
 }
 
 /// Returns the JSON form of a server's message.
 pub fn from_server(message: &ServerMessage) -> Value {
-    let kind = message.kind().name();
-    let leader = |id: &Option<MemberId>| id.as_ref().map(|id| id.as_str().to_owned());
-    match message {
-        ServerMessage::SessionCreated { session_id, nonce } => {
-            json!({"type": kind, "sessionId": session_id.as_str(), "nonce": nonce.get()})
-        }
-        ServerMessage::SessionContinued { nonce } => json!({"type": kind, "nonce": nonce.get()}),
-        ServerMessage::SessionRejected { reason, nonce, leader_id } => json!({
-            "type": kind,
-            "reason": reason.name(),
-            "nonce": nonce.get(),
-            "leaderId": leader(leader_id),
-        }),
-        ServerMessage::SessionClosed { reason, leader_id } => {
-            json!({"type": kind, "reason": reason.name(), "leaderId": leader(leader_id)})
-        }
-        ServerMessage::KeepAliveResponse { timestamp } => {
-            json!({"type": kind, "timestamp": timestamp.as_millis()})
-        }
-        ServerMessage::ClientResponse { request_id, result } => {
-            json!({"type": kind, "requestId": request_id.get(), "result": hex(result)})
-        }
-        ServerMessage::ServerRequest { request_id, payload, created_at } => json!({
-            "type": kind,
-            "requestId": request_id.get(),
-            "payload": hex(payload),
-            "createdAt": created_at.as_millis(),
-        }),
-        ServerMessage::RequestError { request_id, reason } => {
-            json!({"type": kind, "requestId": request_id.get(), "reason": reason.name()})
-        }
-        ServerMessage::QueryResponse { correlation_id, result } => {
-            json!({"type": kind, "correlationId": correlation_id.as_str(), "result": hex(result)})
-        }
+    from_fields(message.kind().name(), message.fields())
+}
+
+fn from_fields(kind: &str, fields: Vec<(&'static str, Field<'_>)>) -> Value {
+    let mut object = Map::new();
+    object.insert("type".to_owned(), json!(kind));
+    for (name, field) in fields {
+        let value = match field {
+            Field::RequestId(id) => json!(id.get()),
+            Field::Nonce(nonce) => json!(nonce.get()),
+            Field::Timestamp(time) => json!(time.as_millis()),
+            Field::SessionId(id) => json!(id.as_str()),
+            Field::CorrelationId(id) => json!(id.as_str()),
+            Field::MemberId(id) => json!(id.map(MemberId::as_str)),
+            Field::Reason(reason) => json!(reason),
+            Field::Payload(payload) => json!(hex(payload)),
+            Field::Capabilities(entries) => {
+                json!(entries.iter().map(|(name, value)| [name, value]).collect::<Vec<_>>())
+            }
+            // A kind of field that is new in the protocol and unknown here.
+            _ => Value::Null,
+        };
+        object.insert(name.to_owned(), value);
     }
+    Value::Object(object)
 }
 
 /// The JSON fields from which a message is built.

@@ -50,7 +50,7 @@ mod value;
 pub use decode::Answer;
 pub use error::{DecodeError, ValueError};
 pub use ids::{CorrelationId, MemberId, Nonce, RequestId, SessionId, Timestamp};
-pub use message::{ClientMessage, ClientMessageKind, ServerMessage, ServerMessageKind};
+pub use message::{ClientMessage, ClientMessageKind, Field, ServerMessage, ServerMessageKind};
 pub use peek::{PeekedId, peek_server};
 pub use reason::{CloseReason, RejectionReason, RequestErrorReason, SessionCloseReason};
 #[doc(hidden)]

@@ -211,3 +211,106 @@ impl ServerMessage {
         }
     }
 }
+
+/// One field of a message, as the JSON forms of messages write it.
+///
+/// Each JSON form has its own way to write numbers and payloads; which fields a message has, and their names, is decided
+/// here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Field<'a> {
+    /// The number of a command or of a server request.
+    RequestId(RequestId),
+    /// The number that an answer repeats.
+    Nonce(Nonce),
+    /// A time in milliseconds since 1970.
+    Timestamp(Timestamp),
+    /// The session.
+    SessionId(&'a SessionId),
+    /// The id of a query.
+    CorrelationId(&'a CorrelationId),
+    /// A member, if the server named one.
+    MemberId(Option<&'a MemberId>),
+    /// The name of a reason.
+    Reason(&'static str),
+    /// The application's bytes.
+    Payload(&'a Payload),
+    /// The texts by which a client describes itself.
+    Capabilities(&'a Capabilities),
+}
+
+impl ClientMessage {
+    /// Returns the names and values of the message's fields, in the order of the wire.
+    #[must_use]
+    pub fn fields(&self) -> Vec<(&'static str, Field<'_>)> {
+        use Field as F;
+        match self {
+            Self::CreateSession { capabilities, nonce } => {
+                vec![("capabilities", F::Capabilities(capabilities)), ("nonce", F::Nonce(*nonce))]
+            }
+            Self::ContinueSession { session_id, nonce } => {
+                vec![("sessionId", F::SessionId(session_id)), ("nonce", F::Nonce(*nonce))]
+            }
+            Self::KeepAlive { timestamp } => vec![("timestamp", F::Timestamp(*timestamp))],
+            Self::ClientRequest { request_id, lowest_pending_request_id, payload, created_at } => {
+                vec![
+                    ("requestId", F::RequestId(*request_id)),
+                    ("lowestPendingRequestId", F::RequestId(*lowest_pending_request_id)),
+                    ("payload", F::Payload(payload)),
+                    ("createdAt", F::Timestamp(*created_at)),
+                ]
+            }
+            Self::ServerRequestAck { request_id } => {
+                vec![("requestId", F::RequestId(*request_id))]
+            }
+            Self::CloseSession { reason } => vec![("reason", F::Reason(reason.name()))],
+            Self::ConnectionClosed => Vec::new(),
+            Self::Query { correlation_id, payload, created_at } => vec![
+                ("correlationId", F::CorrelationId(correlation_id)),
+                ("payload", F::Payload(payload)),
+                ("createdAt", F::Timestamp(*created_at)),
+            ],
+        }
+    }
+}
+
+impl ServerMessage {
+    /// Returns the names and values of the message's fields, in the order of the wire.
+    #[must_use]
+    pub fn fields(&self) -> Vec<(&'static str, Field<'_>)> {
+        use Field as F;
+        match self {
+            Self::SessionCreated { session_id, nonce } => {
+                vec![("sessionId", F::SessionId(session_id)), ("nonce", F::Nonce(*nonce))]
+            }
+            Self::SessionContinued { nonce } => vec![("nonce", F::Nonce(*nonce))],
+            Self::SessionRejected { reason, nonce, leader_id } => vec![
+                ("reason", F::Reason(reason.name())),
+                ("nonce", F::Nonce(*nonce)),
+                ("leaderId", F::MemberId(leader_id.as_ref())),
+            ],
+            Self::SessionClosed { reason, leader_id } => vec![
+                ("reason", F::Reason(reason.name())),
+                ("leaderId", F::MemberId(leader_id.as_ref())),
+            ],
+            Self::KeepAliveResponse { timestamp } => {
+                vec![("timestamp", F::Timestamp(*timestamp))]
+            }
+            Self::ClientResponse { request_id, result } => {
+                vec![("requestId", F::RequestId(*request_id)), ("result", F::Payload(result))]
+            }
+            Self::ServerRequest { request_id, payload, created_at } => vec![
+                ("requestId", F::RequestId(*request_id)),
+                ("payload", F::Payload(payload)),
+                ("createdAt", F::Timestamp(*created_at)),
+            ],
+            Self::RequestError { request_id, reason } => {
+                vec![("requestId", F::RequestId(*request_id)), ("reason", F::Reason(reason.name()))]
+            }
+            Self::QueryResponse { correlation_id, result } => vec![
+                ("correlationId", F::CorrelationId(correlation_id)),
+                ("result", F::Payload(result)),
+            ],
+        }
+    }
+}

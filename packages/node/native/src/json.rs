@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 use zraft_client::binding::core::{
     ConnectionCause, Event, Failure, RequestRef, ServerRequest, Stats,
 };
-use zraft_protocol::{ClientMessage, CorrelationId, MemberId, RequestId, ServerMessage, SessionId};
+use zraft_protocol::{
+    ClientMessage, CorrelationId, Field, MemberId, RequestId, ServerMessage, SessionId,
+};
 
 use crate::settings;
 
@@ -136,83 +138,38 @@ fn server_request(request: &ServerRequest) -> Value {
 }
 
 fn client_message(message: &ClientMessage) -> (Value, Bytes) {
-    let mut bytes = Bytes::new();
-    let fields = match message {
-        ClientMessage::CreateSession { capabilities, nonce } => json!({
-            "capabilities": capabilities.iter().collect::<Vec<_>>(),
-            "nonce": nonce.get().to_string(),
-        }),
-        ClientMessage::ContinueSession { session_id, nonce } => {
-            json!({ "sessionId": session_id.as_str(), "nonce": nonce.get().to_string() })
-        }
-        ClientMessage::KeepAlive { timestamp } => json!({ "timestamp": timestamp.as_millis() }),
-        ClientMessage::ClientRequest {
-            request_id,
-            lowest_pending_request_id,
-            payload,
-            created_at,
-        } => {
-            bytes = payload.as_bytes().clone();
-            json!({
-                "requestId": number(*request_id),
-                "lowestPendingRequestId": number(*lowest_pending_request_id),
-                "createdAt": created_at.as_millis(),
-            })
-        }
-        ClientMessage::Query { correlation_id, payload, created_at } => {
-            bytes = payload.as_bytes().clone();
-            json!({ "correlationId": correlation_id.as_str(), "createdAt": created_at.as_millis() })
-        }
-        ClientMessage::ServerRequestAck { request_id } => {
-            json!({ "requestId": number(*request_id) })
-        }
-        ClientMessage::CloseSession { reason } => json!({ "reason": reason.name() }),
-        ClientMessage::ConnectionClosed => Value::Null,
-    };
-    (typed(message.kind().name(), fields), bytes)
+    from_fields(message.kind().name(), message.fields())
 }
 
 fn server_message(message: &ServerMessage) -> (Value, Bytes) {
-    let mut bytes = Bytes::new();
-    let fields = match message {
-        ServerMessage::SessionCreated { session_id, nonce } => {
-            json!({ "sessionId": session_id.as_str(), "nonce": nonce.get().to_string() })
-        }
-        ServerMessage::SessionContinued { nonce } => json!({ "nonce": nonce.get().to_string() }),
-        ServerMessage::SessionRejected { reason, nonce, leader_id } => json!({
-            "reason": reason.name(),
-            "nonce": nonce.get().to_string(),
-            "leaderId": member(leader_id),
-        }),
-        ServerMessage::SessionClosed { reason, leader_id } => {
-            json!({ "reason": reason.name(), "leaderId": member(leader_id) })
-        }
-        ServerMessage::KeepAliveResponse { timestamp } => {
-            json!({ "timestamp": timestamp.as_millis() })
-        }
-        ServerMessage::ClientResponse { request_id, result } => {
-            bytes = result.as_bytes().clone();
-            json!({ "requestId": number(*request_id) })
-        }
-        ServerMessage::QueryResponse { correlation_id, result } => {
-            bytes = result.as_bytes().clone();
-            json!({ "correlationId": correlation_id.as_str() })
-        }
-        ServerMessage::ServerRequest { request_id, payload, created_at } => {
-            bytes = payload.as_bytes().clone();
-            json!({ "requestId": number(*request_id), "createdAt": created_at.as_millis() })
-        }
-        ServerMessage::RequestError { request_id, reason } => {
-            json!({ "requestId": number(*request_id), "reason": reason.name() })
-        }
-    };
-    (typed(message.kind().name(), fields), bytes)
+    from_fields(message.kind().name(), message.fields())
 }
 
-fn typed(kind: &str, fields: Value) -> Value {
-    let mut value = json!({ "type": kind });
-    merge(&mut value, fields);
-    value
+/// Returns a message without its payload, and the payload.
+fn from_fields(kind: &str, fields: Vec<(&'static str, Field<'_>)>) -> (Value, Bytes) {
+    let mut object = Map::new();
+    let mut bytes = Bytes::new();
+    object.insert("type".to_owned(), json!(kind));
+    for (name, field) in fields {
+        let value = match field {
+            Field::RequestId(id) => json!(number(id)),
+            Field::Nonce(nonce) => json!(nonce.get().to_string()),
+            Field::Timestamp(time) => json!(time.as_millis()),
+            Field::SessionId(id) => json!(id.as_str()),
+            Field::CorrelationId(id) => json!(id.as_str()),
+            Field::MemberId(id) => json!(id.map(MemberId::as_str)),
+            Field::Reason(reason) => json!(reason),
+            Field::Payload(payload) => {
+                bytes = payload.as_bytes().clone();
+                continue;
+            }
+            Field::Capabilities(entries) => json!(entries.iter().collect::<Vec<_>>()),
+            // A kind of field that is new in the protocol and unknown here.
+            _ => Value::Null,
+        };
+        object.insert(name.to_owned(), value);
+    }
+    (Value::Object(object), bytes)
 }
 
 /// Returns the counters by name; `null` where there is no value yet.
