@@ -119,5 +119,5 @@ async fn command_without_an_answer_exits_2() {
     setting.cluster.drop_messages(MessageClass::FromClient(ClientMessageKind::Query), None);
     let output = run(&["get", "-e", &setting.endpoints, "--timeout", "1", "key"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert!(crate::support::stderr(&output).contains("no answer in time"), "{output:?}");
+    assert!(crate::support::stderr(&output).contains("was not answered in time"), "{output:?}");
 }
