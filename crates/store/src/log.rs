@@ -1,4 +1,4 @@
-//! The log as tables of redb. This module alone names redb's types.
+//! The log as tables of redb. Outside of this module, redb is named only by the file backend and by the conversion of errors.
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
