@@ -401,7 +401,7 @@ mod tests {
         });
         let verdicts = |results: &Value| {
             let text = tables(results);
-            let (_, judged) = text.split_once("### What must hold").unwrap();
+            let (_, judged) = text.split_once("### Bounds and goals").unwrap();
             judged.lines().map(str::to_owned).collect::<Vec<_>>()
         };
         let of = |lines: &[String], what: &str| {
