@@ -26,10 +26,11 @@ use raft::{
 
 use crate::{
     Addressed, Boot, Configuration, LogEntry, RaftId, ReadRound, Role, SnapshotMeta, StartError,
-    random::SplitMix, timing::Ticks,
+    timing::Ticks,
 };
 use memory_log::MemoryLog;
 use persist::Persistence;
+use zraft_protocol::SplitMix64;
 
 /// Bytes of entries in one Append, unless a single entry is longer. A larger message would delay the ones behind it by
 /// more than a heartbeat on a link of 100 Mbit/s.
@@ -95,7 +96,7 @@ pub(crate) struct Engine {
     id: RaftId,
     node: RawNode<MemoryLog>,
     ticks: Ticks,
-    random: SplitMix,
+    random: SplitMix64,
     /// The election timeout that was drawn, and the term and role for which it holds.
     drawn: usize,
     drawn_for: (u64, StateRole),
@@ -145,7 +146,7 @@ impl Engine {
             id,
             node,
             ticks,
-            random: SplitMix::new(seed),
+            random: SplitMix64::new(seed),
             drawn: 0,
             drawn_for: (term, StateRole::Follower),
             standing: Standing { term, role: Role::Follower, leader: None },

@@ -98,7 +98,6 @@ mod machine;
 mod member;
 mod now;
 mod peer;
-mod random;
 mod replica;
 mod stop;
 mod storage;

@@ -5,11 +5,10 @@ use raft::{
     CAMPAIGN_TRANSFER,
     eraftpb::{
         ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, Entry,
-        EntryType, HardState as RaftHardState, Message, MessageType, Snapshot,
+        EntryType, HardState as RaftHardState, Message, MessageType, Snapshot, SnapshotMetadata,
     },
 };
 
-use super::memory_log;
 use crate::{
     Change, ChangeStep, Configuration, EntryKind, HardState, LogEntry, PeerMessage, Position,
     RaftId, ReadRound, SnapshotMeta, VoteKind,
@@ -96,7 +95,7 @@ pub(super) fn change_to_raft(change: &Change, configuration: &Configuration) -> 
 pub(super) fn snapshot_to_raft(snapshot: &SnapshotMeta) -> Snapshot {
     let mut raft = Snapshot::default();
     let configuration = configuration_to_raft(&snapshot.configuration);
-    raft.set_metadata(memory_log::metadata(snapshot.index, snapshot.term, configuration));
+    raft.set_metadata(metadata(snapshot.index, snapshot.term, configuration));
     raft
 }
 
@@ -239,4 +238,12 @@ pub(super) fn message_from_raft(raft: &Message) -> Option<PeerMessage> {
 pub(super) fn change_to_bytes(change: &ConfChangeV2) -> Option<Bytes> {
     use protobuf::Message as _;
     change.write_to_bytes().ok().map(Bytes::from)
+}
+
+/// Converts what the engine keeps of a snapshot.
+pub(super) fn metadata(index: u64, term: u64, configuration: ConfState) -> SnapshotMetadata {
+    let mut metadata = SnapshotMetadata::default();
+    (metadata.index, metadata.term) = (index, term);
+    metadata.set_conf_state(configuration);
+    metadata
 }

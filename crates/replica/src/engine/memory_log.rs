@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::VecDeque, ops::Range};
 
 use raft::{
     GetEntriesContext, RaftState, StorageError,
-    eraftpb::{ConfState, Entry, Snapshot, SnapshotMetadata},
+    eraftpb::{Entry, Snapshot},
 };
 
 use super::convert;
@@ -268,12 +268,4 @@ impl raft::Storage for MemoryLog {
         }
         Ok(convert::snapshot_to_raft(snapshot))
     }
-}
-
-/// Converts what the engine keeps of a snapshot.
-pub(super) fn metadata(index: u64, term: u64, configuration: ConfState) -> SnapshotMetadata {
-    let mut metadata = SnapshotMetadata::default();
-    (metadata.index, metadata.term) = (index, term);
-    metadata.set_conf_state(configuration);
-    metadata
 }

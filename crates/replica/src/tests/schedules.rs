@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use zraft_protocol::{RejectionReason, ServerMessage, SessionCloseReason, SessionId};
 
 use super::world::{MS, World, command, continue_session, id, query};
-use crate::{ConnectionId, random::SplitMix};
+use crate::ConnectionId;
+use zraft_protocol::SplitMix64;
 
 const CLIENTS: u64 = 4;
 
@@ -24,7 +25,7 @@ struct Client {
 struct Run {
     world: World,
     members: u64,
-    random: SplitMix,
+    random: SplitMix64,
     clients: Vec<Client>,
     /// Every line whose command was answered, and the answer.
     answered: BTreeMap<String, String>,
@@ -33,7 +34,7 @@ struct Run {
 
 impl Run {
     fn new(seed: u64) -> Self {
-        let mut random = SplitMix::new(seed);
+        let mut random = SplitMix64::new(seed);
         let members = 3 + 2 * (seed % 2);
         let mut world = World::new(members);
         // Every third run takes snapshots all the time, so that logs end and members need them.

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use super::world::{MS, World, command, id, info};
-use crate::{Configuration, Output, PeerMessage, SnapshotMeta, SnapshotProgress, random::SplitMix};
+use crate::{Configuration, Output, PeerMessage, SnapshotMeta, SnapshotProgress};
+use zraft_protocol::SplitMix64;
 
 /// Members that take a snapshot after 100 KB of log, and a leader with a session.
 fn small(count: u64) -> World {
@@ -141,7 +142,7 @@ fn snapshot_messages_that_no_sound_member_sends_change_nothing() {
     let mut voterless = Configuration::of_voters(members());
     voterless.learners = std::mem::take(&mut voterless.voters);
     let configurations = [Configuration::of_voters(members()), strangers, voterless];
-    let mut random = SplitMix::new(1);
+    let mut random = SplitMix64::new(1);
     let mut world = World::new(3);
     world.settle();
     for _ in 0..2_000 {

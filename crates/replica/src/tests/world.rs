@@ -16,8 +16,8 @@ use super::application::{Journal, payload};
 use crate::{
     Boot, Config, Configuration, ConnectionId, Done, Job, Limits, Machine, MemberInfo, Now, Output,
     PeerFrame, RaftId, Replica, Role, SnapshotFile, StopReason, Timing, Write, disk::Disk,
-    random::SplitMix,
 };
+use zraft_protocol::SplitMix64;
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 const LATENCY: Duration = MS;
@@ -91,7 +91,7 @@ impl World {
 
     /// A world whose members draw their election timeouts from this seed.
     pub(crate) fn seeded(count: u64, seed: u64) -> Self {
-        let (mut world, mut random) = (Self::new(count), SplitMix::new(seed));
+        let (mut world, mut random) = (Self::new(count), SplitMix64::new(seed));
         for number in 1..=count {
             world.member(number).seed = random.below(1 << 40);
             world.restart(number);
@@ -153,7 +153,7 @@ impl World {
             applies: self.applies,
             limits: self.limits,
         };
-        let mut random = SplitMix::new(seed ^ 0xABCD);
+        let mut random = SplitMix64::new(seed ^ 0xABCD);
         let entropy = Box::new(move |bytes: &mut [u8]| {
             bytes.iter_mut().for_each(|byte| *byte = random.below(256) as u8);
         });

@@ -6,7 +6,7 @@ use zraft_protocol::{
     PeekedId, RejectionReason, RequestErrorReason, ServerMessage, SessionCloseReason, peek_server,
 };
 
-use super::{Judge, KeepAlive, Resume, Session, Stage, settled::Loss, watch};
+use super::{Judge, KeepAlive, Resume, Session, Stage, resume::Loss, watch};
 
 /// What a frame means for the present connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use zraft_core::{DisconnectReason, Instant};
 
-use super::{Judge, Stage, settled::Loss};
+use super::{Judge, Stage};
 
 /// How the session's new connection must resend. The machine may have reasons for caution that frames do not show, so the judge
 /// demands only what is certain.
@@ -14,6 +14,16 @@ pub(super) enum Resume {
     Burst,
     /// Everything pending goes in slow start.
     Slow,
+}
+
+/// What a lost connection did.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Loss {
+    pub(super) carried: bool,
+    pub(super) answered: bool,
+    pub(super) in_flight: bool,
+    pub(super) last_bytes: Option<Instant>,
+    pub(super) mid_message: bool,
 }
 
 /// How the session's last connections ended.

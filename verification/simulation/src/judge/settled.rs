@@ -14,16 +14,6 @@ pub(super) const LATE: Duration = Duration::from_millis(50);
 /// After a pause of the process, deadlines wait this long for the probe's answer.
 pub(super) const GRACE: Duration = Duration::from_millis(1050);
 
-/// What a lost connection did.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Loss {
-    pub(super) carried: bool,
-    pub(super) answered: bool,
-    pub(super) in_flight: bool,
-    pub(super) last_bytes: Option<Instant>,
-    pub(super) mid_message: bool,
-}
-
 /// Losses that let the client suspect, and then give up, a request that takes members down.
 #[derive(Debug, Default)]
 pub(super) struct Suspicion {

@@ -6,7 +6,8 @@ use stateright::{Model, Property};
 use zraft_test_server::{Audit, Findings};
 
 use super::{
-    sight::{Fate, Seen, Sight},
+    fate::Fate,
+    sight::{Seen, Sight},
     world::{Step, World},
 };
 

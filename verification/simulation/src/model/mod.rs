@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod course;
+mod fate;
 mod sight;
 mod tests;
 mod world;

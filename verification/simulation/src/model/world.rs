@@ -15,7 +15,7 @@ use zraft_rig::{Host, Input, Rig};
 use zraft_test_server::{AppendLog, Engine, EngineConfig, KillLoss, Output, PeerId};
 use zraft_zmtp::{Connection, Event};
 
-use super::sight::Fate;
+use super::fate::Fate;
 
 /// A step: one thing that happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,11 +1,10 @@
 //! Messages that no sound member sends: the codec takes them, so the engine must live with them or say why not.
 
 use super::cluster::{Cluster, id};
-use crate::{
-    EntryKind, LogEntry, PeerFrame, PeerMessage, Position, ReadRound, VoteKind, random::SplitMix,
-};
+use crate::{EntryKind, LogEntry, PeerFrame, PeerMessage, Position, ReadRound, VoteKind};
+use zraft_protocol::SplitMix64;
 
-fn message(random: &mut SplitMix, term: u64, last: u64) -> PeerMessage {
+fn message(random: &mut SplitMix64, term: u64, last: u64) -> PeerMessage {
     // Around what the member has, and now and then far away.
     let mut number = |near: u64| match random.below(12) {
         0 => random.below(1 << 62),
@@ -44,7 +43,7 @@ fn message(random: &mut SplitMix, term: u64, last: u64) -> PeerMessage {
 fn no_message_that_the_codec_takes_makes_a_member_panic() {
     let mut stopped = 0;
     for seed in 0..400 {
-        let mut random = SplitMix::new(seed);
+        let mut random = SplitMix64::new(seed);
         let mut cluster = Cluster::new(3);
         if seed % 3 > 0 {
             cluster.elect(1 + seed % 3);

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::cluster::{Cluster, id, member};
-use crate::{Boot, Change, ChangeStep, LogEntry, random::SplitMix};
+use crate::{Boot, Change, ChangeStep, LogEntry};
+use zraft_protocol::SplitMix64;
 
 struct Schedule {
     cluster: Cluster,
-    random: SplitMix,
+    random: SplitMix64,
     /// What was committed anywhere, by index.
     committed: BTreeMap<u64, LogEntry>,
     proposed: u64,
@@ -16,7 +17,7 @@ struct Schedule {
 
 impl Schedule {
     fn new(seed: u64) -> Self {
-        let mut random = SplitMix::new(seed);
+        let mut random = SplitMix64::new(seed);
         let members = 3 + 2 * random.below(2);
         let mut cluster = Cluster::new(members);
         for node in cluster.nodes.values_mut() {
