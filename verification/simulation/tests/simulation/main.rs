@@ -1,0 +1,7 @@
+//! Tests of the simulation, the planted bugs and the fuzz functions, linked as one binary.
+
+mod corpora;
+mod persistence;
+mod plants;
+mod properties;
+mod scenarios;
