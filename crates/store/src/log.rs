@@ -276,6 +276,12 @@ impl Log {
         self.snapshots.last().filter(|record| record.len > 0).map(|record| &record.meta)
     }
 
+    /// Returns the snapshot at this index, if it counts and has a file.
+    pub(crate) fn snapshot(&self, index: u64) -> Option<&SnapshotMeta> {
+        let mut files = self.snapshots.iter().filter(|record| record.len > 0);
+        files.find(|record| record.meta.index == index).map(|record| &record.meta)
+    }
+
     pub(crate) fn hard_state(&self) -> Result<HardState> {
         let transaction = self.database.begin_read().map_err(failed)?;
         let state = transaction.open_table(STATE).map_err(failed)?;

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use twox_hash::xxhash3_128::Hasher;
-use zraft_replica::{Configuration, SnapshotMeta};
+use zraft_replica::{Configuration, SnapshotFile, SnapshotMeta};
 
 use crate::{Disk, DiskFile, StoreError, record::SnapshotRecord};
 
@@ -66,6 +66,7 @@ pub struct SnapshotWriter {
     disk: Arc<dyn Disk>,
     file: Arc<dyn DiskFile>,
     name: String,
+    meta: SnapshotMeta,
     written: u64,
     waiting: Vec<u8>,
     hash: Hash,
@@ -76,12 +77,13 @@ impl SnapshotWriter {
         let name = name(meta.index, meta.term);
         let file = disk.create(&format!("{name}{PARTIAL}")).map_err(StoreError::io(&name))?;
         let waiting = Vec::with_capacity(BLOCK);
-        let mut writer = Self { disk, file, name, written: 0, waiting, hash: Hash::new() };
+        let (meta, hash) = (meta.clone(), Hash::new());
         let configuration = meta.configuration.encode();
+        let mut writer = Self { disk, file, name, meta, written: 0, waiting, hash };
         let mut head = BytesMut::with_capacity(FIXED_HEAD + configuration.len());
         head.put_slice(MAGIC);
-        head.put_u64(meta.index);
-        head.put_u64(meta.term);
+        head.put_u64(writer.meta.index);
+        head.put_u64(writer.meta.term);
         head.put_u32(configuration.len() as u32);
         head.put_slice(&configuration);
         writer.write_all(&head).map_err(StoreError::io(&writer.name))?;
@@ -89,17 +91,18 @@ impl SnapshotWriter {
     }
 
     /// Completes the file. It is durable when this returns, and has its final name. It counts once a write of the
-    /// replica records it.
+    /// replica records it. Returns what the replica must know of it.
     ///
     /// # Errors
     /// An error of the file system.
-    pub fn finish(mut self) -> Result<(), StoreError> {
+    pub fn finish(mut self) -> Result<SnapshotFile, StoreError> {
         let error = || StoreError::io(&self.name);
-        let hash = self.hash.finish();
-        self.waiting.extend_from_slice(&hash.to_be_bytes());
+        let hash = self.hash.finish().to_be_bytes();
+        self.waiting.extend_from_slice(&hash);
         self.file.write_at(self.written, &self.waiting).map_err(error())?;
-        self.waiting.clear();
-        complete(&*self.disk, &*self.file, &self.name)
+        let bytes = self.written + self.waiting.len() as u64;
+        complete(&*self.disk, &*self.file, &self.name)?;
+        Ok(SnapshotFile { meta: self.meta, bytes, hash })
     }
 }
 
@@ -176,12 +179,12 @@ impl SnapshotReceiver {
     }
 
     /// Verifies the file and gives it its final name. It is durable when this returns, and the replica may be told that
-    /// the snapshot is complete.
+    /// the snapshot is complete, if the returned file is the one that was offered.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] if bytes are missing or differ from what the sender had: ask for the snapshot again.
     /// Otherwise an error of the file system.
-    pub fn finish(self) -> Result<SnapshotMeta, StoreError> {
+    pub fn finish(self) -> Result<SnapshotFile, StoreError> {
         if self.received != self.total {
             return Err(StoreError::damaged(&self.name, "it is not complete"));
         }
@@ -192,7 +195,7 @@ impl SnapshotReceiver {
         io::copy(&mut source, &mut io::sink()).map_err(|error| source.error(error))?;
         source.verify()?;
         complete(&*self.disk, &*self.file, &self.name)?;
-        Ok(source.meta)
+        Ok(source.describe())
     }
 }
 
@@ -298,6 +301,13 @@ impl SnapshotSource {
         } else {
             Err(StoreError::damaged(&self.name, "its hash is wrong"))
         }
+    }
+
+    /// Returns what the replica must know of the file.
+    #[must_use]
+    pub fn describe(&self) -> SnapshotFile {
+        let hash = self.expected.to_be_bytes();
+        SnapshotFile { meta: self.meta.clone(), bytes: self.len, hash }
     }
 
     pub(crate) fn record(&self) -> SnapshotRecord {

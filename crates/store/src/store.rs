@@ -130,6 +130,15 @@ impl RedbStore {
         let Some(meta) = self.log.newest_snapshot() else { return Ok(None) };
         SnapshotSource::open(&*self.disk, meta.index, meta.term).map(Some)
     }
+
+    /// Opens the snapshot at this index, for another member, or returns none if it no longer counts.
+    ///
+    /// # Errors
+    /// An error of the disk, or damage.
+    pub fn snapshot(&self, index: u64) -> Result<Option<SnapshotSource>, StoreError> {
+        let Some(meta) = self.log.snapshot(index) else { return Ok(None) };
+        SnapshotSource::open(&*self.disk, meta.index, meta.term).map(Some)
+    }
 }
 
 impl Store for RedbStore {

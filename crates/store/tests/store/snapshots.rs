@@ -61,6 +61,8 @@ fn two_snapshots_are_kept_and_older_ones_are_deleted() {
         assert_eq!(files(&disk), (number as usize - 1).min(2));
     }
     assert_eq!(store.newest_snapshot().unwrap().unwrap().meta().index, 20);
+    let kept = [5, 10, 15, 20].map(|index| store.snapshot(index).unwrap().is_some());
+    assert_eq!(kept, [false, false, true, true]);
 }
 
 #[test]
@@ -102,13 +104,14 @@ fn a_snapshot_crosses_to_another_member_in_pieces_and_goes_on_after_a_lost_one()
     let (from, to) = (SimulatedDisk::new(1), SimulatedDisk::new(2));
     let (sender, mut receiver) = (store(&from), store(&to));
     let body = vec![5; 1_000_000];
-    take_snapshot(&sender, &meta(40, 1), &body).unwrap();
+    let taken = take_snapshot(&sender, &meta(40, 1), &body).unwrap();
     let mut sender = sender;
     let entries = (30..=40).map(|index| entry(index, 1, "entry")).collect();
     sender.write(&append(2, 1, 40, entries)).unwrap();
     sender.write(&Write { record: Some(meta(40, 1)), ..write(3, 1, 40) }).unwrap();
 
     let source = sender.newest_snapshot().unwrap().unwrap();
+    assert_eq!(source.describe(), taken);
     let mut incoming = receiver.receive_snapshot(40, 1, source.file_len()).unwrap();
     let mut pieces = 0;
     while incoming.received() < source.file_len() {
@@ -120,7 +123,7 @@ fn a_snapshot_crosses_to_another_member_in_pieces_and_goes_on_after_a_lost_one()
     }
     assert!(pieces > 10);
     assert!(!incoming.append(incoming.received(), b"more").unwrap(), "past the announced length");
-    assert_eq!(incoming.finish().unwrap(), meta(40, 1));
+    assert_eq!(incoming.finish().unwrap(), taken);
     receiver.write(&Write { install: Some(meta(40, 1)), ..write(2, 1, 40) }).unwrap();
     drop(receiver);
     let mut receiver = RedbStore::open(to).unwrap();

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, io::Write as _};
 use bytes::Bytes;
 use zraft_protocol::MemberId;
 use zraft_replica::{
-    Boot, Configuration, EntryKind, HardState, LogEntry, MemberInfo, RaftId, SnapshotMeta, Write,
+    Boot, Configuration, EntryKind, HardState, LogEntry, MemberInfo, RaftId, SnapshotFile,
+    SnapshotMeta, Write,
 };
 use zraft_store::{RedbStore, Store, StoreError};
 
@@ -122,7 +123,7 @@ pub(crate) fn take_snapshot(
     store: &RedbStore,
     meta: &SnapshotMeta,
     body: &[u8],
-) -> Result<(), StoreError> {
+) -> Result<SnapshotFile, StoreError> {
     let mut writer = store.write_snapshot(meta)?;
     let io = |error| StoreError::Io { file: "snapshot".to_owned(), error };
     writer.write_all(body).map_err(io)?;
@@ -134,7 +135,7 @@ pub(crate) fn run(store: &mut RedbStore, script: &[Step]) -> (usize, Option<Stor
     for (done, step) in script.iter().enumerate() {
         let snapshot = step.snapshot.as_ref();
         let result = snapshot
-            .map_or(Ok(()), |(meta, body)| take_snapshot(store, meta, body))
+            .map_or(Ok(()), |(meta, body)| take_snapshot(store, meta, body).map(drop))
             .and_then(|()| store.write(&step.write));
         if let Err(error) = result {
             return (done, Some(error));
