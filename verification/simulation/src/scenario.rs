@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use zraft_core::{Config, ConfigBuilder, RequestKind, StateName};
-use zraft_protocol::ClientMessageKind;
-use zraft_test_server::{KillLoss, MessageClass};
+use zraft_test_server::KillLoss;
 
 use crate::{
     judge::{Settled, Violation},
@@ -12,6 +11,7 @@ use crate::{
     world::pipe::Way,
     world::plan::{Plan, member_name},
     world::sim::Sim,
+    world::system::{SystemPlan, live::Live},
     world::trace::ORIGIN,
 };
 
@@ -56,10 +56,8 @@ fn connected(seed: u64, clients: usize, rate: Option<u32>, window: usize) -> Res
     plan.members = MEMBERS;
     plan.path = Path { up: way, down: way, refused: false };
     plan.capacity = 256 << 10;
-    plan.engine.members.truncate(MEMBERS);
-    plan.engine.commit_delay = Duration::from_millis(1);
-    plan.engine.session_timeout = Duration::from_secs(90);
-    plan.rate = rate;
+    let SystemPlan::Live(live) = &mut plan.system;
+    live.calm(MEMBERS, rate);
     let mut first = plan.clients[0].clone();
     first.config = config(MEMBERS).max_in_flight(window).build().expect("within the limits");
     first.payload = (64, 64);
@@ -93,6 +91,10 @@ fn submit(sim: &mut Sim, client: usize, count: usize) {
     }
     sim.dirty[client] = true;
     sim.after();
+}
+
+fn live(sim: &mut Sim) -> &mut Live {
+    sim.system.live().expect("the scenarios run on the live system")
 }
 
 fn answered(sim: &Sim) -> usize {
@@ -144,8 +146,7 @@ pub fn overload(clients: usize, in_flight: usize, lasts: Duration) -> Result<Loa
 /// An invariant is broken.
 pub fn lost_at_once(commands: usize) -> Result<Load> {
     let mut sim = connected(2, 1, None, commands)?;
-    let class = MessageClass::FromClient(ClientMessageKind::ClientRequest);
-    sim.engine.drop_messages(class, Some(commands as u64));
+    live(&mut sim).lose_commands(commands as u64);
     let from = sim.now;
     submit(&mut sim, 0, commands);
     sim.until(Duration::from_secs(600), |sim| sim.clients[0].judge.pending() == 0)?;
@@ -160,10 +161,11 @@ pub fn outage(seed: u64) -> Result<Vec<usize>> {
     let mut sim = connected(seed, 1, None, 256)?;
     submit(&mut sim, 0, 10);
     sim.pass(Duration::from_secs(1))?;
-    for member in 0..sim.members.len() {
-        let _ = sim.engine.kill(sim.now, sim.members[member], KillLoss::Uncommitted);
+    let now = sim.now;
+    for member in 0..sim.members {
+        live(&mut sim).kill(now, member, KillLoss::Uncommitted);
     }
-    sim.net.opened = vec![0; sim.members.len()];
+    sim.net.opened = vec![0; sim.members];
     sim.after();
     sim.pass(Duration::from_secs(10))?;
     Ok(sim.net.opened.clone())
@@ -179,9 +181,10 @@ pub fn kill(seed: u64) -> Result<Duration> {
     submit(&mut sim, 0, 10);
     sim.pass(Duration::from_secs(6))?;
     let pause = sim.rng.millis(200, 9_000);
-    sim.engine.set_election_pause(pause);
-    let leader = sim.engine.leader().expect("a member leads");
-    let _ = sim.engine.kill(sim.now, leader, KillLoss::Mixed);
+    let leader = sim.system.leader().expect("a member leads");
+    let now = sim.now;
+    live(&mut sim).pause_elections(pause);
+    live(&mut sim).kill(now, leader, KillLoss::Mixed);
     sim.after();
     sim.flows_again(leader)
 }
@@ -194,22 +197,21 @@ pub fn hand_over(seed: u64) -> Result<Duration> {
     let mut sim = connected(seed, 1, None, 256)?;
     submit(&mut sim, 0, 10);
     sim.pass(Duration::from_secs(6))?;
-    let leader = sim.engine.leader().expect("a member leads");
-    let members = sim.members.clone();
-    let others: Vec<_> = members.into_iter().filter(|member| *member != leader).collect();
+    let leader = sim.system.leader().expect("a member leads");
+    let others: Vec<_> = (0..sim.members).filter(|member| *member != leader).collect();
     let next = sim.rng.pick(&others);
-    sim.engine.set_election_pause(Duration::ZERO);
-    let _ = sim.engine.step_down_for(sim.now, Some(next));
+    let now = sim.now;
+    live(&mut sim).hand_over(now, next);
     sim.after();
     sim.flows_again(leader)
 }
 
 impl Sim {
-    fn flows_again(&mut self, before: zraft_test_server::MemberIndex) -> Result<Duration> {
+    fn flows_again(&mut self, before: usize) -> Result<Duration> {
         let had = answered(self);
         submit(self, 0, 20);
         let leads = |sim: &Self| {
-            sim.engine.commits() && sim.engine.leader().is_some_and(|leader| leader != before)
+            sim.system.commits() && sim.system.leader().is_some_and(|leader| leader != before)
         };
         self.until(Duration::from_secs(20), leads)?;
         let from = self.now;

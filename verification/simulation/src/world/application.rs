@@ -197,7 +197,8 @@ impl Sim {
         let client = self.rng.index(self.clients.len());
         let living = self.clients[client].judge.session_id().map(str::to_owned);
         let session = living.and_then(|id| zraft_protocol::SessionId::new(id).ok());
-        let Some(session) = session.filter(|id| self.engine.session(id).is_some()) else {
+        let Some(session) = session.filter(|id| self.system.unacknowledged(id.as_str()).is_some())
+        else {
             self.queue.push(self.now + Duration::from_millis(700), What::Notice);
             return;
         };
@@ -212,7 +213,7 @@ impl Sim {
                 text.push_str(&"~".repeat(self.rng.index(20_000)));
             }
             let Ok(payload) = zraft_protocol::Payload::new(text) else { continue };
-            if self.engine.push_server_request(self.now, &session, &payload).is_ok() {
+            if self.system.push(self.now, &session, &payload) {
                 let pushed = self.pushed.entry(session.as_str().to_owned()).or_default();
                 pushed.push(payload.into_bytes());
             }

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use zraft_core::RequestKind;
-use zraft_test_server::{Audit, Execution, Findings};
+use zraft_test_server::{Audit, Findings};
 
 use crate::{
     judge::{Judge, Settled},
-    world::sim::Sim,
+    world::{sim::Sim, system::Execution},
 };
 
 /// A command that was submitted.
@@ -21,7 +21,7 @@ struct Submitted<'a> {
 
 impl Submitted<'_> {
     /// Returns true if this is an execution in the command's session, under its id.
-    fn ran_as(&self, execution: &Execution) -> bool {
+    fn ran_as(&self, execution: &Execution<'_>) -> bool {
         self.place.is_some_and(|(session, id)| {
             let own = self.judge.session_ids.get(session - 1).map(String::as_str);
             id == execution.request_id.get() && own == Some(execution.session.as_str())
@@ -50,16 +50,22 @@ impl Sim {
                 }
             }
         }
-        let journal = self.engine.journal();
-        audit.read(journal, |execution| {
-            submitted.get(execution.payload.as_bytes()).map(|command| command.number)
-        });
-        let stray = journal.iter().find(|execution| {
-            let command = submitted.get(execution.payload.as_bytes());
-            command.is_some_and(|command| !command.ran_as(execution))
-        });
-        let stray = stray.map(|execution| execution.position);
-        let Findings { lost, doubled, denied, foreign, forgotten, .. } = audit.finish();
+        let executions = self.system.executions();
+        let mut foreign = 0;
+        let mut stray = None;
+        for execution in &executions {
+            match submitted.get(execution.payload) {
+                Some(command) => {
+                    audit.executed(command.number, execution.position);
+                    if !command.ran_as(execution) {
+                        stray.get_or_insert(execution.position);
+                    }
+                }
+                None => foreign += 1,
+            }
+        }
+        let forgotten = self.system.forgotten();
+        let Findings { lost, doubled, denied, .. } = audit.finish();
         for (count, rule) in [
             (doubled, "nothing is executed twice"),
             (denied, "not executed never appears in the journal"),

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use zraft_core::Instant;
 
-use crate::world::net::Line;
+use crate::world::{net::Line, system::SystemMend};
 
 /// An event.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(crate) enum What {
     /// The port's answer. True if it accepts.
     SynAck(Line, bool),
     PeerTimer(Line),
-    EngineTimer,
+    SystemTimer,
     /// A client's machine wants to be called.
     Wake(usize),
     /// A client's application has something to do.
@@ -44,24 +44,11 @@ pub(crate) enum Mend {
     Paths(Option<usize>, Option<usize>),
     Line(Line),
     Silent(usize),
-    Start(usize),
-    Restart(usize),
-    Rejoin(usize),
-    Thaw(usize),
-    Hear(usize),
-    TrueMap(usize),
-    Hints,
-    Rate,
-    Deliver,
-    Outage,
-    /// The client's session expires again, this many times more.
-    ExpireAgain(usize, u32),
+    System(SystemMend),
     /// The client leaves its session for a new one.
     Renew(usize),
     /// Bytes to the client on its present connection are held back for a time.
     HoldBack(usize),
-    /// Leadership moves, and all ways are slow.
-    SlowMove(usize),
     /// Its driver wakes in time again.
     Prompt(usize),
     /// A member that reads nothing, or trickles a message, sends a little more.

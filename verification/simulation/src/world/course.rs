@@ -67,9 +67,9 @@ impl Sim {
             What::Syn(line) => self.syn(line),
             What::SynAck(line, accepted) => self.syn_ack(line, accepted),
             What::PeerTimer(line) => self.peer_timer(line),
-            What::EngineTimer => {
-                self.engine_armed = None;
-                self.engine.handle_timeout(self.now);
+            What::SystemTimer => {
+                self.system_armed = None;
+                self.system.handle_timeout(self.now);
             }
             What::Wake(client) => {
                 self.clients[client].armed = None;
@@ -101,12 +101,12 @@ impl Sim {
                 }
             }
         }
-        if let Some(at) = self.engine.poll_timeout()
-            && self.engine_armed.is_none_or(|armed| at < armed)
+        if let Some(at) = self.system.poll_timeout()
+            && self.system_armed.is_none_or(|armed| at < armed)
         {
             let at = at.max(self.now);
-            self.engine_armed = Some(at);
-            self.queue.push(at, What::EngineTimer);
+            self.system_armed = Some(at);
+            self.queue.push(at, What::SystemTimer);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! | `trace`, `pipe`, `net` | the history of a run, one direction of a connection, all connections |
 //! | `fault`, `plan` | the names of the faults, and what a seed draws |
 //! | `calendar`, `client` | what happens when, and the state of one client |
+//! | `system` | the members' rules: the model of the live system |
 //! | `sim` | the state of a run |
 //! | `driver`, `application`, `servers`, `faults`, `audit` | what clients, applications, members and faults do to that state |
 //! | `course` | the course of a run: each event in its turn |
@@ -22,4 +23,5 @@ pub(crate) mod pipe;
 pub(crate) mod plan;
 mod servers;
 pub(crate) mod sim;
+pub(crate) mod system;
 pub(crate) mod trace;

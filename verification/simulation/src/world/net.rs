@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use zraft_core::{ConnId, Instant};
-use zraft_test_server::{Listening, PeerId};
 use zraft_zmtp::{Config, Connection};
 
 use crate::{
     random::Rng,
-    world::pipe::{Pipe, Way},
+    world::{
+        pipe::{Pipe, Way},
+        system::Listening,
+    },
 };
 
 /// Numbers the connections of a run, over all clients.
@@ -20,7 +22,8 @@ pub(crate) struct Served {
     pub(crate) zmtp: Connection,
     /// The process accepted it from its backlog.
     pub(crate) accepted: bool,
-    pub(crate) peer: Option<PeerId>,
+    /// The system takes its messages.
+    pub(crate) known: bool,
     pub(crate) reading: bool,
     pub(crate) over: bool,
     pub(crate) armed: Option<Instant>,
@@ -81,7 +84,7 @@ impl Conn {
             served: Served {
                 zmtp: Connection::new(Config::server(), now),
                 accepted: false,
-                peer: None,
+                known: false,
                 reading: true,
                 over: false,
                 armed: None,
@@ -111,7 +114,6 @@ pub(crate) struct Port {
 #[derive(Debug)]
 pub(crate) struct Net {
     pub(crate) conns: BTreeMap<Line, Conn>,
-    pub(crate) by_peer: BTreeMap<PeerId, Line>,
     /// The paths by client, then by member.
     pub(crate) paths: Vec<Vec<Path>>,
     pub(crate) healthy: Path,
@@ -133,7 +135,6 @@ impl Net {
     ) -> Self {
         Self {
             conns: BTreeMap::new(),
-            by_peer: BTreeMap::new(),
             paths: vec![vec![healthy; members]; clients],
             healthy,
             ports: vec![Port { listening: Listening::Open, silent: false }; members],

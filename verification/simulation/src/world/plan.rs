@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use zraft_core::{AckServerRequests, Backoff, Config, OnSessionExpired};
-use zraft_test_server::EngineConfig;
 
 use crate::{
     random::Rng,
-    world::{fault::Fault, net::Path, pipe::Way},
+    world::{
+        fault::Fault,
+        net::Path,
+        pipe::Way,
+        system::{SystemPlan, live::LivePlan},
+    },
 };
 
 /// A client's configuration, and the behaviour of its application and driver.
@@ -39,8 +43,7 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) members: usize,
     pub(crate) clients: Vec<ClientPlan>,
-    pub(crate) engine: EngineConfig,
-    pub(crate) rate: Option<u32>,
+    pub(crate) system: SystemPlan,
     pub(crate) path: Path,
     pub(crate) capacity: usize,
     /// The faults to draw from. One that is listed more often occurs more often.
@@ -86,23 +89,7 @@ impl Plan {
             if short_sessions { rng.millis(6_000, 20_000) } else { Duration::from_secs(90) };
         let path = Path { up: way(&mut rng), down: way(&mut rng), refused: false };
         let duration = rng.millis(15_000, 45_000);
-        let mut engine = EngineConfig::new(
-            (0..members)
-                .filter_map(|index| zraft_protocol::MemberId::new(member_name(index)).ok())
-                .collect(),
-        );
-        engine.session_timeout = session_timeout;
-        engine.commit_delay = rng.pick(&[
-            Duration::from_micros(200),
-            Duration::from_millis(1),
-            Duration::from_millis(8),
-            Duration::from_millis(25),
-        ]);
-        engine.election_pause = rng.millis(20, 3_000);
-        engine.redelivery_interval =
-            if rng.percent(50) { Duration::from_secs(10) } else { rng.millis(1_000, 5_000) };
-        engine.stop_linger = rng.millis(100, 2_300);
-        engine.seed = rng.next();
+        let mut live = LivePlan::draw(&mut rng, members, session_timeout);
         let large = rng.percent(25);
         let mut plans: Vec<ClientPlan> = (0..clients)
             .map(|_| client(&mut rng, members, clients, session_timeout, duration, large))
@@ -126,12 +113,12 @@ impl Plan {
             faults.extend([Fault::SlowBacklog; 12]);
         }
         let leader_changes = if rng.percent(60) { rng.range(2, 5) } else { rng.below(3) };
+        live.draw_rate(&mut rng);
         Self {
             seed,
             members,
             clients: plans,
-            rate: rng.percent(15).then(|| rng.range(30, 400) as u32),
-            engine,
+            system: SystemPlan::Live(live),
             path,
             capacity,
             faults,

@@ -1,18 +1,17 @@
-//! The members: their ports, their sockets, and the engine that has their rules.
+//! The members: their ports and their sockets. The system behind them has their rules.
 
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use zraft_protocol::{ClientMessage, ServerMessage};
-use zraft_test_server::{CloseHow, Listening, Output};
 use zraft_zmtp::{Config, Connection, Event};
 
 use crate::world::{
-    calendar::{Mend, What},
+    calendar::What,
     net::{Conn, Hostile, Line},
     pipe::End,
-    plan::POISON,
     sim::Sim,
+    system::{CloseHow, Listening, Output},
     trace::say,
 };
 
@@ -93,7 +92,7 @@ impl Sim {
         }
         // A process that stands still completes no handshake.
         let held = self.net.ports[conn.member].listening == Listening::Held;
-        if !conn.served.accepted || !conn.served.reading || (conn.served.peer.is_none() && held) {
+        if !conn.served.accepted || !conn.served.reading || (!conn.served.known && held) {
             return;
         }
         let bytes = conn.up.read(conn.up.arrived.len());
@@ -125,16 +124,13 @@ impl Sim {
             let member = conn.member;
             let Some(event) = conn.served.zmtp.poll_event(self.now) else { return };
             match event {
-                Event::Ready(_) => match self.engine.connected(self.now, self.members[member]) {
-                    Some(peer) => {
-                        conn.served.peer = Some(peer);
-                        self.net.by_peer.insert(peer, line);
-                    }
-                    None => {
+                Event::Ready(_) => {
+                    conn.served.known = self.system.connected(self.now, line, member);
+                    if !conn.served.known {
                         self.ends_stream(line, End::Fin, false);
                         return;
                     }
-                },
+                }
                 Event::Message(frame) => self.message(line, member, &frame),
                 Event::Failed(_) => {
                     self.ends_stream(line, End::Fin, false);
@@ -143,16 +139,13 @@ impl Sim {
                 }
                 _ => {}
             }
-            // The engine may say that nothing more is read.
+            // The system may say that nothing more is read.
             self.carry_out();
         }
     }
 
     fn message(&mut self, line: Line, member: usize, frame: &Bytes) {
-        let Some(peer) = self.net.conns.get(&line).and_then(|conn| conn.served.peer) else {
-            return;
-        };
-        if !self.engine.reads(peer) {
+        if !self.system.reads(line) {
             return;
         }
         let Ok(message) = ClientMessage::decode(frame) else {
@@ -163,19 +156,7 @@ impl Sim {
             return;
         };
         say!(self.trace, self.now, "          member {} reads {message:?}", member + 1);
-        let poison = match &message {
-            ClientMessage::ClientRequest { payload, .. } | ClientMessage::Query { payload, .. } => {
-                payload.starts_with(POISON)
-            }
-            _ => false,
-        };
-        if poison && self.healing.is_none() && self.engine.leader() == Some(self.members[member]) {
-            // The live server's message loop stops at such a payload, until an operator restarts the member.
-            if self.engine.set_deaf(self.now, self.members[member], true).is_ok() {
-                let at = self.now + self.rng.millis(3_000, 12_000);
-                self.queue.push(at, What::Mend(Mend::Restart(member)));
-                self.coverage.fault("poison taken");
-            }
+        if self.poisons(member, &message) {
             return;
         }
         if let ClientMessage::CreateSession { nonce, .. }
@@ -203,7 +184,7 @@ impl Sim {
             self.capture(line, nonce);
             return;
         }
-        self.engine.received(self.now, peer, message);
+        self.system.received(self.now, line, message);
     }
 
     /// The member's end of the connection is gone.
@@ -211,9 +192,8 @@ impl Sim {
         let Some(conn) = self.net.conns.get_mut(&line) else { return };
         conn.served.over = true;
         conn.up.discard();
-        if let Some(peer) = conn.served.peer.take() {
-            self.net.by_peer.remove(&peer);
-            self.engine.disconnected(self.now, peer);
+        if std::mem::take(&mut conn.served.known) {
+            self.system.disconnected(self.now, line);
         }
         self.net.forget(line);
     }
@@ -231,19 +211,14 @@ impl Sim {
         self.queue.push(at, What::Down(line));
     }
 
-    /// Carries out the engine's outputs.
+    /// Carries out the system's outputs.
     pub(crate) fn carry_out(&mut self) {
-        while let Some(output) = self.engine.poll_output() {
+        while let Some(output) = self.system.poll_output() {
             match output {
-                Output::Send { peer, message } => {
-                    if let Some(line) = self.net.by_peer.get(&peer).copied() {
-                        self.say(line, &message);
-                    }
-                }
-                Output::Close { peer, how } => {
-                    let Some(line) = self.net.by_peer.remove(&peer) else { continue };
+                Output::Send { line, message } => self.say(line, &message),
+                Output::Close { line, how } => {
                     if let Some(conn) = self.net.conns.get_mut(&line) {
-                        conn.served.peer = None;
+                        conn.served.known = false;
                     }
                     match how {
                         CloseHow::Flush => self.ends_stream(line, End::Fin, false),
@@ -254,28 +229,20 @@ impl Sim {
                     }
                     self.serve(line);
                 }
-                Output::StopReading { peer } => {
-                    if let Some(conn) = self.conn_of(peer) {
+                Output::StopReading { line } => {
+                    if let Some(conn) = self.net.conns.get_mut(&line) {
                         conn.served.reading = false;
                     }
                 }
-                Output::ResumeReading { peer } => {
-                    if let Some(conn) = self.conn_of(peer) {
+                Output::ResumeReading { line } => {
+                    if let Some(conn) = self.net.conns.get_mut(&line) {
                         conn.served.reading = true;
-                        if let Some(line) = self.net.by_peer.get(&peer).copied() {
-                            self.queue.push(self.now, What::Up(line));
-                        }
+                        self.queue.push(self.now, What::Up(line));
                     }
                 }
-                Output::Listen { member, listening } => self.listen(member.get(), listening),
-                _ => {}
+                Output::Listen { member, listening } => self.listen(member, listening),
             }
         }
-    }
-
-    fn conn_of(&mut self, peer: zraft_test_server::PeerId) -> Option<&mut Conn> {
-        let line = self.net.by_peer.get(&peer)?;
-        self.net.conns.get_mut(line)
     }
 
     fn listen(&mut self, member: usize, listening: Listening) {
@@ -292,7 +259,7 @@ impl Sim {
                 // Connections that are not peers yet end with the process.
                 for line in self.net.lines(None, Some(member)) {
                     let conn = &self.net.conns[&line];
-                    if conn.open && conn.served.peer.is_none() && !conn.served.over {
+                    if conn.open && !conn.served.known && !conn.served.over {
                         self.ends_stream(line, End::Reset, true);
                     }
                 }

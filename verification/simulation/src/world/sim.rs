@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use zraft_core::Instant;
 use zraft_rig::Rig;
-use zraft_test_server::{AppendLog, Engine, MemberIndex};
 
 use crate::{
     coverage::Coverage,
@@ -15,6 +14,7 @@ use crate::{
         client::Client,
         net::Net,
         plan::{ClientPlan, Plan},
+        system::System,
         trace::{ORIGIN, Trace, say},
     },
 };
@@ -54,9 +54,10 @@ pub(crate) struct Sim {
     pub(crate) now: Instant,
     pub(crate) plan: Plan,
     pub(crate) queue: Queue<What>,
-    pub(crate) engine: Engine,
-    pub(crate) members: Vec<MemberIndex>,
-    pub(crate) engine_armed: Option<Instant>,
+    pub(crate) system: System,
+    /// How many members the clients know.
+    pub(crate) members: usize,
+    pub(crate) system_armed: Option<Instant>,
     pub(crate) net: Net,
     pub(crate) clients: Vec<Client>,
     /// The machine of each client, in its drive loop.
@@ -88,10 +89,6 @@ impl Sim {
     pub(crate) fn new(plan: Plan, words: bool) -> Self {
         let now = ORIGIN;
         let mut rng = Rng::new(plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let mut engine = Engine::new(plan.engine.clone(), Box::new(AppendLog::new()), now);
-        engine.set_commits_per_second(now, plan.rate);
-        let members = plan.engine.members.iter();
-        let members: Vec<_> = members.filter_map(|id| engine.index_of(id.as_str())).collect();
         let clients: Vec<_> = plan
             .clients
             .iter()
@@ -105,9 +102,9 @@ impl Sim {
         Self {
             now,
             queue: Queue::new(),
-            engine,
-            members,
-            engine_armed: None,
+            system: System::new(&plan.system, now),
+            members: plan.members,
+            system_armed: None,
             net,
             clients,
             rigs,
@@ -142,7 +139,7 @@ impl Sim {
             self.facts.frames += client.judge.frames;
         }
         self.facts.virtual_time = passed;
-        self.facts.leader_changes = self.engine.stats().elections;
+        self.facts.leader_changes = self.system.leader_changes();
         if let Some(violation) = &self.violation {
             say!(self.trace, self.now, "VIOLATION of “{}”: {}", violation.rule, violation.detail);
         }

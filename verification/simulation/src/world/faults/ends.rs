@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use zraft_core::{RequestKind, StateName};
-use zraft_protocol::SessionId;
-use zraft_test_server::{Hints, KillLoss};
 
 use crate::world::{
     calendar::{Mend, What},
@@ -47,44 +45,7 @@ impl Sim {
                 self.net.ports[member].silent = false;
                 self.accept_all(member);
             }
-            // It may run again already.
-            Mend::Start(member) => {
-                let _ = self.engine.restart(self.now, self.members[member]);
-            }
-            // The heal phase has ended the deafness.
-            Mend::Restart(_) if self.healing.is_some() => {}
-            Mend::Restart(member) => {
-                let index = self.members[member];
-                let _ = self.engine.kill(self.now, index, KillLoss::Uncommitted);
-                let at = self.now + self.rng.millis(50, 1_000);
-                self.queue.push(at, What::Mend(Mend::Start(member)));
-            }
-            Mend::Rejoin(member) => {
-                let _ = self.engine.set_stale_leader(self.now, self.members[member], false);
-            }
-            Mend::Thaw(member) => {
-                let _ = self.engine.set_frozen(self.now, self.members[member], false);
-            }
-            Mend::Hear(member) => {
-                let _ = self.engine.set_deaf(self.now, self.members[member], false);
-            }
-            Mend::TrueMap(member) => {
-                let _ = self.engine.set_stale_session_map(self.now, self.members[member], None);
-            }
-            Mend::Hints => {
-                let _ = self.engine.set_hints(None, Hints::Leader);
-            }
-            Mend::Rate => self.engine.set_commits_per_second(self.now, self.plan.rate),
-            Mend::Deliver => self.engine.deliver_all(),
-            Mend::ExpireAgain(client, times) => {
-                let id = self.clients[client].judge.session_id().map(str::to_owned);
-                if let Some(id) = id.and_then(|id| SessionId::new(id).ok()) {
-                    let _ = self.engine.expire_session(self.now, &id);
-                }
-                if times > 0 && self.healing.is_none() {
-                    self.later(1, 10, Mend::ExpireAgain(client, times - 1));
-                }
-            }
+            Mend::System(mend) => self.mend_system(mend),
             Mend::Renew(client) => {
                 let state = &self.clients[client];
                 if self.healing.is_none()
@@ -94,18 +55,6 @@ impl Sim {
                     self.disconnect(client, Duration::ZERO);
                     self.connect(client);
                 }
-            }
-            Mend::SlowMove(client) => {
-                if self.healing.is_some() {
-                    return;
-                }
-                let rate = self.rng.range(60_000, 200_000);
-                for path in &mut self.net.paths[client] {
-                    path.up.rate = Some(rate);
-                }
-                let _ = self.engine.step_down_for(self.now, None);
-                self.later(4_000, 12_000, Mend::Paths(Some(client), None));
-                self.later(4_000, 12_000, Mend::Rate);
             }
             Mend::HoldBack(client) => self.hold_back(client),
             Mend::Prompt(client) => self.prompt(client),
@@ -117,11 +66,6 @@ impl Sim {
                     self.some_commands(client);
                 }
                 self.mend(Mend::Line(line));
-            }
-            Mend::Outage => {
-                for member in 0..self.members.len() {
-                    self.mend(Mend::Start(member));
-                }
             }
         }
     }
@@ -168,18 +112,11 @@ impl Sim {
             self.mend(Mend::Line(line));
             self.mend(Mend::Drop(line));
         }
-        for member in 0..self.members.len() {
+        for member in 0..self.members {
             self.mend(Mend::Silent(member));
-            self.mend(Mend::Start(member));
-            self.mend(Mend::Rejoin(member));
-            self.mend(Mend::Thaw(member));
-            self.mend(Mend::Hear(member));
-            self.mend(Mend::TrueMap(member));
+            self.heal_member(member);
         }
-        self.mend(Mend::Hints);
-        self.mend(Mend::Deliver);
-        self.engine.set_commits_per_second(self.now, None);
-        self.engine.set_election_pause(Duration::from_millis(200));
+        self.heal_system();
         for client in 0..self.clients.len() {
             self.resume(client);
             self.prompt(client);
@@ -241,11 +178,11 @@ impl Sim {
     fn is_heard(&self, client: usize) -> bool {
         let line = self.clients[client].current();
         let conn = line.and_then(|line| self.net.conns.get(&line));
-        conn.is_some_and(|conn| {
+        line.zip(conn).is_some_and(|(line, conn)| {
             // Bytes sent while the path was slow arrive at their time, even after the path is fast again.
             conn.up.is_empty()
-                && self.engine.leader() == Some(self.members[conn.member])
-                && conn.served.peer.is_some_and(|peer| self.engine.is_bound(peer))
+                && self.system.leader() == Some(conn.member)
+                && self.system.is_bound(line)
         })
     }
 
@@ -254,10 +191,7 @@ impl Sim {
         let judge = &self.clients[client].judge;
         let Some(id) = judge.session_id() else { return false };
         let pushed = self.pushed.get(id).map_or(0, Vec::len);
-        let Ok(id) = zraft_protocol::SessionId::new(id) else { return false };
-        let view = self.engine.session(&id);
-        judge.delivered_in_session() as usize == pushed
-            && view.is_some_and(|view| view.unacknowledged == 0)
+        judge.delivered_in_session() as usize == pushed && self.system.unacknowledged(id) == Some(0)
     }
 
     fn what_waits(&self) -> String {
@@ -311,8 +245,9 @@ impl Sim {
     /// Ends the run: compares the journal with what the callers were told.
     fn finish(&mut self) {
         // The end of a session is committed like a command, so give it time.
-        let wait = self.plan.engine.commit_delay + Duration::from_millis(500);
-        self.engine.handle_timeout(self.now + wait);
+        if let Some(live) = self.system.live() {
+            live.commit_the_rest(self.now);
+        }
         self.done = true;
         for client in &mut self.clients {
             client.judge.finish();
@@ -324,9 +259,7 @@ impl Sim {
         self.check_notices();
         for client in 0..self.clients.len() {
             let last = self.clients[client].judge.session_ids.last().cloned();
-            let alive = last
-                .and_then(|id| zraft_protocol::SessionId::new(id).ok())
-                .is_some_and(|id| self.engine.session(&id).is_some());
+            let alive = last.is_some_and(|id| self.system.unacknowledged(&id).is_some());
             if alive {
                 self.violated(
                     "a session closed in order is gone",

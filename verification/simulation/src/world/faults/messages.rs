@@ -32,8 +32,8 @@ impl Sim {
                 ]);
                 let leader_id = match self.rng.below(10) {
                     // A member of the cluster that the client's configuration does not have.
-                    0 => MemberId::new(member_name(self.members.len())).ok(),
-                    1..=4 => self.engine.leader_id().cloned(),
+                    0 => MemberId::new(member_name(self.members)).ok(),
+                    1..=4 => self.leader_name(),
                     _ => None,
                 };
                 self.say(line, &ServerMessage::SessionClosed { reason, leader_id });
@@ -120,6 +120,10 @@ impl Sim {
                 None => ServerMessage::SessionContinued { nonce },
             },
         }
+    }
+
+    fn leader_name(&self) -> Option<MemberId> {
+        MemberId::new(member_name(self.system.leader()?)).ok()
     }
 
     fn undecodable(&mut self, client: usize) -> Vec<u8> {
