@@ -22,10 +22,12 @@
 //! | --- | --- |
 //! | `world` | the simulated world: clients, network, members, faults |
 //! | `judge` | the judge of each client's frames, and how its requests end |
+//! | `cluster` | the replicated system: real members on simulated disks, and their judge |
 //! | `model` | every order of two commands and a few faults, as a state space (in tests) |
 //! | [`fuzz`] | the bodies of the fuzz targets |
 //! | [`plants`] | planted bugs, and the copy of the sources that holds them |
 
+mod cluster;
 mod coverage;
 mod expected;
 pub mod fuzz;

@@ -10,11 +10,13 @@ use std::{
 use super::patch::{Edits, Patch, edited};
 
 /// The folders of the crates that are copied: this one, and those that it depends on.
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 10] = [
     "crates/client",
     "crates/core",
     "crates/kv",
     "crates/protocol",
+    "crates/replica",
+    "crates/session",
     "crates/test-server",
     "crates/zmtp",
     "verification/rig",
