@@ -138,7 +138,6 @@ impl Cache {
     }
 
     fn session_fits(&self, settings: &Settings, times: u64) -> bool {
-        self.answers < u64::from(settings.cached_answers) * times
-            && self.bytes < settings.cached_bytes * times
+        settings.full_cache(self.answers, self.bytes, times).is_none()
     }
 }

@@ -154,22 +154,32 @@ impl<'a> Command<'a> {
 /// An answer tells the client why, in the application's own encoding. Without one, a command ends as
 /// RequestError(ResponseEvicted), on which some clients shut down, and a query ends with the connection. So add an
 /// answer if the application's encoding has one for errors.
+///
+/// A [reason](Self::because) tells the person who runs the server why. Clients do not get it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rejected {
     answer: Option<Payload>,
+    reason: Option<&'static str>,
 }
 
 impl Rejected {
     /// Returns a rejection without an answer.
     #[must_use]
     pub const fn without_answer() -> Self {
-        Self { answer: None }
+        Self { answer: None, reason: None }
     }
 
     /// Returns a rejection that carries the application's own error to the client.
     #[must_use]
     pub const fn with_answer(answer: Payload) -> Self {
-        Self { answer: Some(answer) }
+        Self { answer: Some(answer), reason: None }
+    }
+
+    /// Adds the reason, in one line, which `Display` writes. It is not part of the replicated state.
+    #[must_use]
+    pub const fn because(mut self, reason: &'static str) -> Self {
+        self.reason = Some(reason);
+        self
     }
 
     /// Returns the answer.
@@ -183,11 +193,17 @@ impl Rejected {
     pub fn into_answer(self) -> Option<Payload> {
         self.answer
     }
+
+    /// Returns this rejection with what `keep` makes of its answer.
+    pub(crate) fn map_answer(mut self, keep: impl FnOnce(Payload) -> Option<Payload>) -> Self {
+        self.answer = self.answer.and_then(keep);
+        self
+    }
 }
 
 impl std::fmt::Display for Rejected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the application rejected the request")
+        f.write_str(self.reason.unwrap_or("the application rejected the request"))
     }
 }
 

@@ -17,6 +17,10 @@ pub use bank::Bank;
 pub use echo::Echo;
 pub use kv_store::KvStore;
 
+/// The reason of a rejection: bytes that the application has no meaning for.
+const UNDECODABLE: &str = "the application cannot decode this payload";
+/// The reason of a rejection: the application's limit on bytes.
+const FULL: &str = "the application is full";
 /// The default limit on the bytes that an application of this module holds: 1 GiB, which leaves room for a snapshot's copies
 /// on a usual server.
 const DEFAULT_LIMIT: u64 = 1 << 30;

@@ -2,7 +2,7 @@
 
 /// The names and values that a client sent in CreateSession, in the client's order. May be empty.
 ///
-/// The leader removes secrets before it proposes the entry (see [`without`](Self::without)), so nothing here needs to
+/// The leader removes secrets before it proposes the entry (see [`without_token`](Self::without_token)), so nothing here needs to
 /// be hidden from the log. `Debug` shows the names only all the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities(Option<zraft_protocol::Capabilities>);
@@ -37,7 +37,14 @@ impl Capabilities {
         self.len() == 0
     }
 
-    /// Returns a copy that lacks `name`, for example an access token that must not reach the log.
+    /// Returns a copy without the capability `token`, which carries an access token. It is a secret, so it stays out of
+    /// the log.
+    #[must_use]
+    pub fn without_token(&self) -> Self {
+        self.without("token")
+    }
+
+    /// Returns a copy that lacks `name`.
     #[must_use]
     pub fn without(&self, name: &str) -> Self {
         // What was valid with the entry is valid without it, except that the protocol's type cannot be empty.

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use zraft_protocol::{Payload, RequestId, SessionId};
 
-use crate::{Random, SessionEnd, Time, sessions::Load, state::State};
+use crate::{
+    FullSession, Policy, Random, SessionEnd, Time,
+    sessions::{Load, NoRoom},
+    state::State,
+};
 
 /// Defines the facts that both contexts return. The argument names the log entry that they belong to.
 macro_rules! replicated_facts {
@@ -37,6 +41,7 @@ macro_rules! replicated_facts {
 #[derive(Debug)]
 pub struct Context<'a> {
     state: &'a State,
+    policy: Policy,
     /// The number of this call within its entry.
     ordinal: u32,
     random: Option<Random>,
@@ -49,15 +54,29 @@ pub struct Context<'a> {
 /// command.
 #[derive(Debug, Default)]
 pub(crate) struct Staged {
-    pub(crate) pushes: Vec<(SessionId, Payload)>,
+    pub(crate) pushes: Vec<Push>,
     pub(crate) ends: Vec<(SessionId, SessionEnd)>,
     loads: BTreeMap<SessionId, Load>,
     load: Load,
 }
 
+/// What became of a server request that a call asked for.
+#[derive(Debug)]
+pub(crate) enum Push {
+    /// There is room for it.
+    Request(SessionId, Payload),
+    /// This setting left no room, and the session loses it.
+    Refused(SessionId, &'static str),
+}
+
 impl<'a> Context<'a> {
-    pub(crate) fn new(state: &'a State, ordinal: u32, command: Option<&'a Payload>) -> Self {
-        Self { state, ordinal, random: None, command, staged: Staged::default() }
+    pub(crate) fn new(
+        state: &'a State,
+        policy: Policy,
+        ordinal: u32,
+        command: Option<&'a Payload>,
+    ) -> Self {
+        Self { state, policy, ordinal, random: None, command, staged: Staged::default() }
     }
 
     pub(crate) fn into_staged(self) -> Staged {
@@ -89,11 +108,17 @@ impl<'a> Context<'a> {
     /// # Errors
     /// [`PushError`] if nothing was pushed.
     pub fn push(&mut self, session: &SessionId, payload: Payload) -> Result<RequestId, PushError> {
-        let pushed = self.try_push(session, payload);
-        if pushed == Err(PushError::Full) {
-            self.end(session, SessionEnd::ServerRequestsFull);
+        let payload = self.allowed(payload)?;
+        let staged = self.stage(session, payload);
+        if let Err(NoRoom::Full(setting)) = staged {
+            match self.policy.full_session {
+                FullSession::Ends => self.end(session, SessionEnd::ServerRequestsFull),
+                FullSession::LosesTheRequest => {
+                    self.staged.pushes.push(Push::Refused(session.clone(), setting));
+                }
+            }
         }
-        pushed
+        Ok(staged?)
     }
 
     /// Makes a server request of a session like [`push`](Self::push), but lets the session live if it has no room.
@@ -105,10 +130,16 @@ impl<'a> Context<'a> {
         session: &SessionId,
         payload: Payload,
     ) -> Result<RequestId, PushError> {
+        let payload = self.allowed(payload)?;
+        Ok(self.stage(session, payload)?)
+    }
+
+    fn allowed(&self, payload: Payload) -> Result<Payload, PushError> {
+        if self.state.settings.allow(&payload) { Ok(payload) } else { Err(PushError::TooLong) }
+    }
+
+    fn stage(&mut self, session: &SessionId, payload: Payload) -> Result<RequestId, NoRoom> {
         let settings = &self.state.settings;
-        if !settings.allow(&payload) {
-            return Err(PushError::TooLong);
-        }
         let staged = self.staged.loads.get(session).copied().unwrap_or_default();
         let all = self.staged.load;
         let id = self.state.sessions.check_room(session, &payload, settings, staged, all)?;
@@ -118,7 +149,7 @@ impl<'a> Context<'a> {
         };
         self.staged.load.add(&payload);
         self.staged.loads.entry(session.clone()).or_default().add(&payload);
-        self.staged.pushes.push((session.clone(), payload));
+        self.staged.pushes.push(Push::Request(session.clone(), payload));
         Ok(id)
     }
 

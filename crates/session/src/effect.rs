@@ -2,6 +2,8 @@
 
 use zraft_protocol::{Payload, RequestErrorReason, RequestId, ServerMessage, SessionId};
 
+use crate::Rejected;
+
 /// One consequence of an applied entry. [`StateMachine::apply`](crate::StateMachine::apply) reports them in the order
 /// in which clients must see them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,14 @@ pub enum Effect {
         /// The server request.
         request: ServerRequest,
     },
+    /// A session had no room for a server request and lost it. Reported only under
+    /// [`FullSession::LosesTheRequest`](crate::FullSession::LosesTheRequest).
+    PushRefused {
+        /// The session that got nothing.
+        session: SessionId,
+        /// The name of the setting that left no room.
+        setting: &'static str,
+    },
     /// A session has ended.
     SessionEnded {
         /// Its id, which is never used again.
@@ -52,32 +62,50 @@ pub enum Answer {
     /// [`Settings::payload_bytes`](crate::Settings::payload_bytes). The answer is dropped: clients refuse it, and the
     /// limits on the cache would not hold.
     TooLong,
-    /// The application rejected it, with or without an answer. Its request id is used up all the same.
-    Rejected(Option<Payload>),
+    /// The application rejected it, with or without an answer. Its request id is used up all the same, unless the
+    /// [`Policy`](crate::Policy) says otherwise.
+    Rejected(Rejected),
     /// An earlier copy was executed or rejected, and this is its answer; none if it got none.
     Cached(Option<Payload>),
     /// Not executed, now or ever: its request id is below the session's lowest pending id and no answer is kept.
     Evicted,
     /// Not executed: its session had ended.
     NoSession,
+    /// Not executed: the session's cache has no room for its answer. Reported only under
+    /// [`FullCache::Refuses`](crate::FullCache::Refuses).
+    CacheFull {
+        /// The name of the setting that left no room.
+        setting: &'static str,
+    },
 }
 
 impl Answer {
-    /// Returns the message that answers the command, or none if there is no session to answer.
+    /// Returns the application's bytes, if the outcome has any.
+    pub(crate) fn payload(&self) -> Option<&Payload> {
+        match self {
+            Self::Executed(payload) => Some(payload),
+            Self::Rejected(rejected) => rejected.answer(),
+            Self::Cached(payload) => payload.as_ref(),
+            Self::TooLong | Self::Evicted | Self::NoSession | Self::CacheFull { .. } => None,
+        }
+    }
+
+    /// Returns the message that answers the command, or none if there is no session to answer or no message for the
+    /// outcome.
     ///
     /// A command that will never have an answer becomes RequestError(ResponseEvicted), the protocol's only message for
     /// it. The client reports that the command may have run.
     #[must_use]
     pub fn message(&self, request_id: RequestId) -> Option<ServerMessage> {
+        if let Some(result) = self.payload() {
+            return Some(ServerMessage::ClientResponse { request_id, result: result.clone() });
+        }
         match self {
-            Self::Executed(result) | Self::Rejected(Some(result)) | Self::Cached(Some(result)) => {
-                Some(ServerMessage::ClientResponse { request_id, result: result.clone() })
-            }
-            Self::TooLong | Self::Rejected(None) | Self::Cached(None) | Self::Evicted => {
+            Self::NoSession | Self::CacheFull { .. } => None,
+            _ => {
                 let reason = RequestErrorReason::ResponseEvicted;
                 Some(ServerMessage::RequestError { request_id, reason })
             }
-            Self::NoSession => None,
         }
     }
 }

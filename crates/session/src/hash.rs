@@ -75,20 +75,26 @@ impl HistoryHash {
             }
             Effect::Answered { session, request_id, answer } => {
                 self.tagged(3, session.as_bytes(), request_id.get());
-                let (kind, payload) = match answer {
-                    Answer::Executed(payload) => (1, Some(payload)),
-                    Answer::Rejected(payload) => (2, payload.as_ref()),
-                    Answer::Cached(payload) => (3, payload.as_ref()),
-                    Answer::Evicted => (4, None),
-                    Answer::NoSession => (5, None),
-                    Answer::TooLong => (6, None),
+                let kind = match answer {
+                    Answer::Executed(_) => 1,
+                    Answer::Rejected(_) => 2,
+                    Answer::Cached(_) => 3,
+                    Answer::Evicted => 4,
+                    Answer::NoSession => 5,
+                    Answer::TooLong => 6,
+                    Answer::CacheFull { .. } => 7,
                 };
+                let payload = answer.payload();
                 self.word(kind * 2 + u64::from(payload.is_some()));
                 self.bytes(payload.map_or(&[], |payload| payload));
             }
             Effect::Pushed { session, request } => {
                 self.tagged(4, session.as_bytes(), request.id.get());
                 self.bytes(&request.payload);
+            }
+            Effect::PushRefused { session, setting } => {
+                self.tagged(6, session.as_bytes(), 0);
+                self.bytes(setting.as_bytes());
             }
             Effect::SessionEnded { session, end } => {
                 self.tagged(5, session.as_bytes(), u64::from(end.code()));

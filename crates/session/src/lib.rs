@@ -149,6 +149,7 @@
 // | `entry.rs`, `entry/codec.rs` | log entries and their bytes |
 // | `admission.rs`, `clock.rs` | what a leader asks before it proposes: whether there is room, and the time |
 // | `snapshot.rs`, `snapshot/` | freezing, writing, verifying and restoring a state |
+// | `policy.rs` | the rules in which the replicated server and the live system differ |
 // | `effect.rs`, `settings.rs`, `capabilities.rs` | what an entry causes; replicated settings; what a client says of itself |
 // | `hash.rs`, `random.rs`, `time.rs` | the hashes that members compare; replicated random numbers and time |
 // | `applications/` | echo, append log, bank, key-value store |
@@ -163,6 +164,7 @@ mod effect;
 mod entry;
 mod hash;
 mod machine;
+mod policy;
 mod random;
 mod sessions;
 mod settings;
@@ -179,6 +181,7 @@ pub use effect::{Answer, Effect, Refusal, ServerRequest, SessionEnd};
 pub use entry::{Acknowledgement, EndReason, Entry, EntryError, Genesis, Operation};
 pub use hash::{HistoryHash, StateHash};
 pub use machine::{ApplyError, QueryError, StateMachine};
+pub use policy::{FullCache, FullSession, LowestPending, Policy, RejectedId};
 pub use random::Random;
 pub use sessions::{Session, Sessions, Totals};
 pub use settings::{CheckedSettings, Settings, SettingsError};

@@ -4,9 +4,9 @@ use zraft_protocol::{Payload, RequestId, SessionId};
 
 use crate::{
     Acknowledgement, Answer, Application, Capabilities, CheckedSettings, Command, Context, Effect,
-    Entry, Genesis, HistoryHash, Operation, QueryContext, Refusal, Rejected, Session, SessionEnd,
-    Sessions, Snapshot, StateHash, Time,
-    context::{Staged, detached_from},
+    Entry, Genesis, HistoryHash, Operation, Policy, PushError, QueryContext, Refusal, Rejected,
+    Session, SessionEnd, Sessions, Snapshot, StateHash, Time,
+    context::{Push, Staged, detached_from},
     state::{Seed, State},
 };
 
@@ -15,11 +15,14 @@ use crate::{
 /// Members that apply the same entries at the same indexes have the same state and report the same [`Effect`]s. It
 /// knows no clock, no network and no leader: sending, redelivery timers and the decision that a session has expired
 /// are the leader's, and come back as entries.
-pub struct StateMachine<A> {
-    application: A,
+///
+/// `StateMachine<dyn Application>` runs any application: a box of a state machine converts into a box of it.
+pub struct StateMachine<A: ?Sized> {
     state: State,
+    policy: Policy,
     /// Calls of the application within the current entry.
     ordinal: u32,
+    application: A,
 }
 
 /// An entry that cannot be applied. Nothing has changed; the member must stop.
@@ -66,6 +69,9 @@ pub enum QueryError {
     },
 }
 
+/// Why a command does not reach the application.
+const TOO_LONG: &str = "the payload is longer than the setting payload_bytes";
+
 impl<A: Application> StateMachine<A> {
     /// Returns the state before the first entry: no session, default settings, and this application.
     #[must_use]
@@ -74,9 +80,11 @@ impl<A: Application> StateMachine<A> {
     }
 
     pub(crate) fn from_parts(application: A, state: State) -> Self {
-        Self { application, state, ordinal: 0 }
+        Self { state, policy: Policy::default(), ordinal: 0, application }
     }
+}
 
+impl<A: Application + ?Sized> StateMachine<A> {
     /// Applies one entry of the log and appends its effects to `effects`.
     ///
     /// Indexes must rise; they need not be consecutive, because some entries of a log do not belong to sessions.
@@ -141,6 +149,26 @@ impl<A: Application> StateMachine<A> {
         Ok(answer)
     }
 
+    /// Makes a server request of a session that no entry of the log asks for, and appends the effects to `effects`.
+    ///
+    /// For servers with one copy of the state, such as the embedded test cluster: the members of a replicated server
+    /// would diverge.
+    ///
+    /// Returns the request's id within the session.
+    ///
+    /// # Errors
+    /// [`PushError`] as from [`Context::push`].
+    pub fn push_server_request(
+        &mut self,
+        session: &SessionId,
+        payload: Payload,
+        effects: &mut Vec<Effect>,
+    ) -> Result<RequestId, PushError> {
+        let (pushed, staged) = self.call(None, |_, context| context.push(session, payload));
+        self.settle(staged, effects);
+        pushed
+    }
+
     /// Freezes the whole state, to be written out later on another thread. O(1), if the application's
     /// [`snapshot`](Application::snapshot) is.
     #[must_use]
@@ -179,6 +207,17 @@ impl<A: Application> StateMachine<A> {
     #[must_use]
     pub fn term(&self) -> u64 {
         self.state.term
+    }
+
+    /// Returns the rules in which servers differ.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// Replaces the rules in which servers differ. A replicated server must not call it: see [`Policy`].
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
     }
 
     /// Returns when the application next wants a tick. The leader proposes a Tick entry then if nothing else comes.
@@ -236,7 +275,7 @@ impl<A: Application> StateMachine<A> {
         }
         let id = id.to_detached();
         // Insert the session before the call: the application may push server requests to it.
-        self.state.sessions.insert(id.clone(), Session::new());
+        self.state.sessions.insert(id.clone(), Session::new(self.policy.first_lowest()));
         let (accepted, staged) = self.call(None, |application, context| {
             application.session_created(context, &id, capabilities)
         });
@@ -263,31 +302,25 @@ impl<A: Application> StateMachine<A> {
             return;
         };
         let session = id.clone();
-        if let Some(cached) = state.answer(request_id) {
-            let answer = Answer::Cached(cached.cloned());
+        let refusal = self.policy.refusal(state, request_id, lowest_pending, &self.state.settings);
+        if let Some(answer) = refusal {
             effects.push(Effect::Answered { session, request_id, answer });
-            return;
-        }
-        if request_id < state.lowest_pending() {
-            effects.push(Effect::Answered { session, request_id, answer: Answer::Evicted });
             return;
         }
         let (result, staged) = self.execute(&session, request_id, payload);
         let executed = result.is_ok();
         let settings = &self.state.settings;
-        let (answer, kept) = match result {
-            Ok(answer) if settings.allow(&answer) => {
-                let answer = detached_from(payload, answer);
-                (Answer::Executed(answer.clone()), Some(answer))
-            }
-            Ok(_) => (Answer::TooLong, None),
-            Err(rejected) => {
-                let answer = rejected.into_answer().filter(|answer| settings.allow(answer));
-                let answer = answer.map(|answer| detached_from(payload, answer));
-                (Answer::Rejected(answer.clone()), answer)
-            }
+        let kept = |answer| settings.allow(&answer).then(|| detached_from(payload, answer));
+        let answer = match result.map(kept) {
+            Ok(Some(answer)) => Answer::Executed(answer),
+            Ok(None) => Answer::TooLong,
+            Err(rejected) => Answer::Rejected(rejected.map_answer(kept)),
         };
-        self.state.sessions.keep_answer(&session, request_id, lowest_pending, kept);
+        if self.policy.keeps(&answer) {
+            let lowest = self.policy.raised_lowest(request_id, lowest_pending);
+            let (payload, again) = (answer.payload().cloned(), !self.policy.deduplication);
+            self.state.sessions.keep_answer(&session, request_id, lowest, payload, again);
+        }
         effects.push(Effect::Answered { session, request_id, answer });
         if executed {
             self.settle(staged, effects);
@@ -301,7 +334,8 @@ impl<A: Application> StateMachine<A> {
         payload: &Payload,
     ) -> (Result<Payload, Rejected>, Staged) {
         if !self.state.settings.allow(payload) {
-            return (Err(Rejected::without_answer()), Staged::default());
+            let rejected = Rejected::without_answer().because(TOO_LONG);
+            return (Err(rejected), Staged::default());
         }
         self.call(Some(payload), |application, context| {
             application.apply(context, Command::new(session, request_id, payload))
@@ -314,7 +348,7 @@ impl<A: Application> StateMachine<A> {
         command: Option<&Payload>,
         call: impl FnOnce(&mut A, &mut Context<'_>) -> R,
     ) -> (R, Staged) {
-        let mut context = Context::new(&self.state, self.ordinal, command);
+        let mut context = Context::new(&self.state, self.policy, self.ordinal, command);
         self.ordinal = self.ordinal.saturating_add(1);
         let result = call(&mut self.application, &mut context);
         (result, context.into_staged())
@@ -327,10 +361,17 @@ impl<A: Application> StateMachine<A> {
         self.end_sessions(staged.ends, effects);
     }
 
-    fn push(&mut self, pushes: Vec<(SessionId, Payload)>, effects: &mut Vec<Effect>) {
-        for (session, payload) in pushes {
-            if let Some(request) = self.state.sessions.push(&session, payload) {
-                effects.push(Effect::Pushed { session, request });
+    fn push(&mut self, pushes: Vec<Push>, effects: &mut Vec<Effect>) {
+        for push in pushes {
+            match push {
+                Push::Request(session, payload) => {
+                    if let Some(request) = self.state.sessions.push(&session, payload) {
+                        effects.push(Effect::Pushed { session, request });
+                    }
+                }
+                Push::Refused(session, setting) => {
+                    effects.push(Effect::PushRefused { session, setting });
+                }
             }
         }
     }
@@ -355,7 +396,7 @@ impl<A: Application> StateMachine<A> {
 }
 
 /// Does not show the application, so that applications need not implement `Debug`.
-impl<A> std::fmt::Debug for StateMachine<A> {
+impl<A: ?Sized> std::fmt::Debug for StateMachine<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StateMachine").field("state", &self.state).finish_non_exhaustive()
     }

@@ -46,10 +46,36 @@ impl Load {
         self.bytes += payload.len() as u64;
     }
 
-    /// Returns true if one more payload fits beside this load and `more`.
-    fn has_room(self, more: Self, payload: &Payload, requests: u64, bytes: u64) -> bool {
-        self.requests + more.requests < requests
-            && self.bytes + more.bytes + payload.len() as u64 <= bytes
+    /// Returns the limit that leaves no room for one more payload beside this load and `more`.
+    fn full(self, more: Self, payload: &Payload, requests: Limit, bytes: Limit) -> Option<NoRoom> {
+        if self.requests + more.requests >= requests.1 {
+            Some(NoRoom::Full(requests.0))
+        } else if self.bytes + more.bytes + payload.len() as u64 > bytes.1 {
+            Some(NoRoom::Full(bytes.0))
+        } else {
+            None
+        }
+    }
+}
+
+/// A setting's name and value.
+type Limit = (&'static str, u64);
+
+/// Why a session cannot take another server request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// The session does not exist.
+    NoSession,
+    /// This setting leaves no room.
+    Full(&'static str),
+}
+
+impl From<NoRoom> for PushError {
+    fn from(no_room: NoRoom) -> Self {
+        match no_room {
+            NoRoom::NoSession => Self::NoSession,
+            NoRoom::Full(_) => Self::Full,
+        }
     }
 }
 
@@ -113,18 +139,23 @@ impl Sessions {
         self.map.remove_mut(id)
     }
 
-    /// Caches the answer to a command that was executed or rejected. `None` stands for a command that has none.
+    /// Raises the lowest pending id, and caches the answer to a command that was executed or rejected. `None` stands
+    /// for a command that has none. `again` says whether the command may have an answer already.
     pub(crate) fn keep_answer(
         &mut self,
         id: &SessionId,
         request_id: RequestId,
         lowest_pending: RequestId,
         answer: Option<Payload>,
+        again: bool,
     ) {
         let Some(session) = self.map.get_mut(id) else { return };
         self.totals.cached_answers -= session.cached_answers();
         self.totals.cached_bytes -= session.cached_bytes();
-        session.raise_lowest(lowest_pending.min(request_id));
+        session.raise_lowest(lowest_pending);
+        if again {
+            session.forget_answer(request_id);
+        }
         session.keep_answer(request_id, answer);
         self.totals.cached_answers += session.cached_answers();
         self.totals.cached_bytes += session.cached_bytes();
@@ -138,19 +169,21 @@ impl Sessions {
         settings: &Settings,
         staged: Load,
         all_staged: Load,
-    ) -> Result<RequestId, PushError> {
-        let session = self.map.get(id).ok_or(PushError::NoSession)?;
-        let own = (settings.server_requests.into(), settings.server_request_bytes);
-        let total = (settings.total_server_requests, settings.total_server_request_bytes);
+    ) -> Result<RequestId, NoRoom> {
+        let session = self.map.get(id).ok_or(NoRoom::NoSession)?;
+        let requests = ("server_requests", settings.server_requests.into());
+        let bytes = ("server_request_bytes", settings.server_request_bytes);
+        if let Some(full) = session.waiting().full(staged, payload, requests, bytes) {
+            return Err(full);
+        }
         let all =
             Load { requests: self.totals.server_requests, bytes: self.totals.server_request_bytes };
-        if session.waiting().has_room(staged, payload, own.0, own.1)
-            && all.has_room(all_staged, payload, total.0, total.1)
-        {
-            session.server_request_id(staged.requests).ok_or(PushError::Full)
-        } else {
-            Err(PushError::Full)
+        let total = ("total_server_requests", settings.total_server_requests);
+        let bytes = ("total_server_request_bytes", settings.total_server_request_bytes);
+        if let Some(full) = all.full(all_staged, payload, total, bytes) {
+            return Err(full);
         }
+        session.server_request_id(staged.requests).ok_or(NoRoom::Full(requests.0))
     }
 
     /// Adds a server request for which [`check_room`](Self::check_room) found room. Returns `None` if the session has ended.

@@ -109,6 +109,18 @@ impl Settings {
         payload.len() as u64 <= u64::from(self.payload_bytes)
     }
 
+    /// Returns the setting that leaves no room in a session's cache for one more answer, if the cache may hold this many
+    /// times its limits.
+    pub(crate) fn full_cache(&self, answers: u64, bytes: u64, times: u64) -> Option<&'static str> {
+        if answers >= u64::from(self.cached_answers) * times {
+            Some("cached_answers")
+        } else if bytes >= self.cached_bytes * times {
+            Some("cached_bytes")
+        } else {
+            None
+        }
+    }
+
     fn ranges(&self) -> [Range; 11] {
         [
             Range("sessions", self.sessions.into(), 1, 10_000_000),

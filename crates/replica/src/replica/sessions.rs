@@ -18,8 +18,6 @@ pub(super) const REDELIVER_AFTER: Duration = Duration::from_secs(10);
 /// A connection that closed its session is closed after this, even if the end has not committed. The client does not
 /// wait for an answer.
 pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(1);
-/// The capability that carries an access token. It is a secret, so it stays out of the log.
-const TOKEN: &str = "token";
 
 impl Replica {
     pub(super) fn create_session(
@@ -36,7 +34,7 @@ impl Replica {
             return;
         }
         lead.creating.insert(session.clone(), Creating { connection, nonce });
-        let capabilities = zraft_session::Capabilities::from(capabilities).without(TOKEN);
+        let capabilities = zraft_session::Capabilities::from(capabilities).without_token();
         lead.push(Operation::CreateSession { session, capabilities });
     }
 
@@ -214,6 +212,8 @@ impl Replica {
                 }
             }
             Effect::Pushed { session, request } => self.pushed(session, request),
+            // Only another policy of the state machine reports it.
+            Effect::PushRefused { .. } => {}
             Effect::SessionEnded { session, end } => self.session_ended(&session, end),
         }
     }

@@ -1,7 +1,7 @@
 use bytes::{BufMut, BytesMut};
 use rpds::VectorSync;
 
-use super::DEFAULT_LIMIT;
+use super::{DEFAULT_LIMIT, FULL, UNDECODABLE};
 use crate::{
     AppSnapshot, Application, Command, Context, Payload, QueryContext, Rejected, RestoreError,
     SnapshotInput, detached,
@@ -70,7 +70,7 @@ impl AppendLog {
     fn append(&mut self, payload: &Payload) -> Result<u64, Rejected> {
         let bytes = self.bytes + payload.len() as u64 + ITEM_OVERHEAD;
         if bytes > self.limit {
-            return Err(Rejected::without_answer());
+            return Err(Rejected::without_answer().because(FULL));
         }
         self.bytes = bytes;
         let position = self.items.len() as u64;
@@ -95,10 +95,10 @@ impl Application for AppendLog {
             return payload(answer);
         }
         let Some((from, count)) = query.split_first_chunk::<8>() else {
-            return Err(Rejected::without_answer());
+            return Err(Rejected::without_answer().because(UNDECODABLE));
         };
         let Ok(count) = <[u8; 4]>::try_from(count) else {
-            return Err(Rejected::without_answer());
+            return Err(Rejected::without_answer().because(UNDECODABLE));
         };
         let from = usize::try_from(u64::from_be_bytes(*from)).unwrap_or(usize::MAX);
         let until = from.saturating_add(u32::from_be_bytes(count) as usize).min(self.items.len());
@@ -133,5 +133,5 @@ impl Application for AppendLog {
 }
 
 fn payload(bytes: BytesMut) -> Result<Payload, Rejected> {
-    Payload::new(bytes).map_err(|_| Rejected::without_answer())
+    Payload::new(bytes).map_err(|_| Rejected::without_answer().because(FULL))
 }

@@ -3,10 +3,10 @@ use std::time::Duration;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use zraft_kv::{Command as Request, GetResult, Key, Notification, Query, Value};
 
-use super::DEFAULT_LIMIT;
+use super::{DEFAULT_LIMIT, FULL, UNDECODABLE};
 use crate::{
-    AppSnapshot, Application, Command, Context, Payload, QueryContext, Rejected, RestoreError,
-    SessionEnd, SessionId, SnapshotInput, SnapshotOutput, Time,
+    AppSnapshot, Application, Capabilities, Command, Context, Payload, QueryContext, Rejected,
+    RestoreError, SessionEnd, SessionId, SnapshotInput, SnapshotOutput, Time,
 };
 
 /// The interval at which the store removes keys that no session watches: that of the live system.
@@ -17,7 +17,8 @@ const ENTRY_OVERHEAD: u64 = 256;
 /// The key-value store with watches that the live system ships. The `zraft-kv` crate has its payloads.
 ///
 /// A Watch notifies at once if the key has a value, and then at every Set, after the Set was answered. Watches end with
-/// their session. Keys that no session watches are removed every 5 minutes of replicated time, as on the live system.
+/// their session. Keys that no session watches are removed every 5 minutes of replicated time from the first session
+/// on, as on the live system, so a key can vanish soon after its Set.
 ///
 /// A command that would pass the limit on bytes is rejected, and so is a payload that is not the store's. The
 /// rejection carries no answer, because the store's encoding has no errors.
@@ -30,7 +31,8 @@ pub struct KvStore {
     watches: RedBlackTreeMapSync<SessionId, RedBlackTreeSetSync<Key>>,
     bytes: u64,
     limit: u64,
-    /// None while there is no value to purge.
+    /// The next purge, 5 minutes after the one before; none before the first session. It can be over while there is no
+    /// value to purge.
     next_purge: Option<Time>,
 }
 
@@ -84,7 +86,7 @@ impl KvStore {
         let old = self.values.get(key).map_or(0, |old| size_of_entry(key, old));
         let bytes = self.bytes - old + size_of_entry(key, value);
         if bytes > self.limit {
-            return Err(Rejected::without_answer());
+            return Err(Rejected::without_answer().because(FULL));
         }
         self.bytes = bytes;
         self.values.insert_mut(key.to_detached(), value.to_detached());
@@ -98,7 +100,7 @@ impl KvStore {
         }
         let bytes = self.bytes + size_of_watch(session, key);
         if bytes > self.limit {
-            return Err(Rejected::without_answer());
+            return Err(Rejected::without_answer().because(FULL));
         }
         self.bytes = bytes;
         let key = key.to_detached();
@@ -114,6 +116,20 @@ impl KvStore {
             self.watches.insert_mut(session.clone(), RedBlackTreeSetSync::new_sync().insert(key));
         }
         Ok(())
+    }
+
+    /// Moves the next purge past `now`. It stays in its rhythm, however long the store was empty.
+    fn schedule_purge(&mut self, now: Time) {
+        let Some(next) = self.next_purge else {
+            self.next_purge = Some(now + PURGE_INTERVAL);
+            return;
+        };
+        if next <= now {
+            let late = now.saturating_duration_since(next).as_millis();
+            let passed = late / PURGE_INTERVAL.as_millis() + 1;
+            let passed = u32::try_from(passed).unwrap_or(u32::MAX);
+            self.next_purge = Some(next + PURGE_INTERVAL.saturating_mul(passed));
+        }
     }
 
     fn write(&self, output: &mut SnapshotOutput<'_>) -> std::io::Result<()> {
@@ -145,9 +161,10 @@ impl Application for KvStore {
     ) -> Result<Payload, Rejected> {
         match Request::decode(command.payload().as_bytes()) {
             Ok(Request::Set { key, value }) => {
+                let empty = self.is_empty();
                 self.put(&key, &value)?;
-                if self.next_purge.is_none() {
-                    self.next_purge = Some(context.time() + PURGE_INTERVAL);
+                if empty {
+                    self.schedule_purge(context.time());
                 }
                 if let Some(watchers) = self.watchers.get(&key) {
                     let notification = notification(&key, &value);
@@ -163,17 +180,29 @@ impl Application for KvStore {
                     let _ = context.push(command.session(), notification(&key, value));
                 }
             }
-            Err(_) => return Err(Rejected::without_answer()),
+            Err(_) => return Err(Rejected::without_answer().because(UNDECODABLE)),
         }
         Ok(Payload::default())
     }
 
     fn query(&self, _context: &QueryContext<'_>, query: &Payload) -> Result<Payload, Rejected> {
         let Ok(Query::Get { key }) = Query::decode(query.as_bytes()) else {
-            return Err(Rejected::without_answer());
+            return Err(Rejected::without_answer().because(UNDECODABLE));
         };
         let result = GetResult { value: self.values.get(&key).cloned() };
-        Payload::new(result.encode()).map_err(|_| Rejected::without_answer())
+        Payload::new(result.encode()).map_err(|_| Rejected::without_answer().because(FULL))
+    }
+
+    fn session_created(
+        &mut self,
+        context: &mut Context<'_>,
+        _session: &SessionId,
+        _capabilities: &Capabilities,
+    ) -> Result<(), Rejected> {
+        if self.next_purge.is_none() {
+            self.schedule_purge(context.time());
+        }
+        Ok(())
     }
 
     fn session_ended(&mut self, _context: &mut Context<'_>, session: &SessionId, _end: SessionEnd) {
@@ -190,7 +219,7 @@ impl Application for KvStore {
     }
 
     fn next_tick(&self) -> Option<Time> {
-        self.next_purge
+        self.next_purge.filter(|_| !self.is_empty())
     }
 
     fn tick(&mut self, context: &mut Context<'_>) {
@@ -201,7 +230,7 @@ impl Application for KvStore {
                 self.values.remove_mut(&key);
             }
         }
-        self.next_purge = (!self.values.is_empty()).then(|| context.time() + PURGE_INTERVAL);
+        self.schedule_purge(context.time());
     }
 
     fn snapshot(&self) -> AppSnapshot {

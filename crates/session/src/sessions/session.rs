@@ -34,11 +34,11 @@ impl Session {
     /// The most payload bytes that [`redelivery`](Self::redelivery) returns, unless its first request alone is longer.
     pub const MAX_REDELIVERY_BYTES: usize = 8 << 20;
 
-    pub(crate) fn new() -> Self {
+    /// Returns a new session with this lowest pending id.
+    pub(crate) fn new(lowest: RequestId) -> Self {
         Self {
-            // Zero is not the id of a command.
-            lowest: RequestId::FIRST,
-            lowest_unexecuted: RequestId::FIRST,
+            lowest,
+            lowest_unexecuted: lowest,
             answers: RedBlackTreeMapSync::new_sync(),
             answer_bytes: 0,
             last_server_request: RequestId::ZERO,
@@ -102,17 +102,26 @@ impl Session {
         self.last_server_request
     }
 
+    /// Returns the server requests that the client has not acknowledged, in the order of their ids.
+    pub fn server_requests(&self) -> impl Iterator<Item = ServerRequest> {
+        let request = |(id, payload): (&RequestId, &Payload)| ServerRequest {
+            id: *id,
+            payload: payload.clone(),
+        };
+        self.waiting.iter().map(request)
+    }
+
     /// Returns the server requests that the leader should have in flight: from the lowest unacknowledged one on, at
     /// most [`MAX_REDELIVERY`](Self::MAX_REDELIVERY) and [`MAX_REDELIVERY_BYTES`](Self::MAX_REDELIVERY_BYTES). The
     /// first one is always among them, however long it is. Acknowledgements bring up the next ones.
     pub fn redelivery(&self) -> impl Iterator<Item = ServerRequest> {
         let mut bytes = 0_usize;
-        let within = move |(at, (_, payload)): &(usize, (&RequestId, &Payload))| {
-            bytes = bytes.saturating_add(payload.len());
+        let within = move |(at, request): &(usize, ServerRequest)| {
+            bytes = bytes.saturating_add(request.payload.len());
             *at == 0 || bytes <= Self::MAX_REDELIVERY_BYTES
         };
-        let first = self.waiting.iter().take(Self::MAX_REDELIVERY).enumerate().take_while(within);
-        first.map(|(_, (id, payload))| ServerRequest { id: *id, payload: payload.clone() })
+        let first = self.server_requests().take(Self::MAX_REDELIVERY).enumerate();
+        first.take_while(within).map(|(_, request)| request)
     }
 
     /// Returns the number of answers, and their bytes, that stay cached once the lowest pending id has risen to `lowest`.
@@ -165,7 +174,14 @@ impl Session {
         }
     }
 
-    /// Keeps an answer to a command at or above the lowest pending id that has none yet.
+    /// Drops a cached answer, because its command was executed again.
+    pub(super) fn forget_answer(&mut self, id: RequestId) {
+        let Some(answer) = self.answers.get(&id) else { return };
+        self.answer_bytes -= length(answer.as_ref());
+        self.answers.remove_mut(&id);
+    }
+
+    /// Keeps an answer to a command that has none yet.
     pub(super) fn keep_answer(&mut self, id: RequestId, answer: Option<Payload>) {
         self.answer_bytes += length(answer.as_ref());
         self.answers.insert_mut(id, answer);
@@ -213,13 +229,7 @@ impl Session {
 
     /// A session whose tables are empty, to which a snapshot's answers and server requests are added in order.
     pub(crate) fn restored(lowest: RequestId, acknowledged: RequestId) -> Self {
-        Self {
-            lowest,
-            lowest_unexecuted: lowest,
-            last_server_request: acknowledged,
-            acknowledged,
-            ..Self::new()
-        }
+        Self { last_server_request: acknowledged, acknowledged, ..Self::new(lowest) }
     }
 
     pub(crate) fn restore_answer(&mut self, id: RequestId, answer: Option<Payload>) {

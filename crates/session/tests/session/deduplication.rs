@@ -12,7 +12,8 @@ use zraft_session::{
 use crate::{
     probe::Probe,
     support::{
-        Run, answered, command, create, end, executed, id, payload, pushed, session, settings,
+        Run, answered, command, create, end, executed, id, payload, pushed, rejected,
+        rejected_because, session, settings,
     },
 };
 
@@ -119,10 +120,10 @@ fn command_of_a_session_that_is_gone_never_runs() {
 #[test]
 fn rejected_command_uses_up_its_id_and_keeps_its_answer() {
     let mut run = Run::with_sessions(Probe::default(), &["a"]);
-    let rejected = Answer::Rejected(Some(payload("no")));
-    assert_eq!(run.command("a", 1, "refuse no"), [answered("a", 1, rejected)]);
+    let no = Answer::Rejected(Rejected::with_answer(payload("no")));
+    assert_eq!(run.command("a", 1, "refuse no"), [answered("a", 1, no)]);
     assert_eq!(run.command("a", 1, "echo now fine"), [cached("a", 1, "no")]);
-    assert_eq!(run.command("a", 2, "reject"), [answered("a", 2, Answer::Rejected(None))]);
+    assert_eq!(run.command("a", 2, "reject"), [rejected("a", 2)]);
     assert_eq!(run.command("a", 2, "echo now fine"), [answered("a", 2, Answer::Cached(None))]);
     assert_eq!(run.query("a", "notes"), b"+a");
 }
@@ -138,7 +139,7 @@ fn rejected_command_raises_the_lowest_pending_id() {
 fn rejected_command_pushes_nothing_and_ends_no_session() {
     let mut run = Run::with_sessions(Probe::default(), &["a", "b"]);
     let effects = run.command("a", 1, "push b x;end b;reject");
-    assert_eq!(effects, [answered("a", 1, Answer::Rejected(None))]);
+    assert_eq!(effects, [rejected("a", 1)]);
     assert_eq!(run.command("a", 2, "push b y"), [executed("a", 2, "1"), pushed("b", 1, "y")]);
 }
 
@@ -153,7 +154,8 @@ fn copies_push_nothing() {
 fn command_longer_than_the_setting_is_rejected_before_the_application() {
     let mut run = Run::with_sessions(Echo, &["a"]);
     run.apply(settings(Settings { payload_bytes: 4, ..Settings::default() }));
-    assert_eq!(run.command("a", 1, "12345"), [answered("a", 1, Answer::Rejected(None))]);
+    let reason = "the payload is longer than the setting payload_bytes";
+    assert_eq!(run.command("a", 1, "12345"), [rejected_because("a", 1, reason)]);
     assert_eq!(run.command("a", 2, "1234"), [executed("a", 2, "1234")]);
 }
 
@@ -173,10 +175,10 @@ fn answer_longer_than_the_setting_is_dropped_and_the_command_stays_executed() {
 fn rejection_loses_an_answer_longer_than_the_setting() {
     let mut run = Run::with_sessions(Probe::default(), &["a"]);
     run.apply(settings(Settings { payload_bytes: 20, ..Settings::default() }));
-    let rejected = |id, answer| [answered("a", id, Answer::Rejected(answer))];
-    let longest = Some(payload("x".repeat(20)));
-    assert_eq!(run.command("a", 1, "refuse repeat 20"), rejected(1, longest));
-    assert_eq!(run.command("a", 2, "refuse repeat 21"), rejected(2, None));
+    let longest = Rejected::with_answer(payload("x".repeat(20)));
+    let kept = answered("a", 1, Answer::Rejected(longest));
+    assert_eq!(run.command("a", 1, "refuse repeat 20"), [kept]);
+    assert_eq!(run.command("a", 2, "refuse repeat 21"), [rejected("a", 2)]);
 }
 
 #[test]
@@ -190,13 +192,14 @@ fn answer_becomes_the_message_that_the_protocol_has_for_it() {
     });
     let answers = [
         (Answer::Executed(payload("x")), response("x")),
-        (Answer::Rejected(Some(payload("x"))), response("x")),
+        (Answer::Rejected(Rejected::with_answer(payload("x"))), response("x")),
         (Answer::Cached(Some(payload("x"))), response("x")),
         (Answer::TooLong, error.clone()),
-        (Answer::Rejected(None), error.clone()),
+        (Answer::Rejected(Rejected::without_answer()), error.clone()),
         (Answer::Cached(None), error.clone()),
         (Answer::Evicted, error),
         (Answer::NoSession, None),
+        (Answer::CacheFull { setting: "cached_answers" }, None),
     ];
     for (answer, message) in answers {
         assert_eq!(answer.message(id(4)), message);

@@ -9,6 +9,7 @@ mod cost;
 mod deduplication;
 mod entries;
 mod logs;
+mod policy;
 mod probe;
 mod random;
 mod server_requests;

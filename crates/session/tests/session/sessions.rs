@@ -193,4 +193,5 @@ fn capabilities_without_a_name_keep_the_others_and_may_be_empty() {
     assert_eq!(one.without("user"), Capabilities::none());
     assert!(one.without("user").is_empty());
     assert_eq!(one.without("absent"), one);
+    assert_eq!(both.without_token(), one);
 }

@@ -2,8 +2,8 @@
 
 use zraft_session::{
     Acknowledgement, Answer, Application, Capabilities, Effect, EndReason, Entry, Genesis,
-    Operation, Payload, RequestId, ServerRequest, SessionEnd, SessionId, Settings, StateMachine,
-    Time,
+    Operation, Payload, Rejected, RequestId, ServerRequest, SessionEnd, SessionId, Settings,
+    StateMachine, Time,
 };
 
 pub(crate) fn session(name: &str) -> SessionId {
@@ -66,6 +66,15 @@ pub(crate) fn answered(name: &str, request_id: u64, answer: Answer) -> Effect {
 
 pub(crate) fn executed(name: &str, request_id: u64, bytes: impl AsRef<[u8]>) -> Effect {
     answered(name, request_id, Answer::Executed(payload(bytes)))
+}
+
+pub(crate) fn rejected(name: &str, request_id: u64) -> Effect {
+    answered(name, request_id, Answer::Rejected(Rejected::without_answer()))
+}
+
+pub(crate) fn rejected_because(name: &str, request_id: u64, reason: &'static str) -> Effect {
+    let rejected = Rejected::without_answer().because(reason);
+    answered(name, request_id, Answer::Rejected(rejected))
 }
 
 pub(crate) fn pushed(name: &str, request_id: u64, bytes: impl AsRef<[u8]>) -> Effect {

@@ -1,6 +1,6 @@
-use zraft_session::{Answer, QueryError, applications::AppendLog};
+use zraft_session::{QueryError, applications::AppendLog};
 
-use crate::support::{Run, answered, executed, payload, session};
+use crate::support::{Run, executed, payload, rejected_because, session};
 
 /// The length of the log and the items that the answer holds.
 fn read(run: &Run<AppendLog>, from: u64, count: u32) -> (u64, Vec<Vec<u8>>) {
@@ -59,7 +59,10 @@ fn command_beyond_the_limit_is_rejected_and_a_restored_log_keeps_its_limit() {
     let mut run = Run::with_sessions(AppendLog::with_limit(140), &["a"]);
     run.command("a", 1, "123456");
     let mut run = run.restored();
-    assert_eq!(run.command("a", 2, "1234567"), [answered("a", 2, Answer::Rejected(None))]);
+    assert_eq!(
+        run.command("a", 2, "1234567"),
+        [rejected_because("a", 2, "the application is full")]
+    );
     assert_eq!(run.command("a", 3, "123456"), [executed("a", 3, 1_u64.to_be_bytes())]);
     assert_eq!(run.machine.application().len(), 2);
 }

@@ -1,5 +1,5 @@
 use zraft_session::{
-    Answer, Effect, EndReason, QueryError,
+    Answer, Effect, EndReason, QueryError, Rejected,
     applications::{
         Bank,
         bank::{Failure, Notice, Question, Reply, Request},
@@ -21,7 +21,7 @@ fn done(name: &str, id: u64, balance: u64) -> Effect {
 }
 
 fn failed(name: &str, id: u64, failure: Failure) -> Effect {
-    answered(name, id, Answer::Rejected(Some(Reply::Failed(failure).encode())))
+    answered(name, id, Answer::Rejected(Rejected::with_answer(Reply::Failed(failure).encode())))
 }
 
 fn ask(run: &Run<Bank>, question: Question) -> u64 {

@@ -1,10 +1,10 @@
 use zraft_kv::{Command, GetResult, Key, Notification, Query, Value};
 use zraft_session::{
-    Answer, EndReason, Operation, QueryError, SessionEnd, Settings, applications::KvStore,
+    EndReason, Operation, QueryError, Rejected, SessionEnd, Settings, applications::KvStore,
 };
 
 use crate::support::{
-    Run, answered, end, ended, executed, payload, pushed, session, settings, time,
+    Run, end, ended, executed, payload, pushed, rejected_because, session, settings, time,
 };
 
 const FIVE_MINUTES: u64 = 300_000;
@@ -136,9 +136,24 @@ fn keys_that_no_session_watches_are_removed_every_five_minutes() {
 }
 
 #[test]
+fn removal_keeps_its_rhythm_while_the_store_is_empty() {
+    let mut run = Run::with_sessions(KvStore::new(), &["a"]);
+    let started = run.now;
+    run.now = started + 3 * FIVE_MINUTES - 1;
+    run.command("a", 1, set("k", "v"));
+    assert_eq!(run.machine.next_tick(), Some(time(started + 3 * FIVE_MINUTES)));
+    run.now += 1;
+    run.apply(Operation::Tick);
+    assert_eq!(get(&run, "k"), None, "a millisecond after its Set");
+    let mut run = run.restored();
+    run.command("a", 2, set("k", "v"));
+    assert_eq!(run.machine.next_tick(), Some(time(started + 4 * FIVE_MINUTES)));
+}
+
+#[test]
 fn command_beyond_the_limit_is_rejected_until_there_is_room() {
     let mut run = Run::with_sessions(KvStore::with_limit(600), &["a"]);
-    let rejected = |id| [answered("a", id, Answer::Rejected(None))];
+    let rejected = |id| [rejected_because("a", id, "the application is full")];
     assert_eq!(run.command("a", 1, set("k", &"v".repeat(100))), [executed("a", 1, "")]);
     assert_eq!(run.command("a", 2, set("l", &"v".repeat(100))), rejected(2));
     assert_eq!(run.command("a", 3, watch("k")), rejected(3));
@@ -156,7 +171,9 @@ fn command_beyond_the_limit_is_rejected_until_there_is_room() {
 fn payload_of_another_encoding_is_rejected() {
     let mut run = Run::with_sessions(KvStore::new(), &["a"]);
     let effects = run.command("a", 1, "nonsense");
-    assert_eq!(effects, [answered("a", 1, Answer::Rejected(None))]);
+    let reason = "the application cannot decode this payload";
+    assert_eq!(effects, [rejected_because("a", 1, reason)]);
     let error = run.machine.query(&session("a"), &payload("nonsense")).unwrap_err();
-    assert!(matches!(error, QueryError::Rejected(_)));
+    assert_eq!(error, QueryError::Rejected(Rejected::without_answer().because(reason)));
+    assert_eq!(error.to_string(), reason);
 }
