@@ -25,8 +25,8 @@ use raft::{
 };
 
 use crate::{
-    Addressed, Boot, Configuration, LogEntry, RaftId, ReadRound, Role, SnapshotMeta, StartError,
-    timing::Ticks,
+    Addressed, Boot, Configuration, LogEntry, Position, RaftId, ReadRound, Role, SnapshotMeta,
+    StartError, timing::Ticks,
 };
 use memory_log::MemoryLog;
 use persist::Persistence;
@@ -142,6 +142,7 @@ impl Engine {
         let node = RawNode::new(&config, MemoryLog::new(boot), &logger)
             .map_err(|error| StartError::Engine(error.to_string()))?;
         let term = boot.hard_state.term;
+        let last_index = boot.entries.last().map_or(boot.snapshot.index, |entry| entry.index);
         let mut engine = Self {
             id,
             node,
@@ -151,7 +152,7 @@ impl Engine {
             drawn_for: (term, StateRole::Follower),
             standing: Standing { term, role: Role::Follower, leader: None },
             configuration: boot.snapshot.configuration.clone(),
-            persistence: Persistence::new(boot.hard_state),
+            persistence: Persistence::new(boot.hard_state, last_index),
             committed: VecDeque::new(),
             handed: boot.snapshot.index,
             read_rounds: 0,
@@ -174,6 +175,11 @@ impl Engine {
 
     pub(crate) fn configuration(&self) -> &Configuration {
         &self.configuration
+    }
+
+    /// Returns the last entry of the log and the term that are durable.
+    pub(crate) fn durable(&self) -> Position {
+        self.persistence.durable()
     }
 
     pub(crate) fn last_index(&self) -> u64 {

@@ -105,7 +105,7 @@ impl<'a> Fields<'a> {
         Ok(slice)
     }
 
-    fn text(&mut self, field: &'static str) -> Result<String> {
+    pub(crate) fn text(&mut self, field: &'static str) -> Result<String> {
         let length = usize::from(self.u16(field)?);
         if length > MemberInfo::MAX_TEXT {
             return Err(FormatError::Invalid(field));
@@ -115,6 +115,16 @@ impl<'a> Fields<'a> {
         let text = std::str::from_utf8(bytes).map_err(|_| FormatError::Invalid(field))?;
         self.at += length;
         Ok(text.to_owned())
+    }
+
+    /// u16 length and bytes that a later version may use, and this one ignores.
+    pub(crate) fn extension(&mut self) -> Result<()> {
+        let length = usize::from(self.u16("the extension")?);
+        if self.left() < length {
+            return Err(FormatError::Truncated("the extension"));
+        }
+        self.at += length;
+        Ok(())
     }
 
     pub(crate) fn member(&mut self) -> Result<MemberInfo> {
@@ -146,7 +156,7 @@ pub(crate) fn put_bytes(out: &mut impl BufMut, bytes: &[u8]) {
     out.put_slice(bytes);
 }
 
-fn put_text(out: &mut impl BufMut, text: &str) {
+pub(crate) fn put_text(out: &mut impl BufMut, text: &str) {
     // At most MAX_TEXT, which is checked before a member is taken into a configuration.
     out.put_u16(text.len() as u16);
     out.put_slice(text.as_bytes());

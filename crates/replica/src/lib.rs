@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | what a store must keep | [`Write`], [`Boot`] |
 //! | what members send each other | [`PeerMessage`], [`PeerFrame`] |
+//! | how members introduce themselves | [`Replica::dial`], [`Refusal`] |
 //! | who belongs to the cluster | [`Configuration`], [`Change`] |
 //! | what the state machine does | [`Job`], [`Done`], [`View`] |
 //! | why a member must end | [`StopReason`], [`StartError`] |
@@ -94,6 +95,7 @@ mod configuration;
 mod disk;
 mod engine;
 mod fields;
+mod identity;
 mod machine;
 mod member;
 mod now;
@@ -107,11 +109,14 @@ mod timing;
 
 pub use configuration::{Change, ChangeStep, Configuration};
 pub use fields::FormatError;
+pub use identity::{ClusterId, Incarnation};
 pub use machine::{Done, Job, Machine, QueryKey, View};
 pub use member::{MemberInfo, RaftId};
 pub use now::Now;
 pub use peer::{
-    Addressed, PeerError, PeerFrame, PeerMessage, Position, ReadRound, SnapshotProgress, VoteKind,
+    Accepting, Addressed, ConnectionKind, Dialing, HandshakeError, HandshakeMessage, Hello,
+    Introduction, Peer, PeerError, PeerFrame, PeerMessage, Position, ReadRound, Refusal,
+    Remembered, Sender, SnapshotProgress, VoteKind, Welcome,
 };
 pub use replica::{
     ChangeError, ChangeStatus, ChangeTicket, Config, ConnectionId, Entropy, Limits,

@@ -5,10 +5,16 @@
 //! it sends.
 
 mod codec;
+mod handshake;
 
 use bytes::Bytes;
 
 pub use codec::{PeerError, PeerFrame};
+pub use handshake::{
+    Accepting, ConnectionKind, Dialing, HandshakeError, HandshakeMessage, Hello, Introduction,
+    Peer, Refusal, Remembered, Sender, Welcome,
+};
+pub(crate) use handshake::{Matches, Standpoint};
 
 use crate::{LogEntry, RaftId, SnapshotMeta};
 

@@ -4,6 +4,7 @@ mod applying;
 mod clients;
 mod connections;
 mod hand_over;
+mod handshakes;
 mod lead;
 mod membership;
 mod messages;
@@ -27,6 +28,7 @@ use zraft_session::LeaderClock;
 use crate::{
     Boot, LogEntry, Now, PeerMessage, RaftId, Role, StartError, StopReason, View,
     engine::{Engine, Event, Standing},
+    peer::Matches,
     timing::Ticks,
 };
 use applying::Applying;
@@ -76,6 +78,8 @@ pub struct Replica {
     heard: Option<Duration>,
     /// When each peer was last heard. The engine's own record is empty right after each of its checks.
     peers: BTreeMap<RaftId, Duration>,
+    /// What the peers have promised.
+    matches: Matches,
     /// When this member last told its leader what it supports.
     announced: Duration,
     /// When the write under way was given out.
@@ -126,6 +130,7 @@ impl Replica {
             ticked: now.monotonic,
             heard: None,
             peers: BTreeMap::new(),
+            matches: Matches::default(),
             announced: now.monotonic,
             write_since: None,
             standing: engine.standing(),
@@ -164,6 +169,7 @@ impl Replica {
                 return Ok(());
             }
             replica.step(from, message)?;
+            replica.remember(from, message);
             if from_leader {
                 replica.heard = Some(replica.now.monotonic);
                 replica.answer_held();

@@ -2,7 +2,7 @@
 
 use zraft_session::EntryError;
 
-use crate::FormatError;
+use crate::{FormatError, Position, Remembered};
 
 /// The role of a member in its term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,6 +71,19 @@ pub enum StopReason {
         error: String,
     },
     /// The cluster has removed this member.
-    #[error("the cluster has removed this member")]
+    #[error(
+        "the cluster has removed this member; to use this machine again, add a new member with an empty directory"
+    )]
     Removed,
+    /// A peer remembers promises of this member that its data directory no longer holds.
+    #[error(
+        "this member's data directory was rolled back or copied: it has entry {} and term {}, and once had entry {} and term {}; remove this member and add it again as a new one with an empty directory",
+        .durable.index, .durable.term, .remembered.matched.max(.remembered.committed), .remembered.term
+    )]
+    RolledBack {
+        /// What the peer remembers.
+        remembered: Remembered,
+        /// What the directory has.
+        durable: Position,
+    },
 }

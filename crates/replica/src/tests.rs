@@ -5,6 +5,7 @@ mod commands;
 mod elections;
 mod formats;
 mod hand_over;
+mod handshake;
 mod machines;
 mod membership;
 mod queries;

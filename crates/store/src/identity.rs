@@ -11,11 +11,9 @@
 //! check 0123456789abcdef
 //! ```
 
-use std::fmt;
-
 use twox_hash::XxHash3_64;
 use zraft_protocol::MemberId;
-use zraft_replica::RaftId;
+use zraft_replica::{ClusterId, Incarnation, RaftId};
 
 use crate::{Disk, StoreError};
 
@@ -24,50 +22,6 @@ const PARTIAL: &str = "identity.partial";
 const VERSION: u32 = 1;
 /// Longer than any identity; a longer file is none.
 const MAX_LEN: u64 = 4096;
-
-macro_rules! random_id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name([u8; 16]);
-
-        impl $name {
-            /// Makes an id of 16 bytes, which the caller draws at random.
-            #[must_use]
-            pub const fn new(bytes: [u8; 16]) -> Self {
-                Self(bytes)
-            }
-
-            /// Returns the 16 bytes.
-            #[must_use]
-            pub const fn as_bytes(&self) -> &[u8; 16] {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($name), "({})"), self)
-            }
-        }
-    };
-}
-
-random_id! {
-    /// Names a cluster. Members of different clusters refuse each other.
-    ClusterId
-}
-random_id! {
-    /// Names one life of a data directory. A wiped or restored directory gets another one, so that peers notice that it
-    /// lacks what it once acknowledged.
-    Incarnation
-}
 
 /// Whose data a directory holds. It never changes while the directory exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,10 +102,10 @@ impl Identity {
         };
         let invalid = || damaged("a value is invalid");
         Ok(Self {
-            cluster: ClusterId(hex(field("cluster")?).ok_or_else(invalid)?),
+            cluster: hex(field("cluster")?).map(ClusterId::new).ok_or_else(invalid)?,
             member: MemberId::new(field("member")?).map_err(|_| invalid())?,
             raft_id: field("raft-id")?.parse().ok().and_then(RaftId::new).ok_or_else(invalid)?,
-            incarnation: Incarnation(hex(field("incarnation")?).ok_or_else(invalid)?),
+            incarnation: hex(field("incarnation")?).map(Incarnation::new).ok_or_else(invalid)?,
         })
     }
 }

@@ -39,6 +39,7 @@ mod store;
 
 pub use disk::{Disk, DiskFile, DiskLock, Folder};
 pub use error::StoreError;
-pub use identity::{ClusterId, Identity, Incarnation};
+pub use identity::Identity;
 pub use snapshots::{SnapshotReceiver, SnapshotSource, SnapshotWriter};
 pub use store::{RedbStore, Store};
+pub use zraft_replica::{ClusterId, Incarnation};

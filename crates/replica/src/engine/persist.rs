@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{Addressed, Configuration, HardState, LogEntry, SnapshotMeta, Write};
+use crate::{Addressed, Configuration, HardState, LogEntry, Position, SnapshotMeta, Write};
 
 /// A Ready of the engine that was taken and is not yet durable, or waits behind one that is not.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ struct UnderWay {
     /// The last Ready that the write contains.
     ready: u64,
     commit: u64,
+    /// What is durable with it: the last entry of the log, and the term of the hard state.
+    position: Position,
 }
 
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub(super) struct Persistence {
     durable_ready: u64,
     /// The commit index that is durable.
     durable_commit: u64,
+    /// The last entry of the log and the term of the hard state that are durable.
+    durable: Position,
     hard_state: HardState,
     /// Whether there is anything to write.
     due: bool,
@@ -50,7 +54,7 @@ struct Draft {
 }
 
 impl Persistence {
-    pub(super) fn new(hard_state: HardState) -> Self {
+    pub(super) fn new(hard_state: HardState, last_index: u64) -> Self {
         Self {
             pending: VecDeque::new(),
             under_way: None,
@@ -58,6 +62,7 @@ impl Persistence {
             last_ready: 0,
             durable_ready: 0,
             durable_commit: hard_state.commit,
+            durable: Position { index: last_index, term: hard_state.term },
             hard_state,
             due: false,
             draft: Draft::default(),
@@ -66,6 +71,10 @@ impl Persistence {
 
     pub(super) fn durable_commit(&self) -> u64 {
         self.durable_commit
+    }
+
+    pub(super) fn durable(&self) -> Position {
+        self.durable
     }
 
     /// Whether anything that must be durable is not.
@@ -131,8 +140,15 @@ impl Persistence {
         let Draft { install, record, first_index, entries, configuration } =
             std::mem::take(&mut self.draft);
         let (number, hard_state) = (self.writes, self.hard_state);
-        self.under_way =
-            Some(UnderWay { write: number, ready: self.last_ready, commit: hard_state.commit });
+        let installed = install.as_ref().map(|snapshot: &SnapshotMeta| snapshot.index);
+        let last = entries.last().map(|entry: &LogEntry| entry.index).or(installed);
+        let index = last.unwrap_or(self.durable.index);
+        self.under_way = Some(UnderWay {
+            write: number,
+            ready: self.last_ready,
+            commit: hard_state.commit,
+            position: Position { index, term: hard_state.term },
+        });
         Some(Write { number, install, record, first_index, entries, hard_state, configuration })
     }
 
@@ -143,6 +159,7 @@ impl Persistence {
         };
         self.durable_ready = write.ready;
         self.durable_commit = write.commit;
+        self.durable = write.position;
         true
     }
 

@@ -343,6 +343,7 @@ impl Replica {
             });
         }
         self.peers.retain(|id, _| configuration.contains(*id));
+        self.matches.forget_removed(configuration);
         match configuration.removed.contains(&self.id) {
             true => Err(StopReason::Removed),
             false => Ok(()),

@@ -1,3 +1,4 @@
 //! Tests of the replica through its public face.
 
+mod handshake_codec;
 mod peer_codec;
