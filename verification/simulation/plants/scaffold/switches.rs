@@ -13,6 +13,7 @@ pub struct Bug {
     pub title: &'static str,
     pub by_simulation: bool,
     pub by_corpus: bool,
+    pub by_cluster: bool,
 }
 
 /// Plants the bug with this number in everything that runs on this thread, or none.

@@ -10,15 +10,17 @@ use std::{
 use super::patch::{Edits, Patch, edited};
 
 /// The folders of the crates that are copied: this one, and those that it depends on.
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 12] = [
     "crates/client",
     "crates/core",
     "crates/kv",
     "crates/protocol",
     "crates/replica",
     "crates/session",
+    "crates/store",
     "crates/test-server",
     "crates/zmtp",
+    "verification/disk",
     "verification/rig",
     "verification/simulation",
 ];
@@ -175,10 +177,10 @@ impl Copy<'_> {
         let mut switches = fs::read_to_string(scaffold.join("switches.rs"))?;
         let _ = writeln!(switches, "\n/// Every bug, by its number.\npub const BUGS: &[Bug] = &[");
         for patch in patches.iter().filter(|patch| patch.is_bug) {
-            let Patch { name, title, by_simulation, by_corpus, .. } = patch;
+            let Patch { name, title, by_simulation, by_corpus, by_cluster, .. } = patch;
             let _ = writeln!(
                 switches,
-                "    Bug {{ name: {name:?}, title: {title:?}, by_simulation: {by_simulation}, by_corpus: {by_corpus} }},"
+                "    Bug {{ name: {name:?}, title: {title:?}, by_simulation: {by_simulation}, by_corpus: {by_corpus}, by_cluster: {by_cluster} }},"
             );
         }
         switches.push_str("];\n");

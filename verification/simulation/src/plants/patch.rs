@@ -2,6 +2,9 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+/// The checks that find planted bugs.
+const JUDGES: [&str; 3] = ["simulation", "corpus", "cluster"];
+
 /// A planted bug, or code that several of them share.
 #[derive(Debug)]
 pub struct Patch {
@@ -15,6 +18,8 @@ pub struct Patch {
     pub by_simulation: bool,
     /// The corpus of the fuzz target `machine` must find it.
     pub by_corpus: bool,
+    /// An invariant of the simulation of replicated clusters must find it.
+    pub by_cluster: bool,
     pub(super) hunks: Vec<Hunk>,
 }
 
@@ -62,8 +67,8 @@ impl Patch {
             None if is_bug => return Err("line 2 must begin with `Found by: `".to_owned()),
             None => Vec::new(),
         };
-        if let Some(other) = judges.iter().find(|judge| !["simulation", "corpus"].contains(judge)) {
-            return Err(format!("`{other}` finds no bugs: name `simulation`, `corpus` or both"));
+        if let Some(other) = judges.iter().find(|judge| !JUDGES.contains(judge)) {
+            return Err(format!("`{other}` finds no bugs: name some of {}", JUDGES.join(", ")));
         }
         let (mut file, mut hunks) = (None, Vec::<Hunk>::new());
         for line in lines.filter(|line| !line.is_empty()) {
@@ -84,7 +89,8 @@ impl Patch {
         }
         let by = |judge| judges.contains(&judge);
         let (by_simulation, by_corpus) = (by("simulation"), by("corpus"));
-        Ok(Self { name, title, is_bug, by_simulation, by_corpus, hunks })
+        let by_cluster = by("cluster");
+        Ok(Self { name, title, is_bug, by_simulation, by_corpus, by_cluster, hunks })
     }
 
     /// Notes what a hunk does to the source, whose lines have not been changed by any patch. `switch` gives the expression
