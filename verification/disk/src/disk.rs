@@ -102,6 +102,12 @@ impl SimulatedDisk {
         self.state().usage
     }
 
+    /// Returns the bytes of all files.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.state().used()
+    }
+
     /// The process dies now: unsynced changes are kept, lost or torn, open files are dead, and no fault is planned any
     /// more.
     pub fn crash(&self) {
@@ -195,10 +201,15 @@ impl State {
         self.faults.failing_sync == Some(at)
     }
 
+    fn used(&self) -> u64 {
+        self.contents.values().map(|content| content.len() as u64).sum()
+    }
+
     fn room_for(&self, more: u64) -> io::Result<()> {
-        let used: u64 = self.contents.values().map(|content| content.len() as u64).sum();
         match self.faults.capacity {
-            Some(capacity) if used + more > capacity => Err(io::ErrorKind::StorageFull.into()),
+            Some(capacity) if self.used() + more > capacity => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
             _ => Ok(()),
         }
     }

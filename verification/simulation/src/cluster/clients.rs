@@ -1,0 +1,50 @@
+//! The client port, in the shape of the live system's engine.
+
+use zraft_core::Instant;
+use zraft_protocol::ClientMessage;
+use zraft_replica::ConnectionId;
+
+use super::{Cluster, Output};
+
+impl Cluster {
+    /// A client has connected to a member. Returns none if that does not run; the world closes the connection then.
+    pub(crate) fn connected(&mut self, now: Instant, place: usize) -> Option<ConnectionId> {
+        self.now = self.now.max(now);
+        let member = &mut self.members[place];
+        let process = member.process.as_mut().filter(|process| !process.stopping)?;
+        self.last_connection += 1;
+        let peer = ConnectionId(self.last_connection);
+        process.connections.insert(peer);
+        self.connections.insert(peer, place);
+        if self.members[place].frozen {
+            self.outputs.push_back(Output::StopReading { peer });
+        }
+        // A process that stands still has not accepted it yet, which makes no difference: it reads nothing.
+        self.with(place, |replica, now| replica.connected(now, peer));
+        Some(peer)
+    }
+
+    pub(crate) fn disconnected(&mut self, now: Instant, peer: ConnectionId) {
+        self.now = self.now.max(now);
+        let Some(place) = self.connections.remove(&peer) else { return };
+        if let Some(process) = &mut self.members[place].process {
+            process.connections.remove(&peer);
+        }
+        self.with(place, |replica, now| replica.disconnected(now, peer));
+    }
+
+    /// Returns true if the member reads from this connection. If not, the world leaves its bytes unread.
+    pub(crate) fn reads(&self, peer: ConnectionId) -> bool {
+        self.connections.get(&peer).is_some_and(|place| !self.members[*place].frozen)
+    }
+
+    pub(crate) fn received(&mut self, now: Instant, peer: ConnectionId, message: ClientMessage) {
+        self.now = self.now.max(now);
+        let Some(place) = self.connections.get(&peer).copied() else { return };
+        self.with(place, |replica, now| replica.client_message(now, peer, message));
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+}

@@ -1,0 +1,402 @@
+//! What a member wants done, and what its threads do: the store, the state machine, and the files of snapshots.
+
+use std::time::Duration;
+
+use zraft_replica::{
+    Done, Job, LogEntry, Output as Wanted, SnapshotFile, SnapshotMeta, StopReason, View,
+};
+use zraft_session::{Answer, Effect, Entry, Operation, Snapshot};
+use zraft_store::{RedbStore, Store, StoreError};
+
+use super::{Cluster, Event, Execution, Output, member::End, plan::Latency};
+use crate::world::{system::CloseHow, trace::say};
+
+/// The most bytes of entries that are read back at once.
+const FETCHED_BYTES: usize = 512 << 10;
+
+/// Writes a snapshot into its file.
+pub(super) fn write_snapshot(
+    store: &RedbStore,
+    meta: &SnapshotMeta,
+    snapshot: Snapshot,
+) -> Result<SnapshotFile, StoreError> {
+    let mut writer = store.write_snapshot(meta)?;
+    snapshot
+        .write_to(&mut writer)
+        .map_err(|error| StoreError::Io { file: "snapshot".to_owned(), error })?;
+    writer.finish()
+}
+
+impl Cluster {
+    /// Does everything that a member wants done now.
+    pub(super) fn collect(&mut self, place: usize) {
+        while let Some(process) = &mut self.members[place].process
+            && let Some(output) = process.replica.poll_output()
+        {
+            self.carry_out(place, output);
+        }
+        self.look_at_role(place);
+        let stopped = self.members[place].process.as_ref();
+        if stopped.is_some_and(|process| process.stopping && process.replica.is_shut_down()) {
+            self.end_process(place, End::Stopped);
+        }
+        self.members[place].set_wake();
+    }
+
+    fn carry_out(&mut self, place: usize, output: Wanted) {
+        match output {
+            Wanted::Send { to, message } => self.send(place, to, message),
+            Wanted::Write(write) => {
+                let after = self.disk_time(place);
+                let Some(process) = &mut self.members[place].process else { return };
+                if process.writing.replace(*write).is_some() {
+                    self.violated("one write is under way at a time", format!("member {place}"));
+                }
+                self.plan_within(place, after, Event::Written);
+            }
+            Wanted::Job(job) => {
+                let Some(process) = &mut self.members[place].process else { return };
+                process.jobs.push_back(job);
+                self.begin_job(place);
+            }
+            Wanted::Client { connection, message } => {
+                say!(self.trace, self.now, "          member {} says {message:?}", place + 1);
+                self.outputs.push_back(Output::Send { peer: connection, message });
+            }
+            Wanted::Close(peer) => {
+                self.connections.remove(&peer);
+                if let Some(process) = &mut self.members[place].process {
+                    process.connections.remove(&peer);
+                }
+                self.outputs.push_back(Output::Close { peer, how: CloseHow::Flush });
+            }
+            Wanted::Fetch { low, high } => {
+                let after = self.disk_time(place);
+                self.plan_within(place, after, Event::Fetched { low, high });
+            }
+            Wanted::ReadSnapshot { to, index, offset, length } => {
+                let after = self.disk_time(place);
+                self.plan_within(place, after, Event::Read { to, index, offset, length });
+            }
+            Wanted::BeginSnapshot(file) => {
+                let Some(process) = &mut self.members[place].process else { return };
+                let SnapshotMeta { index, term, .. } = file.meta;
+                match process.store.receive_snapshot(index, term, file.bytes) {
+                    Ok(receiver) => process.receiver = Some(receiver),
+                    Err(error) => self.store_failed(place, &error),
+                }
+            }
+            Wanted::WriteSnapshot { index, offset, data } => {
+                let after = self.disk_time(place);
+                let Some(process) = &mut self.members[place].process else { return };
+                let Some(receiver) = &mut process.receiver else { return };
+                match receiver.append(offset, &data) {
+                    Ok(true) => {
+                        let up_to = receiver.received();
+                        self.plan_within(place, after, Event::Received { index, up_to });
+                    }
+                    Ok(false) => {
+                        self.violated("parts of a snapshot come in order", format!("{offset}"));
+                    }
+                    Err(error) => self.store_failed(place, &error),
+                }
+            }
+            Wanted::VerifySnapshot(file) => {
+                let after = self.disk_time(place);
+                self.plan_within(place, after, Event::Verified(file));
+            }
+            Wanted::Stop(reason) => self.stops(place, &reason),
+        }
+    }
+
+    /// Draws how long the disk takes.
+    fn disk_time(&mut self, place: usize) -> Duration {
+        let slow =
+            self.plan.slow_write_in != u64::MAX && self.rng.below(self.plan.slow_write_in) == 0;
+        let latency: Latency = if slow { self.plan.slow_write } else { self.plan.write };
+        latency.draw(&mut self.rng) * self.members[place].slow_disk
+    }
+
+    fn begin_job(&mut self, place: usize) {
+        let after = self.plan.job.draw(&mut self.rng) * self.members[place].slow_jobs;
+        let Some(process) = &mut self.members[place].process else { return };
+        if !process.working && !process.jobs.is_empty() {
+            process.working = true;
+            self.plan_within(place, after, Event::Job);
+        }
+    }
+
+    /// Something happens in a process, unless that or its disk stands still.
+    pub(super) fn within(&mut self, place: usize, event: Event) {
+        let of_disk = !matches!(event, Event::Job | Event::Frame(_));
+        let member = &mut self.members[place];
+        if member.frozen || (member.stalled && of_disk) {
+            member.waiting.push_back(event);
+            return;
+        }
+        match event {
+            Event::Written => self.written(place),
+            Event::Job => self.job(place),
+            Event::Frozen => self.frozen_is_written(place),
+            Event::Fetched { low, high } => {
+                let Some(process) = &self.members[place].process else { return };
+                match process.store.entries(low, high, FETCHED_BYTES) {
+                    Ok(entries) => {
+                        self.coverage.count("entries read back", "");
+                        self.with(place, |replica, now| replica.fetched(now, low, &entries));
+                    }
+                    Err(error) => self.store_failed(place, &error),
+                }
+            }
+            Event::Read { to, index, offset, length } => {
+                let Some(process) = &self.members[place].process else { return };
+                let source = process.store.snapshot(index);
+                let piece = source.and_then(|source| {
+                    source.map(|source| source.piece(offset, length as usize)).transpose()
+                });
+                match piece {
+                    Ok(piece) => self.with(place, |replica, now| {
+                        replica.snapshot_read(now, to, index, offset, piece);
+                    }),
+                    Err(error) => self.store_failed(place, &error),
+                }
+            }
+            Event::Received { index, up_to } => {
+                self.with(place, |replica, now| replica.snapshot_written(now, index, up_to));
+            }
+            Event::Verified(file) => self.verified(place, &file),
+            Event::Frame(frame) => self.take_frame(&frame),
+        }
+    }
+
+    fn written(&mut self, place: usize) {
+        let Some(process) = &mut self.members[place].process else { return };
+        let Some(write) = process.writing.take() else { return };
+        match process.store.write(&write) {
+            Ok(()) => {
+                self.facts.writes += 1;
+                self.trace.fact(self.now, 22, place as u64);
+                say!(
+                    self.trace,
+                    self.now,
+                    "          member {} has on disk: {}",
+                    place + 1,
+                    in_words(&write)
+                );
+                self.with(place, |replica, now| replica.persisted(now, write.number));
+            }
+            Err(error) => self.store_failed(place, &error),
+        }
+    }
+
+    /// The store has failed, so the process ends. Its machine starts again from what is durable.
+    fn store_failed(&mut self, place: usize, error: &StoreError) {
+        say!(self.trace, self.now, "          member {}: {error}", place + 1);
+        if !self.members[place].disk_fails {
+            self.violated("a sound disk never fails", error.to_string());
+        }
+        let full = matches!(error, StoreError::Full { .. });
+        self.coverage.count("ended by the disk", if full { "full" } else { "failed" });
+        self.end_process(place, End::PowerLoss);
+    }
+
+    fn job(&mut self, place: usize) {
+        let Some(process) = &mut self.members[place].process else { return };
+        process.working = false;
+        let Some(job) = process.jobs.pop_front() else { return };
+        match job {
+            Job::Apply { entries, up_to } => self.apply(place, &entries, up_to),
+            Job::Restore(meta) => self.restore(place, &meta),
+            Job::Query { .. } | Job::Freeze(_) => match process.machine.run(job) {
+                Ok(Done::Answered { key, answer }) => {
+                    self.with(place, |replica, now| replica.answered(now, key, answer));
+                }
+                Ok(Done::Frozen { meta, snapshot }) => {
+                    process.freezing = Some((meta, snapshot));
+                    let after = self.disk_time(place) * 2;
+                    self.plan_within(place, after, Event::Frozen);
+                }
+                Ok(Done::Applied { .. }) => {}
+                Err(reason) => self.stops(place, &reason),
+            },
+        }
+        self.begin_job(place);
+    }
+
+    /// Applies entries one by one, so that the state after each is seen.
+    fn apply(&mut self, place: usize, entries: &[LogEntry], up_to: u64) {
+        let mut all = Vec::new();
+        for entry in entries {
+            let Some((effects, view)) = self.run_apply(place, vec![entry.clone()], entry.index)
+            else {
+                return;
+            };
+            self.applied(place, entry, &effects, &view);
+            all.extend(effects);
+        }
+        if let Some((_, view)) = self.run_apply(place, Vec::new(), up_to) {
+            self.with(place, |replica, now| replica.applied(now, all, view));
+        }
+    }
+
+    fn run_apply(
+        &mut self,
+        place: usize,
+        entries: Vec<LogEntry>,
+        up_to: u64,
+    ) -> Option<(Vec<Effect>, View)> {
+        let process = self.members[place].process.as_mut()?;
+        match process.machine.run(Job::Apply { entries, up_to }) {
+            Ok(Done::Applied { effects, view }) => Some((effects, view)),
+            Ok(_) => None,
+            Err(reason) => {
+                self.stops(place, &reason);
+                None
+            }
+        }
+    }
+
+    fn restore(&mut self, place: usize, meta: &SnapshotMeta) {
+        let Some(process) = &mut self.members[place].process else { return };
+        let mut source = match process.store.snapshot(meta.index) {
+            Ok(Some(source)) => source,
+            // A newer one has replaced it, whose own job waits behind this one.
+            Ok(None) if process.jobs.iter().any(|job| matches!(job, Job::Restore(_))) => return,
+            Ok(None) => {
+                return self
+                    .violated("an installed snapshot has a file", format!("{}", meta.index));
+            }
+            Err(error) => return self.store_failed(place, &error),
+        };
+        let restored =
+            process.machine.restore(meta, &mut source).map_err(|error| error.to_string());
+        let verified = source.verify().map_err(|error| error.to_string());
+        match restored.and_then(|done| verified.map(|()| done)) {
+            Ok(Done::Applied { effects, view }) => {
+                self.facts.snapshots_restored += 1;
+                self.coverage.count("snapshot", "restored");
+                say!(
+                    self.trace,
+                    self.now,
+                    "          member {} is restored up to {}",
+                    place + 1,
+                    meta.index
+                );
+                self.with(place, |replica, now| replica.applied(now, effects, view));
+            }
+            Ok(_) => {}
+            Err(error) => self.violated("a verified snapshot can be restored", error),
+        }
+    }
+
+    fn frozen_is_written(&mut self, place: usize) {
+        let Some(process) = &mut self.members[place].process else { return };
+        let Some((meta, snapshot)) = process.freezing.take() else { return };
+        match write_snapshot(&process.store, &meta, *snapshot) {
+            Ok(file) => {
+                self.facts.snapshots_taken += 1;
+                self.coverage.count("snapshot", "taken");
+                say!(
+                    self.trace,
+                    self.now,
+                    "          member {} has a snapshot up to {}, {} bytes",
+                    place + 1,
+                    meta.index,
+                    file.bytes
+                );
+                self.with(place, |replica, now| replica.snapshot_taken(now, file));
+            }
+            Err(error) => self.store_failed(place, &error),
+        }
+    }
+
+    fn verified(&mut self, place: usize, file: &SnapshotFile) {
+        let Some(process) = &mut self.members[place].process else { return };
+        let Some(receiver) = process.receiver.take() else { return };
+        let sound = match receiver.finish() {
+            Ok(found) => found == *file,
+            Err(StoreError::Damaged { .. }) => false,
+            Err(error) => return self.store_failed(place, &error),
+        };
+        self.coverage.count("snapshot", if sound { "received" } else { "damaged on its way" });
+        let index = file.meta.index;
+        self.with(place, |replica, now| replica.snapshot_verified(now, index, sound));
+    }
+
+    /// The replica or the state machine wants its process to end.
+    pub(super) fn stops(&mut self, place: usize, reason: &StopReason) {
+        say!(self.trace, self.now, "          member {} stops: {reason}", place + 1);
+        let (name, expected) = match reason {
+            StopReason::Removed => ("removed", true),
+            StopReason::LostLog { .. } => ("lost log", self.members[place].doubtful),
+            StopReason::Diverged { .. } => ("diverged", self.members[place].doubtful),
+            _ => ("cannot apply", false),
+        };
+        self.coverage.count("stop", name);
+        if !expected {
+            self.violated("a member stops only where it must", reason.to_string());
+        }
+        self.end_process(place, End::Stopped);
+    }
+
+    /// An entry was applied on a member. The first time, its effects go into the journal.
+    fn applied(&mut self, _place: usize, entry: &LogEntry, effects: &[Effect], _view: &View) {
+        if entry.index <= self.recorded {
+            return;
+        }
+        self.recorded = entry.index;
+        self.facts.entries += 1;
+        let decoded = Entry::decode(&entry.data).map(|entry| entry.operation);
+        for effect in effects {
+            match effect {
+                Effect::Answered { session, request_id, answer: Answer::Executed(_) } => {
+                    let Ok(Operation::Command { payload, .. }) = &decoded else { continue };
+                    self.facts.executed += 1;
+                    self.journal.push(Execution {
+                        session: session.clone(),
+                        request_id: *request_id,
+                        payload: payload.clone().into_bytes(),
+                    });
+                }
+                Effect::Pushed { session, request } => {
+                    let pushed = self.pushed.entry(session.as_str().to_owned()).or_default();
+                    pushed.push(request.payload.clone().into_bytes());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn look_at_role(&mut self, place: usize) {
+        let Some(process) = &mut self.members[place].process else { return };
+        let replica = &process.replica;
+        let role = (replica.term(), replica.role(), replica.is_serving());
+        if process.told == Some(role) {
+            return;
+        }
+        process.told = Some(role);
+        let (term, role, serving) = role;
+        self.trace.fact(self.now, 23, term);
+        self.facts.leaderships += u64::from(serving);
+        let words = if serving { " and serves" } else { "" };
+        say!(
+            self.trace,
+            self.now,
+            "          member {} is {role:?} of term {term}{words}",
+            place + 1
+        );
+    }
+}
+
+fn in_words(write: &zraft_replica::Write) -> String {
+    let mut words = format!("term {}, commit {}", write.hard_state.term, write.hard_state.commit);
+    if let (Some(first), Some(last)) = (write.entries.first(), write.entries.last()) {
+        words.push_str(&format!(", entries {} to {}", first.index, last.index));
+    }
+    for (what, meta) in [("installs", &write.install), ("records", &write.record)] {
+        if let Some(meta) = meta {
+            words.push_str(&format!(", {what} the snapshot at {}", meta.index));
+        }
+    }
+    words
+}
