@@ -6,5 +6,6 @@ mod hostile;
 mod membership;
 mod persistence;
 mod reads;
+mod scenarios;
 mod schedules;
 mod snapshots;

@@ -52,6 +52,10 @@ pub(crate) struct Cluster {
     pub(crate) snapshots: Vec<(RaftId, RaftId, u64, SnapshotMeta)>,
     /// Pairs of sender and receiver between which nothing passes.
     pub(crate) cut: BTreeSet<(u64, u64)>,
+    /// Every message that was sent, in order, lost ones included.
+    pub(crate) sent: Vec<(RaftId, RaftId, PeerMessage)>,
+    /// Says which messages the network loses, beside those of cut pairs.
+    pub(crate) loses: fn(from: u64, to: u64, &PeerMessage) -> bool,
     /// The leaders of every term. Two in one term break Raft.
     leaders: BTreeMap<u64, RaftId>,
 }
@@ -64,6 +68,8 @@ impl Cluster {
             network: VecDeque::new(),
             snapshots: Vec::new(),
             cut: BTreeSet::new(),
+            sent: Vec::new(),
+            loses: |_, _, _| false,
             leaders: BTreeMap::new(),
         };
         for number in 1..=count {
@@ -131,6 +137,8 @@ impl Cluster {
             while let Some(event) = node.engine.poll() {
                 match event {
                     Event::Send(addressed) => {
+                        let message = addressed.message.clone();
+                        self.sent.push((id(number), addressed.to, message));
                         self.network.push_back((id(number), addressed.to, addressed.message));
                     }
                     Event::SendSnapshot { to, snapshot } => {
@@ -188,7 +196,9 @@ impl Cluster {
 
     /// Gives a message to its receiver, by way of its bytes.
     pub(crate) fn hand_in(&mut self, from: RaftId, to: RaftId, message: PeerMessage) {
-        if self.cut.contains(&(from.get(), to.get())) {
+        if self.cut.contains(&(from.get(), to.get()))
+            || (self.loses)(from.get(), to.get(), &message)
+        {
             return;
         }
         let Some(node) = self.nodes.get_mut(&to.get()) else { return };
