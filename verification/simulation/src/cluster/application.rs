@@ -13,6 +13,7 @@ use zraft_session::{
     RestoreError, SessionEnd, SessionId, SnapshotInput, Time, detached,
 };
 
+use super::judge::Executed;
 use crate::random::Rng;
 
 /// An answer that begins with this is the ledger's own error.
@@ -70,6 +71,15 @@ pub(crate) struct Ledger {
     sessions: Vec<SessionId>,
     ticks: u64,
     next_tick: Option<Time>,
+    /// What reached the application in the entry at this index. Not a part of the state.
+    ran: (u64, Vec<Ran>),
+}
+
+/// A command that reached the application, for the judge.
+#[derive(Debug, Clone)]
+pub(crate) struct Ran {
+    pub(crate) command: Executed,
+    pub(crate) accepted: bool,
 }
 
 /// Draws numbers from a payload's hash.
@@ -112,7 +122,25 @@ impl Ledger {
             sessions: Vec::new(),
             ticks: 0,
             next_tick: None,
+            ran: (0, Vec::new()),
         }
+    }
+
+    /// Returns the commands that reached the application in the entry at this index, if it was the last one.
+    pub(crate) fn ran(&self, index: u64) -> &[Ran] {
+        if self.ran.0 == index { &self.ran.1 } else { &[] }
+    }
+
+    fn note(&mut self, index: u64, command: Command<'_>, accepted: bool) {
+        if self.ran.0 != index {
+            self.ran = (index, Vec::new());
+        }
+        let command = Executed {
+            session: command.session().clone(),
+            request: command.request_id(),
+            payload: detached(command.payload()),
+        };
+        self.ran.1.push(Ran { command, accepted });
     }
 
     /// Returns the sum of all accounts, which must be [`MONEY`].
@@ -141,12 +169,15 @@ impl Application for Ledger {
     ) -> Result<Payload, Rejected> {
         let mut dice = Dice::of(command.payload());
         if dice.percent(self.rules.reject) {
+            self.note(context.index(), command, false);
             return Err(Rejected::without_answer());
         }
         if dice.percent(self.rules.reject_with_answer) {
+            self.note(context.index(), command, false);
             let answer = Payload::new(REJECTED.to_vec()).unwrap_or_default();
             return Err(Rejected::with_answer(answer));
         }
+        self.note(context.index(), command, true);
         let position = self.items.len() as u64;
         self.items.push_back_mut(detached(command.payload()));
         self.chain = command

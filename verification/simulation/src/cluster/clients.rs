@@ -19,6 +19,8 @@ impl Cluster {
         if self.members[place].frozen {
             self.outputs.push_back(Output::StopReading { peer });
         }
+        let at = self.moment(place);
+        self.judge.connected(at, place, peer);
         // A process that stands still has not accepted it yet, which makes no difference: it reads nothing.
         self.with(place, |replica, now| replica.connected(now, peer));
         Some(peer)
@@ -30,6 +32,8 @@ impl Cluster {
         if let Some(process) = &mut self.members[place].process {
             process.connections.remove(&peer);
         }
+        let at = self.moment(place);
+        self.judge.disconnected(at, place, peer);
         self.with(place, |replica, now| replica.disconnected(now, peer));
     }
 
@@ -41,6 +45,8 @@ impl Cluster {
     pub(crate) fn received(&mut self, now: Instant, peer: ConnectionId, message: ClientMessage) {
         self.now = self.now.max(now);
         let Some(place) = self.connections.get(&peer).copied() else { return };
+        let at = self.moment(place);
+        self.judge.client_said(at, place, peer, &message);
         self.with(place, |replica, now| replica.client_message(now, peer, message));
     }
 

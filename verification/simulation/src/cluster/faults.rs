@@ -224,6 +224,7 @@ impl Cluster {
         self.end_process(place, End::PowerLoss);
         say!(self.trace, self.now, "          the disk of member {} is lost", place + 1);
         self.members[place].disk = None;
+        self.judge.lost_disk(place);
     }
 
     /// Ends all faults: every way is open, every disk works, and every member that was set up runs.
@@ -236,6 +237,7 @@ impl Cluster {
             }
         }
         self.plan.slow_write_in = u64::MAX;
+        self.judge.healed(self.now);
         for place in 0..self.members.len() {
             self.members[place].slow_jobs = 1;
             self.mend_disk(now, place);

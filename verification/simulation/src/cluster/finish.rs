@@ -1,9 +1,10 @@
 //! What is compared once all faults are over.
 
 use zraft_core::Instant;
-use zraft_store::Store;
+use zraft_replica::LogEntry;
+use zraft_store::{RedbStore, Store};
 
-use super::{Cluster, application::MONEY};
+use super::{Cluster, application::MONEY, judge::Rest};
 
 impl Cluster {
     /// Returns true if one member leads, all members that were set up run and have applied the same, and nothing is in hand.
@@ -46,7 +47,10 @@ impl Cluster {
         }) {
             broken.push(("all members have the same state", format!("{pair:?}")));
         }
-        broken.extend(self.compare_logs());
+        let rests = self.rests();
+        let borrowed: Vec<_> = rests.iter().map(KeptRest::borrow).collect();
+        self.judge.finish(self.now, &borrowed);
+        self.take_verdict();
         for (_, _, hash) in &states {
             self.trace.bytes(&hash.to_bytes());
         }
@@ -61,30 +65,44 @@ impl Cluster {
         }
     }
 
-    /// Compares the part of the log that all running members have.
-    fn compare_logs(&self) -> Option<(&'static str, String)> {
-        let running = self.members.iter().filter_map(|member| member.process.as_ref());
-        let mut logs = Vec::new();
-        for process in running {
-            // The view's index is applied, so the store has everything up to it, from some first entry on.
-            let to = process.replica.view().applied + 1;
-            let from = to.saturating_sub(COMPARED).max(2);
-            let read = (from..to).find_map(|from| {
-                let entries = process.store.entries(from, to, usize::MAX).ok()?;
-                (!entries.is_empty()).then_some(entries)
-            });
-            logs.push((process.id, read.unwrap_or_default()));
-        }
-        for pair in logs.windows(2) {
-            let [(first, a), (second, b)] = pair else { continue };
-            let same = a.iter().rev().zip(b.iter().rev()).all(|(one, other)| one == other);
-            if !same {
-                return Some(("the logs are equal byte for byte", format!("{first} and {second}")));
-            }
-        }
-        None
+    /// Reads back what each running member holds.
+    fn rests(&self) -> Vec<KeptRest> {
+        let running = self.members.iter().filter_map(|member| {
+            let process = member.process.as_ref()?;
+            let state = process.machine.state();
+            Some(KeptRest {
+                member: member.place,
+                applied: state.applied(),
+                state: state.state_hash().ok()?.to_bytes(),
+                entries: stored(&process.store, process.replica.last_index() + 1),
+            })
+        });
+        running.collect()
     }
 }
 
-/// The entries at the end of the log that are compared. Snapshots cut the log shorter on some members.
-const COMPARED: u64 = 64;
+/// What a member holds at the end, by value.
+struct KeptRest {
+    member: usize,
+    applied: u64,
+    state: [u8; 16],
+    entries: Vec<LogEntry>,
+}
+
+impl KeptRest {
+    fn borrow(&self) -> Rest<'_> {
+        let Self { member, applied, state, entries } = self;
+        Rest { member: *member, applied: *applied, state: *state, entries }
+    }
+}
+
+/// Reads all entries below `to` that a store still has. Where its log begins is searched, because the store does not tell.
+fn stored(store: &RedbStore, to: u64) -> Vec<LogEntry> {
+    let read = |from, most| store.entries(from, to, most).unwrap_or_default();
+    let (mut low, mut high) = (1, to);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if read(middle, 1).is_empty() { low = middle + 1 } else { high = middle }
+    }
+    read(low, usize::MAX)
+}

@@ -3,13 +3,14 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::OnceLock,
+    time::Duration,
 };
 
 use zraft_core::Instant;
 use zraft_protocol::SplitMix64;
 use zraft_replica::{
-    Boot, Config, Configuration, ConnectionId, Job, Machine, Now, RaftId, Replica, Role,
-    SnapshotFile, SnapshotMeta, Write,
+    Boot, Config, Configuration, ConnectionId, Introduction, Job, Machine, Now, RaftId, Replica,
+    Role, SnapshotFile, SnapshotMeta, Write,
 };
 use zraft_session::{Snapshot, StateMachine};
 use zraft_simulated_disk::{Faults, SimulatedDisk};
@@ -17,7 +18,7 @@ use zraft_store::{
     ClusterId, Identity, Incarnation, RedbStore, SnapshotReceiver, Store, StoreError,
 };
 
-use super::{Cluster, ClusterPlan, Event, Output, application::Ledger, clock::Clock};
+use super::{Cluster, ClusterPlan, Event, Output, application::Ledger, clock::Clock, judge};
 use crate::world::{
     system::{CloseHow, Listening},
     trace::say,
@@ -61,7 +62,7 @@ pub(crate) struct Process {
     pub(crate) machine: Machine<Ledger>,
     pub(crate) store: RedbStore,
     pub(crate) id: RaftId,
-    pub(crate) incarnation: Incarnation,
+    pub(crate) introduction: Introduction,
     pub(crate) writing: Option<Write>,
     pub(crate) jobs: VecDeque<Job>,
     pub(crate) working: bool,
@@ -72,6 +73,8 @@ pub(crate) struct Process {
     pub(crate) stopping: bool,
     /// What was last reported of the role: term, role, and whether the member serves.
     pub(crate) told: Option<(u64, Role, bool)>,
+    /// The configuration that was last reported.
+    pub(crate) configuration: Configuration,
 }
 
 /// How a process ends.
@@ -118,7 +121,7 @@ impl Member {
 
     /// Keeps a timer that was just handled from firing again at the same moment.
     pub(crate) fn defer_wake(&mut self, now: Instant) {
-        let later = now + std::time::Duration::from_micros(1);
+        let later = now + Duration::from_micros(1);
         self.wakes = self.wakes.map(|at| at.max(later));
     }
 }
@@ -132,19 +135,24 @@ fn new_disk(boot: &Boot, seed: u64) -> Result<SimulatedDisk, StoreError> {
 
 impl Cluster {
     /// Sets up the disks of the members with which the cluster begins.
-    pub(super) fn create_voters(&mut self) {
+    pub(super) fn create_voters(&mut self) -> Configuration {
         let members =
             (0..self.plan.voters).map(|place| (self.new_id(place), self.plan.info(place)));
         let members: Vec<_> = members.collect::<Vec<_>>();
-        let boot = Boot::of_new_cluster(Configuration::of_voters(members.iter().cloned()));
+        let configuration = Configuration::of_voters(members.iter().cloned());
+        let boot = Boot::of_new_cluster(configuration.clone());
         let template = match new_disk(&boot, 0) {
             Ok(disk) => disk,
-            Err(error) => return self.violated("a store can be created", error.to_string()),
+            Err(error) => {
+                self.violated("a store can be created", error.to_string());
+                return configuration;
+            }
         };
         for (place, (id, _)) in members.into_iter().enumerate() {
             let seed = self.rng.next();
             self.identify(place, id, template.copy(seed));
         }
+        configuration
     }
 
     /// Sets up the disk of a member that waits to be added.
@@ -205,9 +213,10 @@ impl Cluster {
                     .push_back(Output::Listen { member: place, listening: Listening::Open });
                 for other in 0..self.members.len() {
                     if other != place {
-                        self.queue.push(self.now, super::What::Connect(place, other));
+                        self.plan_connect(place, other, Duration::ZERO);
                     }
                 }
+                self.report(place);
                 self.collect(place);
             }
             Err(error) => {
@@ -228,6 +237,8 @@ impl Cluster {
         let boot = store.boot().map_err(told)?;
         let (state, newest) = restored(&store, self)?;
         let machine = Machine::new(state, boot.snapshot.index);
+        let at = self.moment(place);
+        self.judge.started(at, place, identity.raft_id, &boot, &machine.view());
         let config = Config {
             id: identity.raft_id,
             timing: self.plan.timing,
@@ -247,12 +258,17 @@ impl Cluster {
         let now = self.members[place].clock.read(self.now);
         let replica = Replica::new(config, &boot, newest, machine.view(), entropy, now)
             .map_err(|error| error.to_string())?;
+        let introduction = Introduction {
+            cluster: identity.cluster,
+            incarnation: identity.incarnation,
+            address: self.plan.info(place).address,
+        };
         Ok(Process {
             replica,
             machine,
             store,
             id: identity.raft_id,
-            incarnation: identity.incarnation,
+            introduction,
             writing: None,
             jobs: VecDeque::new(),
             working: false,
@@ -261,6 +277,7 @@ impl Cluster {
             connections: BTreeSet::new(),
             stopping: false,
             told: None,
+            configuration: Configuration::default(),
         })
     }
 
@@ -269,6 +286,7 @@ impl Cluster {
         let member = &mut self.members[place];
         let Some(process) = member.process.as_mut() else { return };
         call(&mut process.replica, member.clock.read(self.now));
+        self.report(place);
         self.collect(place);
     }
 
@@ -292,6 +310,8 @@ impl Cluster {
                 End::Killed | End::Stopped => disk.plan(Faults::default()),
             }
         }
+        let at = judge::At { now: self.now, clock: member.clock.read(self.now).monotonic };
+        self.judge.ended(at, place);
         member.life += 1;
         (member.frozen, member.stalled, member.disk_fails) = (false, false, false);
         member.waiting.clear();

@@ -12,7 +12,7 @@
 //! | `clock`, `peers`, `application` | a machine's clocks, the network between members, the application |
 //! | `member` | a member's disk and process: how it starts and how it ends |
 //! | `work` | what a member's threads do: writes, jobs, snapshots |
-//! | `network` | connections between members, and the frames on them |
+//! | `handshake`, `network` | how members connect, and the frames on their connections |
 //! | `clients` | the client port |
 //! | `faults`, `operator` | what strikes a cluster, and what its operator does |
 //! | `finish` | what is compared at the end |
@@ -26,6 +26,7 @@ mod clients;
 mod clock;
 mod faults;
 mod finish;
+mod handshake;
 pub(crate) mod judge;
 mod member;
 mod network;
@@ -36,12 +37,15 @@ pub(crate) mod plan;
 mod tests;
 mod work;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use zraft_core::Instant;
 use zraft_protocol::{RequestId, ServerMessage, SessionId};
-use zraft_replica::{ConnectionId, RaftId, Replica, SnapshotFile};
+use zraft_replica::{Configuration, ConnectionId, RaftId, Replica, SnapshotFile};
 
 use crate::{
     coverage::Coverage,
@@ -54,6 +58,8 @@ use crate::{
     },
 };
 pub(crate) use faults::DiskFault;
+use handshake::Shaking;
+use judge::ClusterJudge;
 use member::Member;
 pub(crate) use operator::Task;
 pub(crate) use peers::Link;
@@ -84,8 +90,8 @@ enum What {
     Frame(Box<Frame>),
     /// Two members try to connect to each other.
     Connect(usize, usize),
-    /// Their handshake ends, if both still live this life.
-    Connected([(usize, u64); 2]),
+    /// A message of their handshake arrives.
+    Shake(Box<Shaking>),
     /// Something within the life of a member's process.
     Within(usize, u64, Event),
     /// The operator looks at the task in hand.
@@ -120,7 +126,6 @@ enum Event {
 }
 
 /// N members and everything between them.
-#[derive(Debug)]
 pub(crate) struct Cluster {
     plan: ClusterPlan,
     now: Instant,
@@ -129,6 +134,8 @@ pub(crate) struct Cluster {
     queue: Queue<What>,
     members: Vec<Member>,
     peers: Peers,
+    /// The pairs of places that try to connect, the lower first.
+    connecting: BTreeSet<(usize, usize)>,
     /// On which place the member with this id was last.
     addresses: BTreeMap<RaftId, usize>,
     last_id: u64,
@@ -141,11 +148,16 @@ pub(crate) struct Cluster {
     journal: Vec<Execution>,
     pushed: BTreeMap<String, Vec<Bytes>>,
     recorded: u64,
+    judge: ClusterJudge,
     pub(crate) trace: Trace,
     pub(crate) coverage: Coverage,
     pub(crate) facts: Facts,
     pub(crate) violation: Option<Violation>,
 }
+
+/// Once nothing fails any more, a leader answers within this time: the slowest disk and state machine that are drawn are done
+/// with everything that can wait by then.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Figures of a run.
 #[derive(Debug, Default, Clone, Copy)]
@@ -169,6 +181,7 @@ impl Cluster {
         let mut rng = Rng::new(plan.seed);
         let network = rng.fork();
         let members = (0..plan.places).map(|place| Member::new(place, &plan, now)).collect();
+        let terms = judge::Terms { timing: plan.timing, patience: PATIENCE };
         let mut cluster = Self {
             peers: Peers::new(plan.places, plan.link, now, network),
             now,
@@ -176,6 +189,7 @@ impl Cluster {
             rng,
             queue: Queue::new(),
             members,
+            connecting: BTreeSet::new(),
             addresses: BTreeMap::new(),
             last_id: 0,
             connections: BTreeMap::new(),
@@ -186,13 +200,15 @@ impl Cluster {
             journal: Vec::new(),
             pushed: BTreeMap::new(),
             recorded: 0,
+            judge: ClusterJudge::new(terms, &Configuration::default()),
             trace: Trace::new(words),
             coverage: Coverage::default(),
             facts: Facts::default(),
             violation: None,
             plan,
         };
-        cluster.create_voters();
+        let first = cluster.create_voters();
+        cluster.judge = ClusterJudge::new(terms, &first);
         for place in 0..cluster.plan.places {
             let runs = place < cluster.plan.voters;
             let listening = if runs { Listening::Open } else { Listening::Closed };
@@ -228,13 +244,14 @@ impl Cluster {
             }
         }
         self.now = self.now.max(now);
+        self.take_verdict();
     }
 
     fn happen(&mut self, what: What) {
         match what {
             What::Frame(frame) => self.frame_arrives(*frame),
             What::Connect(a, b) => self.try_to_connect(a, b),
-            What::Connected(ends) => self.connected_peers(ends),
+            What::Shake(shaking) => self.shake(*shaking),
             What::Within(place, life, event) => {
                 if self.members[place].life == life {
                     self.within(place, event);
@@ -245,7 +262,7 @@ impl Cluster {
     }
 
     /// Plans something within the present life of a member's process.
-    fn plan_within(&mut self, place: usize, after: std::time::Duration, event: Event) {
+    fn plan_within(&mut self, place: usize, after: Duration, event: Event) {
         let life = self.members[place].life;
         self.queue.push(self.now + after, What::Within(place, life, event));
     }
@@ -275,6 +292,28 @@ impl Cluster {
     /// Returns the payloads of all server requests that were pushed to a session, in order.
     pub(crate) fn pushed(&self, session: &str) -> &[Bytes] {
         self.pushed.get(session).map_or(&[], |pushed| &pushed[..])
+    }
+
+    /// Takes over what the judge has found.
+    fn take_verdict(&mut self) {
+        if self.violation.is_none()
+            && let Some(Violation { rule, detail }) = &self.judge.violation
+        {
+            let (rule, detail) = (*rule, detail.clone());
+            self.violated(rule, detail);
+        }
+    }
+
+    /// When something happens at a place now, for the judge.
+    fn moment(&self, place: usize) -> judge::At {
+        judge::At { now: self.now, clock: self.members[place].clock.read(self.now).monotonic }
+    }
+
+    /// Returns what occurred in the run, the judge's counts included.
+    pub(crate) fn counted(&self) -> Coverage {
+        let mut all = self.coverage.clone();
+        all.merge(&self.judge.coverage);
+        all
     }
 
     fn violated(&mut self, rule: &'static str, detail: impl Into<String>) {

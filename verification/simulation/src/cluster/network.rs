@@ -13,6 +13,8 @@ impl Cluster {
         if there == place {
             return;
         }
+        let at = self.moment(place);
+        self.judge.sent(at, place, to, &message);
         let urgent = message.is_urgent();
         let frame = PeerFrame { from, to, message };
         let bytes = frame.encode();
@@ -48,48 +50,12 @@ impl Cluster {
         }
         match PeerFrame::decode(&frame.bytes, frame.sender, frame.receiver) {
             Ok(PeerFrame { message, .. }) => {
-                let from = frame.sender;
+                let (at, from) = (self.moment(frame.to), frame.sender);
+                self.judge.heard(at, frame.to, from);
                 self.with(frame.to, |replica, now| replica.peer_message(now, from, &message));
             }
             Err(error) => self.violated("members understand each other", error.to_string()),
         }
-    }
-
-    /// Both members try to connect, now and again until it succeeds or one of them ends.
-    pub(super) fn try_to_connect(&mut self, a: usize, b: usize) {
-        if !self.is_running(a) || !self.is_running(b) || self.peers.is_up(a, b) {
-            // A start tries again.
-            return;
-        }
-        if self.members[a].frozen || self.members[b].frozen || self.peers.is_blocked(a, b) {
-            self.queue.push(self.now + self.plan.reconnect, What::Connect(a, b));
-            return;
-        }
-        let at = self.now + self.peers.round_trip(a, b);
-        let ends = [a, b].map(|place| (place, self.members[place].life));
-        self.queue.push(at, What::Connected(ends));
-    }
-
-    pub(super) fn connected_peers(&mut self, ends: [(usize, u64); 2]) {
-        let [(a, _), (b, _)] = ends;
-        let live = ends.iter().all(|(place, life)| {
-            let member = &self.members[*place];
-            member.life == *life && !member.frozen
-        });
-        let (Some(first), Some(second)) = (&self.members[a].process, &self.members[b].process)
-        else {
-            return;
-        };
-        let (first, second) = (first.id, second.id);
-        if self.peers.is_up(a, b) {
-            return;
-        }
-        if !live || self.peers.is_blocked(a, b) {
-            self.queue.push(self.now + self.plan.reconnect, What::Connect(a, b));
-            return;
-        }
-        self.trace.fact(self.now, 25, (a * 16 + b) as u64);
-        self.peers.connect(self.now, (a, first), (b, second));
     }
 
     /// Both connections between two members are reset.
@@ -104,7 +70,7 @@ impl Cluster {
             a + 1,
             b + 1
         );
-        self.queue.push(self.now + self.plan.reconnect, What::Connect(a, b));
+        self.plan_connect(a, b, self.plan.reconnect);
         for (place, other) in [(a, b), (b, a)] {
             let Some(id) = self.members[other].process.as_ref().map(|process| process.id) else {
                 continue;

@@ -112,6 +112,7 @@ impl Cluster {
                     return Step::Again(Task::EndSession(session));
                 };
                 self.coverage.count("operator", "ends a session");
+                self.judge.removal_asked(&session);
                 self.with(leader, |replica, now| {
                     // A refusal means that leadership has just gone; the session lives on.
                     let _ = replica.remove_session(now, &session);

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use zraft_core::Instant;
-use zraft_replica::RaftId;
+use zraft_replica::{ConnectionKind, RaftId};
 
 use crate::random::Rng;
 
@@ -100,33 +100,39 @@ impl Peers {
         &mut self.wires[a.min(b) * self.places + a.max(b)][usize::from(urgent)]
     }
 
-    /// Returns true if both connections of the pair are open.
-    pub(crate) fn is_up(&self, a: usize, b: usize) -> bool {
-        let pair = &self.wires[a.min(b) * self.places + a.max(b)];
-        pair.iter().all(|wire| wire.up.is_some())
+    /// Returns which connection of a pair is not open.
+    pub(crate) fn missing(&self, a: usize, b: usize) -> Option<ConnectionKind> {
+        let [bulk, urgent] = &self.wires[a.min(b) * self.places + a.max(b)];
+        match (&urgent.up, &bulk.up) {
+            (None, _) => Some(ConnectionKind::Urgent),
+            (_, None) => Some(ConnectionKind::Bulk),
+            _ => None,
+        }
     }
 
     pub(crate) fn is_blocked(&self, a: usize, b: usize) -> bool {
         self.links[a * self.places + b].blocked || self.links[b * self.places + a].blocked
     }
 
-    /// Returns how long a handshake takes.
-    pub(crate) fn round_trip(&mut self, a: usize, b: usize) -> Duration {
-        let (there, back) = (*self.link(a, b), *self.link(b, a));
-        there.delay(&mut self.rng) + back.delay(&mut self.rng)
+    /// Draws how long a message of a handshake takes.
+    pub(crate) fn delay(&mut self, from: usize, to: usize) -> Duration {
+        let link = *self.link(from, to);
+        link.delay(&mut self.rng)
     }
 
-    /// Opens the connections of a pair that are not open.
-    pub(crate) fn connect(&mut self, now: Instant, a: (usize, RaftId), b: (usize, RaftId)) {
+    /// Opens a connection of a pair.
+    pub(crate) fn connect(
+        &mut self,
+        now: Instant,
+        a: (usize, RaftId),
+        b: (usize, RaftId),
+        kind: ConnectionKind,
+    ) {
         let ids = if a.0 < b.0 { [a.1, b.1] } else { [b.1, a.1] };
-        for urgent in [false, true] {
-            let wire = self.wire(a.0, b.0, urgent);
-            if wire.up.is_none() {
-                wire.up = Some(ids);
-                wire.epoch += 1;
-                wire.last = [now; 2];
-            }
-        }
+        let wire = self.wire(a.0, b.0, kind == ConnectionKind::Urgent);
+        wire.up = Some(ids);
+        wire.epoch += 1;
+        wire.last = [now; 2];
     }
 
     pub(crate) fn send(

@@ -5,10 +5,16 @@ use std::time::Duration;
 use zraft_replica::{
     Done, Job, LogEntry, Output as Wanted, SnapshotFile, SnapshotMeta, StopReason, View,
 };
-use zraft_session::{Answer, Effect, Entry, Operation, Snapshot};
+use zraft_session::{Effect, Snapshot};
 use zraft_store::{RedbStore, Store, StoreError};
 
-use super::{Cluster, Event, Execution, Output, member::End, plan::Latency};
+use super::{
+    Cluster, Event, Execution, Output,
+    application::Ran,
+    judge::{Applied, Standing},
+    member::End,
+    plan::Latency,
+};
 use crate::world::{system::CloseHow, trace::say};
 
 /// The most bytes of entries that are read back at once.
@@ -35,7 +41,6 @@ impl Cluster {
         {
             self.carry_out(place, output);
         }
-        self.look_at_role(place);
         let stopped = self.members[place].process.as_ref();
         if stopped.is_some_and(|process| process.stopping && process.replica.is_shut_down()) {
             self.end_process(place, End::Stopped);
@@ -48,7 +53,9 @@ impl Cluster {
             Wanted::Send { to, message } => self.send(place, to, message),
             Wanted::Write(write) => {
                 let after = self.disk_time(place);
+                let at = self.moment(place);
                 let Some(process) = &mut self.members[place].process else { return };
+                self.judge.writing(at, place, &write);
                 if process.writing.replace(*write).is_some() {
                     self.violated("one write is under way at a time", format!("member {place}"));
                 }
@@ -61,9 +68,13 @@ impl Cluster {
             }
             Wanted::Client { connection, message } => {
                 say!(self.trace, self.now, "          member {} says {message:?}", place + 1);
+                let at = self.moment(place);
+                self.judge.told_client(at, place, connection, &message);
                 self.outputs.push_back(Output::Send { peer: connection, message });
             }
             Wanted::Close(peer) => {
+                let at = self.moment(place);
+                self.judge.disconnected(at, place, peer);
                 self.connections.remove(&peer);
                 if let Some(process) = &mut self.members[place].process {
                     process.connections.remove(&peer);
@@ -183,6 +194,8 @@ impl Cluster {
                     place + 1,
                     in_words(&write)
                 );
+                let at = self.moment(place);
+                self.judge.durable(at, place, write.number);
                 self.with(place, |replica, now| replica.persisted(now, write.number));
             }
             Err(error) => self.store_failed(place, &error),
@@ -235,6 +248,8 @@ impl Cluster {
             all.extend(effects);
         }
         if let Some((_, view)) = self.run_apply(place, Vec::new(), up_to) {
+            let at = self.moment(place);
+            self.judge.reached(at, place, &view);
             self.with(place, |replica, now| replica.applied(now, all, view));
         }
     }
@@ -282,6 +297,8 @@ impl Cluster {
                     place + 1,
                     meta.index
                 );
+                let at = self.moment(place);
+                self.judge.restored(at, place, meta, &view);
                 self.with(place, |replica, now| replica.applied(now, effects, view));
             }
             Ok(_) => {}
@@ -304,6 +321,8 @@ impl Cluster {
                     meta.index,
                     file.bytes
                 );
+                let at = self.moment(place);
+                self.judge.snapshot(at, place, file.meta.index, file.hash);
                 self.with(place, |replica, now| replica.snapshot_taken(now, file));
             }
             Err(error) => self.store_failed(place, &error),
@@ -320,6 +339,10 @@ impl Cluster {
         };
         self.coverage.count("snapshot", if sound { "received" } else { "damaged on its way" });
         let index = file.meta.index;
+        if sound {
+            let at = self.moment(place);
+            self.judge.snapshot(at, place, index, file.hash);
+        }
         self.with(place, |replica, now| replica.snapshot_verified(now, index, sound));
     }
 
@@ -328,6 +351,7 @@ impl Cluster {
         say!(self.trace, self.now, "          member {} stops: {reason}", place + 1);
         let (name, expected) = match reason {
             StopReason::Removed => ("removed", true),
+            StopReason::RolledBack { .. } => ("rolled back", self.members[place].doubtful),
             StopReason::LostLog { .. } => ("lost log", self.members[place].doubtful),
             StopReason::Diverged { .. } => ("diverged", self.members[place].doubtful),
             _ => ("cannot apply", false),
@@ -340,36 +364,49 @@ impl Cluster {
     }
 
     /// An entry was applied on a member. The first time, its effects go into the journal.
-    fn applied(&mut self, _place: usize, entry: &LogEntry, effects: &[Effect], _view: &View) {
-        if entry.index <= self.recorded {
-            return;
-        }
-        self.recorded = entry.index;
-        self.facts.entries += 1;
-        let decoded = Entry::decode(&entry.data).map(|entry| entry.operation);
-        for effect in effects {
-            match effect {
-                Effect::Answered { session, request_id, answer: Answer::Executed(_) } => {
-                    let Ok(Operation::Command { payload, .. }) = &decoded else { continue };
-                    self.facts.executed += 1;
-                    self.journal.push(Execution {
-                        session: session.clone(),
-                        request_id: *request_id,
-                        payload: payload.clone().into_bytes(),
-                    });
-                }
-                Effect::Pushed { session, request } => {
+    fn applied(&mut self, place: usize, entry: &LogEntry, effects: &[Effect], view: &View) {
+        let at = self.moment(place);
+        let Some(process) = &self.members[place].process else { return };
+        let ran = process.machine.state().application().ran(entry.index);
+        let executed: Vec<_> = ran.iter().map(|ran| ran.command.clone()).collect();
+        if entry.index > self.recorded {
+            self.recorded = entry.index;
+            self.facts.entries += 1;
+            for Ran { command, .. } in ran.iter().filter(|ran| ran.accepted) {
+                self.facts.executed += 1;
+                self.journal.push(Execution {
+                    session: command.session.clone(),
+                    request_id: command.request,
+                    payload: command.payload.clone().into_bytes(),
+                });
+            }
+            for effect in effects {
+                if let Effect::Pushed { session, request } = effect {
                     let pushed = self.pushed.entry(session.as_str().to_owned()).or_default();
                     pushed.push(request.payload.clone().into_bytes());
                 }
-                _ => {}
             }
         }
+        self.judge.applied(at, place, Applied { entry, executed: &executed, effects, view });
     }
 
-    fn look_at_role(&mut self, place: usize) {
+    /// Reports what a replica says of itself after a call.
+    pub(super) fn report(&mut self, place: usize) {
+        let at = self.moment(place);
         let Some(process) = &mut self.members[place].process else { return };
         let replica = &process.replica;
+        let standing = Standing {
+            term: replica.term(),
+            role: replica.role(),
+            serving: replica.is_serving(),
+            committed: replica.committed(),
+            last_index: replica.last_index(),
+        };
+        self.judge.standing(at, place, standing);
+        if process.configuration != *replica.configuration() {
+            process.configuration = replica.configuration().clone();
+            self.judge.configuration(at, place, &process.configuration);
+        }
         let role = (replica.term(), replica.role(), replica.is_serving());
         if process.told == Some(role) {
             return;
