@@ -123,5 +123,5 @@ pub use replica::{
     MembershipChange, Output, PeerStatus, Replica, SnapshotFile,
 };
 pub use stop::{Role, StopReason};
-pub use storage::{Boot, EntryKind, HardState, LogEntry, SnapshotMeta, StartError, Write};
+pub use storage::{Boot, EntryKind, HardState, LogEntry, SnapshotMeta, Space, StartError, Write};
 pub use timing::Timing;

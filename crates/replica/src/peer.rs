@@ -16,7 +16,7 @@ pub use handshake::{
 };
 pub(crate) use handshake::{Matches, Standpoint};
 
-use crate::{LogEntry, RaftId, SnapshotMeta};
+use crate::{LogEntry, RaftId, SnapshotMeta, Space};
 
 /// A message from one member to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +129,13 @@ pub enum PeerMessage {
         /// The highest level that its application supports.
         application_level: u32,
     },
+    /// A member tells the leader whether its disk is nearly full.
+    Space {
+        /// The sender's term.
+        term: u64,
+        /// How much space its disk has.
+        space: Space,
+    },
 }
 
 /// A place in the log.
@@ -186,7 +193,8 @@ impl PeerMessage {
             | Self::SnapshotOffer { term, .. }
             | Self::SnapshotChunk { term, .. }
             | Self::SnapshotStatus { term, .. }
-            | Self::Level { term, .. } => *term,
+            | Self::Level { term, .. }
+            | Self::Space { term, .. } => *term,
         }
     }
 

@@ -14,6 +14,7 @@ mod receiving;
 mod sessions;
 mod setup;
 mod snapshots;
+mod space;
 mod status;
 mod timers;
 
@@ -26,7 +27,7 @@ use zraft_protocol::MemberId;
 use zraft_session::LeaderClock;
 
 use crate::{
-    Boot, LogEntry, Now, PeerMessage, RaftId, Role, StartError, StopReason, View,
+    Boot, LogEntry, Now, PeerMessage, RaftId, Role, Space, StartError, StopReason, View,
     engine::{Engine, Event, Standing},
     peer::Matches,
     timing::Ticks,
@@ -84,6 +85,9 @@ pub struct Replica {
     announced: Duration,
     /// When the write under way was given out.
     write_since: Option<Duration>,
+    space: Space,
+    /// The disk was nearly full at some time, so leaders may have been told.
+    was_low: bool,
     standing: Standing,
     applying: Applying,
     snapshots: Snapshots,
@@ -133,6 +137,8 @@ impl Replica {
             matches: Matches::default(),
             announced: now.monotonic,
             write_since: None,
+            space: Space::Ample,
+            was_low: false,
             standing: engine.standing(),
             engine,
             applying: Applying::new(boot.snapshot.index, view, config.applies),
@@ -326,6 +332,12 @@ impl Replica {
             }
             PeerMessage::Level { feature_level, application_level, .. } => {
                 self.take_levels(from, *feature_level, *application_level);
+                Ok(())
+            }
+            PeerMessage::Space { space, .. } => {
+                if !stale {
+                    self.take_space(from, *space);
+                }
                 Ok(())
             }
             // It would win the election that it is asked to hold.

@@ -71,6 +71,16 @@ pub struct Write {
     pub configuration: Option<Configuration>,
 }
 
+/// How much space the disk has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Space {
+    /// Enough to go on as usual.
+    #[default]
+    Ample,
+    /// Less than the reserve. The member takes no new commands from clients and makes its log shorter.
+    Low,
+}
+
 /// What the store reads when a member starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Boot {

@@ -13,5 +13,6 @@ mod schedules;
 mod server_requests;
 mod sessions;
 mod snapshots;
+mod space;
 mod times;
 mod world;

@@ -163,7 +163,8 @@ pub(super) fn message_to_raft(from: RaftId, to: RaftId, message: &PeerMessage) -
         PeerMessage::SnapshotOffer { .. }
         | PeerMessage::SnapshotChunk { .. }
         | PeerMessage::SnapshotStatus { .. }
-        | PeerMessage::Level { .. } => return None,
+        | PeerMessage::Level { .. }
+        | PeerMessage::Space { .. } => return None,
     };
     raft.set_msg_type(kind);
     Some(raft)

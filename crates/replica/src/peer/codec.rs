@@ -14,6 +14,7 @@
 //! | 9 SnapshotChunk | u64 index, u64 offset, u32 length and data |
 //! | 10 SnapshotStatus | u64 index, u8 progress (0 have, 1 complete, 2 failed), u64 offset |
 //! | 11 Level | u32 feature level, u32 application level |
+//! | 12 Space | u8 space (0 ample, 1 low) |
 //!
 //! A position is u64 index and u64 term; a round is u64 term and u64 count. The transport limits the length of a frame.
 
@@ -21,7 +22,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{PeerMessage, Position, ReadRound, SnapshotProgress, VoteKind};
 use crate::{
-    Change, Configuration, EntryKind, FormatError, LogEntry, RaftId, SnapshotMeta,
+    Change, Configuration, EntryKind, FormatError, LogEntry, RaftId, SnapshotMeta, Space,
     fields::{Fields, put_bytes},
 };
 
@@ -149,6 +150,7 @@ impl PeerFrame {
                 out.put_u32(*feature_level);
                 out.put_u32(*application_level);
             }
+            PeerMessage::Space { space, .. } => out.put_u8(u8::from(*space == Space::Low)),
         }
         out.freeze()
     }
@@ -255,6 +257,13 @@ impl PeerFrame {
                 feature_level: fields.u32("the feature level")?,
                 application_level: fields.u32("the application level")?,
             },
+            12 => PeerMessage::Space {
+                term,
+                space: match fields.flag("the space")? {
+                    true => Space::Low,
+                    false => Space::Ample,
+                },
+            },
             kind => return Err(FormatError::UnknownKind(kind)),
         };
         fields.finish()?;
@@ -274,6 +283,7 @@ impl PeerFrame {
             PeerMessage::SnapshotChunk { .. } => 9,
             PeerMessage::SnapshotStatus { .. } => 10,
             PeerMessage::Level { .. } => 11,
+            PeerMessage::Space { .. } => 12,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Giving leadership away on purpose.
 
 use super::{Replica, STALL};
-use crate::{Now, RaftId, StopReason};
+use crate::{Now, RaftId, StopReason, engine::Progress};
 
 /// Members that are tried. The second is there for the case that the first has just died.
 const ATTEMPTS: usize = 2;
@@ -105,8 +105,16 @@ impl Replica {
         }
     }
 
-    /// The voter that would win most surely.
+    /// The voter that would win most surely. One whose disk is nearly full is the last choice.
     fn successor(&self, tried: &[RaftId]) -> Option<RaftId> {
+        let fit = self.possible_successors(tried);
+        fit.into_iter()
+            .max_by_key(|each| (self.has_space(each.id), each.matched))
+            .map(|each| each.id)
+    }
+
+    /// The voters that could take over now.
+    pub(super) fn possible_successors(&self, tried: &[RaftId]) -> Vec<Progress> {
         let voters = &self.engine.configuration().voters;
         let progress = self.engine.progress().into_iter();
         let fit = progress.filter(|each| {
@@ -116,6 +124,6 @@ impl Replica {
                 && !each.installing
                 && !tried.contains(&each.id)
         });
-        fit.max_by_key(|each| each.matched).map(|each| each.id)
+        fit.collect()
     }
 }

@@ -48,6 +48,10 @@ pub(super) struct Lead {
     pub(super) hand_over: Option<HandOver>,
     /// Members whose programs support another feature level than the configuration says.
     pub(super) levels: BTreeMap<RaftId, u32>,
+    /// Members that have said in this term that their disk is nearly full.
+    pub(super) low: BTreeSet<RaftId>,
+    /// When this leader, whose disk is nearly full, last began to hand over to a member that has space.
+    pub(super) sought_space: Option<Duration>,
     /// What the members' applications support, as they have said in this term.
     pub(super) application_levels: BTreeMap<RaftId, u32>,
 }
@@ -131,6 +135,22 @@ impl Lead {
         arrival
     }
 
+    /// Takes the commands out of the queue again. They wait, in their order, until they are judged again.
+    pub(super) fn set_commands_aside(&mut self) {
+        for queued in std::mem::take(&mut self.queue) {
+            let Queued { operation, arrival, from } = queued;
+            match (operation, from) {
+                (Operation::Command { session, request_id, payload, .. }, Some(connection)) => {
+                    let Some(state) = self.sessions.get_mut(&session) else { continue };
+                    state.in_flight.remove(&request_id);
+                    state.waiting.insert(request_id, Waiting { connection, payload, arrival });
+                    self.waiting.insert(session);
+                }
+                (operation, from) => self.queue.push_back(Queued { operation, arrival, from }),
+            }
+        }
+    }
+
     pub(super) fn next_arrival(&mut self) -> u64 {
         self.arrivals += 1;
         self.arrivals
@@ -177,6 +197,8 @@ impl Replica {
             last_tick: None,
             hand_over: None,
             levels: BTreeMap::new(),
+            low: BTreeSet::new(),
+            sought_space: None,
             application_levels: BTreeMap::new(),
         });
     }
@@ -227,6 +249,7 @@ impl Replica {
         for (connection, request) in self.connections.take_held() {
             self.serve_handshake(connection, request);
         }
+        self.seek_space();
     }
 
     pub(super) fn serve_handshake(&mut self, connection: ConnectionId, request: SessionRequest) {

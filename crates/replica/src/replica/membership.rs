@@ -314,6 +314,7 @@ impl Replica {
             }
             _ => self.take_levels(self.id, feature_level, application_level),
         }
+        self.announce_space();
     }
 
     /// Says it again now and then, because messages can be lost.
@@ -341,6 +342,9 @@ impl Replica {
             lead.levels.retain(|id, level| {
                 configuration.members.get(id).is_some_and(|info| info.feature_level != *level)
             });
+        }
+        if let Some(lead) = self.lead.as_mut() {
+            lead.low.retain(|id| configuration.contains(*id));
         }
         self.peers.retain(|id, _| configuration.contains(*id));
         self.matches.forget_removed(configuration);

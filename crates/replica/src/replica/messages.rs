@@ -94,7 +94,8 @@ impl Replica {
         self.decide(connection, session, request_id, payload, arrival);
     }
 
-    /// Judges a command that is not in the log. `arrival` is its place if it has waited.
+    /// Judges a command that is not in the log. While the disk is nearly full, no command is proposed: it waits, like one
+    /// for whose answer there is no room. `arrival` is its place if it has waited.
     fn decide(
         &mut self,
         connection: ConnectionId,
@@ -103,6 +104,7 @@ impl Replica {
         payload: Payload,
         arrival: Option<u64>,
     ) {
+        let takes = self.takes_commands();
         let view = &self.applying.view;
         let Some(lead) = self.lead.as_mut() else { return };
         let Some(state) = lead.sessions.get_mut(session) else { return };
@@ -113,6 +115,11 @@ impl Replica {
             request_id,
             state.in_flight.len() as u64,
         );
+        let verdict = match verdict {
+            // A full cache cannot get emptier meanwhile, so it ends no session either.
+            Verdict::Propose { .. } | Verdict::Overrun if !takes => Verdict::Wait,
+            verdict => verdict,
+        };
         if verdict != Verdict::Overrun {
             state.overrun_since = None;
         }

@@ -28,8 +28,9 @@ impl Replica {
     ) {
         let session = self.draw_session_id();
         let most = self.config.limits.held;
+        let takes = self.takes_commands();
         let Some(lead) = self.lead.as_mut() else { return };
-        if lead.creating.len() >= most {
+        if lead.creating.len() >= most || !takes {
             self.reject(connection, nonce, RejectionReason::NotLeader);
             return;
         }

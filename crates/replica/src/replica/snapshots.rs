@@ -11,7 +11,8 @@ use bytes::Bytes;
 
 use super::{Output, Replica, timers::Timer};
 use crate::{
-    Job, Now, PeerFrame, PeerMessage, RaftId, Role, SnapshotMeta, SnapshotProgress, StopReason,
+    Job, Now, PeerFrame, PeerMessage, RaftId, Role, SnapshotMeta, SnapshotProgress, Space,
+    StopReason,
 };
 
 /// The data of one chunk. A link of 50 ms still moves 20 MiB a second with one chunk at a time.
@@ -95,7 +96,11 @@ impl Replica {
             if index <= newest {
                 return Ok(());
             }
-            let first_index = snapshots.first_kept(newest, replica.config.limits.snapshot_after);
+            let first_index = match replica.space {
+                Space::Ample => snapshots.first_kept(newest, replica.config.limits.snapshot_after),
+                Space::Low => replica.first_kept_on_low_disk(newest, index),
+            };
+            let snapshots = &mut replica.snapshots;
             replica.engine.record(file.meta.clone(), first_index)?;
             (snapshots.previous, snapshots.newest) = (newest, Some(file));
             Ok(())

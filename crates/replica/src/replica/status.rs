@@ -1,7 +1,7 @@
 //! What a member can say about itself.
 
 use super::{Replica, lead::Lead};
-use crate::{Configuration, RaftId, Role, View};
+use crate::{Configuration, RaftId, Role, Space, View};
 
 /// How far a member's log is replicated, as the leader knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct PeerStatus {
     pub active: bool,
     /// Whether it gets a snapshot.
     pub installing: bool,
+    /// How much space its disk has, as far as it has said.
+    pub space: Space,
 }
 
 impl Replica {
@@ -77,8 +79,22 @@ impl Replica {
             matched: each.matched,
             active: self.is_active(each.id),
             installing: each.installing,
+            space: if self.has_space(each.id) { Space::Ample } else { Space::Low },
         });
         status.collect()
+    }
+
+    /// Returns how much space this member's disk has, as the shell said last.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        self.space
+    }
+
+    /// Returns true if the member leads, and client commands wait because its disk is nearly full, or because fewer than
+    /// a majority of the voters' disks have space.
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        self.is_serving() && !self.takes_commands()
     }
 
     /// Returns the bytes of log entries that are held in memory.

@@ -5,7 +5,7 @@ use proptest::{collection::vec, option, prelude::*, test_runner::FileFailurePers
 use zraft_protocol::MemberId;
 use zraft_replica::{
     Configuration, EntryKind, LogEntry, MemberInfo, PeerError, PeerFrame, PeerMessage, Position,
-    RaftId, ReadRound, SnapshotMeta, SnapshotProgress, VoteKind,
+    RaftId, ReadRound, SnapshotMeta, SnapshotProgress, Space, VoteKind,
 };
 
 fn id(number: u64) -> RaftId {
@@ -100,6 +100,8 @@ fn samples() -> Vec<PeerMessage> {
         status(SnapshotProgress::Complete),
         status(SnapshotProgress::Failed),
         PeerMessage::Level { term: 7, feature_level: 2, application_level: 3 },
+        PeerMessage::Space { term: 7, space: Space::Ample },
+        PeerMessage::Space { term: 7, space: Space::Low },
     ]
 }
 
