@@ -62,6 +62,12 @@ pub trait Disk: Debug + Send + Sync + 'static {
 
     /// Returns what a person calls this folder: its path.
     fn name(&self) -> String;
+
+    /// Returns how many more bytes fit, [`u64::MAX`] if that is not known.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    fn free(&self) -> io::Result<u64>;
 }
 
 /// Keeps a folder locked until it is dropped.
@@ -97,11 +103,18 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     /// [`io::ErrorKind::StorageFull`] if the disk is full; any other error of the file system.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Cuts the file, or lets it grow by zeros.
+    /// Cuts the file, or lets it grow by zeros. Growth may take no space before it is written.
     ///
     /// # Errors
     /// Any error of the file system.
     fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Sets the length, and takes space for all of it now.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`] if it does not fit, when a part may have been taken; any other error of the file
+    /// system.
+    fn allocate(&self, len: u64) -> io::Result<()>;
 
     /// Makes all writes durable.
     ///
@@ -111,6 +124,8 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     fn sync(&self) -> io::Result<()>;
 }
 
+/// Zeros that are written at once where the file system cannot allocate: large enough to be fast, and little memory.
+const ZEROS: u64 = 1 << 20;
 /// The file that carries the lock of a [`Folder`].
 const LOCK: &str = "lock";
 
@@ -213,6 +228,18 @@ impl Disk for Folder {
     fn name(&self) -> String {
         self.path.display().to_string()
     }
+
+    #[cfg(unix)]
+    fn free(&self) -> io::Result<u64> {
+        let found = rustix::fs::statvfs(&self.path)?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
+    /// The standard library does not tell it. A full disk then ends the member without a warning.
+    #[cfg(not(unix))]
+    fn free(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
 }
 
 #[cfg(unix)]
@@ -282,6 +309,27 @@ impl DiskFile for RealFile {
         self.0.set_len(len)
     }
 
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let had = self.0.metadata()?.len();
+        if len <= had {
+            return self.0.set_len(len);
+        }
+        #[cfg(target_os = "linux")]
+        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), had, len - had) {
+            // Not every file system can.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+            done => return Ok(done?),
+        }
+        let zeros = vec![0; ZEROS.min(len - had) as usize];
+        let mut at = had;
+        while at < len {
+            let part = &zeros[..(len - at).min(ZEROS) as usize];
+            self.write_at(at, part)?;
+            at += part.len() as u64;
+        }
+        Ok(())
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
     }
@@ -299,6 +347,11 @@ pub(crate) struct Guarded {
 impl Guarded {
     pub(crate) fn new(disk: impl Disk) -> Self {
         Self { disk: Arc::new(disk), ended: Arc::default() }
+    }
+
+    /// Returns the disk whose failures end nothing.
+    pub(crate) fn unguarded(&self) -> Arc<dyn Disk> {
+        self.disk.clone()
     }
 
     /// Returns a flag that is set once something has failed.
@@ -352,6 +405,10 @@ impl Disk for Guarded {
     fn name(&self) -> String {
         self.disk.name()
     }
+
+    fn free(&self) -> io::Result<u64> {
+        self.disk.free()
+    }
 }
 
 #[derive(Debug)]
@@ -375,6 +432,10 @@ impl DiskFile for GuardedFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         change(&self.ended, || self.file.set_len(len))
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        change(&self.ended, || self.file.allocate(len))
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -8,6 +8,7 @@
 //! | `identity` | the cluster, the member and the incarnation of the directory |
 //! | `log.redb` | entries, vote, commit index, configuration, and which snapshots count |
 //! | `snapshot-T-I` | the state as of the entry with term T and index I |
+//! | `reserve` | space for compaction on a disk that fills up; a start gives it back and takes it again |
 //! | `*.partial` | a file that is still being written; a start deletes it |
 //!
 //! [`RedbStore`] does each [`Write`](zraft_replica::Write) of a replica in one transaction with one fsync. When
@@ -34,12 +35,14 @@ mod error;
 mod identity;
 mod log;
 mod record;
+mod reserve;
 mod snapshots;
 mod store;
 
 pub use disk::{Disk, DiskFile, DiskLock, Folder};
 pub use error::StoreError;
 pub use identity::Identity;
+pub use reserve::Reserve;
 pub use snapshots::{SnapshotReceiver, SnapshotSource, SnapshotWriter};
 pub use store::{RedbStore, Store};
 pub use zraft_replica::{ClusterId, Incarnation};

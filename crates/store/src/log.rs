@@ -282,6 +282,11 @@ impl Log {
         files.find(|record| record.meta.index == index).map(|record| &record.meta)
     }
 
+    /// Returns the length of the newest snapshot's file, 0 if it has none.
+    pub(crate) fn newest_snapshot_len(&self) -> u64 {
+        self.snapshots.last().map_or(0, |record| record.len)
+    }
+
     pub(crate) fn hard_state(&self) -> Result<HardState> {
         let transaction = self.database.begin_read().map_err(failed)?;
         let state = transaction.open_table(STATE).map_err(failed)?;

@@ -17,7 +17,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use twox_hash::xxhash3_128::Hasher;
 use zraft_replica::{Configuration, SnapshotFile, SnapshotMeta};
 
-use crate::{Disk, DiskFile, StoreError, record::SnapshotRecord};
+use crate::{Disk, DiskFile, StoreError, record::SnapshotRecord, reserve::Keeper};
 
 const MAGIC: &[u8; 8] = b"zraftsn1";
 const FIXED_HEAD: usize = 8 + 8 + 8 + 4;
@@ -64,6 +64,7 @@ impl std::fmt::Debug for Hash {
 #[derive(Debug)]
 pub struct SnapshotWriter {
     disk: Arc<dyn Disk>,
+    reserve: Keeper,
     file: Arc<dyn DiskFile>,
     name: String,
     meta: SnapshotMeta,
@@ -73,13 +74,17 @@ pub struct SnapshotWriter {
 }
 
 impl SnapshotWriter {
-    pub(crate) fn create(disk: Arc<dyn Disk>, meta: &SnapshotMeta) -> Result<Self, StoreError> {
+    pub(crate) fn create(
+        disk: Arc<dyn Disk>,
+        reserve: Keeper,
+        meta: &SnapshotMeta,
+    ) -> Result<Self, StoreError> {
         let name = name(meta.index, meta.term);
         let file = disk.create(&format!("{name}{PARTIAL}")).map_err(StoreError::io(&name))?;
         let waiting = Vec::with_capacity(BLOCK);
         let (meta, hash) = (meta.clone(), Hash::new());
         let configuration = meta.configuration.encode();
-        let mut writer = Self { disk, file, name, meta, written: 0, waiting, hash };
+        let mut writer = Self { disk, reserve, file, name, meta, written: 0, waiting, hash };
         let mut head = BytesMut::with_capacity(FIXED_HEAD + configuration.len());
         head.put_slice(MAGIC);
         head.put_u64(writer.meta.index);
@@ -99,6 +104,7 @@ impl SnapshotWriter {
         let error = || StoreError::io(&self.name);
         let hash = self.hash.finish().to_be_bytes();
         self.waiting.extend_from_slice(&hash);
+        self.reserve.before_block()?;
         self.file.write_at(self.written, &self.waiting).map_err(error())?;
         let bytes = self.written + self.waiting.len() as u64;
         complete(&*self.disk, &*self.file, &self.name)?;
@@ -119,6 +125,7 @@ impl Write for SnapshotWriter {
 
     /// Hands what waits to the file system. It is not durable yet.
     fn flush(&mut self) -> io::Result<()> {
+        self.reserve.before_block().map_err(io::Error::other)?;
         self.file.write_at(self.written, &self.waiting)?;
         self.written += self.waiting.len() as u64;
         self.waiting.clear();
@@ -138,6 +145,7 @@ fn complete(disk: &dyn Disk, file: &dyn DiskFile, name: &str) -> Result<(), Stor
 #[derive(Debug)]
 pub struct SnapshotReceiver {
     disk: Arc<dyn Disk>,
+    reserve: Keeper,
     file: Arc<dyn DiskFile>,
     name: String,
     index: u64,
@@ -149,13 +157,14 @@ pub struct SnapshotReceiver {
 impl SnapshotReceiver {
     pub(crate) fn create(
         disk: Arc<dyn Disk>,
+        reserve: Keeper,
         index: u64,
         term: u64,
         total: u64,
     ) -> Result<Self, StoreError> {
         let name = name(index, term);
         let file = disk.create(&format!("{name}{PARTIAL}")).map_err(StoreError::io(&name))?;
-        Ok(Self { disk, file, name, index, term, received: 0, total })
+        Ok(Self { disk, reserve, file, name, index, term, received: 0, total })
     }
 
     /// Returns how many bytes have arrived: the offset of the next piece.
@@ -173,6 +182,7 @@ impl SnapshotReceiver {
         if offset != self.received || piece.len() as u64 > self.total - self.received {
             return Ok(false);
         }
+        self.reserve.before_block()?;
         self.file.write_at(offset, piece).map_err(StoreError::io(&self.name))?;
         self.received += piece.len() as u64;
         Ok(true)

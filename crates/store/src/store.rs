@@ -5,11 +5,11 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use zraft_replica::{Boot, Configuration, HardState, LogEntry, SnapshotMeta, Write};
+use zraft_replica::{Boot, Configuration, HardState, LogEntry, SnapshotMeta, Space, Write};
 
 use crate::{
-    Disk, DiskLock, SnapshotReceiver, SnapshotSource, SnapshotWriter, StoreError, disk::Guarded,
-    log::Log, snapshots,
+    Disk, DiskLock, Reserve, SnapshotReceiver, SnapshotSource, SnapshotWriter, StoreError,
+    disk::Guarded, log::Log, reserve::Keeper, snapshots,
 };
 
 /// What a member needs of its disk.
@@ -44,6 +44,7 @@ pub struct RedbStore {
     disk: Arc<dyn Disk>,
     log: Log,
     boot: Option<Boot>,
+    reserve: Keeper,
     /// Set once anything that changes the disk has failed, the writers of snapshots included.
     ended: Arc<AtomicBool>,
     _lock: Box<dyn DiskLock>,
@@ -55,14 +56,14 @@ impl RedbStore {
     /// # Errors
     /// [`StoreError::Exists`] if the directory has a log already, [`StoreError::InUse`], or an error of the disk.
     pub fn create(disk: impl Disk, boot: &Boot) -> Result<Self, StoreError> {
-        let (disk, ended) = guarded(disk);
+        let (disk, ended, unguarded) = guarded(disk);
         let lock = lock(&*disk)?;
         let files = disk.list().map_err(StoreError::io("the data directory"))?;
         if files.iter().any(|name| name == crate::log::FILE) {
             return Err(StoreError::Exists { folder: disk.name() });
         }
         Log::create(&disk, boot)?;
-        Self::with_lock(disk, ended, lock)
+        Self::with_lock(disk, ended, lock, unguarded)
     }
 
     /// Opens the store of a member. A torn tail is repaired; damage anywhere else is refused.
@@ -71,18 +72,45 @@ impl RedbStore {
     /// [`StoreError::Empty`] if the directory has no log, [`StoreError::InUse`], [`StoreError::Version`],
     /// [`StoreError::Damaged`], or an error of the disk. Each text names the remedy.
     pub fn open(disk: impl Disk) -> Result<Self, StoreError> {
-        let (disk, ended) = guarded(disk);
+        let (disk, ended, unguarded) = guarded(disk);
         let lock = lock(&*disk)?;
-        Self::with_lock(disk, ended, lock)
+        Self::with_lock(disk, ended, lock, unguarded)
     }
 
     fn with_lock(
         disk: Arc<dyn Disk>,
         ended: Arc<AtomicBool>,
         lock: Box<dyn DiskLock>,
+        unguarded: Arc<dyn Disk>,
     ) -> Result<Self, StoreError> {
+        // The reserve of an earlier process, given back first: opening the log may need its space.
+        let reserve = Keeper::new(unguarded)?;
         let (log, boot) = Log::open(&disk)?;
-        Ok(Self { disk, log, boot: Some(boot), ended, _lock: lock })
+        reserve.set_snapshot(log.newest_snapshot_len());
+        Ok(Self { disk, log, boot: Some(boot), reserve, ended, _lock: lock })
+    }
+
+    /// Sets how much space the store keeps in reserve. The next call of [`space`](Self::space) goes by it.
+    pub fn set_reserve(&self, reserve: Reserve) {
+        self.reserve.set_reserve(reserve);
+    }
+
+    /// Looks how much space the disk has, and takes the reserve or gives it back. The shell calls it after each write
+    /// and about once a second, and passes the result to [`Replica::disk_space`](zraft_replica::Replica::disk_space).
+    ///
+    /// It takes some microseconds, except that taking the reserve writes it on file systems that cannot allocate.
+    ///
+    /// # Errors
+    /// An error of the disk other than that it is full. The process must end.
+    pub fn space(&mut self) -> Result<Space, StoreError> {
+        if self.ended.load(Ordering::Acquire) {
+            return Err(StoreError::Ended);
+        }
+        let looked = self.reserve.look();
+        if looked.is_err() {
+            self.ended.store(true, Ordering::Release);
+        }
+        looked
     }
 
     /// Returns the newest configuration that was written, for the addresses of the peers.
@@ -106,7 +134,7 @@ impl RedbStore {
     /// # Errors
     /// An error of the disk.
     pub fn write_snapshot(&self, meta: &SnapshotMeta) -> Result<SnapshotWriter, StoreError> {
-        SnapshotWriter::create(self.disk.clone(), meta)
+        SnapshotWriter::create(self.disk.clone(), self.reserve.clone(), meta)
     }
 
     /// Begins the file of a snapshot that another member sends: `total` bytes for the entry at `index` of `term`.
@@ -119,7 +147,7 @@ impl RedbStore {
         term: u64,
         total: u64,
     ) -> Result<SnapshotReceiver, StoreError> {
-        SnapshotReceiver::create(self.disk.clone(), index, term, total)
+        SnapshotReceiver::create(self.disk.clone(), self.reserve.clone(), index, term, total)
     }
 
     /// Opens the newest snapshot that counts, or returns none if the state machine starts empty.
@@ -158,6 +186,7 @@ impl Store for RedbStore {
         if done.is_err() && !refused {
             self.ended.store(true, Ordering::Release);
         }
+        self.reserve.set_snapshot(self.log.newest_snapshot_len());
         done
     }
 
@@ -169,10 +198,11 @@ impl Store for RedbStore {
     }
 }
 
-fn guarded(disk: impl Disk) -> (Arc<dyn Disk>, Arc<AtomicBool>) {
+/// Returns the guarded disk, its flag, and the disk itself.
+fn guarded(disk: impl Disk) -> (Arc<dyn Disk>, Arc<AtomicBool>, Arc<dyn Disk>) {
     let disk = Guarded::new(disk);
-    let ended = disk.ended();
-    (Arc::new(disk), ended)
+    let (ended, unguarded) = (disk.ended(), disk.unguarded());
+    (Arc::new(disk), ended, unguarded)
 }
 
 fn lock(disk: &dyn Disk) -> Result<Box<dyn DiskLock>, StoreError> {

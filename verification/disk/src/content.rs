@@ -4,6 +4,8 @@ use std::io;
 
 /// A disk writes whole sectors: a torn write keeps some of its sectors.
 const SECTOR: usize = 512;
+/// A file takes space in whole blocks, like the files of ext4 and XFS.
+const BLOCK: usize = 4096;
 
 #[derive(Debug, Clone)]
 enum Change {
@@ -20,6 +22,10 @@ pub(crate) struct Content {
     durable: Vec<u8>,
     /// The changes from `durable` to `current`, in order.
     unsynced: Vec<Change>,
+    /// Which blocks take space. A block that was never written is a hole and takes none.
+    blocks: Vec<bool>,
+    /// How many do.
+    taken: usize,
 }
 
 impl Content {
@@ -34,6 +40,7 @@ impl Content {
     }
 
     pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) {
+        self.take(offset, bytes.len());
         put(&mut self.current, offset, bytes);
         self.unsynced.push(Change::Write { offset, bytes: bytes.to_vec() });
     }
@@ -41,6 +48,37 @@ impl Content {
     pub(crate) fn set_len(&mut self, len: usize) {
         self.current.resize(len, 0);
         self.unsynced.push(Change::SetLen(len));
+        let kept = len.div_ceil(BLOCK).min(self.blocks.len());
+        let freed = self.blocks.drain(kept..).filter(|taken| *taken).count();
+        self.taken -= freed;
+    }
+
+    /// Sets the length, and takes space for all of it.
+    pub(crate) fn allocate(&mut self, len: usize) {
+        self.set_len(len);
+        self.take(0, len);
+    }
+
+    /// Returns the bytes of space that the file takes.
+    pub(crate) fn space(&self) -> u64 {
+        (self.taken * BLOCK) as u64
+    }
+
+    /// Returns the bytes of space that this range would take besides.
+    pub(crate) fn more_space(&self, offset: usize, len: usize) -> u64 {
+        let wanted = blocks(offset, len);
+        let has = self.blocks.iter().take(wanted.end).skip(wanted.start).filter(|taken| **taken);
+        ((wanted.len() - has.count()) * BLOCK) as u64
+    }
+
+    fn take(&mut self, offset: usize, len: usize) {
+        let range = blocks(offset, len);
+        if self.blocks.len() < range.end {
+            self.blocks.resize(range.end, false);
+        }
+        for taken in &mut self.blocks[range] {
+            self.taken += usize::from(!std::mem::replace(taken, true));
+        }
     }
 
     /// Makes everything durable.
@@ -71,6 +109,14 @@ impl Content {
                 *byte ^= 1 << (bit % 8);
             }
         }
+    }
+}
+
+/// The blocks of a range of bytes.
+fn blocks(offset: usize, len: usize) -> std::ops::Range<usize> {
+    match len {
+        0 => 0..0,
+        _ => offset / BLOCK..(offset + len).div_ceil(BLOCK),
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Faults {
     pub failing_sync: Option<u64>,
     /// This write, counted from 0, fails once.
     pub failing_write: Option<u64>,
-    /// No more bytes than these fit on the disk.
+    /// No more bytes than these fit on the disk. Files take space in blocks of 4 KiB, and holes take none.
     pub capacity: Option<u64>,
 }
 
@@ -201,16 +201,20 @@ impl State {
         self.faults.failing_sync == Some(at)
     }
 
+    /// The bytes that files take. A removed file takes none.
     fn used(&self) -> u64 {
-        self.contents.values().map(|content| content.len() as u64).sum()
+        let named = self.names.values().filter_map(|id| self.contents.get(id));
+        named.map(Content::space).sum()
+    }
+
+    fn free(&self) -> u64 {
+        self.faults.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used()))
     }
 
     fn room_for(&self, more: u64) -> io::Result<()> {
-        match self.faults.capacity {
-            Some(capacity) if self.used() + more > capacity => {
-                Err(io::ErrorKind::StorageFull.into())
-            }
-            _ => Ok(()),
+        match more > 0 && more > self.free() {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
         }
     }
 
@@ -287,6 +291,12 @@ impl Disk for SimulatedDisk {
     fn name(&self) -> String {
         "simulated".to_owned()
     }
+
+    fn free(&self) -> io::Result<u64> {
+        let state = self.state();
+        state.alive()?;
+        Ok(state.free())
+    }
 }
 
 #[derive(Debug)]
@@ -350,9 +360,8 @@ impl DiskFile for SimulatedFile {
             if state.faults.failing_write == Some(at) {
                 return Err(io::Error::other("the simulated disk fails this write"));
             }
-            let end = offset + bytes.len() as u64;
-            let grows = end.saturating_sub(content(state, id)?.len() as u64);
-            state.room_for(grows)?;
+            let more = content(state, id)?.more_space(offset as usize, bytes.len());
+            state.room_for(more)?;
             content(state, id)?.write(offset as usize, bytes);
             Ok(())
         })
@@ -360,9 +369,16 @@ impl DiskFile for SimulatedFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.with(true, |state, id| {
-            let grows = len.saturating_sub(content(state, id)?.len() as u64);
-            state.room_for(grows)?;
             content(state, id)?.set_len(len as usize);
+            Ok(())
+        })
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.with(true, |state, id| {
+            let more = content(state, id)?.more_space(0, len as usize);
+            state.room_for(more)?;
+            content(state, id)?.allocate(len as usize);
             Ok(())
         })
     }

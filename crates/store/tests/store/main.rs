@@ -6,4 +6,5 @@ mod golden;
 mod identity;
 mod log;
 mod snapshots;
+mod space;
 mod support;
