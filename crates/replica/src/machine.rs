@@ -92,6 +92,7 @@ pub struct View {
 pub struct Machine<A> {
     state: StateMachine<A>,
     applied: u64,
+    applying: Option<u64>,
 }
 
 impl<A: Application> Machine<A> {
@@ -99,7 +100,7 @@ impl<A: Application> Machine<A> {
     /// `applied` is the snapshot's index.
     #[must_use]
     pub fn new(state: StateMachine<A>, applied: u64) -> Self {
-        Self { state, applied }
+        Self { state, applied, applying: None }
     }
 
     /// Returns what a replica that starts must know of the state.
@@ -120,6 +121,15 @@ impl<A: Application> Machine<A> {
     #[must_use]
     pub fn state(&self) -> &StateMachine<A> {
         &self.state
+    }
+
+    /// Returns the index of the entry that is being applied: after a panic of the application, the entry at which it
+    /// panicked. None if it panicked elsewhere, for example in a query.
+    ///
+    /// A machine whose application has panicked must not be used for anything else.
+    #[must_use]
+    pub fn applying(&self) -> Option<u64> {
+        self.applying
     }
 
     /// Runs a job other than [`Job::Restore`], which needs a file.
@@ -168,8 +178,9 @@ impl<A: Application> Machine<A> {
         }
         let entry =
             Entry::decode(data).map_err(|error| StopReason::UnknownEntry { index, error })?;
-        self.state
-            .apply(index, &entry, effects)
-            .map_err(|error| StopReason::NotApplied { index, error: error.to_string() })
+        self.applying = Some(index);
+        let done = self.state.apply(index, &entry, effects);
+        self.applying = None;
+        done.map_err(|error| StopReason::NotApplied { index, error: error.to_string() })
     }
 }

@@ -9,6 +9,7 @@
 //! | `log.redb` | entries, vote, commit index, configuration, and which snapshots count |
 //! | `snapshot-T-I` | the state as of the entry with term T and index I |
 //! | `reserve` | space for compaction on a disk that fills up; a start gives it back and takes it again |
+//! | `crash` | at which entry the application panicked, and how often |
 //! | `*.partial` | a file that is still being written; a start deletes it |
 //!
 //! [`RedbStore`] does each [`Write`](zraft_replica::Write) of a replica in one transaction with one fsync. When
@@ -30,6 +31,7 @@
 //! ```
 
 mod backend;
+mod crash;
 mod disk;
 mod error;
 mod identity;
@@ -39,6 +41,7 @@ mod reserve;
 mod snapshots;
 mod store;
 
+pub use crash::CrashRecord;
 pub use disk::{Disk, DiskFile, DiskLock, Folder};
 pub use error::StoreError;
 pub use identity::Identity;

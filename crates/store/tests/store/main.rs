@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod crashes_of_the_application;
 mod golden;
 mod identity;
 mod log;
