@@ -1,14 +1,14 @@
 //! A disk that fills up under a member: the store warns in time, the member writes little, makes its log shorter, and
 //! goes on when there is space again.
 
-use std::{collections::BTreeMap, io::Write as _, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use zraft_protocol::{
     Capabilities, ClientMessage, Nonce, Payload, RequestId, ServerMessage, Timestamp,
 };
 use zraft_replica::{
     Boot, Config, Configuration, ConnectionId, Done, Limits, Machine, Now, Output, RaftId, Replica,
-    SnapshotFile, Space, Timing, Write,
+    Space, Timing, Write,
 };
 use zraft_session::{CheckedSettings, StateMachine, Time, applications::AppendLog};
 use zraft_simulated_disk::{Faults, SimulatedDisk};
@@ -281,11 +281,8 @@ impl Member {
                     Done::Answered { key, answer } => self.replica.answered(self.now, key, answer),
                     Done::Frozen { meta, snapshot } => {
                         let mut file = self.store.write_snapshot(&meta).unwrap();
-                        let summary = snapshot.write_to(&mut file).unwrap();
-                        file.flush().unwrap();
-                        file.finish().unwrap();
-                        let hash = summary.hash.to_bytes();
-                        let file = SnapshotFile { meta, bytes: summary.bytes, hash };
+                        snapshot.write_to(&mut file).unwrap();
+                        let file = file.finish().unwrap();
                         self.replica.snapshot_taken(self.now, file);
                     }
                 },
