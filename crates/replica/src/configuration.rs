@@ -261,7 +261,11 @@ impl Change {
         out.freeze()
     }
 
-    pub(crate) fn decode(bytes: &Bytes) -> Result<Self, FormatError> {
+    /// Reads a change, for example from an entry of the log.
+    ///
+    /// # Errors
+    /// If the bytes are not exactly one change that this version knows.
+    pub fn decode(bytes: &Bytes) -> Result<Self, FormatError> {
         let mut fields = Fields::new(bytes);
         check_version(&mut fields)?;
         let change = match fields.u8("the kind of change")? {

@@ -31,6 +31,10 @@ impl Coverage {
         self.add((group, what, ""));
     }
 
+    pub(crate) fn add_times(&mut self, group: &'static str, what: &'static str, times: u64) {
+        *self.counts.entry((group, what, "")).or_default() += times;
+    }
+
     pub(crate) fn outcome(&mut self, kind: &'static str, how: &'static str, unknown: bool) {
         self.add((kind, how, if unknown { "outcome unknown" } else { "" }));
     }

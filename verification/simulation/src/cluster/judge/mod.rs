@@ -1,24 +1,62 @@
 //! The judge of a replicated cluster. It sees what every member does, and keeps its own account of disks, log, sessions and
-//! clients. It shares with the members only the codecs of messages and entries.
+//! clients. It shares with the members only the codecs of entries and changes.
 //!
-//! The host reports a fact by calling a method, in the order in which the facts happen. Around a call of a replica that is:
-//! `heard`, `client_said` or `durable` before the call, `standing` and `configuration` right after it, and only then what the
-//! outputs lead to: `writing`, `sent`, `told_client`.
+//! The host reports facts in the order in which they happen. Around a call of a replica that is: `heard`, `client_said` or
+//! `durable` before the call, `configuration` and `standing` right after it, and only then what the outputs lead to: `writing`,
+//! `sent`, `told_client`.
+//!
+//! | file | what it judges |
+//! | --- | --- |
+//! | `rules.rs` | the list of all rules, and the verdict |
+//! | `disk.rs`, `raft.rs` | what each disk has acknowledged, and what members promise because of it |
+//! | `log.rs`, `commits.rs` | every entry that was ever written, and which are committed |
+//! | `standing.rs` | terms, leaders, and whether a leader may still answer |
+//! | `configurations.rs` | who belongs to the cluster |
+//! | `applied.rs`, `ledger.rs`, `session.rs` | what the committed log means: a second account of sessions and commands |
+//! | `clients.rs`, `told.rs` | what clients sent, and what they may be told |
+//! | `queries.rs` | what a query must and must not see |
+//! | `expiry.rs` | when a session may expire |
+//! | `rest.rs` | the end of a run |
 
 // Nothing calls the judge yet but its tests.
 #![allow(dead_code)]
 
-use std::time::Duration;
+mod applied;
+mod clients;
+mod commits;
+mod configurations;
+mod disk;
+mod expiry;
+mod ledger;
+mod log;
+mod queries;
+mod raft;
+mod rest;
+mod rules;
+mod session;
+mod standing;
+mod told;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    time::Duration,
+};
 
 use zraft_core::Instant;
-use zraft_protocol::{ClientMessage, Payload, RequestId, ServerMessage, SessionId};
+use zraft_protocol::{Payload, RequestId, SessionId};
 use zraft_replica::{
-    Boot, Configuration, ConnectionId, LogEntry, PeerMessage, RaftId, Role, SnapshotMeta, Timing,
-    View, Write,
+    Boot, Configuration, ConnectionId, LogEntry, RaftId, Role, Timing, View, Write,
 };
 use zraft_session::Effect;
 
 use crate::{coverage::Coverage, judge::Violation};
+use clients::Connection;
+use configurations::Configurations;
+use disk::DiskLog;
+use ledger::Ledger;
+use log::Log;
+use rules::Verdict;
 
 /// When something happens at a member.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +83,8 @@ pub(crate) struct Standing {
     pub(crate) serving: bool,
     pub(crate) committed: u64,
     pub(crate) last_index: u64,
+    /// How far its state machine was when the replica last heard of it: the index of its view.
+    pub(crate) known: u64,
 }
 
 /// One entry that a member's state machine has applied.
@@ -79,135 +119,184 @@ pub(crate) struct Rest<'a> {
 
 /// Judges a cluster. Members are numbered by their place in the world; a place keeps its number when its disk is replaced and
 /// its Raft id changes.
+#[derive(Debug)]
 pub(crate) struct ClusterJudge {
-    /// The first rule that was broken. Others may follow from it.
-    pub(crate) violation: Option<Violation>,
-    pub(crate) coverage: Coverage,
+    verdict: Verdict,
     terms: Terms,
+    members: Vec<Member>,
+    /// What each Raft id has acknowledged, those whose disks are lost included.
+    disks: BTreeMap<RaftId, DiskLog>,
+    log: Log,
+    configurations: Configurations,
+    /// The leader of each term.
+    leaders: BTreeMap<u64, RaftId>,
+    ledger: Ledger,
+    /// The hash of the whole state at an index.
+    snapshots: BTreeMap<u64, [u8; 16]>,
+    healed: Option<Instant>,
+}
+
+/// The process at one place.
+#[derive(Debug)]
+struct Member {
+    id: Option<RaftId>,
+    running: bool,
+    /// Its disk lost what it had acknowledged.
+    lost: bool,
+    /// The writes that its store was given and has not acknowledged.
+    pending: VecDeque<Write>,
+    clock: Duration,
+    standing: Standing,
+    /// The term in which it served last, and when it ceased to, if it has.
+    served: u64,
+    ceased: Option<Instant>,
+    /// The place of its configuration in the list of all.
+    place: usize,
+    heard: BTreeMap<RaftId, Duration>,
+    /// When it woke from standing still, if it has not heard a majority since.
+    proof: Option<Duration>,
+    /// No session expires here before this.
+    granted: Duration,
+    /// The session timeout before its last change, and the one since.
+    session_timeouts: (Duration, Duration),
+    applied: u64,
+    /// When it wrote its last Acknowledge entries as a leader, and how many of them in its term.
+    acks: VecDeque<Duration>,
+    acks_in_term: u64,
+    serving_since: Duration,
+    connections: BTreeMap<ConnectionId, Connection>,
+}
+
+impl Member {
+    fn new() -> Self {
+        Self {
+            id: None,
+            running: false,
+            lost: false,
+            pending: VecDeque::new(),
+            clock: Duration::ZERO,
+            standing: Standing::NEW,
+            served: 0,
+            ceased: None,
+            place: 0,
+            heard: BTreeMap::new(),
+            proof: None,
+            granted: Duration::ZERO,
+            session_timeouts: (Duration::MAX, Duration::MAX),
+            applied: 0,
+            acks: VecDeque::new(),
+            acks_in_term: 0,
+            serving_since: Duration::ZERO,
+            connections: BTreeMap::new(),
+        }
+    }
+}
+
+impl Standing {
+    const NEW: Self = Self {
+        term: 0,
+        role: Role::Follower,
+        serving: false,
+        committed: 0,
+        last_index: 0,
+        known: 0,
+    };
+
+    fn leads(&self) -> bool {
+        self.role == Role::Leader
+    }
 }
 
 impl ClusterJudge {
     /// Returns the judge of a new cluster, whose members all begin with this configuration.
     pub(crate) fn new(terms: Terms, first: &Configuration) -> Self {
-        let _ = first;
-        Self { violation: None, coverage: Coverage::default(), terms }
+        Self {
+            verdict: Verdict::new(),
+            terms,
+            members: Vec::new(),
+            disks: BTreeMap::new(),
+            log: Log::new(),
+            configurations: Configurations::new(Boot::FIRST_SNAPSHOT, first.clone()),
+            leaders: BTreeMap::new(),
+            ledger: Ledger::new(),
+            snapshots: BTreeMap::new(),
+            healed: None,
+        }
+    }
+
+    /// Returns the first rule that was broken.
+    pub(crate) fn violation(&self) -> Option<&Violation> {
+        self.verdict.violation.as_ref()
+    }
+
+    /// Adds how often each rule was checked.
+    pub(crate) fn count(&self, coverage: &mut Coverage) {
+        self.verdict.count(coverage);
     }
 
     /// A process starts from what its disk holds. `view` is the state that it was restored to.
     pub(crate) fn started(&mut self, at: At, member: usize, id: RaftId, boot: &Boot, view: &View) {
-        let _ = (at, member, id, boot, view);
+        while self.members.len() <= member {
+            self.members.push(Member::new());
+        }
+        let state = &mut self.members[member];
+        let lost = state.lost;
+        let interrupted = std::mem::take(&mut state.pending);
+        *state = Member {
+            id: Some(id),
+            running: true,
+            clock: at.clock,
+            place: self.configurations.place_at(boot.snapshot.index),
+            session_timeouts: (view.settings.session_timeout(), view.settings.session_timeout()),
+            applied: view.applied,
+            ..Member::new()
+        };
+        self.read_disk(id, boot, interrupted, lost);
+        self.compare_state(member, view);
     }
 
     /// A process ended: by a crash, by a stop, or because it was told to. All its connections are gone.
     pub(crate) fn ended(&mut self, at: At, member: usize) {
-        let _ = (at, member);
+        let Some(state) = self.members.get_mut(member) else { return };
+        state.clock = at.clock;
+        state.running = false;
+        state.standing = Standing { role: Role::Follower, serving: false, ..state.standing };
+        state.connections.clear();
     }
 
     /// A fault took from a disk what it had acknowledged: it was wiped, rolled back or overwritten by a copy of another one.
     pub(crate) fn lost_disk(&mut self, member: usize) {
-        let _ = member;
-    }
-
-    /// What a replica says after each call.
-    pub(crate) fn standing(&mut self, at: At, member: usize, standing: Standing) {
-        let _ = (at, member, standing);
-    }
-
-    /// A replica's configuration has changed.
-    pub(crate) fn configuration(&mut self, at: At, member: usize, configuration: &Configuration) {
-        let _ = (at, member, configuration);
-    }
-
-    /// A replica gives its store a write.
-    pub(crate) fn writing(&mut self, at: At, member: usize, write: &Write) {
-        let _ = (at, member, write);
-    }
-
-    /// The store has acknowledged a write.
-    pub(crate) fn durable(&mut self, at: At, member: usize, number: u64) {
-        let _ = (at, member, number);
-    }
-
-    /// A replica sends a message to a member.
-    pub(crate) fn sent(&mut self, at: At, member: usize, to: RaftId, message: &PeerMessage) {
-        let _ = (at, member, to, message);
-    }
-
-    /// A replica gets a message of a member.
-    pub(crate) fn heard(&mut self, at: At, member: usize, from: RaftId) {
-        let _ = (at, member, from);
-    }
-
-    /// A state machine has applied one entry. The host gives the machine an Apply job entry by entry.
-    pub(crate) fn applied(&mut self, at: At, member: usize, applied: Applied<'_>) {
-        let _ = (at, member, applied);
-    }
-
-    /// A state machine has done an Apply job: its view now says how far it is.
-    pub(crate) fn reached(&mut self, at: At, member: usize, view: &View) {
-        let _ = (at, member, view);
-    }
-
-    /// A state machine was replaced by a snapshot.
-    pub(crate) fn restored(&mut self, at: At, member: usize, meta: &SnapshotMeta, view: &View) {
-        let _ = (at, member, meta, view);
-    }
-
-    /// A member has written a snapshot's file, or has received and verified it.
-    pub(crate) fn snapshot(&mut self, at: At, member: usize, index: u64, hash: [u8; 16]) {
-        let _ = (at, member, index, hash);
-    }
-
-    /// A client has connected to a member.
-    pub(crate) fn connected(&mut self, at: At, member: usize, connection: ConnectionId) {
-        let _ = (at, member, connection);
-    }
-
-    /// A connection has ended, or the member closes it.
-    pub(crate) fn disconnected(&mut self, at: At, member: usize, connection: ConnectionId) {
-        let _ = (at, member, connection);
-    }
-
-    /// A member reads a client's message.
-    pub(crate) fn client_said(
-        &mut self,
-        at: At,
-        member: usize,
-        connection: ConnectionId,
-        message: &ClientMessage,
-    ) {
-        let _ = (at, member, connection, message);
-    }
-
-    /// A member sends a message to a client. The answer to a query begins with the number of commands that the application
-    /// had executed without rejecting them, as 8 bytes big-endian.
-    pub(crate) fn told_client(
-        &mut self,
-        at: At,
-        member: usize,
-        connection: ConnectionId,
-        message: &ServerMessage,
-    ) {
-        let _ = (at, member, connection, message);
-    }
-
-    /// An operator asks a leader to end a session.
-    pub(crate) fn removal_asked(&mut self, session: &SessionId) {
-        let _ = session;
+        if let Some(state) = self.members.get_mut(member) {
+            state.lost = true;
+        }
     }
 
     /// From now on nothing fails.
     pub(crate) fn healed(&mut self, now: Instant) {
-        let _ = now;
+        self.healed = Some(now);
     }
 
-    /// Returns true if a leader serves, and all running members of its configuration have applied its whole log.
-    pub(crate) fn is_settled(&self) -> bool {
-        false
+    fn id(&self, member: usize) -> Option<RaftId> {
+        self.members.get(member)?.id
     }
 
-    /// The end of the run, once it has settled or its time is up.
-    pub(crate) fn finish(&mut self, now: Instant, rests: &[Rest<'_>]) {
-        let _ = (now, rests);
+    fn name(&self, member: usize) -> Name {
+        Name { member, id: self.id(member) }
+    }
+}
+
+/// The name of a member in a violation.
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    member: usize,
+    id: Option<RaftId>,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.id {
+            Some(id) => write!(f, "member {} (Raft id {id})", self.member),
+            None => write!(f, "member {}", self.member),
+        }
     }
 }

@@ -1,0 +1,146 @@
+//! What clients send on their connections.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use zraft_core::Instant;
+use zraft_protocol::{ClientMessage, Nonce, SessionId};
+use zraft_replica::ConnectionId;
+
+use super::{At, ClusterJudge, queries::Query};
+
+/// Messages of one connection that wait for an answer and are remembered.
+const MOST_WAITING: usize = 1 << 14;
+
+/// A CreateSession or ContinueSession that has no answer.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    pub(super) nonce: Nonce,
+    /// The session to continue; none to create one.
+    pub(super) wants: Option<SessionId>,
+    pub(super) since: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) session: Option<SessionId>,
+    /// When it was bound, and what the member had applied then.
+    pub(super) bound: Instant,
+    pub(super) bound_at: u64,
+    /// The last server request that was sent on it, or acknowledged before.
+    pub(super) sent: u64,
+    pub(super) handshakes: VecDeque<Handshake>,
+    /// Commands without an answer, and when they first came.
+    pub(super) commands: BTreeMap<u64, Instant>,
+    pub(super) queries: VecDeque<Query>,
+}
+
+impl Connection {
+    fn new(now: Instant) -> Self {
+        Self {
+            session: None,
+            bound: now,
+            bound_at: 0,
+            sent: 0,
+            handshakes: VecDeque::new(),
+            commands: BTreeMap::new(),
+            queries: VecDeque::new(),
+        }
+    }
+
+    /// Returns the handshake with this nonce, which is answered now.
+    pub(super) fn take_handshake(&mut self, nonce: Nonce) -> Option<Handshake> {
+        let at = self.handshakes.iter().position(|handshake| handshake.nonce == nonce)?;
+        self.handshakes.remove(at)
+    }
+}
+
+impl ClusterJudge {
+    /// A client has connected to a member.
+    pub(crate) fn connected(&mut self, at: At, member: usize, connection: ConnectionId) {
+        self.pass(at, member);
+        if let Some(state) = self.members.get_mut(member) {
+            state.connections.insert(connection, Connection::new(at.now));
+        }
+    }
+
+    /// A connection has ended, or the member closes it.
+    pub(crate) fn disconnected(&mut self, at: At, member: usize, connection: ConnectionId) {
+        self.pass(at, member);
+        if let Some(state) = self.members.get_mut(member) {
+            state.connections.remove(&connection);
+        }
+    }
+
+    /// A member reads a client's message.
+    pub(crate) fn client_said(
+        &mut self,
+        at: At,
+        member: usize,
+        connection: ConnectionId,
+        message: &ClientMessage,
+    ) {
+        self.pass(at, member);
+        let Some(state) = self.members.get_mut(member) else { return };
+        let Some(place) = state.connections.get_mut(&connection) else { return };
+        let waits = |wants| {
+            let (ClientMessage::CreateSession { nonce, .. }
+            | ClientMessage::ContinueSession { nonce, .. }) = message
+            else {
+                return None;
+            };
+            Some(Handshake { nonce: *nonce, wants, since: at.now })
+        };
+        match message {
+            ClientMessage::CreateSession { .. } => place.handshakes.extend(waits(None)),
+            ClientMessage::ContinueSession { session_id, .. } => {
+                place.handshakes.extend(waits(Some(session_id.clone())));
+            }
+            _ => {}
+        }
+        if place.handshakes.len() > MOST_WAITING {
+            place.handshakes.pop_front();
+        }
+        let Some(id) = place.session.clone() else { return };
+        let Some(session) = self.ledger.sessions.get_mut(&id) else { return };
+        match message {
+            ClientMessage::ClientRequest {
+                request_id,
+                lowest_pending_request_id,
+                payload,
+                created_at: _,
+            } => {
+                let (request, lowest) = (request_id.get(), lowest_pending_request_id.get());
+                session.ask(request, lowest, payload, self.ledger.told_index);
+                place.commands.entry(request).or_insert(at.now);
+                if place.commands.len() > MOST_WAITING {
+                    place.commands.pop_last();
+                }
+            }
+            ClientMessage::Query { correlation_id, .. } => {
+                place.queries.push_back(Query {
+                    correlation: correlation_id.clone(),
+                    floor: self.ledger.told_length,
+                    own: place.commands.keys().copied().collect(),
+                    since: at.now,
+                });
+                if place.queries.len() > MOST_WAITING {
+                    place.queries.pop_front();
+                }
+            }
+            ClientMessage::ServerRequestAck { request_id } => {
+                session.seen_acknowledged = session.seen_acknowledged.max(request_id.get());
+            }
+            ClientMessage::CloseSession { .. } => session.close_asked = true,
+            ClientMessage::ConnectionClosed => place.session = None,
+            ClientMessage::KeepAlive { .. }
+            | ClientMessage::CreateSession { .. }
+            | ClientMessage::ContinueSession { .. } => {}
+        }
+        if !matches!(
+            message,
+            ClientMessage::CreateSession { .. } | ClientMessage::ContinueSession { .. }
+        ) {
+            self.hear(member, &id);
+        }
+    }
+}

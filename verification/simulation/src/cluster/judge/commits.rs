@@ -1,0 +1,85 @@
+//! Which entries are committed: what a member claims must be on a majority of the disks.
+
+use zraft_replica::{EntryKind, RaftId};
+
+use super::{ClusterJudge, disk::DiskLog, rules::Rule};
+
+impl ClusterJudge {
+    /// A member says that everything up to an index is committed.
+    pub(super) fn claim(&mut self, member: usize, index: u64) {
+        if index <= self.log.committed() {
+            return;
+        }
+        // The leader commits by the configuration that it has; others follow.
+        let leading = self.members.iter().filter(|state| state.standing.leads());
+        let own = self.members.get(member).map(|state| state.place);
+        let from = leading.map(|state| state.place).chain(own).min().unwrap_or(0);
+        let disks = &self.disks;
+        let term = self.log.terms_at(index).find(|term| {
+            let holds = |id: RaftId| disks.get(&id).is_some_and(|disk| disk.holds(index, *term));
+            self.configurations.is_quorum(from, holds)
+        });
+        let name = self.name(member);
+        self.verdict.demand(term.is_some(), Rule::CommittedDurable, || {
+            let held = |disk: &DiskLog| format!("{:?} up to {}", disk.term(index), disk.last());
+            let disks = self.disks.iter().map(|(id, disk)| format!("{id}: {}", held(disk)));
+            let disks: Vec<_> = disks.collect();
+            format!("{name} calls entry {index} committed; the disks have it with term {disks:?}")
+        });
+        let Some(term) = term else { return };
+        let more = self.log.commit(index, term);
+        self.verdict.demand(more.is_some(), Rule::CommittedStays, || {
+            format!(
+                "{name} calls entry {index} of term {term} committed, which follows other entries"
+            )
+        });
+        for entry in more.iter().flatten() {
+            if entry.kind == EntryKind::Change && !entry.data.is_empty() {
+                self.configurations.commit(&mut self.verdict, entry);
+            }
+        }
+        for state in self.members.iter().filter(|state| state.standing.leads()) {
+            // What it did not have when it was elected, its disk would lack now.
+            if state.standing.term > term
+                && let Some(disk) = state.id.and_then(|id| self.disks.get(&id))
+            {
+                self.verdict.demand(disk.holds(index, term), Rule::LeaderComplete, || {
+                    format!(
+                        "the leader of term {} lacks entry {index} of term {term}",
+                        state.standing.term
+                    )
+                });
+            }
+        }
+    }
+
+    /// A member leads in a term.
+    pub(super) fn leads(&mut self, id: RaftId, term: u64) {
+        let leader = *self.leaders.entry(term).or_insert(id);
+        self.verdict.demand(leader == id, Rule::OneLeader, || {
+            format!("Raft ids {leader} and {id} lead in term {term}")
+        });
+        // Old terms: a leader that was cut off speaks at most for some terms.
+        while self.leaders.len() > 1024 {
+            self.leaders.pop_first();
+        }
+    }
+
+    /// A member was elected: its log has everything that is committed.
+    pub(super) fn elected(&mut self, member: usize, term: u64) {
+        let Some(id) = self.id(member) else { return };
+        self.leads(id, term);
+        let committed = self.log.committed();
+        let has = match (self.log.term(committed), self.disks.get(&id)) {
+            (Some(term), Some(disk)) => disk.holds(committed, term),
+            _ => true,
+        };
+        self.verdict.demand(has, Rule::LeaderComplete, || {
+            format!("Raft id {id} leads in term {term} without entry {committed}")
+        });
+        let removed = self.configurations.newest().removed.contains(&id);
+        self.verdict.demand(!removed, Rule::RemovedStays, || {
+            format!("Raft id {id}, which was removed, leads in term {term}")
+        });
+    }
+}

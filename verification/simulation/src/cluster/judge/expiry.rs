@@ -1,0 +1,88 @@
+//! When a session may expire, and how often acknowledgements may cost an entry.
+
+use std::time::Duration;
+
+use zraft_protocol::SessionId;
+
+use super::{ClusterJudge, Member, rules::Rule};
+
+/// At most 20 entries a second.
+const ACK_INTERVAL: Duration = Duration::from_millis(50);
+/// Acknowledge entries within a second that are too many. A hand-over holds entries for up to half a second and then lets them
+/// go together.
+const ACKS_IN_A_SECOND: usize = 32;
+
+impl Member {
+    /// Takes a changed session timeout. The replica learns of it after its state machine, so the shorter one counts.
+    pub(super) fn set_session_timeout(&mut self, timeout: Duration) {
+        if timeout != self.session_timeouts.1 {
+            self.session_timeouts = (self.session_timeouts.1, timeout);
+        }
+    }
+
+    pub(super) fn session_timeout(&self) -> Duration {
+        self.session_timeouts.0.min(self.session_timeouts.1)
+    }
+}
+
+impl ClusterJudge {
+    /// A serving leader reads a message of a session's client.
+    pub(super) fn hear(&mut self, member: usize, id: &SessionId) {
+        let state = &self.members[member];
+        let Some(session) = self.ledger.sessions.get_mut(id) else { return };
+        if !state.standing.serving {
+            return;
+        }
+        let leader = (member, state.standing.term);
+        if session.heard_by != Some(leader) {
+            session.heard_by = Some(leader);
+            session.deadline = Duration::ZERO;
+            session.overdue = false;
+        }
+        session.overdue |= state.clock >= session.deadline.max(state.granted);
+        session.deadline = state.clock.saturating_add(state.session_timeout());
+    }
+
+    /// A leader proposes that a session has expired.
+    pub(super) fn expires(&mut self, member: usize, id: &SessionId) {
+        let name = self.name(member);
+        let state = &self.members[member];
+        let leader = (member, state.standing.term);
+        let session = self.ledger.sessions.get(id);
+        let heard = session.filter(|session| session.heard_by == Some(leader));
+        let deadline = heard.map_or(Duration::ZERO, |session| session.deadline);
+        let due = deadline.max(state.granted);
+        let overdue = heard.is_some_and(|session| session.overdue);
+        let (clock, granted) = (state.clock, state.granted);
+        self.verdict.demand(overdue || clock >= due, Rule::NoFalseExpiry, || {
+            format!(
+                "{name} calls a session expired at {clock:?}, which lives until {deadline:?}; all live until {granted:?}"
+            )
+        });
+    }
+
+    /// An operator asks a leader to end a session.
+    pub(crate) fn removal_asked(&mut self, session: &SessionId) {
+        self.ledger.removals.insert(session.clone());
+    }
+
+    /// A leader proposes an Acknowledge entry.
+    pub(super) fn acknowledges(&mut self, member: usize) {
+        let name = self.name(member);
+        let state = &mut self.members[member];
+        let clock = state.clock;
+        state.acks_in_term += 1;
+        state.acks.push_back(clock);
+        let elapsed = clock.saturating_sub(state.serving_since);
+        let most = 1 + elapsed.as_nanos() / ACK_INTERVAL.as_nanos();
+        let many = state.acks.len() > ACKS_IN_A_SECOND;
+        let first = if many { state.acks.pop_front() } else { None };
+        let rushed =
+            first.is_some_and(|first| clock.saturating_sub(first) < Duration::from_secs(1));
+        let within = u128::from(state.acks_in_term) <= most && !rushed;
+        let count = state.acks_in_term;
+        self.verdict.demand(within, Rule::AcksBatched, || {
+            format!("{name} wrote {count} Acknowledge entries in {elapsed:?}, one of them since {first:?}")
+        });
+    }
+}

@@ -1,0 +1,142 @@
+//! One session, as the committed log and its client's messages show it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use zraft_core::Instant;
+use zraft_protocol::Payload;
+use zraft_session::SessionEnd;
+
+/// Commands and server requests of a session that are remembered. A client of the simulation sends some hundreds.
+const MOST: usize = 1 << 16;
+
+/// What a command's entry led to.
+#[derive(Clone, Debug)]
+pub(super) struct Outcome {
+    pub(super) index: u64,
+    /// How many commands were executed before it, if the application executed it.
+    pub(super) position: Option<u64>,
+    /// None if it has no answer, now or ever.
+    pub(super) answer: Option<Payload>,
+    pub(super) told: bool,
+}
+
+/// A command as its client sent it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// None if copies with different payloads came.
+    pub(super) payload: Option<Payload>,
+    /// Every entry up to here was answered to some client before the command first came.
+    pub(super) after: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Push {
+    pub(super) payload: Payload,
+    pub(super) index: u64,
+    /// The command of the same session that made it.
+    pub(super) by: Option<u64>,
+    pub(super) made: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) index: u64,
+    pub(super) end: SessionEnd,
+    /// The term of the EndSession entry, if it was one.
+    pub(super) by_entry: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) created: u64,
+    pub(super) ended: Option<Ended>,
+    /// L, as the entries say.
+    pub(super) lowest: u64,
+    pub(super) outcomes: BTreeMap<u64, Outcome>,
+    /// The server requests after the last acknowledged one.
+    pub(super) pushes: VecDeque<Push>,
+    pub(super) acknowledged: u64,
+    /// What its client sent on bound connections.
+    pub(super) asked: BTreeMap<u64, Asked>,
+    pub(super) seen_lowest: u64,
+    pub(super) seen_acknowledged: u64,
+    pub(super) close_asked: bool,
+    /// Some client was told that it was created.
+    pub(super) told: bool,
+    /// The last server request that its client was sent.
+    pub(super) sent: u64,
+    /// The leader that last heard its client, as place and term.
+    pub(super) heard_by: Option<(usize, u64)>,
+    pub(super) deadline: std::time::Duration,
+    /// That leader did not hear its client for a full timeout.
+    pub(super) overdue: bool,
+}
+
+impl Session {
+    pub(super) fn new(index: u64) -> Self {
+        Self {
+            created: index,
+            ended: None,
+            lowest: 1,
+            outcomes: BTreeMap::new(),
+            pushes: VecDeque::new(),
+            acknowledged: 0,
+            asked: BTreeMap::new(),
+            seen_lowest: 1,
+            seen_acknowledged: 0,
+            close_asked: false,
+            told: false,
+            sent: 0,
+            heard_by: None,
+            deadline: std::time::Duration::ZERO,
+            overdue: false,
+        }
+    }
+
+    /// Returns true if it existed after the entry at this index.
+    pub(super) fn lives_at(&self, index: u64) -> bool {
+        self.created <= index && self.ended.is_none_or(|ended| ended.index > index)
+    }
+
+    /// The number of its last server request.
+    pub(super) fn pushed(&self) -> u64 {
+        self.acknowledged + self.pushes.len() as u64
+    }
+
+    /// Returns a server request that is not acknowledged.
+    pub(super) fn push(&self, id: u64) -> Option<&Push> {
+        let at = id.checked_sub(self.acknowledged + 1)?;
+        self.pushes.get(usize::try_from(at).ok()?)
+    }
+
+    pub(super) fn acknowledge(&mut self, up_to: u64) {
+        while self.acknowledged < up_to && self.pushes.pop_front().is_some() {
+            self.acknowledged += 1;
+        }
+    }
+
+    pub(super) fn settle(&mut self, request: u64, lowest: u64, outcome: Outcome) {
+        self.outcomes.insert(request, outcome);
+        self.lowest = self.lowest.max(lowest.min(request));
+        while self.outcomes.len() > MOST {
+            self.outcomes.pop_first();
+        }
+    }
+
+    /// The answers that the cluster still has to keep.
+    pub(super) fn cached(&self) -> u64 {
+        self.outcomes.range(self.lowest..).count() as u64
+    }
+
+    pub(super) fn ask(&mut self, request: u64, lowest: u64, payload: &Payload, after: u64) {
+        self.seen_lowest = self.seen_lowest.max(lowest.min(request));
+        let first = || Asked { payload: Some(payload.clone()), after };
+        let asked = self.asked.entry(request).or_insert_with(first);
+        if asked.payload.as_ref().is_some_and(|first| first != payload) {
+            asked.payload = None;
+        }
+        while self.asked.len() > MOST {
+            self.asked.pop_first();
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Roles, terms, and whether a leader may still answer.
+
+use std::time::Duration;
+
+use zraft_replica::{Configuration, Timing};
+
+use super::{At, ClusterJudge, Standing, rules::Rule};
+
+/// Time that a leader did not read expires no session; the replica's constant of the same meaning.
+const STALL: Duration = Duration::from_secs(1);
+
+/// How long a leader may go on without its majority: two election timeouts and a tick, in whole ticks of the engine, which are
+/// five to a heartbeat.
+fn patience(timing: &Timing) -> Duration {
+    let tick = timing.heartbeat / 5;
+    let election = timing.election_min.as_nanos().div_ceil(tick.as_nanos());
+    // At most some thousands: an election timeout is at most an hour.
+    tick.saturating_mul(u32::try_from(2 * election + 1).unwrap_or(u32::MAX))
+}
+
+impl ClusterJudge {
+    /// Lets a member's clock go on.
+    pub(super) fn pass(&mut self, at: At, member: usize) {
+        let Some(state) = self.members.get_mut(member) else { return };
+        let stood_still = at.clock.saturating_sub(state.clock);
+        state.clock = at.clock;
+        if !state.standing.serving {
+            return;
+        }
+        if stood_still >= STALL {
+            state.granted = at.clock.saturating_add(state.session_timeout());
+        }
+        if stood_still > self.terms.timing.election_min {
+            state.proof = Some(at.clock);
+        }
+    }
+
+    /// What a replica says after each call.
+    pub(crate) fn standing(&mut self, at: At, member: usize, standing: Standing) {
+        self.pass(at, member);
+        let name = self.name(member);
+        let Some(state) = self.members.get_mut(member) else { return };
+        let old = std::mem::replace(&mut state.standing, standing);
+        if old == standing {
+            return;
+        }
+        let rises = old.term <= standing.term && old.committed <= standing.committed;
+        self.verdict.demand(rises, Rule::NeverBack, || {
+            format!("{name}: {old:?} is followed by {standing:?}")
+        });
+        let elected = standing.leads() && (!old.leads() || old.term != standing.term);
+        if old.serving && (!standing.serving || elected) {
+            state.ceased = Some(at.now);
+            state.proof = None;
+        }
+        if standing.serving && (!old.serving || elected) {
+            state.granted = at.clock.saturating_add(state.session_timeout());
+            state.serving_since = at.clock;
+            (state.served, state.ceased) = (standing.term, None);
+            state.acks.clear();
+            state.acks_in_term = 0;
+        }
+        if elected {
+            self.elected(member, standing.term);
+        }
+        self.claim(member, standing.committed);
+    }
+
+    /// A replica's configuration has changed.
+    pub(crate) fn configuration(&mut self, at: At, member: usize, configuration: &Configuration) {
+        self.pass(at, member);
+        let name = self.name(member);
+        let Some(state) = self.members.get_mut(member) else { return };
+        if configuration.voters.is_empty() {
+            // It waits to be added.
+            return;
+        }
+        let Some((place, index)) = self.configurations.find(state.place, configuration) else {
+            self.verdict.demand(false, Rule::ConfigurationFollows, || {
+                format!("{name} has {configuration:?}, which no committed entry leads to")
+            });
+            return;
+        };
+        state.place = place;
+        let disk = state.id.and_then(|id| self.disks.get(&id));
+        let commit = disk.map_or(0, |disk| disk.hard.commit);
+        self.verdict.demand(commit >= index, Rule::ConfigurationFollows, || {
+            format!(
+                "{name} follows the change at {index}, and its disk says that {commit} is committed"
+            )
+        });
+    }
+
+    /// Checks that a member may say something to a client that only a leader knows. `by_entry` is true if an applied entry
+    /// alone leads to it, whoever leads now.
+    pub(super) fn may_answer(&mut self, at: At, member: usize, by_entry: bool) {
+        let name = self.name(member);
+        let state = &self.members[member];
+        let serves = state.standing.serving || state.ceased == Some(at.now);
+        let own = self.log.term(state.standing.known).is_none_or(|term| term >= state.served);
+        self.verdict.demand(serves && own, Rule::ServesLeading, || {
+            format!("{name} answers; {:?}", state.standing)
+        });
+        let patience = patience(&self.terms.timing);
+        let (own, heard) = (state.id, &state.heard);
+        let since = state.clock.saturating_sub(patience);
+        let configuration = self.configurations.at(state.place);
+        let connected = configuration
+            .is_quorum(|id| Some(id) == own || heard.get(&id).is_some_and(|heard| *heard >= since));
+        self.verdict.demand(connected, Rule::CutOffSilent, || {
+            format!("{name} answers at {:?} and has heard {heard:?}", state.clock)
+        });
+        if !by_entry {
+            self.verdict.demand(state.proof.is_none(), Rule::ProofFirst, || {
+                format!("{name} woke at {:?} and has heard {heard:?}", state.proof)
+            });
+        }
+    }
+}
