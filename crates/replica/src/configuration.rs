@@ -232,7 +232,9 @@ impl Configuration {
 }
 
 impl Change {
-    pub(crate) fn encode(&self) -> Bytes {
+    /// Returns the bytes of this change, as an entry of the log holds them.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
         out.put_u8(VERSION);
         let Self::Steps(steps) = self else {

@@ -110,7 +110,7 @@ impl ClusterJudge {
                 created_at: _,
             } => {
                 let (request, lowest) = (request_id.get(), lowest_pending_request_id.get());
-                session.ask(request, lowest, payload, self.ledger.told_index);
+                session.ask(request, lowest, payload);
                 place.commands.entry(request).or_insert(at.now);
                 if place.commands.len() > MOST_WAITING {
                     place.commands.pop_last();

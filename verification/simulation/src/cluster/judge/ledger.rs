@@ -49,8 +49,7 @@ pub(super) struct Ledger {
     living: usize,
     time: Time,
     settings: CheckedSettings,
-    /// The last entry, and the number of executed commands, that any client was told.
-    pub(super) told_index: u64,
+    /// The number of executed commands that any client was told.
     pub(super) told_length: u64,
     pub(super) removals: BTreeSet<SessionId>,
 }
@@ -72,7 +71,6 @@ impl Ledger {
             living: 0,
             time: Time::ZERO,
             settings: CheckedSettings::default(),
-            told_index: 0,
             told_length: 0,
             removals: BTreeSet::new(),
         }
@@ -310,15 +308,12 @@ impl Ledger {
             format!("entry {} is command {request}, as entry {again:?} was", entry.index)
         });
         if let Some(asked) = session.asked.get(&request) {
-            let sent = asked.payload.as_ref().is_none_or(|first| first == payload);
+            let sent = asked.as_ref().is_none_or(|first| first == payload);
             verdict.demand(
                 sent && lowest.min(request) <= session.seen_lowest,
                 Rule::OnlyAsked,
                 || format!("entry {} is command {request} with lowest id {lowest}", entry.index),
             );
-            verdict.demand(entry.index > asked.after, Rule::RealTime, || {
-                format!("entry {} is command {request}, sent after {}", entry.index, asked.after)
-            });
         } else {
             verdict.demand(false, Rule::OnlyAsked, || {
                 format!("entry {} is command {request}, which no client sent", entry.index)
@@ -331,7 +326,8 @@ impl Ledger {
             Answer::Rejected(_) => runs,
             Answer::Cached(_) => again.is_some(),
             Answer::Evicted => !runs,
-            Answer::NoSession => false,
+            // The replicated server knows no other outcome.
+            _ => false,
         };
         let reaches = runs && allowed;
         let first = executed.first().filter(|run| {
@@ -347,7 +343,8 @@ impl Ledger {
             matches!(answer, Answer::Executed(_) | Answer::TooLong).then_some(self.length);
         self.length += u64::from(position.is_some());
         let kept = match answer {
-            Answer::Executed(answer) | Answer::Rejected(Some(answer)) => Some(answer.clone()),
+            Answer::Executed(answer) => Some(answer.clone()),
+            Answer::Rejected(rejected) => rejected.answer().cloned(),
             _ => None,
         };
         if again.is_none() {

@@ -35,6 +35,8 @@ mod rest;
 mod rules;
 mod session;
 mod standing;
+#[cfg(test)]
+mod tests;
 mod told;
 
 use std::{
@@ -274,6 +276,11 @@ impl ClusterJudge {
     /// From now on nothing fails.
     pub(crate) fn healed(&mut self, now: Instant) {
         self.healed = Some(now);
+    }
+
+    #[cfg(test)]
+    fn checked(&self, rule: rules::Rule) -> u32 {
+        self.verdict.checked(rule)
     }
 
     fn id(&self, member: usize) -> Option<RaftId> {

@@ -98,16 +98,14 @@ impl ClusterJudge {
             let session = place.session.as_ref().and_then(|id| self.ledger.sessions.get(id));
             let Some(session) = session.filter(|_| late(place.bound)) else { continue };
             let next = place.sent + 1;
-            let Some(push) = session.push(next) else { continue };
             let bytes: usize = session.pushes.iter().map(|push| push.payload.len()).sum();
             // More than that waits for acknowledgements.
             let held = next > session.acknowledged + Kept::MAX_REDELIVERY as u64
                 || bytes > Kept::MAX_REDELIVERY_BYTES;
-            self.verdict.demand(held || !late(push.made), Rule::RequestsReach, || {
-                format!(
-                    "request {next} was not sent on {connection:?}, which is bound since {:?}",
-                    place.bound
-                )
+            let missing = session.push(next).is_some_and(|push| !held && late(push.made));
+            self.verdict.demand(!missing, Rule::RequestsReach, || {
+                let bound = place.bound;
+                format!("request {next} was not sent on {connection:?}, bound since {bound:?}")
             });
         }
     }

@@ -49,7 +49,6 @@ rules! {
     OneEntry: "a command costs one entry",
     RunsOnce: "a command runs once, in a living session, and not below its lowest pending id",
     OnlyAsked: "only what a client sent is in the log",
-    RealTime: "a command that was sent after an answer runs after the answered one",
     SessionsKept: "no session is lost",
     EndsForReason: "a session ends only for its reason",
     NoFalseExpiry: "a session whose client was heard in time does not expire",
@@ -95,6 +94,11 @@ impl Verdict {
         if !holds && self.violation.is_none() {
             self.violation = Some(Violation { rule: rule.sentence(), detail: detail() });
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn checked(&self, rule: Rule) -> u32 {
+        self.checked[rule as usize]
     }
 
     /// Counts the checks. A rule that no run had an occasion for shows nothing.

@@ -20,15 +20,6 @@ pub(super) struct Outcome {
     pub(super) told: bool,
 }
 
-/// A command as its client sent it.
-#[derive(Debug)]
-pub(super) struct Asked {
-    /// None if copies with different payloads came.
-    pub(super) payload: Option<Payload>,
-    /// Every entry up to here was answered to some client before the command first came.
-    pub(super) after: u64,
-}
-
 #[derive(Debug)]
 pub(super) struct Push {
     pub(super) payload: Payload,
@@ -56,8 +47,9 @@ pub(super) struct Session {
     /// The server requests after the last acknowledged one.
     pub(super) pushes: VecDeque<Push>,
     pub(super) acknowledged: u64,
-    /// What its client sent on bound connections.
-    pub(super) asked: BTreeMap<u64, Asked>,
+    /// The commands that its client sent on bound connections; none if copies with different payloads came. An entry is
+    /// compared with them when it is first applied. So a command runs after everything that was answered before it came.
+    pub(super) asked: BTreeMap<u64, Option<Payload>>,
     pub(super) seen_lowest: u64,
     pub(super) seen_acknowledged: u64,
     pub(super) close_asked: bool,
@@ -128,12 +120,11 @@ impl Session {
         self.outcomes.range(self.lowest..).count() as u64
     }
 
-    pub(super) fn ask(&mut self, request: u64, lowest: u64, payload: &Payload, after: u64) {
+    pub(super) fn ask(&mut self, request: u64, lowest: u64, payload: &Payload) {
         self.seen_lowest = self.seen_lowest.max(lowest.min(request));
-        let first = || Asked { payload: Some(payload.clone()), after };
-        let asked = self.asked.entry(request).or_insert_with(first);
-        if asked.payload.as_ref().is_some_and(|first| first != payload) {
-            asked.payload = None;
+        let asked = self.asked.entry(request).or_insert_with(|| Some(payload.clone()));
+        if asked.as_ref().is_some_and(|first| first != payload) {
+            *asked = None;
         }
         while self.asked.len() > MOST {
             self.asked.pop_first();

@@ -225,7 +225,6 @@ impl ClusterJudge {
             format!("{name} knows entry {known} and answers command {request}: {outcome:?}")
         });
         if let Some(outcome) = outcome {
-            self.ledger.told_index = self.ledger.told_index.max(outcome.index);
             let length = outcome.position.map_or(0, |position| position + 1);
             self.ledger.told_length = self.ledger.told_length.max(length);
         }

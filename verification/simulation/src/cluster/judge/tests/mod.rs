@@ -1,0 +1,154 @@
+//! Histories by hand: one that keeps every rule, and for each rule one that breaks it.
+
+mod broken;
+mod history;
+
+use std::time::Duration;
+
+use zraft_replica::{Boot, Change, ChangeStep, SnapshotMeta};
+use zraft_session::{Acknowledgement, EndReason, Operation};
+
+use super::rules::Rule;
+use broken::BROKEN;
+use history::{History, id, info, request, session};
+
+#[test]
+fn every_rule_is_broken_by_a_history_and_by_nothing_else_in_it() {
+    for rule in Rule::ALL {
+        let breaks: Vec<_> = BROKEN.iter().filter(|(broken, _)| broken == rule).collect();
+        assert!(!breaks.is_empty(), "no history breaks: {}", rule.sentence());
+        for (_, break_it) in breaks {
+            let mut history = History::serving();
+            assert_eq!(history.violated(), None, "before: {}", rule.sentence());
+            break_it(&mut history);
+            assert_eq!(
+                history.violated(),
+                Some(rule.sentence()),
+                "{:?}",
+                history.judge.violation()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_sound_history_breaks_no_rule_and_gives_each_an_occasion() {
+    let mut history = History::serving();
+    // Commands, a copy that is answered again, a rejected one, and server requests.
+    history.command(1, 1, "a");
+    history.say_command(1, 1, "a");
+    history.tell_answer(1, 1);
+    history.command(1, 2, "reject");
+    history.command(1, 3, "push");
+    history.tell_push(1, 1);
+    history.say_ack(1, 1);
+    let acknowledged = Acknowledgement { session: session("s1"), up_to: request(1) };
+    history.run(Operation::Acknowledge(vec![acknowledged]));
+    // A query that waits for an earlier command.
+    history.say_command(1, 4, "b");
+    history.say_query(1, "q1");
+    history.run_command(1, 4, "b");
+    history.tell_answer(1, 4);
+    history.tell_query(1, "q1", 3);
+    // The session moves to another connection.
+    history.resume(2, 1);
+    history.say_keep_alive(2);
+    history.tell_keep_alive(2);
+    history.command(2, 5, "c");
+    // A second session closes, and a third one expires.
+    history.open(3, "s3");
+    history.say_close(3);
+    history.run(Operation::EndSession { session: session("s3"), reason: EndReason::Closed });
+    history.disconnect(3);
+    history.open(4, "s4");
+    for _ in 0..1000 {
+        history.rest(Duration::from_millis(100));
+        history.say_keep_alive(2);
+        history.tell_keep_alive(2);
+    }
+    history.run(Operation::EndSession { session: session("s4"), reason: EndReason::Expired });
+    history.tell_expired(4);
+    // A settings entry, a snapshot, and a member that is restored from it.
+    let settings = zraft_session::Settings { sessions: 10, ..Default::default() };
+    history.run(Operation::Settings(settings.check().expect("valid")));
+    let meta = history.snapshot();
+    history.offer_snapshot(&meta);
+    history.restore(2, &meta);
+    // A change of the members, and another leader.
+    history.change(Change::Steps(vec![ChangeStep::AddLearner(id(3), info(4))]));
+    history.change(Change::Steps(vec![ChangeStep::Update(id(0), info(0))]));
+    history.configure_all();
+    history.restart(1);
+    history.elect(1);
+    history.serve();
+    history.resume(5, 2);
+    history.command(5, 6, "d");
+    history.end();
+    assert_eq!(history.violated(), None, "{:?}", history.judge.violation());
+    let unchecked: Vec<_> =
+        Rule::ALL.iter().filter(|rule| history.judge.checked(**rule) == 0).collect();
+    assert!(unchecked.is_empty(), "these rules had no occasion: {unchecked:?}");
+}
+
+#[test]
+fn an_interrupted_write_may_be_on_the_disk_or_not() {
+    for kept in [true, false] {
+        let mut history = History::serving();
+        let entry = history.entry(Operation::Tick);
+        let before = history.boot(1);
+        let write = history.write_of(1, &[entry]);
+        history.judge.writing(history.at(), 1, &write);
+        let boot =
+            if kept { Boot { entries: write.entries.clone(), ..before.clone() } } else { before };
+        let mut boot = boot;
+        if kept {
+            boot.entries = history.log_from(boot.snapshot.index + 1);
+            boot.entries.push(write.entries[0].clone());
+            boot.hard_state = write.hard_state;
+        }
+        history.start(1, &boot);
+        assert_eq!(history.violated(), None, "kept {kept}: {:?}", history.judge.violation());
+    }
+}
+
+#[test]
+fn what_a_lost_disk_had_still_counts_for_a_commit_and_is_not_missed() {
+    let mut history = History::serving();
+    let entry = history.entry(Operation::Tick);
+    history.propose(&entry);
+    history.store(0, &entry);
+    history.store(1, &entry);
+    history.judge.ended(history.at(), 1);
+    history.judge.lost_disk(1);
+    history.commit(entry.index);
+    assert_eq!(history.violated(), None, "{:?}", history.judge.violation());
+    let boot = Boot::of_joining_member();
+    history.start(1, &boot);
+    assert_eq!(history.violated(), None, "{:?}", history.judge.violation());
+}
+
+#[test]
+fn a_leader_that_stood_still_for_a_second_grants_a_full_timeout() {
+    let expire = || Operation::EndSession { session: session("s1"), reason: EndReason::Expired };
+    for (stood_still, holds) in [(1000, false), (900, true)] {
+        let mut history = History::serving();
+        let timeout = Duration::from_secs(90);
+        history.rest_until(history.now + timeout - Duration::from_millis(100));
+        // The client was last heard when its session began: it is overdue unless the time does not count.
+        history.now += Duration::from_millis(stood_still);
+        let expiry = history.entry(expire());
+        history.propose(&expiry);
+        let expected = (!holds).then_some(Rule::NoFalseExpiry.sentence());
+        assert_eq!(history.violated(), expected, "{stood_still} ms");
+    }
+}
+
+#[test]
+fn a_snapshot_without_a_session_is_noticed_by_whom_it_restores() {
+    let mut history = History::serving();
+    let meta = SnapshotMeta { configuration: history.configuration(), ..history.snapshot() };
+    let mut view = history.view(2);
+    view.sessions = zraft_session::Sessions::default();
+    history.judge.restored(history.at(), 2, &meta, &view);
+    assert_eq!(history.violated(), Some(Rule::StatesEqual.sentence()));
+}
