@@ -98,12 +98,10 @@ fn an_interrupted_write_may_be_on_the_disk_or_not() {
         let before = history.boot(1);
         let write = history.write_of(1, &[entry]);
         history.judge.writing(history.at(), 1, &write);
-        let boot =
-            if kept { Boot { entries: write.entries.clone(), ..before.clone() } } else { before };
-        let mut boot = boot;
+        history.judge.ended(history.at(), 1);
+        let mut boot = before;
         if kept {
-            boot.entries = history.log_from(boot.snapshot.index + 1);
-            boot.entries.push(write.entries[0].clone());
+            boot.entries.extend(write.entries);
             boot.hard_state = write.hard_state;
         }
         history.start(1, &boot);
