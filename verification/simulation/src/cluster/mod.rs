@@ -297,7 +297,7 @@ impl Cluster {
     /// Takes over what the judge has found.
     fn take_verdict(&mut self) {
         if self.violation.is_none()
-            && let Some(Violation { rule, detail }) = &self.judge.violation
+            && let Some(Violation { rule, detail }) = self.judge.violation()
         {
             let (rule, detail) = (*rule, detail.clone());
             self.violated(rule, detail);
@@ -312,7 +312,7 @@ impl Cluster {
     /// Returns what occurred in the run, the judge's counts included.
     pub(crate) fn counted(&self) -> Coverage {
         let mut all = self.coverage.clone();
-        all.merge(&self.judge.coverage);
+        self.judge.count(&mut all);
         all
     }
 

@@ -401,6 +401,7 @@ impl Cluster {
             serving: replica.is_serving(),
             committed: replica.committed(),
             last_index: replica.last_index(),
+            known: replica.view().applied,
         };
         self.judge.standing(at, place, standing);
         if process.configuration != *replica.configuration() {

@@ -67,6 +67,9 @@ impl ClusterJudge {
     pub(crate) fn snapshot(&mut self, at: At, member: usize, index: u64, hash: [u8; 16]) {
         self.pass(at, member);
         let name = self.name(member);
+        if let Some(state) = self.members.get_mut(member) {
+            state.snapshot = state.snapshot.max(index);
+        }
         let known = *self.snapshots.entry(index).or_insert(hash);
         self.verdict.demand(known == hash, Rule::StatesEqual, || {
             format!("{name} has another snapshot at {index} than the first member")

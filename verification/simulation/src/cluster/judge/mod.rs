@@ -18,9 +18,6 @@
 //! | `expiry.rs` | when a session may expire |
 //! | `rest.rs` | the end of a run |
 
-// Nothing calls the judge yet but its tests.
-#![allow(dead_code)]
-
 mod applied;
 mod clients;
 mod commits;
@@ -162,6 +159,8 @@ struct Member {
     /// The session timeout before its last change, and the one since.
     session_timeouts: (Duration, Duration),
     applied: u64,
+    /// The newest snapshot of which it has had a whole file in this life.
+    snapshot: u64,
     /// When it wrote its last Acknowledge entries as a leader, and how many of them in its term.
     acks: VecDeque<Duration>,
     acks_in_term: u64,
@@ -186,6 +185,7 @@ impl Member {
             granted: Duration::ZERO,
             session_timeouts: (Duration::MAX, Duration::MAX),
             applied: 0,
+            snapshot: 0,
             acks: VecDeque::new(),
             acks_in_term: 0,
             serving_since: Duration::ZERO,

@@ -84,7 +84,10 @@ impl ClusterJudge {
         state.place = place;
         let disk = state.id.and_then(|id| self.disks.get(&id));
         let commit = disk.map_or(0, |disk| disk.hard.commit);
-        self.verdict.demand(commit >= index, Rule::ConfigurationFollows, || {
+        // A snapshot brings its configuration. It counts from its installation on, because the member promises and asks
+        // nothing before that is durable.
+        let follows = commit >= index || state.snapshot >= index;
+        self.verdict.demand(follows, Rule::ConfigurationFollows, || {
             format!(
                 "{name} follows the change at {index}, and its disk says that {commit} is committed"
             )
