@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::application::detached;
 use zraft_protocol::{MemberId, Payload, RequestId, SessionId};
+use zraft_session::detached;
 
 /// One command that the application executed.
 ///

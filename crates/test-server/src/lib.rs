@@ -24,7 +24,7 @@
 //! | [`TestCluster`] | start and stop a cluster on sockets |
 //! | [`ClusterHandle`] | control and observe a running cluster |
 //! | [`Engine`] | simulate a cluster: its rules without sockets, clock and randomness |
-//! | [`Application`] | choose what the cluster executes: [`KvStore`], [`AppendLog`], [`Echo`] or your own |
+//! | [`Application`] | choose what the cluster executes: [`KvStore`], [`AppendLog`], [`Echo`] or your own. The replicated server runs the same applications |
 //! | [`Audit`] | compare the outcomes that callers were given with what the cluster executed |
 //!
 //! # Faults
@@ -39,6 +39,20 @@
 //! | sessions end | [`expire_session`](ClusterHandle::expire_session), [`set_session_timeout`](ClusterHandle::set_session_timeout) |
 //! | commands run twice | [`set_deduplication`](ClusterHandle::set_deduplication) |
 //!
+//! # How it differs from the replicated server
+//!
+//! The cluster runs the state machine of the replicated server, `zraft-session`, under the rules of the live system:
+//!
+//! | | live system, and this cluster | replicated server |
+//! | --- | --- | --- |
+//! | lowest pending id of a session | starts at 0 and rises to whatever a command says | starts at 1, at most the command's own id |
+//! | a command that the application rejects without an answer | its connection is closed; its id is not used up | RequestError; its id is used up |
+//! | a full cache of answers | closes the connection | makes commands wait |
+//! | a session that holds too many server requests | loses the new one, and its connection is closed | ends |
+//! | a copy of a command | takes an entry of the log | is answered from the cache |
+//! | an unacknowledged server request | is sent again by its age | is sent again at a resume, too |
+//! | expiry | counts from the last KeepAlive | counts from the last message |
+//!
 //! # How it differs from the live system
 //!
 //! The cluster follows the live system in what is odd about it: it does not close the connection of a dropped peer but
@@ -52,17 +66,15 @@
 
 // `engine` holds the rules of a cluster without I/O, so that a simulation can run it under a virtual clock. `cluster` puts
 // sockets around it, adds the peers' addresses to the engine's incidents, and hands these out as a bounded stream. `apps`
-// are the applications, `journal` records what members executed.
+// has an application for tests, `journal` records what members executed.
 
-mod application;
 mod apps;
 mod audit;
 mod cluster;
 mod engine;
 mod journal;
 
-pub use application::{Application, Outcome, Rejected};
-pub use apps::{AppendLog, Echo, KvStore};
+pub use apps::AppendLog;
 pub use audit::{Audit, Findings};
 pub use cluster::{
     ClusterBuilder, ClusterHandle, Incidents, StartError, Stats, TestCluster, TransportLimits,
@@ -74,4 +86,9 @@ pub use engine::{
 };
 pub use journal::{Execution, Journal};
 pub use zraft_protocol::{Payload, SessionId};
+pub use zraft_session::applications::{Echo, KvStore};
+pub use zraft_session::{
+    AppSnapshot, Application, Capabilities, Command, Context, PushError, QueryContext, Random,
+    Rejected, RestoreError, SessionEnd, SnapshotInput, SnapshotOutput, Time,
+};
 pub use zraft_zmtp::Instant;

@@ -52,7 +52,7 @@ impl Cluster {
     fn new() -> Self {
         let mut config = EngineConfig::new(vec![MemberId::new("node-1").unwrap()]);
         config.commit_delay = Duration::ZERO;
-        let engine = Engine::new(config, Box::new(Echo), NOW);
+        let engine = Engine::new(config, Echo, NOW);
         Self { engine, ended: 0, stop: false, drivers: Vec::new() }
     }
 

@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 use zraft_protocol::{MemberId, Timestamp};
+use zraft_session::applications::KvStore;
+use zraft_session::{Application, StateMachine};
 
 use super::handle::ClusterHandle;
 use super::limits::TransportLimits;
@@ -13,14 +15,12 @@ use super::shared::{Shared, instant_since};
 use super::stream::{Address, reserve};
 use super::test_cluster::TestCluster;
 use super::timer;
-use crate::application::Application;
-use crate::apps::KvStore;
 use crate::engine::{Engine, EngineConfig, Limits, MemberIndex};
 
 /// The settings with which a [`TestCluster`] starts.
 pub struct ClusterBuilder {
     config: EngineConfig,
-    app: Box<dyn Application>,
+    machine: Box<StateMachine<dyn Application>>,
     limits: TransportLimits,
     bind: Bind,
     /// False if a member was given an id that the protocol does not allow.
@@ -63,7 +63,7 @@ impl Default for ClusterBuilder {
     fn default() -> Self {
         Self {
             config: EngineConfig::new(Vec::new()),
-            app: Box::new(KvStore::new()),
+            machine: Box::new(StateMachine::new(KvStore::new())),
             limits: TransportLimits::default(),
             bind: Bind::Tcp { address: IpAddr::V4(Ipv4Addr::LOCALHOST), base_port: 0 },
             valid_ids: true,
@@ -99,8 +99,8 @@ impl ClusterBuilder {
 
     /// Sets the application that the cluster runs. Default [`KvStore`].
     #[must_use]
-    pub fn app(mut self, app: impl Application + 'static) -> Self {
-        self.app = Box::new(app);
+    pub fn app(mut self, app: impl Application) -> Self {
+        self.machine = Box::new(StateMachine::new(app));
         self
     }
 
@@ -237,7 +237,7 @@ impl ClusterBuilder {
         self.config.wall_origin =
             Timestamp::from_millis(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX));
         let count = ports.len();
-        let engine = Engine::new(self.config, self.app, instant_since(origin));
+        let engine = Engine::of(self.config, self.machine, instant_since(origin));
         let shared = Arc::new(Shared::new(engine, ports, self.limits, origin));
         for index in 0..count {
             tokio::spawn(accept(shared.clone(), MemberIndex(index), alive.clone()));

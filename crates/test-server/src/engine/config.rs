@@ -56,7 +56,8 @@ impl EngineConfig {
 
 /// Limits on what peers and sessions can use.
 ///
-/// The engine closes a connection that would pass a limit, and counts it in [`EngineStats`](super::EngineStats). The
+/// The engine closes a connection that would pass a limit, and counts it in [`EngineStats`](super::EngineStats). A limit
+/// of 0 on cached answers or server requests counts as 1. The
 /// defaults leave room for every load test of this project and bound the memory that a hostile client can fill.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

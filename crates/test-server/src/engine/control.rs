@@ -8,7 +8,7 @@ use zraft_zmtp::Instant;
 
 use super::member::Run;
 use super::output::{CloseHow, Listening, Output};
-use super::replicated::Key;
+use super::table::Key;
 use super::{Engine, Hints, KillLoss, MemberIndex, MessageClass, SwitchError};
 
 impl Engine {
@@ -148,7 +148,7 @@ impl Engine {
         let index = self.running(member)?;
         self.members[index].cut_off = on;
         if on && self.leader != Some(index) && self.members[index].unaware.is_none() {
-            let known = self.replicated.sessions.keys().copied().collect();
+            let known = self.table.keys().collect();
             self.members[index].unaware = Some(known);
         }
         self.become_aware(index);
@@ -227,7 +227,7 @@ impl Engine {
         self.advance(now);
         let index = self.running(member)?;
         let keys = |known: &[SessionId]| -> Result<BTreeSet<Key>, SwitchError> {
-            let keys = known.iter().map(|id| self.replicated.key(id));
+            let keys = known.iter().map(|id| self.table.key(id));
             keys.map(|key| key.ok_or(SwitchError::UnknownSession)).collect()
         };
         let map = known.map(keys).transpose()?;
@@ -305,7 +305,7 @@ impl Engine {
     /// [`SwitchError`] if the session does not exist, or no member leads.
     pub fn expire_session(&mut self, now: Instant, id: &SessionId) -> Result<(), SwitchError> {
         self.advance(now);
-        let key = self.replicated.key(id).ok_or(SwitchError::UnknownSession)?;
+        let key = self.table.key(id).ok_or(SwitchError::UnknownSession)?;
         if self.leader.is_none() {
             return Err(SwitchError::NoLeader);
         }
@@ -335,7 +335,7 @@ impl Engine {
 
     /// Turns deduplication on or off. Without it, the cluster executes every copy of a command.
     pub fn set_deduplication(&mut self, on: bool) {
-        self.replicated.deduplication = on;
+        self.replicated.set_deduplication(on);
     }
 
     /// Adds a server request to a session, and sends it if a connection is bound to the session.
@@ -349,8 +349,10 @@ impl Engine {
         payload: &Payload,
     ) -> Result<RequestId, SwitchError> {
         self.advance(now);
-        self.replicated.key(session).ok_or(SwitchError::UnknownSession)?;
-        self.push_to(session, payload).ok_or(SwitchError::Limit)
+        self.table.key(session).ok_or(SwitchError::UnknownSession)?;
+        let (pushed, effects) = self.replicated.push_server_request(session, payload);
+        self.carry_out(effects);
+        pushed.map_err(|_| SwitchError::Limit)
     }
 
     fn listen(&mut self, index: usize, listening: Listening) {

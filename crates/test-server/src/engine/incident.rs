@@ -3,8 +3,7 @@
 use std::fmt;
 
 use zraft_protocol::{CorrelationId, MemberId, RequestId};
-
-use crate::application::Rejected;
+use zraft_session::Rejected;
 
 /// Something that the person who runs the cluster should know. `Display` writes one line.
 ///

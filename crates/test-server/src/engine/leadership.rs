@@ -32,7 +32,7 @@ impl Engine {
         let Some(next) = next else { return };
         if let Some(old) = self.leader.take() {
             // The old leader is frozen or cut off, so it does not learn of the election.
-            let known = self.replicated.sessions.keys().copied().collect();
+            let known = self.table.keys().collect();
             self.members[old].unaware = Some(known);
             self.log.clear();
         }
@@ -56,11 +56,8 @@ impl Engine {
     /// Restarts the timeout of every session.
     pub(super) fn renew_sessions(&mut self) {
         let expires_at = self.now + self.config.session_timeout;
-        for session in self.replicated.sessions.values_mut() {
-            session.expires_at = expires_at;
-            session.ending = false;
-        }
-        self.first_expiry = (!self.replicated.sessions.is_empty()).then_some(expires_at);
+        self.table.renew(expires_at);
+        self.first_expiry = (self.table.len() > 0).then_some(expires_at);
     }
 
     /// Ends the leader's leadership: it tells the connections bound to it, and drops the entries it has not committed.

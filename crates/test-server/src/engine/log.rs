@@ -4,16 +4,19 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use zraft_protocol::{CorrelationId, Nonce, Payload, RequestId};
+use zraft_session::{Capabilities, EndReason};
 use zraft_zmtp::Instant;
 
 use super::output::PeerId;
-use super::replicated::Key;
+use super::table::Key;
 
+/// Something that waits for its commit. Most become an operation of the replicated state.
 #[derive(Debug)]
 pub(crate) enum Entry {
     CreateSession {
         peer: PeerId,
         nonce: Nonce,
+        capabilities: Capabilities,
     },
     Command {
         session: Key,
@@ -27,7 +30,7 @@ pub(crate) enum Entry {
     },
     EndSession {
         session: Key,
-        cause: EndCause,
+        reason: EndReason,
     },
     Redeliver,
     /// Not an entry of the log. It waits for the entries before it, so that its answer includes them.
@@ -38,19 +41,14 @@ pub(crate) enum Entry {
     },
 }
 
-/// Why a session ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EndCause {
-    /// The client sent CloseSession.
-    Closed,
-    /// No KeepAlive arrived in time.
-    Expired,
-}
-
 impl Entry {
-    fn payload_len(&self) -> usize {
+    /// Returns the bytes of the peer that the entry holds.
+    fn held_len(&self) -> usize {
         match self {
             Self::Command { payload, .. } | Self::Query { payload, .. } => payload.len(),
+            Self::CreateSession { capabilities, .. } => {
+                capabilities.iter().map(|(name, value)| name.len() + value.len()).sum()
+            }
             _ => 0,
         }
     }
@@ -74,7 +72,7 @@ impl Log {
     }
 
     pub(crate) fn push(&mut self, earliest: Instant, entry: Entry) {
-        self.bytes += entry.payload_len();
+        self.bytes += entry.held_len();
         self.entries.push_back((earliest, entry));
     }
 
@@ -92,7 +90,7 @@ impl Log {
     pub(crate) fn pop(&mut self, interval: Option<Duration>) -> Option<Entry> {
         let due = self.due(interval)?;
         let (_, entry) = self.entries.pop_front()?;
-        self.bytes -= entry.payload_len();
+        self.bytes -= entry.held_len();
         if let (Some(interval), true) = (interval, entry.is_logged()) {
             // Count from the due time, not from the clock: a late timer must not lower the rate.
             self.next_slot = due + interval;

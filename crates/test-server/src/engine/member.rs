@@ -6,8 +6,8 @@ use zraft_protocol::MemberId;
 use zraft_zmtp::Instant;
 
 use super::output::PeerId;
-use super::replicated::Key;
 use super::switches::Hints;
+use super::table::Key;
 
 #[derive(Debug)]
 pub(crate) struct Member {

@@ -8,6 +8,7 @@ mod config;
 mod control;
 mod incident;
 mod leadership;
+mod live;
 mod log;
 mod member;
 mod output;
@@ -16,6 +17,7 @@ mod replicated;
 mod seed;
 mod stats;
 mod switches;
+mod table;
 mod timers;
 mod view;
 
@@ -23,6 +25,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use zraft_protocol::{MemberId, ServerMessage, Timestamp};
+use zraft_session::{Application, StateMachine};
 use zraft_zmtp::Instant;
 
 pub use config::{EngineConfig, Limits};
@@ -32,12 +35,12 @@ pub use stats::EngineStats;
 pub use switches::{Hints, KillLoss, MemberIndex, MessageClass, SwitchError};
 pub use view::SessionView;
 
-use crate::application::Application;
 use log::Log;
 use member::{Member, Peer, Run};
-use replicated::{Key, Replicated};
+use replicated::Replicated;
 use seed::Seed;
 use switches::Drops;
+use table::{Key, SessionTable};
 
 /// The rules of a cluster, without sockets, clock and randomness.
 ///
@@ -57,6 +60,7 @@ pub struct Engine {
     config: EngineConfig,
     now: Instant,
     replicated: Replicated,
+    table: SessionTable,
     members: Vec<Member>,
     peers: BTreeMap<PeerId, Peer>,
     next_peer: u64,
@@ -84,11 +88,21 @@ pub struct Engine {
 
 impl Engine {
     /// Creates a cluster at `now`. Its first member leads.
-    pub fn new(config: EngineConfig, app: Box<dyn Application>, now: Instant) -> Self {
+    pub fn new(config: EngineConfig, app: impl Application, now: Instant) -> Self {
+        Self::of(config, Box::new(StateMachine::new(app)), now)
+    }
+
+    /// Creates a cluster that runs a new state machine.
+    pub(crate) fn of(
+        config: EngineConfig,
+        machine: Box<StateMachine<dyn Application>>,
+        now: Instant,
+    ) -> Self {
         let members: Vec<_> = config.members.iter().cloned().map(Member::new).collect();
         let mut engine = Self {
             now,
-            replicated: Replicated::new(app, config.limits.clone()),
+            replicated: Replicated::new(machine, &config, now),
+            table: SessionTable::default(),
             peers: BTreeMap::new(),
             next_peer: 0,
             leader: None,
@@ -192,12 +206,14 @@ impl Engine {
 
     /// Sends a message to the connection that is bound to a session at the leader. Returns true if there is one.
     fn send_to_session(&mut self, key: Key, message: ServerMessage) -> bool {
-        let leader = self.leader.and_then(|leader| self.members.get(leader));
-        let Some(peer) = leader.and_then(|leader| leader.bindings.get(&key)).copied() else {
-            return false;
-        };
+        let Some(peer) = self.bound_peer(key) else { return false };
         self.send(peer, message);
         true
+    }
+
+    /// Returns the connection that is bound to a session at the leader.
+    fn bound_peer(&self, key: Key) -> Option<PeerId> {
+        self.members.get(self.leader?)?.bindings.get(&key).copied()
     }
 
     /// Binds a session to a connection. The connection to which it was bound before is dropped without a message.

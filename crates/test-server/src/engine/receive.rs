@@ -3,13 +3,14 @@
 use zraft_protocol::{
     ClientMessage, Nonce, RejectionReason, ServerMessage, SessionCloseReason, SessionId,
 };
+use zraft_session::{Capabilities, EndReason};
 use zraft_zmtp::Instant;
 
 use super::ClosedFor;
 use super::Engine;
-use super::log::{EndCause, Entry};
+use super::log::Entry;
 use super::output::PeerId;
-use super::replicated::Key;
+use super::table::Key;
 
 /// What a member believes to be.
 enum Role {
@@ -80,11 +81,12 @@ impl Engine {
     fn received_by_leader(&mut self, member: usize, peer: PeerId, message: ClientMessage) {
         let bound = self.peers.get(&peer).and_then(|peer| peer.bound);
         match (message, bound) {
-            (ClientMessage::CreateSession { nonce, .. }, _) => {
-                if self.replicated.sessions.len() >= self.config.limits.sessions {
+            (ClientMessage::CreateSession { nonce, capabilities }, _) => {
+                if self.table.len() >= self.config.limits.sessions {
                     self.close_for(peer, ClosedFor::Limit("sessions"));
                 } else {
-                    self.append_from(peer, Entry::CreateSession { peer, nonce });
+                    let capabilities = Capabilities::from(capabilities).without_token();
+                    self.append_from(peer, Entry::CreateSession { peer, nonce, capabilities });
                 }
             }
             (ClientMessage::ContinueSession { session_id, nonce }, _) => {
@@ -92,10 +94,10 @@ impl Engine {
             }
             (ClientMessage::CloseSession { .. }, Some(session)) => {
                 self.unbind(peer);
-                if let Some(state) = self.replicated.sessions.get_mut(&session) {
-                    state.ending = true;
+                if let Some(row) = self.table.get_mut(session) {
+                    row.ending = true;
                 }
-                self.append(Entry::EndSession { session, cause: EndCause::Closed });
+                self.append(Entry::EndSession { session, reason: EndReason::Closed });
             }
             (ClientMessage::ConnectionClosed, _) => self.unbind(peer),
             (ClientMessage::CloseSession { .. }, None) => {}
@@ -125,9 +127,8 @@ impl Engine {
     }
 
     fn continue_session(&mut self, peer: PeerId, session_id: &SessionId, nonce: Nonce) {
-        let key = self.replicated.key(session_id);
-        let alive = key
-            .filter(|key| self.replicated.sessions.get(key).is_some_and(|session| !session.ending));
+        let key = self.table.key(session_id);
+        let alive = key.filter(|key| self.table.get(*key).is_some_and(|row| !row.ending));
         let Some(key) = alive else {
             self.reject_as_expired(peer, nonce);
             return;
@@ -157,7 +158,7 @@ impl Engine {
         match (message, bound) {
             (ClientMessage::ContinueSession { session_id, nonce }, _) => {
                 let known = self.members[member].unaware.as_ref();
-                let key = self.replicated.key(&session_id);
+                let key = self.table.key(&session_id);
                 match key.filter(|key| known.is_some_and(|known| known.contains(key))) {
                     Some(key) => {
                         self.bind(peer, key);
@@ -184,7 +185,7 @@ impl Engine {
             |engine: &Self, key: &Key| engine.members[member].stale_map.as_ref()?.get(key).copied();
         match message {
             ClientMessage::ContinueSession { session_id, nonce } => {
-                let key = self.replicated.key(&session_id);
+                let key = self.table.key(&session_id);
                 match key.and_then(|key| known(self, &key)) {
                     Some(key) => {
                         self.bind(peer, key);

@@ -15,7 +15,7 @@ pub struct EngineStats {
     /// Committed entries: commands with all their copies, creations and ends of sessions, acknowledgements and
     /// redeliveries.
     pub log_entries: u64,
-    /// Commands executed. The journal counts the same.
+    /// Commands that the application executed. The journal counts the same.
     pub executed: u64,
     /// Copies of commands answered from the cache.
     pub answered_from_cache: u64,
@@ -31,6 +31,10 @@ pub struct EngineStats {
     pub sessions_expired: u64,
     /// Sessions ended by CloseSession.
     pub sessions_closed: u64,
+    /// Sessions that the application ended.
+    pub sessions_ended_by_application: u64,
+    /// Sessions that the application refused.
+    pub sessions_refused: u64,
     /// Server requests added to sessions.
     pub server_requests: u64,
     /// Server requests redelivered.

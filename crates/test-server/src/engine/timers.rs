@@ -1,13 +1,14 @@
 //! The timers: elections, commits, expiry, redelivery and the application's own timer.
 
 use zraft_protocol::{ServerMessage, SessionCloseReason};
+use zraft_session::{EndReason, Operation};
 use zraft_zmtp::Instant;
 
 use super::Engine;
-use super::log::{EndCause, Entry};
+use super::log::Entry;
 use super::member::Run;
 use super::output::CloseHow;
-use super::replicated::Key;
+use super::table::Key;
 
 impl Engine {
     /// Returns when the caller must next call [`handle_timeout`](Self::handle_timeout), or `None` if no timer runs.
@@ -24,11 +25,11 @@ impl Engine {
         };
         if self.commits {
             at(self.log.due(self.commit_interval()));
-            at(self.replicated.app.poll_timeout());
+            at(self.replicated.next_tick());
         }
         if self.leader_serves() {
             at(self.first_expiry.map(|first| first.max(self.next_expiry_tick)));
-            if self.replicated.unacknowledged > 0 {
+            if self.replicated.has_server_requests() {
                 at(Some(self.next_redelivery_tick));
             }
         }
@@ -52,8 +53,9 @@ impl Engine {
             self.tick_redelivery();
             self.run_log();
         }
-        if self.commits && self.replicated.app.poll_timeout().is_some_and(|at| at <= self.now) {
-            self.replicated.app.handle_timeout(self.now);
+        if self.commits && self.replicated.next_tick().is_some_and(|at| at <= self.now) {
+            let effects = self.replicated.apply(self.now, Operation::Tick);
+            self.carry_out(effects);
         }
     }
 
@@ -84,8 +86,8 @@ impl Engine {
 
     pub(super) fn extend(&mut self, session: Key) {
         let expires_at = self.now + self.config.session_timeout;
-        if let Some(session) = self.replicated.sessions.get_mut(&session) {
-            session.expires_at = expires_at;
+        if let Some(row) = self.table.get_mut(session) {
+            row.expires_at = expires_at;
         }
         // A switch may have shortened the timeout.
         self.expiry_added(expires_at);
@@ -100,37 +102,40 @@ impl Engine {
             return;
         }
         let expired: Vec<_> = self
-            .replicated
-            .sessions
+            .table
             .iter()
-            .filter(|(_, session)| !session.ending && session.expires_at <= last)
-            .map(|(key, _)| *key)
+            .filter(|(_, row)| !row.ending && row.expires_at <= last)
+            .map(|(key, _)| key)
             .collect();
         for key in expired {
             self.expire(key);
         }
-        let alive = self.replicated.sessions.values().filter(|session| !session.ending);
-        self.first_expiry = alive.map(|session| session.expires_at).min();
+        let alive = self.table.iter().filter(|(_, row)| !row.ending);
+        self.first_expiry = alive.map(|(_, row)| row.expires_at).min();
     }
 
     /// Announces that a session has expired, and appends its end to the log.
     pub(super) fn expire(&mut self, key: Key) {
-        if let Some(session) = self.replicated.sessions.get_mut(&key) {
-            session.ending = true;
+        if let Some(row) = self.table.get_mut(key) {
+            row.ending = true;
         }
-        let leader = self.leader.and_then(|leader| self.members.get(leader));
-        if let Some(peer) = leader.and_then(|leader| leader.bindings.get(&key)).copied() {
+        self.announce_end(key);
+        self.append(Entry::EndSession { session: key, reason: EndReason::Expired });
+    }
+
+    /// Tells the connection bound to a session that the session has ended, and drops it.
+    pub(super) fn announce_end(&mut self, key: Key) {
+        if let Some(peer) = self.bound_peer(key) {
             let reason = SessionCloseReason::SessionExpired;
             self.send(peer, ServerMessage::SessionClosed { reason, leader_id: None });
             self.drop_peer(peer);
         }
-        self.append(Entry::EndSession { session: key, cause: EndCause::Expired });
     }
 
     fn tick_redelivery(&mut self) {
         let interval = self.config.redelivery_interval;
         if last_tick(&mut self.next_redelivery_tick, interval, self.now).is_some()
-            && self.replicated.redelivery_due(self.now, interval)
+            && self.table.has_overdue(self.now, interval)
         {
             self.append(Entry::Redeliver);
         }

@@ -1,10 +1,11 @@
 //! Observation of the engine.
 
 use zraft_protocol::{MemberId, RequestId, SessionId};
+use zraft_session::Session;
 use zraft_zmtp::Instant;
 
 use super::member::Run;
-use super::replicated::{Key, Session, number};
+use super::table::{Key, Row, number};
 use super::{Engine, EngineStats, MemberIndex, PeerId};
 use crate::journal::Journal;
 
@@ -82,25 +83,26 @@ impl Engine {
 
     /// Returns the sessions that exist, oldest first.
     pub fn sessions(&self) -> impl Iterator<Item = SessionView> + '_ {
-        self.replicated.sessions.iter().map(|(key, session)| self.view(*key, session))
+        self.table.iter().map(|(key, row)| self.view(key, row))
     }
 
     /// Returns one session.
     pub fn session(&self, id: &SessionId) -> Option<SessionView> {
-        let key = self.replicated.key(id)?;
-        self.replicated.sessions.get(&key).map(|session| self.view(key, session))
+        let key = self.table.key(id)?;
+        self.table.get(key).map(|row| self.view(key, row))
     }
 
-    fn view(&self, key: Key, session: &Session) -> SessionView {
-        let leader = self.leader.and_then(|leader| self.members.get(leader));
+    fn view(&self, key: Key, row: &Row) -> SessionView {
+        let session = self.replicated.session(&row.id);
+        let count = |count: fn(&Session) -> u64| session.map_or(0, count) as usize;
         SessionView {
-            id: session.id.clone(),
-            bound: leader.is_some_and(|leader| leader.bindings.contains_key(&key)),
-            lowest_pending: session.lowest,
-            cached_answers: session.cached_answers(),
-            unacknowledged: session.unacknowledged(),
-            expires_at: session.expires_at,
-            ending: session.ending,
+            id: row.id.clone(),
+            bound: self.bound_peer(key).is_some(),
+            lowest_pending: session.map(Session::lowest_pending).unwrap_or_default(),
+            cached_answers: count(Session::cached_answers),
+            unacknowledged: count(Session::unacknowledged),
+            expires_at: row.expires_at,
+            ending: row.ending,
         }
     }
 

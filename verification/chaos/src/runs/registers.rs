@@ -73,10 +73,7 @@ pub async fn run(settings: &Settings) -> Result<Found, Failure> {
 ///
 /// # Errors
 /// Returns a [`Failure`] if the run fails to execute.
-pub async fn run_on(
-    settings: &Settings,
-    app: impl Application + 'static,
-) -> Result<Found, Failure> {
+pub async fn run_on(settings: &Settings, app: impl Application) -> Result<Found, Failure> {
     let cluster = TestCluster::builder()
         .members(3)
         .app(app)

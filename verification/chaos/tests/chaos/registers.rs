@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
 };
 
 use crate::support::within;
@@ -15,8 +15,11 @@ use zraft_chaos::{
 };
 use zraft_client::RaftClient;
 use zraft_kv::KvClient;
-use zraft_protocol::{Payload, SessionId};
-use zraft_test_server::{Application, KvStore, Outcome, Rejected, TestCluster};
+use zraft_protocol::Payload;
+use zraft_test_server::{
+    AppSnapshot, Application, Command, Context, KvStore, QueryContext, Rejected, RestoreError,
+    SnapshotInput, TestCluster,
+};
 
 /// How often each fault is injected.
 const ROUNDS: u32 = 2;
@@ -96,31 +99,45 @@ const BEHIND: usize = 8;
 #[derive(Default)]
 struct StaleReads {
     now: KvStore,
-    before: KvStore,
-    between: VecDeque<(SessionId, Payload)>,
+    before: BTreeMap<zraft_kv::Key, zraft_kv::Value>,
+    between: VecDeque<Payload>,
     queries: Cell<u32>,
 }
 
 impl Application for StaleReads {
     fn apply(
         &mut self,
-        session: &SessionId,
-        payload: &Payload,
-        now: zraft_zmtp::Instant,
-    ) -> Result<Outcome, Rejected> {
-        self.between.push_back((session.clone(), payload.clone()));
+        context: &mut Context<'_>,
+        command: Command<'_>,
+    ) -> Result<Payload, Rejected> {
+        self.between.push_back(command.payload().clone());
         if self.between.len() > BEHIND
-            && let Some((session, payload)) = self.between.pop_front()
+            && let Some(payload) = self.between.pop_front()
+            && let Ok(zraft_kv::Command::Set { key, value }) =
+                zraft_kv::Command::decode(payload.as_bytes())
         {
-            self.before.apply(&session, &payload, now)?;
+            self.before.insert(key, value);
         }
-        self.now.apply(session, payload, now)
+        self.now.apply(context, command)
     }
 
-    fn query(&self, payload: &Payload) -> Result<Payload, Rejected> {
+    fn query(&self, context: &QueryContext<'_>, query: &Payload) -> Result<Payload, Rejected> {
         self.queries.set(self.queries.get() + 1);
-        let stale = self.queries.get().is_multiple_of(10);
-        if stale { &self.before } else { &self.now }.query(payload)
+        if self.queries.get().is_multiple_of(10)
+            && let Ok(zraft_kv::Query::Get { key }) = zraft_kv::Query::decode(query.as_bytes())
+        {
+            let stale = zraft_kv::GetResult { value: self.before.get(&key).cloned() };
+            return Payload::new(stale.encode()).map_err(|_| Rejected::without_answer());
+        }
+        self.now.query(context, query)
+    }
+
+    fn snapshot(&self) -> AppSnapshot {
+        self.now.snapshot()
+    }
+
+    fn restore(input: &mut SnapshotInput<'_>) -> Result<Self, RestoreError> {
+        Ok(Self { now: KvStore::restore(input)?, ..Self::default() })
     }
 }
 

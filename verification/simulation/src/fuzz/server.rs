@@ -9,8 +9,8 @@ use zraft_protocol::{
     Payload, RequestId, ServerMessage, ServerMessageKind, SessionId, Timestamp,
 };
 use zraft_test_server::{
-    AppendLog, Application, Engine, EngineConfig, Hints, KillLoss, KvStore, MemberIndex,
-    MessageClass, Output, PeerId,
+    AppendLog, Engine, EngineConfig, Hints, KillLoss, KvStore, MemberIndex, MessageClass, Output,
+    PeerId,
 };
 use zraft_zmtp::{Config, Connection, Event, Instant};
 
@@ -84,11 +84,14 @@ impl Cluster {
         config.limits.server_requests = SERVER_REQUESTS;
         config.limits.peers_per_member = PEERS;
         config.commits_per_second = (options & 2 == 2).then_some(20);
-        let app: Box<dyn Application> =
-            if options & 1 == 0 { Box::new(AppendLog::new()) } else { Box::new(KvStore::new()) };
         let now = Instant::ZERO;
+        let engine = if options & 1 == 0 {
+            Engine::new(config, AppendLog::new(), now)
+        } else {
+            Engine::new(config, KvStore::new(), now)
+        };
         Self {
-            engine: Engine::new(config, app, now),
+            engine,
             now,
             peers: Vec::new(),
             sessions: Vec::new(),

@@ -112,7 +112,7 @@ impl World {
         let mut world = Self {
             rig: Rig::new(config.build().unwrap(), 7, now),
             around: Around {
-                engine: Engine::new(cluster, Box::new(AppendLog::new()), now),
+                engine: Engine::new(cluster, AppendLog::new(), now),
                 wire: None,
                 inputs: VecDeque::new(),
                 keys: Vec::new(),

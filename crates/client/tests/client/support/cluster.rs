@@ -10,7 +10,7 @@ pub(crate) async fn log_cluster(members: usize) -> TestCluster {
     cluster(members, AppendLog::new()).await
 }
 
-pub(crate) async fn cluster(members: usize, app: impl Application + 'static) -> TestCluster {
+pub(crate) async fn cluster(members: usize, app: impl Application) -> TestCluster {
     start(TestCluster::builder().members(members).app(app)).await
 }
 

@@ -14,6 +14,10 @@ fn closed(session: Option<u64>, reason: ClosedFor) -> Incident {
     Incident::ConnectionClosed { member, address: None, session, reason }
 }
 
+fn undecodable() -> Rejected {
+    Rejected::without_answer().because("the application cannot decode this payload")
+}
+
 #[test]
 fn undecodable_command_is_reported_with_its_session_and_id() {
     let mut rig = Rig::with(config(1), KvStore::new());
@@ -21,7 +25,7 @@ fn undecodable_command_is_reported_with_its_session_and_id() {
     let (peer, _) = rig.session();
     rig.command_of(peer, 7, 7, payload(b"not a command"));
     rig.commit();
-    let reason = ClosedFor::RejectedCommand { request_id: id(7), rejected: Rejected::Undecodable };
+    let reason = ClosedFor::RejectedCommand { request_id: id(7), rejected: undecodable() };
     let incidents = taken(&mut rig);
     assert_eq!(incidents, [closed(Some(2), reason)]);
     assert_eq!(
@@ -37,7 +41,7 @@ fn undecodable_query_is_reported_in_one_line() {
     rig.query(peer, "line\nbreak", payload(b"not a query"));
     rig.commit();
     let correlation_id = CorrelationId::new("line\nbreak").expect("short");
-    let reason = ClosedFor::RejectedQuery { correlation_id, rejected: Rejected::Undecodable };
+    let reason = ClosedFor::RejectedQuery { correlation_id, rejected: undecodable() };
     let incidents = taken(&mut rig);
     assert_eq!(incidents, [closed(Some(1), reason)]);
     assert!(!incidents[0].to_string().contains(char::is_control), "{}", incidents[0]);

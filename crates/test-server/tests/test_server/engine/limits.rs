@@ -1,23 +1,11 @@
 //! The limits on what peers and sessions can use.
 
-use zraft_protocol::{Payload, SessionId};
-use zraft_test_server::{AppendLog, Application, CloseHow, Echo, Outcome, Rejected};
-use zraft_zmtp::Instant;
+use zraft_test_server::{AppendLog, CloseHow, Echo};
 
-use crate::engine::rig::{Rig, answer, config, ms, payload, position};
-
-/// An application that accepts the payload "good" and rejects any other.
-struct Picky;
-
-impl Application for Picky {
-    fn apply(&mut self, _: &SessionId, payload: &Payload, _: Instant) -> Result<Outcome, Rejected> {
-        if **payload == *b"good" { Ok(payload.clone().into()) } else { Err(Rejected::Undecodable) }
-    }
-
-    fn query(&self, payload: &Payload) -> Result<Payload, Rejected> {
-        if **payload == *b"good" { Ok(payload.clone()) } else { Err(Rejected::Undecodable) }
-    }
-}
+use crate::engine::{
+    obedient::Obedient,
+    rig::{Rig, answer, config, ms, payload, position},
+};
 
 #[test]
 fn undecodable_message_closes_only_its_connection() {
@@ -35,16 +23,16 @@ fn undecodable_message_closes_only_its_connection() {
 
 #[test]
 fn rejected_payload_closes_only_its_connection() {
-    let mut rig = Rig::with(config(1), Picky);
+    let mut rig = Rig::with(config(1), Obedient::default());
     let (peer, session) = rig.session();
-    rig.command_of(peer, 1, 1, payload(b"good"));
-    rig.command_of(peer, 2, 1, payload(b"bad"));
+    rig.command_of(peer, 1, 1, payload(b"answer good"));
+    rig.command_of(peer, 2, 1, payload(b"reject"));
     rig.commit();
     assert_eq!(rig.received(peer), [answer(1, payload(b"good"))]);
     assert_eq!(rig.closed[&peer], CloseHow::Flush);
     assert_eq!(rig.executed(), [1]);
     let peer = rig.resumed(&session);
-    rig.query(peer, "q", payload(b"bad"));
+    rig.query(peer, "q", payload(b"reject"));
     rig.received(peer);
     assert!(rig.closed.contains_key(&peer));
     assert_eq!(rig.engine.stats().closed_rejected_payload, 2);

@@ -1,5 +1,6 @@
 //! The rules of the cluster, under virtual time.
 
+mod application;
 mod binding;
 mod dedup;
 mod expiry;
@@ -10,6 +11,7 @@ mod kv_store;
 mod leadership;
 mod limits;
 mod log;
+mod obedient;
 mod rig;
 mod server_requests;
 mod switches;

@@ -64,10 +64,10 @@ impl Rig {
         Self::with(config(members), AppendLog::new())
     }
 
-    pub(crate) fn with(config: EngineConfig, app: impl Application + 'static) -> Self {
+    pub(crate) fn with(config: EngineConfig, app: impl Application) -> Self {
         let now = Instant::ZERO;
         Self {
-            engine: Engine::new(config, Box::new(app), now),
+            engine: Engine::new(config, app, now),
             now,
             received: BTreeMap::new(),
             closed: BTreeMap::new(),

@@ -69,7 +69,7 @@ pub(crate) struct Live {
 
 impl Live {
     pub(crate) fn new(plan: &LivePlan, now: Instant) -> Self {
-        let mut engine = Engine::new(plan.engine.clone(), Box::new(AppendLog::new()), now);
+        let mut engine = Engine::new(plan.engine.clone(), AppendLog::new(), now);
         engine.set_commits_per_second(now, plan.rate);
         let members = plan.engine.members.iter();
         Self {
