@@ -152,6 +152,7 @@
 // | `policy.rs` | the rules in which the replicated server and the live system differ |
 // | `effect.rs`, `settings.rs`, `capabilities.rs` | what an entry causes; replicated settings; what a client says of itself |
 // | `hash.rs`, `random.rs`, `time.rs` | the hashes that members compare; replicated random numbers and time |
+// | `testing.rs` | logs and members for the tests of an application |
 // | `applications/` | echo, append log, bank, key-value store |
 
 mod admission;
@@ -170,6 +171,7 @@ mod sessions;
 mod settings;
 mod snapshot;
 mod state;
+pub mod testing;
 mod time;
 
 pub use admission::{Admission, Verdict};

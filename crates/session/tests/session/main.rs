@@ -1,6 +1,7 @@
 //! The replicated session state machine, held against its rules, a model and arbitrary input.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+#![allow(clippy::duplicate_mod, reason = "the program and its tests each have the raffles")]
 
 mod admission;
 mod applications;
@@ -8,13 +9,16 @@ mod clock;
 mod cost;
 mod deduplication;
 mod entries;
+mod guide;
 mod logs;
 mod policy;
 mod probe;
+mod raffle;
 mod random;
 mod server_requests;
 mod sessions;
 mod settings;
 mod snapshots;
 mod support;
+mod testing;
 mod time;
