@@ -32,7 +32,7 @@ pub enum Verdict {
     /// There is no room for its answer yet. Keep it and judge it again later.
     Wait,
     /// Keep it and judge it again later, as for `Wait`. The session's cache is at twice its limit, although its lowest
-    /// unexecuted command was always admitted.
+    /// unexecuted command was always admitted. All waiting commands of the session get this verdict.
     ///
     /// A client leaves this state by itself: it resends its lowest pending command, gets the cached answer and raises
     /// its lowest pending id. One that stays here for a session timeout never raises it. The leader then ends the
@@ -56,9 +56,13 @@ impl Admission {
         Self { seen: RequestId::FIRST }
     }
 
-    /// Takes note of a ClientRequest frame, whatever happens to its command.
-    pub fn frame(&mut self, request_id: RequestId, lowest_pending: RequestId) {
-        self.seen = self.seen.max(lowest_pending.min(request_id));
+    /// Takes note of a ClientRequest frame, whatever happens to its command. Returns true if the frame is the first to say that
+    /// some answers have arrived: commands that wait may have room now, and are judged again.
+    pub fn frame(&mut self, request_id: RequestId, lowest_pending: RequestId) -> bool {
+        let seen = lowest_pending.min(request_id);
+        let raises = seen > self.seen;
+        self.seen = self.seen.max(seen);
+        raises
     }
 
     /// Judges a command that is not in the log.
@@ -96,18 +100,14 @@ impl Admission {
         if cache.fits(settings, 1) {
             return propose;
         }
-        if request_id != state.lowest_unexecuted_from(lowest_pending) {
-            return Verdict::Wait;
-        }
         // Limit this, too: a client that never raises its lowest pending id would fill the memory of every member. Let
         // the command wait, because a client that lost all its answers looks the same until it resends.
-        if cache.fits(settings, 2) {
-            propose
-        } else if cache.session_fits(settings, 2) {
-            Verdict::Wait
-        } else {
-            Verdict::Overrun
+        if request_id == state.lowest_unexecuted_from(lowest_pending) && cache.fits(settings, 2) {
+            return propose;
         }
+        // Every command of the session says the same of its cache: one that says less would end the leader's count of
+        // how long the session has been at twice its limit.
+        if cache.session_fits(settings, 2) { Verdict::Wait } else { Verdict::Overrun }
     }
 }
 

@@ -79,7 +79,7 @@ impl Replica {
         let Some(state) = self.lead.as_mut().and_then(|lead| lead.sessions.get_mut(session)) else {
             return;
         };
-        state.admission.frame(request_id, lowest_pending);
+        let raises = state.admission.frame(request_id, lowest_pending);
         // A copy of a command that is in the log attaches to it: the answer goes to the session's connection.
         if state.in_flight.contains(&request_id) {
             return;
@@ -91,6 +91,10 @@ impl Replica {
             }
             None => None,
         };
+        if raises {
+            // The client waits for the lower ones first, and may send nothing else until they are answered.
+            self.reconsider(session);
+        }
         self.decide(connection, session, request_id, payload, arrival);
     }
 
@@ -120,7 +124,8 @@ impl Replica {
             Verdict::Propose { .. } | Verdict::Overrun if !takes => Verdict::Wait,
             verdict => verdict,
         };
-        if verdict != Verdict::Overrun {
+        // An answer to a copy says nothing of the room in the cache.
+        if matches!(verdict, Verdict::Propose { .. } | Verdict::Wait) {
             state.overrun_since = None;
         }
         match verdict {
@@ -161,13 +166,18 @@ impl Replica {
     pub(super) fn reconsider_waiting(&mut self) {
         let Some(lead) = self.lead.as_mut() else { return };
         for session in std::mem::take(&mut lead.waiting) {
-            let state = self.lead.as_mut().and_then(|lead| lead.sessions.get_mut(&session));
-            let Some(state) = state else { continue };
-            for (request_id, waiting) in std::mem::take(&mut state.waiting) {
-                let Waiting { connection, payload, arrival } = waiting;
-                self.release_bytes(connection, payload.len());
-                self.decide(connection, &session, request_id, payload, Some(arrival));
-            }
+            self.reconsider(&session);
+        }
+    }
+
+    /// Judges the waiting commands of one session again, the lowest first.
+    fn reconsider(&mut self, session: &SessionId) {
+        let state = self.lead.as_mut().and_then(|lead| lead.sessions.get_mut(session));
+        let Some(state) = state else { return };
+        for (request_id, waiting) in std::mem::take(&mut state.waiting) {
+            let Waiting { connection, payload, arrival } = waiting;
+            self.release_bytes(connection, payload.len());
+            self.decide(connection, session, request_id, payload, Some(arrival));
         }
     }
 

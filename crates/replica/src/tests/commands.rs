@@ -103,6 +103,44 @@ fn a_full_cache_makes_commands_wait_and_stops_nothing_else() {
 }
 
 #[test]
+fn a_frame_that_shows_that_an_answer_has_arrived_lets_a_waiting_command_run() {
+    let settings = Settings { cached_answers: 1, ..Settings::default() };
+    let mut world = World::with_settings(1, settings);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    for number in 1..=4 {
+        world.send(connection, command(number, 1, &format!("{number}")));
+        world.run(10 * MS);
+    }
+    let answers: Vec<_> = world.received(connection).iter().filter_map(answered).collect();
+    assert_eq!(answers, [1, 2], "3 and 4 wait");
+    // There is no room for 5, but there is for 3, which is the lowest that has not run.
+    world.send(connection, command(5, 2, "5"));
+    world.run(10 * MS);
+    let answers: Vec<_> = world.received(connection).iter().filter_map(answered).collect();
+    assert_eq!(answers, [3]);
+}
+
+#[test]
+fn a_session_whose_cache_stays_at_twice_its_limit_ends_though_several_commands_wait() {
+    let settings =
+        Settings { cached_answers: 2, session_timeout_millis: 4000, ..Settings::default() };
+    let mut world = World::with_settings(1, settings);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    for _ in 0..12 {
+        // The client has no window, resends everything and never says that it has the answers.
+        for number in 1..=8 {
+            world.send(connection, command(number, 1, &format!("{number}")));
+        }
+        world.send(connection, keep_alive());
+        world.run(1000 * MS);
+    }
+    let told = closed(SessionCloseReason::SessionExpired, None);
+    assert!(world.received(connection).contains(&told));
+}
+
+#[test]
 fn a_connection_on_which_too_much_waits_is_told_and_closed() {
     let settings = Settings { cached_answers: 1, ..Settings::default() };
     let mut world = World::with_settings(1, settings);
