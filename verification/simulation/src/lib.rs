@@ -45,4 +45,4 @@ mod world;
 pub use judge::Violation;
 pub use museum::{Visit, replay, visit};
 pub use run::{Range, Report, run_many, run_seed};
-pub use world::sim::Outcome;
+pub use world::{sim::Outcome, system::SystemKind};

@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use zraft_simulation::{
-    Range, Violation,
+    Range, SystemKind, Violation,
     plants::{patches, root, write_planted_copy},
     replay, run_many, scenario,
 };
@@ -27,6 +27,9 @@ enum Command {
     Run(Run),
     /// Runs one seed and prints its history
     Replay {
+        /// The system behind the clients
+        #[arg(long, value_enum, default_value_t)]
+        system: System,
         /// The seed to run
         seed: u64,
         /// With this bug planted: the name of a file in verification/simulation/plants
@@ -49,8 +52,30 @@ enum Command {
     },
 }
 
+/// The system behind the clients
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum System {
+    /// The model of the live Scala system
+    #[default]
+    Live,
+    /// The replicated server of this repository
+    Replicated,
+}
+
+impl From<System> for SystemKind {
+    fn from(system: System) -> Self {
+        match system {
+            System::Live => Self::Live,
+            System::Replicated => Self::Replicated,
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 struct Run {
+    /// The system behind the clients
+    #[arg(long, value_enum, default_value_t)]
+    system: System,
     /// The first seed
     #[arg(long, default_value_t = 0)]
     from: u64,
@@ -73,8 +98,8 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let passed = match Arguments::parse().command {
         Command::Run(run) => seeds(&run),
-        Command::Replay { seed, plant: None } => replay(seed),
-        Command::Replay { seed, plant: Some(name) } => {
+        Command::Replay { system, seed, plant: None } => replay(system.into(), seed),
+        Command::Replay { seed, plant: Some(name), .. } => {
             on_planted_copy(&["replay", &seed.to_string(), &name])
         }
         Command::Scenarios => scenarios(),
@@ -89,6 +114,7 @@ fn cores() -> usize {
 
 fn seeds(run: &Run) -> bool {
     let report = run_many(Range {
+        system: run.system.into(),
         from: run.from,
         at_least: run.seeds,
         within: Duration::from_secs(run.seconds),

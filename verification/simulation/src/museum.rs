@@ -6,11 +6,13 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use crate::{judge::Violation, run::run_seed};
+use crate::{SystemKind, judge::Violation, run::run_seed};
 
 /// Which bugs to look for, and how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Visit<'a> {
+    /// The system behind the clients.
+    pub system: SystemKind,
     /// The bugs, by their numbers and names.
     pub bugs: &'a [(usize, &'a str)],
     /// The most seeds to run for each bug.
@@ -30,7 +32,7 @@ pub fn visit(request: &Visit<'_>, plant: fn(Option<usize>)) -> bool {
             scope.spawn(|| {
                 while let Some((bug, name)) = request.bugs.get(next.fetch_add(1, Ordering::Relaxed))
                 {
-                    let first = seek(request.seeds, || plant(Some(*bug)), || plant(None));
+                    let first = seek(request, || plant(Some(*bug)), || plant(None));
                     match first {
                         Some((seed, violation)) => {
                             println!("{name:<30} seed {seed:>3}: “{}”", violation.rule);
@@ -50,19 +52,19 @@ pub fn visit(request: &Visit<'_>, plant: fn(Option<usize>)) -> bool {
 
 /// The first seed that finds the planted bug and that passes without it. A panic within the machine would be an assertion beside the
 /// bug, and does not count.
-fn seek(seeds: u64, plant: impl Fn(), clear: impl Fn()) -> Option<(u64, Violation)> {
-    (0..seeds).find_map(|seed| {
+fn seek(request: &Visit<'_>, plant: impl Fn(), clear: impl Fn()) -> Option<(u64, Violation)> {
+    (0..request.seeds).find_map(|seed| {
         plant();
-        let violation = run_seed(seed, false).violation;
+        let violation = run_seed(request.system, seed, false).violation;
         clear();
         let (_, violation) = violation.filter(|(_, found)| found.rule != "nothing panics")?;
-        run_seed(seed, false).violation.is_none().then_some((seed, violation))
+        run_seed(request.system, seed, false).violation.is_none().then_some((seed, violation))
     })
 }
 
 /// Runs one seed and prints its history. Returns true if every promise was kept.
-pub fn replay(seed: u64) -> bool {
-    let outcome = run_seed(seed, true);
+pub fn replay(system: SystemKind, seed: u64) -> bool {
+    let outcome = run_seed(system, seed, true);
     for line in &outcome.lines {
         println!("{line}");
     }

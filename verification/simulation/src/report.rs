@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use crate::{
     coverage::Key,
-    expected::{EXPECTED, RARE},
+    expected::{expected, rare},
     run::Report,
-    world::fault::Fault,
+    world::{fault::Fault, system::SystemKind},
 };
 
 /// What occurs in fewer than one run in this many is rare.
@@ -20,10 +20,14 @@ impl Report {
         let mut failures = Vec::new();
         for (seed, at, violation) in &self.violations {
             failures.push(format!(
-                "seed {seed}, after {:.3} s: “{}”: {}\n  see it: zraft-simulation replay {seed}",
+                "seed {seed}, after {:.3} s: “{}”: {}\n  see it: zraft-simulation replay {seed}{}",
                 at.as_secs_f64(),
                 violation.rule,
-                violation.detail
+                violation.detail,
+                match self.system {
+                    SystemKind::Live => "",
+                    SystemKind::Replicated => " --system replicated",
+                },
             ));
         }
         for seed in &self.differing {
@@ -47,17 +51,52 @@ impl Report {
 
     /// What should occur often, and does not.
     fn too_rare(&self) -> Vec<Key> {
-        let rare = |key: &Key| self.runs_with(key).0 * OFTEN < self.runs && !RARE.contains(key);
-        let faults = Fault::ALL.iter().map(|(_, name)| ("fault", *name, ""));
-        let mut keys: Vec<Key> = EXPECTED.iter().copied().chain(faults).filter(rare).collect();
-        keys.extend(self.coverage.keys().filter(|key| !EXPECTED.contains(key) && rare(key)));
+        let (expected, may_be_rare) = (expected(self.system), rare(self.system));
+        let rare =
+            |key: &Key| self.runs_with(key).0 * OFTEN < self.runs && !may_be_rare.contains(key);
+        let faults = Fault::of(self.system).map(|(_, name)| ("fault", name, ""));
+        let mut keys: Vec<Key> = expected.iter().copied().chain(faults).filter(rare).collect();
+        keys.extend(self.coverage.keys().filter(|key| !expected.contains(key) && rare(key)));
         keys
     }
 
-    /// One line.
+    fn per_run(&self, sum: u64) -> f64 {
+        sum as f64 / self.runs.max(1) as f64
+    }
+
+    /// What the runs came to, and what the members of the replicated system did in them.
     pub fn summary(&self) -> String {
+        match self.system {
+            SystemKind::Live => self.clients_summary(),
+            SystemKind::Replicated => {
+                format!("{}\n{}", self.clients_summary(), self.members_summary())
+            }
+        }
+    }
+
+    fn members_summary(&self) -> String {
+        let facts = &self.sums.cluster;
+        let per_run = |sum| self.per_run(sum);
+        format!(
+            "members: a run has {:.1} leaderships, {:.1} starts, {:.1} membership changes, {:.1} snapshots taken and {:.1} \
+             restored, {:.0} entries for {:.0} executed commands, {:.0} writes, {:.0} frames between members; settled after \
+             {:.1} s on average",
+            per_run(facts.leaderships),
+            per_run(facts.starts),
+            per_run(facts.membership_changes),
+            per_run(facts.snapshots_taken),
+            per_run(facts.snapshots_restored),
+            per_run(facts.entries),
+            per_run(facts.executed),
+            per_run(facts.writes),
+            per_run(facts.frames),
+            self.sums.heal_time.as_secs_f64() / self.runs.max(1) as f64,
+        )
+    }
+
+    fn clients_summary(&self) -> String {
         let sums = &self.sums;
-        let per_run = |sum: u64| sum as f64 / self.runs.max(1) as f64;
+        let per_run = |sum| self.per_run(sum);
         format!(
             "{} seeds in {:.1} s: {} violations; a run has {:.0} commands, {:.0} queries, {:.0} server requests, {:.1} faults, \
              {:.1} leader changes (two or more in {:.0} %), {:.0} frames sent, {:.0} s; settled within {:.1} s",
@@ -81,12 +120,12 @@ impl Report {
         let mut text = String::new();
         let _ = writeln!(text, "{:>8} {:>7} {:>10}  what", "runs", "%", "times");
         let mut keys: Vec<Key> = self.coverage.keys().copied().collect();
-        keys.extend(EXPECTED.iter().filter(|key| !self.coverage.contains_key(key)));
+        keys.extend(expected(self.system).iter().filter(|key| !self.coverage.contains_key(key)));
         keys.sort_unstable();
         for key in keys {
             let (runs, count) = self.runs_with(&key);
             let share = runs as f64 * 100.0 / self.runs.max(1) as f64;
-            let rare = if RARE.contains(&key) { "  (rare)" } else { "" };
+            let rare = if rare(self.system).contains(&key) { "  (rare)" } else { "" };
             let _ = writeln!(text, "{runs:>8} {share:>7.2} {count:>10}  {}{rare}", words(key));
         }
         text

@@ -11,15 +11,19 @@ use std::{
 };
 
 use crate::{
+    cluster,
     coverage::{Coverage, Key},
     judge::Violation,
-    world::plan::Plan,
-    world::sim::{Outcome, Sim},
+    world::{
+        plan::Plan,
+        sim::{Outcome, Sim},
+        system::SystemKind,
+    },
 };
 
-/// Runs one seed. With `words`, the outcome has the history in text.
-pub fn run_seed(seed: u64, words: bool) -> Outcome {
-    let mut sim = Sim::new(Plan::draw(seed), words);
+/// Runs one seed against a system. With `words`, the outcome has the history in text.
+pub fn run_seed(system: SystemKind, seed: u64, words: bool) -> Outcome {
+    let mut sim = Sim::new(Plan::draw(system, seed), words);
     let ran = catch_unwind(AssertUnwindSafe(|| {
         sim.schedule();
         sim.run();
@@ -36,6 +40,8 @@ pub fn run_seed(seed: u64, words: bool) -> Outcome {
 /// How many seeds to run, and on how many cores.
 #[derive(Debug, Clone, Copy)]
 pub struct Range {
+    /// The system behind the clients.
+    pub system: SystemKind,
     /// The first seed.
     pub from: u64,
     /// Run at least this many seeds.
@@ -51,6 +57,8 @@ pub struct Range {
 /// What many runs came to.
 #[derive(Debug, Default)]
 pub struct Report {
+    /// The system behind the clients.
+    pub system: SystemKind,
     /// How many seeds ran.
     pub runs: u64,
     /// How long they took, in real time.
@@ -78,6 +86,8 @@ pub(crate) struct Sums {
     pub(crate) virtual_time: Duration,
     pub(crate) longest_heal: Duration,
     pub(crate) most_heal_frames: u64,
+    pub(crate) heal_time: Duration,
+    pub(crate) cluster: cluster::Facts,
 }
 
 /// One seed in this many runs twice, and its traces are compared. That costs 2 % of the time.
@@ -88,11 +98,12 @@ pub fn run_many(range: Range) -> Report {
     let started = Instant::now();
     let next = AtomicU64::new(range.from);
     let stop = AtomicBool::new(false);
-    let report = Mutex::new(Report::default());
+    let empty = || Report { system: range.system, ..Report::default() };
+    let report = Mutex::new(empty());
     std::thread::scope(|scope| {
         for _ in 0..range.jobs.max(1) {
             scope.spawn(|| {
-                let mut own = Report::default();
+                let mut own = empty();
                 while !stop.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     let number = seed - range.from;
@@ -100,8 +111,10 @@ pub fn run_many(range: Range) -> Report {
                     if enough || number >= range.at_most {
                         break;
                     }
-                    let outcome = run_seed(seed, false);
-                    if seed.is_multiple_of(AGAIN) && run_seed(seed, false).hash != outcome.hash {
+                    let outcome = run_seed(range.system, seed, false);
+                    if seed.is_multiple_of(AGAIN)
+                        && run_seed(range.system, seed, false).hash != outcome.hash
+                    {
                         own.differing.push(seed);
                         stop.store(true, Ordering::Relaxed);
                     }
@@ -143,6 +156,8 @@ impl Report {
         sums.virtual_time += facts.virtual_time;
         sums.longest_heal = sums.longest_heal.max(facts.heal_time);
         sums.most_heal_frames = sums.most_heal_frames.max(facts.heal_frames);
+        sums.heal_time += facts.heal_time;
+        sums.cluster.add(&facts.cluster);
         if let Some((at, violation)) = outcome.violation {
             self.violations.push((outcome.seed, at, violation));
         }
@@ -171,5 +186,7 @@ impl Report {
         sums.virtual_time += more.virtual_time;
         sums.longest_heal = sums.longest_heal.max(more.longest_heal);
         sums.most_heal_frames = sums.most_heal_frames.max(more.most_heal_frames);
+        sums.heal_time += more.heal_time;
+        sums.cluster.add(&more.cluster);
     }
 }

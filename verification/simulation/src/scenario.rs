@@ -11,7 +11,7 @@ use crate::{
     world::pipe::Way,
     world::plan::{Plan, member_name},
     world::sim::Sim,
-    world::system::{SystemPlan, live::Live},
+    world::system::{SystemKind, SystemPlan, live::Live},
     world::trace::ORIGIN,
 };
 
@@ -46,7 +46,7 @@ fn config(members: usize) -> ConfigBuilder {
 /// Clients with sessions, three members on a fast network, and no faults.
 fn connected(seed: u64, clients: usize, rate: Option<u32>, window: usize) -> Result<Sim> {
     const MEMBERS: usize = 3;
-    let mut plan = Plan::draw(seed);
+    let mut plan = Plan::draw(SystemKind::Live, seed);
     let way = Way {
         latency: Duration::from_micros(250),
         jitter: Duration::ZERO,
@@ -56,8 +56,9 @@ fn connected(seed: u64, clients: usize, rate: Option<u32>, window: usize) -> Res
     plan.members = MEMBERS;
     plan.path = Path { up: way, down: way, refused: false };
     plan.capacity = 256 << 10;
-    let SystemPlan::Live(live) = &mut plan.system;
-    live.calm(MEMBERS, rate);
+    if let SystemPlan::Live(live) = &mut plan.system {
+        live.calm(MEMBERS, rate);
+    }
     let mut first = plan.clients[0].clone();
     first.config = config(MEMBERS).max_in_flight(window).build().expect("within the limits");
     first.payload = (64, 64);

@@ -4,7 +4,7 @@
 use std::{env, fs, io, panic::catch_unwind, path::Path, process::ExitCode};
 
 use museum::{BUGS, plant};
-use zraft_simulation::{Visit, fuzz, replay, visit};
+use zraft_simulation::{SystemKind, Visit, fuzz, replay, visit};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             };
             plant(Some(bug));
-            replay(number(seed))
+            replay(SystemKind::Live, number(seed))
         }
         ["museum", corpus, seeds, jobs, only] => {
             let simulated = wanted(only, |bug| bug.by_simulation);
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
             }
             let named: Vec<(usize, &str)> =
                 simulated.iter().map(|&bug| (bug, BUGS[bug].name)).collect();
-            let request = Visit { bugs: &named, seeds: number(seeds), jobs: number(jobs) };
+            let request = Visit { system: SystemKind::Live, bugs: &named, seeds: number(seeds), jobs: number(jobs) };
             let seen = visit(&request, plant);
             let broke = breaks_a_rule(Path::new(corpus), only).expect("the corpus can be read");
             seen && broke

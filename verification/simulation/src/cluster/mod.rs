@@ -33,6 +33,7 @@ mod network;
 mod operator;
 mod peers;
 pub(crate) mod plan;
+mod sight;
 #[cfg(test)]
 mod tests;
 mod work;

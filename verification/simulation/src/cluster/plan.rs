@@ -103,7 +103,7 @@ impl ClusterPlan {
             _ => Latency::micros(1_000, 15_000),
         };
         let short = rng.percent(40);
-        let session_timeout = if short { rng.range(4_000, 12_000) } else { 90_000 };
+        let session_timeout = if short { rng.range(4_000, 12_000) } else { 30_000 };
         let small = rng.percent(25);
         let settings = Settings {
             session_timeout_millis: session_timeout,
@@ -114,7 +114,7 @@ impl ClusterPlan {
         };
         let defaults = Limits::default();
         let limits = Limits {
-            held: if rng.percent(10) { rng.range(0, 3) as usize } else { defaults.held },
+            held: if rng.percent(10) { rng.range(1, 3) as usize } else { defaults.held },
             waiting_bytes: defaults.waiting_bytes,
             unapplied_bytes: if rng.percent(10) { 2_000 } else { defaults.unapplied_bytes },
             snapshot_after: rng.pick(&[1_500, 4_000, 10_000, 40_000, 1 << 20]),

@@ -49,6 +49,14 @@ pub struct Violation {
     pub detail: String,
 }
 
+/// Why a frame that answers a request holds no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unusable {
+    Undecodable,
+    /// The application rejected the command and gave no answer.
+    Evicted,
+}
+
 /// A request as the application knows it.
 #[derive(Debug)]
 pub(crate) struct Asked {
@@ -70,7 +78,7 @@ pub(crate) struct Asked {
     /// When the socket took the last byte of its last copy.
     written_at: Option<Instant>,
     /// The answer that reached the machine, or an error if the answer cannot be used.
-    answer: Option<Result<Bytes, ()>>,
+    answer: Option<Result<Bytes, Unusable>>,
     pub(crate) settled: Option<Settled>,
     detached_at: Option<Instant>,
     pub(crate) resolved: bool,
@@ -231,6 +239,8 @@ pub(crate) struct Judge {
     pub(crate) violation: Option<Violation>,
     pub(crate) coverage: Coverage,
     terms: Terms,
+    /// The system's application may reject a command without an answer.
+    pub(crate) may_reject: bool,
     pub(crate) name: usize,
     pub(crate) requests: Vec<Asked>,
     by_key: HashMap<RequestKey, usize>,
@@ -316,6 +326,7 @@ impl Judge {
                     .max(backoff.election_max),
                 renew: config.on_session_expired() == OnSessionExpired::NewSession,
             },
+            may_reject: false,
             name,
             requests: Vec::new(),
             by_key: HashMap::new(),

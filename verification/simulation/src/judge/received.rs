@@ -6,7 +6,7 @@ use zraft_protocol::{
     PeekedId, RejectionReason, RequestErrorReason, ServerMessage, SessionCloseReason, peek_server,
 };
 
-use super::{Judge, KeepAlive, Resume, Session, Stage, resume::Loss, watch};
+use super::{Judge, KeepAlive, Resume, Session, Stage, Unusable, resume::Loss, watch};
 
 /// What a frame means for the present connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,6 +202,10 @@ impl Judge {
                 let id = request_id.get();
                 let pending =
                     self.session.as_ref().is_some_and(|s| s.outstanding.contains_key(&id));
+                if pending && self.may_reject {
+                    self.command_answered(now, id, Err(Unusable::Evicted));
+                    return Meaning::Nothing;
+                }
                 self.demand(!pending, "no answer that is still wanted is evicted", || {
                     format!("command {id}")
                 });
@@ -243,13 +247,18 @@ impl Judge {
         Meaning::Nothing
     }
 
-    fn command_answered(&mut self, now: Instant, id: u64, answer: Result<Bytes, ()>) {
+    fn command_answered(&mut self, now: Instant, id: u64, answer: Result<Bytes, Unusable>) {
         let Some(session) = &mut self.session else { return };
         let Some(number) = session.outstanding.remove(&id) else { return };
         self.answered(now, number, answer);
     }
 
-    fn query_answered(&mut self, now: Instant, correlation: &[u8], answer: Result<Bytes, ()>) {
+    fn query_answered(
+        &mut self,
+        now: Instant,
+        correlation: &[u8],
+        answer: Result<Bytes, Unusable>,
+    ) {
         let Some(&number) = self.by_correlation.get(correlation) else { return };
         let asked = &self.requests[number];
         let live = asked.correlation.as_deref() == Some(correlation) && asked.settled.is_none();
@@ -258,7 +267,7 @@ impl Judge {
         }
     }
 
-    fn answered(&mut self, now: Instant, number: usize, answer: Result<Bytes, ()>) {
+    fn answered(&mut self, now: Instant, number: usize, answer: Result<Bytes, Unusable>) {
         self.sample_pace(now, number);
         let asked = &mut self.requests[number];
         asked.answer = Some(answer);
@@ -284,8 +293,12 @@ impl Judge {
     /// The frame cannot be used, but its beginning may tell which request it answers.
     fn unusable(&mut self, now: Instant, frame: &Bytes) {
         match peek_server(&frame.slice(..frame.len().min(64))) {
-            Some(PeekedId::ClientResponse(id)) => self.command_answered(now, id.get(), Err(())),
-            Some(PeekedId::QueryResponse(id)) => self.query_answered(now, id.as_bytes(), Err(())),
+            Some(PeekedId::ClientResponse(id)) => {
+                self.command_answered(now, id.get(), Err(Unusable::Undecodable));
+            }
+            Some(PeekedId::QueryResponse(id)) => {
+                self.query_answered(now, id.as_bytes(), Err(Unusable::Undecodable));
+            }
             _ => {}
         }
     }

@@ -7,7 +7,7 @@ use zraft_core::{
     Completion, ConnectionCause, DisconnectReason, Event, Failure, Instant, RequestKind, StateName,
 };
 
-use super::{Judge, Settled, Stage};
+use super::{Judge, Settled, Stage, Unusable};
 
 /// A completion may be this late: a tick of the timer wheel, and what a turn takes.
 pub(super) const LATE: Duration = Duration::from_millis(50);
@@ -323,7 +323,8 @@ impl Judge {
         let asked = &self.requests[number];
         let holds = match (result, &asked.answer) {
             (Ok(answer), Some(Ok(told))) => answer == told,
-            (Err(Failure::Protocol { .. }), Some(Err(()))) => true,
+            (Err(Failure::Protocol { .. }), Some(Err(Unusable::Undecodable)))
+            | (Err(Failure::ResponseEvicted { .. }), Some(Err(Unusable::Evicted))) => true,
             (_, Some(_)) | (Ok(_) | Err(Failure::Protocol { .. }), None) => false,
             (Err(failure), None) => match failure {
                 Failure::Timeout { .. } => asked.deadline.is_some_and(|deadline| deadline <= now),

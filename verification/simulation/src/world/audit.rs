@@ -7,25 +7,22 @@ use zraft_core::RequestKind;
 use zraft_test_server::{Audit, Findings};
 
 use crate::{
-    judge::{Judge, Settled},
-    world::{sim::Sim, system::Execution},
+    cluster::application::REJECTED,
+    judge::Settled,
+    world::{raw::Fate, sim::Sim, system::Execution},
 };
 
 /// A command that was submitted.
 struct Submitted<'a> {
     number: u64,
-    judge: &'a Judge,
-    /// The session, from 1 on, and the id under which it was sent.
-    place: Option<(usize, u64)>,
+    /// The session and the id under which it was sent.
+    place: Option<(&'a str, u64)>,
 }
 
 impl Submitted<'_> {
     /// Returns true if this is an execution in the command's session, under its id.
     fn ran_as(&self, execution: &Execution<'_>) -> bool {
-        self.place.is_some_and(|(session, id)| {
-            let own = self.judge.session_ids.get(session - 1).map(String::as_str);
-            id == execution.request_id.get() && own == Some(execution.session.as_str())
-        })
+        self.place == Some((execution.session.as_str(), execution.request_id.get()))
     }
 }
 
@@ -38,16 +35,29 @@ impl Sim {
         for judge in self.clients.iter().map(|client| &client.judge) {
             for asked in judge.requests.iter().filter(|asked| asked.kind == RequestKind::Command) {
                 let number = submitted.len() as u64;
-                submitted.insert(&asked.payload, Submitted { number, judge, place: asked.place });
+                let place = asked.place.and_then(|(session, id)| {
+                    Some((judge.session_ids.get(session - 1)?.as_str(), id))
+                });
+                submitted.insert(&asked.payload, Submitted { number, place });
                 match &asked.settled {
-                    Some(Settled::Answered(answer)) => audit.answered(number, position(answer)),
+                    Some(Settled::Answered(answer)) => answered(&mut audit, number, answer),
                     Some(Settled::NotExecuted) => audit.failed(number, false),
                     Some(Settled::Unknown | Settled::Failed) | None => audit.failed(number, true),
                 }
                 // A command whose caller no longer waited may have been answered after all.
                 if let Some(answer) = asked.late_answer() {
-                    audit.answered(number, position(answer));
+                    answered(&mut audit, number, answer);
                 }
+            }
+        }
+        for command in self.raws.iter().flat_map(|raw| &raw.commands) {
+            let number = submitted.len() as u64;
+            let place = Some((command.session.as_str(), command.id));
+            submitted.insert(&command.payload, Submitted { number, place });
+            match &command.fate {
+                Fate::Answered(answer) => answered(&mut audit, number, answer),
+                Fate::Rejected => audit.failed(number, false),
+                Fate::Unknown | Fate::Pending => audit.failed(number, true),
             }
         }
         let executions = self.system.executions();
@@ -87,7 +97,7 @@ impl Sim {
         let mut broken = None;
         for client in &self.clients {
             for (id, delivered) in client.judge.session_ids.iter().zip(&client.judge.delivered) {
-                let pushed = self.pushed.get(id).map_or(&[][..], |pushed| &pushed[..]);
+                let pushed = self.pushed_to(id);
                 if !pushed.starts_with(delivered) {
                     broken = Some(format!("client {}", client.index));
                 }
@@ -96,6 +106,15 @@ impl Sim {
         if let Some(detail) = broken {
             self.violated("server requests are delivered as they were made", detail);
         }
+    }
+}
+
+/// A command was answered. One that the application rejected did not run.
+fn answered(audit: &mut Audit, number: u64, answer: &Bytes) {
+    if answer[..] == *REJECTED {
+        audit.failed(number, false);
+    } else {
+        audit.answered(number, position(answer));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use zraft_core::Instant;
+use zraft_protocol::{ClientMessage, ServerMessage};
 
 use crate::world::{net::Line, system::SystemMend};
 
@@ -26,6 +27,12 @@ pub(crate) enum What {
     /// A client's application takes server requests again.
     Consume(usize),
     Resume(usize),
+    /// A raw client's turn.
+    Raw(usize),
+    /// A message of a raw client reaches the member; a message of the member, or the end of the connection, the client.
+    RawUp(Line, Box<ClientMessage>),
+    RawDown(Line, Box<ServerMessage>),
+    RawEnd(Line),
     /// The cluster pushes a server request to some session.
     Notice,
     Fault,

@@ -26,6 +26,10 @@ impl Sim {
             let at = self.now + self.rng.millis(0, 100);
             self.queue.push(at, What::Work(client));
         }
+        for index in 0..self.raws.len() {
+            let at = self.now + self.rng.millis(0, 300);
+            self.queue.push(at, What::Raw(index));
+        }
         self.after();
     }
 
@@ -81,6 +85,10 @@ impl Sim {
                 self.dirty[client] = true;
             }
             What::Resume(client) => self.resume(client),
+            What::Raw(index) => self.raw_turn(index),
+            What::RawUp(line, message) => self.raw_up(line, *message),
+            What::RawDown(line, message) => self.raw_down(line, *message),
+            What::RawEnd(line) => self.raw_end(line),
             What::Notice => self.notice(),
             What::Fault => self.fault(),
             What::LeaderChange => self.leader_change(),
@@ -93,6 +101,7 @@ impl Sim {
     /// Does everything that follows at the same moment.
     pub(crate) fn after(&mut self) {
         self.carry_out();
+        self.take_members_history();
         for client in 0..self.clients.len() {
             if std::mem::take(&mut self.dirty[client]) {
                 self.turn(client);

@@ -5,7 +5,8 @@
 //! | `trace`, `pipe`, `net` | the history of a run, one direction of a connection, all connections |
 //! | `fault`, `plan` | the names of the faults, and what a seed draws |
 //! | `calendar`, `client` | what happens when, and the state of one client |
-//! | `system` | the members' rules: the model of the live system |
+//! | `system` | the members: the model of the live system, or the replicated server |
+//! | `raw` | clients that behave like the Scala and TypeScript ones |
 //! | `sim` | the state of a run |
 //! | `driver`, `application`, `servers`, `faults`, `audit` | what clients, applications, members and faults do to that state |
 //! | `course` | the course of a run: each event in its turn |
@@ -21,6 +22,7 @@ pub(crate) mod faults;
 pub(crate) mod net;
 pub(crate) mod pipe;
 pub(crate) mod plan;
+mod raw;
 mod servers;
 pub(crate) mod sim;
 pub(crate) mod system;

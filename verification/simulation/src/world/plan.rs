@@ -1,5 +1,7 @@
 //! The plan of a run: everything that is drawn from its seed before it begins.
 
+mod replicated;
+
 use std::time::Duration;
 
 use zraft_core::{AckServerRequests, Backoff, Config, OnSessionExpired};
@@ -10,7 +12,8 @@ use crate::{
         fault::Fault,
         net::Path,
         pipe::Way,
-        system::{SystemPlan, live::LivePlan},
+        raw::RawPlan,
+        system::{SystemKind, SystemPlan, live::LivePlan},
     },
 };
 
@@ -43,6 +46,7 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) members: usize,
     pub(crate) clients: Vec<ClientPlan>,
+    pub(crate) raws: Vec<RawPlan>,
     pub(crate) system: SystemPlan,
     pub(crate) path: Path,
     pub(crate) capacity: usize,
@@ -53,12 +57,20 @@ pub(crate) struct Plan {
     /// How long faults occur.
     pub(crate) duration: Duration,
     pub(crate) notices: usize,
+    pub(crate) least: Least,
 }
 
-pub(crate) const MIN_COMMANDS: usize = 200;
-pub(crate) const MIN_QUERIES: usize = 50;
-pub(crate) const MIN_NOTICES: usize = 20;
-pub(crate) const MIN_FAULTS: usize = 5;
+/// What a run does at least, whatever fails meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Least {
+    pub(crate) commands: usize,
+    pub(crate) queries: usize,
+    /// Server requests that the world has pushed.
+    pub(crate) notices: usize,
+    pub(crate) faults: usize,
+}
+
+const LIVE: Least = Least { commands: 200, queries: 50, notices: 20, faults: 5 };
 
 /// A payload that begins with this makes its member deaf, until the heal phase.
 pub(crate) const POISON: &[u8] = b"poison";
@@ -80,7 +92,14 @@ fn way(rng: &mut Rng) -> Way {
 }
 
 impl Plan {
-    pub(crate) fn draw(seed: u64) -> Self {
+    pub(crate) fn draw(system: SystemKind, seed: u64) -> Self {
+        match system {
+            SystemKind::Live => Self::draw_live(seed),
+            SystemKind::Replicated => Self::draw_replicated(seed),
+        }
+    }
+
+    fn draw_live(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let members = rng.range(3, 5) as usize;
         let clients = rng.pick(&[1, 1, 1, 2, 2, 3]);
@@ -95,7 +114,7 @@ impl Plan {
             .map(|_| client(&mut rng, members, clients, session_timeout, duration, large))
             .collect();
         // The first client submits the rest.
-        let rest = MIN_COMMANDS.saturating_sub(plans.iter().map(|plan| plan.commands).sum());
+        let rest = LIVE.commands.saturating_sub(plans.iter().map(|plan| plan.commands).sum());
         plans[0].commands += rest;
         let capacity = if large {
             rng.range(8, 128) as usize * 1024
@@ -103,9 +122,9 @@ impl Plan {
             rng.pick(&[4 << 10, 64 << 10, 256 << 10])
         };
         let mut faults = Vec::new();
-        for (fault, _) in Fault::ALL {
+        for (fault, _) in Fault::of(SystemKind::Live) {
             for _ in 0..rng.pick(&[0, 1, 1, 3]) {
-                faults.push(*fault);
+                faults.push(fault);
             }
         }
         if large {
@@ -118,14 +137,16 @@ impl Plan {
             seed,
             members,
             clients: plans,
-            system: SystemPlan::Live(live),
+            system: SystemPlan::Live(Box::new(live)),
             path,
             capacity,
             faults,
-            fault_count: rng.range(MIN_FAULTS as u64, 16) as usize,
+            fault_count: rng.range(LIVE.faults as u64, 16) as usize,
             leader_changes: leader_changes as usize,
             duration,
-            notices: rng.range(MIN_NOTICES as u64, 60) as usize,
+            notices: rng.range(LIVE.notices as u64, 60) as usize,
+            least: LIVE,
+            raws: Vec::new(),
         }
     }
 }
@@ -164,9 +185,9 @@ fn client(
             election_max: rng.millis(100, 400),
         }
     };
-    let per_client = MIN_COMMANDS.div_ceil(clients) as u64;
+    let per_client = LIVE.commands.div_ceil(clients) as u64;
     let commands = rng.range(per_client, per_client * 2) as usize;
-    let queries = rng.range(MIN_QUERIES as u64, 120) as usize;
+    let queries = rng.range(LIVE.queries as u64, 120) as usize;
     let burst = rng.pick(&[1, 3, 10, 40, 200]);
     let bursts = (commands + queries) as u64 * 2 / (burst + 1);
     let builder = builder

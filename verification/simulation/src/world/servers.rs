@@ -10,6 +10,7 @@ use crate::world::{
     calendar::What,
     net::{Conn, Hostile, Line},
     pipe::End,
+    raw::FIRST_LINE,
     sim::Sim,
     system::{CloseHow, Listening, Output},
     trace::say,
@@ -215,6 +216,10 @@ impl Sim {
     pub(crate) fn carry_out(&mut self) {
         while let Some(output) = self.system.poll_output() {
             match output {
+                Output::Send { line, message } if line >= FIRST_LINE => {
+                    self.raw_told(line, message);
+                }
+                Output::Close { line, how } if line >= FIRST_LINE => self.raw_closed(line, how),
                 Output::Send { line, message } => self.say(line, &message),
                 Output::Close { line, how } => {
                     if let Some(conn) = self.net.conns.get_mut(&line) {

@@ -1,19 +1,21 @@
 //! The state of a run: clients, network and members in virtual time.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use zraft_core::Instant;
 use zraft_rig::Rig;
 
 use crate::{
+    cluster,
     coverage::Coverage,
     judge::Violation,
     random::Rng,
     world::{
         calendar::{Queue, What},
         client::Client,
-        net::Net,
+        net::{Line, Net},
         plan::{ClientPlan, Plan},
+        raw::{FIRST_LINE, Raw},
         system::System,
         trace::{ORIGIN, Trace, say},
     },
@@ -48,6 +50,8 @@ pub(crate) struct Facts {
     /// From the end of the faults until everything had settled, and frames sent in that time.
     pub(crate) heal_time: Duration,
     pub(crate) heal_frames: u64,
+    /// What the members of the replicated system did.
+    pub(crate) cluster: cluster::Facts,
 }
 
 pub(crate) struct Sim {
@@ -62,6 +66,10 @@ pub(crate) struct Sim {
     pub(crate) clients: Vec<Client>,
     /// The machine of each client, in its drive loop.
     pub(crate) rigs: Vec<Rig>,
+    pub(crate) raws: Vec<Raw>,
+    /// The raw clients by their present connections, and the number of the last of these.
+    pub(crate) raw_lines: BTreeMap<Line, usize>,
+    pub(crate) raw_line: Line,
     /// The clients whose drivers need a turn.
     pub(crate) dirty: Vec<bool>,
     pub(crate) rng: Rng,
@@ -73,7 +81,7 @@ pub(crate) struct Sim {
     pub(crate) frames_at_heal: u64,
     pub(crate) closing: bool,
     /// Everything pushed to each session, in order.
-    pub(crate) pushed: std::collections::BTreeMap<String, Vec<bytes::Bytes>>,
+    pub(crate) pushed: BTreeMap<String, Vec<bytes::Bytes>>,
     pub(crate) done: bool,
     /// The next session that a client asks for is rejected permanently.
     pub(crate) reject_next: bool,
@@ -89,7 +97,7 @@ impl Sim {
     pub(crate) fn new(plan: Plan, words: bool) -> Self {
         let now = ORIGIN;
         let mut rng = Rng::new(plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let clients: Vec<_> = plan
+        let mut clients: Vec<_> = plan
             .clients
             .iter()
             .enumerate()
@@ -97,17 +105,25 @@ impl Sim {
             .collect();
         let rig = |plan: &ClientPlan| Rig::new(plan.config.clone(), plan.seed, now);
         let rigs = plan.clients.iter().map(rig).collect();
+        let system = System::new(&plan.system, now, words);
+        for client in &mut clients {
+            client.judge.may_reject = system.rejects_without_answer();
+        }
         let net = Net::new(clients.len(), plan.members, plan.path, plan.capacity, rng.fork());
+        let raws = plan.raws.iter().map(|plan| Raw::new(*plan, rng.fork(), now)).collect();
         let dirty = vec![true; clients.len()];
         Self {
             now,
             queue: Queue::new(),
-            system: System::new(&plan.system, now),
+            system,
             members: plan.members,
             system_armed: None,
             net,
             clients,
             rigs,
+            raws,
+            raw_lines: BTreeMap::new(),
+            raw_line: FIRST_LINE,
             dirty,
             rng,
             trace: Trace::new(words),
@@ -117,7 +133,7 @@ impl Sim {
             healing: None,
             frames_at_heal: 0,
             closing: false,
-            pushed: std::collections::BTreeMap::new(),
+            pushed: BTreeMap::new(),
             done: false,
             reject_next: false,
             stray_next: 0,
@@ -137,6 +153,11 @@ impl Sim {
         for client in &self.clients {
             self.coverage.merge(&client.judge.coverage);
             self.facts.frames += client.judge.frames;
+        }
+        if let System::Replicated(system) = &self.system {
+            self.coverage.merge(&system.cluster.coverage);
+            self.facts.cluster = system.cluster.facts;
+            self.trace.fact(self.now, 30, system.cluster.trace.hash());
         }
         self.facts.virtual_time = passed;
         self.facts.leader_changes = self.system.leader_changes();

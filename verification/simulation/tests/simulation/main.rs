@@ -4,4 +4,5 @@ mod corpora;
 mod persistence;
 mod plants;
 mod properties;
+mod replicated;
 mod scenarios;

@@ -7,8 +7,10 @@ use zraft_core::{RequestKind, StateName};
 use crate::world::{
     calendar::{Mend, What},
     fault::Fault,
-    plan::{LEAVING, MIN_COMMANDS, MIN_FAULTS, MIN_NOTICES, MIN_QUERIES},
+    plan::LEAVING,
+    raw::Raw,
     sim::Sim,
+    system::SystemKind,
     trace::say,
 };
 
@@ -99,7 +101,8 @@ impl Sim {
 
     /// All faults end.
     pub(crate) fn heal(&mut self) {
-        if self.facts.faults < MIN_FAULTS as u64 {
+        let least = self.plan.least;
+        if self.facts.faults < least.faults as u64 {
             self.queue.push(self.now, What::Fault);
             self.queue.push(self.now + Duration::from_millis(500), What::Heal);
             return;
@@ -128,13 +131,13 @@ impl Sim {
             self.works(client, Duration::ZERO);
         }
         // The first client submits what is missing.
-        let missing = |least: usize, had: u64| least.saturating_sub(had as usize);
-        let commands = missing(MIN_COMMANDS, self.facts.commands);
-        let queries = missing(MIN_QUERIES, self.facts.queries);
+        let missing = |wanted: usize, had: u64| wanted.saturating_sub(had as usize);
+        let commands = missing(least.commands, self.facts.commands);
+        let queries = missing(least.queries, self.facts.queries);
         let first = &mut self.clients[0];
         first.commands_left = first.commands_left.max(commands);
         first.queries_left = first.queries_left.max(queries);
-        for _ in 0..missing(MIN_NOTICES, self.facts.notices) {
+        for _ in 0..missing(least.notices, self.facts.notices) {
             let at = self.now + self.rng.millis(10, 1_000);
             self.queue.push(at, What::Notice);
         }
@@ -145,6 +148,10 @@ impl Sim {
     /// Checks whether everything has settled. If so, all clients leave; once they have left, the run is over.
     pub(crate) fn check(&mut self) {
         let since = self.healing.map_or(Duration::ZERO, |healing| self.now - healing);
+        // A member that took long to stop may have ended only now.
+        if let Some(system) = self.system.replicated() {
+            system.cluster.start_all(self.now);
+        }
         let settled = if self.closing { self.all_left() } else { self.all_settled() };
         if settled {
             if self.closing {
@@ -161,9 +168,10 @@ impl Sim {
     }
 
     fn all_settled(&self) -> bool {
-        self.facts.commands >= MIN_COMMANDS as u64
-            && self.facts.queries >= MIN_QUERIES as u64
-            && self.facts.notices >= MIN_NOTICES as u64
+        let least = &self.plan.least;
+        self.facts.commands >= least.commands as u64
+            && self.facts.queries >= least.queries as u64
+            && self.facts.notices >= least.notices as u64
             && self.clients.iter().all(|client| {
                 client.commands_left + client.queries_left == 0
                     && client.judge.pending() == 0
@@ -171,6 +179,8 @@ impl Sim {
                     && self.is_heard(client.index)
                     && self.has_all_notices(client.index)
             })
+            && (0..self.raws.len()).all(|index| self.raw_settled(index))
+            && self.system.is_settled()
     }
 
     /// Returns true if the client's connection is bound to its session at the leader. A client that waits for no answer learns only
@@ -190,7 +200,7 @@ impl Sim {
     fn has_all_notices(&self, client: usize) -> bool {
         let judge = &self.clients[client].judge;
         let Some(id) = judge.session_id() else { return false };
-        let pushed = self.pushed.get(id).map_or(0, Vec::len);
+        let pushed = self.pushed_to(id).len();
         judge.delivered_in_session() as usize == pushed && self.system.unacknowledged(id) == Some(0)
     }
 
@@ -209,6 +219,11 @@ impl Sim {
                 self.has_all_notices(client.index),
             ));
         }
+        let raws = self.raws.iter().enumerate();
+        waits.extend(raws.map(|(index, raw)| format!("raw {index}: {}", raw.describe())));
+        if !self.system.is_settled() {
+            waits.push("the members".to_owned());
+        }
         waits.join("; ")
     }
 
@@ -221,7 +236,14 @@ impl Sim {
         let requests: u64 = self.clients.iter().map(|c| c.judge.requests.len() as u64).sum();
         let notices = self.facts.notices;
         let clients = self.clients.len() as u64;
-        let most = 200 * clients + 4 * requests + notices + 12 * clients * (since.as_secs() + 1);
+        let per_second = match self.system.kind() {
+            SystemKind::Live => 12,
+            // A session that an operator has ended looks like a false expiry for a session timeout. The client asks all six
+            // places and follows hints meanwhile, after pauses of 300 ms and more.
+            SystemKind::Replicated => 45,
+        };
+        let time = since.as_secs() + 1;
+        let most = 200 * clients + 4 * requests + notices + per_second * clients * time;
         if frames > most {
             self.violated("the heal phase takes few frames", format!("{frames}, over {most}"));
         }
@@ -234,12 +256,23 @@ impl Sim {
             self.clients[client].leaving = true;
             self.disconnect(client, LEAVING);
         }
+        for index in 0..self.raws.len() {
+            self.raw_leaves(index);
+        }
     }
 
     fn all_left(&self) -> bool {
         self.clients
             .iter()
             .all(|client| self.rigs[client.index].machine.state() == StateName::Disconnected)
+            && self.raws.iter().all(Raw::has_left)
+            && self.system.is_settled()
+            && (self.system.kind() == SystemKind::Live || self.all_arrived())
+    }
+
+    /// Returns true if no member still has to read what a client sent, such as the end of a session.
+    fn all_arrived(&self) -> bool {
+        self.net.conns.values().all(|conn| conn.up.is_empty() || conn.served.over)
     }
 
     /// Ends the run: compares the journal with what the callers were told.
@@ -248,6 +281,10 @@ impl Sim {
         if let Some(live) = self.system.live() {
             live.commit_the_rest(self.now);
         }
+        if let Some(system) = self.system.replicated() {
+            system.cluster.finish(self.now);
+        }
+        self.take_members_history();
         self.done = true;
         for client in &mut self.clients {
             client.judge.finish();

@@ -106,8 +106,8 @@ impl Sim {
                 // A server request that was sent before.
                 Some(id) => {
                     let delivered = self.clients[client].judge.delivered_in_session();
-                    let pushed = self.pushed.get(&id).map_or(&[][..], |pushed| &pushed[..]);
                     let at = self.rng.index(delivered as usize + 1);
+                    let pushed = self.pushed_to(&id);
                     match (pushed.get(at), RequestId::new(at as u64 + 1)) {
                         (Some(payload), Ok(request_id)) => ServerMessage::ServerRequest {
                             request_id,

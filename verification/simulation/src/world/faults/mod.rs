@@ -23,7 +23,7 @@ impl Sim {
         }
         // A seed that drew no faults may have any.
         let fault = if self.plan.faults.is_empty() {
-            Fault::ALL[self.rng.index(Fault::ALL.len())].0
+            self.any_fault()
         } else {
             self.plan.faults[self.rng.index(self.plan.faults.len())]
         };
@@ -34,6 +34,11 @@ impl Sim {
             let at = self.now + self.rng.millis(10, 300);
             self.queue.push(at, What::Fault);
         }
+    }
+
+    fn any_fault(&mut self) -> Fault {
+        let faults: Vec<Fault> = Fault::of(self.system.kind()).map(|(fault, _)| fault).collect();
+        faults[self.rng.index(faults.len())]
     }
 
     /// Brings about a change of leadership.
@@ -148,7 +153,7 @@ impl Sim {
         if fault == Fault::SilentAccept {
             self.net.ports[member].silent = true;
             // Cut its connections, so that clients come to its port.
-            self.system.cut_connections(self.now, member);
+            self.cut_connections(member);
             self.later(500, 8_000, Mend::Silent(member));
             return true;
         }
@@ -176,7 +181,7 @@ impl Sim {
             }
         }
         if fault == Fault::Refused {
-            self.system.cut_connections(self.now, member);
+            self.cut_connections(member);
         }
         let (low, high) = match fault {
             Fault::Stall => (20, 900),

@@ -152,7 +152,7 @@ impl Sim {
         self.later_live(1_000, 15_000, LiveMend::TrueMap(member));
         if self.rng.percent(60) {
             // Cut its connections, as happens to a leader that comes back from a pause.
-            self.system.cut_connections(now, member);
+            self.cut_connections(member);
         }
         self.live_does(|live| {
             let index = live.members[member];

@@ -1,10 +1,10 @@
-//! What must occur in the runs, and what of it may be rare.
+//! What must occur in the runs against the live system, and what of it may be rare.
 
 use crate::coverage::Key;
 
 /// The cells of the state table that can come about, and how requests and connections end. Every fault is expected besides.
 #[rustfmt::skip]
-pub(crate) const EXPECTED: &[Key] = &[
+pub(super) const EXPECTED: &[Key] = &[
     ("attempt failed", "closedBeforeFirstMessage", ""),
     ("attempt failed", "leaderNotConfigured", ""),
     ("attempt failed", "lost", ""),
@@ -169,7 +169,7 @@ pub(crate) const EXPECTED: &[Key] = &[
 
 /// What may occur in under 1 % of the runs, with its count in the report.
 #[rustfmt::skip]
-pub(crate) const RARE: &[Key] = &[
+pub(super) const RARE: &[Key] = &[
     ("ping()", "SESSION_EXPIRED", ""),
     ("cell", "attempt_timeout", "Disconnected"),
     ("cell", "client_response", "Disconnected"),
