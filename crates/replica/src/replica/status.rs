@@ -43,6 +43,12 @@ impl Replica {
         self.lead.as_ref().is_some_and(Lead::is_serving)
     }
 
+    /// Returns true if the member leads and waits for another one to take over.
+    #[must_use]
+    pub fn is_handing_over(&self) -> bool {
+        self.lead.as_ref().is_some_and(|lead| lead.hand_over.is_some())
+    }
+
     /// Returns the configuration that is in force.
     #[must_use]
     pub fn configuration(&self) -> &Configuration {

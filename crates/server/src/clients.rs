@@ -1,0 +1,75 @@
+//! The client port: the ZMTP SERVER that clients connect to.
+
+mod connection;
+mod mailbox;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use zraft_replica::ConnectionId;
+use zraft_zmtp::Instant;
+
+use crate::{PortLimits, inputs::ClientInput, status::Counters};
+use connection::Connection;
+pub(crate) use mailbox::{Close, Mailbox, Push};
+
+/// The pause after the system refused to accept, such as for want of file descriptors: short beside a client's timeouts,
+/// long enough not to occupy a core.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// What the tasks of the client port share.
+#[derive(Debug)]
+pub(crate) struct ClientPort {
+    pub(crate) inputs: mpsc::Sender<ClientInput>,
+    pub(crate) limits: PortLimits,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) origin: tokio::time::Instant,
+}
+
+impl ClientPort {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn deadline(&self, at: Instant) -> tokio::time::Instant {
+        self.origin + at.saturating_duration_since(Instant::ZERO)
+    }
+}
+
+/// Accepts connections until the member closes. It then waits until the connections have ended.
+pub(crate) async fn listen(
+    port: Arc<ClientPort>,
+    listener: TcpListener,
+    mut closing: watch::Receiver<bool>,
+) {
+    // Dropping it ends the connections.
+    let mut connections = JoinSet::new();
+    let mut number = 0;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            // An error says that the driver has ended.
+            _ = closing.wait_for(|closing| *closing) => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        port.counters.clients.add();
+        if connections.len() >= port.limits.client_connections {
+            port.counters.clients_over_limit.add();
+            continue;
+        }
+        number += 1;
+        let connection = Connection::new(port.clone(), ConnectionId(number), stream);
+        connections.spawn(connection.run());
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}

@@ -1,0 +1,275 @@
+//! The task of one client's connection. It carries bytes, and decides nothing but that undecodable input and unread
+//! answers end the connection.
+
+use std::{io, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::{Buf, BytesMut};
+use tokio::{
+    io::Interest,
+    net::TcpStream,
+    time::{Sleep, sleep_until},
+};
+use zraft_protocol::{ClientMessage, ServerMessage};
+use zraft_replica::ConnectionId;
+use zraft_zmtp::{Config, Event};
+
+use super::{ClientPort, Close, Mailbox};
+use crate::inputs::ClientInput;
+
+/// The room that a read gets: a read of this size fetches hundreds of usual requests with one system call.
+const READ_ROOM: usize = 64 << 10;
+/// The bytes that the task reads before it handles them, so that one fast client does not starve the others.
+const READ_TURN: usize = 256 << 10;
+/// Messages, and about the bytes, that are handed to the driver at once.
+const BATCH: usize = 256;
+const BATCH_BYTES: usize = 1 << 20;
+/// The time that a closing connection has to send its queued messages. A client that reads takes them at once.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    port: Arc<ClientPort>,
+    id: ConnectionId,
+    stream: TcpStream,
+    zmtp: zraft_zmtp::Connection,
+    mailbox: Arc<Mailbox>,
+    /// The driver knows the connection, because its ZMTP handshake is complete.
+    announced: bool,
+    /// The received bytes hold no further whole message.
+    drained: bool,
+    /// The client has ended its side of the stream.
+    eof: bool,
+    outbox: Vec<ServerMessage>,
+    scratch: BytesMut,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum End {
+    /// The client or the network ended it, or the driver has ended.
+    Peer,
+    /// The driver closes it.
+    Ordered(Close),
+    /// The client sent what cannot be read, or broke a rule of the transport.
+    Undecodable,
+}
+
+impl Connection {
+    pub(super) fn new(port: Arc<ClientPort>, id: ConnectionId, stream: TcpStream) -> Self {
+        // A socket that refuses the option still works, but slower.
+        let _ = stream.set_nodelay(true);
+        let mut config = Config::server();
+        config.max_frame = port.limits.client_message;
+        config.handshake_timeout = port.limits.handshake;
+        config.idle_timeout = Some(port.limits.client_idle);
+        Self {
+            zmtp: zraft_zmtp::Connection::new(config, port.now()),
+            mailbox: Arc::new(Mailbox::new(port.limits.client_queue)),
+            id,
+            stream,
+            announced: false,
+            drained: false,
+            eof: false,
+            outbox: Vec::new(),
+            scratch: BytesMut::new(),
+            timer: Box::pin(sleep_until(port.origin)),
+            port,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let end = loop {
+            if let Err(end) = self.turn().await {
+                break end;
+            }
+        };
+        if self.announced {
+            // The driver does not mind if it has closed the connection itself.
+            let _ = self.port.inputs.send(ClientInput::Disconnected(self.id)).await;
+        }
+        if matches!(end, End::Undecodable) {
+            self.port.counters.clients_undecodable.add();
+        }
+        if !matches!(end, End::Peer | End::Ordered(Close::Drop)) {
+            // What cannot be sent in this time is lost; the client resumes its session.
+            let _ = tokio::time::timeout(FLUSH_TIME, self.flush()).await;
+        }
+    }
+
+    /// Handles what has arrived, writes what the socket takes, and waits until there is more to do.
+    async fn turn(&mut self) -> Result<(), End> {
+        let mut failed = None;
+        loop {
+            if !self.drained
+                && let Err(end) = self.parse().await
+            {
+                failed = Some(end);
+            }
+            self.fetch()?;
+            self.write()?;
+            if let Some(end) = failed {
+                return Err(end);
+            }
+            if self.drained || !self.has_room() {
+                break;
+            }
+        }
+        if self.eof && self.drained {
+            return Err(End::Peer);
+        }
+        self.wait().await
+    }
+
+    /// Hands the messages in the received bytes to the driver, at most a batch at a time.
+    async fn parse(&mut self) -> Result<(), End> {
+        let now = self.port.now();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        let mut end = None;
+        while batch.len() < BATCH && bytes < BATCH_BYTES {
+            let Some(event) = self.zmtp.poll_event(now) else {
+                self.drained = true;
+                break;
+            };
+            match event {
+                Event::Ready(_) => {
+                    self.announced = true;
+                    let mailbox = self.mailbox.clone();
+                    self.report(ClientInput::Connected(self.id, mailbox)).await?;
+                }
+                Event::Message(frame) => {
+                    bytes += frame.len();
+                    match ClientMessage::decode(&frame) {
+                        Ok(message) => batch.push(message),
+                        Err(_) => end = Some(End::Undecodable),
+                    }
+                }
+                Event::Failed(_) => end = Some(End::Undecodable),
+                _ => {}
+            }
+            if end.is_some() {
+                break;
+            }
+        }
+        if !batch.is_empty() {
+            self.report(ClientInput::Messages(self.id, batch)).await?;
+        }
+        end.map_or(Ok(()), Err)
+    }
+
+    async fn report(&self, input: ClientInput) -> Result<(), End> {
+        self.port.inputs.send(input).await.map_err(|_| End::Peer)
+    }
+
+    /// Takes what the driver has for the client.
+    fn fetch(&mut self) -> Result<(), End> {
+        let close = self.mailbox.take(self.zmtp.tx_queued(), &mut self.outbox);
+        for message in self.outbox.drain(..) {
+            self.scratch.clear();
+            message.encode(&mut self.scratch);
+            // Fails only on a connection that has failed, which the next event reports.
+            let _ = self.zmtp.send(&self.scratch);
+        }
+        close.map_or(Ok(()), |how| Err(End::Ordered(how)))
+    }
+
+    /// Writes what the socket takes.
+    fn write(&mut self) -> Result<(), End> {
+        let out = self.zmtp.tx();
+        while out.has_remaining() {
+            let mut slices = [io::IoSlice::new(&[]); 16];
+            let count = out.chunks_vectored(&mut slices);
+            match self.stream.try_write_vectored(&slices[..count]) {
+                Ok(0) => return Err(End::Peer),
+                Ok(taken) => out.advance(taken),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Err(End::Peer),
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) {
+        let _ = self.fetch();
+        while self.write().is_ok() && self.zmtp.tx().has_remaining() {
+            if self.stream.ready(Interest::WRITABLE).await.is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Returns true if the client reads its answers, so that more of its requests may be read.
+    fn has_room(&self) -> bool {
+        self.zmtp.tx_queued() <= self.port.limits.client_queue / 2
+    }
+
+    async fn wait(&mut self) -> Result<(), End> {
+        let read = self.drained && self.has_room();
+        let due = self.zmtp.poll_timeout().map(|at| self.port.deadline(at));
+        if let Some(due) = due
+            && (self.timer.is_elapsed() || due < self.timer.deadline())
+        {
+            self.timer.as_mut().reset(due);
+        }
+        let interest = match (read, self.zmtp.tx_queued() > 0) {
+            (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
+            (true, false) => Some(Interest::READABLE),
+            (false, true) => Some(Interest::WRITABLE),
+            (false, false) => None,
+        };
+        let ready = async {
+            match interest {
+                Some(interest) => self.stream.ready(interest).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.mailbox.woken() => {}
+            ready = ready => match ready {
+                Ok(ready) if read && (ready.is_readable() || ready.is_read_closed()) => {
+                    self.read()?;
+                }
+                Ok(_) => {}
+                Err(_) => return Err(End::Peer),
+            },
+            () = self.timer.as_mut(), if due.is_some() => {
+                self.zmtp.handle_timeout(self.port.now());
+                self.drained = false;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<(), End> {
+        let mut turn = 0;
+        while turn < READ_TURN {
+            let buffer = self.zmtp.recv_buffer();
+            if buffer.capacity() - buffer.len() < READ_ROOM / 8 {
+                buffer.reserve(READ_ROOM);
+            }
+            let room = buffer.capacity() - buffer.len();
+            match self.stream.try_read_buf(buffer) {
+                Ok(0) => {
+                    self.eof = true;
+                    break;
+                }
+                Ok(count) => {
+                    turn += count;
+                    if count < room {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Err(End::Peer),
+            }
+        }
+        if turn > 0 {
+            self.zmtp.handle_received(self.port.now());
+            self.drained = false;
+        }
+        Ok(())
+    }
+}

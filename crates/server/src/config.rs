@@ -1,0 +1,87 @@
+//! How a member is set up.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use zraft_replica::{Limits, Timing};
+use zraft_session::CheckedSettings;
+
+/// The highest feature level that this version of the server supports.
+pub const FEATURE_LEVEL: u32 = 1;
+
+/// How a member is set up. The data directory says which member of which cluster it is.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MemberConfig {
+    /// The data directory, which [`create_directory`](crate::create_directory) has made.
+    pub directory: PathBuf,
+    /// Where the member listens for clients. Port 0 lets the system choose.
+    pub client_address: SocketAddr,
+    /// Where the member listens for other members.
+    pub peer_address: SocketAddr,
+    /// Heartbeats and elections. All members of a cluster use the same.
+    pub timing: Timing,
+    /// The replicated settings that the cluster's first leader proposes.
+    pub settings: CheckedSettings,
+    /// The limits of the replica.
+    pub limits: Limits,
+    /// The limits of the two ports.
+    pub ports: PortLimits,
+}
+
+impl MemberConfig {
+    /// Returns the defaults for a member in this directory.
+    #[must_use]
+    pub fn new(
+        directory: impl Into<PathBuf>,
+        client_address: SocketAddr,
+        peer_address: SocketAddr,
+    ) -> Self {
+        Self {
+            directory: directory.into(),
+            client_address,
+            peer_address,
+            timing: Timing::default(),
+            settings: CheckedSettings::default(),
+            limits: Limits::default(),
+            ports: PortLimits::default(),
+        }
+    }
+}
+
+/// Limits of the client port and the peer port.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PortLimits {
+    /// Connections of clients. A connection beyond it is closed at once. Default 65,536, as many as there may be
+    /// sessions by default.
+    pub client_connections: usize,
+    /// The longest message of a client. Default 16 MiB + 64 KiB, which clients accept too.
+    pub client_message: usize,
+    /// Bytes queued for one client. Beyond it the connection is closed; the client resumes its session and loses
+    /// nothing. Default 64 MiB: four of the longest messages.
+    pub client_queue: usize,
+    /// The longest time without a byte from a client. Default 5 minutes: far longer than the 1 s between a client's
+    /// PINGs.
+    pub client_idle: Duration,
+    /// The longest handshake, on either port. Default 5 s: many round trips, even on a slow link.
+    pub handshake: Duration,
+    /// Connections at the peer port whose handshake is not complete. Default 128: two from each of the most members.
+    pub peer_handshakes: usize,
+    /// Bytes of messages queued for one member on one connection. Beyond it messages are dropped, which Raft repairs.
+    /// Default 64 MiB: the Appends that may be under way, and one of the longest entries.
+    pub peer_queue: usize,
+}
+
+impl Default for PortLimits {
+    fn default() -> Self {
+        Self {
+            client_connections: 65_536,
+            client_message: zraft_zmtp::DEFAULT_MAX_FRAME,
+            client_queue: 64 << 20,
+            client_idle: Duration::from_secs(300),
+            handshake: Duration::from_secs(5),
+            peer_handshakes: 128,
+            peer_queue: 64 << 20,
+        }
+    }
+}

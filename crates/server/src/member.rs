@@ -1,0 +1,403 @@
+//! One running member.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::{mpsc, oneshot, watch},
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+use zraft_replica::{
+    ChangeError, ChangeTicket, Config, Entropy, Introduction, Machine, MembershipChange, RaftId,
+    Replica, Role,
+};
+use zraft_session::{Application, RestoreError};
+use zraft_store::{Identity, StoreError};
+
+use crate::{
+    Ended, FEATURE_LEVEL, Figures, MemberConfig, Status,
+    clients::{self, ClientPort},
+    clock::Clock,
+    directory::{self, Opened},
+    driver::{Driver, status_of},
+    inputs::Control,
+    peers::{self, PeerPort, Peers},
+    status::Counters,
+    workers::{self, Threads},
+};
+
+/// Inputs that wait for the driver. The tasks and threads that report more wait for room.
+const WAITING_INPUTS: usize = 1024;
+/// Batches of clients' messages that wait for the driver: at most about 64 MiB.
+const WAITING_BATCHES: usize = 64;
+/// The longest time that a stop takes: a hand-over to two members one after the other, and a flush.
+const STOP_TIME: Duration = Duration::from_secs(5);
+/// Connections that the system keeps until they are accepted.
+const BACKLOG: u32 = 1024;
+
+/// A running member of a replicated server.
+///
+/// It ends when this value is dropped, as if its process had been killed. [`stop`](Self::stop) hands leadership over
+/// and tells the clients first.
+#[derive(Debug)]
+pub struct Member {
+    identity: Identity,
+    client_address: SocketAddr,
+    peer_address: SocketAddr,
+    control: mpsc::Sender<Control>,
+    status: watch::Receiver<Status>,
+    counters: Arc<Counters>,
+    /// The task that runs everything else; none once it was waited for.
+    root: Option<JoinHandle<()>>,
+    threads: Option<Threads>,
+}
+
+/// Why a member does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data directory cannot be used. The text names the remedy.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The newest snapshot cannot be restored.
+    #[error("the newest snapshot cannot be restored: {0}; start the version that wrote it")]
+    Restore(#[from] RestoreError),
+    /// The replica cannot start from what the store holds.
+    #[error("{0}")]
+    Replica(#[from] zraft_replica::StartError),
+    /// A port cannot be opened.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The system has no threads or no random numbers.
+    #[error("the system cannot start a member: {0}")]
+    System(#[from] io::Error),
+}
+
+impl Member {
+    /// Starts the member that a data directory belongs to. `application` is the state with which a cluster begins; a
+    /// snapshot in the directory replaces it.
+    ///
+    /// It must be called within a tokio runtime with I/O and time enabled. The member uses three threads of its own
+    /// beside the runtime's.
+    ///
+    /// # Errors
+    /// [`StartError`], whose text names the remedy.
+    pub async fn start<A: Application>(
+        config: MemberConfig,
+        application: A,
+    ) -> Result<Self, StartError> {
+        let clients = listen(config.client_address)?;
+        let peers = listen(config.peer_address)?;
+        let level = application.level();
+        let directory = config.directory.clone();
+        let open = move || directory::open(&directory, application);
+        let opened = tokio::task::spawn_blocking(open).await;
+        let opened = opened.map_err(|_| io::Error::other("opening the directory panicked"))??;
+        Self::run(config, opened, level, clients, peers)
+    }
+
+    fn run<A: Application>(
+        config: MemberConfig,
+        opened: Opened<A>,
+        application_level: u32,
+        clients: (TcpListener, SocketAddr),
+        peers: (TcpListener, SocketAddr),
+    ) -> Result<Self, StartError> {
+        let Opened { identity, store, boot, newest, state } = opened;
+        let ((clients, client_address), (peers, peer_address)) = (clients, peers);
+        let (clock, machine) = (Clock::new(), Machine::new(state, boot.snapshot.index));
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
+        let (entropy, no_entropy) = entropy();
+        let settings = Config {
+            id: identity.raft_id,
+            timing: config.timing,
+            seed: u64::from_be_bytes(seed),
+            settings: config.settings,
+            feature_level: FEATURE_LEVEL,
+            application_level,
+            applies: true,
+            limits: config.limits,
+        };
+        let replica = Replica::new(settings, &boot, newest, machine.view(), entropy, clock.now())?;
+
+        let counters = Arc::new(Counters::default());
+        let (to_driver, inputs) = mpsc::channel(WAITING_INPUTS);
+        let (from_clients, client_inputs) = mpsc::channel(WAITING_BATCHES);
+        let (control, orders) = mpsc::channel(16);
+        let (sender, status) = watch::channel(first_status(&replica));
+        let (workers, threads) =
+            workers::start(store, machine, to_driver.clone(), counters.clone())?;
+        let peer_port = Arc::new(PeerPort {
+            id: identity.raft_id,
+            inputs: to_driver,
+            limits: config.ports.clone(),
+            counters: counters.clone(),
+        });
+        let client_port = Arc::new(ClientPort {
+            inputs: from_clients,
+            limits: config.ports,
+            counters: counters.clone(),
+            origin: tokio::time::Instant::now(),
+        });
+        let introduction = Introduction {
+            cluster: identity.cluster,
+            incarnation: identity.incarnation,
+            address: address_of(&replica, identity.raft_id, peer_address),
+        };
+        let driver = Driver {
+            replica,
+            clock,
+            introduction,
+            inputs,
+            clients: client_inputs,
+            control: orders,
+            workers,
+            peers: Peers::new(peer_port.clone()),
+            connections: HashMap::new(),
+            status: sender.clone(),
+            counters: counters.clone(),
+            no_entropy,
+            writing: None,
+            begun: Vec::new(),
+            stopping: false,
+        };
+        let root = tokio::spawn(async move {
+            let ended = serve(driver, (client_port, clients), (peer_port, peers)).await;
+            sender.send_modify(|status| status.ended = Some(Arc::new(ended)));
+        });
+        let (root, threads) = (Some(root), Some(threads));
+        Ok(Self {
+            identity,
+            client_address,
+            peer_address,
+            control,
+            status,
+            counters,
+            root,
+            threads,
+        })
+    }
+
+    /// Returns whose data directory it is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Returns the address of the client port.
+    #[must_use]
+    pub fn client_address(&self) -> SocketAddr {
+        self.client_address
+    }
+
+    /// Returns the address of the peer port.
+    #[must_use]
+    pub fn peer_address(&self) -> SocketAddr {
+        self.peer_address
+    }
+
+    /// Returns the member's state, as of its last step.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Returns a receiver of the member's states.
+    pub(crate) fn watch(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Returns the figures since the start.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.counters.read()
+    }
+
+    /// Waits until `wanted` returns true for the member's state, and returns that state.
+    ///
+    /// # Errors
+    /// Why the member ended before.
+    pub async fn wait_for(
+        &self,
+        mut wanted: impl FnMut(&Status) -> bool,
+    ) -> Result<Status, Arc<Ended>> {
+        let mut status = self.status.clone();
+        let found = status.wait_for(|status| status.ended.is_some() || wanted(status)).await;
+        let Ok(found) = found else { return Err(Arc::new(Ended::Killed)) };
+        let found = found.clone();
+        match (&found.ended, wanted(&found)) {
+            (Some(ended), false) => Err(ended.clone()),
+            _ => Ok(found),
+        }
+    }
+
+    /// Waits until the member has ended by itself, and returns why.
+    pub async fn ended(&self) -> Arc<Ended> {
+        let mut status = self.status.clone();
+        match status.wait_for(|status| status.ended.is_some()).await {
+            Ok(status) => status.ended.clone().unwrap_or_else(|| Arc::new(Ended::Killed)),
+            Err(_) => Arc::new(Ended::Killed),
+        }
+    }
+
+    /// Begins to hand leadership over, to this member or to the one with the most of the log. Does nothing on a member
+    /// that does not lead. The [`status`](Self::status) shows what comes of it.
+    pub async fn hand_over(&self, to: Option<RaftId>) {
+        let (begun, wait) = oneshot::channel();
+        // A member that has ended leads no more.
+        if self.control.send(Control::HandOver(to, begun)).await.is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// Proposes a change of the membership. The configuration in the [`status`](Self::status) shows when it is in force.
+    ///
+    /// # Errors
+    /// [`ChangeError`] if nothing was proposed. A member that has ended does not lead.
+    pub async fn change_membership(
+        &self,
+        change: MembershipChange,
+    ) -> Result<ChangeTicket, ChangeError> {
+        let (reply, answer) = oneshot::channel();
+        if self.control.send(Control::Change(change, reply)).await.is_err() {
+            return Err(ChangeError::NotLeader);
+        }
+        answer.await.unwrap_or(Err(ChangeError::NotLeader))
+    }
+
+    /// Stops the member: it hands leadership over, tells the clients where to go, and finishes its writes. Returns why
+    /// it ended, which is [`Ended::Stopped`] unless something went wrong before. Takes 5 s at most.
+    ///
+    /// The data directory is free when this returns.
+    pub async fn stop(mut self) -> Arc<Ended> {
+        let _ = self.control.send(Control::Stop).await;
+        if let Some(root) = self.root.as_mut()
+            && timeout(STOP_TIME, root).await.is_ok()
+        {
+            self.root = None;
+        }
+        self.end().await;
+        let ended = self.status.borrow().ended.clone();
+        ended.unwrap_or_else(|| Arc::new(Ended::Killed))
+    }
+
+    /// Ends the member abruptly, as `kill -9` does: connections break, and what was not durable is lost.
+    ///
+    /// The data directory is free when this returns.
+    pub async fn kill(mut self) {
+        if let Some(threads) = &self.threads {
+            threads.abandon();
+        }
+        self.end().await;
+    }
+
+    async fn end(&mut self) {
+        if let Some(root) = self.root.take() {
+            root.abort();
+            // Either it was aborted, or it had ended.
+            let _ = root.await;
+        }
+        if let Some(threads) = self.threads.take() {
+            threads.join().await;
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if let Some(threads) = &self.threads {
+            threads.abandon();
+        }
+        if let Some(root) = &self.root {
+            root.abort();
+        }
+    }
+}
+
+/// Runs the ports and the driver. Dropping the future ends all of them.
+async fn serve(
+    driver: Driver,
+    (client_port, clients): (Arc<ClientPort>, TcpListener),
+    (peer_port, peers): (Arc<PeerPort>, TcpListener),
+) -> Ended {
+    let (close, closing) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(peers::listen(peer_port, peers));
+    let mut client_tasks = JoinSet::new();
+    client_tasks.spawn(clients::listen(client_port, clients, closing));
+    let ended = driver.run().await;
+    close.send_replace(true);
+    if matches!(ended, Ended::Stopped) {
+        // Each connection has a limit for its flush.
+        while client_tasks.join_next().await.is_some() {}
+    }
+    ended
+}
+
+/// Listens on an address that a member of an earlier run may have used just now.
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // On Windows this option would let two listeners share the port.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    listen().map_err(|error| StartError::Listen { address, error })
+}
+
+/// The address at which the others know this member, or find it until they do.
+fn address_of(replica: &Replica, id: RaftId, listening: SocketAddr) -> String {
+    let known = replica.configuration().members.get(&id);
+    known.map_or_else(|| listening.to_string(), |info| info.address.clone())
+}
+
+/// The random numbers of the operating system, and a flag that is set when it has none. The driver ends the member then,
+/// before anything that was drawn leaves it.
+fn entropy() -> (Entropy, Arc<AtomicBool>) {
+    let failed = Arc::new(AtomicBool::new(false));
+    let flag = failed.clone();
+    let entropy = Box::new(move |bytes: &mut [u8]| {
+        if getrandom::fill(bytes).is_err() {
+            flag.store(true, Ordering::Release);
+        }
+    });
+    (entropy, failed)
+}
+
+fn first_status(replica: &Replica) -> Status {
+    let empty = Status {
+        role: Role::Follower,
+        term: 0,
+        leader: None,
+        serving: false,
+        handing_over: false,
+        last_index: 0,
+        committed: 0,
+        applied: 0,
+        sessions: 0,
+        history: replica.view().history,
+        configuration: Arc::default(),
+        ended: None,
+    };
+    status_of(replica, &empty)
+}

@@ -1,0 +1,165 @@
+//! The task that keeps one connection to another member open and sends on it.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{Notify, mpsc, oneshot, watch},
+    time::timeout,
+};
+use zraft_replica::{ConnectionKind, HandshakeMessage, PeerFrame, PeerMessage, RaftId};
+
+use super::{
+    PeerPort, size,
+    wire::{FrameReader, put, write},
+};
+use crate::inputs::{Handshake, Input};
+
+/// The pause before the first attempt after a loss, which a restarted process takes as well, and the longest pause. A
+/// member that comes back ends the pause by its own connection.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Bytes that are written at once. More would save few system calls.
+const WRITE_BYTES: usize = 256 << 10;
+/// The connection is given up if the socket takes nothing of a write for this long: the path swallows packets, or the
+/// process is frozen.
+const WRITE_TIME: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct Dialer {
+    pub(super) port: Arc<PeerPort>,
+    pub(super) peer: RaftId,
+    pub(super) kind: ConnectionKind,
+    pub(super) address: watch::Receiver<String>,
+    pub(super) messages: mpsc::Receiver<PeerMessage>,
+    /// Bytes of the queued messages.
+    pub(super) bytes: Arc<AtomicUsize>,
+    /// The member was seen to run.
+    pub(super) retry: Arc<Notify>,
+}
+
+type Halves = (FrameReader<OwnedReadHalf>, OwnedWriteHalf);
+
+impl Dialer {
+    /// Runs until the link is dropped.
+    pub(super) async fn run(mut self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let attempt = timeout(self.port.limits.handshake, self.connect()).await;
+            if let Ok(Ok((reader, writer))) = attempt {
+                pause = FIRST_PAUSE;
+                self.send_on(reader, writer).await;
+                if self.port.inputs.send(Input::PeerLost(self.peer)).await.is_err() {
+                    return;
+                }
+            }
+            self.drop_queued();
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.retry.notified() => {}
+                changed = self.address.changed() => if changed.is_err() { return },
+            }
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Opens a connection and completes the handshake.
+    async fn connect(&mut self) -> io::Result<Halves> {
+        let address = self.address.borrow_and_update().clone();
+        let stream = TcpStream::connect(address).await?;
+        // A socket that refuses the option still works, but slower.
+        let _ = stream.set_nodelay(true);
+        let (reader, mut writer) = stream.into_split();
+        let mut reader = FrameReader::new(reader);
+
+        let (reply, hello) = oneshot::channel();
+        let dial = Handshake::Dial { peer: self.peer, kind: self.kind, reply };
+        let (dialing, hello) = self.port.ask(dial, hello).await?;
+        write(&mut writer, &hello).await?;
+        let welcome = reader.next(HandshakeMessage::MAX_LEN).await?;
+        let welcome = welcome.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let (reply, answer) = oneshot::channel();
+        match self.port.ask(Handshake::Confirm { dialing, welcome, reply }, answer).await? {
+            Ok((_, confirm)) => {
+                write(&mut writer, &confirm).await?;
+                Ok((reader, writer))
+            }
+            Err(error) => {
+                self.port.counters.handshake_failed(&error);
+                if let Some(reply) = error.reply() {
+                    write(&mut writer, &reply).await?;
+                }
+                Err(io::ErrorKind::ConnectionRefused.into())
+            }
+        }
+    }
+
+    /// Sends messages until the connection is lost.
+    async fn send_on(
+        &mut self,
+        mut reader: FrameReader<OwnedReadHalf>,
+        mut writer: OwnedWriteHalf,
+    ) {
+        let mut out = BytesMut::new();
+        loop {
+            let message = tokio::select! {
+                biased;
+                // The peer sends nothing here but a late refusal.
+                late = reader.next(HandshakeMessage::MAX_LEN) => {
+                    if let Ok(Some(bytes)) = late
+                        && let Ok(HandshakeMessage::Refusal(refusal)) =
+                            HandshakeMessage::decode(&bytes)
+                    {
+                        self.port.counters.peers_refused.add();
+                        let _ = self.port.inputs.send(Input::Refused(refusal)).await;
+                    }
+                    return;
+                }
+                message = self.messages.recv() => message,
+            };
+            let Some(message) = message else { return };
+            out.clear();
+            self.encode(message, &mut out);
+            while out.len() < WRITE_BYTES
+                && let Ok(message) = self.messages.try_recv()
+            {
+                self.encode(message, &mut out);
+            }
+            let mut unwritten = &out[..];
+            while !unwritten.is_empty() {
+                match timeout(WRITE_TIME, writer.write(unwritten)).await {
+                    Ok(Ok(taken)) if taken > 0 => unwritten = &unwritten[taken..],
+                    _ => return,
+                }
+            }
+            if out.capacity() > 4 * WRITE_BYTES {
+                // A long entry has gone; its memory is not needed for the next messages.
+                out = BytesMut::new();
+            }
+        }
+    }
+
+    fn encode(&self, message: PeerMessage, out: &mut BytesMut) {
+        self.bytes.fetch_sub(size(&message), Ordering::AcqRel);
+        put(out, &PeerFrame { from: self.port.id, to: self.peer, message }.encode());
+    }
+
+    /// Drops what was queued for a connection that is lost, or could not be opened. Raft sends again what matters.
+    fn drop_queued(&mut self) {
+        while let Ok(message) = self.messages.try_recv() {
+            self.bytes.fetch_sub(size(&message), Ordering::AcqRel);
+        }
+    }
+}

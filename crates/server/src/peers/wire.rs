@@ -1,0 +1,111 @@
+//! Frames between members: u32 length, big-endian, and the bytes of a handshake or peer message.
+
+use std::io;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// The longest frame: an entry is at most 64 MiB, and an Append holds either one such entry or 512 KiB of shorter ones.
+pub(super) const MAX_FRAME: usize = 65 << 20;
+/// The buffer grows by this much at a time, so that an announced length alone costs no memory.
+const READ_STEP: usize = 256 << 10;
+
+/// Appends a frame.
+pub(super) fn put(out: &mut BytesMut, body: &[u8]) {
+    // No message reaches 4 GiB: a chunk is at most 1 MiB, and the log refuses longer entries.
+    out.put_u32(body.len() as u32);
+    out.put_slice(body);
+}
+
+/// Writes one frame.
+pub(super) async fn write(writer: &mut (impl AsyncWrite + Unpin), body: &[u8]) -> io::Result<()> {
+    let mut frame = BytesMut::with_capacity(4 + body.len());
+    put(&mut frame, body);
+    writer.write_all(&frame).await
+}
+
+/// Reads frames from a stream.
+#[derive(Debug)]
+pub(super) struct FrameReader<R> {
+    stream: R,
+    buffer: BytesMut,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    pub(super) fn new(stream: R) -> Self {
+        Self { stream, buffer: BytesMut::new() }
+    }
+
+    /// Returns the next frame, or none at the end of the stream. Losing the future loses no bytes.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidData`] if the frame is longer than `most`, [`io::ErrorKind::UnexpectedEof`] if the stream
+    /// ends within it, or an error of the stream.
+    pub(super) async fn next(&mut self, most: usize) -> io::Result<Option<Bytes>> {
+        loop {
+            let mut needed = 4;
+            if let Some(head) = self.buffer.first_chunk::<4>() {
+                let length = u32::from_be_bytes(*head) as usize;
+                if length > most {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                needed += length;
+                if self.buffer.len() >= needed {
+                    self.buffer.advance(4);
+                    return Ok(Some(self.buffer.split_to(length).freeze()));
+                }
+            }
+            let missing = needed - self.buffer.len();
+            self.buffer.reserve(missing.min(READ_STEP).max(READ_STEP / 16));
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                let whole = self.buffer.is_empty();
+                return if whole { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(bytes: &[u8], most: usize) -> (Vec<Bytes>, Option<io::ErrorKind>) {
+        let mut reader = FrameReader::new(bytes);
+        let mut frames = Vec::new();
+        loop {
+            match reader.next(most).await {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => return (frames, None),
+                Err(error) => return (frames, Some(error.kind())),
+            }
+        }
+    }
+
+    fn frames(bodies: &[&[u8]]) -> BytesMut {
+        let mut out = BytesMut::new();
+        bodies.iter().for_each(|body| put(&mut out, body));
+        out
+    }
+
+    #[tokio::test]
+    async fn frames_are_read_as_they_were_written() {
+        let long = vec![7; 3 * READ_STEP];
+        let bodies: [&[u8]; 3] = [b"one", b"", &long];
+        let (found, error) = read(&frames(&bodies), long.len()).await;
+        assert_eq!((found.len(), error), (3, None));
+        for (found, body) in found.iter().zip(bodies) {
+            assert_eq!(&found[..], body);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_is_cut_or_too_long_is_an_error() {
+        let bytes = frames(&[b"whole", b"cut"]);
+        for end in 10..bytes.len() {
+            let (found, error) = read(&bytes[..end], 5).await;
+            assert_eq!((found.len(), error), (1, Some(io::ErrorKind::UnexpectedEof)));
+        }
+        let (found, error) = read(&bytes, 4).await;
+        assert_eq!((found.len(), error), (0, Some(io::ErrorKind::InvalidData)));
+    }
+}

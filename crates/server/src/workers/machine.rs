@@ -1,0 +1,56 @@
+//! The thread that runs the application.
+
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use zraft_replica::{Done, Job, Machine, SnapshotMeta};
+use zraft_session::{Application, RestoreError};
+use zraft_store::{SnapshotSource, StoreError};
+
+use super::{Context, StoreJob};
+use crate::{Ended, inputs::Input};
+
+pub(super) fn run<A: Application>(
+    mut machine: Machine<A>,
+    jobs: &Receiver<Job>,
+    store: &Sender<StoreJob>,
+    context: &Context,
+) {
+    for job in jobs {
+        if context.is_abandoned() {
+            return;
+        }
+        let done = match job {
+            Job::Restore(meta) => restore(&mut machine, &meta, store),
+            job => machine.run(job).map_err(Ended::from),
+        };
+        match done {
+            Ok(done) => context.report(Input::Done(done)),
+            Err(ended) => {
+                context.report(Input::Failed(ended));
+                return;
+            }
+        }
+    }
+}
+
+/// Replaces the state by a snapshot that the store has recorded.
+fn restore<A: Application>(
+    machine: &mut Machine<A>,
+    meta: &SnapshotMeta,
+    store: &Sender<StoreJob>,
+) -> Result<Done, Ended> {
+    let mut source = open(meta, store)?;
+    let failed = |error: RestoreError| Ended::Restore { index: meta.index, error };
+    let done = machine.restore(meta, &mut source).map_err(failed)?;
+    // Nothing of the state is used if the file is not what was written: an error ends the member.
+    source.verify()?;
+    Ok(done)
+}
+
+fn open(meta: &SnapshotMeta, store: &Sender<StoreJob>) -> Result<SnapshotSource, Ended> {
+    let (reply, answer) = mpsc::channel();
+    let opened = store.send(StoreJob::Open { index: meta.index, reply }).ok();
+    let opened = opened.and_then(|()| answer.recv().ok()).unwrap_or(Err(StoreError::Ended))?;
+    let missing = StoreError::NoSnapshot { index: meta.index, term: meta.term };
+    opened.ok_or(Ended::Store(missing))
+}

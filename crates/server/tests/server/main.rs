@@ -1,0 +1,9 @@
+//! Members over loopback, with real files, and the real client.
+
+mod disks;
+mod handshakes;
+mod hostile;
+mod leadership;
+mod membership;
+mod sessions;
+mod support;
