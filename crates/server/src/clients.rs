@@ -21,6 +21,9 @@ pub(crate) use mailbox::{Close, Mailbox, Push};
 /// long enough not to occupy a core.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
+/// The time that all connections have to end when the member closes: the flush of one, and as much again for a busy machine.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+
 /// What the tasks of the client port share.
 #[derive(Debug)]
 pub(crate) struct ClientPort {
@@ -71,5 +74,7 @@ pub(crate) async fn listen(
         connections.spawn(connection.run());
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    let ended = async { while connections.join_next().await.is_some() {} };
+    // A connection in its ZMTP handshake is not known to the driver, and is dropped.
+    let _ = tokio::time::timeout(CLOSE_TIME, ended).await;
 }

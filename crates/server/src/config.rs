@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use zraft_replica::{Limits, Timing};
 use zraft_session::CheckedSettings;
+use zraft_store::Reserve;
 
 /// The highest feature level that this version of the server supports.
 pub const FEATURE_LEVEL: u32 = 1;
@@ -24,6 +25,8 @@ pub struct MemberConfig {
     pub settings: CheckedSettings,
     /// The limits of the replica.
     pub limits: Limits,
+    /// The space that the member keeps in reserve on its disk.
+    pub reserve: Reserve,
     /// The limits of the two ports.
     pub ports: PortLimits,
 }
@@ -43,6 +46,7 @@ impl MemberConfig {
             timing: Timing::default(),
             settings: CheckedSettings::default(),
             limits: Limits::default(),
+            reserve: Reserve::default(),
             ports: PortLimits::default(),
         }
     }

@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use zraft_replica::{Boot, Configuration, SnapshotFile};
 use zraft_session::{Application, StateMachine};
-use zraft_store::{Folder, Identity, RedbStore, Store, StoreError};
+use zraft_store::{CrashRecord, Folder, Identity, RedbStore, Store, StoreError};
 
 use crate::StartError;
 
@@ -40,7 +40,10 @@ pub fn create_directory(
 
 /// An opened data directory, and the state machine that was restored from it.
 pub(crate) struct Opened<A> {
+    pub(crate) folder: Folder,
     pub(crate) identity: Identity,
+    /// False if the application has panicked twice at an entry that it would meet again.
+    pub(crate) applies: bool,
     pub(crate) store: RedbStore,
     pub(crate) boot: Boot,
     pub(crate) newest: Option<SnapshotFile>,
@@ -51,8 +54,10 @@ pub(crate) struct Opened<A> {
 pub(crate) fn open<A: Application>(path: &Path, application: A) -> Result<Opened<A>, StartError> {
     let disk = Folder::open(path).map_err(|error| opening(path, error))?;
     let identity = Identity::read(&disk)?;
-    let mut store = RedbStore::open(disk)?;
+    let mut store = RedbStore::open(disk.clone())?;
     let boot = store.boot()?;
+    let crash = CrashRecord::read(&disk)?;
+    let applies = crash.is_none_or(|crash| crash.applies_from(boot.snapshot.index));
     let (state, newest) = match store.newest_snapshot()? {
         Some(mut source) => {
             let file = source.describe();
@@ -62,7 +67,7 @@ pub(crate) fn open<A: Application>(path: &Path, application: A) -> Result<Opened
         }
         None => (StateMachine::new(application), None),
     };
-    Ok(Opened { identity, store, boot, newest, state })
+    Ok(Opened { folder: disk, identity, applies, store, boot, newest, state })
 }
 
 fn opening(path: &Path, error: io::Error) -> StoreError {

@@ -132,6 +132,7 @@ impl Driver {
                 self.writing.take_if(|under_way| *under_way == write);
                 replica.persisted(now, write);
             }
+            Input::Space(space) => replica.disk_space(now, space),
             Input::Fetched { low, entries } => replica.fetched(now, low, &entries),
             Input::Done(Done::Applied { effects, view }) => replica.applied(now, effects, view),
             Input::Done(Done::Answered { key, answer }) => replica.answered(now, key, answer),
@@ -339,6 +340,7 @@ pub(crate) fn status_of(replica: &Replica, last: &Status) -> Status {
         last_index: replica.last_index(),
         committed: replica.committed(),
         applied: view.applied,
+        applies: last.applies,
         sessions: view.sessions.len(),
         history: view.history,
         configuration,

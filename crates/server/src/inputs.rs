@@ -8,6 +8,7 @@ use zraft_protocol::ClientMessage;
 use zraft_replica::{
     Accepting, ChangeError, ChangeTicket, ConnectionId, ConnectionKind, Dialing, Done,
     HandshakeError, LogEntry, MembershipChange, Peer, PeerMessage, RaftId, Refusal, SnapshotFile,
+    Space,
 };
 
 use crate::{Ended, clients::Mailbox};
@@ -24,6 +25,7 @@ pub(crate) enum Input {
     /// A refusal that came after the handshake was complete on this side.
     Refused(Refusal),
     Persisted(u64),
+    Space(Space),
     Fetched {
         low: u64,
         entries: Vec<LogEntry>,

@@ -79,4 +79,4 @@ pub use zraft_replica::{
     ChangeError, ChangeTicket, Configuration, Limits, MemberInfo, MembershipChange, RaftId, Role,
     StopReason, Timing,
 };
-pub use zraft_store::{ClusterId, Identity, Incarnation, StoreError};
+pub use zraft_store::{ClusterId, Identity, Incarnation, Reserve, StoreError};

@@ -13,11 +13,14 @@ use tokio::{net::TcpSocket, sync::watch};
 use zraft_protocol::MemberId;
 use zraft_replica::{ChangeError, Configuration, MemberInfo, MembershipChange, RaftId};
 use zraft_session::Application;
-use zraft_store::{ClusterId, Identity, Incarnation, StoreError};
+use zraft_store::{ClusterId, Identity, Incarnation, Reserve, StoreError};
 
 use crate::{
     Ended, FEATURE_LEVEL, Founding, Member, MemberConfig, StartError, Status, create_directory,
 };
+
+/// The data is deleted with the cluster, so a full disk loses nothing that matters: the reserve is small.
+const RESERVE: Reserve = Reserve { base: 1 << 20 };
 
 type Configure = Box<dyn Fn(&mut MemberConfig) + Send + Sync>;
 type MakeApplication<A> = Box<dyn Fn() -> A + Send + Sync>;
@@ -315,6 +318,7 @@ impl<A: Application> LocalCluster<A> {
         }
         let mut config =
             MemberConfig::new(&place.directory, place.client_address, place.peer_address);
+        config.reserve = RESERVE;
         (self.configure)(&mut config);
         let started = Member::start(config, (self.application)()).await;
         let member = started.map_err(|error| LocalClusterError::Start { member: number, error })?;

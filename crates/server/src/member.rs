@@ -118,7 +118,8 @@ impl Member {
         clients: (TcpListener, SocketAddr),
         peers: (TcpListener, SocketAddr),
     ) -> Result<Self, StartError> {
-        let Opened { identity, store, boot, newest, state } = opened;
+        let Opened { folder, identity, applies, store, boot, newest, state } = opened;
+        store.set_reserve(config.reserve);
         let ((clients, client_address), (peers, peer_address)) = (clients, peers);
         let (clock, machine) = (Clock::new(), Machine::new(state, boot.snapshot.index));
         let mut seed = [0; 8];
@@ -131,7 +132,7 @@ impl Member {
             settings: config.settings,
             feature_level: FEATURE_LEVEL,
             application_level,
-            applies: true,
+            applies,
             limits: config.limits,
         };
         let replica = Replica::new(settings, &boot, newest, machine.view(), entropy, clock.now())?;
@@ -140,9 +141,9 @@ impl Member {
         let (to_driver, inputs) = mpsc::channel(WAITING_INPUTS);
         let (from_clients, client_inputs) = mpsc::channel(WAITING_BATCHES);
         let (control, orders) = mpsc::channel(16);
-        let (sender, status) = watch::channel(first_status(&replica));
+        let (sender, status) = watch::channel(first_status(&replica, applies));
         let (workers, threads) =
-            workers::start(store, machine, to_driver.clone(), counters.clone())?;
+            workers::start(store, machine, folder, to_driver.clone(), counters.clone())?;
         let peer_port = Arc::new(PeerPort {
             id: identity.raft_id,
             inputs: to_driver,
@@ -384,7 +385,7 @@ fn entropy() -> (Entropy, Arc<AtomicBool>) {
     (entropy, failed)
 }
 
-fn first_status(replica: &Replica) -> Status {
+fn first_status(replica: &Replica, applies: bool) -> Status {
     let empty = Status {
         role: Role::Follower,
         term: 0,
@@ -394,6 +395,7 @@ fn first_status(replica: &Replica) -> Status {
         last_index: 0,
         committed: 0,
         applied: 0,
+        applies,
         sessions: 0,
         history: replica.view().history,
         configuration: Arc::default(),

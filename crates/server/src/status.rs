@@ -30,6 +30,8 @@ pub struct Status {
     pub committed: u64,
     /// The index up to which its state machine has applied entries.
     pub applied: u64,
+    /// False if it applies nothing, because its application has panicked twice at one entry.
+    pub applies: bool,
     /// The sessions in its state.
     pub sessions: usize,
     /// The hash of all effects so far. Members that applied the same entries have the same.
@@ -64,12 +66,25 @@ pub enum Ended {
         /// What is wrong with it.
         error: RestoreError,
     },
-    /// A thread of the member has panicked. A panic of the application happens again when the entry is applied again.
-    #[error("the {0} panicked; start the member again, and look for the panic's message")]
+    /// The application has panicked. After the second panic at the same entry the member starts without its application: it
+    /// votes and stores, and neither applies nor leads.
+    #[error("the application panicked{}: {panic}; correct it before the member is started again", at(*index))]
+    Application {
+        /// The entry that it was applying; none if it panicked elsewhere, for example in a query.
+        index: Option<u64>,
+        /// The panic's message.
+        panic: String,
+    },
+    /// A thread of the member has panicked, which is a defect of this crate.
+    #[error("the {0} panicked; start the member again, and report it")]
     Panicked(&'static str),
     /// The operating system gave no random numbers.
     #[error("the operating system gives no random numbers")]
     Entropy,
+}
+
+fn at(index: Option<u64>) -> String {
+    index.map(|index| format!(" at entry {index}")).unwrap_or_default()
 }
 
 impl PartialEq for Ended {

@@ -22,7 +22,7 @@ use std::{
 use tokio::sync::mpsc as channel;
 use zraft_replica::{Job, Machine};
 use zraft_session::Application;
-use zraft_store::RedbStore;
+use zraft_store::{Folder, RedbStore};
 
 use crate::{Ended, inputs::Input, status::Counters};
 pub(crate) use store::StoreJob;
@@ -54,6 +54,7 @@ struct Context {
 pub(crate) fn start<A: Application>(
     redb: RedbStore,
     machine: Machine<A>,
+    folder: Folder,
     inputs: channel::Sender<Input>,
     counters: Arc<Counters>,
 ) -> io::Result<(Workers, Threads)> {
@@ -71,7 +72,7 @@ pub(crate) fn start<A: Application>(
     })?;
     let store = to_store.clone();
     threads.spawn("state machine", context, move |context| {
-        machine::run(machine, &machine_jobs, &store, context);
+        machine::run(machine, &folder, &machine_jobs, &store, context);
     })?;
     Ok((Workers { store: to_store, machine: to_machine }, threads))
 }

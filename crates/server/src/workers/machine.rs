@@ -1,16 +1,21 @@
 //! The thread that runs the application.
 
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::mpsc::{self, Receiver, Sender},
+};
 
 use zraft_replica::{Done, Job, Machine, SnapshotMeta};
 use zraft_session::{Application, RestoreError};
-use zraft_store::{SnapshotSource, StoreError};
+use zraft_store::{CrashRecord, Folder, SnapshotSource, StoreError};
 
 use super::{Context, StoreJob};
 use crate::{Ended, inputs::Input};
 
 pub(super) fn run<A: Application>(
     mut machine: Machine<A>,
+    folder: &Folder,
     jobs: &Receiver<Job>,
     store: &Sender<StoreJob>,
     context: &Context,
@@ -21,7 +26,7 @@ pub(super) fn run<A: Application>(
         }
         let done = match job {
             Job::Restore(meta) => restore(&mut machine, &meta, store),
-            job => machine.run(job).map_err(Ended::from),
+            job => apply(&mut machine, job, folder),
         };
         match done {
             Ok(done) => context.report(Input::Done(done)),
@@ -31,6 +36,31 @@ pub(super) fn run<A: Application>(
             }
         }
     }
+}
+
+/// Runs a job. A panic of the application ends the member, and is written down: after the second one at the same entry the
+/// member starts without its application.
+fn apply<A: Application>(
+    machine: &mut Machine<A>,
+    job: Job,
+    folder: &Folder,
+) -> Result<Done, Ended> {
+    // The machine is not used after a panic, except to tell where it happened.
+    let panic = match catch_unwind(AssertUnwindSafe(|| machine.run(job))) {
+        Ok(done) => return Ok(done?),
+        Err(panic) => message_of(&*panic),
+    };
+    let index = machine.applying();
+    if let Some(index) = index {
+        CrashRecord::note(folder, index, &panic)?;
+    }
+    Err(Ended::Application { index, panic })
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 /// Replaces the state by a snapshot that the store has recorded.

@@ -1,10 +1,13 @@
 //! The thread that owns the store. Everything that goes to or comes from the disk passes it in order; the content of
 //! snapshots moves on the snapshot thread.
 
-use std::sync::mpsc::{Receiver, Sender};
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use zraft_replica::{RaftId, SnapshotFile, SnapshotMeta, Write};
+use zraft_replica::{RaftId, SnapshotFile, SnapshotMeta, Space, Write};
 use zraft_session::Snapshot;
 use zraft_store::{RedbStore, SnapshotSource, Store, StoreError};
 
@@ -13,6 +16,9 @@ use crate::inputs::Input;
 
 /// Bytes of entries that one read for a lagging member returns: two Appends.
 const FETCH_BYTES: usize = 1 << 20;
+
+/// The store looks at the disk's free space this often, besides after every write: other programs fill the disk, too.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A job for the store.
 #[derive(Debug)]
@@ -56,13 +62,33 @@ pub(super) fn run(
     context: &Context,
 ) {
     let mut reading = None;
-    for job in jobs {
+    let mut space = Space::Ample;
+    loop {
+        let job = match jobs.recv_timeout(LOOK_EVERY) {
+            Ok(job) => Some(job),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         if context.is_abandoned() {
             return;
         }
-        if let Err(error) = take(&mut store, job, snapshots, &mut reading, context) {
-            context.report(Input::Failed(error.into()));
-            return;
+        let looks = matches!(job, None | Some(StoreJob::Write(_)));
+        let timed = job.is_none();
+        let done =
+            job.map_or(Ok(()), |job| take(&mut store, job, snapshots, &mut reading, context));
+        let looked = done.and_then(|()| if looks { store.space() } else { Ok(space) });
+        match looked {
+            Ok(found) => {
+                // The replica acts on a disk that stays low now and then.
+                if found != space || (timed && found == Space::Low) {
+                    context.report(Input::Space(found));
+                }
+                space = found;
+            }
+            Err(error) => {
+                context.report(Input::Failed(error.into()));
+                return;
+            }
         }
     }
 }

@@ -5,5 +5,6 @@ mod handshakes;
 mod hostile;
 mod leadership;
 mod membership;
+mod panics;
 mod sessions;
 mod support;
