@@ -56,7 +56,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 }
             }
             let missing = needed - self.buffer.len();
-            self.buffer.reserve(missing.min(READ_STEP).max(READ_STEP / 16));
+            self.buffer.reserve(missing.clamp(READ_STEP / 16, READ_STEP));
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 let whole = self.buffer.is_empty();
                 return if whole { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
