@@ -1,6 +1,7 @@
-//! The demo: a cluster of three members loses its leader twice while clients submit commands, and the cluster's journal
-//! shows that each command was executed exactly once.
+//! The demo: three real members with their logs on disk lose their leader twice while clients submit commands. At the end, the
+//! replicated log is read back and shows that each command was executed exactly once.
 
+mod faults;
 mod report;
 mod work;
 
@@ -10,10 +11,11 @@ pub use work::run;
 /// The settings of the demo.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// The seed of the cluster's random choices.
+    /// The seed of the moments at which the leader is lost.
     pub seed: u64,
     /// The number of commands.
     pub commands: u64,
-    /// True if the members detect resends of commands that they have executed. Without it, the demo must fail.
+    /// True if each command is one request, which the client resends until it has the answer. Without it, a caller that waits
+    /// while the leader is lost submits its command once more, as a client without sessions has to do. The demo must fail then.
     pub deduplication: bool,
 }

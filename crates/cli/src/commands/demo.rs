@@ -13,14 +13,15 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Lose the leader twice, and show that each command was still executed exactly once
 ///
-/// Starts a cluster of three members in this process and submits commands through the real client over TCP. Kills the leader
-/// after a third of the commands, drops some answers at half time, and hands leadership over after two thirds. At the end,
-/// compares the cluster's journal with the answers that the callers got.
+/// Starts three real members in this process, with their logs in a temporary folder, and submits commands through the real client
+/// over TCP. Kills the leader after about a third of the commands, opens it again from its disk at half time, and hands leadership
+/// to it after about two thirds. At the end, reads the replicated log back and compares it with the answers that the callers got.
 ///
-/// The exit status is 0 if the journal equals the answered commands and no command failed, and 1 otherwise.
+/// The exit status is 0 if the log equals the answered commands, no command failed and all members have the same state, and 1
+/// otherwise.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Seed of the cluster's random choices
+    /// Seed of the moments at which the leader is lost
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Print one JSON object and show no progress
@@ -29,7 +30,7 @@ pub(crate) struct Arguments {
     /// Number of commands
     #[arg(long, value_name = "N", default_value_t = 24_000, value_parser = clap::value_parser!(u64).range(1_000..=1_000_000))]
     commands: u64,
-    /// Turn off the members' deduplication, so that the demo fails; for its own tests
+    /// Submit commands again as new ones when the leader is lost, so that the demo fails; for its own tests
     #[arg(long, hide = true)]
     no_dedup: bool,
 }

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 use zraft_client::Stats;
-use zraft_test_server::{Audit, Execution};
+use zraft_test_server::Audit;
 
 use crate::latency::Latencies;
 
@@ -21,24 +21,22 @@ pub struct Acknowledged {
     pub position: u64,
 }
 
-/// The comparison of the cluster's journal with the answers that the application got.
+/// The comparison of the replicated log with the answers that the application got.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// Answered commands that the journal has exactly once, at the position in the answer.
+    /// Answered commands that the log has exactly once, at the position in the answer.
     pub applied_once: u64,
     /// Executions of a command after its first.
     pub applied_twice: u64,
-    /// Answered commands that the journal does not have at the position in the answer.
+    /// Answered commands that the log does not have at the position in the answer.
     pub lost: u64,
-    /// Commands that the journal has and that were never answered.
+    /// Commands that the log has and that were never answered.
     pub unacknowledged: u64,
-    /// Executions that the journal has dropped.
-    pub forgotten: u64,
 }
 
 impl Comparison {
-    /// Compares the answered commands with a journal that has dropped `forgotten` executions.
-    pub fn new(acknowledged: &[Acknowledged], journal: &[Execution], forgotten: u64) -> Self {
+    /// Compares the answered commands with the items of the log, in order.
+    pub fn new(acknowledged: &[Acknowledged], log: &[Bytes]) -> Self {
         let mut audit = Audit::default();
         let mut numbers: HashMap<&[u8], u64> = HashMap::new();
         for (number, command) in (0..).zip(acknowledged) {
@@ -47,10 +45,10 @@ impl Comparison {
         }
         let mut foreign = HashSet::new();
         let mut applied_twice = 0;
-        for execution in journal {
-            match numbers.get(&execution.payload[..]) {
-                Some(number) => audit.executed(*number, execution.position),
-                None => applied_twice += u64::from(!foreign.insert(&execution.payload[..])),
+        for (position, item) in (0..).zip(log) {
+            match numbers.get(&item[..]) {
+                Some(number) => audit.executed(*number, position),
+                None => applied_twice += u64::from(!foreign.insert(&item[..])),
             }
         }
         let findings = audit.finish();
@@ -59,7 +57,6 @@ impl Comparison {
             applied_twice: applied_twice + findings.doubled,
             lost: findings.lost,
             unacknowledged: foreign.len() as u64,
-            forgotten,
         }
     }
 }
@@ -67,7 +64,7 @@ impl Comparison {
 /// The result of the demo.
 #[derive(Debug)]
 pub struct Report {
-    /// The seed of the cluster's random choices.
+    /// The seed of the moments at which the leader was lost.
     pub seed: u64,
     /// The number of concurrent sessions.
     pub sessions: u64,
@@ -81,7 +78,9 @@ pub struct Report {
     pub errors: u64,
     /// The statistics of each session's client.
     pub stats: Vec<Stats>,
-    /// The comparison of the journal with the answers.
+    /// True if all members had the same state at the end, the reopened one included.
+    pub members_equal: bool,
+    /// The comparison of the log with the answers.
     pub comparison: Comparison,
     /// The time from the first command to the last answer.
     pub took: Duration,
@@ -90,7 +89,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Returns true if the journal equals the answered commands and no command ended with an error.
+    /// Returns true if the log equals the answered commands, no command ended with an error, and the members are equal.
     pub fn holds(&self) -> bool {
         let comparison = &self.comparison;
         comparison.applied_once == self.wanted
@@ -99,7 +98,7 @@ impl Report {
             && comparison.applied_twice == 0
             && comparison.lost == 0
             && comparison.unacknowledged == 0
-            && comparison.forgotten == 0
+            && self.members_equal
     }
 
     fn sum(&self, count: fn(&Stats) -> u64) -> u64 {
@@ -131,6 +130,7 @@ impl Report {
             "appliedTwice": self.comparison.applied_twice,
             "lost": self.comparison.lost,
             "unacknowledged": self.comparison.unacknowledged,
+            "membersEqual": self.members_equal,
             "errors": self.errors,
             "seconds": self.took.as_secs_f64(),
             "commandsPerSecond": self.throughput(),
@@ -142,9 +142,9 @@ impl Report {
     pub fn to_text(&self) -> String {
         let comparison = &self.comparison;
         let verdict = if self.holds() {
-            "each command was applied exactly once: the journal equals the acknowledged commands"
+            "each command was applied exactly once: the replicated log equals the acknowledged commands"
         } else {
-            "FAILED: the journal does not equal the acknowledged commands"
+            "FAILED: the replicated log does not equal the acknowledged commands, or the members differ"
         };
         let rows = [
             ("sessions", self.sessions.to_string()),
@@ -161,6 +161,7 @@ impl Report {
             ("lost", comparison.lost.to_string()),
             ("not acknowledged", comparison.unacknowledged.to_string()),
             ("errors", self.errors.to_string()),
+            ("members equal", if self.members_equal { "yes" } else { "no" }.to_owned()),
             (
                 "throughput",
                 format!("{:.0} commands/s for {:.2} s", self.throughput(), self.took.as_secs_f64()),
@@ -177,17 +178,6 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zraft_protocol::{MemberId, Payload, RequestId, SessionId};
-
-    fn execution(position: u64, payload: &'static str) -> Execution {
-        Execution {
-            position,
-            session: SessionId::new("s").unwrap(),
-            request_id: RequestId::FIRST,
-            payload: Payload::new(payload).unwrap(),
-            member: MemberId::new("node-1").unwrap(),
-        }
-    }
 
     fn acknowledged(position: u64, payload: &'static str) -> Acknowledged {
         Acknowledged { payload: Bytes::from(payload), position }
@@ -201,20 +191,8 @@ mod tests {
             acknowledged(3, "c"),
             acknowledged(9, "d"),
         ];
-        let journal = [
-            execution(0, "a"),
-            execution(1, "b"),
-            execution(2, "b"),
-            execution(4, "c"),
-            execution(5, "x"),
-        ];
-        let expected = Comparison {
-            applied_once: 1,
-            applied_twice: 1,
-            lost: 2,
-            unacknowledged: 1,
-            forgotten: 0,
-        };
-        assert_eq!(Comparison::new(&answered, &journal, 0), expected);
+        let log = ["a", "b", "b", "x", "c", "x", "y"].map(Bytes::from);
+        let expected = Comparison { applied_once: 1, applied_twice: 2, lost: 2, unacknowledged: 2 };
+        assert_eq!(Comparison::new(&answered, &log), expected);
     }
 }

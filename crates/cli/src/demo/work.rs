@@ -1,6 +1,7 @@
-//! Runs the demo: the cluster, the callers and the faults.
+//! Runs the demo: the cluster, the callers and the comparison.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -8,15 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use indicatif::ProgressBar;
 use tokio::sync::{mpsc, watch};
 use zraft_client::{Error, RaftClient};
-use zraft_protocol::ServerMessageKind;
-use zraft_test_server::{AppendLog, ClusterHandle, KillLoss, MessageClass, TestCluster};
+use zraft_protocol::MemberId;
+use zraft_server::LocalCluster;
+use zraft_session::applications::AppendLog;
 
 use super::{
     Settings,
+    faults::{Course, are_equal, inject},
     report::{Acknowledged, Comparison, Report},
 };
 use crate::latency::Latencies;
@@ -24,8 +27,6 @@ use crate::latency::Latencies;
 /// Concurrent sessions, and callers in each: enough for requests of every session to be in flight at each fault.
 const SESSIONS: usize = 3;
 const CALLERS: usize = 64;
-/// Answers that the cluster drops at half time: some for each session.
-const LOST_ANSWERS: u64 = 25;
 
 /// The outcome of one command.
 struct Outcome {
@@ -34,31 +35,26 @@ struct Outcome {
     result: Result<Bytes, Error>,
 }
 
-/// Runs the demo and compares the journal with the answers. Shows its progress on the bar.
+/// Runs the demo and compares the log with the answers. Shows its progress on the bar.
 ///
 /// # Errors
-/// A text if the cluster does not start, a session cannot be opened or a fault cannot be injected. Commands that fail are
-/// not errors here; the report counts them.
+/// A text if the cluster does not start, a session cannot be opened, a fault cannot be injected or the log cannot be read. Commands
+/// that fail are not errors here; the report counts them.
 pub async fn run(settings: Settings, progress: &ProgressBar) -> Result<Report, String> {
-    let cluster = TestCluster::builder()
-        .members(3)
-        .app(AppendLog::default())
-        .seed(settings.seed)
-        .start()
-        .await
-        .map_err(|error| error.to_string())?;
-    cluster.set_deduplication(settings.deduplication);
-    let clients = connect(&cluster).await?;
+    let cluster =
+        LocalCluster::start(3, AppendLog::new).await.map_err(|error| error.to_string())?;
+    let endpoints = cluster.endpoints();
+    let mut clients = Vec::new();
+    for _ in 0..SESSIONS {
+        clients.push(connect(&endpoints).await?);
+    }
 
     let (done, done_count) = watch::channel(0);
-    let faults = tokio::spawn(inject_faults(
-        cluster.handle(),
-        settings.commands,
-        done_count,
-        progress.clone(),
-    ));
+    let losses = watch::Sender::new(0);
+    let mut outcomes = work(&clients, settings, &losses);
+    let course = (settings.seed, settings.commands);
+    let faults = tokio::spawn(inject(cluster, course, done_count, losses, progress.clone()));
     let started = Instant::now();
-    let mut outcomes = work(&clients, settings.commands);
     let mut latencies = Latencies::new();
     let mut acknowledged = Vec::new();
     let mut errors = 0;
@@ -77,60 +73,65 @@ pub async fn run(settings: Settings, progress: &ProgressBar) -> Result<Report, S
         done.send_replace(count);
     }
     let took = started.elapsed();
-    let leaders = faults.await.map_err(|error| error.to_string())??;
+    let Course { cluster, leaders } = faults.await.map_err(|error| error.to_string())??;
 
+    let log = read_log(&clients[0]).await?;
     let stats = clients.iter().map(RaftClient::stats).collect();
     for client in &clients {
         client.disconnect().await;
     }
-    let (_, forgotten) = cluster.executed();
-    let report = Report {
+    let members_equal = are_equal(&cluster).await.map_err(|error| error.to_string())?;
+    cluster.stop().await;
+    Ok(Report {
         seed: settings.seed,
         sessions: clients.len() as u64,
-        leaders,
+        leaders: leaders.iter().map(|number| format!("node-{number}")).collect(),
         wanted: settings.commands,
         acknowledged: acknowledged.len() as u64,
         errors,
         stats,
-        comparison: Comparison::new(&acknowledged, &cluster.journal(), forgotten),
+        members_equal,
+        comparison: Comparison::new(&acknowledged, &log),
         took,
         latencies,
-    };
-    cluster.shutdown().await;
-    Ok(report)
+    })
 }
 
-async fn connect(cluster: &TestCluster) -> Result<Vec<RaftClient>, String> {
-    let mut clients = Vec::new();
-    for _ in 0..SESSIONS {
-        let mut builder = RaftClient::builder()
-            .capability("protocol", "append-log")
-            .request_timeout(Duration::from_secs(60));
-        for (id, endpoint) in cluster.endpoints() {
-            builder = builder.member(id.as_str(), endpoint);
-        }
-        let client = builder.build().map_err(|error| error.to_string())?;
-        client.connect().await.map_err(|error| error.to_string())?;
-        clients.push(client);
+async fn connect(endpoints: &BTreeMap<MemberId, String>) -> Result<RaftClient, String> {
+    let mut builder = RaftClient::builder()
+        .capability("protocol", "append-log")
+        .request_timeout(Duration::from_secs(60));
+    for (id, endpoint) in endpoints {
+        builder = builder.member(id.as_str(), endpoint);
     }
-    Ok(clients)
+    let client = builder.build().map_err(|error| error.to_string())?;
+    client.connect().await.map_err(|error| error.to_string())?;
+    Ok(client)
 }
 
 /// Starts the callers. Each submits the next command when its last one has an outcome.
-fn work(clients: &[RaftClient], commands: u64) -> mpsc::Receiver<Outcome> {
+fn work(
+    clients: &[RaftClient],
+    settings: Settings,
+    losses: &watch::Sender<u64>,
+) -> mpsc::Receiver<Outcome> {
     let (tell, outcomes) = mpsc::channel(1024);
     let next = Arc::new(AtomicU64::new(0));
     for client in clients.iter().flat_map(|client| std::iter::repeat_n(client, CALLERS)) {
         let (client, tell, next) = (client.clone(), tell.clone(), next.clone());
+        let mut losses = losses.subscribe();
         tokio::spawn(async move {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= commands {
+                if number >= settings.commands {
                     return;
                 }
                 let payload = Bytes::from(format!("command {number}"));
                 let started = Instant::now();
-                let result = client.submit_command(payload.clone()).await;
+                let result = match settings.deduplication {
+                    true => client.submit_command(payload.clone()).await,
+                    false => submit_twice(&client, &payload, &mut losses).await,
+                };
                 let outcome = Outcome { payload, latency: started.elapsed(), result };
                 if tell.send(outcome).await.is_err() {
                     return;
@@ -141,33 +142,44 @@ fn work(clients: &[RaftClient], commands: u64) -> mpsc::Receiver<Outcome> {
     outcomes
 }
 
-/// Kills the leader after a third of the commands, drops answers at half time, and hands leadership over after two thirds.
-/// Returns the leaders in order.
-async fn inject_faults(
-    cluster: ClusterHandle,
-    commands: u64,
-    mut done: watch::Receiver<u64>,
-    progress: ProgressBar,
-) -> Result<Vec<String>, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let mut reach = async |count| done.wait_for(|done| *done >= count).await.map(drop);
+/// Submits a command, and submits it again as another command if the leader is lost before the answer comes.
+async fn submit_twice(
+    client: &RaftClient,
+    payload: &Bytes,
+    losses: &mut watch::Receiver<u64>,
+) -> Result<Bytes, Error> {
+    losses.mark_unchanged();
+    let first = std::future::IntoFuture::into_future(client.submit_command(payload.clone()));
+    tokio::pin!(first);
+    tokio::select! {
+        answer = &mut first => answer,
+        Ok(()) = losses.changed() => {
+            let second = client.submit_command(payload.clone()).await;
+            first.await.and(second)
+        }
+    }
+}
 
-    let mut leaders = vec![cluster.leader_elected().await.to_string()];
-    reach(commands / 3).await.map_err(|error| text(&error))?;
-    let killed = leaders[0].clone();
-    progress.set_message(format!("killing the leader, {killed}"));
-    cluster.kill(&killed, KillLoss::Mixed).await.map_err(|error| text(&error))?;
-    leaders.push(cluster.leader_elected().await.to_string());
-    cluster.restart(&killed).await.map_err(|error| text(&error))?;
-
-    reach(commands / 2).await.map_err(|error| text(&error))?;
-    progress.set_message("dropping answers");
-    let answers = MessageClass::ToClient(ServerMessageKind::ClientResponse);
-    cluster.drop_messages(answers, Some(LOST_ANSWERS));
-
-    reach(commands / 3 * 2).await.map_err(|error| text(&error))?;
-    progress.set_message(format!("handing leadership to {killed}"));
-    cluster.move_leadership(&killed).await.map_err(|error| text(&error))?;
-    leaders.push(cluster.leader_elected().await.to_string());
-    Ok(leaders)
+/// Reads the replicated log back by queries, which see every answered command.
+async fn read_log(client: &RaftClient) -> Result<Vec<Bytes>, String> {
+    let damaged = || "the cluster answered a query with something else than its log".to_owned();
+    let mut items = Vec::new();
+    loop {
+        // From this position on, as many items as fit into an answer.
+        let mut query = BytesMut::from(&(items.len() as u64).to_be_bytes()[..]);
+        query.extend_from_slice(&u32::MAX.to_be_bytes());
+        let answer = client.submit_query(query.freeze()).await;
+        let mut answer = answer.map_err(|error| error.to_string())?;
+        let length = answer.try_get_u64().map_err(|_| damaged())?;
+        while answer.has_remaining() {
+            let bytes = answer.try_get_u32().map_err(|_| damaged())? as usize;
+            if bytes > answer.len() {
+                return Err(damaged());
+            }
+            items.push(answer.split_to(bytes));
+        }
+        if items.len() as u64 >= length {
+            return Ok(items);
+        }
+    }
 }

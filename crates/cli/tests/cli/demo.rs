@@ -21,6 +21,7 @@ fn each_command_is_executed_exactly_once_through_two_losses_of_the_leader() {
         for all in ["commands", "acknowledged", "appliedOnce"] {
             assert_eq!(report[all], 6000, "{all}");
         }
+        assert_eq!(report["membersEqual"], true);
         for nothing in ["appliedTwice", "lost", "unacknowledged", "errors"] {
             assert_eq!(report[nothing], 0, "{nothing}");
         }
@@ -34,7 +35,7 @@ fn each_command_is_executed_exactly_once_through_two_losses_of_the_leader() {
 }
 
 #[test]
-fn demo_fails_without_deduplication_in_the_members() {
+fn demo_fails_if_commands_are_submitted_twice() {
     for seed in ["1", "2"] {
         let (code, report) = demo(&["--no-dedup", "--seed", seed]);
         assert_eq!(code, Some(1));
@@ -64,6 +65,7 @@ fn report_for_people_names_every_figure() {
         "applied twice",
         "lost",
         "errors",
+        "members equal",
         "throughput",
         "p50",
         "p90",
