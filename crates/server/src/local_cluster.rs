@@ -75,7 +75,7 @@ pub enum LocalClusterError {
     Start {
         /// The member's number.
         member: u64,
-        /// Why.
+        /// What went wrong.
         error: StartError,
     },
     /// A data directory cannot be made.
@@ -97,7 +97,7 @@ pub enum LocalClusterError {
     Ended {
         /// The member's number.
         member: u64,
-        /// Why.
+        /// What went wrong.
         ended: Arc<Ended>,
     },
 }

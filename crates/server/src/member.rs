@@ -92,8 +92,8 @@ impl Member {
     /// Starts the member that a data directory belongs to. `application` is the state with which a cluster begins; a
     /// snapshot in the directory replaces it.
     ///
-    /// It must be called within a tokio runtime with I/O and time enabled. The member uses three threads of its own
-    /// beside the runtime's.
+    /// It must be called within a tokio runtime with I/O and time enabled. The member uses three threads beside the
+    /// runtime's.
     ///
     /// # Errors
     /// [`StartError`], whose text names the remedy.

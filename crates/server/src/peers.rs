@@ -218,3 +218,35 @@ fn size(message: &PeerMessage) -> usize {
             _ => 0,
         }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(most_bytes: usize) -> (Queue, mpsc::Receiver<PeerMessage>) {
+        let (sender, messages) = mpsc::channel(3);
+        let (bytes, retry) = (Arc::default(), Arc::default());
+        let task = tokio::spawn(std::future::pending::<()>()).abort_handle();
+        (Queue { sender, bytes, most_bytes, retry, task }, messages)
+    }
+
+    fn message() -> PeerMessage {
+        PeerMessage::TimeoutNow { term: 1 }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_drops_messages_and_says_so() {
+        let (by_count, _messages) = queue(usize::MAX);
+        let sent: Vec<_> = (0..4).map(|_| by_count.send(message())).collect();
+        assert_eq!(sent, [Sent::Queued, Sent::Queued, Sent::Queued, Sent::Dropped]);
+        assert_eq!(by_count.bytes.load(Ordering::Acquire), 3 * size(&message()));
+
+        let (by_bytes, _messages) = queue(2 * size(&message()));
+        let sent: Vec<_> = (0..3).map(|_| by_bytes.send(message())).collect();
+        assert_eq!(sent, [Sent::Queued, Sent::Queued, Sent::Dropped]);
+
+        let (long, _messages) = queue(1);
+        assert_eq!(long.send(message()), Sent::Queued, "one message is taken however long it is");
+        assert_eq!(long.send(message()), Sent::Dropped);
+    }
+}

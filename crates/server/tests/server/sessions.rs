@@ -5,7 +5,7 @@ use zraft_session::{
     Settings, SnapshotInput, applications::Echo,
 };
 
-use crate::support::{RawClient, command, nonce, request, within};
+use crate::support::{RawClient, command, nonce, patient, request, within};
 
 /// Sends every command back to its session as a server request.
 struct Notifier;
@@ -43,6 +43,7 @@ async fn a_session_without_a_sign_of_life_expires() {
     let short = |config: &mut MemberConfig| {
         let settings = Settings { session_timeout_millis: 1000, ..Settings::default() };
         config.settings = settings.check().expect("in range");
+        patient(config);
     };
     let cluster = LocalCluster::start_with(3, || Echo, short).await.expect("starts");
     let leader = within(cluster.leader()).await.expect("a leader");
@@ -70,7 +71,7 @@ fn is_push(message: Option<ServerMessage>) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unacknowledged_server_request_comes_again_on_the_next_connection_and_leader() {
-    let mut cluster = LocalCluster::start(3, || Notifier).await.expect("starts");
+    let mut cluster = LocalCluster::start_with(3, || Notifier, patient).await.expect("starts");
     let leader = within(cluster.leader()).await.expect("a leader");
     let mut raw = connect(&cluster, leader).await;
     let session = raw.session().await;

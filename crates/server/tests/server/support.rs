@@ -16,7 +16,7 @@ use zraft_protocol::{
     Capabilities, ClientMessage, CorrelationId, MemberId, Nonce, Payload, RequestId, ServerMessage,
     SessionId, Timestamp,
 };
-use zraft_server::LocalCluster;
+use zraft_server::{LocalCluster, MemberConfig, Timing};
 use zraft_session::Application;
 use zraft_zmtp::{Config, Connection, Event, Instant};
 
@@ -40,6 +40,15 @@ pub(crate) fn builder(endpoints: BTreeMap<MemberId, String>) -> ClientBuilder {
         builder = builder.member(member.as_str(), endpoint);
     }
     builder
+}
+
+/// Lets a busy machine cause no election: for tests that speak to the leader by hand.
+pub(crate) fn patient(config: &mut MemberConfig) {
+    config.timing = Timing {
+        heartbeat: Duration::from_millis(100),
+        election_min: Duration::from_secs(2),
+        election_max: Duration::from_secs(3),
+    };
 }
 
 /// Returns a client with a session.
