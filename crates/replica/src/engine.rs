@@ -10,6 +10,8 @@
 //!   no longer has, and two leaders of one term were seen.
 
 mod convert;
+#[cfg(feature = "fingerprint")]
+mod fingerprint;
 mod inputs;
 mod memory_log;
 mod persist;

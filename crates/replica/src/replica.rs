@@ -3,6 +3,8 @@
 mod applying;
 mod clients;
 mod connections;
+#[cfg(feature = "fingerprint")]
+mod fingerprint;
 mod hand_over;
 mod handshakes;
 mod lead;

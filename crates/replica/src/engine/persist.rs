@@ -171,4 +171,22 @@ impl Persistence {
         }
         self.pending.pop_front()
     }
+
+    /// Everything that decides what comes next, without the numbers by which Readys and writes are named.
+    #[cfg(feature = "fingerprint")]
+    pub(super) fn fingerprint(&self) -> impl std::fmt::Debug {
+        let Self {
+            pending, under_way, durable_ready, durable_commit, hard_state, due, draft, ..
+        } = self;
+        let written = under_way.as_ref().map_or(0, |write| write.ready);
+        let pending: Vec<_> = pending
+            .iter()
+            .map(|each| {
+                let Pending { number, must_write, install, messages } = each;
+                (*number <= *durable_ready, *number <= written, must_write, install, messages)
+            })
+            .collect();
+        let under_way = under_way.as_ref().map(|write| write.commit);
+        format!("{pending:?} {under_way:?} {durable_commit} {hard_state:?} {due} {draft:?}")
+    }
 }
