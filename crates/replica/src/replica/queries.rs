@@ -93,9 +93,13 @@ impl Replica {
         let bytes = payload.len() + correlation.as_bytes().len();
         let Some(lead) = self.lead.as_mut() else { return };
         let arrival = lead.next_arrival();
-        let after = lead.sessions.get(&session).map_or(0, |state| state.last_proposed);
+        let state = lead.sessions.get(&session);
+        let after = state.map_or(0, |state| state.last_proposed);
+        // Its index is known once it is proposed, which may be before the round is done.
+        let behind =
+            lead.first_queued().is_some() || state.is_some_and(|state| !state.waiting.is_empty());
         let asked = Asked { connection, session, correlation, bytes };
-        lead.queries.new.push(Query { asked, payload, arrival, after, behind: false });
+        lead.queries.new.push(Query { asked, payload, arrival, after, behind });
         self.hold_bytes(connection, bytes);
     }
 

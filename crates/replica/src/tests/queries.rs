@@ -51,6 +51,41 @@ fn a_query_sees_a_command_that_waits_for_room() {
 }
 
 #[test]
+fn a_query_sees_a_command_that_gets_room_while_the_round_is_under_way() {
+    let settings = Settings { cached_answers: 2, ..Settings::default() };
+    let mut world = World::with_settings(3, settings);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    let (other, _) = world.session(leader);
+    for number in 1..=6 {
+        world.send(connection, command(number, 1, &format!("{number}")));
+        world.run(10 * MS);
+    }
+    world.received(connection);
+    // The other query's round is under way, so this one's begins 2 ms later, and command 6 is proposed before it ends.
+    world.send(other, query(2));
+    world.send(connection, query(1));
+    world.send(connection, command(7, 6, "7"));
+    let seen = results(world.wait(connection, is_result));
+    assert!(seen[0].contains('6'), "{seen:?}");
+}
+
+#[test]
+fn a_query_sees_commands_that_came_with_it() {
+    let mut world = World::new(1);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.run(100 * MS);
+    let clock = world.clock();
+    for message in [command(1, 1, "a"), query(1), command(2, 1, "b")] {
+        world.replica(leader).client_message(clock, connection, message);
+    }
+    world.collect(leader);
+    let seen = results(world.wait(connection, is_result));
+    assert!(seen[0].starts_with('a'), "{seen:?}");
+}
+
+#[test]
 fn a_query_does_not_wait_for_commands_that_come_after_it() {
     let mut world = World::new(3);
     let leader = world.settle();
