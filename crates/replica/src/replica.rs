@@ -60,7 +60,8 @@ const STALL: Duration = Duration::from_secs(1);
 /// 2. It calls the method for whatever happens: a peer's message, a client's message, a durable write, a result of the
 ///    state machine, or the time of [`poll_timeout`](Self::poll_timeout). Any number of them may come in a row.
 /// 3. It then calls [`poll_output`](Self::poll_output) until that returns nothing. Outputs are done in order; writes,
-///    jobs and sends proceed at the same time. What came in between two polls shares one write and one read round.
+///    jobs and sends proceed at the same time. What came in between two polls shares one Append to each follower, one
+///    write and one read round.
 /// 4. It sleeps until the time of `poll_timeout`, or until something happens.
 ///
 /// Every method takes the time. It must not go back. At most one [`Write`](crate::Write) is under way, and a restart
@@ -210,6 +211,10 @@ impl Replica {
         if let Some(output) = self.outputs.pop_front() {
             return Some(output);
         }
+        self.propose_together();
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
         if self.stopped {
             return None;
         }
@@ -239,11 +244,22 @@ impl Replica {
             return;
         }
         let result = self.pass(now, expires).and_then(|()| input(self)).and_then(|()| self.act());
+        self.stop_on_error(result);
+    }
+
+    fn stop_on_error(&mut self, result: Result<(), StopReason>) {
         if let Err(reason) = result {
             self.stopped = true;
             self.lead = None;
             self.outputs.push_back(Output::Stop(reason));
         }
+    }
+
+    /// Proposes what came since the last poll: each follower gets it in one Append, instead of one for each command.
+    fn propose_together(&mut self) {
+        let proposed = self.propose_queued();
+        let result = proposed.and_then(|proposed| if proposed { self.act() } else { Ok(()) });
+        self.stop_on_error(result);
     }
 
     /// Gives the engine the time that has passed. An input other than a timeout ends no follower's patience: it may

@@ -33,6 +33,10 @@ pub(super) struct Lead {
     suspended: Option<Suspension>,
     /// The operations to append to the log, in order.
     queue: VecDeque<Queued>,
+    /// The payload bytes of the commands among them.
+    queued_bytes: usize,
+    /// The earliest arrival of a command in the queue that had waited for room: it came before its place says.
+    waited: Option<u64>,
     arrivals: u64,
     pub(super) sessions: BTreeMap<SessionId, SessionLead>,
     pub(super) creating: BTreeMap<SessionId, Creating>,
@@ -102,6 +106,13 @@ pub(super) struct Waiting {
     pub(super) arrival: u64,
 }
 
+fn payload_bytes(operation: &Operation) -> usize {
+    match operation {
+        Operation::Command { payload, .. } => payload.len(),
+        _ => 0,
+    }
+}
+
 impl SessionLead {
     pub(super) fn new(deadline: Duration) -> Self {
         Self {
@@ -131,6 +142,7 @@ impl Lead {
     /// Puts a command that came on this connection into the queue.
     pub(super) fn push_from(&mut self, from: Option<ConnectionId>, operation: Operation) -> u64 {
         let arrival = self.next_arrival();
+        self.queued_bytes += payload_bytes(&operation);
         self.queue.push_back(Queued { operation, arrival, from });
         arrival
     }
@@ -156,9 +168,16 @@ impl Lead {
         self.arrivals
     }
 
+    /// Puts a command into the queue that has waited for room since its arrival.
+    pub(super) fn push_waited(&mut self, from: ConnectionId, operation: Operation, arrival: u64) {
+        self.push_from(Some(from), operation);
+        self.waited = Some(self.waited.map_or(arrival, |waited| waited.min(arrival)));
+    }
+
     /// The arrival of the first operation that is not in the log.
     pub(super) fn first_queued(&self) -> Option<u64> {
-        self.queue.front().map(|queued| queued.arrival)
+        let first = self.queue.front()?.arrival;
+        Some(self.waited.map_or(first, |waited| waited.min(first)))
     }
 
     /// Remembers an acknowledgement until the next Acknowledge entry.
@@ -185,6 +204,8 @@ impl Replica {
             serving: false,
             suspended: None,
             queue: VecDeque::new(),
+            queued_bytes: 0,
+            waited: None,
             arrivals: 0,
             sessions: BTreeMap::new(),
             creating: BTreeMap::new(),
@@ -265,14 +286,25 @@ impl Replica {
 
     /// Does what a leader does after every input. Returns true if the engine was moved.
     pub(super) fn lead_on(&mut self) -> Result<bool, StopReason> {
-        let proposed = self.propose_queued()?;
+        let proposed = self.must_propose() && self.propose_queued()?;
         let read = self.begin_round()?;
         self.release_queries();
         let handed_over = self.go_on_handing_over()?;
         Ok(proposed || read || handed_over)
     }
 
-    fn propose_queued(&mut self) -> Result<bool, StopReason> {
+    /// Returns true if the queue does not wait for the next poll: it fills a batch, or counts too much against a
+    /// connection's limit, or a hand-over is about to refuse it.
+    fn must_propose(&self) -> bool {
+        let most = BATCH_BYTES.min(self.config.limits.waiting_bytes / 2);
+        self.lead.as_ref().is_some_and(|lead| {
+            lead.queue.len() >= BATCH_ENTRIES
+                || lead.queued_bytes >= most
+                || lead.hand_over.is_some()
+        })
+    }
+
+    pub(super) fn propose_queued(&mut self) -> Result<bool, StopReason> {
         let Some(lead) = self.lead.as_mut() else { return Ok(false) };
         let full = self.applying.unapplied_bytes() > self.config.limits.unapplied_bytes;
         if lead.queue.is_empty() || full || self.engine.is_transferring() {
@@ -294,6 +326,7 @@ impl Replica {
         let Ok(first) = self.engine.propose(entries) else { return Ok(false) };
         let mut proposed = Vec::new();
         for (index, queued) in (first..).zip(lead.queue.drain(..count)) {
+            lead.queued_bytes -= payload_bytes(&queued.operation);
             if let Operation::Command { session, .. } | Operation::EndSession { session, .. } =
                 &queued.operation
                 && let Some(session) = lead.sessions.get_mut(session)
@@ -305,6 +338,9 @@ impl Replica {
             {
                 proposed.push((connection, payload.len()));
             }
+        }
+        if lead.queue.is_empty() {
+            lead.waited = None;
         }
         for (connection, bytes) in proposed {
             self.release_bytes(connection, bytes);
@@ -325,7 +361,9 @@ impl Replica {
     fn tick_due(&self, lead: &Lead) -> Option<Duration> {
         let tick = self.applying.view.next_tick?;
         // Any other entry lets time pass, too.
-        if !lead.serving || self.engine.last_index() != self.applying.view.applied {
+        let moving =
+            !lead.queue.is_empty() || self.engine.last_index() != self.applying.view.applied;
+        if !lead.serving || moving {
             return None;
         }
         let wait = tick.saturating_duration_since(self.now.wall);

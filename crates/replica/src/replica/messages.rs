@@ -133,7 +133,10 @@ impl Replica {
                 state.in_flight.insert(request_id);
                 let (session, bytes) = (session.clone(), payload.len());
                 let command = Operation::Command { session, request_id, lowest_pending, payload };
-                lead.push_from(Some(connection), command);
+                match arrival {
+                    Some(arrival) => lead.push_waited(connection, command, arrival),
+                    None => _ = lead.push_from(Some(connection), command),
+                }
                 // Until it is in the log, which is at once unless a hand-over or a slow member holds it back.
                 self.hold_bytes(connection, bytes);
             }

@@ -2,6 +2,7 @@ use zraft_protocol::{RequestErrorReason, ServerMessage, SessionCloseReason};
 use zraft_session::Settings;
 
 use super::world::{MS, World, ack, answered, closed, command, keep_alive, request};
+use crate::{Output, PeerMessage};
 
 #[test]
 fn a_command_costs_one_entry_and_its_copies_none() {
@@ -222,6 +223,84 @@ fn acknowledgements_cost_at_most_twenty_entries_a_second() {
     world.run(100 * MS);
     let view = world.replica(leader).view().clone();
     assert_eq!(view.sessions.totals().server_requests, 10);
+}
+
+#[test]
+fn acknowledgements_of_ten_thousand_sessions_cost_at_most_twenty_entries_a_second() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let clients: Vec<_> = (0..10_000).map(|_| world.connect(leader)).collect();
+    for connection in &clients {
+        world.create(*connection);
+    }
+    world.run(100 * MS);
+    for connection in &clients {
+        world.command(*connection, 1, "push 20");
+    }
+    world.run(100 * MS);
+    let before = world.replica(leader).last_index();
+    // Every session acknowledges at each of these moments, from 0 to 950 ms.
+    for number in 1..=20 {
+        for connection in &clients {
+            world.send(*connection, ack(number));
+        }
+        world.run(50 * MS);
+    }
+    let entries = world.replica(leader).last_index() - before;
+    assert!((15..=20).contains(&entries), "{entries} entries");
+    world.run(100 * MS);
+    let view = world.replica(leader).view().clone();
+    assert_eq!((view.sessions.len(), view.sessions.totals().server_requests), (10_000, 0));
+}
+
+#[test]
+fn commands_that_come_together_share_one_append_to_each_follower() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.run(100 * MS);
+    let clock = world.clock();
+    let replica = world.replica(leader);
+    for number in 1..=50 {
+        replica.client_message(clock, connection, command(number, 1, "x"));
+    }
+    let mut appends = Vec::new();
+    while let Some(output) = replica.poll_output() {
+        if let Output::Send { message: PeerMessage::Append { entries, .. }, .. } = output {
+            appends.push(entries.len());
+        }
+    }
+    assert_eq!(appends, [50, 50]);
+}
+
+#[test]
+fn commands_that_come_before_a_hand_over_are_in_the_log_before_it() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.run(100 * MS);
+    let clock = world.clock();
+    let before = world.replica(leader).last_index();
+    let replica = world.replica(leader);
+    replica.client_message(clock, connection, command(1, 1, "x"));
+    replica.hand_over(clock, None);
+    assert_eq!(replica.last_index(), before + 1);
+}
+
+#[test]
+fn a_connection_may_send_more_than_its_limit_if_nothing_of_it_waits() {
+    let mut world = World::new(1);
+    world.limits.waiting_bytes = 100;
+    world.restart(1);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    let clock = world.clock();
+    for number in 1..=10 {
+        let text = "x".repeat(40);
+        world.replica(leader).client_message(clock, connection, command(number, 1, &text));
+    }
+    world.collect(leader);
+    assert_eq!(world.answer(connection, 10), "10");
 }
 
 #[test]
