@@ -1,4 +1,4 @@
-//! The budget in `bench/results/budget.json`: the greatest allowed counts of codec, core and client.
+//! The budget in `bench/results/budget.json`: the greatest allowed counts of codec, client and members.
 
 use std::{io, path::PathBuf};
 
@@ -12,6 +12,13 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) fn load() -> io::Result<Value> {
     let file = root().join("bench/results/budget.json");
     serde_json::from_str(&std::fs::read_to_string(file)?).map_err(io::Error::other)
+}
+
+/// Returns the limit of a count of `run --only counts`, or none if it has no budget.
+pub(crate) fn limit(budget: &Value, what: &str) -> Option<f64> {
+    ["instructions", "systemCalls", "entries", "syncs"]
+        .iter()
+        .find_map(|group| budget[*group][what].as_f64())
 }
 
 #[cfg(test)]

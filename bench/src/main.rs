@@ -1,4 +1,5 @@
-//! `zraft-bench`: measures the client against references that only carry the same bytes.
+//! `zraft-bench`: measures the client against references that only carry the same bytes, and the members of a replicated
+//! server.
 
 mod budget;
 mod drive;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use servers::{echo, embedded, peer};
+use zraft_bench::members::{large, opening, recovery};
 
 /// Measures the client against references that only carry the same bytes
 #[derive(Debug, Parser)]
@@ -31,6 +33,9 @@ enum Command {
     Sessions(sessions::Arguments),
     Soak(soak::Arguments),
     Core(rig::Arguments),
+    Recovery(recovery::Arguments),
+    Large(large::Arguments),
+    Opening(opening::Arguments),
     Run(suite::Arguments),
 }
 
@@ -43,6 +48,9 @@ fn main() -> ExitCode {
         Command::Sessions(arguments) => sessions::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Core(arguments) => rig::run(&arguments),
+        Command::Recovery(arguments) => recovery::run(&arguments),
+        Command::Large(arguments) => large::run(&arguments),
+        Command::Opening(arguments) => opening::run(&arguments),
         Command::Run(arguments) => suite::run(&arguments),
     };
     match done {

@@ -1,4 +1,5 @@
-//! Measures the sans-I/O crates alone: the codec, and the machine with few or many commands pending.
+//! Measures the sans-I/O crates alone: the codec, the client's machine with few or many commands pending, and a member of a
+//! replicated server.
 //!
 //! There is no socket and one thread, and each run executes the same instructions, so counts are exact where times are
 //! noisy.
@@ -12,13 +13,14 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use clap::ValueEnum;
 use serde_json::json;
+use zraft_bench::members::lone::{self, FollowerRig, LeaderRig, SessionRig};
 use zraft_core::{Action, Completion, Config, ConnId, Instant, Machine, RequestKind, Timeout};
 use zraft_protocol::{
     ClientMessage, Payload, RequestId, ServerMessage, SessionId, Timestamp, encode,
 };
 use zraft_zmtp::Connection;
 
-/// Runs the codec, or the machine without a socket, and prints the time per request
+/// Runs the codec, the client's machine or a member without a socket, and prints the time per request
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Arguments {
     /// What to run.
@@ -40,6 +42,12 @@ enum What {
     Command,
     /// Take a query of 64 bytes from its submission to its completion.
     Query,
+    /// Encode, decode and apply an entry with a command of 64 bytes, at the replicated state machine.
+    Session,
+    /// Take a command of 64 bytes through the leader of three members, its state machine included.
+    Leader,
+    /// Take a command of 64 bytes through a follower, its state machine included.
+    Follower,
 }
 
 /// Requests submitted and answered in one turn, as a busy client does.
@@ -50,10 +58,33 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
         What::Codec => codec(arguments.count),
         What::Command => machine(RequestKind::Command, arguments),
         What::Query => machine(RequestKind::Query, arguments),
+        What::Session => {
+            let mut rig = SessionRig::new();
+            turns(arguments.count, || rig.turn())
+        }
+        What::Leader => {
+            let mut rig = LeaderRig::new(false);
+            turns(arguments.count, || rig.turn())
+        }
+        What::Follower => {
+            // The same for all counts up to this, so that it does not show in the difference of two.
+            let mut rig = FollowerRig::new(arguments.count.max(RECORDED) / lone::BATCH);
+            turns(arguments.count, || rig.turn())
+        }
     };
     let nanos = took.as_secs_f64() * 1e9 / arguments.count as f64;
     let said = json!({ "nanos": nanos, "count": arguments.count });
     io::Write::write_fmt(&mut io::stdout(), format_args!("{said}\n"))
+}
+
+/// Commands that a leader records for a follower, at least.
+const RECORDED: u64 = 64_000;
+
+/// Times a member's turns, as many as these commands take.
+fn turns(count: u64, mut turn: impl FnMut()) -> Duration {
+    let started = Clock::now();
+    (0..count / lone::BATCH).for_each(|_| turn());
+    started.elapsed()
 }
 
 fn codec(count: u64) -> Duration {

@@ -1,4 +1,5 @@
-//! Counts that need tools: instructions with valgrind's callgrind, and system calls with strace.
+//! Counts: instructions with valgrind's callgrind, system calls with strace, and what commands cost members in entries and
+//! fsyncs.
 //!
 //! Each count is the difference between a long and a short run, so that start and end do not count.
 
@@ -10,6 +11,8 @@ use std::{
 
 use serde_json::{Value, json};
 
+use zraft_bench::members::load::{self, Load};
+
 use super::process::{Server, itself, say};
 use crate::budget;
 
@@ -17,6 +20,8 @@ use crate::budget;
 const MORE: u64 = 100_000;
 /// The requests of the short run: enough for all buffers to have grown.
 const FEW: u64 = 20_000;
+/// The same for members, whose commands cost more: whole turns, and less than a follower's leader records.
+const OF_MEMBERS: [u64; 2] = [12_800, 32_000];
 
 pub(super) fn measure() -> io::Result<Value> {
     let mut rows = Vec::new();
@@ -30,7 +35,7 @@ pub(super) fn measure() -> io::Result<Value> {
     // Under valgrind, rustix cannot read what it needs at the start; built on libc, it needs nothing.
     let program = build()?;
     let core = |what: &str, pending: u64| {
-        per_request(|count| {
+        per_request([FEW, MORE], |count| {
             let (count, pending) = (count.to_string(), pending.to_string());
             let arguments = ["core", "--what", what, "--pending", &pending, "--count", &count];
             instructions(&program, &arguments)
@@ -44,6 +49,20 @@ pub(super) fn measure() -> io::Result<Value> {
     row("core.command with 1,000,000 pending", million)?;
     row("core.growth", million / one)?;
 
+    for what in ["session", "leader", "follower"] {
+        let count = per_request(OF_MEMBERS, |count| {
+            instructions(&program, &["core", "--what", what, "--count", &count.to_string()])
+        });
+        row(&format!("{what}.command"), count?)?;
+    }
+    let cost = |copies| {
+        let load = Load { sessions: 16, window: 4, commands: 400, copies };
+        load::cost(load, 1).map_err(io::Error::other)
+    };
+    let (once, often) = (cost(1)?, cost(3)?);
+    row("members.perCommand", often.entries as f64 / often.commands as f64)?;
+    row("members.perThousandCommands", once.syncs as f64 * 1000.0 / once.commands as f64)?;
+
     let peer = Server::start(&["peer", "--answer", "equal"])?;
     let drive = |count: u64| {
         let mut arguments = vec!["drive".to_owned(), "--contender".to_owned(), "zraft".to_owned()];
@@ -55,15 +74,20 @@ pub(super) fn measure() -> io::Result<Value> {
         }
         arguments
     };
-    row("client.command", per_request(|count| instructions(&program, &drive(count)))?)?;
-    let calls = per_request(|count| system_calls(&itself()?, &drive(count * 10)))? / 10.0;
+    row(
+        "client.command",
+        per_request([FEW, MORE], |count| instructions(&program, &drive(count)))?,
+    )?;
+    let calls =
+        per_request([FEW, MORE], |count| system_calls(&itself()?, &drive(count * 10)))? / 10.0;
     row("client.perThousandCommands", calls * 1000.0)?;
     judge(&rows)?;
     Ok(json!({ "rows": rows }))
 }
 
-fn per_request(run: impl Fn(u64) -> io::Result<f64>) -> io::Result<f64> {
-    Ok((run(FEW + MORE)? - run(FEW)?) / MORE as f64)
+/// Returns what one request costs, from a run with few and one with more.
+fn per_request([few, more]: [u64; 2], run: impl Fn(u64) -> io::Result<f64>) -> io::Result<f64> {
+    Ok((run(few + more)? - run(few)?) / more as f64)
 }
 
 fn build() -> io::Result<PathBuf> {
@@ -137,8 +161,7 @@ fn judge(rows: &[Value]) -> io::Result<()> {
     for row in rows {
         let (what, value) =
             (row["at"]["what"].as_str().unwrap_or_default(), row["rounds"][0]["value"].as_f64());
-        let limit = budget["instructions"][what].as_f64().or(budget["systemCalls"][what].as_f64());
-        if let (Some(value), Some(limit)) = (value, limit)
+        if let (Some(value), Some(limit)) = (value, budget::limit(&budget, what))
             && value > limit
         {
             over.push(format!("{what}: {value:.1}, allowed {limit}"));

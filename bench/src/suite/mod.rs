@@ -60,7 +60,7 @@ enum Part {
     Sessions,
     /// Memory over time.
     Memory,
-    /// Instructions and system calls, with valgrind and strace.
+    /// Instructions and system calls, with valgrind and strace; entries and fsyncs.
     Counts,
 }
 

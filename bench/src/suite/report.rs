@@ -353,12 +353,21 @@ fn counts(results: &Value) -> String {
     let limits = budget::load().unwrap_or_default();
     let lines = rows(results, "counts").iter().map(|row| {
         let what = row["at"]["what"].as_str().unwrap_or_default();
-        let limit = limits["instructions"][what].as_f64().or(limits["systemCalls"][what].as_f64());
+        let limit = budget::limit(&limits, what);
         let digits = if what == "core.growth" { 3 } else { 1 };
         let unit = match what {
             "core.growth" => "times the instructions with 1,000,000 pending as with 1",
             "client.perThousandCommands" => "system calls per 1,000 commands, 1,024 in flight",
             "client.command" => "instructions of the client process per command, 1,024 in flight",
+            "session.command" => "instructions: an entry encoded, decoded and applied",
+            "leader.command" => {
+                "instructions of the leader of three members per command, 64 in flight"
+            }
+            "follower.command" => "instructions of a follower per command, 64 in flight",
+            "members.perCommand" => "log entries per command, each sent three times",
+            "members.perThousandCommands" => {
+                "fsyncs of three members per 1,000 commands, 64 in flight"
+            }
             "codec" => "instructions: a request of 64 bytes encoded, its response decoded",
             _ => "instructions each",
         };

@@ -1,15 +1,10 @@
 //! Compares the client's heap allocations and bytes per request with `bench/results/budget.json`.
 
-use std::{collections::VecDeque, path::Path};
+use std::collections::VecDeque;
 
-use crate::support::serve;
+use crate::support::{budget, serve};
 use bytes::Bytes;
 use zraft_client::{Answer, RaftClient};
-
-fn budget() -> serde_json::Value {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/budget.json");
-    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
-}
 
 /// Returns a runtime with one thread, so that allocations of the whole client are counted.
 fn runtime() -> tokio::runtime::Runtime {

@@ -1,7 +1,8 @@
-//! Starts server processes.
+//! Starts server processes, and reads the budget.
 
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, ChildStdout, Command, Stdio},
 };
 
@@ -28,4 +29,9 @@ pub(crate) fn next(output: &mut BufReader<ChildStdout>) -> serde_json::Value {
 pub(crate) fn serve(arguments: &[&str]) -> (Child, String) {
     let (child, mut output) = start(arguments);
     (child, next(&mut output)["endpoint"].as_str().unwrap().to_owned())
+}
+
+pub(crate) fn budget() -> serde_json::Value {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/budget.json");
+    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
