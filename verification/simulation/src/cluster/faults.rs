@@ -1,6 +1,7 @@
 //! What strikes a cluster. Each method does one thing; the world decides when, and mends it.
 
 use zraft_core::Instant;
+use zraft_replica::Space;
 use zraft_simulated_disk::{Faults, SimulatedDisk};
 
 use super::{Cluster, Link, Output, What, member::End};
@@ -78,6 +79,7 @@ impl Cluster {
         }
         member.clock.set_standing(self.now, false);
         say!(self.trace, self.now, "          member {} goes on", place + 1);
+        self.tell_space(place);
         self.outputs.push_back(Output::Listen { member: place, listening: Listening::Open });
         let peers = self.members[place].process.iter().flat_map(|process| &process.connections);
         for peer in peers.copied().collect::<Vec<_>>() {
@@ -102,6 +104,10 @@ impl Cluster {
         self.at(now);
         let member = &mut self.members[place];
         (member.slow_disk, member.disk_fails) = (1, false);
+        if std::mem::take(&mut member.low) {
+            self.tell_space(place);
+        }
+        let member = &mut self.members[place];
         if let Some(disk) = &member.disk {
             disk.plan(Faults::default());
         }
@@ -166,6 +172,23 @@ impl Cluster {
             "          the disk of member {} will fail: {fault:?}",
             place + 1
         );
+    }
+
+    /// Other programs fill the disk down to the store's reserve, until it is mended.
+    pub(crate) fn fill_disk(&mut self, now: Instant, place: usize) {
+        self.at(now);
+        self.coverage.fault("disk nearly full");
+        say!(self.trace, self.now, "          the disk of member {} is nearly full", place + 1);
+        self.members[place].low = true;
+        self.tell_space(place);
+    }
+
+    /// Tells a member how much space its disk has. Its shell looks about once a second.
+    pub(super) fn tell_space(&mut self, place: usize) {
+        let space = if self.members[place].low { Space::Low } else { Space::Ample };
+        if !self.members[place].frozen {
+            self.with(place, |replica, now| replica.disk_space(now, space));
+        }
     }
 
     /// The wall clock of a place jumps.

@@ -47,6 +47,8 @@ pub(crate) struct Member {
     pub(crate) waiting: VecDeque<Event>,
     /// A fault of the disk is planned: a failing write is expected.
     pub(crate) disk_fails: bool,
+    /// Other programs have nearly filled the disk.
+    pub(crate) low: bool,
     /// The disk does not hold what the member has acknowledged.
     pub(crate) doubtful: bool,
     /// The disk is this many times slower than planned, and the state machine this many.
@@ -102,6 +104,7 @@ impl Member {
             stalled: false,
             waiting: VecDeque::new(),
             disk_fails: false,
+            low: false,
             doubtful: false,
             slow_disk: 1,
             slow_jobs: 1,
@@ -218,6 +221,7 @@ impl Cluster {
                 }
                 self.report(place);
                 self.collect(place);
+                self.tell_space(place);
             }
             Err(error) => {
                 say!(self.trace, self.now, "          member {} cannot start: {error}", place + 1);

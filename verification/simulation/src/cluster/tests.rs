@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use zraft_core::Instant;
 use zraft_protocol::{
-    Capabilities, ClientMessage, CorrelationId, Nonce, Payload, RequestId, ServerMessage,
-    SessionId, Timestamp,
+    Capabilities, ClientMessage, CorrelationId, Nonce, Payload, RejectionReason, RequestId,
+    ServerMessage, SessionId, Timestamp,
 };
 use zraft_replica::{ConnectionId, Limits};
 use zraft_session::Settings;
@@ -117,6 +117,9 @@ impl Drive {
                             return connection;
                         }
                         ServerMessage::SessionContinued { .. } => return connection,
+                        ServerMessage::SessionRejected { reason, .. } => {
+                            assert_eq!(reason, RejectionReason::NotLeader, "the session lives");
+                        }
                         _ => {}
                     }
                 }
@@ -125,6 +128,7 @@ impl Drive {
                 }
             }
             self.hang_up();
+            self.run(5 * MS);
         }
     }
 
@@ -449,19 +453,50 @@ fn the_ledger_rejects_and_pushes_as_its_rules_say() {
     drive.settle();
 }
 
-/// A run with some of everything.
+#[test]
+fn a_leader_whose_disk_is_nearly_full_hands_over_and_commands_wait_while_all_are() {
+    let mut drive = calm();
+    drive.commands(3);
+    let leader = drive.leader();
+    drive.cluster.fill_disk(drive.now, leader);
+    drive.commands(3);
+    assert_ne!(drive.leader(), leader);
+    for place in 0..3 {
+        drive.cluster.fill_disk(drive.now, place);
+    }
+    assert_eq!(drive.length(), 6, "queries are answered");
+    for place in 0..3 {
+        drive.cluster.mend_disk(drive.now, place);
+    }
+    drive.commands(3);
+    drive.settle();
+}
+
+/// A run in which everything strikes a cluster that serves one client.
 fn eventful(seed: u64) -> Cluster {
     let mut rng = Rng::new(seed);
     let mut drive =
         Drive::new(ClusterPlan { rules: Rules::default(), ..ClusterPlan::draw(&mut rng) });
     for _ in 0..8 {
         drive.commands(2);
-        let place = rng.index(3);
-        match rng.below(4) {
-            0 => drive.cluster.crash(drive.now, place),
-            1 => drive.cluster.freeze(drive.now, place, false),
-            2 => drive.cluster.block(drive.now, place, (place + 1) % 3, true),
-            _ => drive.cluster.kill(drive.now, place),
+        let (now, place) = (drive.now, rng.index(drive.cluster.plan.voters));
+        let other = (place + 1) % drive.cluster.plan.voters;
+        let cluster = &mut drive.cluster;
+        match rng.below(14) {
+            0 => cluster.crash(now, place),
+            1 => cluster.freeze(now, place, false),
+            2 => cluster.freeze(now, place, true),
+            3 => cluster.block(now, place, other, true),
+            4 => cluster.kill(now, place),
+            5 => cluster.stop(now, place),
+            6 => cluster.stall_disk(now, place),
+            7 => cluster.disk_fault(now, place, DiskFault::FailingSync(rng.below(4))),
+            8 => cluster.disk_fault(now, place, DiskFault::Dead(rng.below(40))),
+            9 => cluster.fill_disk(now, place),
+            10 => cluster.jump_wall(now, place, 30_000),
+            11 => cluster.order(now, Task::HandOver { to: Some(place) }),
+            12 => cluster.slow_disk(now, place, 10),
+            _ => cluster.reset_connections(now, place, other),
         }
         drive.run(rng.millis(0, 500));
         drive.hang_up();
