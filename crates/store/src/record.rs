@@ -15,8 +15,11 @@ const VERSION: u8 = 1;
 const ENTRY_HEAD: usize = 1 + 8 + 1 + 4;
 /// redb copies a value whole whenever its page changes, so a long entry is cut into pieces of this length.
 pub(crate) const CHUNK: usize = 64 << 10;
-/// No entry is longer. The longest message of a client is far shorter; a length above this is damage.
-pub(crate) const MAX_ENTRY: usize = 64 << 20;
+/// Entries of up to this length are read into one piece of memory of the right size. Longer ones are rare.
+const LONG: usize = 16 << 20;
+/// No entry is longer: the replicated settings allow payloads of up to 1 GiB, and the fields around one take far less than
+/// 64 KiB. A length above this is damage.
+pub(crate) const MAX_ENTRY: usize = (1 << 30) + (64 << 10);
 
 /// A snapshot whose file is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +77,8 @@ impl PartialEntry {
         if len > MAX_ENTRY || chunk.len() > len {
             return Err("an entry has a wrong length");
         }
-        let mut data = BytesMut::with_capacity(len);
+        // A damaged length alone takes no memory beyond this.
+        let mut data = BytesMut::with_capacity(len.min(LONG));
         data.put_slice(chunk);
         let missing = len - chunk.len();
         Ok(Self { entry: LogEntry { index, term, kind, data: Bytes::new() }, data, missing })

@@ -5,8 +5,9 @@ use std::io;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// The longest frame: an entry is at most 64 MiB, and an Append holds either one such entry or 512 KiB of shorter ones.
-pub(super) const MAX_FRAME: usize = 65 << 20;
+/// The longest frame: an Append holds 512 KiB of entries or a single one, and the replicated settings allow payloads of up to
+/// 1 GiB. The fields around them take far less than 128 KiB.
+pub(super) const MAX_FRAME: usize = (1 << 30) + (128 << 10);
 /// The buffer grows by this much at a time, so that an announced length alone costs no memory.
 const READ_STEP: usize = 256 << 10;
 

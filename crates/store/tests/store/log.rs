@@ -222,3 +222,16 @@ proptest! {
         prop_assert_eq!(store.boot().unwrap(), model.boot());
     }
 }
+
+/// The settings allow commands of up to 1 GiB. An entry that a start takes for damage would end the member permanently.
+#[test]
+fn an_entry_of_more_than_64_mib_is_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Folder::open(folder.path()).unwrap();
+    let mut store = RedbStore::create(disk.clone(), &new_cluster()).unwrap();
+    let long = entry(2, 1, vec![7; (64 << 20) + 1]);
+    store.write(&append(1, 1, 2, vec![long.clone()])).unwrap();
+    drop(store);
+    let mut store = RedbStore::open(disk).unwrap();
+    assert_eq!(store.boot().unwrap().entries, [long]);
+}
