@@ -1,6 +1,7 @@
 //! Members over loopback, with real files, and the real client.
 
 mod disks;
+mod guide;
 mod handshakes;
 mod hostile;
 mod leadership;

@@ -1,7 +1,6 @@
 //! The replicated session state machine, held against its rules, a model and arbitrary input.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
-#![allow(clippy::duplicate_mod, reason = "the program and its tests each have the raffles")]
 
 mod admission;
 mod applications;
