@@ -139,11 +139,12 @@ impl Engine {
         let acknowledgement = Acknowledgement { session: id.clone(), up_to };
         let effects =
             self.replicated.apply(self.now, Operation::Acknowledge(vec![acknowledgement]));
+        // Carried out first: a tick of the application within the entry may have added server requests.
+        self.carry_out(effects);
         let left = self.replicated.session(&id).map_or(0, Session::unacknowledged) as usize;
         if let Some(row) = self.table.get_mut(session) {
             row.acknowledged(left);
         }
-        self.carry_out(effects);
     }
 
     fn end_session(&mut self, session: Key, reason: EndReason) {

@@ -193,6 +193,26 @@ fn tick_comes_at_its_time_without_any_message() {
 }
 
 #[test]
+fn server_request_of_a_tick_that_comes_with_an_acknowledgement_is_sent_again_by_its_own_age() {
+    let mut rig = rig();
+    let (peer, _) = rig.session();
+    rig.command_of(peer, 1, 1, payload(b"push first;tick 15000"));
+    rig.after(ms(9_900));
+    rig.command_of(peer, 2, 2, payload(b"push second"));
+    // The tick is due at 15,002 ms, at the commit of the acknowledgement.
+    rig.after(ms(15_001 - 9_901));
+    rig.received(peer);
+    rig.acknowledge(peer, 1);
+    rig.after(ms(10));
+    assert_eq!(requests(rig.received(peer)), [(id(3), payload(b"1015002 ms"))]);
+    rig.after(secs(6));
+    assert_eq!(requests(rig.received(peer)), [(id(2), payload(b"second"))], "at 20 s");
+    rig.after(secs(10));
+    let both = [(id(2), payload(b"second")), (id(3), payload(b"1015002 ms"))];
+    assert_eq!(requests(rig.received(peer)), both[1..], "at 30 s");
+}
+
+#[test]
 fn tick_waits_for_a_leader_that_commits() {
     let mut rig = Rig::with(config(3), Obedient::default());
     let (peer, session): (PeerId, SessionId) = rig.session();
