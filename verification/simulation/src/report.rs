@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::{
     coverage::Key,
-    expected::{expected, rare},
+    expected::{expected, may_be_rare},
     run::Report,
     world::{fault::Fault, system::SystemKind},
 };
@@ -51,9 +51,9 @@ impl Report {
 
     /// What should occur often, and does not.
     fn too_rare(&self) -> Vec<Key> {
-        let (expected, may_be_rare) = (expected(self.system), rare(self.system));
+        let expected = expected(self.system);
         let rare =
-            |key: &Key| self.runs_with(key).0 * OFTEN < self.runs && !may_be_rare.contains(key);
+            |key: &Key| self.runs_with(key).0 * OFTEN < self.runs && !may_be_rare(self.system, key);
         let faults = Fault::of(self.system).map(|(_, name)| ("fault", name, ""));
         let mut keys: Vec<Key> = expected.iter().copied().chain(faults).filter(rare).collect();
         keys.extend(self.coverage.keys().filter(|key| !expected.contains(key) && rare(key)));
@@ -125,7 +125,7 @@ impl Report {
         for key in keys {
             let (runs, count) = self.runs_with(&key);
             let share = runs as f64 * 100.0 / self.runs.max(1) as f64;
-            let rare = if rare(self.system).contains(&key) { "  (rare)" } else { "" };
+            let rare = if may_be_rare(self.system, &key) { "  (rare)" } else { "" };
             let _ = writeln!(text, "{runs:>8} {share:>7.2} {count:>10}  {}{rare}", words(key));
         }
         text

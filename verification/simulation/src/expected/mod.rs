@@ -1,6 +1,7 @@
 //! What must occur in the runs, and what of it may be rare. Each fault of a system is expected besides.
 
 mod live;
+mod replicated;
 
 use crate::{coverage::Key, world::system::SystemKind};
 
@@ -8,14 +9,17 @@ use crate::{coverage::Key, world::system::SystemKind};
 pub(crate) fn expected(system: SystemKind) -> &'static [Key] {
     match system {
         SystemKind::Live => live::EXPECTED,
-        SystemKind::Replicated => &[],
+        SystemKind::Replicated => replicated::EXPECTED,
     }
 }
 
-/// Returns what may occur in under 1 % of the runs, with its count in the report.
-pub(crate) fn rare(system: SystemKind) -> &'static [Key] {
+/// Returns true if this may occur in under 1 % of the runs. The report has its count.
+pub(crate) fn may_be_rare(system: SystemKind, key: &Key) -> bool {
     match system {
-        SystemKind::Live => live::RARE,
-        SystemKind::Replicated => &[],
+        SystemKind::Live => live::RARE.contains(key),
+        SystemKind::Replicated => {
+            let of_clients = live::EXPECTED.contains(key) || live::RARE.contains(key);
+            replicated::RARE.contains(key) || (of_clients && !replicated::EXPECTED.contains(key))
+        }
     }
 }

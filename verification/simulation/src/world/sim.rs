@@ -155,7 +155,7 @@ impl Sim {
             self.facts.frames += client.judge.frames;
         }
         if let System::Replicated(system) = &self.system {
-            self.coverage.merge(&system.cluster.coverage);
+            self.coverage.merge(&system.cluster.counted());
             self.facts.cluster = system.cluster.facts;
             self.trace.fact(self.now, 30, system.cluster.trace.hash());
         }
