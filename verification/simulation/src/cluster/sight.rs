@@ -98,6 +98,7 @@ impl Cluster {
         if self.members[place].disk.is_some() {
             self.members[place].disk = Some(backup);
             self.members[place].doubtful = true;
+            self.judge.lost_disk(place);
         }
         self.start(now, place);
     }
