@@ -260,7 +260,7 @@ impl Cluster {
         due.chain([self.frames.front().map(|(at, ..)| *at)]).flatten().min()
     }
 
-    /// Lets time pass up to `now`, and does what is due then. `now` must not be after [`next_event`](Self::next_event).
+    /// Lets time pass up to `now`, and does the due work. `now` must not be after [`next_event`](Self::next_event).
     ///
     /// # Panics
     /// If a member fails, which no crash explains.

@@ -46,7 +46,7 @@ pub(super) enum Mark {
     Restored,
 }
 
-/// What the replica's thread gets. The queues have no limit of their own: a client has a few commands in flight, and of a
+/// What the replica's thread gets. The queues have no limit: a client has a few commands in flight, and of a
 /// snapshot one chunk is under way.
 #[derive(Debug)]
 pub(super) enum Event {

@@ -3,7 +3,7 @@
 /// Resident bytes of this process.
 #[derive(Debug, Clone, Copy)]
 pub struct Memory {
-    /// Now.
+    /// At this moment.
     pub now: u64,
     /// The most since the last [`forget_peak`](Self::forget_peak).
     pub peak: u64,

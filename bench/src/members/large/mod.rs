@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments) -> io::Result<()> {
         return prepare::prepare(&folder, arguments.mib).map(|_| ());
     }
     std::fs::create_dir_all(&folder)?;
-    // In a process of its own, so that its memory does not count.
+    // In another process, so that its memory does not count.
     let prepared = std::process::Command::new(std::env::current_exe()?)
         .args(["large", "--prepare", "--mib", &arguments.mib.to_string(), "--folder"])
         .arg(&folder)
