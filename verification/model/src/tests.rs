@@ -107,7 +107,7 @@ fn a_copy_of_a_command_under_a_new_id_is_found() {
 fn members_with_equal_fingerprints_act_alike() {
     let budget = Budget { commands: 1, queries: 1, crashes: 1, hand_overs: 1, ..NOTHING };
     let checker = Course::of_cluster(budget, None).checker();
-    let checker = checker.target_state_count(200_000).spawn_bfs().join();
+    let checker = checker.target_state_count(50_000).spawn_bfs().join();
     let compared = checker.model().compare_merged();
     assert!(compared > 1000, "only {compared} pairs of states were compared");
 }

@@ -9,26 +9,33 @@
 mod bytes_of_peer;
 mod codec;
 mod endpoint;
+mod entries;
 mod frames;
 mod greeting;
 mod machine;
+mod peers;
 mod script;
 mod seeds;
+mod seeds_of_members;
 mod server;
+mod store_open;
 
 pub use codec::{client_codec, server_codec};
 pub use endpoint::endpoint;
+pub use entries::entries;
 pub use frames::frames;
 pub use greeting::greeting;
 pub use machine::machine;
+pub use peers::peer_codec;
 pub use seeds::{Seed, seeds};
 pub use server::server;
+pub use store_open::store_open;
 
 /// A fuzz target: its name, which is also its corpus' folder, and what it does with its input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All fuzz targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 10] = [
     ("greeting", greeting),
     ("frames", frames),
     ("client_codec", client_codec),
@@ -36,4 +43,7 @@ pub const TARGETS: [Target; 7] = [
     ("machine", machine),
     ("server", server),
     ("endpoint", endpoint),
+    ("peer_codec", peer_codec),
+    ("entries", entries),
+    ("store_open", store_open),
 ];

@@ -3,7 +3,10 @@
 
 use std::{fs, io, path::Path};
 
-use super::bytes_of_peer::{GREETING, frame, handshake};
+use super::{
+    bytes_of_peer::{GREETING, frame, handshake},
+    seeds_of_members::members,
+};
 
 /// One file of a corpus: the target, the file's name and its bytes.
 pub type Seed = (&'static str, String, Vec<u8>);
@@ -19,6 +22,7 @@ pub fn seeds(testdata: &Path) -> io::Result<Vec<Seed>> {
     handshakes(&mut seeds);
     scripts(&mut seeds);
     endpoints(&mut seeds);
+    members(testdata, &mut seeds)?;
     Ok(seeds)
 }
 

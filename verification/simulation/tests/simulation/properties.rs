@@ -129,3 +129,18 @@ fn any_bytes_leave_the_embedded_server_within_its_rules() {
 fn any_text_is_an_endpoint_or_refused() {
     explore("endpoint", 2000);
 }
+
+#[test]
+fn any_bytes_of_a_peer_have_one_meaning_or_are_refused() {
+    explore("peer_codec", 2000);
+}
+
+#[test]
+fn any_entry_or_snapshot_is_read_whole_or_refused() {
+    explore("entries", 2000);
+}
+
+#[test]
+fn any_damage_to_a_directory_is_refused_or_loses_nothing() {
+    explore("store_open", 300);
+}
