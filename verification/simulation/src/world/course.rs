@@ -72,8 +72,11 @@ impl Sim {
             What::SynAck(line, accepted) => self.syn_ack(line, accepted),
             What::PeerTimer(line) => self.peer_timer(line),
             What::SystemTimer => {
-                self.system_armed = None;
-                self.system.handle_timeout(self.now);
+                // A timer that an earlier one has replaced arms nothing: else both would go on side by side.
+                if self.system_armed.is_some_and(|armed| armed <= self.now) {
+                    self.system_armed = None;
+                    self.system.handle_timeout(self.now);
+                }
             }
             What::Wake(client) => {
                 self.clients[client].armed = None;
