@@ -19,20 +19,26 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             };
             plant(Some(bug));
-            replay(SystemKind::Live, number(seed))
+            let system =
+                if BUGS[bug].by_cluster { SystemKind::Replicated } else { SystemKind::Live };
+            replay(system, number(seed))
         }
         ["museum", corpus, seeds, jobs, only] => {
-            let simulated = wanted(only, |bug| bug.by_simulation);
             if wanted(only, |_| true).is_empty() {
                 eprintln!("no bug has {only} in its name or description");
                 return ExitCode::FAILURE;
             }
-            let named: Vec<(usize, &str)> =
-                simulated.iter().map(|&bug| (bug, BUGS[bug].name)).collect();
-            let request = Visit { system: SystemKind::Live, bugs: &named, seeds: number(seeds), jobs: number(jobs) };
-            let seen = visit(&request, plant);
+            let seen = |system, bugs: Vec<usize>| {
+                let bugs: Vec<(usize, &str)> =
+                    bugs.iter().map(|&bug| (bug, BUGS[bug].name)).collect();
+                let request =
+                    Visit { system, bugs: &bugs, seeds: number(seeds), jobs: number(jobs) };
+                bugs.is_empty() || visit(&request, plant)
+            };
+            let of_client = seen(SystemKind::Live, wanted(only, |bug| bug.by_simulation));
+            let of_member = seen(SystemKind::Replicated, wanted(only, |bug| bug.by_cluster));
             let broke = breaks_a_rule(Path::new(corpus), only).expect("the corpus can be read");
-            seen && broke
+            of_client && of_member && broke
         }
         _ => panic!("called by zraft-simulation only"),
     };
