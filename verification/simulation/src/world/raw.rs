@@ -1,5 +1,5 @@
 //! Clients that behave like the Scala and TypeScript ones. They send messages past the simulated sockets, and each keeps a small
-//! account of its own: what it sent, what it was told, and which of that cannot be.
+//! account: what it sent, what it was told, and which of that cannot be.
 //!
 //! - ZeroMQ reconnects without a word. The client then believes that it is still bound, and its next message comes unbound.
 //! - It has no window: everything that waits is sent, and all of it again at every interval.

@@ -182,7 +182,7 @@ fn an_entry_goes_to_every_follower_and_commits_with_one_answer() {
     cluster.isolate(2);
     let index = cluster.propose(1, "b");
     cluster.deliver();
-    assert!(cluster.engine(1).commit() < index, "its own copy is no majority");
+    assert!(cluster.engine(1).commit() < index, "one copy of three is not enough");
 }
 
 #[test]
