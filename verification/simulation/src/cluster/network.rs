@@ -51,7 +51,7 @@ impl Cluster {
         match PeerFrame::decode(&frame.bytes, frame.sender, frame.receiver) {
             Ok(PeerFrame { message, .. }) => {
                 let (at, from) = (self.moment(frame.to), frame.sender);
-                self.judge.heard(at, frame.to, from);
+                self.judge.heard(at, frame.to, from, &message);
                 self.with(frame.to, |replica, now| replica.peer_message(now, from, &message));
             }
             Err(error) => self.violated("members understand each other", error.to_string()),

@@ -25,6 +25,7 @@ impl ClusterJudge {
         self.come_to(member, index, true);
         let timeout = applied.view.settings.session_timeout();
         self.members[member].set_session_timeout(timeout);
+        self.members[member].observe(applied.view.time);
         if index == self.ledger.index() + 1 {
             self.ledger.take(&mut self.verdict, at.now, applied);
             return;
@@ -45,6 +46,7 @@ impl ClusterJudge {
         self.pass(at, member);
         self.claim(member, view.applied);
         self.come_to(member, view.applied, false);
+        self.members[member].observe(view.time);
         self.compare_state(member, view);
     }
 
@@ -60,6 +62,7 @@ impl ClusterJudge {
         });
         state.applied = to;
         state.set_session_timeout(view.settings.session_timeout());
+        state.observe(view.time);
         self.compare_state(member, view);
     }
 

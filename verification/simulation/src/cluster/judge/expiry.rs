@@ -1,8 +1,10 @@
-//! When a session may expire, and how often acknowledgements may cost an entry.
+//! What a leader's clocks decide: when a session may expire, which time an entry has, and how often acknowledgements may cost
+//! one.
 
 use std::time::Duration;
 
 use zraft_protocol::SessionId;
+use zraft_session::{LeaderClock, Time};
 
 use super::{ClusterJudge, Member, rules::Rule};
 
@@ -12,7 +14,17 @@ const ACK_INTERVAL: Duration = Duration::from_millis(50);
 /// go together.
 const ACKS_IN_A_SECOND: usize = 32;
 
+/// An entry that was proposed while the disk was busy and no member could be sent to is seen late.
+const SEEN_LATE: Duration = Duration::from_secs(2);
+
 impl Member {
+    /// The replica learns the time of an entry that was applied.
+    pub(super) fn observe(&mut self, time: Time) {
+        if self.stamp.is_some_and(|(last, _)| time > last) {
+            self.stamp = Some((time, self.clock));
+        }
+    }
+
     /// Takes a changed session timeout. The replica learns of it after its state machine, so the shorter one counts.
     pub(super) fn set_session_timeout(&mut self, timeout: Duration) {
         if timeout != self.session_timeouts.1 {
@@ -58,6 +70,19 @@ impl ClusterJudge {
             format!(
                 "{name} calls a session expired at {clock:?}, which lives until {deadline:?}; all live until {granted:?}"
             )
+        });
+    }
+
+    /// A leader proposes an entry of this time. The first one after a start may be of any.
+    pub(super) fn stamps(&mut self, member: usize, time: Time) {
+        let name = self.name(member);
+        let state = &mut self.members[member];
+        let before = state.stamp.replace((time, state.clock));
+        let most = before.map(|(last, at)| {
+            last + (state.clock.saturating_sub(at) + LeaderClock::MAX_JUMP + SEEN_LATE)
+        });
+        self.verdict.demand(most.is_none_or(|most| time <= most), Rule::TimeHeld, || {
+            format!("{name} proposes an entry of {time}, after {before:?}")
         });
     }
 

@@ -49,6 +49,8 @@ pub(super) struct Ledger {
     living: usize,
     time: Time,
     settings: CheckedSettings,
+    /// Some entry has set them.
+    set: bool,
     /// The number of executed commands that any client was told.
     pub(super) told_length: u64,
     pub(super) removals: BTreeSet<SessionId>,
@@ -71,6 +73,7 @@ impl Ledger {
             living: 0,
             time: Time::ZERO,
             settings: CheckedSettings::default(),
+            set: false,
             told_length: 0,
             removals: BTreeSet::new(),
         }
@@ -146,6 +149,9 @@ impl Ledger {
                     Due::Session(wanted),
                 ) if session == *wanted => {
                     due = Due::Nothing;
+                    verdict.demand(self.set, Rule::SettingsFirst, || {
+                        format!("entry {index} creates a session")
+                    });
                     if matches!(effect, Effect::SessionCreated { .. }) {
                         self.living += 1;
                         self.sessions.insert(session.clone(), Session::new(index));
@@ -199,6 +205,7 @@ impl Ledger {
                 });
             }
             Operation::Settings(settings) => {
+                self.set = true;
                 let level = self.settings.application_level.max(settings.application_level);
                 let mut settings = settings.clone().into_inner();
                 settings.application_level = level;

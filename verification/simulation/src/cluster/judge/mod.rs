@@ -8,6 +8,7 @@
 //! | file | what it judges |
 //! | --- | --- |
 //! | `rules.rs` | the list of all rules, and the verdict |
+//! | `rounds.rs` | the rounds of heartbeats that show who leads |
 //! | `disk.rs`, `raft.rs` | what each disk has acknowledged, and what members promise because of it |
 //! | `log.rs`, `commits.rs` | every entry that was ever written, and which are committed |
 //! | `standing.rs` | terms, leaders, and whether a leader may still answer |
@@ -29,6 +30,7 @@ mod log;
 mod queries;
 mod raft;
 mod rest;
+mod rounds;
 mod rules;
 mod session;
 mod standing;
@@ -47,7 +49,7 @@ use zraft_protocol::{Payload, RequestId, SessionId};
 use zraft_replica::{
     Boot, Configuration, ConnectionId, LogEntry, RaftId, Role, Timing, View, Write,
 };
-use zraft_session::Effect;
+use zraft_session::{Effect, Time};
 
 use crate::{coverage::Coverage, judge::Violation};
 use clients::Connection;
@@ -55,6 +57,7 @@ use configurations::Configurations;
 use disk::DiskLog;
 use ledger::Ledger;
 use log::Log;
+use rounds::Rounds;
 use rules::Verdict;
 
 /// When something happens at a member.
@@ -149,10 +152,22 @@ struct Member {
     /// The term in which it served last, and when it ceased to, if it has.
     served: u64,
     ceased: Option<Instant>,
+    /// The member's clock then, and whether its clients must have been sent away since.
+    ceased_at: Duration,
+    farewell: bool,
+    /// When it followed its own removal.
+    removed: Option<Instant>,
+    /// When the write under way was given to the store.
+    writing_since: Duration,
+    /// The last replicated time that it knew, and when, once it has stamped an entry in this life.
+    stamp: Option<(Time, Duration)>,
     /// The place of its configuration in the list of all.
     place: usize,
     heard: BTreeMap<RaftId, Duration>,
-    /// When it woke from standing still, if it has not heard a majority since.
+    /// What each member has acknowledged, and in which term of this leader.
+    acknowledged: BTreeMap<RaftId, (u64, u64)>,
+    rounds: Rounds,
+    /// When it woke from standing still, if no round was answered since.
     proof: Option<Duration>,
     /// No session expires here before this.
     granted: Duration,
@@ -179,8 +194,15 @@ impl Member {
             standing: Standing::NEW,
             served: 0,
             ceased: None,
+            ceased_at: Duration::ZERO,
+            farewell: false,
+            removed: None,
+            writing_since: Duration::ZERO,
+            stamp: None,
             place: 0,
             heard: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+            rounds: Rounds::default(),
             proof: None,
             granted: Duration::ZERO,
             session_timeouts: (Duration::MAX, Duration::MAX),

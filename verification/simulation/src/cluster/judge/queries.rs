@@ -1,5 +1,7 @@
 //! What a query must and must not see.
 
+use std::time::Duration;
+
 use zraft_core::Instant;
 use zraft_protocol::{CorrelationId, Payload};
 use zraft_replica::ConnectionId;
@@ -15,6 +17,8 @@ pub(super) struct Query {
     /// Its session's commands that were not answered when it came.
     pub(super) own: Vec<u64>,
     pub(super) since: Instant,
+    /// The member's clock when it came.
+    pub(super) clock: Duration,
 }
 
 /// The number of executed commands that a query's answer begins with. A rejected query has another answer.
@@ -42,6 +46,24 @@ impl ClusterJudge {
             });
             return;
         };
+        let own = query.own.iter().find(|request| {
+            let never = **request < session.lowest;
+            !never && !session.outcomes.contains_key(request)
+        });
+        let missing = own.copied();
+        let lowest = session.lowest;
+        let positions =
+            query.own.iter().filter_map(|request| session.outcomes.get(request)?.position);
+        let last = positions.max();
+        self.verdict.demand(missing.is_none(), Rule::ReadsOwn, || {
+            format!(
+                "{name}: {correlation} came before command {missing:?}; the lowest id is {lowest}"
+            )
+        });
+        let proven = self.is_proven(member, query.clock);
+        self.verdict.demand(proven, Rule::ReadsProven, || {
+            format!("{name}: {correlation} came at {:?}, after the last round began", query.clock)
+        });
         let Some(length) = length(result) else { return };
         self.verdict.demand(length >= query.floor, Rule::ReadsFresh, || {
             format!("{name}: {correlation} saw {length} commands, and clients knew {}", query.floor)
@@ -50,16 +72,10 @@ impl ClusterJudge {
         self.verdict.demand(length <= most, Rule::ReadsCommitted, || {
             format!("{name}: {correlation} saw {length} commands, and {most} are committed")
         });
-        let missed = query.own.iter().find(|request| {
-            let unseen = |position: u64| position >= length;
-            match session.outcomes.get(request) {
-                Some(outcome) => outcome.position.is_some_and(unseen),
-                // Evicted: it never runs.
-                None => **request >= session.lowest,
-            }
-        });
-        self.verdict.demand(missed.is_none(), Rule::ReadsOwn, || {
-            format!("{name}: {correlation} saw {length} commands and not the earlier {missed:?}")
+        self.verdict.demand(last.is_none_or(|last| last < length), Rule::ReadsOwn, || {
+            format!(
+                "{name}: {correlation} saw {length} commands and not the earlier one at {last:?}"
+            )
         });
         self.ledger.told_length = self.ledger.told_length.max(length);
     }

@@ -58,7 +58,9 @@ impl ClusterJudge {
             }
             previous = Some(entry.term);
         }
-        self.members[member].pending.push_back(write.clone());
+        let state = &mut self.members[member];
+        state.pending.push_back(write.clone());
+        state.writing_since = at.clock;
     }
 
     fn term_before(&self, id: RaftId, write: &Write, index: u64) -> Option<u64> {
@@ -89,9 +91,11 @@ impl ClusterJudge {
         if state.standing.term != entry.term || !state.standing.leads() {
             return;
         }
-        match Entry::decode(&entry.data).map(|entry| entry.operation) {
-            Ok(Operation::Acknowledge(_)) => self.acknowledges(member),
-            Ok(Operation::EndSession { session, reason: EndReason::Expired }) => {
+        let Ok(decoded) = Entry::decode(&entry.data) else { return };
+        self.stamps(member, decoded.time);
+        match decoded.operation {
+            Operation::Acknowledge(_) => self.acknowledges(member),
+            Operation::EndSession { session, reason: EndReason::Expired } => {
                 self.expires(member, &session);
             }
             _ => {}
@@ -158,18 +162,27 @@ impl ClusterJudge {
     }
 
     /// A replica gets a message of a member.
-    pub(crate) fn heard(&mut self, at: At, member: usize, from: RaftId) {
+    pub(crate) fn heard(&mut self, at: At, member: usize, from: RaftId, message: &PeerMessage) {
         self.pass(at, member);
         let Some(state) = self.members.get_mut(member) else { return };
         state.heard.insert(from, at.clock);
-        let (heard, own) = (&state.heard, state.id);
-        let configuration = self.configurations.at(state.place);
-        if let Some(since) = state.proof
-            && configuration.is_quorum(|id| {
-                Some(id) == own || heard.get(&id).is_some_and(|heard| *heard >= since)
-            })
-        {
-            state.proof = None;
+        match message {
+            PeerMessage::AppendResponse { term, index, rejected: None, .. }
+                if *term == state.standing.term =>
+            {
+                let known = state.acknowledged.entry(from).or_default();
+                *known = (*known).max((*term, *index));
+            }
+            PeerMessage::HeartbeatResponse { round: Some(round), .. } => {
+                let (own, configuration) = (state.id, self.configurations.at(state.place));
+                state.rounds.answered(from, *round, |answered| {
+                    configuration.is_quorum(|id| Some(id) == own || answered.contains(&id))
+                });
+                if state.proof.is_some_and(|since| state.rounds.prove(since)) {
+                    state.proof = None;
+                }
+            }
+            _ => {}
         }
     }
 
@@ -184,15 +197,24 @@ impl ClusterJudge {
         match message {
             PeerMessage::Append { term, previous, entries, .. } => {
                 self.leads(id, *term);
+                let acknowledged = self.members[member].acknowledged.get(&to);
+                let has = acknowledged.filter(|(of, _)| of == term).map_or(0, |(_, index)| *index);
+                self.verdict.demand(previous.index >= has, Rule::NotSentAgain, || {
+                    format!("Raft id {id} goes on at {} with {to}, which has {has}", previous.index)
+                });
                 let mut before = previous.term;
                 for entry in entries {
                     self.note_entry(member, before, entry);
                     before = entry.term;
                 }
             }
-            PeerMessage::Heartbeat { term, .. } | PeerMessage::TimeoutNow { term } => {
+            PeerMessage::Heartbeat { term, round, .. } => {
                 self.leads(id, *term);
+                if let Some(round) = round {
+                    self.members[member].rounds.sent(*round, at.clock);
+                }
             }
+            PeerMessage::TimeoutNow { term } => self.leads(id, *term),
             PeerMessage::SnapshotOffer { term, snapshot, .. } => {
                 self.leads(id, *term);
                 let named = snapshot.configuration.contains(to);

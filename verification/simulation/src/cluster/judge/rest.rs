@@ -22,6 +22,7 @@ impl ClusterJudge {
         let mut running =
             self.members.iter().filter(|state| state.running && state.id.is_some_and(belongs));
         leader.standing.committed == end
+            && !configuration.is_joint()
             && running.all(|state| state.standing.known == end && state.standing.committed == end)
     }
 

@@ -22,6 +22,26 @@ impl ClusterJudge {
     /// Lets a member's clock go on.
     pub(super) fn pass(&mut self, at: At, member: usize) {
         let Some(state) = self.members.get_mut(member) else { return };
+        // What follows was due at the last time at which the member ran, not at the end of a pause.
+        let yields = STALL + 3 * self.terms.timing.election_max;
+        let stalled = state.clock.saturating_sub(state.writing_since);
+        if !state.pending.is_empty() && state.standing.leads() {
+            self.verdict.demand(stalled <= yields, Rule::StallYields, || {
+                format!("member {member} leads, and its write takes {stalled:?}")
+            });
+        }
+        if let Some(removed) = state.removed {
+            self.verdict.demand(at.now <= removed, Rule::RemovedStays, || {
+                format!("member {member} was removed at {removed:?} and goes on")
+            });
+        }
+        if state.farewell && state.ceased.is_some_and(|ceased| at.now > ceased) {
+            state.farewell = false;
+            let bound = state.connections.iter().find(|(_, place)| place.session.is_some());
+            self.verdict.demand(bound.is_none(), Rule::FarewellTold, || {
+                format!("member {member} ceased to serve and keeps {bound:?}")
+            });
+        }
         let stood_still = at.clock.saturating_sub(state.clock);
         state.clock = at.clock;
         if !state.standing.serving {
@@ -30,9 +50,20 @@ impl ClusterJudge {
         if stood_still >= STALL {
             state.granted = at.clock.saturating_add(state.session_timeout());
         }
-        if stood_still > self.terms.timing.election_min {
-            state.proof = Some(at.clock);
+        if stood_still > self.terms.timing.election_min && !self.is_alone(member) {
+            self.members[member].proof = Some(at.clock);
         }
+    }
+
+    /// Returns true if a member is a majority by itself.
+    fn is_alone(&self, member: usize) -> bool {
+        let state = &self.members[member];
+        self.configurations.at(state.place).is_quorum(|id| Some(id) == state.id)
+    }
+
+    /// Returns true if a member's leadership was proven by a round that began at this time of its clock or later.
+    pub(super) fn is_proven(&self, member: usize, since: Duration) -> bool {
+        self.members[member].rounds.prove(since) || self.is_alone(member)
     }
 
     /// What a replica says after each call.
@@ -50,13 +81,14 @@ impl ClusterJudge {
         });
         let elected = standing.leads() && (!old.leads() || old.term != standing.term);
         if old.serving && (!standing.serving || elected) {
-            state.ceased = Some(at.now);
+            (state.ceased, state.ceased_at) = (Some(at.now), at.clock);
+            state.farewell = true;
             state.proof = None;
         }
         if standing.serving && (!old.serving || elected) {
             state.granted = at.clock.saturating_add(state.session_timeout());
             state.serving_since = at.clock;
-            (state.served, state.ceased) = (standing.term, None);
+            (state.served, state.ceased, state.farewell) = (standing.term, None, false);
             state.acks.clear();
             state.acks_in_term = 0;
         }
@@ -82,6 +114,9 @@ impl ClusterJudge {
             return;
         };
         state.place = place;
+        if state.id.is_some_and(|id| configuration.removed.contains(&id)) {
+            state.removed.get_or_insert(at.now);
+        }
         let disk = state.id.and_then(|id| self.disks.get(&id));
         let commit = disk.map_or(0, |disk| disk.hard.commit);
         // A snapshot brings its configuration. It counts from its installation on, because the member promises and asks

@@ -152,10 +152,18 @@ impl ClusterJudge {
         if reason == RejectionReason::NotLeader {
             return;
         }
-        let session = handshake.and_then(|handshake| handshake.wants);
-        let session = session.and_then(|id| self.ledger.sessions.get(&id));
-        let (known, lives) =
-            (session.is_some(), session.is_some_and(|session| session.ended.is_none()));
+        let Some(handshake) = handshake else { return };
+        let session = handshake.wants.as_ref().and_then(|id| self.ledger.sessions.get(id));
+        let (known, ended) = (session.is_some(), session.and_then(|session| session.ended));
+        let lives = known && ended.is_none();
+        let unknown = ended.map_or(!known, |ended| ended.index <= handshake.known);
+        if unknown && reason == RejectionReason::SessionExpired {
+            let proven = self.is_proven(member, handshake.clock);
+            let name = self.name(member);
+            self.verdict.demand(proven, Rule::ReadsProven, || {
+                format!("{name} rejects a session that it did not know: {handshake:?}, {ended:?}")
+            });
+        }
         self.may_answer(at, member, known || reason != RejectionReason::SessionExpired);
         let name = self.name(member);
         self.verdict.demand(!lives, Rule::ExpiryCommitted, || {

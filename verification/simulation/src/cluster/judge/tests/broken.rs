@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use zraft_protocol::{ClientMessage, Nonce, RejectionReason, SessionCloseReason};
+use zraft_protocol::{ClientMessage, Nonce, RejectionReason, ServerMessage, SessionCloseReason};
 use zraft_replica::{
-    Change, ChangeStep, Configuration, EntryKind, HardState, LogEntry, MemberInfo, PeerMessage,
-    Role, SnapshotMeta, VoteKind, Write,
+    Change, ChangeStep, Configuration, ConnectionId, EntryKind, HardState, LogEntry, MemberInfo,
+    PeerMessage, Role, SnapshotMeta, VoteKind, Write,
 };
 use zraft_session::{Acknowledgement, Effect, EndReason, Operation, ServerRequest, Sessions};
 
@@ -94,6 +94,15 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
         };
         history.stand(2);
     }),
+    (Rule::NotSentAgain, |history| {
+        let entries = history.log_from(history.last());
+        history.propose(&entries[0]);
+    }),
+    (Rule::StallYields, |history| {
+        let write = history.write_of(0, &[]);
+        history.judge.writing(history.at(), 0, &write);
+        history.rest_until(history.now + Duration::from_secs(3));
+    }),
     (Rule::QuorumsMeet, |history| {
         let replace = |old, new| {
             let add = ChangeStep::AddLearner(id(new), info(new));
@@ -119,6 +128,16 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
     (Rule::RemovedStays, |history| {
         history.change(Change::Steps(vec![ChangeStep::Remove(id(2))]));
         history.change(Change::Steps(vec![ChangeStep::AddLearner(id(2), info(2))]));
+    }),
+    (Rule::RemovedStays, |history| {
+        let change = Change::Steps(vec![ChangeStep::Remove(id(2))]);
+        history.change(change.clone());
+        let write = history.write_of(2, &[]);
+        history.write(2, &write);
+        let configuration = history.configuration().after(&change);
+        history.judge.configuration(history.at(), 2, &configuration);
+        history.now += Duration::from_millis(1);
+        history.stand(2);
     }),
     (Rule::LevelsRise, |history| {
         let old = MemberInfo { feature_level: 0, ..info(1) };
@@ -181,6 +200,14 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
         let entry = history.append_unapplied(Operation::Tick);
         let before = history.view(0).time;
         history.apply_entry(0, &entry, |view, _| view.time = before);
+    }),
+    (Rule::TimeHeld, |history| {
+        let entry = history.entry_ahead(Operation::Tick, Duration::from_secs(60));
+        history.propose(&entry);
+    }),
+    (Rule::SettingsFirst, |history| {
+        *history = History::without_settings();
+        history.open(1, "s1");
     }),
     (Rule::SettingsFollow, |history| {
         let settings = zraft_session::Settings { sessions: 10, ..Default::default() };
@@ -286,12 +313,13 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
         });
     }),
     (Rule::ServesLeading, |history| {
-        history.standing(0).role = Role::Follower;
-        history.standing(0).serving = false;
-        history.stand(0);
-        history.now += Duration::from_millis(1);
-        history.say_keep_alive(1);
-        history.tell_keep_alive(1);
+        // A follower answers.
+        history.judge.connected(history.at(), 1, ConnectionId(9));
+        let nonce = Nonce::new(9).expect("not 0");
+        let ask = ClientMessage::ContinueSession { session_id: session("s1"), nonce };
+        history.judge.client_said(history.at(), 1, ConnectionId(9), &ask);
+        let told = ServerMessage::SessionContinued { nonce };
+        history.judge.told_client(history.at(), 1, ConnectionId(9), &told);
     }),
     (Rule::ServesLeading, |history| {
         // It leads and serves before it has applied the first entry of its term.
@@ -318,6 +346,11 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
         history.now += Duration::from_millis(301);
         history.say_keep_alive(1);
         history.tell_keep_alive(1);
+    }),
+    (Rule::FarewellTold, |history| {
+        history.standing(0).serving = false;
+        history.stand(0);
+        history.rest(Duration::from_millis(1));
     }),
     (Rule::AnswersCommitted, |history| {
         history.say_command(1, 1, "a");
@@ -358,9 +391,30 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
     (Rule::ReadsFresh, |history| {
         history.command(1, 1, "a");
         history.say_query(1, "q");
+        history.round(1);
         history.tell_query(1, "q", 0);
     }),
     (Rule::ReadsFresh, |history| history.tell_query(1, "q", 0)),
+    (Rule::ReadsProven, |history| {
+        history.round(1);
+        history.rest(Duration::from_millis(1));
+        history.say_query(1, "q");
+        history.tell_query(1, "q", 0);
+    }),
+    (Rule::ReadsProven, |history| {
+        // Its round has the number of an earlier one.
+        history.round(1);
+        history.rest(Duration::from_millis(1));
+        history.say_query(1, "q");
+        history.round(1);
+        history.tell_query(1, "q", 0);
+    }),
+    (Rule::ReadsProven, |history| {
+        history.connect(2);
+        let nonce = Nonce::new(102).expect("not 0");
+        history.say(2, &ClientMessage::ContinueSession { session_id: session("s9"), nonce });
+        history.tell_rejected(2, RejectionReason::SessionExpired);
+    }),
     (Rule::ReadsOwn, |history| {
         history.say_command(1, 1, "a");
         history.say_query(1, "q");
@@ -370,10 +424,12 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
         history.say_command(1, 1, "a");
         history.say_query(1, "q");
         history.run_command(1, 1, "a");
+        history.round(1);
         history.tell_query(1, "q", 0);
     }),
     (Rule::ReadsCommitted, |history| {
         history.say_query(1, "q");
+        history.round(1);
         history.tell_query(1, "q", 1);
     }),
     (Rule::RequestsInOrder, |history| {
@@ -400,6 +456,16 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
         history.connect(2);
         history.say_create(2);
         history.end();
+    }),
+    (Rule::NothingWaits, |history| {
+        // A follower holds a session message for longer than it may.
+        history.judge.connected(history.at(), 1, ConnectionId(9));
+        let nonce = Nonce::new(9).expect("not 0");
+        let ask = ClientMessage::ContinueSession { session_id: session("s1"), nonce };
+        history.judge.client_said(history.at(), 1, ConnectionId(9), &ask);
+        history.rest(Duration::from_millis(1_100));
+        history.stand(1);
+        history.judge.disconnected(history.at(), 1, ConnectionId(9));
     }),
     (Rule::RequestsReach, |history| {
         history.command(1, 1, "push");

@@ -11,11 +11,12 @@ use zraft_protocol::{
 };
 use zraft_replica::{
     Boot, Change, Configuration, ConnectionId, Done, EntryKind, HardState, Job, LogEntry, Machine,
-    MemberInfo, PeerMessage, Position, RaftId, Role, SnapshotMeta, Timing, View, VoteKind, Write,
+    MemberInfo, PeerMessage, Position, RaftId, ReadRound, Role, SnapshotMeta, Timing, View,
+    VoteKind, Write,
 };
 use zraft_session::{
-    Answer, AppSnapshot, Application, Command, Context, Effect, Entry, Genesis, Operation,
-    QueryContext, Rejected, RestoreError, SnapshotInput, StateMachine, Time,
+    Answer, AppSnapshot, Application, CheckedSettings, Command, Context, Effect, Entry, Genesis,
+    Operation, QueryContext, Rejected, RestoreError, SnapshotInput, StateMachine, Time,
 };
 
 use super::super::{Applied, At, ClusterJudge, Executed, Rest, Standing, Terms};
@@ -105,6 +106,14 @@ pub(super) struct History {
 impl History {
     /// Returns a cluster whose member 0 serves in term 2, with a client on connection 1 that has the session `s1`.
     pub(super) fn serving() -> Self {
+        let mut history = Self::without_settings();
+        history.run(Operation::Settings(CheckedSettings::default()));
+        history.open(1, "s1");
+        history
+    }
+
+    /// Returns a cluster whose member 0 serves in term 2.
+    pub(super) fn without_settings() -> Self {
         let first = Configuration::of_voters((0..3).map(|member| (id(member), info(member))));
         let terms = Terms { timing: Timing::default(), patience: PATIENCE };
         let boot = Boot::of_new_cluster(first.clone());
@@ -136,7 +145,6 @@ impl History {
         }
         history.elect(0);
         history.serve();
-        history.open(1, "s1");
         history
     }
 
@@ -187,10 +195,31 @@ impl History {
     /// Lets time pass. The leader goes on to hear the others.
     pub(super) fn rest(&mut self, duration: Duration) {
         self.now += duration;
-        for other in (0..3).filter(|other| *other != self.leader) {
-            self.judge.heard(self.at(), self.leader, id(other));
+        let leader = self.leader;
+        for other in (0..3).filter(|other| *other != leader) {
+            self.hear(other);
         }
         self.stand(self.leader);
+    }
+
+    /// The leader hears a member, which answers no round.
+    pub(super) fn hear(&mut self, from: usize) {
+        let term = self.term;
+        let message = PeerMessage::HeartbeatResponse { term, commit: 0, round: None };
+        self.judge.heard(self.at(), self.leader, id(from), &message);
+    }
+
+    /// The leader's round of heartbeats with this number is answered by all.
+    pub(super) fn round(&mut self, count: u64) {
+        let (term, commit, round) = (self.term, 0, Some(ReadRound { term: self.term, count }));
+        for other in (0..3).filter(|other| *other != self.leader) {
+            let beat = PeerMessage::Heartbeat { term, commit, round };
+            self.judge.sent(self.at(), self.leader, id(other), &beat);
+        }
+        for other in (0..3).filter(|other| *other != self.leader) {
+            let answer = PeerMessage::HeartbeatResponse { term, commit, round };
+            self.judge.heard(self.at(), self.leader, id(other), &answer);
+        }
     }
 
     pub(super) fn rest_until(&mut self, end: Duration) {
@@ -245,6 +274,10 @@ impl History {
     pub(super) fn elect(&mut self, leader: usize) {
         self.term += 1;
         let term = self.term;
+        // The old leader sends its clients away.
+        for connection in 1..10 {
+            self.disconnect(connection);
+        }
         for member in 0..3 {
             self.vote(member, term, leader);
             let (role, serving) = (Role::Follower, false);
@@ -258,7 +291,7 @@ impl History {
             let vote =
                 PeerMessage::VoteResponse { term, kind: VoteKind::Vote, granted: true, commit };
             self.judge.sent(self.at(), other, id(leader), &vote);
-            self.judge.heard(self.at(), leader, id(other));
+            self.judge.heard(self.at(), leader, id(other), &vote);
         }
         self.leader = leader;
         self.standings[leader].role = Role::Leader;
@@ -280,7 +313,12 @@ impl History {
 
     /// Returns the next entry of the log, which holds this operation.
     pub(super) fn entry(&self, operation: Operation) -> LogEntry {
-        let time = Time::from_millis(EPOCH + self.now.as_millis() as u64);
+        self.entry_ahead(operation, Duration::ZERO)
+    }
+
+    /// Returns the next entry, stamped this far ahead of the clock.
+    pub(super) fn entry_ahead(&self, operation: Operation, ahead: Duration) -> LogEntry {
+        let time = Time::from_millis(EPOCH + (self.now + ahead).as_millis() as u64);
         self.raw(EntryKind::Normal, Entry { time, operation }.encode())
     }
 
@@ -316,7 +354,7 @@ impl History {
         let stored = PeerMessage::AppendResponse { term, index, commit, rejected: None };
         for other in (0..3).filter(|other| *other != self.leader) {
             self.judge.sent(self.at(), other, id(self.leader), &stored);
-            self.judge.heard(self.at(), self.leader, id(other));
+            self.judge.heard(self.at(), self.leader, id(other), &stored);
         }
         self.log.push(entry.clone());
         self.commit(entry.index);

@@ -49,6 +49,7 @@ fn a_sound_history_breaks_no_rule_and_gives_each_an_occasion() {
     history.say_query(1, "q1");
     history.run_command(1, 4, "b");
     history.tell_answer(1, 4);
+    history.round(1);
     history.tell_query(1, "q1", 3);
     // The session moves to another connection.
     history.resume(2, 1);
@@ -80,6 +81,8 @@ fn a_sound_history_breaks_no_rule_and_gives_each_an_occasion() {
     history.configure_all();
     history.restart(1);
     history.elect(1);
+    history.rest(Duration::from_millis(1));
+    history.stand(0);
     history.serve();
     history.resume(5, 2);
     history.command(5, 6, "d");

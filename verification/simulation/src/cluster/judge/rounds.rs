@@ -1,0 +1,59 @@
+//! The rounds of heartbeats by which a leader shows that it still leads.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use zraft_replica::{RaftId, ReadRound};
+
+/// Rounds without a majority that are remembered. A leader has one under way at a time.
+const MOST: usize = 64;
+
+#[derive(Debug)]
+struct Round {
+    round: ReadRound,
+    begun: Duration,
+    answered: BTreeSet<RaftId>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    open: VecDeque<Round>,
+    newest: Option<ReadRound>,
+    /// When the latest round that a majority answered began.
+    proved: Option<Duration>,
+}
+
+impl Rounds {
+    /// A heartbeat carries a round. Only its first one begins the round, so a number that is used twice proves nothing new.
+    pub(super) fn sent(&mut self, round: ReadRound, clock: Duration) {
+        if self.newest.is_none_or(|newest| newest < round) {
+            self.newest = Some(round);
+            self.open.push_back(Round { round, begun: clock, answered: BTreeSet::new() });
+            if self.open.len() > MOST {
+                self.open.pop_front();
+            }
+        }
+    }
+
+    /// A member answers a round. `is_quorum` says whether those that answered are enough.
+    pub(super) fn answered(
+        &mut self,
+        from: RaftId,
+        round: ReadRound,
+        is_quorum: impl Fn(&BTreeSet<RaftId>) -> bool,
+    ) {
+        let Some(at) = self.open.iter().position(|open| open.round == round) else { return };
+        self.open[at].answered.insert(from);
+        if is_quorum(&self.open[at].answered) {
+            self.proved = self.proved.max(Some(self.open[at].begun));
+            self.open.drain(..=at);
+        }
+    }
+
+    /// Returns true if a round that began at this time or later has a majority.
+    pub(super) fn prove(&self, since: Duration) -> bool {
+        self.proved.is_some_and(|proved| proved >= since)
+    }
+}
