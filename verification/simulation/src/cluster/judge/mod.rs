@@ -263,11 +263,15 @@ impl ClusterJudge {
         while self.members.len() <= member {
             self.members.push(Member::new());
         }
+        // A copied directory brings an id whose member runs elsewhere. What it does under that id is not the member's.
+        let mut others = self.members.iter().enumerate();
+        let copy =
+            others.any(|(place, other)| place != member && other.running && other.id == Some(id));
         let state = &mut self.members[member];
         let lost = state.lost;
         let interrupted = std::mem::take(&mut state.pending);
         *state = Member {
-            id: Some(id),
+            id: (!copy).then_some(id),
             running: true,
             clock: at.clock,
             place: self.configurations.place_at(boot.snapshot.index),
@@ -275,7 +279,9 @@ impl ClusterJudge {
             applied: view.applied,
             ..Member::new()
         };
-        self.read_disk(id, boot, interrupted, lost);
+        if !copy {
+            self.read_disk(id, boot, interrupted, lost);
+        }
         self.compare_state(member, view);
     }
 
