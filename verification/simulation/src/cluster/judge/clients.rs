@@ -9,13 +9,10 @@ use zraft_core::Instant;
 use zraft_protocol::{ClientMessage, Nonce, SessionId};
 use zraft_replica::ConnectionId;
 
-use super::{At, ClusterJudge, queries::Query, rules::Rule};
+use super::{At, ClusterJudge, queries::Query};
 
 /// Messages of one connection that wait for an answer and are remembered.
 const MOST_WAITING: usize = 1 << 14;
-/// A session message is held for less than this.
-const HOLD_BELOW: Duration = Duration::from_secs(4);
-
 /// A CreateSession or ContinueSession that has no answer.
 #[derive(Debug)]
 pub(super) struct Handshake {
@@ -73,34 +70,9 @@ impl ClusterJudge {
 
     /// A connection has ended, or the member closes it.
     pub(crate) fn disconnected(&mut self, at: At, member: usize, connection: ConnectionId) {
-        self.waited(member, connection);
         self.pass(at, member);
         if let Some(state) = self.members.get_mut(member) {
             state.connections.remove(&connection);
-        }
-    }
-
-    /// A client gives up waiting for the answer to a session message. What the member does is judged up to the last time at which
-    /// it ran.
-    fn waited(&mut self, member: usize, connection: ConnectionId) {
-        let Some(state) = self.members.get(member) else { return };
-        let Some(place) = state.connections.get(&connection) else { return };
-        let hold = (2 * self.terms.timing.election_max).min(HOLD_BELOW);
-        for handshake in &place.handshakes {
-            let session = handshake.wants.as_ref().and_then(|id| self.ledger.sessions.get(id));
-            let lives = session.is_some_and(|session| session.ended.is_none());
-            let holds = if state.standing.serving {
-                // What was held is answered at once when a leader begins to serve.
-                let served =
-                    handshake.clock < state.serving_since && state.clock > state.serving_since;
-                !(lives && served)
-            } else {
-                let since = handshake.clock.max(state.ceased_at);
-                state.clock.saturating_sub(since) <= hold + self.terms.timing.heartbeat
-            };
-            self.verdict.demand(holds, Rule::NothingWaits, || {
-                format!("member {member} at {:?} has not answered {handshake:?}", state.clock)
-            });
         }
     }
 

@@ -69,11 +69,9 @@ impl ClusterJudge {
     pub(super) fn elected(&mut self, member: usize, term: u64) {
         let Some(id) = self.id(member) else { return };
         self.leads(id, term);
-        let committed = self.log.committed();
-        let has = match (self.log.term(committed), self.disks.get(&id)) {
-            (Some(term), Some(disk)) => disk.holds(committed, term),
-            _ => true,
-        };
+        // Votes can be late: later leaders may have committed more meanwhile.
+        let (committed, of) = self.log.last_below(term);
+        let has = self.disks.get(&id).is_none_or(|disk| disk.holds(committed, of));
         self.verdict.demand(has, Rule::LeaderComplete, || {
             format!("Raft id {id} leads in term {term} without entry {committed}")
         });

@@ -76,6 +76,13 @@ impl Log {
         self.get(index).map(|entry| entry.term)
     }
 
+    /// Returns index and term of the last committed entry of an earlier term than this.
+    pub(super) fn last_below(&self, term: u64) -> (u64, u64) {
+        let count = self.committed.partition_point(|entry| entry.term < term);
+        let last = count.checked_sub(1).and_then(|at| self.committed.get(at));
+        last.map_or(self.before, |entry| (entry.index, entry.term))
+    }
+
     /// Returns the terms of the entries that were written at this index, the latest first.
     pub(super) fn terms_at(&self, index: u64) -> impl Iterator<Item = u64> {
         self.written.range((index, 0)..=(index, u64::MAX)).rev().map(|((_, term), _)| *term)

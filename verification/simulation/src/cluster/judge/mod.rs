@@ -152,8 +152,7 @@ struct Member {
     /// The term in which it served last, and when it ceased to, if it has.
     served: u64,
     ceased: Option<Instant>,
-    /// The member's clock then, and whether its clients must have been sent away since.
-    ceased_at: Duration,
+    /// Its clients must have been sent away since.
     farewell: bool,
     /// When it followed its own removal.
     removed: Option<Instant>,
@@ -194,7 +193,6 @@ impl Member {
             standing: Standing::NEW,
             served: 0,
             ceased: None,
-            ceased_at: Duration::ZERO,
             farewell: false,
             removed: None,
             writing_since: Duration::ZERO,

@@ -125,16 +125,16 @@ impl ClusterJudge {
         let (log, verdict) = (&self.log, &mut self.verdict);
         for entry in write.entries.iter().filter(|entry| entry.index <= log.committed()) {
             let term = log.term(entry.index);
-            verdict.demand(
-                term.is_none_or(|term| term == entry.term),
-                Rule::CommittedStays,
-                || {
-                    format!(
-                        "Raft id {id}: entry {} of term {} in place of term {term:?}",
-                        entry.index, entry.term
-                    )
-                },
-            );
+            // A leader of an earlier term may still append to its own log. It replaces nothing.
+            let stays = term.is_none_or(|term| {
+                entry.term == term || (entry.term < term && disk.term(entry.index) != Some(term))
+            });
+            verdict.demand(stays, Rule::CommittedStays, || {
+                format!(
+                    "Raft id {id}: entry {} of term {} in place of term {term:?}",
+                    entry.index, entry.term
+                )
+            });
         }
         if let Some(first) = write.entries.first() {
             let cut = first.index..=disk.last().min(log.committed());

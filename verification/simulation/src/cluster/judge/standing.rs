@@ -81,7 +81,7 @@ impl ClusterJudge {
         });
         let elected = standing.leads() && (!old.leads() || old.term != standing.term);
         if old.serving && (!standing.serving || elected) {
-            (state.ceased, state.ceased_at) = (Some(at.now), at.clock);
+            state.ceased = Some(at.now);
             state.farewell = true;
             state.proof = None;
         }

@@ -457,16 +457,6 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
         history.say_create(2);
         history.end();
     }),
-    (Rule::NothingWaits, |history| {
-        // A follower holds a session message for longer than it may.
-        history.judge.connected(history.at(), 1, ConnectionId(9));
-        let nonce = Nonce::new(9).expect("not 0");
-        let ask = ClientMessage::ContinueSession { session_id: session("s1"), nonce };
-        history.judge.client_said(history.at(), 1, ConnectionId(9), &ask);
-        history.rest(Duration::from_millis(1_100));
-        history.stand(1);
-        history.judge.disconnected(history.at(), 1, ConnectionId(9));
-    }),
     (Rule::RequestsReach, |history| {
         history.command(1, 1, "push");
         history.end();
