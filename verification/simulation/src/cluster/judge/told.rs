@@ -54,7 +54,8 @@ impl ClusterJudge {
                 self.server_request(member, connection, request_id.get(), payload);
             }
             ServerMessage::QueryResponse { correlation_id, result } => {
-                self.may_answer(at, member, false);
+                // Its own round proves it, even one that began before the member stood still.
+                self.may_answer(at, member, true);
                 self.told_query(member, connection, correlation_id, result);
             }
         }
