@@ -40,7 +40,8 @@ impl Engine {
             return Ok(());
         };
         if raft.get_msg_type() == MessageType::MsgTimeoutNow
-            && !self.is_leader()
+            // A later term makes a follower of a leader before it stands.
+            && (!self.is_leader() || raft.term > self.standing.term)
             && self.is_writing()
         {
             self.timeout_now = Some(raft);

@@ -116,6 +116,25 @@ fn a_member_whose_disk_writes_does_not_stand_for_election() {
 }
 
 #[test]
+fn a_leader_whose_disk_writes_does_not_stand_in_a_later_term() {
+    let mut cluster = Cluster::new(1);
+    cluster.elect(1);
+    cluster.node(1).fast_disk = false;
+    cluster.propose(1, "a");
+    assert!(cluster.engine(1).is_writing());
+    let term = cluster.engine(1).standing().term;
+    cluster.hand_in(id(2), id(1), PeerMessage::TimeoutNow { term: term + 1 });
+    let standing = cluster.engine(1).standing();
+    assert_eq!((standing.role, standing.term), (Role::Leader, term), "the hand-over waits");
+    cluster.node(1).fast_disk = true;
+    cluster.finish_write(1);
+    let standing = cluster.engine(1).standing();
+    assert_eq!(standing.role, Role::Leader, "its own vote elects it");
+    assert!(standing.term > term, "it stood once the write was durable");
+    assert_eq!(cluster.texts(1), ["a"]);
+}
+
+#[test]
 fn a_single_voter_with_a_slow_disk_leads_once_its_writes_are_done() {
     let mut cluster = Cluster::new(1);
     cluster.node(1).fast_disk = false;
