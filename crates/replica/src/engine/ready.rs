@@ -73,8 +73,17 @@ impl Engine {
         self.persistence.entries(entries.iter().map(convert::entry_from_raft).collect());
         self.node.mut_store().append(entries);
         self.committed.extend(ready.take_committed_entries());
+        let mut promises = Vec::new();
+        // A single voter leads before its own vote is durable. After a crash it may lead in the same term again, with
+        // other entries.
+        let may_forget_term = self.persistence.durable().term < self.node.raft.term;
         for message in ready.take_messages() {
-            self.send(&message);
+            // A snapshot contains only what is committed.
+            if may_forget_term && message.get_msg_type() != MessageType::MsgSnapshot {
+                promises.push(message);
+            } else {
+                self.send(&message);
+            }
         }
         for state in ready.take_read_states() {
             let round = convert::round_from_bytes(&state.request_ctx);
@@ -83,7 +92,7 @@ impl Engine {
                 self.events.push_back(Event::ReadReady { round, index: state.index });
             }
         }
-        let promises = ready.take_persisted_messages();
+        promises.extend(ready.take_persisted_messages());
         let addressed = promises.iter().filter_map(|message| {
             let to = RaftId::new(message.to)?;
             Some(Addressed { to, message: convert::message_from_raft(message)? })

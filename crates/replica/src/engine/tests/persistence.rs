@@ -135,6 +135,37 @@ fn a_leader_whose_disk_writes_does_not_stand_in_a_later_term() {
 }
 
 #[test]
+fn a_learner_gets_no_entry_of_a_term_that_a_single_voter_may_forget() {
+    let mut cluster = Cluster::new(1);
+    cluster.elect(1);
+    cluster.start(4, Boot::of_joining_member(), 4);
+    cluster.change(1, &Change::Steps(vec![ChangeStep::AddLearner(id(4), member(4))]));
+    for _ in 0..20 {
+        cluster.run(1);
+        if std::mem::take(&mut cluster.node(1).snapshot_wanted) {
+            cluster.snapshot(1);
+        }
+        cluster.deliver_snapshots();
+    }
+    cluster.propose(1, "a");
+    cluster.run(5);
+    assert_eq!(cluster.texts(4), ["a"]);
+    // It leads at once, before its term is durable.
+    cluster.node(1).fast_disk = false;
+    cluster.restart(1, 5);
+    cluster.elect(1);
+    cluster.propose(1, "lost");
+    cluster.run(5);
+    cluster.restart(1, 6);
+    cluster.node(1).fast_disk = true;
+    cluster.elect(1);
+    cluster.propose(1, "b");
+    cluster.run(5);
+    assert_eq!(cluster.texts(1), ["a", "b"]);
+    assert_eq!(cluster.texts(4), ["a", "b"]);
+}
+
+#[test]
 fn a_single_voter_with_a_slow_disk_leads_once_its_writes_are_done() {
     let mut cluster = Cluster::new(1);
     cluster.node(1).fast_disk = false;
