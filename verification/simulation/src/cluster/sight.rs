@@ -22,6 +22,11 @@ impl Cluster {
         Some(session.unacknowledged() as usize)
     }
 
+    /// Returns true if the leader that read the session's CloseSession leads no more, so that it may have been lost.
+    pub(crate) fn may_have_lost_close(&self, session: &SessionId) -> bool {
+        self.judge.may_have_lost_close(session)
+    }
+
     /// Returns true if the application may reject a command without an answer.
     pub(crate) fn rejects_without_answer(&self) -> bool {
         self.plan.rules.reject > 0

@@ -76,6 +76,17 @@ impl ClusterJudge {
         }
     }
 
+    /// Returns true if the leader that read the CloseSession of this session serves no more in that term. What it had not
+    /// committed may be lost with its lead, and a client that has left does not say it again: the session then ends by its
+    /// timeout.
+    pub(crate) fn may_have_lost_close(&self, id: &SessionId) -> bool {
+        let session = self.ledger.sessions.get(id);
+        session.and_then(|session| session.closed_by).is_some_and(|(member, term)| {
+            let standing = self.members[member].standing;
+            !standing.serving || standing.term != term
+        })
+    }
+
     /// A member reads a client's message.
     pub(crate) fn client_said(
         &mut self,
@@ -86,7 +97,7 @@ impl ClusterJudge {
     ) {
         self.pass(at, member);
         let Some(state) = self.members.get_mut(member) else { return };
-        let known = state.standing.known;
+        let (known, term) = (state.standing.known, state.standing.term);
         let Some(place) = state.connections.get_mut(&connection) else { return };
         let waits = |wants| {
             let (ClientMessage::CreateSession { nonce, .. }
@@ -137,7 +148,7 @@ impl ClusterJudge {
             ClientMessage::ServerRequestAck { request_id } => {
                 session.seen_acknowledged = session.seen_acknowledged.max(request_id.get());
             }
-            ClientMessage::CloseSession { .. } => session.close_asked = true,
+            ClientMessage::CloseSession { .. } => session.closed_by = Some((member, term)),
             ClientMessage::ConnectionClosed => place.session = None,
             ClientMessage::KeepAlive { .. }
             | ClientMessage::CreateSession { .. }

@@ -267,7 +267,7 @@ impl Ledger {
         };
         let holds = match reason {
             Some(reason) if end == SessionEnd::from(reason) => match reason {
-                EndReason::Closed => session.close_asked,
+                EndReason::Closed => session.closed_by.is_some(),
                 EndReason::Abandoned => !session.told,
                 EndReason::Removed => self.removals.contains(id),
                 // Expiry is judged when the leader decides on it.

@@ -52,7 +52,8 @@ pub(super) struct Session {
     pub(super) asked: BTreeMap<u64, Option<Payload>>,
     pub(super) seen_lowest: u64,
     pub(super) seen_acknowledged: u64,
-    pub(super) close_asked: bool,
+    /// The member that last read its client's CloseSession, and the term that it had then.
+    pub(super) closed_by: Option<(usize, u64)>,
     /// Some client was told that it was created.
     pub(super) told: bool,
     /// The last server request that its client was sent.
@@ -76,7 +77,7 @@ impl Session {
             asked: BTreeMap::new(),
             seen_lowest: 1,
             seen_acknowledged: 0,
-            close_asked: false,
+            closed_by: None,
             told: false,
             sent: 0,
             heard_by: None,

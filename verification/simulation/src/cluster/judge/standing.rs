@@ -24,8 +24,11 @@ impl ClusterJudge {
         let Some(state) = self.members.get_mut(member) else { return };
         // What follows was due at the last time at which the member ran, not at the end of a pause.
         let yields = STALL + 3 * self.terms.timing.election_max;
+        // Several things may happen at one time, such as all that waited for the end of a pause. The replica's standing counts
+        // after the last of them: the first may be a frame that the replica has not taken yet.
+        let goes_on = at.clock > state.clock;
         let stalled = state.clock.saturating_sub(state.writing_since);
-        if !state.pending.is_empty() && state.standing.leads() {
+        if goes_on && !state.pending.is_empty() && state.standing.leads() {
             self.verdict.demand(stalled <= yields, Rule::StallYields, || {
                 format!("member {member} leads, and its write takes {stalled:?}")
             });

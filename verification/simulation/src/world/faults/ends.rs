@@ -296,7 +296,9 @@ impl Sim {
         self.check_notices();
         for client in 0..self.clients.len() {
             let last = self.clients[client].judge.session_ids.last().cloned();
-            let alive = last.is_some_and(|id| self.system.unacknowledged(&id).is_some());
+            let alive = last.is_some_and(|id| {
+                self.system.unacknowledged(&id).is_some() && !self.system.may_have_lost_close(&id)
+            });
             if alive {
                 self.violated(
                     "a session closed in order is gone",

@@ -239,6 +239,14 @@ impl System {
         }
     }
 
+    /// Returns true if the session's client closed it in order and the system may have lost that.
+    pub(crate) fn may_have_lost_close(&self, session: &str) -> bool {
+        match self {
+            Self::Live(_) => false,
+            Self::Replicated(system) => system.may_have_lost_close(session),
+        }
+    }
+
     /// The system's application pushes a server request to a session. Returns false if it cannot.
     pub(crate) fn push(&mut self, now: Instant, session: &SessionId, payload: &Payload) -> bool {
         match self {

@@ -85,6 +85,10 @@ impl Replicated {
         self.cluster.unacknowledged(&SessionId::new(session).ok()?)
     }
 
+    pub(super) fn may_have_lost_close(&self, session: &str) -> bool {
+        SessionId::new(session).is_ok_and(|session| self.cluster.may_have_lost_close(&session))
+    }
+
     pub(super) fn executions(&self) -> Vec<Execution<'_>> {
         let executions =
             self.cluster.journal().iter().zip(0..).map(|(execution, position)| Execution {

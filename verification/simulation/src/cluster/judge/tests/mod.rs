@@ -5,7 +5,7 @@ mod history;
 
 use std::time::Duration;
 
-use zraft_replica::{Boot, Change, ChangeStep, SnapshotMeta};
+use zraft_replica::{Boot, Change, ChangeStep, Role, SnapshotMeta};
 use zraft_session::{Acknowledgement, EndReason, Operation};
 
 use super::rules::Rule;
@@ -69,6 +69,11 @@ fn a_sound_history_breaks_no_rule_and_gives_each_an_occasion() {
     }
     history.run(Operation::EndSession { session: session("s4"), reason: EndReason::Expired });
     history.tell_expired(4);
+    // A write takes half a second.
+    let write = history.write_of(0, &[]);
+    history.judge.writing(history.at(), 0, &write);
+    history.rest_until(history.now + Duration::from_millis(500));
+    history.judge.durable(history.at(), 0, write.number);
     // A settings entry, a snapshot, and a member that is restored from it.
     let settings = zraft_session::Settings { sessions: 10, ..Default::default() };
     history.run(Operation::Settings(settings.check().expect("valid")));
@@ -152,4 +157,44 @@ fn a_snapshot_without_a_session_is_noticed_by_whom_it_restores() {
     view.sessions = zraft_session::Sessions::default();
     history.judge.restored(history.at(), 2, &meta, &view);
     assert_eq!(history.violated(), Some(Rule::StatesEqual.sentence()));
+}
+
+#[test]
+fn a_leader_that_wakes_with_an_old_write_has_that_moment_to_give_leadership_away() {
+    for yields in [true, false] {
+        let mut history = History::serving();
+        let write = history.write_of(0, &[]);
+        history.judge.writing(history.at(), 0, &write);
+        // It stands still meanwhile. What waited is judged before its replica says how it stands.
+        history.now += Duration::from_secs(60);
+        history.hear(1);
+        history.hear(2);
+        if yields {
+            let standing = history.standing(0);
+            (standing.role, standing.serving) = (Role::Follower, false);
+        }
+        history.stand(0);
+        history.disconnect(1);
+        assert_eq!(history.violated(), None, "yields {yields}: {:?}", history.judge.violation());
+        history.rest(Duration::from_millis(1));
+        let expected = (!yields).then_some(Rule::StallYields.sentence());
+        assert_eq!(history.violated(), expected, "yields {yields}");
+    }
+}
+
+#[test]
+fn a_close_may_be_lost_only_if_the_leader_that_read_it_leads_no_more() {
+    let mut history = History::serving();
+    assert!(!history.judge.may_have_lost_close(&session("s1")), "it was not closed");
+    history.say_close(1);
+    assert!(!history.judge.may_have_lost_close(&session("s1")), "its reader leads");
+    history.disconnect(1);
+    history.restart(1);
+    history.elect(1);
+    history.serve();
+    assert!(history.judge.may_have_lost_close(&session("s1")), "another member leads");
+    history.elect(0);
+    history.serve();
+    assert!(history.judge.may_have_lost_close(&session("s1")), "its reader leads in a later term");
+    assert_eq!(history.violated(), None, "{:?}", history.judge.violation());
 }
