@@ -165,7 +165,8 @@ impl ClusterJudge {
                 format!("{name} rejects a session that it did not know: {handshake:?}, {ended:?}")
             });
         }
-        self.may_answer(at, member, known || reason != RejectionReason::SessionExpired);
+        // The handshake's own round proves that the session is unknown, even one that began before the member stood still.
+        self.may_answer(at, member, true);
         let name = self.name(member);
         self.verdict.demand(!lives, Rule::ExpiryCommitted, || {
             format!("{name} rejects a living session as {reason:?}")
