@@ -12,6 +12,7 @@ mod membership;
 mod messages;
 mod output;
 mod queries;
+mod quorum;
 mod receiving;
 mod sessions;
 mod setup;
@@ -272,7 +273,7 @@ impl Replica {
         let tick = self.ticks.tick;
         let ticks = (passed.as_nanos() / tick.as_nanos()).min(u128::from(u32::MAX)) as u32;
         // A leader that stood still for two election timeouts must lose its leadership, and no member more than that.
-        let most = 2 * self.ticks.election_min as u32 + 1;
+        let most = self.ticks.most_without_majority();
         let mut given = ticks.min(most);
         if ticks > most {
             self.ticked = now.monotonic - tick * given;
@@ -286,7 +287,8 @@ impl Replica {
             self.engine.age(given as usize);
             return Ok(());
         }
-        self.engine.tick(given as usize)
+        self.engine.tick(given as usize)?;
+        self.leave_if_cut_off()
     }
 
     /// Does everything that follows from an input.
@@ -400,13 +402,6 @@ impl Replica {
         let leader = self.standing.leader.or(self.successor)?;
         let member = self.engine.configuration().members.get(&leader)?;
         Some(member.name.clone())
-    }
-
-    /// Returns true if a member was heard within the last election timeout, or is this one.
-    fn is_active(&self, id: RaftId) -> bool {
-        let heard = self.peers.get(&id).copied();
-        let silent = heard.map(|heard| self.now.monotonic.saturating_sub(heard));
-        id == self.id || silent.is_some_and(|silent| silent < self.config.timing.election_min)
     }
 
     fn own_name(&self) -> Option<MemberId> {

@@ -38,6 +38,15 @@ pub(crate) struct Ticks {
     pub(crate) election_max: usize,
 }
 
+impl Ticks {
+    /// Returns for how many ticks a leader may go on without its majority. The engine looks once in an election timeout
+    /// whether it has heard one since it last looked, so it notices after two of them, and a tick is its precision.
+    pub(crate) fn most_without_majority(&self) -> u32 {
+        // At most an hour over a millisecond, twice: it fits into a u32.
+        2 * self.election_min as u32 + 1
+    }
+}
+
 impl Timing {
     /// Ticks in a heartbeat. Five make the timeouts of two members differ by a fifth of a heartbeat, which is about a
     /// round trip.

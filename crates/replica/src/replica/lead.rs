@@ -354,7 +354,8 @@ impl Replica {
         let lead = self.lead.as_ref()?;
         let stalled = self.write_since.filter(|_| lead.hand_over.is_none());
         let stalled = stalled.map(|since| since + STALL);
-        [lead.acks_due, self.tick_due(lead), stalled].into_iter().flatten().min()
+        let due = [lead.acks_due, self.tick_due(lead), stalled, self.cut_off_at()];
+        due.into_iter().flatten().min()
     }
 
     /// When the application's tick is due, if no other entry is on its way to let time pass.

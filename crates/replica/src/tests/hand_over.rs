@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use zraft_protocol::{RejectionReason, SessionCloseReason};
+use zraft_protocol::{RejectionReason, ServerMessage, SessionCloseReason};
 
 use super::world::{MS, World, closed, id, rejected};
 use crate::Role;
@@ -61,6 +61,30 @@ fn a_hand_over_tries_a_second_member() {
     world.run(1000 * MS);
     assert_eq!(world.serving(), Some(second));
     assert_eq!(world.role(leader), Role::Follower);
+}
+
+#[test]
+fn a_leader_that_is_cut_off_is_silent_in_time_although_it_hands_over() {
+    // How long before the cut the engine last looked for a majority decides when it looks again.
+    for phase in 0..30 {
+        let mut world = World::new(3);
+        let leader = world.settle();
+        let (connection, _) = world.session(leader);
+        world.run(300 * MS + phase * 10 * MS);
+        world.isolate(leader);
+        world.run(150 * MS);
+        let next = world.others(leader)[0];
+        hand_over(&mut world, leader, Some(next));
+        // Two election timeouts and a tick in all, and 1 ms for what was on its way at the cut.
+        world.run(460 * MS + MS);
+        assert_ne!(world.role(leader), Role::Leader, "phase {phase}");
+        let received = world.received(connection);
+        let told = matches!(
+            received[..],
+            [ServerMessage::SessionClosed { reason: SessionCloseReason::NotLeaderAnymore, .. }]
+        );
+        assert!(told, "{received:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,45 @@
+//! When this member last heard its peers, and what follows for a leader that hears too few of them.
+
+use std::time::Duration;
+
+use super::Replica;
+use crate::{RaftId, StopReason};
+
+impl Replica {
+    /// Returns true if a member was heard within the last election timeout, or is this one.
+    pub(super) fn is_active(&self, id: RaftId) -> bool {
+        let heard = self.peers.get(&id).copied();
+        let silent = heard.map(|heard| self.now.monotonic.saturating_sub(heard));
+        id == self.id || silent.is_some_and(|silent| silent < self.config.timing.election_min)
+    }
+
+    /// Makes a leader step down that has heard no majority for two election timeouts and a tick. The engine looks for a
+    /// majority too, but it starts its count again with each hand-over, even one that fails.
+    pub(super) fn leave_if_cut_off(&mut self) -> Result<(), StopReason> {
+        if self.cut_off_at().is_none_or(|at| self.now.monotonic < at) {
+            return Ok(());
+        }
+        self.engine.step_down()?;
+        // The leadership ends before the input acts, which it would still answer.
+        while let Some(event) = self.engine.poll() {
+            self.event(event)?;
+        }
+        Ok(())
+    }
+
+    /// Returns when this leader must step down unless it hears a majority before. The only voter never must.
+    pub(super) fn cut_off_at(&self) -> Option<Duration> {
+        let configuration = self.engine.configuration();
+        if !self.engine.is_leader() || configuration.is_quorum(|id| id == self.id) {
+            return None;
+        }
+        let heard_since = |since| {
+            configuration.is_quorum(|id| {
+                id == self.id || self.peers.get(&id).is_some_and(|heard| *heard >= since)
+            })
+        };
+        let heard = self.peers.values().copied().filter(|since| heard_since(*since)).max();
+        let patience = self.ticks.tick * self.ticks.most_without_majority();
+        Some(heard.map_or(self.now.monotonic, |heard| heard + patience))
+    }
+}
