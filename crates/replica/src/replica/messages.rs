@@ -173,10 +173,10 @@ impl Replica {
         }
     }
 
-    /// Judges the waiting commands of one session again, the lowest first.
+    /// Judges the waiting commands of one session again, the lowest first, unless its end is on its way into the log.
     fn reconsider(&mut self, session: &SessionId) {
         let state = self.lead.as_mut().and_then(|lead| lead.sessions.get_mut(session));
-        let Some(state) = state else { return };
+        let Some(state) = state.filter(|state| !state.ending) else { return };
         for (request_id, waiting) in std::mem::take(&mut state.waiting) {
             let Waiting { connection, payload, arrival } = waiting;
             self.release_bytes(connection, payload.len());

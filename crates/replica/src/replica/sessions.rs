@@ -166,8 +166,8 @@ impl Replica {
         let Some(state) = lead.sessions.get_mut(session).filter(|state| !state.ending) else {
             return;
         };
+        // What waits for room stays and is judged no more: queries that came after it must not run without it.
         state.ending = true;
-        state.waiting.clear();
         lead.waiting.remove(session);
         lead.push(Operation::EndSession { session: session.clone(), reason });
     }

@@ -1,7 +1,7 @@
 use zraft_protocol::{RejectionReason, ServerMessage, SessionId};
 use zraft_session::Settings;
 
-use super::world::{MS, World, command, continue_session, query, rejected};
+use super::world::{MS, World, close_session, command, continue_session, query, rejected};
 use crate::Role;
 
 fn results(messages: Vec<ServerMessage>) -> Vec<String> {
@@ -68,6 +68,25 @@ fn a_query_sees_a_command_that_gets_room_while_the_round_is_under_way() {
     world.send(connection, command(7, 6, "7"));
     let seen = results(world.wait(connection, is_result));
     assert!(seen[0].contains('6'), "{seen:?}");
+}
+
+#[test]
+fn a_query_is_not_answered_without_a_command_that_the_end_of_its_session_drops() {
+    let settings = Settings { cached_answers: 2, ..Settings::default() };
+    let mut world = World::with_settings(3, settings);
+    let leader = world.settle();
+    let (connection, session) = world.session(leader);
+    for number in 1..=6 {
+        world.send(connection, command(number, 1, &format!("{number}")));
+        world.run(10 * MS);
+    }
+    world.send(connection, query(1));
+    world.run(100 * MS);
+    world.send(connection, close_session());
+    world.run(100 * MS);
+    assert!(!world.replica(leader).view().sessions.contains(&session));
+    let seen = results(world.received(connection));
+    assert!(seen.is_empty(), "command 6 never ran: {seen:?}");
 }
 
 #[test]

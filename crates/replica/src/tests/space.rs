@@ -4,7 +4,7 @@ use zraft_protocol::{RejectionReason, ServerMessage, SessionCloseReason};
 use zraft_session::Settings;
 
 use super::world::{
-    MS, World, ack, answered, closed, command, keep_alive, query, rejected, request,
+    MS, World, ack, answered, close_session, closed, command, keep_alive, query, rejected, request,
 };
 use crate::{Role, Space};
 
@@ -344,7 +344,26 @@ fn acknowledgements_and_ends_of_sessions_go_into_the_log_of_a_low_disk() {
     world.run(200 * MS);
     let state = world.replica(leader).view().sessions.get(&session).expect("it lives").clone();
     assert_eq!(state.acknowledged(), request(3));
-    world.send(connection, super::world::close_session());
+    world.send(connection, close_session());
     world.run(100 * MS);
     assert!(!world.replica(leader).view().sessions.contains(&session));
+}
+
+#[test]
+fn a_command_that_a_low_disk_held_back_is_not_put_behind_the_end_of_its_session() {
+    let mut world = World::new(1);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.run(100 * MS);
+    let before = world.replica(leader).last_index();
+    let clock = world.clock();
+    let replica = world.replica(leader);
+    replica.client_message(clock, connection, command(1, 1, "1"));
+    replica.client_message(clock, connection, close_session());
+    replica.disk_space(clock, Space::Low);
+    replica.disk_space(clock, Space::Ample);
+    world.collect(leader);
+    world.run(100 * MS);
+    let entries = world.replica(leader).last_index() - before;
+    assert_eq!(entries, 1, "the end of the session");
 }
