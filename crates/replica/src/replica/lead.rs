@@ -69,6 +69,7 @@ struct Suspension {
 #[derive(Debug)]
 struct Queued {
     operation: Operation,
+    /// A command that had waited for room keeps its own, which is earlier than its place in the queue says.
     arrival: u64,
     /// The connection that a command came on.
     from: Option<ConnectionId>,
@@ -87,7 +88,7 @@ pub(super) struct SessionLead {
     pub(super) admission: Admission,
     /// Commands that are in the log, or in the queue, and not applied.
     pub(super) in_flight: BTreeSet<RequestId>,
-    /// Commands for whose answers there is no room.
+    /// Commands for whose answers there is no room. Those of a session that is ending never run.
     pub(super) waiting: BTreeMap<RequestId, Waiting>,
     /// The last index that was proposed for this session.
     pub(super) last_proposed: u64,
@@ -142,9 +143,13 @@ impl Lead {
     /// Puts a command that came on this connection into the queue.
     pub(super) fn push_from(&mut self, from: Option<ConnectionId>, operation: Operation) -> u64 {
         let arrival = self.next_arrival();
+        self.push_as_of(arrival, from, operation);
+        arrival
+    }
+
+    fn push_as_of(&mut self, arrival: u64, from: Option<ConnectionId>, operation: Operation) {
         self.queued_bytes += payload_bytes(&operation);
         self.queue.push_back(Queued { operation, arrival, from });
-        arrival
     }
 
     /// Takes the commands out of the queue again. They wait, in their order, until they are judged again.
@@ -153,6 +158,7 @@ impl Lead {
             let Queued { operation, arrival, from } = queued;
             match (operation, from) {
                 (Operation::Command { session, request_id, payload, .. }, Some(connection)) => {
+                    self.queued_bytes -= payload.len();
                     let Some(state) = self.sessions.get_mut(&session) else { continue };
                     state.in_flight.remove(&request_id);
                     state.waiting.insert(request_id, Waiting { connection, payload, arrival });
@@ -170,7 +176,7 @@ impl Lead {
 
     /// Puts a command into the queue that has waited for room since its arrival.
     pub(super) fn push_waited(&mut self, from: ConnectionId, operation: Operation, arrival: u64) {
-        self.push_from(Some(from), operation);
+        self.push_as_of(arrival, Some(from), operation);
         self.waited = Some(self.waited.map_or(arrival, |waited| waited.min(arrival)));
     }
 

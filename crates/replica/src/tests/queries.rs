@@ -2,7 +2,7 @@ use zraft_protocol::{RejectionReason, ServerMessage, SessionId};
 use zraft_session::Settings;
 
 use super::world::{MS, World, close_session, command, continue_session, query, rejected};
-use crate::Role;
+use crate::{Role, Space};
 
 fn results(messages: Vec<ServerMessage>) -> Vec<String> {
     let results = messages.into_iter().filter_map(|message| match message {
@@ -87,6 +87,33 @@ fn a_query_is_not_answered_without_a_command_that_the_end_of_its_session_drops()
     assert!(!world.replica(leader).view().sessions.contains(&session));
     let seen = results(world.received(connection));
     assert!(seen.is_empty(), "command 6 never ran: {seen:?}");
+}
+
+#[test]
+fn a_query_sees_a_command_that_got_room_before_a_full_disk_held_it_back() {
+    let settings = Settings { cached_answers: 2, ..Settings::default() };
+    let mut world = World::with_settings(1, settings);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    for number in 1..=6 {
+        world.send(connection, command(number, 1, &format!("{number}")));
+        world.run(10 * MS);
+    }
+    world.send(connection, query(1));
+    world.run(100 * MS);
+    world.received(connection);
+    // Command 6 gets room, and the disk is found full before the command is proposed.
+    let clock = world.clock();
+    world.replica(leader).client_message(clock, connection, command(7, 6, "7"));
+    world.replica(leader).disk_space(clock, Space::Low);
+    world.collect(leader);
+    world.run(100 * MS);
+    assert!(results(world.received(connection)).is_empty(), "command 6 has not run");
+    let clock = world.clock();
+    world.replica(leader).disk_space(clock, Space::Ample);
+    world.collect(leader);
+    let seen = results(world.wait(connection, is_result));
+    assert!(seen[0].contains('6'), "{seen:?}");
 }
 
 #[test]

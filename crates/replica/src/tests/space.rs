@@ -367,3 +367,24 @@ fn a_command_that_a_low_disk_held_back_is_not_put_behind_the_end_of_its_session(
     let entries = world.replica(leader).last_index() - before;
     assert_eq!(entries, 1, "the end of the session");
 }
+
+#[test]
+fn a_command_that_a_low_disk_held_back_is_proposed_with_the_others_of_its_poll() {
+    let mut world = World::new(1);
+    world.limits.waiting_bytes = 100;
+    world.restart(1);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.run(100 * MS);
+    let before = world.replica(leader).last_index();
+    let clock = world.clock();
+    let replica = world.replica(leader);
+    // Half of what may wait is proposed at once. This is less, also after it was held back.
+    replica.client_message(clock, connection, command(1, 1, &"1".repeat(40)));
+    replica.disk_space(clock, Space::Low);
+    replica.disk_space(clock, Space::Ample);
+    assert_eq!(replica.last_index(), before);
+    replica.client_message(clock, connection, command(2, 1, "2"));
+    world.collect(leader);
+    assert_eq!(world.replica(leader).last_index(), before + 2);
+}
