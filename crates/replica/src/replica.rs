@@ -27,10 +27,10 @@ use std::{
 };
 
 use zraft_protocol::MemberId;
-use zraft_session::LeaderClock;
+use zraft_session::{Entry, LeaderClock, Time};
 
 use crate::{
-    Boot, LogEntry, Now, PeerMessage, RaftId, Role, Space, StartError, StopReason, View,
+    Boot, EntryKind, LogEntry, Now, PeerMessage, RaftId, Role, Space, StartError, StopReason, View,
     engine::{Engine, Event, Standing},
     peer::Matches,
     timing::Ticks,
@@ -133,7 +133,7 @@ impl Replica {
             id: config.id,
             ticks,
             entropy,
-            clock: LeaderClock::new(view.time),
+            clock: LeaderClock::new(last_time(&boot.entries, view.time)),
             now,
             ticked: now.monotonic,
             heard: None,
@@ -414,6 +414,14 @@ impl Replica {
         (self.entropy)(&mut bytes);
         bytes
     }
+}
+
+/// Returns the latest time of a log. No one knows how long ago it was, so it does not hold the first stamp back.
+fn last_time(entries: &[LogEntry], snapshot: Time) -> Time {
+    let normal = entries.iter().filter(|entry| entry.kind == EntryKind::Normal);
+    // An entry that cannot be read stops the member when it is applied.
+    let times = normal.filter_map(|entry| Some(Entry::decode(&entry.data).ok()?.time));
+    times.fold(snapshot, Time::max)
 }
 
 impl std::fmt::Debug for Replica {

@@ -34,7 +34,7 @@ impl LeaderClock {
     /// and small enough to wait out.
     pub const MAX_JUMP: Duration = Duration::from_secs(10);
 
-    /// Returns the clock of a member that has just started and whose state has this time.
+    /// Returns the clock of a member that has just started and whose log ends with this time.
     ///
     /// The member does not know how long it was stopped, so the first stamp follows the wall clock unconditionally.
     #[must_use]
@@ -44,8 +44,8 @@ impl LeaderClock {
 
     /// Takes note of the time of an entry that was applied.
     pub fn observe(&mut self, time: Time, monotonic: Duration) {
-        if time > self.last || self.at.is_none() {
-            self.last = self.last.max(time);
+        if time > self.last {
+            self.last = time;
             self.at = Some(monotonic);
         }
     }
@@ -53,7 +53,8 @@ impl LeaderClock {
     /// Returns the time for an entry that is proposed now.
     pub fn stamp(&mut self, wall: Time, monotonic: Duration) -> Time {
         let Some(at) = self.at else {
-            self.observe(wall, monotonic);
+            self.last = self.last.max(wall);
+            self.at = Some(monotonic);
             return self.last;
         };
         let elapsed = monotonic.saturating_sub(at);

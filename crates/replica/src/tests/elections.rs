@@ -269,3 +269,45 @@ fn everything_survives_a_restart_of_all_members() {
     let hashes: Vec<_> = (1..=3).map(|number| world.replica(number).view().history).collect();
     assert!(hashes.iter().all(|hash| *hash == hashes[0]));
 }
+
+#[test]
+fn a_new_cluster_follows_the_wall_clock_from_its_first_session_on() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    world.session(leader);
+    let behind = world.clock().wall.saturating_duration_since(world.replica(leader).view().time);
+    assert!(behind < Duration::from_secs(1), "replicated time is {behind:?} behind");
+    assert_eq!(world.replica(leader).held_back(), None);
+}
+
+#[test]
+fn a_cluster_that_was_stopped_for_an_hour_follows_the_wall_clock_when_it_is_back() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    world.session(leader);
+    world.wall += Duration::from_secs(3600);
+    for number in 1..=3 {
+        world.restart(number);
+    }
+    let leader = world.settle();
+    world.session(leader);
+    let behind = world.clock().wall.saturating_duration_since(world.replica(leader).view().time);
+    assert!(behind < Duration::from_secs(1), "replicated time is {behind:?} behind");
+    assert_eq!(world.replica(leader).held_back(), None);
+}
+
+#[test]
+fn a_new_leader_holds_a_leap_of_its_wall_clock_back() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    world.session(leader);
+    world.run(Duration::from_secs(1));
+    world.isolate(leader);
+    world.wall += Duration::from_secs(3600);
+    world.until("another member leads", |world| {
+        world.serving().is_some_and(|serving| serving != leader)
+    });
+    let leader = world.serving().expect("it serves");
+    world.session(leader);
+    assert!(world.replica(leader).held_back().is_some());
+}

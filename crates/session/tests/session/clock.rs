@@ -32,6 +32,15 @@ fn first_stamp_after_a_start_follows_the_wall_clock_and_never_falls() {
     assert_eq!(started().stamp(time(1_000_000), millis(0)), time(1_000_000));
     let mut behind = LeaderClock::new(time(9_000));
     assert_eq!(behind.stamp(time(1_000), millis(0)), time(9_000));
+    assert_eq!(behind.stamp(time(1_500), millis(500)), time(9_250), "half speed from there on");
+}
+
+#[test]
+fn entry_without_a_later_time_leaves_the_first_stamp_to_the_wall_clock() {
+    let mut clock = LeaderClock::new(time(0));
+    clock.observe(time(0), millis(10));
+    assert_eq!(clock.stamp(time(1_000_000), millis(20)), time(1_000_000));
+    assert_eq!(clock.held_back(), None);
 }
 
 #[test]
