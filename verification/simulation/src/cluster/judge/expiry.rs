@@ -6,7 +6,7 @@ use std::time::Duration;
 use zraft_protocol::SessionId;
 use zraft_session::{LeaderClock, Time};
 
-use super::{ClusterJudge, Member, rules::Rule};
+use super::{ClusterJudge, Member, rules::Rule, session::Session};
 
 /// At most 20 entries a second.
 const ACK_INTERVAL: Duration = Duration::from_millis(50);
@@ -32,6 +32,22 @@ impl Member {
         }
     }
 
+    /// Gives all sessions a full timeout from this time on.
+    pub(super) fn grant(&mut self, clock: Duration) {
+        self.granted_at = clock;
+        self.granted = clock.saturating_add(self.session_timeout());
+    }
+
+    /// Returns when a session may expire here. A client that was heard after all sessions were given a full timeout has only
+    /// the one since: an entry may have made it shorter.
+    fn due(&self, session: &Session) -> Duration {
+        if session.heard >= self.granted_at {
+            session.deadline
+        } else {
+            session.deadline.max(self.granted)
+        }
+    }
+
     pub(super) fn session_timeout(&self) -> Duration {
         self.session_timeouts.0.min(self.session_timeouts.1)
     }
@@ -48,10 +64,11 @@ impl ClusterJudge {
         let leader = (member, state.standing.term);
         if session.heard_by != Some(leader) {
             session.heard_by = Some(leader);
-            session.deadline = Duration::ZERO;
+            (session.heard, session.deadline) = (Duration::ZERO, Duration::ZERO);
             session.overdue = false;
         }
-        session.overdue |= state.clock >= session.deadline.max(state.granted);
+        session.overdue |= state.clock >= state.due(session);
+        session.heard = state.clock;
         session.deadline = state.clock.saturating_add(state.session_timeout());
     }
 
@@ -63,7 +80,7 @@ impl ClusterJudge {
         let session = self.ledger.sessions.get(id);
         let heard = session.filter(|session| session.heard_by == Some(leader));
         let deadline = heard.map_or(Duration::ZERO, |session| session.deadline);
-        let due = deadline.max(state.granted);
+        let due = heard.map_or(state.granted, |session| state.due(session));
         let overdue = heard.is_some_and(|session| session.overdue);
         let (clock, granted) = (state.clock, state.granted);
         self.verdict.demand(overdue || clock >= due, Rule::NoFalseExpiry, || {

@@ -168,8 +168,10 @@ struct Member {
     rounds: Rounds,
     /// When it woke from standing still, if no round was answered since.
     proof: Option<Duration>,
-    /// No session expires here before this.
+    /// No session whose client was not heard since expires here before this.
     granted: Duration,
+    /// Since when that holds.
+    granted_at: Duration,
     /// The session timeout before its last change, and the one since.
     session_timeouts: (Duration, Duration),
     applied: u64,
@@ -203,6 +205,7 @@ impl Member {
             rounds: Rounds::default(),
             proof: None,
             granted: Duration::ZERO,
+            granted_at: Duration::ZERO,
             session_timeouts: (Duration::MAX, Duration::MAX),
             applied: 0,
             snapshot: 0,

@@ -60,6 +60,8 @@ pub(super) struct Session {
     pub(super) sent: u64,
     /// The leader that last heard its client, as place and term.
     pub(super) heard_by: Option<(usize, u64)>,
+    /// When that was, by the leader's clock, and when the session may expire then.
+    pub(super) heard: std::time::Duration,
     pub(super) deadline: std::time::Duration,
     /// That leader did not hear its client for a full timeout.
     pub(super) overdue: bool,
@@ -81,6 +83,7 @@ impl Session {
             told: false,
             sent: 0,
             heard_by: None,
+            heard: std::time::Duration::ZERO,
             deadline: std::time::Duration::ZERO,
             overdue: false,
         }

@@ -51,7 +51,7 @@ impl ClusterJudge {
             return;
         }
         if stood_still >= STALL {
-            state.granted = at.clock.saturating_add(state.session_timeout());
+            state.grant(at.clock);
         }
         if stood_still > self.terms.timing.election_min && !self.is_alone(member) {
             self.members[member].proof = Some(at.clock);
@@ -89,7 +89,7 @@ impl ClusterJudge {
             state.proof = None;
         }
         if standing.serving && (!old.serving || elected) {
-            state.granted = at.clock.saturating_add(state.session_timeout());
+            state.grant(at.clock);
             state.serving_since = at.clock;
             (state.served, state.ceased, state.farewell) = (standing.term, None, false);
             state.acks.clear();

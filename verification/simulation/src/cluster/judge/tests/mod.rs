@@ -198,3 +198,22 @@ fn a_close_may_be_lost_only_if_the_leader_that_read_it_leads_no_more() {
     assert!(history.judge.may_have_lost_close(&session("s1")), "its reader leads in a later term");
     assert_eq!(history.violated(), None, "{:?}", history.judge.violation());
 }
+
+#[test]
+fn a_client_that_was_heard_after_the_timeout_became_shorter_has_only_that() {
+    for (waits, holds) in [(3, false), (6, true)] {
+        let mut history = History::serving();
+        history.open(3, "s3");
+        let settings =
+            zraft_session::Settings { session_timeout_millis: 5000, ..Default::default() };
+        history.run(Operation::Settings(settings.check().expect("valid")));
+        history.say_keep_alive(3);
+        history.tell_keep_alive(3);
+        history.rest_until(history.now + Duration::from_secs(waits));
+        let expire = Operation::EndSession { session: session("s3"), reason: EndReason::Expired };
+        let expiry = history.entry(expire);
+        history.propose(&expiry);
+        let expected = (!holds).then_some(Rule::NoFalseExpiry.sentence());
+        assert_eq!(history.violated(), expected, "{waits} s");
+    }
+}
