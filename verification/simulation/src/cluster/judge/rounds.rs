@@ -44,9 +44,14 @@ impl Rounds {
         round: ReadRound,
         is_quorum: impl Fn(&BTreeSet<RaftId>) -> bool,
     ) {
-        let Some(at) = self.open.iter().position(|open| open.round == round) else { return };
-        self.open[at].answered.insert(from);
-        if is_quorum(&self.open[at].answered) {
+        let Some(open) = self.open.iter_mut().find(|open| open.round == round) else { return };
+        open.answered.insert(from);
+        self.count(is_quorum);
+    }
+
+    /// Takes the rounds that have a majority as proved. A change of the configuration may give one its majority.
+    pub(super) fn count(&mut self, is_quorum: impl Fn(&BTreeSet<RaftId>) -> bool) {
+        if let Some(at) = self.open.iter().rposition(|open| is_quorum(&open.answered)) {
             self.proved = self.proved.max(Some(self.open[at].begun));
             self.open.drain(..=at);
         }

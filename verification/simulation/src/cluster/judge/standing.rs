@@ -117,6 +117,14 @@ impl ClusterJudge {
             return;
         };
         state.place = place;
+        // The engine also counts a round that is under way again.
+        let own = state.id;
+        state.rounds.count(|answered| {
+            configuration.is_quorum(|id| Some(id) == own || answered.contains(&id))
+        });
+        if state.proof.is_some_and(|since| state.rounds.prove(since)) {
+            state.proof = None;
+        }
         if state.id.is_some_and(|id| configuration.removed.contains(&id)) {
             state.removed.get_or_insert(at.now);
         }
