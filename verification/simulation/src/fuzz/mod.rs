@@ -14,6 +14,7 @@ mod frames;
 mod greeting;
 mod machine;
 mod peers;
+mod replica_script;
 mod script;
 mod seeds;
 mod seeds_of_members;
@@ -27,6 +28,7 @@ pub use frames::frames;
 pub use greeting::greeting;
 pub use machine::machine;
 pub use peers::peer_codec;
+pub use replica_script::replica_script;
 pub use seeds::{Seed, seeds};
 pub use server::server;
 pub use store_open::store_open;
@@ -35,7 +37,7 @@ pub use store_open::store_open;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All fuzz targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("greeting", greeting),
     ("frames", frames),
     ("client_codec", client_codec),
@@ -46,4 +48,5 @@ pub const TARGETS: [Target; 10] = [
     ("peer_codec", peer_codec),
     ("entries", entries),
     ("store_open", store_open),
+    ("replica_script", replica_script),
 ];

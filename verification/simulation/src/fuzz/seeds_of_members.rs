@@ -1,5 +1,5 @@
-//! What the corpora of the replicated members begin with: the golden bytes of their formats, and damage to
-//! the files of a store.
+//! What the corpora of the replicated members begin with: the golden bytes of their formats, and scripts in which
+//! everything goes well.
 
 use std::{fs, io, path::Path};
 
@@ -18,6 +18,7 @@ pub(super) fn members(testdata: &Path, seeds: &mut Vec<Seed>) -> io::Result<()> 
     golden(&crates.join("replica/tests/golden/handshake-v1.hex"), 1, "handshake", seeds)?;
     logs(seeds);
     damage(seeds);
+    scripts(seeds);
     Ok(())
 }
 
@@ -92,5 +93,37 @@ fn damage(seeds: &mut Vec<Seed>) {
         add(format!("cut-{file}"), &[file | 6, 128, 0, 0]);
         add(format!("removed-{file}"), &[file | 10, 0, 0, 0]);
         add(format!("replaced-{file}"), &[file | 10 | 64, 0, 0, 0, 1, 2, 3]);
+    }
+}
+
+fn scripts(seeds: &mut Vec<Seed>) {
+    let alone: &[u8] = &[16, 18, 22, 22, 8, 12, 0, 22, 22];
+    let commands: &[u8] = &[13, 0, 0, 13, 0, 1, 22, 13, 0, 0, 13, 0, 2, 22, 22];
+    // The member follows: an Append of two entries in term 2, and a heartbeat.
+    let follows: &[u8] = &[0, 0, 128, 1, 1, 1, 2, 1, 0, 1, 4, 3, 22, 1, 0, 3, 2, 0, 22];
+    // It stands, gets both votes, and leads.
+    let elected: &[u8] = &[16, 22, 2, 0, 128 | 6, 0, 1, 0, 0, 22, 2, 0, 6, 1, 1, 0, 0, 22];
+    let matched: &[u8] = &[3, 0, 2, 2, 1, 1, 22, 3, 0, 2, 3, 2, 1, 22, 22];
+    let asked: &[u8] = &[4, 0, 128 | 5, 1, 1, 1, 1, 1, 18, 22];
+    let offered: &[u8] =
+        &[0, 1, 128 | 8, 9, 2, 2, 4, 1, 1, 9, 9, 0, 4, 1, 2, 3, 4, 20, 0, 20, 0, 22];
+    let times: &[u8] = &[14, 50, 15, 2, 0, 17, 17, 22, 15, 8, 0, 22];
+    let operated: &[u8] = &[21, 0, 22, 21, 2, 22, 21, 3, 21, 1, 22, 17, 22];
+    let restarted: &[u8] = &[23, 16, 22, 22, 8, 12, 0, 22];
+    let parts = [
+        ("commands", commands),
+        ("follows", follows),
+        ("asked", asked),
+        ("offered", offered),
+        ("times", times),
+        ("operated", operated),
+        ("restarted", restarted),
+    ];
+    for options in [0, 1, 3] {
+        let begun = if options & 1 == 1 { alone.to_vec() } else { [elected, matched].concat() };
+        for (name, part) in parts {
+            let script = [&[options], &begun[..], commands, part, times, commands].concat();
+            seeds.push(("replica_script", format!("{name}-{options}"), script));
+        }
     }
 }

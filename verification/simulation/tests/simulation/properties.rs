@@ -144,3 +144,8 @@ fn any_entry_or_snapshot_is_read_whole_or_refused() {
 fn any_damage_to_a_directory_is_refused_or_loses_nothing() {
     explore("store_open", 300);
 }
+
+#[test]
+fn any_script_leaves_a_member_within_its_rules() {
+    explore("replica_script", 1500);
+}
