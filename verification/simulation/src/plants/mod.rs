@@ -1,7 +1,8 @@
 //! Planted bugs: each is a small patch in `plants/`, and all of them are applied together to one copy of the sources below
 //! `target/planted`. The sources that ship contain no planted bug.
 //!
-//! A patch begins with a description of the bug, and a line that says what must find it:
+//! A patch begins with a description of the bug, and a line that says what must find it: `simulation`, `cluster` (the simulation of
+//! replicated members), `corpus`, or `none yet` if no check finds it so far:
 //!
 //! ```text
 //! L one too high
