@@ -5,7 +5,7 @@
 pub struct Memory {
     /// At this moment.
     pub now: u64,
-    /// The most since the last [`forget_peak`](Self::forget_peak).
+    /// The most since the last call of `forget_peak`.
     pub peak: u64,
 }
 
