@@ -1,23 +1,23 @@
 //! Members and their surroundings, driven by one clock. A message takes 1 ms, a write 1 ms, a job no time.
 
+mod clients;
+mod messages;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
-use zraft_protocol::{
-    Capabilities, ClientMessage, CloseReason, CorrelationId, MemberId, Nonce, Payload,
-    RejectionReason, RequestId, ServerMessage, SessionCloseReason, SessionId, Timestamp,
-};
+use zraft_protocol::{MemberId, ServerMessage, SplitMix64};
 use zraft_session::{CheckedSettings, Settings, StateMachine, Time, verify_snapshot};
 
-use super::application::{Journal, payload};
+use super::application::Journal;
 use crate::{
     Boot, Config, Configuration, ConnectionId, Done, Job, Limits, Machine, MemberInfo, Now, Output,
     PeerFrame, RaftId, Replica, Role, SnapshotFile, StopReason, Timing, Write, disk::Disk,
 };
-use zraft_protocol::SplitMix64;
+pub(crate) use messages::*;
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 const LATENCY: Duration = MS;
@@ -403,110 +403,6 @@ impl World {
         self.replica(number).role()
     }
 
-    // Clients.
-
-    pub(crate) fn connect(&mut self, number: u64) -> ConnectionId {
-        self.last_connection += 1;
-        let connection = ConnectionId(self.last_connection);
-        self.connections.insert(connection, number);
-        let clock = self.clock();
-        self.replica(number).connected(clock, connection);
-        connection
-    }
-
-    pub(crate) fn disconnect(&mut self, connection: ConnectionId) {
-        let clock = self.clock();
-        if let Some(number) = self.connections.remove(&connection) {
-            self.replica(number).disconnected(clock, connection);
-            self.collect(number);
-        }
-    }
-
-    pub(crate) fn send(&mut self, connection: ConnectionId, message: ClientMessage) {
-        let clock = self.clock();
-        if let Some(number) = self.connections.get(&connection).copied() {
-            self.replica(number).client_message(clock, connection, message);
-            self.collect(number);
-        }
-    }
-
-    /// What the client has received since the last call.
-    pub(crate) fn received(&mut self, connection: ConnectionId) -> Vec<ServerMessage> {
-        self.received.remove(&connection).unwrap_or_default()
-    }
-
-    pub(crate) fn is_open(&self, connection: ConnectionId) -> bool {
-        self.connections.contains_key(&connection)
-    }
-
-    pub(crate) fn is_closed(&self, connection: ConnectionId) -> bool {
-        self.closed.contains(&connection)
-    }
-
-    pub(crate) fn create(&mut self, connection: ConnectionId) {
-        self.send(connection, create());
-    }
-
-    /// A connection with a new session.
-    pub(crate) fn session(&mut self, number: u64) -> (ConnectionId, SessionId) {
-        let connection = self.connect(number);
-        self.create(connection);
-        let mut session = None;
-        self.until("the session is created", |world| {
-            for message in world.received(connection) {
-                let ServerMessage::SessionCreated { session_id, .. } = message else {
-                    panic!("{message:?}");
-                };
-                session = Some(session_id);
-            }
-            session.is_some()
-        });
-        (connection, session.expect("it was created"))
-    }
-
-    /// A connection on which a session was continued.
-    pub(crate) fn continued(&mut self, number: u64, session: &SessionId) -> ConnectionId {
-        let connection = self.connect(number);
-        self.send(connection, continue_session(session));
-        let mut all = Vec::new();
-        self.until("the session is continued", |world| {
-            all.extend(world.received(connection));
-            !all.is_empty()
-        });
-        assert_eq!(all.remove(0), ServerMessage::SessionContinued { nonce: nonce() });
-        self.received.entry(connection).or_default().splice(0..0, all);
-        connection
-    }
-
-    pub(crate) fn command(&mut self, connection: ConnectionId, request: u64, text: &str) {
-        self.send(connection, command(request, 1, text));
-    }
-
-    /// Waits for a message that fits, and returns everything that came up to then.
-    pub(crate) fn wait(
-        &mut self,
-        connection: ConnectionId,
-        fits: impl Fn(&ServerMessage) -> bool,
-    ) -> Vec<ServerMessage> {
-        let mut all = Vec::new();
-        self.until("the client gets its message", |world| {
-            all.extend(world.received(connection));
-            all.iter().any(&fits)
-        });
-        all
-    }
-
-    pub(crate) fn answer(&mut self, connection: ConnectionId, request: u64) -> String {
-        let all = self.wait(connection, |message| answered(message) == Some(request));
-        let answer = all.into_iter().find_map(|message| match message {
-            ServerMessage::ClientResponse { request_id, result } if request_id.get() == request => {
-                Some(String::from_utf8_lossy(&result).into_owned())
-            }
-            _ => None,
-        });
-        answer.unwrap_or_else(|| "error".to_owned())
-    }
-
     pub(crate) fn lines(&mut self, number: u64) -> Vec<String> {
         self.member(number).machine.state().application().lines.clone()
     }
@@ -517,68 +413,4 @@ fn traced(trace: u64, now: Duration, bytes: &[u8]) -> u64 {
     let time = now.as_nanos().to_be_bytes();
     let all = time.iter().chain(bytes);
     all.fold(trace, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3))
-}
-
-pub(crate) fn answered(message: &ServerMessage) -> Option<u64> {
-    match message {
-        ServerMessage::ClientResponse { request_id, .. }
-        | ServerMessage::RequestError { request_id, .. } => Some(request_id.get()),
-        _ => None,
-    }
-}
-
-pub(crate) fn request(number: u64) -> RequestId {
-    RequestId::new(number).expect("small")
-}
-
-pub(crate) fn nonce() -> Nonce {
-    Nonce::new(7).expect("not 0")
-}
-
-pub(crate) fn create() -> ClientMessage {
-    let entries = [("client", "test"), ("token", "secret")];
-    let entries = entries.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let capabilities = Capabilities::new(entries).expect("valid");
-    ClientMessage::CreateSession { capabilities, nonce: nonce() }
-}
-
-pub(crate) fn continue_session(session: &SessionId) -> ClientMessage {
-    ClientMessage::ContinueSession { session_id: session.clone(), nonce: nonce() }
-}
-
-pub(crate) fn command(number: u64, lowest: u64, text: &str) -> ClientMessage {
-    ClientMessage::ClientRequest {
-        request_id: request(number),
-        lowest_pending_request_id: request(lowest),
-        payload: payload(text),
-        created_at: Timestamp::from_millis(0),
-    }
-}
-
-pub(crate) fn query(number: u64) -> ClientMessage {
-    ClientMessage::Query {
-        correlation_id: CorrelationId::new(format!("q{number}")).expect("short"),
-        payload: Payload::default(),
-        created_at: Timestamp::from_millis(0),
-    }
-}
-
-pub(crate) fn keep_alive() -> ClientMessage {
-    ClientMessage::KeepAlive { timestamp: Timestamp::from_millis(5) }
-}
-
-pub(crate) fn close_session() -> ClientMessage {
-    ClientMessage::CloseSession { reason: CloseReason::ClientShutdown }
-}
-
-pub(crate) fn ack(number: u64) -> ClientMessage {
-    ClientMessage::ServerRequestAck { request_id: request(number) }
-}
-
-pub(crate) fn closed(reason: SessionCloseReason, leader: Option<u64>) -> ServerMessage {
-    ServerMessage::SessionClosed { reason, leader_id: leader.map(name) }
-}
-
-pub(crate) fn rejected(reason: RejectionReason, leader: Option<u64>) -> ServerMessage {
-    ServerMessage::SessionRejected { reason, nonce: nonce(), leader_id: leader.map(name) }
 }
