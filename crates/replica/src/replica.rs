@@ -288,15 +288,15 @@ impl Replica {
             return Ok(());
         }
         self.engine.tick(given as usize)?;
-        self.leave_if_cut_off()
+        self.leave_if_cut_off()?;
+        // A leadership that has ended meanwhile answers the input no more.
+        self.take_events()
     }
 
     /// Does everything that follows from an input.
     fn act(&mut self) -> Result<(), StopReason> {
         loop {
-            while let Some(event) = self.engine.poll() {
-                self.event(event)?;
-            }
+            self.take_events()?;
             if self.config.applies {
                 self.take_snapshot_if_due();
             }
@@ -305,6 +305,13 @@ impl Replica {
                 return Ok(());
             }
         }
+    }
+
+    fn take_events(&mut self) -> Result<(), StopReason> {
+        while let Some(event) = self.engine.poll() {
+            self.event(event)?;
+        }
+        Ok(())
     }
 
     fn event(&mut self, event: Event) -> Result<(), StopReason> {

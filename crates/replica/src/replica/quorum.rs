@@ -16,15 +16,10 @@ impl Replica {
     /// Makes a leader step down that has heard no majority for two election timeouts and a tick. The engine looks for a
     /// majority too, but it starts its count again with each hand-over, even one that fails.
     pub(super) fn leave_if_cut_off(&mut self) -> Result<(), StopReason> {
-        if self.cut_off_at().is_none_or(|at| self.now.monotonic < at) {
-            return Ok(());
+        match self.cut_off_at() {
+            Some(at) if self.now.monotonic >= at => self.engine.step_down(),
+            _ => Ok(()),
         }
-        self.engine.step_down()?;
-        // The leadership ends before the input acts, which it would still answer.
-        while let Some(event) = self.engine.poll() {
-            self.event(event)?;
-        }
-        Ok(())
     }
 
     /// Returns when this leader must step down unless it hears a majority before. The only voter never must.

@@ -271,6 +271,33 @@ fn everything_survives_a_restart_of_all_members() {
 }
 
 #[test]
+fn a_leader_that_is_cut_off_and_wakes_late_answers_nothing_at_that_moment() {
+    let cut_off = || {
+        let mut world = World::new(3);
+        let leader = world.settle();
+        let (connection, _) = world.session(leader);
+        world.isolate(leader);
+        (world, leader, connection)
+    };
+    // The moment at which it steps down if it wakes in time.
+    let (mut twin, leader, _) = cut_off();
+    twin.until("it steps down", |world| world.role(leader) != Role::Leader);
+    let stepped_down = twin.now;
+
+    let (mut world, _, connection) = cut_off();
+    world.until("it is about to step down", |world| {
+        world.now >= stepped_down.saturating_sub(Duration::from_millis(100))
+    });
+    world.received(connection);
+    // Too short a sleep to make it ask for proof, and long enough to pass its end.
+    world.now += Duration::from_millis(250);
+    world.send(connection, keep_alive());
+    let told = world.received(connection);
+    assert_eq!(told, [closed(SessionCloseReason::NotLeaderAnymore, None)]);
+    assert_eq!(world.role(leader), Role::Follower);
+}
+
+#[test]
 fn a_new_cluster_follows_the_wall_clock_from_its_first_session_on() {
     let mut world = World::new(3);
     let leader = world.settle();
