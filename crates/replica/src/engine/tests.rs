@@ -3,7 +3,9 @@
 mod cluster;
 mod elections;
 mod hostile;
+mod limits;
 mod membership;
+mod memory_log;
 mod persistence;
 mod reads;
 mod scenarios;

@@ -79,3 +79,19 @@ fn a_configuration_that_contradicts_itself_is_refused() {
     let newer = bytes::Bytes::from_static(&[2, 2]);
     assert_eq!(Change::decode(&newer), Err(FormatError::UnsupportedVersion(2)));
 }
+
+#[test]
+fn a_configuration_has_at_most_64_members_and_room_for_their_removed_ids() {
+    let of = |members: u64, removed: u64| {
+        let members = (1..=members).map(|number| (id(number), info(number)));
+        let mut configuration = Configuration::of_voters(members);
+        configuration.removed = (1000..1000 + removed).map(id).collect();
+        Configuration::decode(&configuration.encode()).is_ok()
+    };
+    let (members, removed) = (Configuration::MAX_MEMBERS as u64, Configuration::MAX_REMOVED as u64);
+    assert!(of(members, 0));
+    assert!(!of(members + 1, 0));
+    // All members may still be removed after the last id that the limit leaves.
+    assert!(of(1, removed + members));
+    assert!(!of(1, removed + members + 1));
+}

@@ -5,7 +5,7 @@ use super::{
     application::Journal,
     world::{MS, World},
 };
-use crate::{EntryKind, Job, LogEntry, Machine, Role, StopReason};
+use crate::{Change, EntryKind, Job, LogEntry, Machine, Role, StopReason};
 
 fn entry(index: u64, data: impl Into<Bytes>) -> LogEntry {
     LogEntry { index, term: 1, kind: EntryKind::Normal, data: data.into() }
@@ -21,6 +21,15 @@ fn an_entry_of_an_unknown_kind_stops_the_member_before_it_is_applied() {
     let stopped = machine.run(Job::Apply { entries, up_to: 4 });
     assert!(matches!(stopped, Err(StopReason::UnknownEntry { index: 3, .. })));
     assert_eq!(machine.state().applied(), 2);
+}
+
+#[test]
+fn entries_of_raft_alone_are_passed_over() {
+    let mut machine = Machine::new(StateMachine::new(Journal::default()), 1);
+    let change = LogEntry { kind: EntryKind::Change, ..entry(3, Change::Leave.encode()) };
+    let job = Job::Apply { entries: vec![entry(2, Bytes::new()), change], up_to: 3 };
+    machine.run(job).expect("none of them is for the state machine");
+    assert_eq!((machine.state().applied(), machine.view().applied), (0, 3));
 }
 
 #[test]

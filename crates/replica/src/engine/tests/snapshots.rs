@@ -1,22 +1,32 @@
-use super::cluster::Cluster;
+use super::cluster::{Cluster, id};
 
-/// Sends more than a leader keeps in memory past a member that is cut off.
-fn leave_behind(cluster: &mut Cluster, number: u64) -> usize {
+/// Sends this many entries of 256 KiB past a member that is cut off. A leader keeps 32 of them in memory.
+fn leave_behind(cluster: &mut Cluster, number: u64, entries: usize) -> usize {
     cluster.isolate(number);
     let text = "x".repeat(256 << 10);
-    for _ in 0..48 {
+    for _ in 0..entries {
         cluster.propose(1, &text);
         cluster.run(1);
     }
     cluster.heal();
-    48
+    entries
+}
+
+#[test]
+fn a_member_that_lags_a_little_is_served_from_memory() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    let sent = leave_behind(&mut cluster, 3, 24);
+    cluster.run(60);
+    assert_eq!(cluster.texts(3).len(), sent);
+    assert!(cluster.node(1).fetches.is_empty(), "no disk read");
 }
 
 #[test]
 fn a_lagging_member_is_served_from_the_disk() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
-    let sent = leave_behind(&mut cluster, 3);
+    let sent = leave_behind(&mut cluster, 3, 48);
     assert!(cluster.engine(1).memory() < 10 << 20, "memory is bounded");
     cluster.run(20);
     assert!(!cluster.node(1).fetches.is_empty());
@@ -33,10 +43,24 @@ fn a_lagging_member_is_served_from_the_disk() {
 }
 
 #[test]
+fn entries_that_the_store_read_back_go_to_the_lagging_member_alone() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    leave_behind(&mut cluster, 3, 48);
+    while cluster.node(1).fetches.is_empty() {
+        cluster.run(1);
+    }
+    cluster.sent.clear();
+    cluster.serve_fetches(1);
+    assert!(!cluster.sent.is_empty());
+    assert!(cluster.sent.iter().all(|(_, to, _)| *to == id(3)));
+}
+
+#[test]
 fn entries_that_were_not_asked_for_are_not_used() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
-    let sent = leave_behind(&mut cluster, 3);
+    let sent = leave_behind(&mut cluster, 3, 48);
     cluster.run(20);
     let (low, high) = cluster.node(1).fetches[0];
     let mut wrong = cluster.node(1).disk.read(low, high);
