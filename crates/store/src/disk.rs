@@ -122,6 +122,15 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     /// Any error of the file system. What was written since the last success may then be lost, whatever a later call
     /// returns: the process must end.
     fn sync(&self) -> io::Result<()>;
+
+    /// Makes all writes durable, and lets later reads see what the disk holds instead of what a cache shows.
+    ///
+    /// After a failed sync, Linux can keep bytes in its cache that never reached the disk, and takes them for written. A process
+    /// that starts again would read them, and no later sync would write them.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    fn reread(&self) -> io::Result<()>;
 }
 
 /// Zeros that are written at once where the file system cannot allocate: large enough to be fast, and little memory.
@@ -333,6 +342,14 @@ impl DiskFile for RealFile {
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
     }
+
+    fn reread(&self) -> io::Result<()> {
+        // The system drops only what it takes for written, so everything is written first.
+        self.0.sync_data()?;
+        #[cfg(target_os = "linux")]
+        rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed)?;
+        Ok(())
+    }
 }
 
 /// A disk that refuses everything that changes it, once something that changed it has failed.
@@ -440,5 +457,9 @@ impl DiskFile for GuardedFile {
 
     fn sync(&self) -> io::Result<()> {
         change(&self.ended, || self.file.sync())
+    }
+
+    fn reread(&self) -> io::Result<()> {
+        change(&self.ended, || self.file.reread())
     }
 }

@@ -100,6 +100,8 @@ impl Log {
             // redb would create a new database in it.
             return Err(damaged("it is empty"));
         }
+        // An earlier process may have ended because a sync failed. What only a cache holds must not count as durable.
+        file.reread().map_err(StoreError::io(FILE))?;
         let database = open(Backend(file))?;
         let mut log = Self { database, snapshots: Vec::new(), first_index: 0, last_index: 0 };
         let boot = log.read()?;

@@ -1,4 +1,4 @@
-//! The bytes of one file: what is durable, and what was written since.
+//! The bytes of one file: what is durable, what was written since, and what the system's cache shows.
 
 use std::io;
 
@@ -22,6 +22,9 @@ pub(crate) struct Content {
     durable: Vec<u8>,
     /// The changes from `durable` to `current`, in order.
     unsynced: Vec<Change>,
+    /// A sync has failed since the cache was last dropped. `current` may hold bytes that are neither durable nor written by
+    /// the next sync, because the system takes them for written.
+    stale: bool,
     /// Which blocks take space. A block that was never written is a hole and takes none.
     blocks: Vec<bool>,
     /// How many do.
@@ -42,7 +45,16 @@ impl Content {
     pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) {
         self.take(offset, bytes.len());
         put(&mut self.current, offset, bytes);
-        self.unsynced.push(Change::Write { offset, bytes: bytes.to_vec() });
+        // The system writes whole blocks, with what the cache holds around the change.
+        let range = match self.stale {
+            true => {
+                let all = blocks(offset, bytes.len());
+                all.start * BLOCK..(all.end * BLOCK).min(self.current.len())
+            }
+            false => offset..offset + bytes.len(),
+        };
+        let bytes = self.current[range.clone()].to_vec();
+        self.unsynced.push(Change::Write { offset: range.start, bytes });
     }
 
     pub(crate) fn set_len(&mut self, len: usize) {
@@ -88,8 +100,10 @@ impl Content {
         }
     }
 
-    /// Drops a random part of the unsynced changes permanently, although reads still see all of them.
+    /// Drops a random part of the unsynced changes permanently, although reads still see all of them and no later sync writes
+    /// them.
     pub(crate) fn fail_sync(&mut self, rng: &mut fastrand::Rng) {
+        self.stale = true;
         for change in std::mem::take(&mut self.unsynced) {
             keep_some(&mut self.durable, change, rng);
         }
@@ -100,6 +114,25 @@ impl Content {
         // Lengths change in order, since the file system journals them; writes survive each by itself.
         self.fail_sync(rng);
         self.current.clone_from(&self.durable);
+        self.stale = false;
+    }
+
+    /// Drops what the system takes for written from its cache. Reads see what is durable, and what the next sync writes.
+    pub(crate) fn drop_clean_blocks(&mut self) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
+        self.current.clone_from(&self.durable);
+        for change in &self.unsynced {
+            apply(&mut self.current, change);
+        }
+    }
+
+    /// Makes what a read sees durable, as in a copy of the file.
+    pub(crate) fn settle(&mut self) {
+        self.durable.clone_from(&self.current);
+        self.unsynced.clear();
+        self.stale = false;
     }
 
     /// Turns a bit over: a medium that rots.

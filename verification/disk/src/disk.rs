@@ -127,6 +127,14 @@ impl SimulatedDisk {
         guard.life += 1;
     }
 
+    /// The system needs memory and drops from its cache what it takes for written. After a failed sync, that includes what
+    /// never reached the disk.
+    pub fn drop_clean_blocks(&self) {
+        for content in self.state().contents.values_mut() {
+            content.drop_clean_blocks();
+        }
+    }
+
     /// Returns a copy of everything, as a person who copies the folder gets it.
     #[must_use]
     pub fn copy(&self, seed: u64) -> Self {
@@ -138,7 +146,7 @@ impl SimulatedDisk {
             to.names.clone_from(&state.names);
             to.next = state.next;
             for content in to.contents.values_mut() {
-                content.sync();
+                content.settle();
             }
             to.durable_names = to.names.clone();
         }
@@ -393,6 +401,14 @@ impl DiskFile for SimulatedFile {
                 return Err(io::Error::other("the simulated disk fails this sync"));
             }
             content.sync();
+            Ok(())
+        })
+    }
+
+    fn reread(&self) -> io::Result<()> {
+        self.sync()?;
+        self.with(false, |state, id| {
+            content(state, id)?.drop_clean_blocks();
             Ok(())
         })
     }

@@ -99,6 +99,47 @@ fn a_failed_sync_or_write_ends_the_store_and_loses_nothing_that_was_durable() {
 }
 
 #[test]
+fn a_start_after_a_failed_sync_builds_on_nothing_that_only_a_cache_holds() {
+    let states = states();
+    let syncs = {
+        let disk = SimulatedDisk::new(0);
+        live(&disk);
+        disk.usage().syncs
+    };
+    let mut restarts = 0;
+    for (seed, at) in (0..syncs).flat_map(|at| (0..4).map(move |seed| (seed, at))) {
+        for dropped in [false, true] {
+            let disk = SimulatedDisk::new(seed * 1_000 + at);
+            disk.plan(Faults { failing_sync: Some(at), ..Faults::default() });
+            let Ok(mut store) = RedbStore::create(disk.clone(), &new_cluster()) else { continue };
+            let (done, _) = run(&mut store, &life());
+            drop(store);
+            disk.plan(Faults::default());
+            // Another process starts. The machine has run all the time, and its system keeps or drops what it could not write.
+            if dropped {
+                disk.drop_clean_blocks();
+            }
+            let mut store = RedbStore::open(disk.clone()).unwrap();
+            let first = store.boot().unwrap();
+            let found = (done..=done + 1)
+                .find(|at| states.get(*at).is_some_and(|state| state.boot() == first));
+            let case = format!("sync {at}, seed {seed}, dropped: {dropped}");
+            assert!(found.is_some(), "{case}, {done} writes: {first:?}");
+            // The machine loses power: what the member started from must still be there.
+            drop(store);
+            disk.crash();
+            let mut store = RedbStore::open(disk).unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert_eq!(store.boot().unwrap(), first, "{case}");
+            let rest = &life()[found.unwrap()..];
+            let (ran, error) = run(&mut store, rest);
+            assert_eq!(ran, rest.len(), "{case}: {error:?}");
+            restarts += 1;
+        }
+    }
+    assert!(restarts > 100, "only {restarts} restarts");
+}
+
+#[test]
 fn a_full_disk_is_told_as_full_and_loses_nothing_that_was_durable() {
     let disk = SimulatedDisk::new(1);
     let mut store = RedbStore::create(disk.clone(), &new_cluster()).unwrap();
