@@ -167,7 +167,10 @@ impl Replica {
     /// Takes a message that [`PeerFrame::decode`](crate::PeerFrame::decode) has read from a connection of `from`.
     pub fn peer_message(&mut self, now: Now, from: RaftId, message: &PeerMessage) {
         self.enter(now, false, |replica| {
-            replica.peers.insert(from, replica.now.monotonic);
+            // A candidate's request shows that it follows no leader.
+            if !matches!(message, PeerMessage::VoteRequest { .. }) {
+                replica.peers.insert(from, replica.now.monotonic);
+            }
             let from_leader =
                 matches!(message, PeerMessage::Append { .. } | PeerMessage::Heartbeat { .. })
                     && message.term() >= replica.standing.term;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use zraft_protocol::{RejectionReason, ServerMessage, SessionCloseReason};
 
 use super::world::{MS, World, closed, id, rejected};
-use crate::Role;
+use crate::{PeerMessage, Role, VoteKind};
 
 fn hand_over(world: &mut World, leader: u64, to: Option<u64>) {
     let now = world.clock();
@@ -84,6 +84,33 @@ fn a_leader_that_is_cut_off_is_silent_in_time_although_it_hands_over() {
             [ServerMessage::SessionClosed { reason: SessionCloseReason::NotLeaderAnymore, .. }]
         );
         assert!(told, "{received:?}");
+    }
+}
+
+#[test]
+fn a_leader_that_hears_only_candidates_is_silent_in_time() {
+    for phase in 0..30 {
+        let mut world = World::new(3);
+        let leader = world.settle();
+        let (connection, _) = world.session(leader);
+        world.run(300 * MS + phase * 10 * MS);
+        world.isolate(leader);
+        world.run(150 * MS);
+        let next = world.others(leader)[0];
+        hand_over(&mut world, leader, Some(next));
+        // Such as a process on a copy of the member's directory, which no one answers.
+        let term = world.replica(leader).term() + 1;
+        let (last, commit) = Default::default();
+        let ask = PeerMessage::VoteRequest { term, kind: VoteKind::PreVote, last, commit };
+        for _ in 0..46 {
+            let now = world.clock();
+            world.replica(leader).peer_message(now, id(next), &ask);
+            world.collect(leader);
+            world.run(10 * MS);
+        }
+        world.run(MS);
+        assert_ne!(world.role(leader), Role::Leader, "phase {phase}");
+        assert!(world.is_closed(connection), "phase {phase}");
     }
 }
 
