@@ -135,7 +135,8 @@ impl Replica {
     ///
     /// # Errors
     /// [`ChangeError::NotLeader`], or [`ChangeError::ApplicationLevel`] if a member could not apply the settings and would
-    /// have to stop. A member that is down counts, because it must apply them later.
+    /// have to stop. A member that is down counts, because it must apply them later. [`ChangeError::Busy`] if the settings
+    /// raise the application level while the membership changes.
     pub fn change_settings(
         &mut self,
         now: Now,
@@ -159,6 +160,10 @@ impl Replica {
         let supports = |id: &&RaftId| {
             lead.application_levels.get(id).is_some_and(|supported| *supported >= wanted)
         };
+        // A member that is being added is not in the configuration yet, and may be too old.
+        if wanted > current && self.engine.is_changing() {
+            return Err(ChangeError::Busy);
+        }
         if wanted > current
             && let Some(id) = members.copied().find(|id| !supports(&id))
         {
@@ -275,11 +280,16 @@ impl Replica {
 
     fn next_promotion(&self) -> Option<Vec<ChangeStep>> {
         let configuration = self.engine.configuration();
+        // A member that cannot apply the log must not be needed for it.
+        let level = self.applying.view.settings.application_level;
+        let levels = &self.lead.as_ref()?.application_levels;
+        let applies = |id| levels.get(&id).copied().unwrap_or(0) >= level;
         let commit = self.engine.commit();
         let progress = self.engine.progress().into_iter();
         let mut learners = progress.filter(|each| {
             configuration.learners.contains(&each.id)
                 && self.is_active(each.id)
+                && applies(each.id)
                 && !each.installing
                 && each.matched + CAUGHT_UP > commit
                 && each.matched > 0

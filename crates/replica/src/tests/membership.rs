@@ -250,6 +250,51 @@ fn an_application_level_is_refused_until_every_member_supports_it() {
 }
 
 #[test]
+fn a_member_whose_application_is_too_old_does_not_vote_until_it_is_upgraded() {
+    let mut world = World::new(3);
+    world.application_level = 1;
+    for number in 1..=3 {
+        world.restart(number);
+    }
+    let leader = settled(&mut world);
+    let settings = zraft_session::Settings { application_level: 1, ..Default::default() };
+    let (now, settings) = (world.clock(), settings.check().expect("valid"));
+    world.replica(leader).change_settings(now, settings).expect("all members support it");
+    world.collect(leader);
+    world.run(200 * MS);
+    world.application_level = 0;
+    world.join(4);
+    change(&mut world, leader, add(4)).expect("no one knows what it supports");
+    world.run(12_000 * MS);
+    let configuration = world.replica(leader).configuration();
+    assert!(configuration.learners.contains(&id(4)));
+    assert_eq!(voters(configuration), [1, 2, 3]);
+    world.application_level = 1;
+    world.restart(4);
+    until_voters(&mut world, &[1, 2, 3, 4]);
+}
+
+#[test]
+fn an_application_level_is_not_raised_while_a_member_joins() {
+    let mut world = World::new(3);
+    world.application_level = 1;
+    for number in 1..=3 {
+        world.restart(number);
+    }
+    let leader = settled(&mut world);
+    let settings = zraft_session::Settings { application_level: 1, ..Default::default() };
+    let settings = settings.check().expect("valid");
+    change(&mut world, leader, add(4)).expect("it is possible");
+    let now = world.clock();
+    let early = world.replica(leader).change_settings(now, settings.clone());
+    assert_eq!(early, Err(ChangeError::Busy), "the new member is in no configuration yet");
+    world.run(200 * MS);
+    let now = world.clock();
+    let later = world.replica(leader).change_settings(now, settings);
+    assert_eq!(later, Err(ChangeError::ApplicationLevel(id(4))), "it has said nothing yet");
+}
+
+#[test]
 fn an_operator_ends_a_session() {
     let mut world = World::new(3);
     let leader = settled(&mut world);
