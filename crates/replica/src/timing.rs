@@ -52,6 +52,14 @@ impl Timing {
     /// round trip.
     const TICKS: u32 = 5;
 
+    /// Checks that a member can use these times.
+    ///
+    /// # Errors
+    /// [`StartError::Timing`] says which time does not fit.
+    pub fn check(&self) -> Result<(), StartError> {
+        self.ticks().map(|_| ())
+    }
+
     pub(crate) fn ticks(&self) -> Result<Ticks, StartError> {
         if self.heartbeat < Duration::from_millis(5) || self.heartbeat > Duration::from_secs(60) {
             return Err(StartError::Timing("the heartbeat is not from 5 ms to 60 s"));

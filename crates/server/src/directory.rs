@@ -1,12 +1,18 @@
 //! Making the data directory of a new member, and opening an existing one.
 
-use std::{io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
-use zraft_replica::{Boot, Configuration, SnapshotFile};
+use zraft_protocol::MemberId;
+use zraft_replica::{
+    Boot, ClusterId, Configuration, Incarnation, MemberInfo, RaftId, SnapshotFile,
+};
 use zraft_session::{Application, StateMachine};
 use zraft_store::{CrashRecord, Folder, Identity, RedbStore, Store, StoreError};
 
-use crate::StartError;
+use crate::{FEATURE_LEVEL, ServerConfig, StartError};
 
 /// What a new data directory begins with.
 #[derive(Clone, Debug)]
@@ -36,6 +42,133 @@ pub fn create_directory(
     // The log first: a directory without an identity holds no member, and can be made again after a crash.
     RedbStore::create(disk.clone(), &boot)?;
     identity.create(&disk)
+}
+
+/// A member of a new cluster.
+#[derive(Clone, Debug)]
+pub struct NewMember {
+    /// Its name, as clients will know it.
+    pub name: MemberId,
+    /// Its data directory.
+    pub directory: PathBuf,
+    /// The address at which the other members will find its peer port, for example `10.0.0.1:7002`.
+    pub peer_address: String,
+}
+
+/// Why a new cluster is not made. Directories that were made before the error remain.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// A directory cannot be used, or already holds a member.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// A directory holds files that are not a member's.
+    #[error(
+        "{} holds {file}: choose an empty directory for a new member", .folder.display()
+    )]
+    NotEmpty {
+        /// The directory.
+        folder: PathBuf,
+        /// One of the files.
+        file: String,
+    },
+    /// Too few or too many members, or two with the same name.
+    #[error(
+        "a new cluster needs from 1 to {} members with different names",
+        Configuration::MAX_MEMBERS
+    )]
+    Members,
+    /// The system has no random numbers.
+    #[error("the system provides no random numbers: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Draws the id of a new cluster.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn random_cluster_id() -> io::Result<ClusterId> {
+    random().map(ClusterId::new)
+}
+
+/// Makes the data directories of a new cluster. Its members vote from the beginning.
+///
+/// A directory may exist if it is empty or holds only [`ServerConfig::FILE`]. All directories are looked at before the
+/// first one is made.
+///
+/// # Errors
+/// [`CreateError`], whose text names the remedy.
+pub fn create_cluster(cluster: ClusterId, members: &[NewMember]) -> Result<(), CreateError> {
+    let mut names: Vec<_> = members.iter().map(|member| &member.name).collect();
+    names.sort();
+    names.dedup();
+    let count = members.len();
+    if count == 0 || count > Configuration::MAX_MEMBERS || names.len() != count {
+        return Err(CreateError::Members);
+    }
+    members.iter().try_for_each(|member| check_vacant(&member.directory))?;
+    let id = |at: usize| RaftId::new(at as u64 + 1).ok_or(CreateError::Members);
+    let infos = members.iter().enumerate().map(|(at, member)| {
+        let info = MemberInfo {
+            name: member.name.clone(),
+            address: member.peer_address.clone(),
+            feature_level: FEATURE_LEVEL,
+        };
+        Ok((id(at)?, info))
+    });
+    let configuration = Configuration::of_voters(infos.collect::<Result<Vec<_>, CreateError>>()?);
+    for (at, member) in members.iter().enumerate() {
+        let identity = Identity {
+            cluster,
+            member: member.name.clone(),
+            raft_id: id(at)?,
+            incarnation: Incarnation::new(random()?),
+        };
+        create_directory(&member.directory, &identity, Founding::Cluster(configuration.clone()))?;
+    }
+    Ok(())
+}
+
+/// Checks that a new member can be made in this directory: that it does not exist, is empty, or holds only
+/// [`ServerConfig::FILE`] and the files of a member that was not completed before a crash.
+///
+/// # Errors
+/// [`CreateError`] says what it holds.
+pub fn check_vacant(folder: &Path) -> Result<(), CreateError> {
+    const UNFINISHED: [&str; 3] = ["lock", "log.redb", ServerConfig::FILE];
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(opening(folder, error).into()),
+    };
+    let mut strange = None;
+    for entry in entries {
+        let name = entry.map_err(|error| opening(folder, error))?.file_name();
+        let name = name.to_string_lossy();
+        if name == "identity" {
+            return Err(StoreError::Exists { folder: folder.display().to_string() }.into());
+        }
+        if !UNFINISHED.contains(&&*name) && !name.ends_with(".partial") {
+            strange = Some(name.into_owned());
+        }
+    }
+    match strange {
+        Some(file) => Err(CreateError::NotEmpty { folder: folder.to_owned(), file }),
+        None => Ok(()),
+    }
+}
+
+/// Reads whose data a directory holds.
+pub(crate) fn identity(path: &Path) -> Result<Identity, StoreError> {
+    let disk = Folder::open(path).map_err(|error| opening(path, error))?;
+    Identity::read(&disk)
+}
+
+/// Returns random bytes of the operating system.
+pub(crate) fn random() -> io::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(bytes)
 }
 
 /// An opened data directory, and the state machine that was restored from it.

@@ -1,10 +1,28 @@
 //! A durable, replicated ZIO Raft server on tokio.
 //!
-//! A [`Member`] is one server of a cluster. It keeps its log on disk, replicates it to the other members, serves clients
-//! while it leads, and runs your own state machine: an [`Application`](zraft_session::Application). Every ZIO Raft client
-//! works on it. [`LocalCluster`] runs several members in one process, for tests and demonstrations.
+//! A [`Server`] is one member of a cluster, as a program runs it. It keeps its log on disk, replicates it to the other
+//! members, serves clients while it leads, and runs your own state machine: an
+//! [`Application`](zraft_session::Application). Every ZIO Raft client works on it. [`LocalCluster`] runs several members in
+//! one process, for tests and demonstrations. A [`Member`] is what both of them run.
 //!
 //! This crate opens sockets and files and decides nothing. [`zraft_replica::Replica`] decides everything, without I/O.
+//!
+//! # A program that runs your state machine
+//!
+//! ```no_run
+//! use zraft_server::{Server, ServerConfig};
+//! use zraft_session::applications::Bank;
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<std::process::ExitCode, Box<dyn std::error::Error>> {
+//!     // What `zraft init` has made, and the variables ZRAFT_*.
+//!     let config = ServerConfig::load("cluster/node-1")?;
+//!     let server = Server::builder().application(Bank::new()).directory("cluster/node-1").config(config);
+//!     // Until SIGTERM or Ctrl+C, with a hand-over at the end.
+//!     let signal = server.run().await?;
+//!     Ok(signal.exit_code())
+//! }
+//! ```
 //!
 //! # A cluster in this process
 //!
@@ -46,13 +64,15 @@
 //
 // | idea | file |
 // | --- | --- |
+// | one member as a program runs it, signals | `server.rs`, `signals.rs` |
 // | members in one process | `local_cluster.rs` |
 // | one member, as its owner holds it | `member.rs` |
 // | the task that drives the replica | `driver.rs` |
 // | the client port | `clients.rs`, `clients/connection.rs`, `clients/mailbox.rs` |
 // | the peer port, and the connections to other members | `peers.rs`, `peers/listener.rs`, `peers/dialer.rs`, `peers/wire.rs` |
 // | the threads that block: store, snapshots, state machine | `workers.rs`, `workers/` |
-// | the data directory | `directory.rs` |
+// | the data directory, a new cluster | `directory.rs` |
+// | what a file, variables and flags configure | `options.rs`, `options/` |
 // | what tasks and threads tell the driver | `inputs.rs` |
 // | state, figures, and why a member ended | `status.rs` |
 // | settings and limits, clocks | `config.rs`, `clock.rs` |
@@ -65,14 +85,23 @@ mod driver;
 mod inputs;
 mod local_cluster;
 mod member;
+mod options;
 mod peers;
+mod server;
+mod signals;
 mod status;
 mod workers;
 
 pub use config::{FEATURE_LEVEL, MemberConfig, PortLimits};
-pub use directory::{Founding, create_directory};
+pub use directory::{
+    CreateError, Founding, NewMember, check_vacant, create_cluster, create_directory,
+    random_cluster_id,
+};
 pub use local_cluster::{LocalCluster, LocalClusterError};
 pub use member::{Member, StartError};
+pub use options::{ConfigError, ConfigOption, ServerConfig};
+pub use server::{RunError, Server, ServerBuilder};
+pub use signals::{Signal, Signals};
 pub use status::{Ended, Figures, Status};
 /// What a member's configuration and status are made of.
 pub use zraft_replica::{

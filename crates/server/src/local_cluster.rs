@@ -17,6 +17,7 @@ use zraft_store::{ClusterId, Identity, Incarnation, Reserve, StoreError};
 
 use crate::{
     Ended, FEATURE_LEVEL, Founding, Member, MemberConfig, StartError, Status, create_directory,
+    directory::random,
 };
 
 /// The data is deleted with the cluster, so a full disk loses nothing that matters: the reserve is small.
@@ -410,12 +411,6 @@ async fn any_changed(mut all: Vec<watch::Receiver<Status>>) {
 
 fn id(number: u64) -> Result<RaftId> {
     RaftId::new(number).ok_or(LocalClusterError::Member(number))
-}
-
-fn random() -> io::Result<[u8; 16]> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(bytes)
 }
 
 /// Reserves a port without listening on it: the system refuses connections and gives the port to no other process.

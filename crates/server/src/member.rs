@@ -25,7 +25,7 @@ use zraft_session::{Application, RestoreError};
 use zraft_store::{Identity, StoreError};
 
 use crate::{
-    Ended, FEATURE_LEVEL, Figures, MemberConfig, Status,
+    ConfigError, CreateError, Ended, FEATURE_LEVEL, Figures, MemberConfig, Status,
     clients::{self, ClientPort},
     clock::Clock,
     directory::{self, Opened},
@@ -40,8 +40,10 @@ use crate::{
 const WAITING_INPUTS: usize = 1024;
 /// Batches of clients' messages that wait for the driver: at most about 64 MiB.
 const WAITING_BATCHES: usize = 64;
-/// The longest time that a stop takes: a hand-over to two members one after the other, and a flush.
-const STOP_TIME: Duration = Duration::from_secs(5);
+/// The longest orderly part of a stop: a hand-over to two members one after the other, and a flush.
+const STOP_TIME: Duration = Duration::from_secs(4);
+/// The longest wait for the threads of a member that has stopped. A disk that hangs keeps one of them longer.
+const THREADS_TIME: Duration = Duration::from_millis(500);
 /// Connections that the system keeps until they are accepted.
 const BACKLOG: u32 = 1024;
 
@@ -75,6 +77,25 @@ pub enum StartError {
     /// The replica cannot start from what the store holds.
     #[error("{0}")]
     Replica(#[from] zraft_replica::StartError),
+    /// The configuration cannot be used.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// A new cluster cannot be made in the directory.
+    #[error("{0}")]
+    Create(#[from] CreateError),
+    /// The builder was given no data directory.
+    #[error("no data directory was given")]
+    NoDirectory,
+    /// The configuration belongs to another member than the data directory.
+    #[error(
+        "the configuration is for {wanted}, and the data directory belongs to {found}: mount the right volume, or use the directory's own configuration"
+    )]
+    OtherMember {
+        /// The member or cluster in the configuration.
+        wanted: String,
+        /// The member or cluster of the directory.
+        found: String,
+    },
     /// A port cannot be opened.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -219,8 +240,9 @@ impl Member {
         self.status.borrow().clone()
     }
 
-    /// Returns a receiver of the member's states.
-    pub(crate) fn watch(&self) -> watch::Receiver<Status> {
+    /// Returns a receiver of the member's states. It skips states that it is too slow to see.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Status> {
         self.status.clone()
     }
 
@@ -283,17 +305,28 @@ impl Member {
     }
 
     /// Stops the member: it hands leadership over, tells the clients where to go, and finishes its writes. Returns why
-    /// it ended, which is [`Ended::Stopped`] unless something went wrong before. Takes 5 s at most.
+    /// it ended, which is [`Ended::Stopped`] unless something went wrong before, or [`Ended::Killed`] if it could not do
+    /// all of this in time. Takes less than 5 s.
     ///
-    /// The data directory is free when this returns.
+    /// The data directory is free when this returns, unless the disk hangs.
     pub async fn stop(mut self) -> Arc<Ended> {
-        let _ = self.control.send(Control::Stop).await;
-        if let Some(root) = self.root.as_mut()
-            && timeout(STOP_TIME, root).await.is_ok()
-        {
+        let control = self.control.clone();
+        let root = self.root.as_mut();
+        let orderly = async {
+            // A member that has ended needs no order.
+            let _ = control.send(Control::Stop).await;
+            if let Some(root) = root {
+                let _ = root.await;
+            }
+        };
+        if timeout(STOP_TIME, orderly).await.is_ok() {
             self.root = None;
         }
-        self.end().await;
+        // Its writes are finished. A snapshot that is still being written can be taken again.
+        if let Some(threads) = &self.threads {
+            threads.abandon();
+        }
+        let _ = timeout(THREADS_TIME, self.end()).await;
         let ended = self.status.borrow().ended.clone();
         ended.unwrap_or_else(|| Arc::new(Ended::Killed))
     }

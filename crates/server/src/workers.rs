@@ -19,7 +19,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use tokio::sync::mpsc as channel;
+use tokio::sync::{mpsc as channel, oneshot};
 use zraft_replica::{Job, Machine};
 use zraft_session::Application;
 use zraft_store::{Folder, RedbStore};
@@ -102,13 +102,19 @@ impl Threads {
 
     /// Waits until the threads have ended, and with them the use of the data directory.
     pub(crate) async fn join(self) {
+        let (done, wait) = oneshot::channel();
         let join = move || {
             for handle in self.handles {
                 // A panic was reported by the thread itself.
                 let _ = handle.join();
             }
+            let _ = done.send(());
         };
-        let _ = tokio::task::spawn_blocking(join).await;
+        // Not a thread of the runtime: a runtime waits for those when it is dropped, and a disk that hangs must not keep
+        // the process.
+        if thread::Builder::new().name("zraft join".to_owned()).spawn(join).is_ok() {
+            let _ = wait.await;
+        }
     }
 }
 

@@ -1,6 +1,8 @@
-//! The program of the page "Write your own state machine".
+//! The program of the page "Write your own state machine", and the page "Running the server".
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::{fmt::Write, fs, path::Path, sync::mpsc, thread, time::Duration};
+
+use zraft_server::ServerConfig;
 
 #[path = "../../examples/raffle/main.rs"]
 mod program;
@@ -13,4 +15,39 @@ fn program_of_the_guide_runs() {
     let (done, wait) = mpsc::channel();
     thread::spawn(move || done.send(program::main().map_err(|error| error.to_string())));
     wait.recv_timeout(LIMIT).expect("it ends").expect("it succeeds");
+}
+
+fn read(file: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    fs::read_to_string(root.join(file)).expect("it exists")
+}
+
+#[test]
+fn page_about_running_shows_the_program_as_it_is() {
+    let page = read("docs/server/running.md");
+    let (_, rest) = page.split_once("<!-- file: ").expect("a program");
+    let (file, rest) = rest.split_once(" -->\n```rust\n").expect("its code");
+    let (code, _) = rest.split_once("```\n").expect("its end");
+    assert_eq!(code, read(file));
+}
+
+#[test]
+fn page_about_running_lists_each_option_with_its_default() {
+    let mut table = String::from("| option | default | meaning |\n| --- | --- | --- |\n");
+    for option in ServerConfig::options() {
+        let default = option.default().map(|value| format!("`{value}`")).unwrap_or_default();
+        let _ = writeln!(table, "| `{option}` | {default} | {} |", option.text());
+    }
+    let page = read("docs/server/running.md");
+    assert!(page.ends_with(&table), "docs/server/running.md must end with\n{table}");
+}
+
+#[test]
+fn configuration_on_the_page_is_valid() {
+    let page = read("docs/server/running.md");
+    let (_, rest) = page.split_once("```toml\n").expect("a configuration");
+    let (text, _) = rest.split_once("```\n").expect("its end");
+    let mut config = ServerConfig::default();
+    config.read_file("the page", text).expect("valid");
+    config.check().expect("it fits together");
 }

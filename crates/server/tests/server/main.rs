@@ -7,5 +7,6 @@ mod hostile;
 mod leadership;
 mod membership;
 mod panics;
+mod server;
 mod sessions;
 mod support;

@@ -8,7 +8,7 @@ use zraft_session::{
 use crate::support::{RawClient, command, within};
 
 /// Panics at a command that says so.
-struct Fragile;
+pub(crate) struct Fragile;
 
 impl Application for Fragile {
     fn apply(&mut self, _: &mut Context<'_>, command: Command<'_>) -> Result<Payload, Rejected> {

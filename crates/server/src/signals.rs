@@ -1,0 +1,71 @@
+//! The signals that ask a process to end.
+
+use std::{io, process::ExitCode};
+
+#[cfg(unix)]
+use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+
+/// A signal that asks the process to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT, as Ctrl+C sends it.
+    Interrupt,
+    /// SIGTERM, as `kill`, systemd and container runtimes send it.
+    Terminate,
+}
+
+impl Signal {
+    /// Returns the exit status of a process that ended because of this signal: 130 or 143, as a shell reports it.
+    #[must_use]
+    pub fn exit_code(self) -> ExitCode {
+        match self {
+            Self::Interrupt => 130.into(),
+            Self::Terminate => 143.into(),
+        }
+    }
+}
+
+/// Receives the signals that ask this process to end. While it exists, they no longer end the process by themselves.
+///
+/// Windows has only Ctrl+C.
+#[derive(Debug)]
+pub struct Signals {
+    #[cfg(unix)]
+    interrupt: Stream,
+    #[cfg(unix)]
+    terminate: Stream,
+}
+
+impl Signals {
+    /// Begins to receive signals. It must be called within a tokio runtime with I/O enabled.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn listen() -> io::Result<Self> {
+        #[cfg(unix)]
+        return Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        });
+        #[cfg(not(unix))]
+        return Ok(Self {});
+    }
+
+    /// Waits for the next signal.
+    pub async fn next(&mut self) -> Signal {
+        #[cfg(unix)]
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.terminate.recv() => Signal::Terminate,
+        }
+        #[cfg(not(unix))]
+        {
+            // An error says that Ctrl+C cannot be received, so there is nothing to wait for.
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            Signal::Interrupt
+        }
+    }
+}
