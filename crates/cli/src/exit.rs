@@ -10,6 +10,7 @@ use tokio::signal::ctrl_c;
 #[cfg(unix)]
 use tokio::signal::unix::{SignalKind, signal};
 use zraft_client::Error;
+use zraft_server::Signal;
 
 /// The exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub(crate) enum Exit {
     Failure,
     /// 4: `get --exit-code` found no value.
     Absent,
+    /// 5: a member cannot go on with its data, so starting it again does not help.
+    Unusable,
     /// 130: Ctrl+C.
     Interrupted,
     /// 143: SIGTERM.
@@ -38,9 +41,19 @@ impl From<Exit> for ExitCode {
             Exit::Connection => 2,
             Exit::Failure => 3,
             Exit::Absent => 4,
+            Exit::Unusable => 5,
             Exit::Interrupted => 130,
             Exit::Terminated => 143,
         })
+    }
+}
+
+impl From<Signal> for Exit {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Interrupt => Self::Interrupted,
+            Signal::Terminate => Self::Terminated,
+        }
     }
 }
 
@@ -122,15 +135,7 @@ pub(crate) fn run_then(
     command: impl Future<Output = Exit>,
     afterwards: impl Future<Output = ()>,
 ) -> Exit {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&format!("cannot start threads: {error}"));
-            return Exit::Failure;
-        }
-    };
-    let exit = runtime.block_on(async {
+    run_alone(async {
         let exit = tokio::select! {
             exit = command => exit,
             asked = asked_to_end() => asked,
@@ -140,7 +145,20 @@ pub(crate) fn run_then(
             () = afterwards => exit,
             asked = asked_to_end() => asked,
         }
-    });
+    })
+}
+
+/// Runs a command that handles signals itself. Waits for no task or thread that it leaves behind.
+pub(crate) fn run_alone(command: impl Future<Output = Exit>) -> Exit {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("cannot start threads: {error}"));
+            return Exit::Failure;
+        }
+    };
+    let exit = runtime.block_on(command);
     runtime.shutdown_background();
     exit
 }

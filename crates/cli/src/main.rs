@@ -29,12 +29,17 @@ To begin with:
   zraft set colour green
   zraft get colour
 
+Durable members:
+  zraft server --new data       runs a cluster of one member, with its data in the folder data
+  zraft init --members 3        makes the folders of three members, and says how to run them
+
 Exit status:
   0    success
   1    bad input, or the demo failed
   2    no connection, or no answer in time
   3    any other failure
   4    get --exit-code: the key has no value
+  5    server: the member cannot go on with its data; the message says what to do
   130  after Ctrl+C
   143  after SIGTERM";
 
@@ -42,6 +47,8 @@ Exit status:
 enum Command {
     Demo(demo::Arguments),
     Dev(dev::Arguments),
+    Init(init::Arguments),
+    Server(server::Arguments),
     Set(store::Set),
     Get(store::Get),
     Watch(store::Watch),
@@ -63,6 +70,8 @@ fn main() -> ExitCode {
     match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Dev(arguments) => dev::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Server(arguments) => server::run(&arguments),
         Command::Set(arguments) => store::set(arguments),
         Command::Get(arguments) => store::get(arguments),
         Command::Watch(arguments) => store::watch(arguments),

@@ -95,7 +95,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
 }
 
 /// Returns the address at which clients on this machine reach a server that listens on `bind`.
-fn reachable(bind: IpAddr) -> IpAddr {
+pub(crate) fn reachable(bind: IpAddr) -> IpAddr {
     match bind {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),

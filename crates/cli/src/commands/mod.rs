@@ -1,9 +1,13 @@
 //! The commands, one per file.
 
+pub(crate) mod applications;
 pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod endpoints;
+pub(crate) mod flags;
+pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod ping;
+pub(crate) mod server;
 pub(crate) mod store;

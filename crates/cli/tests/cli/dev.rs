@@ -65,8 +65,3 @@ fn only_an_address_other_than_loopback_causes_a_warning() {
     let (code, complaints) = server.interrupted();
     assert_eq!((code, complaints.as_str()), (Some(130), ""));
 }
-
-#[test]
-fn server_is_not_a_command() {
-    assert_eq!(run(&["server"]).status.code(), Some(1));
-}

@@ -6,9 +6,15 @@ mod demo;
 #[cfg(unix)]
 mod dev;
 mod guide;
+#[cfg(unix)]
+mod init;
 mod inspect;
 #[cfg(unix)]
 mod members;
+#[cfg(unix)]
+mod processes;
+#[cfg(unix)]
+mod server;
 #[cfg(unix)]
 mod store;
 mod support;

@@ -20,7 +20,12 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
 
 /// Runs the program with this standard input.
 pub(crate) fn run_with(arguments: &[&str], input: &[u8]) -> Output {
-    let mut program = Program::start(arguments, Stdio::piped(), Stdio::piped());
+    run_in(arguments, &[], input)
+}
+
+/// Runs the program with these variables and this standard input.
+pub(crate) fn run_in(arguments: &[&str], variables: &[(&str, &str)], input: &[u8]) -> Output {
+    let mut program = Program::start(arguments, variables, Stdio::piped(), Stdio::piped());
     let mut stdin = program.child.stdin.take().unwrap();
     let input = input.to_vec();
     // Write and read at the same time, so that neither side waits for the other.
@@ -35,7 +40,7 @@ pub(crate) fn run_with(arguments: &[&str], input: &[u8]) -> Output {
 
 /// Runs the program with its standard output closed.
 pub(crate) fn run_unread(arguments: &[&str]) -> ExitStatus {
-    let mut program = Program::start(arguments, Stdio::null(), Stdio::piped());
+    let mut program = Program::start(arguments, &[], Stdio::null(), Stdio::piped());
     drop(program.child.stdout.take());
     let stderr = collect(program.child.stderr.take().unwrap());
     program.all(&stderr);
@@ -80,9 +85,14 @@ struct Program {
 }
 
 impl Program {
-    fn start(arguments: &[&str], stdin: Stdio, stdout: Stdio) -> Self {
+    fn start(arguments: &[&str], variables: &[(&str, &str)], stdin: Stdio, stdout: Stdio) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zraft"));
-        command.args(arguments).stdin(stdin).stdout(stdout).stderr(Stdio::piped());
+        command
+            .args(arguments)
+            .envs(variables.iter().copied())
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(Stdio::piped());
         Self { child: command.spawn().unwrap(), arguments: arguments.join(" ") }
     }
 
@@ -109,7 +119,12 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut program = Program::start(arguments, Stdio::null(), Stdio::piped());
+        Self::start_in(arguments, &[])
+    }
+
+    /// Starts the program with these variables.
+    pub(crate) fn start_in(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut program = Program::start(arguments, variables, Stdio::null(), Stdio::piped());
         let lines = lines_of(program.child.stdout.take().unwrap());
         let complaints = lines_of(program.child.stderr.take().unwrap());
         Self { program, lines, complaints }
@@ -154,11 +169,23 @@ impl Running {
         self.signal(rustix::process::Signal::TERM).0
     }
 
+    /// Sends SIGTERM and returns the exit code and the unread rest of standard error.
+    #[cfg(unix)]
+    pub(crate) fn terminated(self) -> (Option<i32>, String) {
+        self.signal(rustix::process::Signal::TERM)
+    }
+
     #[cfg(unix)]
     fn signal(self, signal: rustix::process::Signal) -> (Option<i32>, String) {
+        self.send(signal);
+        self.end()
+    }
+
+    /// Sends a signal.
+    #[cfg(unix)]
+    pub(crate) fn send(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.program.child);
         rustix::process::kill_process(pid, signal).unwrap();
-        self.end()
     }
 
     /// Waits for the end and returns the exit code and the unread rest of standard error.

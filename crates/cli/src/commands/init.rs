@@ -1,0 +1,152 @@
+//! `zraft init`: makes the data directories of a new cluster.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use zraft_server::{CreateError, NewMember, ServerConfig, create_cluster, random_cluster_id};
+
+use super::applications::Application;
+use crate::exit::{Exit, complain, print};
+
+/// Make the data directories of a new cluster on this machine
+///
+/// Makes the folders node-1, node-2 and so on in DIR. Each holds an empty log, the member's identity, and the file node.toml
+/// with its addresses on loopback. Only their owner may read them. Overwrites nothing: the exit status is 1 if one of
+/// the folders exists.
+///
+/// Prints the commands that run the members, and the value of -e for clients.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "Example:\n  zraft init --members 3 --dir cluster\n  zraft server cluster/node-1"
+)]
+pub(crate) struct Arguments {
+    /// Number of members; with one or two, the service ends while one of them is down
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
+    members: u16,
+    /// Folder for the members' folders
+    #[arg(long, value_name = "DIR", default_value = "cluster")]
+    dir: PathBuf,
+    /// First port: the members' client ports come first, then their peer ports; 0 chooses free ports
+    #[arg(long, value_name = "PORT", default_value_t = 7001)]
+    base_port: u16,
+    /// State machine that all members run
+    #[arg(long, value_name = "NAME", default_value = "kv-store")]
+    application: Application,
+}
+
+/// A member of the new cluster, with its configuration.
+struct Planned {
+    name: String,
+    config: ServerConfig,
+    member: NewMember,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Exit {
+    let planned = match plan(arguments).and_then(make) {
+        Ok(planned) => planned,
+        Err(Refused(exit, problem)) => {
+            complain(&problem);
+            return exit;
+        }
+    };
+    let commands: Vec<_> = planned
+        .iter()
+        .map(|planned| format!("  zraft server {}", quoted(&planned.member.directory)))
+        .collect();
+    let endpoints: Vec<_> = planned
+        .iter()
+        .map(|planned| format!("{}=tcp://{}", planned.name, planned.config.client_address))
+        .collect();
+    print("made a cluster; run each member in its own terminal:");
+    print(&commands.join("\n"));
+    print(&format!("endpoints: {}", endpoints.join(",")));
+    Exit::Success
+}
+
+/// Why nothing, or not everything, was made.
+struct Refused(Exit, String);
+
+impl Refused {
+    fn input(problem: impl ToString) -> Self {
+        Self(Exit::BadInput, problem.to_string())
+    }
+
+    fn failure(problem: impl ToString) -> Self {
+        Self(Exit::Failure, problem.to_string())
+    }
+}
+
+fn plan(arguments: &Arguments) -> Result<Vec<Planned>, Refused> {
+    let cluster = random_cluster_id().map_err(Refused::failure)?;
+    let addresses = addresses(arguments.base_port, arguments.members)?;
+    let (clients, peers) = addresses.split_at(usize::from(arguments.members));
+    let mut planned = Vec::new();
+    for (number, (client, peer)) in (1..).zip(clients.iter().zip(peers)) {
+        let name = format!("node-{number}");
+        let directory = arguments.dir.join(&name);
+        if directory.symlink_metadata().is_ok() {
+            let folder = directory.display();
+            return Err(Refused::input(format!("{folder} exists: choose another --dir")));
+        }
+        let mut config = ServerConfig::default();
+        for (flag, value) in [
+            ("name", name.as_str()),
+            ("cluster", &cluster.to_string()),
+            ("application", arguments.application.name()),
+            ("client-address", &client.to_string()),
+            ("peer-address", &peer.to_string()),
+        ] {
+            config.set(flag, value).map_err(Refused::failure)?;
+        }
+        let member_name = config.name.clone().ok_or_else(|| Refused::failure("no name"))?;
+        let member = NewMember { name: member_name, directory, peer_address: peer.to_string() };
+        planned.push(Planned { name, config, member });
+    }
+    Ok(planned)
+}
+
+/// Returns the members' client addresses, and then their peer addresses.
+fn addresses(base: u16, members: u16) -> Result<Vec<SocketAddr>, Refused> {
+    let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let count = 2 * members;
+    if base > 0 {
+        base.checked_add(count - 1).ok_or_else(|| {
+            Refused::input("the last ports would be above 65535: choose a lower --base-port")
+        })?;
+        return Ok((0..count).map(|number| loopback(base + number)).collect());
+    }
+    // All are held until all are chosen, so that they differ.
+    let held = (0..count).map(|_| TcpListener::bind(loopback(0))).collect::<Result<Vec<_>, _>>();
+    let held = held.map_err(Refused::failure)?;
+    held.iter().map(|port| port.local_addr().map_err(Refused::failure)).collect()
+}
+
+fn make(planned: Vec<Planned>) -> Result<Vec<Planned>, Refused> {
+    let mut cluster = None;
+    for Planned { config, member, .. } in &planned {
+        config.create_in(&member.directory).map_err(|error| {
+            Refused::failure(format!("{}: {error}", member.directory.display()))
+        })?;
+        cluster = config.cluster;
+    }
+    let cluster = cluster.ok_or_else(|| Refused::failure("no members"))?;
+    let members: Vec<_> = planned.iter().map(|planned| planned.member.clone()).collect();
+    create_cluster(cluster, &members).map_err(|error| match error {
+        CreateError::System(_) => Refused::failure(error),
+        _ => Refused::input(error),
+    })?;
+    Ok(planned)
+}
+
+/// Returns a path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:".contains(&byte);
+    match !text.is_empty() && text.bytes().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}

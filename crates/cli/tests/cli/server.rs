@@ -1,0 +1,170 @@
+//! `zraft server`: one member, its configuration, its directory and its end.
+
+use std::{fs, path::Path};
+
+use crate::{
+    processes::reserve,
+    support::{Running, run, run_in, stderr, stdout},
+};
+
+/// Starts `zraft server` and returns it with the endpoint that it prints.
+fn start(arguments: &[&str]) -> (Running, String) {
+    let mut server = Running::start(&[&["server"], arguments].concat());
+    let Some(line) = server.next_line() else { panic!("{}", server.end().1) };
+    assert!(line.starts_with("member node-1 of cluster "), "{line}");
+    let line = server.line();
+    let endpoint = line.strip_prefix("endpoint: ").unwrap().to_owned();
+    assert_eq!(server.line(), "press Ctrl+C to stop");
+    (server, endpoint)
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn new_member_comes_back_with_its_data_at_its_ports() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = text(&folder.path().join("data"));
+    let ((_client, client), (_peer, peer)) = (reserve(), reserve());
+    let ports = ["--client-address", &client, "--peer-address", &peer];
+    let (mut server, endpoint) = start(&[&["--new", &data], &ports[..]].concat());
+    assert_eq!(endpoint, format!("node-1=tcp://{client}"));
+    let set = run(&["set", "-e", &endpoint, "colour", "green"]);
+    assert_eq!(stdout(&set), "OK\n", "{}", stderr(&set));
+    while !server.complaint().starts_with("zraft: leads in term ") {}
+    assert_eq!(server.terminate(), Some(143));
+
+    // The folder keeps the ports and the state machine.
+    let (server, again) = start(&[&data]);
+    assert_eq!(again, endpoint);
+    let get = run(&["get", "-e", &endpoint, "colour"]);
+    assert_eq!(stdout(&get), "colour = green\n", "{}", stderr(&get));
+    assert_eq!(server.interrupt(), Some(130));
+
+    let new = run(&["server", "--new", &data]);
+    assert_eq!(new.status.code(), Some(1));
+    assert!(stderr(&new).contains("holds a member already"), "{}", stderr(&new));
+}
+
+#[test]
+fn folder_without_a_member_is_refused_unless_a_new_one_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = text(folder.path());
+    for directory in [data.clone(), text(&folder.path().join("missing"))] {
+        let output = run(&["server", &directory]);
+        assert_eq!(output.status.code(), Some(1));
+        let problem = stderr(&output);
+        assert!(problem.contains("holds no member") && problem.contains("--new"), "{problem}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was made");
+
+    fs::write(folder.path().join("letter.txt"), "").unwrap();
+    let output = run(&["server", "--new", &data]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("holds letter.txt"), "{}", stderr(&output));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was made");
+}
+
+#[test]
+fn second_process_does_not_get_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = text(&folder.path().join("data"));
+    let anywhere = ["--client-address", "127.0.0.1:0", "--peer-address", "127.0.0.1:0"];
+    let (_server, endpoint) = start(&[&["--new", &data], &anywhere[..]].concat());
+    let second = run(&[&["server", &data], &anywhere[..]].concat());
+    assert_eq!(second.status.code(), Some(1));
+    assert!(stderr(&second).contains("is in use by another process"), "{}", stderr(&second));
+    let set = run(&["set", "-e", &endpoint, "key", "value"]);
+    assert_eq!(stdout(&set), "OK\n", "the first goes on");
+}
+
+#[test]
+fn port_that_is_taken_is_refused_with_its_own_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = text(&folder.path().join("data"));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    let output = run(&["server", "--new", &data, "--client-address", &taken]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains(&format!("cannot listen on {taken}")), "{}", stderr(&output));
+    drop(listener);
+}
+
+#[test]
+fn configuration_of_another_member_or_cluster_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = text(folder.path());
+    let init = run(&["init", "--members", "2", "--dir", &dir, "--base-port", "0"]);
+    assert!(init.status.success(), "{}", stderr(&init));
+    let first = text(&folder.path().join("node-1"));
+    let second = text(&folder.path().join("node-2/node.toml"));
+    let output = run(&["server", &first, "--config", &second]);
+    assert_eq!(output.status.code(), Some(1));
+    let problem = stderr(&output);
+    assert!(
+        problem.contains("for member node-2") && problem.contains("member node-1"),
+        "{problem}"
+    );
+    let other = "0123456789abcdef0123456789abcdef";
+    let output = run(&["server", &first, "--cluster", other]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains(&format!("for cluster {other}")), "{}", stderr(&output));
+}
+
+#[test]
+fn configuration_is_checked_without_running_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("node.toml");
+    fs::write(&file, "[client]\naddress = \"127.0.0.1:9001\"\n").unwrap();
+    let dir = text(folder.path());
+    let arguments = ["server", &dir, "--check-config", "--peer-address", "127.0.0.1:9003"];
+    let output = run_in(&arguments, &[("ZRAFT_RAFT_HEARTBEAT_MILLIS", "60")], b"");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let shown = stdout(&output);
+    for line in [
+        &format!("address = \"127.0.0.1:9001\"  # {}:2", file.display()),
+        "address = \"127.0.0.1:9003\"  # --peer-address",
+        "heartbeat_millis = 60  # ZRAFT_RAFT_HEARTBEAT_MILLIS",
+        "connections = 65536  # default",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} is missing in\n{shown}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was made");
+}
+
+#[test]
+fn configuration_with_an_error_is_refused_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("node.toml");
+    let dir = text(folder.path());
+    let refused = |text: &str, variables: &[(&str, &str)], flags: &[&str]| {
+        fs::write(&file, text).unwrap();
+        let output = run_in(&[&["server", &dir], flags].concat(), variables, b"");
+        assert_eq!(output.status.code(), Some(1));
+        stderr(&output)
+    };
+    let problem = refused("[client]\n\nadress = \"127.0.0.1:1\"\n", &[], &[]);
+    assert!(problem.contains("node.toml:3: unknown option client.adress"), "{problem}");
+    let problem = refused("", &[("ZRAFT_ADRESS", "x")], &["--check-config"]);
+    assert!(problem.contains("ZRAFT_ADRESS: unknown variable"), "{problem}");
+    let problem = refused("", &[], &["--client-connections", "none"]);
+    assert!(problem.contains("--client-connections: none is not a whole number"), "{problem}");
+    let problem = refused("application = \"chess\"\n", &[], &["--check-config"]);
+    assert!(problem.contains("chess is not one of kv-store, append-log"), "{problem}");
+    let problem = refused("", &[], &["--client-address", "0.0.0.0:7001"]);
+    assert!(problem.contains("neither encrypted nor authenticated"), "{problem}");
+    let insecure = ["server", &dir, "--client-address", "0.0.0.0:7001", "--insecure"];
+    let output = run(&[&insecure[..], &["--check-config"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn server_without_a_folder_names_the_ways_to_run_one() {
+    let output = run(&["server"]);
+    assert_eq!(output.status.code(), Some(1));
+    let problem = stderr(&output);
+    assert!(problem.contains("--new") && problem.contains("zraft dev"), "{problem}");
+    // The options of the command that had this name before.
+    assert_eq!(run(&["server", "--members", "3"]).status.code(), Some(1));
+}
