@@ -1,5 +1,7 @@
 //! What clients do: connect, send, and go.
 
+use std::time::Duration;
+
 use zraft_protocol::ClientMessage;
 
 use super::{ConnectionId, Replica, connections::SessionRequest};
@@ -28,32 +30,40 @@ impl Replica {
     /// and calls [`disconnected`](Self::disconnected).
     pub fn client_message(&mut self, now: Now, connection: ConnectionId, message: ClientMessage) {
         self.enter(now, false, |replica| {
-            replica.take_client_message(connection, message);
+            let since = replica.now.monotonic;
+            replica.take_client_message(connection, message, since);
             Ok(())
         });
     }
 
-    pub(super) fn take_client_message(&mut self, connection: ConnectionId, message: ClientMessage) {
+    /// `since` is when the message came: earlier than now if a suspended leader has deferred it.
+    pub(super) fn take_client_message(
+        &mut self,
+        connection: ConnectionId,
+        message: ClientMessage,
+        since: Duration,
+    ) {
         if self.connections.get(connection).is_none() {
             return;
         }
         if self.is_suspended() {
-            self.defer(connection, message);
+            self.defer(connection, message, since);
         } else if self.is_serving() {
             self.serve(connection, message);
         } else {
-            self.put_off(connection, message);
+            self.put_off(connection, message, since);
         }
     }
 
     /// Answers a client while this member does not serve.
-    fn put_off(&mut self, connection: ConnectionId, message: ClientMessage) {
+    fn put_off(&mut self, connection: ConnectionId, message: ClientMessage, since: Duration) {
         match message {
             ClientMessage::CreateSession { capabilities, nonce } => {
-                self.hold(connection, SessionRequest::Create { capabilities, nonce });
+                self.hold(connection, SessionRequest::Create { capabilities, nonce }, since);
             }
             ClientMessage::ContinueSession { session_id, nonce } => {
-                self.hold(connection, SessionRequest::Continue { session: session_id, nonce });
+                let request = SessionRequest::Continue { session: session_id, nonce };
+                self.hold(connection, request, since);
             }
             ClientMessage::ConnectionClosed => {}
             ClientMessage::KeepAlive { .. }

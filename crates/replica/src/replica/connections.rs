@@ -88,17 +88,24 @@ impl Connections {
 }
 
 impl Replica {
-    /// Holds a session message, or rejects it if another member is known to lead.
-    pub(super) fn hold(&mut self, connection: ConnectionId, request: SessionRequest) {
+    /// Holds a session message that came at `since`, or rejects it if another member is known to lead.
+    pub(super) fn hold(
+        &mut self,
+        connection: ConnectionId,
+        request: SessionRequest,
+        since: Duration,
+    ) {
+        let hold = (2 * self.config.timing.election_max).min(HOLD_BELOW);
+        // The client's patience began when it sent the message, not when a suspended leader lost its lead.
+        let until = since + hold;
         if self.closing
+            || until <= self.now.monotonic
             || self.knows_other_leader()
             || self.connections.held.len() >= self.config.limits.held
         {
             self.reject(connection, request.nonce(), RejectionReason::NotLeader);
             return;
         }
-        let hold = (2 * self.config.timing.election_max).min(HOLD_BELOW);
-        let until = self.now.monotonic + hold;
         self.timers.set(until, Timer::Held);
         self.connections.held.push_back(Held { connection, request, until });
     }

@@ -63,7 +63,15 @@ pub(super) struct Lead {
 #[derive(Debug, Default)]
 struct Suspension {
     round: Option<ReadRound>,
-    deferred: VecDeque<(ConnectionId, ClientMessage)>,
+    deferred: VecDeque<Deferred>,
+}
+
+#[derive(Debug)]
+struct Deferred {
+    connection: ConnectionId,
+    message: ClientMessage,
+    /// When it came.
+    since: Duration,
 }
 
 #[derive(Debug)]
@@ -245,8 +253,12 @@ impl Replica {
         for (connection, nonce) in handshakes {
             self.reject(connection, nonce, RejectionReason::NotLeader);
         }
-        for (connection, message) in lead.suspended.into_iter().flat_map(|each| each.deferred) {
-            self.take_client_message(connection, message);
+        for each in lead.suspended.into_iter().flat_map(|suspended| suspended.deferred) {
+            self.take_client_message(each.connection, each.message, each.since);
+        }
+        if self.closing {
+            // Messages that this leader held because it did not serve yet.
+            self.reject_held();
         }
         for connection in self.connections.bound() {
             self.turn_away(connection, hint.clone());
@@ -414,12 +426,17 @@ impl Replica {
         self.lead.as_ref().is_some_and(|lead| lead.suspended.is_some())
     }
 
-    pub(super) fn defer(&mut self, connection: ConnectionId, message: ClientMessage) {
+    pub(super) fn defer(
+        &mut self,
+        connection: ConnectionId,
+        message: ClientMessage,
+        since: Duration,
+    ) {
         let Some(suspended) = self.lead.as_mut().and_then(|lead| lead.suspended.as_mut()) else {
             return;
         };
         if suspended.deferred.len() < self.config.limits.held {
-            suspended.deferred.push_back((connection, message));
+            suspended.deferred.push_back(Deferred { connection, message, since });
         } else {
             self.close(connection);
         }
@@ -441,8 +458,8 @@ impl Replica {
         let Some(lead) = self.lead.as_mut() else { return };
         if let Some(suspended) = lead.suspended.take_if(|suspended| suspended.round == Some(round))
         {
-            for (connection, message) in suspended.deferred {
-                self.take_client_message(connection, message);
+            for each in suspended.deferred {
+                self.take_client_message(each.connection, each.message, each.since);
             }
         }
     }

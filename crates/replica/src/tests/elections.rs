@@ -210,6 +210,47 @@ fn a_leader_that_stood_still_answers_nothing_before_a_round_of_heartbeats() {
 }
 
 #[test]
+fn a_session_message_that_a_suspended_leader_put_off_is_held_no_longer_than_any_other() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    world.member(leader).runs = false;
+    world.run(350 * MS);
+    world.member(leader).runs = true;
+    world.isolate(leader);
+    let (connection, sent) = (world.connect(leader), world.now);
+    world.create(connection);
+    world.until("it steps down", |world| world.role(leader) != Role::Leader);
+    assert_eq!(world.received(connection), [], "it is held");
+    world.until("an answer", |world| world.is_closed(connection));
+    assert_eq!(world.received(connection), [rejected(RejectionReason::NotLeader, None)]);
+    assert!(world.now - sent <= 1001 * MS, "it waited {:?}", world.now - sent);
+}
+
+#[test]
+fn a_leader_that_does_not_serve_yet_rejects_what_it_holds_when_it_shuts_down() {
+    let mut world = World::new(3);
+    for member in world.members.values_mut() {
+        member.applies = false;
+    }
+    world.until("a leader", |world| (1..=3).any(|number| world.role(number) == Role::Leader));
+    let leader = (1..=3).find(|number| world.role(*number) == Role::Leader).expect("a leader");
+    let held = world.connect(leader);
+    world.create(held);
+    assert_eq!(world.received(held), []);
+    let now = world.clock();
+    world.replica(leader).shut_down(now);
+    world.collect(leader);
+    world.until("it may end", |world| world.replica(leader).is_shut_down());
+    assert!(matches!(
+        world.received(held)[..],
+        [zraft_protocol::ServerMessage::SessionRejected {
+            reason: RejectionReason::NotLeader,
+            ..
+        }]
+    ));
+}
+
+#[test]
 fn a_leader_that_stood_still_and_still_leads_answers_after_a_round() {
     let mut world = World::new(1);
     let leader = world.settle();
