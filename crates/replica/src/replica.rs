@@ -19,6 +19,7 @@ mod setup;
 mod snapshots;
 mod space;
 mod status;
+mod suspension;
 mod timers;
 
 use std::{

@@ -5,14 +5,14 @@ use std::{
     time::Duration,
 };
 
-use zraft_protocol::{ClientMessage, Nonce, RejectionReason, RequestId};
+use zraft_protocol::{Nonce, RejectionReason, RequestId};
 use zraft_session::{Acknowledgement, Admission, Entry, Genesis, Operation, Payload, SessionId};
 
 use super::{
     ConnectionId, Replica, STALL, connections::SessionRequest, hand_over::HandOver,
-    queries::Queries, timers::Timer,
+    queries::Queries, suspension::Suspension, timers::Timer,
 };
-use crate::{RaftId, ReadRound, StopReason};
+use crate::{RaftId, StopReason};
 
 /// Entries proposed at once, and their bytes. More than one Append holds only adds to the time in which nothing else
 /// happens.
@@ -30,7 +30,7 @@ pub(super) struct Lead {
     noop: u64,
     serving: bool,
     /// The leader stood still and answers nothing until a round shows that it still leads.
-    suspended: Option<Suspension>,
+    pub(super) suspended: Option<Suspension>,
     /// The operations to append to the log, in order.
     queue: VecDeque<Queued>,
     /// The payload bytes of the commands among them.
@@ -58,20 +58,6 @@ pub(super) struct Lead {
     pub(super) sought_space: Option<Duration>,
     /// What the members' applications support, as they have said in this term.
     pub(super) application_levels: BTreeMap<RaftId, u32>,
-}
-
-#[derive(Debug, Default)]
-struct Suspension {
-    round: Option<ReadRound>,
-    deferred: VecDeque<Deferred>,
-}
-
-#[derive(Debug)]
-struct Deferred {
-    connection: ConnectionId,
-    message: ClientMessage,
-    /// When it came.
-    since: Duration,
 }
 
 #[derive(Debug)]
@@ -404,63 +390,6 @@ impl Replica {
         if ticks {
             lead.last_tick = Some(now);
             lead.push(Operation::Tick);
-        }
-    }
-
-    /// Keeps a leader that stood still from deciding by what it knew before.
-    pub(super) fn notice_stall(&mut self, stood_still: Duration) {
-        let timeout = self.applying.view.settings.session_timeout();
-        let Some(lead) = self.lead.as_mut().filter(|lead| lead.serving) else { return };
-        if stood_still >= STALL {
-            // What clients sent meanwhile was not read yet.
-            for session in lead.sessions.values_mut() {
-                session.deadline = self.now.monotonic + timeout;
-            }
-        }
-        if stood_still > self.config.timing.election_min {
-            lead.suspended.get_or_insert_default().round = None;
-        }
-    }
-
-    pub(super) fn is_suspended(&self) -> bool {
-        self.lead.as_ref().is_some_and(|lead| lead.suspended.is_some())
-    }
-
-    pub(super) fn defer(
-        &mut self,
-        connection: ConnectionId,
-        message: ClientMessage,
-        since: Duration,
-    ) {
-        let Some(suspended) = self.lead.as_mut().and_then(|lead| lead.suspended.as_mut()) else {
-            return;
-        };
-        if suspended.deferred.len() < self.config.limits.held {
-            suspended.deferred.push_back(Deferred { connection, message, since });
-        } else {
-            self.close(connection);
-        }
-    }
-
-    /// Returns true if a suspended leader needs a round that has not begun.
-    pub(super) fn needs_proof(&self) -> bool {
-        let suspended = self.lead.as_ref().and_then(|lead| lead.suspended.as_ref());
-        suspended.is_some_and(|suspended| suspended.round.is_none())
-    }
-
-    pub(super) fn proof_begun(&mut self, round: ReadRound) {
-        if let Some(suspended) = self.lead.as_mut().and_then(|lead| lead.suspended.as_mut()) {
-            suspended.round.get_or_insert(round);
-        }
-    }
-
-    pub(super) fn proof_done(&mut self, round: ReadRound) {
-        let Some(lead) = self.lead.as_mut() else { return };
-        if let Some(suspended) = lead.suspended.take_if(|suspended| suspended.round == Some(round))
-        {
-            for each in suspended.deferred {
-                self.take_client_message(each.connection, each.message, each.since);
-            }
         }
     }
 }
