@@ -1,5 +1,7 @@
 //! What a serving leader does with the messages of clients.
 
+use std::collections::BTreeMap;
+
 use zraft_protocol::{
     ClientMessage, Payload, RequestErrorReason, RequestId, ServerMessage, SessionId,
 };
@@ -9,6 +11,13 @@ use super::{
     ConnectionId, Replica, connections::SessionRequest, lead::Waiting, sessions::CLOSE_WITHIN,
     timers::Timer,
 };
+
+/// Which of a session's waiting commands are judged again.
+#[derive(Clone, Copy, Debug)]
+enum Which {
+    All,
+    Below(RequestId),
+}
 
 impl Replica {
     pub(super) fn serve(&mut self, connection: ConnectionId, message: ClientMessage) {
@@ -80,10 +89,33 @@ impl Replica {
             return;
         };
         let raises = state.admission.frame(request_id, lowest_pending);
-        // A copy of a command that is in the log attaches to it: the answer goes to the session's connection.
-        if state.in_flight.contains(&request_id) {
-            return;
+        if raises {
+            // The client waits for the lower ones first, and may send nothing else until they are answered.
+            self.reconsider(session, Which::Below(request_id));
         }
+        let Some(state) = self.lead.as_mut().and_then(|lead| lead.sessions.get_mut(session)) else {
+            return;
+        };
+        // A copy of a command that is in the log attaches to it: the answer goes to the session's connection.
+        if !state.in_flight.contains(&request_id) {
+            self.arrive(connection, session, request_id, payload);
+        }
+        if raises {
+            self.reconsider(session, Which::All);
+        }
+    }
+
+    /// Judges a command that is not in the log. A newer copy takes the place of one that waits.
+    fn arrive(
+        &mut self,
+        connection: ConnectionId,
+        session: &SessionId,
+        request_id: RequestId,
+        payload: Payload,
+    ) {
+        let Some(state) = self.lead.as_mut().and_then(|lead| lead.sessions.get_mut(session)) else {
+            return;
+        };
         let arrival = match state.waiting.remove(&request_id) {
             Some(older) => {
                 self.release_bytes(older.connection, older.payload.len());
@@ -91,10 +123,6 @@ impl Replica {
             }
             None => None,
         };
-        if raises {
-            // The client waits for the lower ones first, and may send nothing else until they are answered.
-            self.reconsider(session);
-        }
         self.decide(connection, session, request_id, payload, arrival);
     }
 
@@ -169,15 +197,20 @@ impl Replica {
     pub(super) fn reconsider_waiting(&mut self) {
         let Some(lead) = self.lead.as_mut() else { return };
         for session in std::mem::take(&mut lead.waiting) {
-            self.reconsider(&session);
+            self.reconsider(&session, Which::All);
         }
     }
 
-    /// Judges the waiting commands of one session again, the lowest first, unless its end is on its way into the log.
-    fn reconsider(&mut self, session: &SessionId) {
+    /// Judges waiting commands of one session again, the lowest first, unless its end is on its way into the log.
+    fn reconsider(&mut self, session: &SessionId, which: Which) {
         let state = self.lead.as_mut().and_then(|lead| lead.sessions.get_mut(session));
         let Some(state) = state.filter(|state| !state.ending) else { return };
-        for (request_id, waiting) in std::mem::take(&mut state.waiting) {
+        let above = match which {
+            Which::All => BTreeMap::new(),
+            Which::Below(id) => state.waiting.split_off(&id),
+        };
+        let judged = std::mem::replace(&mut state.waiting, above);
+        for (request_id, waiting) in judged {
             let Waiting { connection, payload, arrival } = waiting;
             self.release_bytes(connection, payload.len());
             self.decide(connection, session, request_id, payload, Some(arrival));

@@ -2,7 +2,7 @@ use zraft_protocol::{RequestErrorReason, ServerMessage, SessionCloseReason};
 use zraft_session::Settings;
 
 use super::world::{MS, World, ack, answered, closed, command, keep_alive, request};
-use crate::{Output, PeerMessage};
+use crate::{ConnectionId, Output, PeerMessage};
 
 #[test]
 fn a_command_costs_one_entry_and_its_copies_none() {
@@ -120,6 +120,45 @@ fn a_frame_that_shows_that_an_answer_has_arrived_lets_a_waiting_command_run() {
     world.run(10 * MS);
     let answers: Vec<_> = world.received(connection).iter().filter_map(answered).collect();
     assert_eq!(answers, [3]);
+}
+
+/// A session with room for two answers: 1 to 4 have run, and 5 to 7 wait.
+fn with_waiting_commands() -> (World, ConnectionId) {
+    let settings = Settings { cached_answers: 2, ..Settings::default() };
+    let mut world = World::with_settings(1, settings);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    for number in 1..=7 {
+        world.send(connection, command(number, 1, &format!("{number}")));
+        world.run(10 * MS);
+    }
+    let answers: Vec<_> = world.received(connection).iter().filter_map(answered).collect();
+    assert_eq!(answers, [1, 2, 3, 4], "the others wait");
+    (world, connection)
+}
+
+#[test]
+fn a_copy_of_a_waiting_command_lets_no_later_one_go_before_it() {
+    let (mut world, connection) = with_waiting_commands();
+    world.send(connection, command(5, 5, "5"));
+    world.run(10 * MS);
+    let answers: Vec<_> = world.received(connection).iter().filter_map(answered).collect();
+    assert_eq!(answers, [5, 6, 7]);
+}
+
+#[test]
+fn a_copy_of_a_command_in_the_log_lets_waiting_ones_go_before_later_ones() {
+    let (mut world, connection) = with_waiting_commands();
+    let leader = world.serving().expect("it serves");
+    world.member(leader).writes = false;
+    world.send(connection, command(5, 4, "5"));
+    // This copy shows that there is room for 6.
+    world.send(connection, command(5, 5, "5"));
+    world.send(connection, command(8, 5, "8"));
+    world.member(leader).writes = true;
+    world.run(20 * MS);
+    let answers: Vec<_> = world.received(connection).iter().filter_map(answered).collect();
+    assert_eq!(answers, [5, 6, 7, 8]);
 }
 
 #[test]

@@ -243,10 +243,7 @@ fn a_leader_that_does_not_serve_yet_rejects_what_it_holds_when_it_shuts_down() {
     world.until("it may end", |world| world.replica(leader).is_shut_down());
     assert!(matches!(
         world.received(held)[..],
-        [zraft_protocol::ServerMessage::SessionRejected {
-            reason: RejectionReason::NotLeader,
-            ..
-        }]
+        [zraft_protocol::ServerMessage::SessionRejected { reason: RejectionReason::NotLeader, .. }]
     ));
 }
 
