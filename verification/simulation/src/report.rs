@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::{
     coverage::Key,
-    expected::{expected, may_be_rare},
+    expected::{expected, may_be_rare, rules},
     run::Report,
     world::{fault::Fault, system::SystemKind},
 };
@@ -13,6 +13,8 @@ use crate::{
 const OFTEN: u64 = 100;
 /// Fewer runs than this cannot tell what is rare.
 const ENOUGH: u64 = 1_000;
+/// In this many runs every rule of the judge must have had something to judge, also a rare one. The gate runs as many.
+const ENOUGH_FOR_RULES: u64 = 3_000;
 
 impl Report {
     /// What makes it a failure, in words; empty when all is well.
@@ -42,6 +44,11 @@ impl Report {
                 failures.push(format!("{} occurs in under 1 % of the runs", words(key)));
             }
         }
+        if self.runs >= ENOUGH_FOR_RULES && self.violations.is_empty() {
+            for (_, rule, _) in rules(self.system).filter(|key| self.runs_with(key).0 == 0) {
+                failures.push(format!("the rule “{rule}” never had anything to judge"));
+            }
+        }
         failures
     }
 
@@ -55,8 +62,12 @@ impl Report {
         let rare =
             |key: &Key| self.runs_with(key).0 * OFTEN < self.runs && !may_be_rare(self.system, key);
         let faults = Fault::of(self.system).map(|(_, name)| ("fault", name, ""));
-        let mut keys: Vec<Key> = expected.iter().copied().chain(faults).filter(rare).collect();
+        let mut keys: Vec<Key> =
+            expected.iter().copied().chain(faults).chain(rules(self.system)).filter(rare).collect();
         keys.extend(self.coverage.keys().filter(|key| !expected.contains(key) && rare(key)));
+        // A rule is expected, and counted where it was checked.
+        keys.sort_unstable();
+        keys.dedup();
         keys
     }
 
@@ -137,5 +148,46 @@ fn words((group, what, where_): Key) -> String {
         format!("{group}: {what}")
     } else {
         format!("{group}: {what}, {where_}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A report of many runs in which everything that must occur has occurred in each run.
+    fn full(runs: u64) -> Report {
+        let system = SystemKind::Replicated;
+        let mut report = Report { system, runs, ..Report::default() };
+        report.sums.with_two_leader_changes = runs;
+        let faults = Fault::of(system).map(|(_, name)| ("fault", name, ""));
+        for key in expected(system).iter().copied().chain(faults).chain(rules(system)) {
+            report.coverage.insert(key, (runs, runs));
+        }
+        report
+    }
+
+    #[test]
+    fn a_rule_that_never_had_anything_to_judge_fails_the_run_although_it_may_be_rare() {
+        assert_eq!(full(ENOUGH_FOR_RULES).failures(), Vec::<String>::new());
+        let system = SystemKind::Replicated;
+        assert!(rules(system).count() > 40);
+        assert!(rules(system).any(|key| may_be_rare(system, &key)), "some rule is rare");
+        for key in rules(system) {
+            let mut report = full(ENOUGH_FOR_RULES);
+            report.coverage.remove(&key);
+            let failures = report.failures();
+            assert!(failures.iter().any(|why| why.contains(key.1)), "{key:?}: {failures:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_is_rare_but_not_listed_as_rare_fails_the_run() {
+        let system = SystemKind::Replicated;
+        for key in rules(system).filter(|key| !may_be_rare(system, key)) {
+            let mut report = full(ENOUGH);
+            report.coverage.insert(key, (1, 1));
+            assert_eq!(report.failures().len(), 1, "{key:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! it: it may be rejected, push server requests to its own session or to another, end a session, or ask for a tick. Each
 //! command moves an amount between two of a few accounts, whose sum never changes.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use rpds::VectorSync;
 use zraft_session::{
@@ -63,6 +63,8 @@ impl Rules {
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger {
     rules: Rules,
+    /// The level that the program of this member supports. Not a part of the state.
+    level: u32,
     items: VectorSync<Payload>,
     /// A hash over everything that ran, and in which session and under which id.
     chain: u64,
@@ -73,6 +75,17 @@ pub(crate) struct Ledger {
     next_tick: Option<Time>,
     /// What reached the application in the entry at this index. Not a part of the state.
     ran: (u64, Vec<Ran>),
+}
+
+thread_local! {
+    /// The level of the program whose state is being restored: a state machine is restored from its snapshot alone.
+    static LEVEL: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Restores a state machine as a program that supports this level does.
+pub(crate) fn with_level<T>(level: u32, restore: impl FnOnce() -> T) -> T {
+    LEVEL.set(level);
+    restore()
 }
 
 /// A command that reached the application, for the judge.
@@ -113,9 +126,10 @@ fn text(text: String) -> Payload {
 }
 
 impl Ledger {
-    pub(crate) fn new(rules: Rules) -> Self {
+    pub(crate) fn new(rules: Rules, level: u32) -> Self {
         Self {
             rules,
+            level,
             items: VectorSync::new_sync(),
             chain: 0,
             accounts: [MONEY / ACCOUNTS as u64; ACCOUNTS],
@@ -210,7 +224,8 @@ impl Application for Ledger {
         }
         if context.level() > 0 {
             // New behaviour, from the replicated level on.
-            self.chain = mix(self.chain, context.random().next_u64());
+            let random = context.random().next_u64();
+            self.chain = mix(self.chain, random ^ u64::from(context.level()));
         }
         Ok(number(position))
     }
@@ -247,7 +262,7 @@ impl Application for Ledger {
     }
 
     fn level(&self) -> u32 {
-        1
+        self.level
     }
 
     fn snapshot(&self) -> AppSnapshot {
@@ -269,7 +284,7 @@ impl Application for Ledger {
         let rules = input.read_bytes()?;
         let rules = <[u8; 6]>::try_from(&rules[..]);
         let rules = rules.map_err(|_| RestoreError::invalid("the rules have another length"))?;
-        let mut ledger = Self::new(Rules::from_bytes(rules));
+        let mut ledger = Self::new(Rules::from_bytes(rules), LEVEL.get());
         for _ in 0..input.read_u64()? {
             ledger.items.push_back_mut(input.read_payload()?);
         }

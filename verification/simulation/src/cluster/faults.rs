@@ -4,7 +4,10 @@ use zraft_core::Instant;
 use zraft_replica::Space;
 use zraft_simulated_disk::{Faults, SimulatedDisk};
 
-use super::{Cluster, Link, Output, What, member::End};
+use super::{
+    Cluster, Link, Output, What,
+    member::{End, RESERVE},
+};
 use crate::world::{system::Listening, trace::say};
 
 /// A fault of a disk, which the store meets at one of its next operations.
@@ -103,14 +106,12 @@ impl Cluster {
     pub(crate) fn mend_disk(&mut self, now: Instant, place: usize) {
         self.at(now);
         let member = &mut self.members[place];
-        (member.slow_disk, member.disk_fails) = (1, false);
-        if std::mem::take(&mut member.low) {
-            self.tell_space(place);
-        }
-        let member = &mut self.members[place];
+        (member.slow_disk, member.disk_fault, member.capacity) = (1, None, None);
         if let Some(disk) = &member.disk {
             disk.plan(Faults::default());
         }
+        self.tell_space(place);
+        let member = &mut self.members[place];
         if std::mem::take(&mut member.stalled) {
             say!(self.trace, self.now, "          the disk of member {} works again", place + 1);
             self.go_on(place);
@@ -144,7 +145,7 @@ impl Cluster {
         let member = &mut self.members[place];
         let (Some(disk), true) = (&member.disk, member.process.is_some()) else { return };
         let usage = disk.usage();
-        let mut faults = Faults::default();
+        let mut faults = member.lasting_faults();
         let name = match fault {
             DiskFault::FailingSync(after) => {
                 faults.failing_sync = Some(usage.syncs + after);
@@ -164,7 +165,7 @@ impl Cluster {
             }
         };
         disk.plan(faults);
-        member.disk_fails = true;
+        member.disk_fault = Some(fault);
         self.coverage.fault(name);
         say!(
             self.trace,
@@ -174,20 +175,67 @@ impl Cluster {
         );
     }
 
-    /// Other programs fill the disk down to the store's reserve, until it is mended.
-    pub(crate) fn fill_disk(&mut self, now: Instant, place: usize) {
+    /// Other programs fill a running member's disk until only this much is left beside the store's reserve. They give it back when
+    /// the disk is mended.
+    pub(crate) fn fill_disk(&mut self, now: Instant, place: usize, left: u64) {
         self.at(now);
+        let member = &mut self.members[place];
+        let Some(process) = &mut member.process else { return };
         self.coverage.fault("disk nearly full");
-        say!(self.trace, self.now, "          the disk of member {} is nearly full", place + 1);
-        self.members[place].low = true;
+        say!(self.trace, self.now, "          the disk of member {} fills up", place + 1);
+        process.reserves = true;
+        process.store.set_reserve(RESERVE);
+        // A store takes its reserve when it starts. Here it does so as late as this, while there is room.
+        if member.capacity.is_none()
+            && let Err(error) = process.store.space()
+        {
+            return self.store_failed(place, &error);
+        }
+        let Some(disk) = &self.members[place].disk else { return };
+        self.set_capacity(place, disk.used() + left);
+    }
+
+    /// Other programs take this much more of a disk that fills up, as long as a member runs there that still has its reserve.
+    pub(crate) fn fill_further(&mut self, now: Instant, place: usize, bytes: u64) {
+        self.at(now);
+        let member = &self.members[place];
+        let ample = member.process.as_ref().is_some_and(|process| process.space == Space::Ample);
+        if let (Some(capacity), Some(disk)) = (member.capacity, &member.disk)
+            && ample
+        {
+            self.set_capacity(place, capacity.saturating_sub(bytes).max(disk.used()));
+        }
+    }
+
+    fn set_capacity(&mut self, place: usize, bytes: u64) {
+        let member = &mut self.members[place];
+        member.capacity = Some(bytes);
+        if let Some(disk) = &member.disk {
+            disk.plan(member.lasting_faults());
+        }
         self.tell_space(place);
     }
 
-    /// Tells a member how much space its disk has. Its shell looks about once a second.
+    /// Tells a member how much space its disk has, as its shell does after each write and about once a second. Without a
+    /// reserve, the store was never asked and the disk has space.
     pub(super) fn tell_space(&mut self, place: usize) {
-        let space = if self.members[place].low { Space::Low } else { Space::Ample };
-        if !self.members[place].frozen {
-            self.with(place, |replica, now| replica.disk_space(now, space));
+        let member = &mut self.members[place];
+        let Some(process) = member.process.as_mut().filter(|process| process.reserves) else {
+            return;
+        };
+        if member.frozen {
+            return;
+        }
+        match process.store.space() {
+            Ok(space) => {
+                if std::mem::replace(&mut process.space, space) != space {
+                    let name = if space == Space::Low { "low" } else { "has space again" };
+                    self.coverage.count("disk", name);
+                    say!(self.trace, self.now, "          the disk of member {} {name}", place + 1);
+                }
+                self.with(place, |replica, now| replica.disk_space(now, space));
+            }
+            Err(error) => self.store_failed(place, &error),
         }
     }
 

@@ -7,22 +7,33 @@ use zraft_store::{RedbStore, Store};
 use super::{Cluster, application::MONEY, judge::Rest};
 
 impl Cluster {
-    /// Returns true if one member leads, all members that were set up run and have applied the same, and nothing is in hand.
+    /// Returns true if one member leads, all members that were set up run and have applied the same, the cluster knows their
+    /// programs, and nothing is in hand.
     pub(crate) fn is_settled(&self) -> bool {
         let Some(leader) = self.leader() else { return false };
         let Some(leader) = &self.members[leader].process else { return false };
         let last = leader.replica.last_index();
         let set_up = self.members.iter().filter(|member| member.disk.is_some());
+        let configuration = leader.replica.configuration();
         self.tasks.is_empty()
-            && !leader.replica.configuration().is_joint()
+            && !configuration.is_joint()
             && set_up.into_iter().all(|member| {
                 member.process.as_ref().is_some_and(|process| {
-                    process.replica.committed() == last
+                    let known = configuration.members.get(&process.id);
+                    known.is_some_and(|known| known.feature_level == process.program.features)
+                        && process.replica.committed() == last
                         && process.replica.view().applied == last
                         && process.writing.is_none()
                         && process.replica.leader() == Some(leader.id)
                 })
             })
+    }
+
+    /// Judges what clients wait for, once nothing fails any more.
+    pub(crate) fn watch(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        self.judge.watch(self.now);
+        self.take_verdict();
     }
 
     /// Compares the members of a cluster that has settled: state, and logs byte for byte.

@@ -74,7 +74,7 @@ impl Cluster {
     /// Returns the id of the member that another one expects at a place, if it knows one there.
     fn known_at(&self, place: usize, there: usize) -> Option<RaftId> {
         let process = self.members[place].process.as_ref()?;
-        let address = self.plan.info(there).address;
+        let address = self.info(there).address;
         let members = &process.replica.configuration().members;
         // A member that replaces another one at its address has the higher id.
         let at_address = members.iter().filter(|(_, info)| info.address == address);
@@ -108,7 +108,7 @@ impl Cluster {
             Step::Hello(dialing) => match self.accept(b, &bytes) {
                 Ok((accepting, welcome)) => (Step::Welcome(dialing, Some(accepting)), welcome),
                 Err(error) => {
-                    self.count_refusal(&error);
+                    self.count_refusal(&error, b, a);
                     match error.reply() {
                         Some(reply) => (Step::Welcome(dialing, None), reply),
                         None => return self.end_connect(a, b, true),
@@ -122,7 +122,7 @@ impl Cluster {
                         (Step::Confirm(accepting, peer), confirm)
                     }
                     (Err(error), accepting) => {
-                        self.count_refusal(&error);
+                        self.count_refusal(&error, a, b);
                         match accepting.zip(error.reply()) {
                             // The acceptor learns the reason, whatever it had answered.
                             Some((accepting, reply)) => {
@@ -144,12 +144,16 @@ impl Cluster {
                     Ok(()) => {
                         self.trace.fact(self.now, 25, (a * 16 + b) as u64);
                         self.peers.connect(self.now, (a, dialer), (b, acceptor), kind);
+                        if self.members[a].copied || self.members[b].copied {
+                            self.coverage.count("copied directory", "connected");
+                        }
+                        self.judge.acquainted(a, b);
                         // The other connection follows.
                         self.end_connect(a, b, false);
                         self.plan_connect(a, b, Duration::ZERO);
                     }
                     Err(error) => {
-                        self.count_refusal(&error);
+                        self.count_refusal(&error, b, a);
                         if let HandshakeError::Refuses(refusal) = error {
                             self.with(a, |replica, now| replica.refused(now, &refusal));
                         }
@@ -208,7 +212,8 @@ impl Cluster {
         self.members[place].process.as_ref().map(|process| process.introduction.clone())
     }
 
-    fn count_refusal(&mut self, error: &HandshakeError) {
+    /// Counts a refusal that was found at a place, in a handshake with another one.
+    fn count_refusal(&mut self, error: &HandshakeError, place: usize, other: usize) {
         say!(self.trace, self.now, "          a handshake fails: {error}");
         let (HandshakeError::Refuses(refusal) | HandshakeError::Refused(refusal)) = error else {
             return self.violated("members understand each other", error.to_string());
@@ -226,5 +231,15 @@ impl Cluster {
             _ => "another",
         };
         self.coverage.count("handshake refused", name);
+        if self.members[place].copied || self.members[other].copied {
+            self.coverage.count("copied directory", "refused");
+        }
+        if let Refusal::RolledBack { .. } = refusal {
+            // A member also finds out by itself that it lacks what another one remembers.
+            match error {
+                HandshakeError::Refuses(_) => self.judge.refused(other, place),
+                _ => self.judge.refused(place, other),
+            }
+        }
     }
 }

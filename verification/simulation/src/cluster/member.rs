@@ -10,15 +10,21 @@ use zraft_core::Instant;
 use zraft_protocol::SplitMix64;
 use zraft_replica::{
     Boot, Config, Configuration, ConnectionId, Introduction, Job, Machine, Now, RaftId, Replica,
-    Role, SnapshotFile, SnapshotMeta, Write,
+    Role, SnapshotFile, SnapshotMeta, Space, Write,
 };
 use zraft_session::{Snapshot, StateMachine};
 use zraft_simulated_disk::{Faults, SimulatedDisk};
 use zraft_store::{
-    ClusterId, Identity, Incarnation, RedbStore, SnapshotReceiver, Store, StoreError,
+    ClusterId, Identity, Incarnation, RedbStore, Reserve, SnapshotReceiver, Store, StoreError,
 };
 
-use super::{Cluster, ClusterPlan, Event, Output, application::Ledger, clock::Clock, judge};
+use super::{
+    Cluster, ClusterPlan, DiskFault, Event, Output,
+    application::{Ledger, Rules, with_level},
+    clock::Clock,
+    judge,
+    plan::Program,
+};
 use crate::world::{
     system::{CloseHow, Listening},
     trace::say,
@@ -27,6 +33,8 @@ use crate::world::{
 const CLUSTER: ClusterId = ClusterId::new(*b"simulatedcluster");
 /// A crash within a write strikes one of its first operations on the disk. A commit of the store has fewer.
 const OPERATIONS_OF_A_WRITE: u64 = 24;
+/// Small, because a simulated disk holds it in memory. A quarter of it is far more than one write.
+pub(super) const RESERVE: Reserve = Reserve { base: 1 << 20 };
 
 /// A place, and the member on it.
 #[derive(Debug)]
@@ -45,12 +53,16 @@ pub(crate) struct Member {
     pub(crate) stalled: bool,
     /// What waits until the process runs again, or the disk works.
     pub(crate) waiting: VecDeque<Event>,
-    /// A fault of the disk is planned: a failing write is expected.
-    pub(crate) disk_fails: bool,
-    /// Other programs have nearly filled the disk.
-    pub(crate) low: bool,
+    /// The fault of the disk that is planned. A failing write is expected then.
+    pub(crate) disk_fault: Option<DiskFault>,
+    /// Other programs fill the disk: the bytes that they leave for the member.
+    pub(crate) capacity: Option<u64>,
     /// The disk does not hold what the member has acknowledged.
     pub(crate) doubtful: bool,
+    /// The directory is a copy of another place's, whose member is not this one.
+    pub(crate) copied: bool,
+    /// The program that the next start runs.
+    pub(crate) program: Program,
     /// The disk is this many times slower than planned, and the state machine this many.
     pub(crate) slow_disk: u32,
     pub(crate) slow_jobs: u32,
@@ -65,6 +77,11 @@ pub(crate) struct Process {
     pub(crate) store: RedbStore,
     pub(crate) id: RaftId,
     pub(crate) introduction: Introduction,
+    pub(crate) program: Program,
+    /// Whether its store keeps a reserve. A store takes one only where the disk fills up: it costs memory here.
+    pub(crate) reserves: bool,
+    /// What the store last said of its disk.
+    pub(crate) space: Space,
     pub(crate) writing: Option<Write>,
     pub(crate) jobs: VecDeque<Job>,
     pub(crate) working: bool,
@@ -103,9 +120,11 @@ impl Member {
             frozen: false,
             stalled: false,
             waiting: VecDeque::new(),
-            disk_fails: false,
-            low: false,
+            disk_fault: None,
+            capacity: None,
             doubtful: false,
+            copied: false,
+            program: plan.programs[place],
             slow_disk: 1,
             slow_jobs: 1,
             wakes: None,
@@ -114,6 +133,11 @@ impl Member {
 
     pub(crate) fn wakes(&self) -> Option<Instant> {
         self.wakes
+    }
+
+    /// Returns the faults of the disk that last until it is mended.
+    pub(crate) fn lasting_faults(&self) -> Faults {
+        Faults { capacity: self.capacity, ..Faults::default() }
     }
 
     /// Reads the timer again. A frozen process has none.
@@ -139,8 +163,7 @@ fn new_disk(boot: &Boot, seed: u64) -> Result<SimulatedDisk, StoreError> {
 impl Cluster {
     /// Sets up the disks of the members with which the cluster begins.
     pub(super) fn create_voters(&mut self) -> Configuration {
-        let members =
-            (0..self.plan.voters).map(|place| (self.new_id(place), self.plan.info(place)));
+        let members = (0..self.plan.voters).map(|place| (self.new_id(place), self.info(place)));
         let members: Vec<_> = members.collect::<Vec<_>>();
         let configuration = Configuration::of_voters(members.iter().cloned());
         let boot = Boot::of_new_cluster(configuration.clone());
@@ -181,7 +204,7 @@ impl Cluster {
         incarnation[..8].copy_from_slice(&self.rng.next().to_be_bytes());
         let identity = Identity {
             cluster: CLUSTER,
-            member: self.plan.info(place).name,
+            member: self.info(place).name,
             raft_id: id,
             incarnation: Incarnation::new(incarnation),
         };
@@ -190,6 +213,8 @@ impl Cluster {
         }
         let member = &mut self.members[place];
         (member.disk, member.id, member.doubtful) = (Some(disk), Some(id), false);
+        member.copied = false;
+        self.judge.new_directory(place);
     }
 
     /// Starts the member's process, if there is a member and it does not run.
@@ -200,6 +225,7 @@ impl Cluster {
         }
         let Some(disk) = self.members[place].disk.clone() else { return };
         self.members[place].life += 1;
+        disk.plan(self.members[place].lasting_faults());
         match self.boot(place, disk) {
             Ok(process) => {
                 say!(
@@ -226,7 +252,7 @@ impl Cluster {
             Err(error) => {
                 say!(self.trace, self.now, "          member {} cannot start: {error}", place + 1);
                 self.coverage.count("start", "refused");
-                if !self.members[place].doubtful {
+                if !self.members[place].doubtful && !self.is_too_old(place) {
                     self.violated("a member starts from what a crash left", error);
                 }
             }
@@ -238,18 +264,27 @@ impl Cluster {
         let told = |error: StoreError| error.to_string();
         let identity = Identity::read(&disk).map_err(told)?;
         let mut store = RedbStore::open(disk).map_err(told)?;
+        let program = self.members[place].program;
+        let reserves = self.members[place].capacity.is_some();
+        if reserves {
+            store.set_reserve(RESERVE);
+        }
         let boot = store.boot().map_err(told)?;
-        let (state, newest) = restored(&store, self)?;
+        let (state, newest) = restored(&store, self.plan.rules, program)?;
         let machine = Machine::new(state, boot.snapshot.index);
         let at = self.moment(place);
+        if self.members[place].copied {
+            self.judge.copied(place);
+        }
         self.judge.started(at, place, identity.raft_id, &boot, &machine.view());
+        self.judge.program(place, program);
         let config = Config {
             id: identity.raft_id,
             timing: self.plan.timing,
             seed: self.rng.next(),
             settings: self.plan.settings.clone(),
-            feature_level: self.plan.feature_levels[place],
-            application_level: 1,
+            feature_level: program.features,
+            application_level: program.application,
             applies: true,
             limits: self.plan.limits,
         };
@@ -265,7 +300,7 @@ impl Cluster {
         let introduction = Introduction {
             cluster: identity.cluster,
             incarnation: identity.incarnation,
-            address: self.plan.info(place).address,
+            address: self.info(place).address,
         };
         Ok(Process {
             replica,
@@ -273,6 +308,9 @@ impl Cluster {
             store,
             id: identity.raft_id,
             introduction,
+            program,
+            reserves,
+            space: Space::Ample,
             writing: None,
             jobs: VecDeque::new(),
             working: false,
@@ -311,13 +349,13 @@ impl Cluster {
             drop(process);
             match end {
                 End::PowerLoss => disk.crash(),
-                End::Killed | End::Stopped => disk.plan(Faults::default()),
+                End::Killed | End::Stopped => disk.plan(member.lasting_faults()),
             }
         }
         let at = judge::At { now: self.now, clock: member.clock.read(self.now).monotonic };
         self.judge.ended(at, place);
         member.life += 1;
-        (member.frozen, member.stalled, member.disk_fails) = (false, false, false);
+        (member.frozen, member.stalled, member.disk_fault) = (false, false, None);
         member.waiting.clear();
         member.clock.set_standing(self.now, false);
         member.set_wake();
@@ -337,11 +375,11 @@ impl Cluster {
         let (at, which) = (self.rng.below(OPERATIONS_OF_A_WRITE), self.rng.below(3));
         let member = &mut self.members[place];
         let (Some(process), Some(disk)) = (&mut member.process, &member.disk) else { return };
-        if member.disk_fails {
+        if member.disk_fault.is_some() {
             return;
         }
         let crash_at = Some(disk.usage().changes + at);
-        disk.plan(Faults { crash_at, ..Faults::default() });
+        disk.plan(Faults { crash_at, capacity: member.capacity, ..Faults::default() });
         let done = match (which, process.writing.take(), process.freezing.take()) {
             (0 | 1, Some(write), _) => process.store.write(&write).is_ok(),
             (_, _, Some((meta, snapshot))) => {
@@ -356,12 +394,14 @@ impl Cluster {
 /// Returns the state machine that the newest snapshot holds, and what the replica must know of that.
 fn restored(
     store: &RedbStore,
-    cluster: &Cluster,
+    rules: Rules,
+    program: Program,
 ) -> Result<(StateMachine<Ledger>, Option<SnapshotFile>), String> {
     let Some(mut source) = store.newest_snapshot().map_err(|error| error.to_string())? else {
-        return Ok((StateMachine::new(Ledger::new(cluster.plan.rules)), None));
+        return Ok((StateMachine::new(Ledger::new(rules, program.application)), None));
     };
-    let state = StateMachine::restore(&mut source).map_err(|error| error.to_string())?;
+    let state = with_level(program.application, || StateMachine::restore(&mut source));
+    let state = state.map_err(|error| error.to_string())?;
     source.verify().map_err(|error| error.to_string())?;
     Ok((state, Some(source.describe())))
 }

@@ -14,7 +14,8 @@
 //! | `work` | what a member's threads do: writes, jobs, snapshots |
 //! | `handshake`, `network` | how members connect, and the frames on their connections |
 //! | `clients` | the client port |
-//! | `faults`, `operator` | what strikes a cluster, and what its operator does |
+//! | `faults`, `copied`, `operator` | what strikes a cluster, and what its operator does |
+//! | `programs` | the versions of the members' programs, and their upgrade |
 //! | `finish` | what is compared at the end |
 //! | `judge` | the rules that a cluster must keep, whatever strikes it |
 
@@ -24,6 +25,7 @@
 pub(crate) mod application;
 mod clients;
 mod clock;
+mod copied;
 mod faults;
 mod finish;
 mod handshake;
@@ -33,6 +35,7 @@ mod network;
 mod operator;
 mod peers;
 pub(crate) mod plan;
+mod programs;
 mod sight;
 #[cfg(test)]
 mod tests;
@@ -58,6 +61,7 @@ use crate::{
         trace::{Trace, say},
     },
 };
+pub(crate) use copied::DirectoryCopy;
 pub(crate) use faults::DiskFault;
 use handshake::Shaking;
 use judge::ClusterJudge;
@@ -65,7 +69,7 @@ use member::Member;
 pub(crate) use operator::Task;
 pub(crate) use peers::Link;
 use peers::{Frame, Peers};
-pub(crate) use plan::ClusterPlan;
+pub(crate) use plan::{ClusterPlan, Program};
 
 /// A task for the world, which carries the clients' bytes.
 #[derive(Debug)]
@@ -140,6 +144,8 @@ pub(crate) struct Cluster {
     /// On which place the member with this id was last.
     addresses: BTreeMap<RaftId, usize>,
     last_id: u64,
+    /// The highest application level that any member has applied.
+    level: u32,
     connections: BTreeMap<ConnectionId, usize>,
     last_connection: u64,
     outputs: VecDeque<Output>,
@@ -193,6 +199,7 @@ impl Cluster {
             connecting: BTreeSet::new(),
             addresses: BTreeMap::new(),
             last_id: 0,
+            level: 0,
             connections: BTreeMap::new(),
             last_connection: 0,
             outputs: VecDeque::new(),

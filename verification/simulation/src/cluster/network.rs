@@ -51,7 +51,12 @@ impl Cluster {
         match PeerFrame::decode(&frame.bytes, frame.sender, frame.receiver) {
             Ok(PeerFrame { message, .. }) => {
                 let (at, from) = (self.moment(frame.to), frame.sender);
-                self.judge.heard(at, frame.to, from, &message);
+                if self.members[frame.from].copied {
+                    self.coverage.count("copied directory", "heard");
+                    self.judge.heard_copy(at, frame.to, from, &message);
+                } else {
+                    self.judge.heard(at, frame.to, from, &message);
+                }
                 self.with(frame.to, |replica, now| replica.peer_message(now, from, &message));
             }
             Err(error) => self.violated("members understand each other", error.to_string()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use zraft_core::Instant;
 use zraft_protocol::SessionId;
 use zraft_replica::{ChangeError, MembershipChange, RaftId};
-use zraft_session::CheckedSettings;
+use zraft_session::{CheckedSettings, Settings};
 
 use super::{Cluster, What, member::End};
 use crate::world::trace::say;
@@ -38,6 +38,11 @@ pub(crate) enum Task {
     EndSession(SessionId),
     HandOver {
         to: Option<usize>,
+    },
+    /// Raises the replicated level of the application, and gives up after this many refusals.
+    RaiseLevel {
+        to: u32,
+        tries: u32,
     },
     /// A task in hand: this member joins, in the place of that.
     Join {
@@ -119,6 +124,7 @@ impl Cluster {
                 });
                 Step::Done
             }
+            Task::RaiseLevel { to, tries } => self.raise_level(to, tries),
             Task::HandOver { to } => {
                 let to = to.and_then(|place| self.members[place].id);
                 if let Some(leader) = self.leading() {
@@ -169,9 +175,14 @@ impl Cluster {
             return Step::Done;
         }
         if configuration.contains(id) {
+            self.upgrade_joiner(place);
             return again;
         }
-        let info = self.plan.info(place);
+        if !self.is_running(place) {
+            // Its program tells what it supports.
+            return again;
+        }
+        let info = self.info(place);
         let change = match instead_of.filter(|old| configuration.voters.contains(old)) {
             Some(old) => MembershipChange::Replace { old, id, info },
             None => MembershipChange::Add { id, info },
@@ -246,6 +257,35 @@ impl Cluster {
         again
     }
 
+    fn raise_level(&mut self, to: u32, tries: u32) -> Step {
+        let again = |tries| Step::Again(Task::RaiseLevel { to, tries });
+        let Some(leader) = self.leading() else { return again(tries) };
+        let Some(process) = &self.members[leader].process else { return again(tries) };
+        let current = &process.replica.view().settings;
+        if current.application_level >= to {
+            self.coverage.count("operator", "application level raised");
+            return Step::Done;
+        }
+        let wanted = Settings { application_level: to, ..current.clone().into_inner() }.check();
+        let Ok(wanted) = wanted else { return Step::Done };
+        let mut proposed = Err(ChangeError::NotLeader);
+        self.with(leader, |replica, now| proposed = replica.change_settings(now, wanted));
+        if !matches!(proposed, Err(ChangeError::ApplicationLevel(_))) {
+            return again(tries);
+        }
+        self.coverage.count("operator", "application level refused");
+        if tries == 0 { Step::Done } else { again(tries - 1) }
+    }
+
+    /// A new member whose program is too old for the cluster's application stops. It gets the newest program.
+    fn upgrade_joiner(&mut self, place: usize) {
+        if self.is_too_old(place) && !self.is_running(place) {
+            self.coverage.count("operator", "joiner upgraded");
+            self.members[place].program = self.newest_program();
+            self.start(self.now, place);
+        }
+    }
+
     /// Ends and clears the members that the leader knows as removed, unless another one has their place now.
     fn clear_removed(&mut self) {
         let Some(leader) = self.leading() else { return };
@@ -259,9 +299,10 @@ impl Cluster {
         }
     }
 
-    fn clear(&mut self, place: usize) {
+    pub(super) fn clear(&mut self, place: usize) {
         say!(self.trace, self.now, "          the place of member {} is cleared", place + 1);
         self.end_process(place, End::Stopped);
         self.members[place].disk = None;
+        self.members[place].copied = false;
     }
 }

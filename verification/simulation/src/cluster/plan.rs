@@ -29,6 +29,25 @@ impl Latency {
     }
 }
 
+/// The version of a program: the levels that it supports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Program {
+    /// The feature level of the server.
+    pub(crate) features: u32,
+    /// The level of the application.
+    pub(crate) application: u32,
+}
+
+impl Program {
+    /// Returns the newer of each of two programs' parts.
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self {
+            features: self.features.max(other.features),
+            application: self.application.max(other.application),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct ClusterPlan {
     pub(crate) seed: u64,
@@ -50,8 +69,8 @@ pub(crate) struct ClusterPlan {
     pub(crate) clocks: Vec<(i64, i64)>,
     /// The pause before members connect again.
     pub(crate) reconnect: Duration,
-    /// The feature level that each place's program supports.
-    pub(crate) feature_levels: Vec<u32>,
+    /// The program on each place when the run begins.
+    pub(crate) programs: Vec<Program>,
 }
 
 impl ClusterPlan {
@@ -72,7 +91,7 @@ impl ClusterPlan {
             job: Latency::micros(10, 10),
             clocks: vec![(0, 0); MOST_PLACES],
             reconnect: Duration::from_millis(100),
-            feature_levels: vec![1; MOST_PLACES],
+            programs: vec![Program { features: 1, application: 1 }; MOST_PLACES],
         }
     }
 
@@ -146,16 +165,19 @@ impl ClusterPlan {
             ]),
             clocks: (0..MOST_PLACES).map(|_| clock(rng)).collect(),
             reconnect: rng.millis(20, 300),
-            feature_levels: (0..MOST_PLACES).map(|_| rng.pick(&[1, 1, 2])).collect(),
+            programs: (0..MOST_PLACES)
+                .map(|_| Program { features: rng.pick(&[1, 1, 2]), application: 1 })
+                .collect(),
         }
     }
 
-    pub(crate) fn info(&self, place: usize) -> MemberInfo {
+    /// Returns what the others must know of a member on this place that runs this program.
+    pub(crate) fn info(&self, place: usize, program: Program) -> MemberInfo {
         let number = place + 1;
         MemberInfo {
             name: MemberId::new(crate::world::plan::member_name(place)).expect("short"),
             address: format!("host-{number}:7000"),
-            feature_level: self.feature_levels[place],
+            feature_level: program.features,
         }
     }
 }

@@ -67,7 +67,7 @@ impl Cluster {
                 let follows = member.process.as_ref().is_some_and(|voter| {
                     voter.id == *id && !voter.stopping && voter.replica.leader() == Some(process.id)
                 });
-                let works = !member.frozen && !member.stalled && !member.disk_fails;
+                let works = !member.frozen && !member.stalled && member.disk_fault.is_none();
                 let blocked = self.peers.is_blocked(leader, member.place);
                 follows && works && !blocked
             })
@@ -104,6 +104,7 @@ impl Cluster {
             self.members[place].disk = Some(backup);
             self.members[place].doubtful = true;
             self.judge.lost_disk(place);
+            self.judge.new_directory(place);
         }
         self.start(now, place);
     }

@@ -458,11 +458,11 @@ fn a_leader_whose_disk_is_nearly_full_hands_over_and_commands_wait_while_all_are
     let mut drive = calm();
     drive.commands(3);
     let leader = drive.leader();
-    drive.cluster.fill_disk(drive.now, leader);
+    drive.cluster.fill_disk(drive.now, leader, 0);
     drive.commands(3);
     assert_ne!(drive.leader(), leader);
     for place in 0..3 {
-        drive.cluster.fill_disk(drive.now, place);
+        drive.cluster.fill_disk(drive.now, place, 0);
     }
     assert_eq!(drive.length(), 6, "queries are answered");
     for place in 0..3 {
@@ -492,7 +492,7 @@ fn eventful(seed: u64) -> Cluster {
             6 => cluster.stall_disk(now, place),
             7 => cluster.disk_fault(now, place, DiskFault::FailingSync(rng.below(4))),
             8 => cluster.disk_fault(now, place, DiskFault::Dead(rng.below(40))),
-            9 => cluster.fill_disk(now, place),
+            9 => cluster.fill_disk(now, place, 0),
             10 => cluster.jump_wall(now, place, 30_000),
             11 => cluster.order(now, Task::HandOver { to: Some(place) }),
             12 => cluster.slow_disk(now, place, 10),

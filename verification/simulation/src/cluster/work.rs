@@ -5,12 +5,12 @@ use std::time::Duration;
 use zraft_replica::{
     Done, Job, LogEntry, Output as Wanted, SnapshotFile, SnapshotMeta, StopReason, View,
 };
-use zraft_session::{Effect, Snapshot};
+use zraft_session::{Effect, RestoreError, Snapshot};
 use zraft_store::{RedbStore, Store, StoreError};
 
 use super::{
-    Cluster, Event, Execution, Output,
-    application::Ran,
+    Cluster, DiskFault, Event, Execution, Output,
+    application::{Ran, with_level},
     judge::{Applied, Standing},
     member::End,
     plan::Latency,
@@ -197,20 +197,35 @@ impl Cluster {
                 let at = self.moment(place);
                 self.judge.durable(at, place, write.number);
                 self.with(place, |replica, now| replica.persisted(now, write.number));
+                self.tell_space(place);
             }
             Err(error) => self.store_failed(place, &error),
         }
     }
 
-    /// The store has failed, so the process ends. Its machine starts again from what is durable.
-    fn store_failed(&mut self, place: usize, error: &StoreError) {
+    /// The store has failed, so the process ends. Its machine may restart with it, or only the process: then the system may have
+    /// kept in its cache what it could not write, or may have dropped it.
+    pub(super) fn store_failed(&mut self, place: usize, error: &StoreError) {
         say!(self.trace, self.now, "          member {}: {error}", place + 1);
-        if !self.members[place].disk_fails {
+        let fault = self.members[place].disk_fault;
+        if fault.is_none() {
             self.violated("a sound disk never fails", error.to_string());
         }
         let full = matches!(error, StoreError::Full { .. });
         self.coverage.count("ended by the disk", if full { "full" } else { "failed" });
-        self.end_process(place, End::PowerLoss);
+        let reboots = !matches!(fault, Some(DiskFault::FailingSync(_))) || self.rng.percent(30);
+        if reboots {
+            return self.end_process(place, End::PowerLoss);
+        }
+        self.end_process(place, End::Killed);
+        let dropped = self.rng.percent(50);
+        if let Some(disk) = self.members[place].disk.as_ref().filter(|_| dropped) {
+            disk.drop_clean_blocks();
+        }
+        self.coverage.fault(match dropped {
+            true => "restart after a failed sync, cache dropped",
+            false => "restart after a failed sync, cache kept",
+        });
     }
 
     fn job(&mut self, place: usize) {
@@ -250,6 +265,7 @@ impl Cluster {
         if let Some((_, view)) = self.run_apply(place, Vec::new(), up_to) {
             let at = self.moment(place);
             self.judge.reached(at, place, &view);
+            self.level = self.level.max(view.settings.application_level);
             self.with(place, |replica, now| replica.applied(now, all, view));
         }
     }
@@ -283,8 +299,12 @@ impl Cluster {
             }
             Err(error) => return self.store_failed(place, &error),
         };
-        let restored =
-            process.machine.restore(meta, &mut source).map_err(|error| error.to_string());
+        let level = process.program.application;
+        let restored = with_level(level, || process.machine.restore(meta, &mut source));
+        if let Err(RestoreError::ApplicationLevel { .. }) = &restored {
+            return self.stops_too_old(place);
+        }
+        let restored = restored.map_err(|error| error.to_string());
         let verified = source.verify().map_err(|error| error.to_string());
         match restored.and_then(|done| verified.map(|()| done)) {
             Ok(Done::Applied { effects, view }) => {
@@ -351,6 +371,9 @@ impl Cluster {
         say!(self.trace, self.now, "          member {} stops: {reason}", place + 1);
         let (name, expected) = match reason {
             StopReason::Removed => ("removed", true),
+            StopReason::NotApplied { .. } if self.is_too_old(place) => {
+                return self.stops_too_old(place);
+            }
             StopReason::RolledBack { .. } => ("rolled back", self.members[place].doubtful),
             StopReason::LostLog { .. } => ("lost log", self.members[place].doubtful),
             StopReason::Diverged { .. } => ("diverged", self.members[place].doubtful),

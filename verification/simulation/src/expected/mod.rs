@@ -3,7 +3,7 @@
 mod live;
 mod replicated;
 
-use crate::{coverage::Key, world::system::SystemKind};
+use crate::{cluster::judge::RULES, coverage::Key, world::system::SystemKind};
 
 /// Returns what must occur.
 pub(crate) fn expected(system: SystemKind) -> &'static [Key] {
@@ -11,6 +11,15 @@ pub(crate) fn expected(system: SystemKind) -> &'static [Key] {
         SystemKind::Live => live::EXPECTED,
         SystemKind::Replicated => replicated::EXPECTED,
     }
+}
+
+/// Returns the rules of the judge of members, as they are counted. Each must have had something to judge.
+pub(crate) fn rules(system: SystemKind) -> impl Iterator<Item = Key> {
+    let rules = match system {
+        SystemKind::Live => &[][..],
+        SystemKind::Replicated => RULES,
+    };
+    rules.iter().map(|rule| rule.key())
 }
 
 /// Returns true if this may occur in under 1 % of the runs. The report has its count.

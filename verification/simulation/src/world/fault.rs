@@ -79,10 +79,12 @@ pub(crate) enum Fault {
     SlowDisk,
     StalledDisk,
     FullDisk,
+    FillingDisk,
     FailingSync,
     FailingWrite,
     RolledBackDisk,
     WipedDisk,
+    CopiedDirectory,
     PeerPartition,
     PeerOneWay,
     PeerLink,
@@ -102,6 +104,7 @@ pub(crate) enum Fault {
     SnapshotInterrupted,
     ChangeSettings,
     RemoveSession,
+    Upgrade,
     RawReconnect,
 }
 
@@ -178,10 +181,12 @@ impl Fault {
         (Self::SlowDisk, "slow disk", On::Replicated),
         (Self::StalledDisk, "stalled disk", On::Replicated),
         (Self::FullDisk, "full disk", On::Replicated),
+        (Self::FillingDisk, "disk fills up slowly", On::Replicated),
         (Self::FailingSync, "failing fsync", On::Replicated),
         (Self::FailingWrite, "failing write", On::Replicated),
         (Self::RolledBackDisk, "rolled-back directory", On::Replicated),
         (Self::WipedDisk, "wiped disk", On::Replicated),
+        (Self::CopiedDirectory, "copied directory", On::Replicated),
         (Self::PeerPartition, "members partitioned", On::Replicated),
         (Self::PeerOneWay, "members partitioned one way", On::Replicated),
         (Self::PeerLink, "one link between members cut", On::Replicated),
@@ -201,6 +206,7 @@ impl Fault {
         (Self::SnapshotInterrupted, "snapshot interrupted", On::Replicated),
         (Self::ChangeSettings, "settings changed", On::Replicated),
         (Self::RemoveSession, "session ended by an operator", On::Replicated),
+        (Self::Upgrade, "members upgraded", On::Replicated),
         (Self::RawReconnect, "silent reconnect", On::Replicated),
     ];
 

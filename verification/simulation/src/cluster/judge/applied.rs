@@ -27,7 +27,12 @@ impl ClusterJudge {
         self.members[member].set_session_timeout(timeout);
         self.members[member].observe(applied.view.time);
         if index == self.ledger.index() + 1 {
+            let before = self.ledger.settings().application_level;
             self.ledger.take(&mut self.verdict, at.now, applied);
+            let level = self.ledger.settings().application_level;
+            if level > before {
+                self.application_level_rises(index, level);
+            }
             return;
         }
         for run in applied.executed {

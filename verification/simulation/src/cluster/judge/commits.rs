@@ -7,7 +7,7 @@ use super::{ClusterJudge, disk::DiskLog, rules::Rule};
 impl ClusterJudge {
     /// A member says that everything up to an index is committed.
     pub(super) fn claim(&mut self, member: usize, index: u64) {
-        if index <= self.log.committed() {
+        if index <= self.log.committed() || self.members.get(member).is_some_and(|m| m.copied) {
             return;
         }
         // The leader commits by the configuration that it has; others follow.
@@ -35,7 +35,9 @@ impl ClusterJudge {
         });
         for entry in more.iter().flatten() {
             if entry.kind == EntryKind::Change && !entry.data.is_empty() {
+                let before = self.configurations.newest().clone();
                 self.configurations.commit(&mut self.verdict, entry);
+                self.levels_after_change(entry.index, &before);
             }
         }
         for state in self.members.iter().filter(|state| state.standing.leads()) {

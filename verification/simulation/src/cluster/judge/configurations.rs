@@ -38,13 +38,15 @@ impl Configurations {
         verdict.demand(forgotten.is_none(), Rule::RemovedStays, || {
             format!("entry {} forgets that {forgotten:?} was removed", entry.index)
         });
-        let levels = (before.feature_level(), after.feature_level());
-        verdict.demand(levels.0 <= levels.1, Rule::LevelsRise, || {
-            format!(
-                "entry {} lowers the feature level from {} to {}",
-                entry.index, levels.0, levels.1
-            )
-        });
+        if before.members != after.members {
+            let levels = (before.feature_level(), after.feature_level());
+            verdict.demand(levels.0 <= levels.1, Rule::LevelsRise, || {
+                format!(
+                    "entry {} lowers the feature level from {} to {}",
+                    entry.index, levels.0, levels.1
+                )
+            });
+        }
         self.list.push((entry.index, after));
     }
 

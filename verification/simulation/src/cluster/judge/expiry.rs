@@ -95,10 +95,9 @@ impl ClusterJudge {
         let name = self.name(member);
         let state = &mut self.members[member];
         let before = state.stamp.replace((time, state.clock));
-        let most = before.map(|(last, at)| {
-            last + (state.clock.saturating_sub(at) + LeaderClock::MAX_JUMP + SEEN_LATE)
-        });
-        self.verdict.demand(most.is_none_or(|most| time <= most), Rule::TimeHeld, || {
+        let Some((last, at)) = before else { return };
+        let most = last + (state.clock.saturating_sub(at) + LeaderClock::MAX_JUMP + SEEN_LATE);
+        self.verdict.demand(time <= most, Rule::TimeHeld, || {
             format!("{name} proposes an entry of {time}, after {before:?}")
         });
     }

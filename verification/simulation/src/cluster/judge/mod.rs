@@ -12,7 +12,8 @@
 //! | `disk.rs`, `raft.rs` | what each disk has acknowledged, and what members promise because of it |
 //! | `log.rs`, `commits.rs` | every entry that was ever written, and which are committed |
 //! | `standing.rs` | terms, leaders, and whether a leader may still answer |
-//! | `configurations.rs` | who belongs to the cluster |
+//! | `configurations.rs`, `levels.rs` | who belongs to the cluster, and what their programs support |
+//! | `copies.rs` | copies of directories, and directories that were refused |
 //! | `applied.rs`, `ledger.rs`, `session.rs` | what the committed log means: a second account of sessions and commands |
 //! | `clients.rs`, `told.rs` | what clients sent, and what they may be told |
 //! | `queries.rs` | what a query must and must not see |
@@ -23,9 +24,11 @@ mod applied;
 mod clients;
 mod commits;
 mod configurations;
+mod copies;
 mod disk;
 mod expiry;
 mod ledger;
+mod levels;
 mod log;
 mod queries;
 mod raft;
@@ -39,7 +42,7 @@ mod tests;
 mod told;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     time::Duration,
 };
@@ -51,6 +54,7 @@ use zraft_replica::{
 };
 use zraft_session::{Effect, Time};
 
+use super::plan::Program;
 use crate::{coverage::Coverage, judge::Violation};
 use clients::Connection;
 use configurations::Configurations;
@@ -59,6 +63,9 @@ use ledger::Ledger;
 use log::Log;
 use rounds::Rounds;
 use rules::Verdict;
+
+/// All rules, for the report: one that never had anything to judge is as bad as none.
+pub(crate) const RULES: &[rules::Rule] = rules::Rule::ALL;
 
 /// When something happens at a member.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +135,8 @@ pub(crate) struct ClusterJudge {
     members: Vec<Member>,
     /// What each Raft id has acknowledged, those whose disks are lost included.
     disks: BTreeMap<RaftId, DiskLog>,
+    /// The newest program that each Raft id has run.
+    programs: BTreeMap<RaftId, Program>,
     log: Log,
     configurations: Configurations,
     /// The leader of each term.
@@ -145,6 +154,10 @@ struct Member {
     running: bool,
     /// Its disk lost what it had acknowledged.
     lost: bool,
+    /// Its directory is a copy of another member's. The id is not its own, and it has none here.
+    copied: bool,
+    /// The members whose present processes have refused its directory as rolled back.
+    refused_by: BTreeSet<usize>,
     /// The writes that its store was given and has not acknowledged.
     pending: VecDeque<Write>,
     clock: Duration,
@@ -190,6 +203,8 @@ impl Member {
             id: None,
             running: false,
             lost: false,
+            copied: false,
+            refused_by: BTreeSet::new(),
             pending: VecDeque::new(),
             clock: Duration::ZERO,
             standing: Standing::NEW,
@@ -240,6 +255,7 @@ impl ClusterJudge {
             terms,
             members: Vec::new(),
             disks: BTreeMap::new(),
+            programs: BTreeMap::new(),
             log: Log::new(),
             configurations: Configurations::new(Boot::FIRST_SNAPSHOT, first.clone()),
             leaders: BTreeMap::new(),
@@ -261,19 +277,20 @@ impl ClusterJudge {
 
     /// A process starts from what its disk holds. `view` is the state that it was restored to.
     pub(crate) fn started(&mut self, at: At, member: usize, id: RaftId, boot: &Boot, view: &View) {
-        while self.members.len() <= member {
-            self.members.push(Member::new());
+        self.make_room(member);
+        for other in &mut self.members {
+            // What a process remembers of the others, it has in memory.
+            other.refused_by.remove(&member);
         }
-        // A copied directory brings an id whose member runs elsewhere. What it does under that id is not the member's.
-        let mut others = self.members.iter().enumerate();
-        let copy =
-            others.any(|(place, other)| place != member && other.running && other.id == Some(id));
         let state = &mut self.members[member];
-        let lost = state.lost;
+        let (lost, copy) = (state.lost, state.copied);
+        let refused_by = std::mem::take(&mut state.refused_by);
         let interrupted = std::mem::take(&mut state.pending);
         *state = Member {
             id: (!copy).then_some(id),
             running: true,
+            copied: copy,
+            refused_by,
             clock: at.clock,
             place: self.configurations.place_at(boot.snapshot.index),
             session_timeouts: (view.settings.session_timeout(), view.settings.session_timeout()),
@@ -284,6 +301,19 @@ impl ClusterJudge {
             self.read_disk(id, boot, interrupted, lost);
         }
         self.compare_state(member, view);
+    }
+
+    fn make_room(&mut self, member: usize) {
+        while self.members.len() <= member {
+            self.members.push(Member::new());
+        }
+    }
+
+    /// The process at a place runs this program.
+    pub(crate) fn program(&mut self, member: usize, program: Program) {
+        let Some(id) = self.id(member) else { return };
+        let known = self.programs.entry(id).or_insert(program);
+        *known = known.max(program);
     }
 
     /// A process ended: by a crash, by a stop, or because it was told to. All its connections are gone.

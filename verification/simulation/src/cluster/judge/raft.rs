@@ -165,7 +165,10 @@ impl ClusterJudge {
     pub(crate) fn heard(&mut self, at: At, member: usize, from: RaftId, message: &PeerMessage) {
         self.pass(at, member);
         let Some(state) = self.members.get_mut(member) else { return };
-        state.heard.insert(from, at.clock);
+        // A candidate's request shows that it follows no leader.
+        if !matches!(message, PeerMessage::VoteRequest { .. }) {
+            state.heard.insert(from, at.clock);
+        }
         match message {
             PeerMessage::AppendResponse { term, index, rejected: None, .. }
                 if *term == state.standing.term =>
@@ -198,10 +201,14 @@ impl ClusterJudge {
             PeerMessage::Append { term, previous, entries, .. } => {
                 self.leads(id, *term);
                 let acknowledged = self.members[member].acknowledged.get(&to);
-                let has = acknowledged.filter(|(of, _)| of == term).map_or(0, |(_, index)| *index);
-                self.verdict.demand(previous.index >= has, Rule::NotSentAgain, || {
-                    format!("Raft id {id} goes on at {} with {to}, which has {has}", previous.index)
-                });
+                if let Some((_, has)) = acknowledged.filter(|(of, _)| of == term) {
+                    self.verdict.demand(previous.index >= *has, Rule::NotSentAgain, || {
+                        format!(
+                            "Raft id {id} goes on at {} with {to}, which has {has}",
+                            previous.index
+                        )
+                    });
+                }
                 let mut before = previous.term;
                 for entry in entries {
                     self.note_entry(member, before, entry);

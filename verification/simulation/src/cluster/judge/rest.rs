@@ -3,7 +3,7 @@
 use zraft_core::Instant;
 use zraft_session::Session as Kept;
 
-use super::{ClusterJudge, Rest, rules::Rule};
+use super::{ClusterJudge, Rest, queries::Query, rules::Rule};
 
 impl ClusterJudge {
     /// The member that serves in the highest term.
@@ -36,6 +36,11 @@ impl ClusterJudge {
             format!("healed at {:?}, at the end {now:?} the members are {members:?}", self.healed)
         });
         self.compare_rests(rests);
+        self.watch(now);
+    }
+
+    /// While a cluster settles, what clients wait for comes in time. At the end of a run all of them have left.
+    pub(crate) fn watch(&mut self, now: Instant) {
         if let Some(leader) = self.leader() {
             self.nothing_waits(now, leader);
             self.requests_reach(now, leader);
@@ -77,9 +82,15 @@ impl ClusterJudge {
             // Commands behind a full cache wait for the client to raise its lowest pending id.
             let full = session.filter(|session| session.cached() >= limit);
             let lowest = full.map_or(u64::MAX, |session| session.seen_lowest);
+            if place.commands.is_empty() && place.queries.is_empty() && place.handshakes.is_empty()
+            {
+                continue;
+            }
             let command =
                 place.commands.iter().find(|(request, since)| **request <= lowest && late(**since));
-            let query = place.queries.iter().find(|query| late(query.since));
+            // A query waits for its client's commands that came before it.
+            let free = |query: &&Query| query.own.iter().all(|request| *request <= lowest);
+            let query = place.queries.iter().filter(free).find(|query| late(query.since));
             let handshake = place.handshakes.iter().find(|handshake| late(handshake.since));
             let waits = command.is_some() || query.is_some() || handshake.is_some();
             self.verdict.demand(!waits, Rule::NothingWaits, || {
@@ -97,13 +108,16 @@ impl ClusterJudge {
         let late = |since: Instant| now.saturating_duration_since(since.max(healed)) > patience;
         for (connection, place) in &self.members[leader].connections {
             let session = place.session.as_ref().and_then(|id| self.ledger.sessions.get(id));
-            let Some(session) = session.filter(|_| late(place.bound)) else { continue };
+            let Some(session) = session.filter(|session| !session.pushes.is_empty()) else {
+                continue;
+            };
             let next = place.sent + 1;
             let bytes: usize = session.pushes.iter().map(|push| push.payload.len()).sum();
             // More than that waits for acknowledgements.
             let held = next > session.acknowledged + Kept::MAX_REDELIVERY as u64
                 || bytes > Kept::MAX_REDELIVERY_BYTES;
-            let missing = session.push(next).is_some_and(|push| !held && late(push.made));
+            let sent_late = session.push(next).is_some_and(|push| !held && late(push.made));
+            let missing = late(place.bound) && sent_late;
             self.verdict.demand(!missing, Rule::RequestsReach, || {
                 let bound = place.bound;
                 format!("request {next} was not sent on {connection:?}, bound since {bound:?}")

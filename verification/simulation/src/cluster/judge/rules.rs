@@ -1,6 +1,9 @@
 //! The rules of a cluster, each in one sentence, and how often each was checked.
 
-use crate::{coverage::Coverage, judge::Violation};
+use crate::{
+    coverage::{Coverage, Key},
+    judge::Violation,
+};
 
 macro_rules! rules {
     ($($name:ident: $sentence:literal,)*) => {
@@ -12,6 +15,11 @@ macro_rules! rules {
 
         impl Rule {
             pub(crate) const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Returns the name under which the checks of the rule are counted.
+            pub(crate) const fn key(self) -> Key {
+                ("cluster rule", self.sentence(), "")
+            }
 
             /// Returns the rule as a sentence.
             pub(crate) const fn sentence(self) -> &'static str {
@@ -41,6 +49,9 @@ rules! {
     ConfigurationFollows: "a configuration follows from the log and a durable commit index",
     RemovedStays: "a removed id never acts again",
     LevelsRise: "feature level and application level never fall",
+    LevelsKnown: "a level rises only to what the programs of all members support",
+    CopyApart: "a copy of a member's directory is not taken for the member",
+    RefusedStays: "a directory that was refused as rolled back stays refused",
     SnapshotNames: "a snapshot goes only to a member that it names",
     SnapshotCovered: "a snapshot is recorded with a commit index that covers it",
     // The state machine.
@@ -112,7 +123,8 @@ impl Verdict {
         for rule in Rule::ALL {
             let times = self.checked[*rule as usize].into();
             if times > 0 {
-                coverage.add_times("cluster rule", rule.sentence(), times);
+                let (group, what, _) = rule.key();
+                coverage.add_times(group, what, times);
             }
         }
     }

@@ -78,6 +78,11 @@ impl ClusterJudge {
         if old == standing {
             return;
         }
+        if state.copied {
+            self.verdict.demand(!standing.leads(), Rule::CopyApart, || {
+                format!("{name} leads, and its directory is a copy")
+            });
+        }
         let rises = old.term <= standing.term && old.committed <= standing.committed;
         self.verdict.demand(rises, Rule::NeverBack, || {
             format!("{name}: {old:?} is followed by {standing:?}")
@@ -106,8 +111,8 @@ impl ClusterJudge {
         self.pass(at, member);
         let name = self.name(member);
         let Some(state) = self.members.get_mut(member) else { return };
-        if configuration.voters.is_empty() {
-            // It waits to be added.
+        if configuration.voters.is_empty() || state.copied {
+            // It waits to be added, or has no disk in this account.
             return;
         }
         let Some((place, index)) = self.configurations.find(state.place, configuration) else {

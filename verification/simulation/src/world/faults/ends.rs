@@ -151,6 +151,7 @@ impl Sim {
         // A member that took long to stop may have ended only now.
         if let Some(system) = self.system.replicated() {
             system.cluster.start_all(self.now);
+            system.cluster.watch(self.now);
         }
         let settled = if self.closing { self.all_left() } else { self.all_settled() };
         if settled {

@@ -1,6 +1,7 @@
 //! The replicated system: real members in `crate::cluster`, and what strikes them.
 
 mod faults;
+mod machines;
 
 use bytes::Bytes;
 use zraft_core::Instant;

@@ -11,8 +11,8 @@ use zraft_replica::{
 use zraft_session::{Acknowledgement, Effect, EndReason, Operation, ServerRequest, Sessions};
 
 use super::{
-    super::{Applied, Executed, rules::Rule},
-    history::{History, id, info, payload, request, session},
+    super::{super::Program, Applied, Executed, rules::Rule},
+    history::{History, PROGRAM, id, info, payload, request, session},
 };
 
 type Breaks = fn(&mut History);
@@ -142,6 +142,44 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
     (Rule::LevelsRise, |history| {
         let old = MemberInfo { feature_level: 0, ..info(1) };
         history.change(Change::Steps(vec![ChangeStep::Update(id(1), old)]));
+    }),
+    (Rule::LevelsKnown, |history| {
+        let features = PROGRAM.features + 1;
+        let unknown = MemberInfo { feature_level: features, ..info(0) };
+        history.change(Change::Steps(vec![ChangeStep::Update(id(0), unknown)]));
+    }),
+    (Rule::LevelsKnown, |history| {
+        let application_level = PROGRAM.application + 1;
+        let settings = zraft_session::Settings { application_level, ..Default::default() };
+        history.run(Operation::Settings(settings.check().expect("valid")));
+    }),
+    (Rule::LevelsKnown, |history| {
+        let application_level = PROGRAM.application;
+        let settings = zraft_session::Settings { application_level, ..Default::default() };
+        history.run(Operation::Settings(settings.check().expect("valid")));
+        history.change(Change::Steps(vec![ChangeStep::AddLearner(id(3), info(3))]));
+        history.judge.programs.insert(id(3), Program { application: 0, ..PROGRAM });
+        history.change(Change::Steps(vec![ChangeStep::Promote(id(3))]));
+    }),
+    (Rule::CopyApart, |history| {
+        history.copy(3, 1);
+        let leads = super::super::Standing {
+            term: history.term + 1,
+            role: Role::Leader,
+            ..*history.standing(1)
+        };
+        history.judge.standing(history.at(), 3, leads);
+    }),
+    (Rule::CopyApart, |history| {
+        history.copy(3, 1);
+        let (term, index, commit) = (history.term, history.last(), 0);
+        let stored = PeerMessage::AppendResponse { term, index, commit, rejected: None };
+        history.judge.heard_copy(history.at(), 0, id(1), &stored);
+    }),
+    (Rule::RefusedStays, |history| {
+        history.copy(3, 1);
+        history.judge.refused(3, 0);
+        history.judge.acquainted(0, 3);
     }),
     (Rule::SnapshotNames, |history| {
         let meta = history.snapshot();

@@ -17,7 +17,7 @@ use zraft_session::{
     Operation, QueryContext, Rejected, RestoreError, SnapshotInput, StateMachine, Time,
 };
 
-use super::super::{Applied, At, ClusterJudge, Executed, Rest, Standing, Terms};
+use super::super::{super::Program, Applied, At, ClusterJudge, Executed, Rest, Standing, Terms};
 
 const EPOCH: u64 = 1_700_000_000_000;
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) fn id(member: usize) -> RaftId {
     RaftId::new(member as u64 + 1).expect("not 0")
 }
+
+/// The program of every member.
+pub(super) const PROGRAM: Program = Program { features: 2, application: 1 };
 
 pub(super) fn info(member: usize) -> MemberInfo {
     let name = MemberId::new(format!("node-{member}")).expect("short");
@@ -57,6 +60,10 @@ fn nonce(connection: u64) -> Nonce {
 pub(super) struct Counter(u64);
 
 impl Application for Counter {
+    fn level(&self) -> u32 {
+        PROGRAM.application + 1
+    }
+
     fn apply(&mut self, cx: &mut Context<'_>, command: Command<'_>) -> Result<Payload, Rejected> {
         match &command.payload()[..] {
             b"reject" => return Err(Rejected::without_answer()),
@@ -181,6 +188,14 @@ impl History {
         self.numbers[member] = 0;
         let view = self.view(member);
         self.judge.started(self.at(), member, id(member), boot, &view);
+        self.judge.program(member, PROGRAM);
+    }
+
+    /// A process starts at this place from a copy of a member's directory.
+    pub(super) fn copy(&mut self, place: usize, of: usize) {
+        let (boot, view) = (self.boot(of), self.view(of));
+        self.judge.copied(place);
+        self.judge.started(self.at(), place, id(of), &boot, &view);
     }
 
     pub(super) fn restart(&mut self, member: usize) {

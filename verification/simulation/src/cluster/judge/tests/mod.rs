@@ -5,7 +5,7 @@ mod history;
 
 use std::time::Duration;
 
-use zraft_replica::{Boot, Change, ChangeStep, Role, SnapshotMeta};
+use zraft_replica::{Boot, Change, ChangeStep, PeerMessage, Role, SnapshotMeta, VoteKind};
 use zraft_session::{Acknowledgement, EndReason, Operation};
 
 use super::rules::Rule;
@@ -40,6 +40,7 @@ fn a_sound_history_breaks_no_rule_and_gives_each_an_occasion() {
     history.tell_answer(1, 1);
     history.command(1, 2, "reject");
     history.command(1, 3, "push");
+    history.judge.watch(history.at().now);
     history.tell_push(1, 1);
     history.say_ack(1, 1);
     let acknowledged = Acknowledgement { session: session("s1"), up_to: request(1) };
@@ -47,6 +48,7 @@ fn a_sound_history_breaks_no_rule_and_gives_each_an_occasion() {
     // A query that waits for an earlier command.
     history.say_command(1, 4, "b");
     history.say_query(1, "q1");
+    history.judge.watch(history.at().now);
     history.run_command(1, 4, "b");
     history.tell_answer(1, 4);
     history.round(1);
@@ -80,6 +82,15 @@ fn a_sound_history_breaks_no_rule_and_gives_each_an_occasion() {
     let meta = history.snapshot();
     history.offer_snapshot(&meta);
     history.restore(2, &meta);
+    // A process on a copied directory asks for votes, and is refused twice.
+    history.copy(3, 1);
+    let (last, commit) = Default::default();
+    let ask =
+        PeerMessage::VoteRequest { term: history.term, kind: VoteKind::PreVote, last, commit };
+    history.judge.heard_copy(history.at(), 0, id(1), &ask);
+    history.judge.refused(3, 0);
+    history.judge.refused(3, 0);
+    history.judge.ended(history.at(), 3);
     // A change of the members, and another leader.
     history.change(Change::Steps(vec![ChangeStep::AddLearner(id(3), info(4))]));
     history.change(Change::Steps(vec![ChangeStep::Update(id(0), info(0))]));

@@ -7,7 +7,7 @@ use zraft_protocol::SessionId;
 use zraft_session::Settings;
 
 use crate::{
-    cluster::{DiskFault, Link, Task},
+    cluster::{DirectoryCopy, DiskFault, Link, Program, Task},
     world::{
         calendar::Mend,
         fault::Fault,
@@ -30,6 +30,17 @@ pub(crate) enum ClusterMend {
     RollBack(usize, u32),
     /// The operator replaces a member that has no disk, or one that its disk betrayed.
     Rejoin(usize),
+    /// Other programs take more of a disk that fills up, this many times.
+    Fill(usize, u32),
+    /// The machine loses power after its process has restarted.
+    PowerLoss(usize),
+    /// A process starts on a copied directory, at this place.
+    StartCopy(usize),
+    RemoveCopy(usize),
+    /// The place gets the new program; a running member is killed for it or stopped in order.
+    Upgrade(usize, bool),
+    /// The operator raises the level of the application.
+    RaiseLevel,
     /// Strikes a snapshot transfer as soon as there is one; looks this many times more.
     Interrupt(usize, u32),
 }
@@ -38,11 +49,15 @@ pub(crate) enum ClusterMend {
 #[derive(Debug, Default)]
 pub(super) struct Strikes {
     /// The member whose disk was lost or set back, until its place holds a sound member again.
-    damaged: Option<usize>,
+    pub(super) damaged: Option<usize>,
     /// A member runs on a disk that was set back. The others know more than it does, and must live to say so: a member that
     /// lost what it acknowledged may make a majority with one that never had it.
-    set_back: bool,
-    backup: Option<zraft_simulated_disk::SimulatedDisk>,
+    pub(super) set_back: bool,
+    pub(super) backup: Option<zraft_simulated_disk::SimulatedDisk>,
+    /// A copy of a member's directory, until a process starts on it.
+    pub(super) copy: Option<DirectoryCopy>,
+    /// The program that an upgrade brings. A run has at most one upgrade.
+    pub(super) program: Option<Program>,
 }
 
 impl Sim {
@@ -50,12 +65,12 @@ impl Sim {
         self.system.replicated()
     }
 
-    fn later_cluster(&mut self, low: u64, high: u64, mend: ClusterMend) {
+    pub(super) fn later_cluster(&mut self, low: u64, high: u64, mend: ClusterMend) {
         self.later(low, high, Mend::System(SystemMend::Replicated(mend)));
     }
 
     /// Picks the leader half of the time, else any running member.
-    fn some_running(&mut self) -> Option<usize> {
+    pub(super) fn some_running(&mut self) -> Option<usize> {
         let leader = self.system.leader().filter(|_| self.rng.percent(50));
         if leader.is_some() {
             return leader;
@@ -67,7 +82,7 @@ impl Sim {
     }
 
     /// Picks a running member that does not serve.
-    fn some_follower(&mut self) -> Option<usize> {
+    pub(super) fn some_follower(&mut self) -> Option<usize> {
         let leader = self.system.leader();
         let cluster = &self.system.replicated()?.cluster;
         let followers: Vec<usize> = (0..self.members)
@@ -76,7 +91,7 @@ impl Sim {
         (!followers.is_empty()).then(|| self.rng.pick(&followers))
     }
 
-    fn some_empty_place(&mut self) -> Option<usize> {
+    pub(super) fn some_empty_place(&mut self) -> Option<usize> {
         let cluster = &self.system.replicated()?.cluster;
         let empty: Vec<usize> =
             (0..self.members).filter(|place| cluster.is_empty(*place)).collect();
@@ -118,6 +133,9 @@ impl Sim {
             Fault::PeerLink | Fault::PeerSlow => self.strike_links(fault),
             Fault::RestartAll | Fault::CrashAll => self.strike_all(fault),
             Fault::RolledBackDisk | Fault::WipedDisk => self.strike_directory(fault),
+            Fault::CopiedDirectory => self.copy_directory(),
+            Fault::FillingDisk => self.fill_disks(),
+            Fault::Upgrade => self.upgrade_members(),
             Fault::AddMember
             | Fault::RemoveMember
             | Fault::ReplaceMember
@@ -175,6 +193,10 @@ impl Sim {
             }
             Fault::FailingSync => {
                 cluster.disk_fault(now, member, DiskFault::FailingSync(rng.below(6)));
+                if rng.percent(50) {
+                    // What only a cache held when the process started again is gone then.
+                    self.later_cluster(800, 5_000, ClusterMend::PowerLoss(member));
+                }
                 (300, 3_000, ClusterMend::Revive(member))
             }
             Fault::FailingWrite => {
@@ -287,31 +309,6 @@ impl Sim {
         true
     }
 
-    /// Strikes the disk of a member that the operator must replace afterwards.
-    fn strike_directory(&mut self, fault: Fault) -> bool {
-        let now = self.now;
-        let Some(member) = self.some_follower() else { return false };
-        let Some(Replicated { cluster, strikes, .. }) = self.system.replicated() else {
-            return false;
-        };
-        if strikes.damaged.is_some() || cluster.tasks() > 0 || !cluster.has_spare_disk(member) {
-            return false;
-        }
-        strikes.damaged = Some(member);
-        match fault {
-            Fault::WipedDisk => {
-                cluster.wipe(now, member);
-                self.later_cluster(100, 2_000, ClusterMend::Rejoin(member));
-            }
-            Fault::RolledBackDisk => {
-                strikes.backup = cluster.back_up(now, member);
-                self.later_cluster(200, 3_000, ClusterMend::RollBack(member, 30));
-            }
-            _ => return false,
-        }
-        true
-    }
-
     fn strike_order(&mut self, fault: Fault) -> bool {
         let now = self.now;
         let empty = self.some_empty_place();
@@ -324,13 +321,14 @@ impl Sim {
             return false;
         };
         let free = cluster.tasks() == 0 && strikes.damaged.is_none();
-        let members = (0..self.members).filter(|place| !cluster.is_empty(*place)).count();
+        let holds = |place: &usize| !cluster.is_empty(*place) && !cluster.is_copied(*place);
+        let members = (0..self.members).filter(holds).count();
         let task = match (fault, empty, session) {
             (Fault::AddMember, Some(place), _) if free && members < 6 => Task::Add { place },
-            (Fault::ReplaceMember, Some(new), _) if free && !cluster.is_empty(member) => {
+            (Fault::ReplaceMember, Some(new), _) if free && holds(&member) => {
                 Task::Replace { old: member, new }
             }
-            (Fault::RemoveMember, ..) if free && members > 3 && !cluster.is_empty(member) => {
+            (Fault::RemoveMember, ..) if free && members > 3 && holds(&member) => {
                 Task::Remove { place: member }
             }
             (Fault::RemoveSession, _, Some(session)) => Task::EndSession(session),
@@ -377,6 +375,17 @@ impl Sim {
             ClusterMend::OpenWays => cluster.open_ways(now),
             ClusterMend::Clock(member, millis) => cluster.jump_wall(now, member, millis),
             ClusterMend::Speed(member) => cluster.slow_jobs(now, member, 1),
+            ClusterMend::PowerLoss(member) => {
+                if !healing && !strikes.set_back {
+                    cluster.crash(now, member);
+                    self.later_cluster(50, 2_000, ClusterMend::Start(member));
+                }
+            }
+            ClusterMend::Fill(..)
+            | ClusterMend::StartCopy(_)
+            | ClusterMend::RemoveCopy(_)
+            | ClusterMend::Upgrade(..)
+            | ClusterMend::RaiseLevel => self.go_on_striking(mend),
             ClusterMend::RollBack(member, times) => {
                 if healing || times == 0 {
                     strikes.backup = None;
@@ -428,6 +437,10 @@ impl Sim {
         let Some(Replicated { cluster, strikes, .. }) = self.system.replicated() else { return };
         let damaged = strikes.damaged.take().filter(|_| strikes.backup.take().is_none());
         strikes.set_back = false;
+        strikes.copy = None;
+        for place in 0..self.members {
+            cluster.remove_copy(now, place);
+        }
         cluster.heal(now);
         if let Some(member) = damaged {
             cluster.wipe(now, member);
