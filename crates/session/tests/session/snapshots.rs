@@ -521,3 +521,9 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn debug_output_of_a_frozen_application_shows_nothing_of_its_state() {
+    let frozen = zraft_session::AppSnapshot::new(|_| Ok(()));
+    assert_eq!(format!("{frozen:?}"), "AppSnapshot { .. }");
+}
