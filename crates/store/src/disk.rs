@@ -329,14 +329,7 @@ impl DiskFile for RealFile {
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
             done => return Ok(done?),
         }
-        let zeros = vec![0; ZEROS.min(len - had) as usize];
-        let mut at = had;
-        while at < len {
-            let part = &zeros[..(len - at).min(ZEROS) as usize];
-            self.write_at(at, part)?;
-            at += part.len() as u64;
-        }
-        Ok(())
+        write_zeros(self, had, len)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -350,6 +343,18 @@ impl DiskFile for RealFile {
         rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed)?;
         Ok(())
     }
+}
+
+/// Takes the space of a file from `from` up to `to`, where the file system cannot do it by itself.
+fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    let zeros = vec![0; ZEROS.min(to - from) as usize];
+    let mut at = from;
+    while at < to {
+        let part = &zeros[..(to - at).min(ZEROS) as usize];
+        file.write_at(at, part)?;
+        at += part.len() as u64;
+    }
+    Ok(())
 }
 
 /// A disk that refuses everything that changes it, once something that changed it has failed.
@@ -463,3 +468,6 @@ impl DiskFile for GuardedFile {
         change(&self.ended, || self.file.reread())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,6 +93,7 @@ fn a_disk_that_fails_is_an_error_and_not_a_missing_record() {
     disk.plan(Faults { crash_at: Some(disk.usage().changes), ..Faults::default() });
     assert!(matches!(CrashRecord::note(&disk, 40, ""), Err(StoreError::Io { .. })));
     assert!(matches!(CrashRecord::read(&disk), Err(StoreError::Io { .. })));
+    assert!(matches!(CrashRecord::clear(&disk), Err(StoreError::Io { .. })));
 }
 
 /// Panics at the command `panic`, and at queries.

@@ -1,8 +1,9 @@
 //! What is written is what a start reads.
 
 use proptest::prelude::*;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use zraft_simulated_disk::SimulatedDisk;
-use zraft_store::{Folder, RedbStore, Store, StoreError};
+use zraft_store::{Disk, Folder, RedbStore, Store, StoreError};
 
 use crate::support::{Model, append, entry, life, new_cluster, run, write};
 
@@ -102,6 +103,36 @@ fn compaction_shrinks_what_a_start_reads_and_frees_its_pages() {
         }
     }
     assert!(disk.bytes("log.redb").unwrap().len() <= size * 2, "the file does not grow for ever");
+}
+
+#[test]
+fn a_log_that_does_not_begin_as_a_database_is_damaged() {
+    let disk = SimulatedDisk::new(1);
+    drop(RedbStore::create(disk.clone(), &new_cluster()).unwrap());
+    disk.open("log.redb").unwrap().write_at(0, b"something else").unwrap();
+    let opened = RedbStore::open(disk);
+    assert!(matches!(opened, Err(StoreError::Damaged { .. })), "{opened:?}");
+}
+
+#[test]
+fn compaction_deletes_the_terms_below_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Folder::open(folder.path()).unwrap();
+    let mut store = RedbStore::create(disk, &new_cluster()).unwrap();
+    // Each entry has a term of its own.
+    let entries = (2..12).map(|index| entry(index, index, "a")).collect();
+    store.write(&append(1, 11, 11, entries)).unwrap();
+    let meta = crate::support::meta(9, 9);
+    crate::support::take_snapshot(&store, &meta, b"state").unwrap();
+    let write =
+        zraft_replica::Write { record: Some(meta), first_index: Some(8), ..write(2, 11, 11) };
+    store.write(&write).unwrap();
+    drop(store);
+    let database = Database::open(folder.path().join("log.redb")).unwrap();
+    let table = database.begin_read().unwrap();
+    let table = table.open_table(TableDefinition::<u64, u64>::new("terms")).unwrap();
+    let terms = table.iter().unwrap().map(|item| item.unwrap().0.value());
+    assert_eq!(terms.collect::<Vec<_>>(), [7, 8, 9, 10, 11], "7 is the term below the first entry");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{Read, Write as _};
 
 use zraft_replica::Write;
-use zraft_simulated_disk::SimulatedDisk;
+use zraft_simulated_disk::{Faults, SimulatedDisk};
 use zraft_store::{Disk, RedbStore, Store, StoreError};
 
 use crate::support::{append, entry, meta, new_cluster, take_snapshot, write};
@@ -63,6 +63,24 @@ fn two_snapshots_are_kept_and_older_ones_are_deleted() {
     assert_eq!(store.newest_snapshot().unwrap().unwrap().meta().index, 20);
     let kept = [5, 10, 15, 20].map(|index| store.snapshot(index).unwrap().is_some());
     assert_eq!(kept, [false, false, true, true]);
+}
+
+#[test]
+fn a_write_that_could_not_delete_an_old_snapshot_fails() {
+    for at in 0.. {
+        let disk = SimulatedDisk::new(1);
+        let mut store = store(&disk);
+        for (number, index) in (2..).zip([5, 10]) {
+            take_snapshot(&store, &meta(index, 1), b"state").unwrap();
+            store.write(&Write { record: Some(meta(index, 1)), ..write(number, 1, 29) }).unwrap();
+        }
+        take_snapshot(&store, &meta(15, 1), b"state").unwrap();
+        disk.plan(Faults { crash_at: Some(disk.usage().changes + at), ..Faults::default() });
+        if store.write(&Write { record: Some(meta(15, 1)), ..write(4, 1, 29) }).is_ok() {
+            assert!(at > 0 && files(&disk) == 2, "at change {at}");
+            break;
+        }
+    }
 }
 
 #[test]
@@ -154,4 +172,8 @@ fn a_snapshot_that_was_damaged_on_the_way_is_not_taken() {
     let mut incoming = receiver.receive_snapshot(20, 1, source.file_len()).unwrap();
     assert!(incoming.append(0, &bytes[..1000]).unwrap());
     assert!(matches!(incoming.finish(), Err(StoreError::Damaged { .. })), "incomplete");
+    // The head is whole, and the configuration that it announces is not.
+    let mut incoming = receiver.receive_snapshot(20, 1, 60).unwrap();
+    assert!(incoming.append(0, &bytes[..60]).unwrap());
+    assert!(matches!(incoming.finish(), Err(StoreError::Damaged { .. })), "cut in the head");
 }
