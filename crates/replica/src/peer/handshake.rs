@@ -104,6 +104,8 @@ pub struct Peer {
     pub kind: ConnectionKind,
     /// The version of the peer protocol that both speak.
     pub version: u8,
+    /// What its disk holds, as it said.
+    pub durable: Position,
 }
 
 /// A handshake of a member that dials. It waits for the [`Welcome`].
@@ -173,7 +175,8 @@ impl Standpoint<'_> {
         }
         let remembered = self.remembered(&from);
         let welcome = Welcome { from: self.sender(), to: from.id, version, remembered };
-        let peer = Peer { id: from.id, introduction: from.introduction, kind, version };
+        let Sender { id, introduction, durable, .. } = from;
+        let peer = Peer { id, introduction, kind, version, durable };
         Ok((Accepting { peer, remembered }, HandshakeMessage::Welcome(welcome).encode()))
     }
 
@@ -198,8 +201,8 @@ impl Standpoint<'_> {
         if let Some(remembered) = remembered {
             self.check_own(remembered)?;
         }
-        let peer =
-            Peer { id: from.id, introduction: from.introduction, kind: dialing.kind, version };
+        let Sender { id, introduction, durable, .. } = from;
+        let peer = Peer { id, introduction, kind: dialing.kind, version, durable };
         Ok((peer, HandshakeMessage::Confirm { durable: self.durable }.encode()))
     }
 

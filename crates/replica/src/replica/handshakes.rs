@@ -71,7 +71,7 @@ impl Replica {
     ) -> Result<(Peer, Bytes), HandshakeError> {
         let answer = self.standpoint(introduction).confirm(dialing, welcome);
         let (peer, confirm) = self.stop_if_refused(now, answer)?;
-        self.matches.identify(peer.id, peer.introduction.incarnation);
+        self.met(&peer);
         Ok((peer, confirm))
     }
 
@@ -86,8 +86,15 @@ impl Replica {
         confirm: &Bytes,
     ) -> Result<Peer, HandshakeError> {
         let peer = self.stop_if_refused(now, accepting.complete(confirm))?;
-        self.matches.identify(peer.id, peer.introduction.incarnation);
+        self.met(&peer);
         Ok(peer)
+    }
+
+    /// Remembers a peer. The term that its disk holds is a promise. The last index is not one, since a leader of that
+    /// term may replace entries of earlier terms.
+    fn met(&mut self, peer: &Peer) {
+        self.matches.identify(peer.id, peer.introduction.incarnation);
+        self.matches.promised(peer.id, peer.durable.term);
     }
 
     /// Takes a refusal that came after this member has completed its side of a handshake.

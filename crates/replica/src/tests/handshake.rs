@@ -108,6 +108,22 @@ fn a_forgotten_vote_is_a_rolled_back_directory() {
 }
 
 #[test]
+fn a_witness_that_has_just_restarted_remembers_the_term_of_those_it_met() {
+    let mut world = World::new(3);
+    all_meet(&mut world);
+    let old = world.member(2).disk.clone();
+    let leader = world.settle();
+    world.run(200 * MS);
+    let witness = if leader == 3 { 1 } else { 3 };
+    world.restart(witness);
+    assert_eq!(meet(&mut world, witness, 2), Ok(()));
+    world.member(2).disk = old;
+    world.restart(2);
+    assert!(meet(&mut world, witness, 2).is_err(), "its vote is forgotten");
+    assert!(matches!(stopped(&mut world, 2), Some(StopReason::RolledBack { .. })));
+}
+
+#[test]
 fn a_removed_member_that_missed_its_removal_ends_at_its_next_handshake() {
     let mut world = World::new(3);
     all_meet(&mut world);

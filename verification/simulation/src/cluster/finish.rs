@@ -17,6 +17,7 @@ impl Cluster {
         let configuration = leader.replica.configuration();
         self.tasks.is_empty()
             && !configuration.is_joint()
+            && !leader.replica.is_handing_over()
             && set_up.into_iter().all(|member| {
                 member.process.as_ref().is_some_and(|process| {
                     let known = configuration.members.get(&process.id);
@@ -24,6 +25,7 @@ impl Cluster {
                         && process.replica.committed() == last
                         && process.replica.view().applied == last
                         && process.writing.is_none()
+                        && !process.stopping
                         && process.replica.leader() == Some(leader.id)
                 })
             })

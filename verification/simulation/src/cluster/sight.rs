@@ -57,15 +57,24 @@ impl Cluster {
         !configuration.is_joint() && sound * 2 > voters.len() && sound + 1 >= voters.len()
     }
 
-    /// Returns true if every voter of the leader runs, on a disk that works, and hears the leader.
+    /// Returns true if every voter of the leader runs, on a disk that works, hears the leader, and has what is committed.
+    ///
+    /// Then no entry depends on a single disk. Members that have met remember each other's promises, but one that lacks
+    /// entries does not know who has promised to keep them.
     pub(crate) fn is_whole(&self) -> bool {
         let Some(leader) = self.leader() else { return false };
         let Some(process) = &self.members[leader].process else { return false };
+        let committed = process.replica.committed();
+        let peers = process.replica.peers();
+        let behind = |id| peers.iter().any(|peer| peer.id == id && peer.matched < committed);
         process.replica.configuration().voters.iter().all(|id| {
             let member = self.addresses.get(id).map(|place| &self.members[*place]);
             member.is_some_and(|member| {
                 let follows = member.process.as_ref().is_some_and(|voter| {
-                    voter.id == *id && !voter.stopping && voter.replica.leader() == Some(process.id)
+                    voter.id == *id
+                        && !voter.stopping
+                        && voter.replica.leader() == Some(process.id)
+                        && !behind(*id)
                 });
                 let works = !member.frozen && !member.stalled && member.disk_fault.is_none();
                 let blocked = self.peers.is_blocked(leader, member.place);

@@ -102,7 +102,7 @@ fn meet(dialer: &Party, acceptor: &Party) -> Outcome {
     };
     match accepting.complete(&confirm) {
         Ok(peer) => {
-            let Peer { id, introduction, kind, version } = peer;
+            let Peer { id, introduction, kind, version, durable: _ } = peer;
             assert_eq!((id, &introduction), (dialer.id, &dialer.introduction));
             assert_eq!((kind, version), (ConnectionKind::Bulk, 1));
             Outcome::Connected
