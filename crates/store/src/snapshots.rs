@@ -30,6 +30,9 @@ const BLOCK: usize = 256 << 10;
 const PREFIX: &str = "snapshot-";
 /// The end of the names of unfinished files.
 pub(crate) const PARTIAL: &str = ".partial";
+/// Unfinished files have different names for each origin: a member can take the snapshot that it is receiving.
+const TAKEN: &str = ".taken.partial";
+const RECEIVED: &str = ".received.partial";
 
 fn name(index: u64, term: u64) -> String {
     format!("{PREFIX}{term:016x}-{index:016x}")
@@ -80,7 +83,7 @@ impl SnapshotWriter {
         meta: &SnapshotMeta,
     ) -> Result<Self, StoreError> {
         let name = name(meta.index, meta.term);
-        let file = disk.create(&format!("{name}{PARTIAL}")).map_err(StoreError::io(&name))?;
+        let file = disk.create(&format!("{name}{TAKEN}")).map_err(StoreError::io(&name))?;
         let waiting = Vec::with_capacity(BLOCK);
         let (meta, hash) = (meta.clone(), Hash::new());
         let configuration = meta.configuration.encode();
@@ -107,7 +110,7 @@ impl SnapshotWriter {
         self.reserve.before_block()?;
         self.file.write_at(self.written, &self.waiting).map_err(error())?;
         let bytes = self.written + self.waiting.len() as u64;
-        complete(&*self.disk, &*self.file, &self.name)?;
+        complete(&*self.disk, &*self.file, TAKEN, &self.name)?;
         Ok(SnapshotFile { meta: self.meta, bytes, hash })
     }
 }
@@ -133,9 +136,14 @@ impl Write for SnapshotWriter {
     }
 }
 
-fn complete(disk: &dyn Disk, file: &dyn DiskFile, name: &str) -> Result<(), StoreError> {
+fn complete(
+    disk: &dyn Disk,
+    file: &dyn DiskFile,
+    unfinished: &str,
+    name: &str,
+) -> Result<(), StoreError> {
     file.sync().map_err(StoreError::io(name))?;
-    disk.rename(&format!("{name}{PARTIAL}"), name).map_err(StoreError::io(name))?;
+    disk.rename(&format!("{name}{unfinished}"), name).map_err(StoreError::io(name))?;
     disk.sync().map_err(StoreError::io(name))
 }
 
@@ -163,7 +171,7 @@ impl SnapshotReceiver {
         total: u64,
     ) -> Result<Self, StoreError> {
         let name = name(index, term);
-        let file = disk.create(&format!("{name}{PARTIAL}")).map_err(StoreError::io(&name))?;
+        let file = disk.create(&format!("{name}{RECEIVED}")).map_err(StoreError::io(&name))?;
         Ok(Self { disk, reserve, file, name, index, term, received: 0, total })
     }
 
@@ -204,7 +212,7 @@ impl SnapshotReceiver {
         }
         io::copy(&mut source, &mut io::sink()).map_err(|error| source.error(error))?;
         source.verify()?;
-        complete(&*self.disk, &*self.file, &self.name)?;
+        complete(&*self.disk, &*self.file, RECEIVED, &self.name)?;
         Ok(source.describe())
     }
 }

@@ -154,6 +154,25 @@ fn a_snapshot_crosses_to_another_member_in_pieces_and_goes_on_after_a_lost_one()
 }
 
 #[test]
+fn a_member_can_take_the_snapshot_that_it_is_receiving() {
+    let disk = SimulatedDisk::new(1);
+    let mut sender = store(&disk);
+    take_snapshot(&sender, &meta(10, 1), &[7; 600_000]).unwrap();
+    sender.write(&Write { record: Some(meta(10, 1)), ..write(2, 1, 29) }).unwrap();
+    let source = sender.snapshot(10).unwrap().unwrap();
+    let whole = source.piece(0, source.file_len() as usize).unwrap();
+
+    let store = store(&SimulatedDisk::new(2));
+    let mut receiver = store.receive_snapshot(10, 1, source.file_len()).unwrap();
+    let mut writer = store.write_snapshot(&meta(10, 1)).unwrap();
+    assert!(receiver.append(0, &whole[..300_000]).unwrap());
+    writer.write_all(&[7; 600_000]).unwrap();
+    assert!(receiver.append(300_000, &whole[300_000..]).unwrap());
+    let taken = writer.finish().unwrap();
+    assert_eq!(receiver.finish().unwrap(), taken);
+}
+
+#[test]
 fn a_snapshot_that_was_damaged_on_the_way_is_not_taken() {
     let (from, to) = (SimulatedDisk::new(1), SimulatedDisk::new(2));
     let (mut sender, receiver) = (store(&from), store(&to));
