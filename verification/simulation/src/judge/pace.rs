@@ -19,6 +19,8 @@ pub(super) struct Pace {
     smoothed: Option<u64>,
     /// The process stood still or woke late. Which answer times count from then on depends on when the machine noticed.
     unknown: bool,
+    /// What had been written for this long at this moment was due then. The timeout may be longer now.
+    due: Option<(Instant, Duration)>,
 }
 
 impl Pace {
@@ -26,7 +28,13 @@ impl Pace {
         self.unknown = true;
     }
 
-    fn sample(&mut self, took: Duration) {
+    fn sample(&mut self, now: Instant, least: Duration, took: Duration) {
+        if let Some(timeout) = self.timeout(least) {
+            let is_later = |(at, of): (Instant, Duration)| now + of > at + timeout;
+            if self.due.is_none_or(is_later) {
+                self.due = Some((now, timeout));
+            }
+        }
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.smoothed = Some(match self.smoothed {
             None => took,
@@ -45,7 +53,6 @@ impl Pace {
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     first: Option<Instant>,
-    last: Option<Instant>,
     /// Commands that wait, with the place of their last copy in the order of sending.
     waiting: HashMap<u64, u64>,
     /// The places of answered commands.
@@ -94,17 +101,16 @@ impl Judge {
         let asked = &self.requests[number];
         let here = self.wire.as_ref().is_some_and(|wire| asked.last_wire == Some(wire.id));
         if let Some(written) = asked.written_at.filter(|_| here && !asked.resent) {
-            self.pace.sample(now - written);
+            self.pace.sample(now, self.terms.resend_interval, now - written);
         }
     }
 
-    /// A request is about to be sent. If it was sent on this connection before, its timeout has passed, or enough commands sent
-    /// after it were answered. Of several that go in one turn only the first is judged: the others may have become due earlier,
-    /// when the timeout was shorter.
+    /// A request is about to be sent. If it was sent on this connection before, its timeout has passed, now or when the
+    /// timeout was shorter, or enough commands sent after it were answered.
     pub(super) fn not_resent_too_early(&mut self, now: Instant, number: usize, id: u64) {
         let Some(wire) = &mut self.wire else { return };
         let asked = &self.requests[number];
-        if asked.last_wire != Some(wire.id) || wire.pace.last.replace(now) == Some(now) {
+        if asked.last_wire != Some(wire.id) {
             return;
         }
         let (Some(written), Some(timeout)) =
@@ -114,7 +120,9 @@ impl Judge {
         };
         let overtaken = id > 0 && wire.pace.overtook(id) >= OVERTAKEN;
         let waited = now - written;
-        self.demand(overtaken || waited >= timeout, "nothing is resent before its timeout", || {
+        let was_due = self.pace.due.is_some_and(|(at, timeout)| written + timeout <= at);
+        let due = waited >= timeout || was_due;
+        self.demand(overtaken || due, "nothing is resent before its timeout", || {
             format!("request {number} after {waited:?}, not {timeout:?}")
         });
     }

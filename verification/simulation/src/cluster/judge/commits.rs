@@ -27,7 +27,9 @@ impl ClusterJudge {
             format!("{name} calls entry {index} committed; the disks have it with term {disks:?}")
         });
         let Some(term) = term else { return };
-        let more = self.log.commit(index, term);
+        // It was committed in this term or before.
+        let committed_in = self.members.get(member).map_or(term, |state| state.standing.term);
+        let more = self.log.commit(index, term, committed_in);
         self.verdict.demand(more.is_some(), Rule::CommittedStays, || {
             format!(
                 "{name} calls entry {index} of term {term} committed, which follows other entries"
@@ -42,7 +44,7 @@ impl ClusterJudge {
         }
         for state in self.members.iter().filter(|state| state.standing.leads()) {
             // What it did not have when it was elected, its disk would lack now.
-            if state.standing.term > term
+            if state.standing.term > committed_in
                 && let Some(disk) = state.id.and_then(|id| self.disks.get(&id))
             {
                 self.verdict.demand(disk.holds(index, term), Rule::LeaderComplete, || {
@@ -72,7 +74,7 @@ impl ClusterJudge {
         let Some(id) = self.id(member) else { return };
         self.leads(id, term);
         // Votes can be late: later leaders may have committed more meanwhile.
-        let (committed, of) = self.log.last_below(term);
+        let (committed, of) = self.log.last_committed_before(term);
         let has = self.disks.get(&id).is_none_or(|disk| disk.holds(committed, of));
         self.verdict.demand(has, Rule::LeaderComplete, || {
             format!("Raft id {id} leads in term {term} without entry {committed}")

@@ -29,7 +29,8 @@ pub(super) struct Log {
     written: BTreeMap<(u64, u64), Written>,
     /// The index before the first of `committed`, and its term.
     before: (u64, u64),
-    committed: VecDeque<LogEntry>,
+    /// Each with the term of the member that was the first to call it committed.
+    committed: VecDeque<(LogEntry, u64)>,
 }
 
 impl Log {
@@ -64,6 +65,15 @@ impl Log {
     }
 
     pub(super) fn get(&self, index: u64) -> Option<&LogEntry> {
+        self.committed_at(index).map(|(entry, _)| entry)
+    }
+
+    /// Returns the term of the member that was the first to call this entry committed. The entry's own can be lower.
+    pub(super) fn committed_in(&self, index: u64) -> Option<u64> {
+        self.committed_at(index).map(|(_, term)| *term)
+    }
+
+    fn committed_at(&self, index: u64) -> Option<&(LogEntry, u64)> {
         let at = index.checked_sub(self.before.0 + 1)?;
         self.committed.get(usize::try_from(at).ok()?)
     }
@@ -76,11 +86,10 @@ impl Log {
         self.get(index).map(|entry| entry.term)
     }
 
-    /// Returns index and term of the last committed entry of an earlier term than this.
-    pub(super) fn last_below(&self, term: u64) -> (u64, u64) {
-        let count = self.committed.partition_point(|entry| entry.term < term);
-        let last = count.checked_sub(1).and_then(|at| self.committed.get(at));
-        last.map_or(self.before, |entry| (entry.index, entry.term))
+    /// Returns index and term of the last entry that was committed in an earlier term than this.
+    pub(super) fn last_committed_before(&self, term: u64) -> (u64, u64) {
+        let last = self.committed.iter().rev().find(|(_, committed_in)| *committed_in < term);
+        last.map_or(self.before, |(entry, _)| (entry.index, entry.term))
     }
 
     /// Returns the terms of the entries that were written at this index, the latest first.
@@ -88,9 +97,14 @@ impl Log {
         self.written.range((index, 0)..=(index, u64::MAX)).rev().map(|((_, term), _)| *term)
     }
 
-    /// Commits everything up to this entry. Returns the entries that were not committed before, or none if the entry
-    /// does not follow from what was committed.
-    pub(super) fn commit(&mut self, index: u64, term: u64) -> Option<Vec<LogEntry>> {
+    /// Commits everything up to this entry, as a member of a term says. Returns the entries that were not committed
+    /// before, or none if the entry does not follow from what was committed.
+    pub(super) fn commit(
+        &mut self,
+        index: u64,
+        term: u64,
+        committed_in: u64,
+    ) -> Option<Vec<LogEntry>> {
         let mut more = Vec::new();
         let mut place = (index, term);
         while place.0 > self.committed() {
@@ -102,9 +116,9 @@ impl Log {
             return None;
         }
         more.reverse();
-        self.committed.extend(more.iter().cloned());
+        self.committed.extend(more.iter().map(|entry| (entry.clone(), committed_in)));
         while self.committed.len() > MOST
-            && let Some(first) = self.committed.pop_front()
+            && let Some((first, _)) = self.committed.pop_front()
         {
             self.before = (first.index, first.term);
         }

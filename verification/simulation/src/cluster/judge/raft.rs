@@ -125,9 +125,11 @@ impl ClusterJudge {
         let (log, verdict) = (&self.log, &mut self.verdict);
         for entry in write.entries.iter().filter(|entry| entry.index <= log.committed()) {
             let term = log.term(entry.index);
-            // A leader of an earlier term may still append to its own log. It replaces nothing.
+            // A leader of an earlier term than the one that committed may still append to its own log. It replaces nothing.
+            let committed_in = log.committed_in(entry.index);
             let stays = term.is_none_or(|term| {
-                entry.term == term || (entry.term < term && disk.term(entry.index) != Some(term))
+                let is_late = committed_in.is_some_and(|committed| entry.term < committed);
+                entry.term == term || (is_late && disk.term(entry.index) != Some(term))
             });
             verdict.demand(stays, Rule::CommittedStays, || {
                 format!(

@@ -5,10 +5,13 @@ mod history;
 
 use std::time::Duration;
 
-use zraft_replica::{Boot, Change, ChangeStep, PeerMessage, Role, SnapshotMeta, VoteKind};
+use bytes::Bytes;
+use zraft_replica::{
+    Boot, Change, ChangeStep, EntryKind, LogEntry, PeerMessage, Role, SnapshotMeta, VoteKind,
+};
 use zraft_session::{Acknowledgement, EndReason, Operation};
 
-use super::rules::Rule;
+use super::{Standing, rules::Rule};
 use broken::BROKEN;
 use history::{History, id, info, request, session};
 
@@ -126,6 +129,29 @@ fn an_interrupted_write_may_be_on_the_disk_or_not() {
         history.start(1, &boot);
         assert_eq!(history.violated(), None, "kept {kept}: {:?}", history.judge.violation());
     }
+}
+
+#[test]
+fn a_leader_elected_late_by_old_votes_lacks_what_later_terms_have_committed() {
+    let mut history = History::serving();
+    let term = history.term;
+    let entry = history.entry(Operation::Tick);
+    history.propose(&entry);
+    history.store(0, &entry);
+    history.vote(1, term + 1, 2);
+    history.vote(2, term + 1, 2);
+    history.vote(0, term + 2, 0);
+    history.vote(1, term + 2, 0);
+    history.store(1, &entry);
+    let (role, committed) = (Role::Leader, entry.index);
+    *history.standing(0) = Standing { term: term + 2, role, committed, ..*history.standing(0) };
+    history.stand(0);
+    assert_eq!(history.violated(), None, "{:?}", history.judge.violation());
+    *history.standing(2) = Standing { term: term + 1, role, ..*history.standing(2) };
+    history.stand(2);
+    let noop = LogEntry { term: term + 1, kind: EntryKind::Normal, data: Bytes::new(), ..entry };
+    history.store(2, &noop);
+    assert_eq!(history.violated(), None, "{:?}", history.judge.violation());
 }
 
 #[test]
