@@ -9,4 +9,5 @@ mod membership;
 mod panics;
 mod server;
 mod sessions;
+mod stops;
 mod support;
