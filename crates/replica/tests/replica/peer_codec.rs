@@ -115,6 +115,14 @@ fn decode(bytes: impl Into<Bytes>) -> Result<PeerFrame, PeerError> {
 
 /// The failure's text is the new file, for the case that a kind was added on purpose.
 #[test]
+fn a_frame_with_a_chunk_is_longer_than_its_data_by_the_stated_overhead() {
+    let data = Bytes::from(vec![7; 1000]);
+    let message = PeerMessage::SnapshotChunk { term: 7, index: 500, offset: 1 << 20, data };
+    let frame = PeerFrame { from: id(1), to: id(2), message };
+    assert_eq!(frame.encode().len(), 1000 + PeerFrame::CHUNK_OVERHEAD);
+}
+
+#[test]
 fn bytes_of_version_1_stay_as_they_are() {
     let golden = include_str!("../golden/peer-v1.hex");
     let hex = |bytes: &Bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();

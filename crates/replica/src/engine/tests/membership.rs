@@ -165,3 +165,23 @@ fn a_restart_from_a_snapshot_within_a_joint_change_leaves_it_once() {
     cluster.run(100);
     assert_eq!(cluster.engine(1).configuration().voters, [id(1), id(2), id(4)].into());
 }
+
+#[test]
+fn a_leader_that_an_earlier_leaders_change_removes_steps_down() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.run(2);
+    cluster.change(1, &Change::Steps(vec![ChangeStep::Remove(id(2))]));
+    // The others store the change, and the leader is lost before it is committed.
+    cluster.loses = |_, to, _| to == 1;
+    cluster.deliver();
+    cluster.isolate(1);
+    for _ in 0..Timing::default().ticks().expect("valid").election_max {
+        cluster.expire_leases(2);
+        cluster.tick(2, 1);
+        cluster.deliver();
+    }
+    let led = cluster.node(2).standings.iter().any(|standing| standing.role == Role::Leader);
+    assert!(led && !cluster.engine(2).configuration().contains(id(2)), "it commits the change");
+    assert!(!cluster.engine(2).is_leader());
+}

@@ -57,6 +57,25 @@ fn what_comes_during_a_write_shares_the_next_one() {
 }
 
 #[test]
+fn a_late_word_about_an_earlier_write_makes_nothing_durable() {
+    let mut cluster = Cluster::new(1);
+    cluster.elect(1);
+    cluster.node(1).fast_disk = false;
+    cluster.propose(1, "a");
+    let first = cluster.node(1).write.clone().expect("a write");
+    cluster.finish_write(1);
+    cluster.propose(1, "b");
+    let second = cluster.node(1).write.clone().expect("another write");
+    assert_eq!(second.number, first.number + 1);
+    cluster.engine(1).persisted(first.number).expect("it goes on");
+    cluster.collect(1);
+    assert!(cluster.engine(1).is_writing());
+    assert_eq!(cluster.texts(1), ["a"]);
+    cluster.finish_write(1);
+    assert_eq!(cluster.texts(1), ["a", "b"]);
+}
+
+#[test]
 fn a_commit_index_alone_costs_no_write() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
