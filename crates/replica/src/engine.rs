@@ -44,9 +44,6 @@ const MAX_INFLIGHT_APPENDS: usize = 64;
 const MAX_UNCOMMITTED_BYTES: u64 = 64 << 20;
 /// Bytes of committed entries taken from the engine at once, so that one step stays short.
 const MAX_COMMITTED_BYTES: u64 = 4 << 20;
-/// Bytes of entries kept in memory although they are durable and applied. A follower that lags a little is served from
-/// memory; one that lags more costs disk reads.
-const CACHE_BYTES: usize = 8 << 20;
 
 /// What the engine wants done, in order.
 #[derive(Debug)]
@@ -108,6 +105,7 @@ pub(crate) struct Engine {
     /// Committed entries that were not handed over yet.
     committed: VecDeque<Entry>,
     handed: u64,
+    cached_log_bytes: usize,
     read_rounds: u64,
     outstanding: Option<ReadRound>,
     /// A TimeoutNow that waits for the disk.
@@ -118,11 +116,13 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
+    /// Returns the engine of a member that keeps `cached_log_bytes` of durable, applied entries in memory.
     pub(crate) fn new(
         id: RaftId,
         ticks: Ticks,
         boot: &Boot,
         seed: u64,
+        cached_log_bytes: usize,
     ) -> Result<Self, StartError> {
         boot.check()?;
         let config = Config {
@@ -157,6 +157,7 @@ impl Engine {
             persistence: Persistence::new(boot.hard_state, last_index),
             committed: VecDeque::new(),
             handed: boot.snapshot.index,
+            cached_log_bytes,
             read_rounds: 0,
             outstanding: None,
             timeout_now: None,

@@ -129,7 +129,8 @@ impl Replica {
         if needed > supported {
             return Err(StartError::FeatureLevel { needed, supported });
         }
-        let engine = Engine::new(config.id, ticks, boot, config.seed)?;
+        let engine =
+            Engine::new(config.id, ticks, boot, config.seed, config.limits.cached_log_bytes)?;
         Ok(Self {
             id: config.id,
             ticks,

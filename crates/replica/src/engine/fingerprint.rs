@@ -20,6 +20,8 @@ impl Engine {
             persistence,
             committed,
             handed,
+            // The same at every time.
+            cached_log_bytes: _,
             read_rounds,
             outstanding,
             timeout_now,

@@ -5,7 +5,7 @@ use raft::{
     eraftpb::{EntryType, Message, MessageType},
 };
 
-use super::{CACHE_BYTES, Engine, Event, Progress, Standing, convert, persist::Pending};
+use super::{Engine, Event, Progress, Standing, convert, persist::Pending};
 use crate::{
     Addressed, Change, EntryKind, LogEntry, RaftId, Role, StopReason, Write, timing::Ticks,
 };
@@ -167,8 +167,8 @@ impl Engine {
         if self.handed > self.node.raft.raft_log.applied {
             self.node.advance_apply_to(self.handed);
         }
-        let handed = self.handed;
-        self.node.mut_store().release(handed, CACHE_BYTES);
+        let (handed, kept) = (self.handed, self.cached_log_bytes);
+        self.node.mut_store().release(handed, kept);
         Ok(())
     }
 

@@ -36,6 +36,9 @@ pub struct Limits {
     /// Bytes of committed entries that the state machine has not applied. Beyond it a leader proposes nothing and a
     /// follower takes no entries.
     pub unapplied_bytes: usize,
+    /// Bytes of entries kept in memory although they are durable and applied. A follower that lags a little is served from
+    /// memory; one that lags more costs disk reads.
+    pub cached_log_bytes: usize,
     /// A snapshot is taken when the log has grown by this many bytes since the last one.
     pub snapshot_after: u64,
     /// Bytes of a snapshot that are sent to one member in a second, so that disk and link stay free for the log.
@@ -50,6 +53,8 @@ impl Default for Limits {
             // Two of the largest payloads that the default settings allow.
             waiting_bytes: 32 << 20,
             unapplied_bytes: 64 << 20,
+            // Some tens of thousands of usual commands: about a second of a busy leader.
+            cached_log_bytes: 8 << 20,
             // A restart reads and applies up to this much, which takes about a second.
             snapshot_after: 64 << 20,
             // Half of a gigabit link.

@@ -136,6 +136,7 @@ impl ClusterPlan {
             held: if rng.percent(10) { rng.range(1, 3) as usize } else { defaults.held },
             waiting_bytes: defaults.waiting_bytes,
             unapplied_bytes: if rng.percent(10) { 2_000 } else { defaults.unapplied_bytes },
+            cached_log_bytes: defaults.cached_log_bytes,
             snapshot_after: rng.pick(&[1_500, 4_000, 10_000, 40_000, 1 << 20]),
             snapshot_rate: if rng.percent(30) { 1 << 20 } else { defaults.snapshot_rate },
         };

@@ -12,6 +12,9 @@ use crate::{
     engine::{Engine, Event, Standing},
 };
 
+/// More than most tests write, so that only those of lagging members read entries back.
+const CACHED_LOG_BYTES: usize = 8 << 20;
+
 pub(crate) fn id(number: u64) -> RaftId {
     RaftId::new(number).expect("not 0")
 }
@@ -80,7 +83,8 @@ impl Cluster {
 
     pub(crate) fn start(&mut self, number: u64, boot: Boot, seed: u64) {
         let ticks = Timing::default().ticks().expect("valid");
-        let engine = Engine::new(id(number), ticks, &boot, seed).expect("the disk is sound");
+        let engine = Engine::new(id(number), ticks, &boot, seed, CACHED_LOG_BYTES);
+        let engine = engine.expect("the disk is sound");
         let node = Node {
             engine,
             disk: Disk::new(boot),
