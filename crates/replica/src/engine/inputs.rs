@@ -87,6 +87,11 @@ impl Engine {
             return true;
         }
         let last = raft.raft_log.last_index();
+        // The engine also goes below the hint, to where the terms may agree.
+        let hint = match (response.reject_hint, response.log_term) {
+            (hint, 0) => hint,
+            (hint, term) => raft.raft_log.find_conflict_by_term(hint, term).0,
+        };
         let Some(progress) = raft.mut_prs().get_mut(response.from) else { return true };
         if !response.reject {
             // No follower has more than its leader.
@@ -97,7 +102,7 @@ impl Engine {
             progress.recent_active = true;
             return false;
         }
-        if response.reject_hint < progress.matched {
+        if hint < progress.matched {
             (response.reject_hint, response.log_term) = (progress.matched, 0);
         }
         true

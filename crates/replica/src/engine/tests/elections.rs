@@ -164,6 +164,26 @@ fn a_late_rejection_never_moves_the_next_index_to_the_matched_one() {
 }
 
 #[test]
+fn a_rejection_that_names_an_old_term_never_moves_the_next_index_below_the_matched_one() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.propose(1, "a");
+    cluster.deliver();
+    let (last, term) = (cluster.engine(1).last_index(), cluster.engine(1).standing().term);
+    cluster.cut.insert((1, 2));
+    cluster.propose(1, "b");
+    // The hint is above what the member has, and the engine looks below it for an entry of that term.
+    let rejected = Some(Position { index: last, term: 1 });
+    let wrong = PeerMessage::AppendResponse { term, index: last + 1, commit: 1, rejected };
+    cluster.hand_in(id(2), id(1), wrong.clone());
+    cluster.hand_in(id(2), id(1), wrong);
+    let raft = &cluster.engine(1).node.raft;
+    let progress = raft.prs().get(2).expect("a voter");
+    assert_eq!(progress.matched, last);
+    assert!(progress.next_idx > progress.matched, "next {} is too low", progress.next_idx);
+}
+
+#[test]
 fn a_response_beyond_the_leaders_log_is_ignored() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
