@@ -161,8 +161,13 @@ impl Engine {
     pub(crate) fn propose_change(&mut self, change: &Change) -> Result<u64, Refused> {
         let removes_self =
             |step: &ChangeStep| matches!(step, ChangeStep::Remove(id) if *id == self.id);
+        // The only voter has no one to hand over to before the change is made. Within a joint change it hands over before
+        // that is left.
+        let voters = &self.configuration.voters;
+        let alone = voters.len() == 1 && voters.contains(&self.id);
         if let Change::Steps(steps) = change
             && steps.iter().any(removes_self)
+            && !(alone && steps.len() > 1)
         {
             return Err(Refused::OwnRemoval);
         }

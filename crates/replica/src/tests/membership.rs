@@ -99,6 +99,23 @@ fn a_replacement_of_the_leader_hands_over_first() {
 }
 
 #[test]
+fn the_only_voter_is_replaced_without_a_second_one_before() {
+    let mut world = World::new(1);
+    settled(&mut world);
+    let (connection, _) = world.session(1);
+    world.command(connection, 1, "a");
+    world.answer(connection, 1);
+    world.join(2);
+    change(&mut world, 1, replace(1, 2)).expect("it is possible");
+    world.until("the new member is the only voter", |world| {
+        let configuration = world.replica(2).configuration();
+        voters(configuration) == [2] && !configuration.is_joint()
+    });
+    world.until("it serves", |world| world.serving() == Some(2));
+    assert_eq!(world.lines(2), ["a"]);
+}
+
+#[test]
 fn a_leader_hands_over_before_it_is_removed() {
     let mut world = World::new(3);
     let leader = settled(&mut world);
