@@ -178,9 +178,9 @@ fn scenarios() -> bool {
 }
 
 fn museum(only: &str, seeds: u64, jobs: usize) -> bool {
-    let corpus = root().join("verification/fuzz/corpus/machine");
+    let corpora = root().join("verification/fuzz/corpus");
     let (seeds, jobs) = (seeds.to_string(), jobs.to_string());
-    on_planted_copy(&["museum", &corpus.to_string_lossy(), &seeds, &jobs, only])
+    on_planted_copy(&["museum", &corpora.to_string_lossy(), &seeds, &jobs, only])
 }
 
 /// Makes the planted copy, builds it and runs its program.

@@ -1,4 +1,4 @@
-//! Runs the simulation and the corpus of the fuzz target `machine` on the planted copy. `zraft-simulation museum` makes the copy, builds
+//! Runs the simulation and the corpora of the fuzz targets `machine` and `replica_script` on the planted copy. `zraft-simulation museum` makes the copy, builds
 //! this program and calls it.
 
 use std::{env, fs, io, panic::catch_unwind, path::Path, process::ExitCode};
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
             };
             replay(system, number(seed))
         }
-        ["museum", corpus, seeds, jobs, only] => {
+        ["museum", corpora, seeds, jobs, only] => {
             if wanted(only, |_| true).is_empty() {
                 eprintln!("no bug has {only} in its name or description");
                 return ExitCode::FAILURE;
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
                     names.join(", ")
                 );
             }
-            let broke = breaks_a_rule(Path::new(corpus), only).expect("the corpus can be read");
+            let broke = breaks_a_rule(Path::new(corpora), only).expect("the corpora can be read");
             of_client && of_member && broke
         }
         _ => panic!("called by zraft-simulation only"),
@@ -69,14 +69,21 @@ fn wanted(only: &str, by: impl Fn(&museum::Bug) -> bool) -> Vec<usize> {
     (0..BUGS.len()).filter(|&bug| named(&BUGS[bug]) && by(&BUGS[bug])).collect()
 }
 
-/// With each of these bugs planted, some input of the corpus breaks a rule of the fuzz target; with none, no input does.
-fn breaks_a_rule(corpus: &Path, only: &str) -> io::Result<bool> {
-    let files: io::Result<Vec<_>> = fs::read_dir(corpus)?.collect();
-    let inputs: io::Result<Vec<_>> = files?.iter().map(|file| fs::read(file.path())).collect();
-    let inputs = inputs?;
+/// The fuzz targets that planted bugs must break: the client's machine, and one member.
+const TARGETS: [(&str, fn(&[u8])); 2] =
+    [("machine", fuzz::machine), ("replica_script", fuzz::replica_script)];
+
+/// With each of these bugs planted, some input of a corpus breaks a rule of its fuzz target; with none, no input does.
+fn breaks_a_rule(corpora: &Path, only: &str) -> io::Result<bool> {
+    let mut inputs = Vec::new();
+    for (target, body) in TARGETS {
+        for file in fs::read_dir(corpora.join(target))? {
+            inputs.push((body, fs::read(file?.path())?));
+        }
+    }
     let breaks = |bug| {
         plant(bug);
-        let broke = inputs.iter().any(|input| catch_unwind(|| fuzz::machine(input)).is_err());
+        let broke = inputs.iter().any(|(body, input)| catch_unwind(|| body(input)).is_err());
         plant(None);
         broke
     };
@@ -87,7 +94,7 @@ fn breaks_a_rule(corpus: &Path, only: &str) -> io::Result<bool> {
     let bugs = wanted(only, |bug| bug.by_corpus);
     let missed: Vec<_> = bugs.iter().filter(|bug| !breaks(Some(**bug))).collect();
     for bug in &missed {
-        println!("{:<30} NOT FOUND by the corpus of the fuzz target `machine`", BUGS[**bug].name);
+        println!("{:<30} NOT FOUND by the corpus of a fuzz target", BUGS[**bug].name);
     }
     println!("corpus: {} of {} bugs found", bugs.len() - missed.len(), bugs.len());
     Ok(missed.is_empty())

@@ -97,19 +97,26 @@ fn damage(seeds: &mut Vec<Seed>) {
 }
 
 fn scripts(seeds: &mut Vec<Seed>) {
+    // The kinds of messages of the next term, as the script reads them, begin here.
+    const NEXT: u8 = 132;
     let alone: &[u8] = &[16, 18, 22, 22, 8, 12, 0, 22, 22];
     let commands: &[u8] = &[13, 0, 0, 13, 0, 1, 22, 13, 0, 0, 13, 0, 2, 22, 22];
     // The member follows: an Append of two entries in term 2, and a heartbeat.
     let follows: &[u8] = &[0, 0, 128, 1, 1, 1, 2, 1, 0, 1, 4, 3, 22, 1, 0, 3, 2, 0, 22];
     // It stands, gets both votes, and leads.
-    let elected: &[u8] = &[16, 22, 2, 0, 128 | 6, 0, 1, 0, 0, 22, 2, 0, 6, 1, 1, 0, 0, 22];
+    let elected: &[u8] = &[16, 22, 2, 0, NEXT + 6, 0, 1, 0, 0, 22, 2, 0, 6, 1, 1, 0, 0, 22];
     let matched: &[u8] = &[3, 0, 2, 2, 1, 1, 22, 3, 0, 2, 3, 2, 1, 22, 22];
-    let asked: &[u8] = &[4, 0, 128 | 5, 1, 1, 1, 1, 1, 18, 22];
+    let asked: &[u8] = &[4, 0, NEXT + 5, 1, 1, 1, 1, 1, 18, 22];
     let offered: &[u8] =
-        &[0, 1, 128 | 8, 9, 2, 2, 4, 1, 1, 9, 9, 0, 4, 1, 2, 3, 4, 20, 0, 20, 0, 22];
+        &[0, 1, NEXT + 8, 9, 2, 2, 4, 1, 1, 9, 9, 0, 4, 1, 2, 3, 4, 20, 0, 20, 0, 22];
     let times: &[u8] = &[14, 50, 15, 2, 0, 17, 17, 22, 15, 8, 0, 22];
     let operated: &[u8] = &[21, 0, 22, 21, 2, 22, 21, 3, 21, 1, 22, 17, 22];
     let restarted: &[u8] = &[23, 16, 22, 22, 8, 12, 0, 22];
+    // A leader is told to stand while its disk writes.
+    let stands: &[u8] = &[13, 0, 9, 0, 0, NEXT + 7, 22, 22];
+    // A rejection that an acknowledgement has overtaken comes after the connection was lost.
+    let overtaken: &[u8] =
+        &[0, 0, 2, 2, 1, 1, 22, 21, 3, 0, 0, 2, 2, 1, 0, 1, 1, 22, 0, 0, 2, 3, 1, 1, 22];
     let parts = [
         ("commands", commands),
         ("follows", follows),
@@ -118,7 +125,10 @@ fn scripts(seeds: &mut Vec<Seed>) {
         ("times", times),
         ("operated", operated),
         ("restarted", restarted),
+        ("stands", stands),
     ];
+    let script = [&[0], elected, overtaken].concat();
+    seeds.push(("replica_script", "overtaken".to_owned(), script));
     for options in [0, 1, 3] {
         let begun = if options & 1 == 1 { alone.to_vec() } else { [elected, matched].concat() };
         for (name, part) in parts {

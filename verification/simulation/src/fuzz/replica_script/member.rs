@@ -11,7 +11,7 @@ use zraft_protocol::{
 };
 use zraft_replica::{
     Boot, Config, ConnectionId, Done, Job, Limits, LogEntry, Machine, Now, Output, PeerFrame,
-    PeerMessage, RaftId, Replica, SnapshotFile, SnapshotMeta, Timing, VoteKind, Write,
+    PeerMessage, RaftId, Replica, Role, SnapshotFile, SnapshotMeta, Timing, VoteKind, Write,
 };
 use zraft_session::{CheckedSettings, StateMachine, Time, applications::AppendLog};
 
@@ -49,6 +49,8 @@ pub(super) struct Member {
     snapshots: bool,
     /// The candidate that the member voted for in each term. A restart does not clear it.
     votes: BTreeMap<u64, RaftId>,
+    /// What each peer has acknowledged to this leader, and in which term.
+    acknowledged: BTreeMap<RaftId, (u64, u64)>,
     stopped: bool,
 }
 
@@ -67,6 +69,7 @@ fn replica(
     let limits = Limits {
         held: 4,
         waiting_bytes: 4096,
+        cached_log_bytes: 400,
         snapshot_after: if snapshots { 200 } else { 1 << 30 },
         ..Limits::default()
     };
@@ -113,6 +116,7 @@ impl Member {
             random,
             snapshots,
             votes: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
             stopped: false,
         }
     }
@@ -131,8 +135,18 @@ impl Member {
     }
 
     pub(super) fn peer_bytes(&mut self, from: RaftId, bytes: Bytes) {
-        if let Ok(frame) = PeerFrame::decode(&bytes, from, own()) {
-            self.replica.peer_message(at(self.now), from, &frame.message);
+        let Ok(PeerFrame { message, .. }) = PeerFrame::decode(&bytes, from, own()) else { return };
+        let (term, leads) = (self.replica.term(), self.replica.role() == Role::Leader);
+        self.replica.peer_message(at(self.now), from, &message);
+        // What is sent now may be older than the acknowledgement.
+        self.look();
+        if let PeerMessage::AppendResponse { term: of, index, rejected: None, .. } = message
+            && leads
+            && of == term
+            && index <= self.replica.last_index()
+        {
+            let known = self.acknowledged.entry(from).or_default();
+            *known = (*known).max((term, index));
         }
     }
 
@@ -313,6 +327,7 @@ impl Member {
         self.machine = Machine::new(StateMachine::new(AppendLog::new()), index);
         (self.write, self.jobs, self.owed) = (None, VecDeque::new(), VecDeque::new());
         self.open.clear();
+        self.acknowledged.clear();
         self.connections = 0;
         let seed = self.random.below(1 << 32);
         self.replica = replica(&self.disk, newest, &self.machine, self.now, seed, self.snapshots);
@@ -385,6 +400,11 @@ impl Member {
             PeerMessage::VoteRequest {
                 term, kind: VoteKind::Vote | VoteKind::HandOver, ..
             } => self.voted(*term, own()),
+            PeerMessage::Append { term, previous, .. } => {
+                let known = self.acknowledged.get(&to).filter(|(of, _)| of == term);
+                let has = known.map_or(0, |(_, index)| *index);
+                assert!(previous.index >= has, "{to} has {has}, and gets {message:?}");
+            }
             _ => {}
         }
         let frame = PeerFrame { from: own(), to, message };
