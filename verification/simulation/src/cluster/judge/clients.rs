@@ -118,6 +118,7 @@ impl ClusterJudge {
             place.handshakes.pop_front();
         }
         let Some(id) = place.session.clone() else { return };
+        let limit = u64::from(self.ledger.settings().cached_answers);
         let Some(session) = self.ledger.sessions.get_mut(&id) else { return };
         match message {
             ClientMessage::ClientRequest {
@@ -127,7 +128,7 @@ impl ClusterJudge {
                 created_at: _,
             } => {
                 let (request, lowest) = (request_id.get(), lowest_pending_request_id.get());
-                session.ask(request, lowest, payload);
+                session.ask(at.now, limit, (request, lowest), payload);
                 place.commands.entry(request).or_insert(at.now);
                 if place.commands.len() > MOST_WAITING {
                     place.commands.pop_last();

@@ -82,6 +82,8 @@ impl ClusterJudge {
             // Commands behind a full cache wait for the client to raise its lowest pending id.
             let full = session.filter(|session| session.cached() >= limit);
             let lowest = full.map_or(u64::MAX, |session| session.seen_lowest);
+            let room = session.and_then(|session| session.room_since).unwrap_or(Instant::ZERO);
+            let late = |since: Instant| late(since.max(room));
             if place.commands.is_empty() && place.queries.is_empty() && place.handshakes.is_empty()
             {
                 continue;

@@ -51,6 +51,8 @@ pub(super) struct Session {
     /// compared with them when it is first applied. So a command runs after everything that was answered before it came.
     pub(super) asked: BTreeMap<u64, Option<Payload>>,
     pub(super) seen_lowest: u64,
+    /// When its client last made room in a full cache, by a higher lowest pending id. What has waited for that can go on.
+    pub(super) room_since: Option<Instant>,
     pub(super) seen_acknowledged: u64,
     /// The member that last read its client's CloseSession, and the term that it had then.
     pub(super) closed_by: Option<(usize, u64)>,
@@ -78,6 +80,7 @@ impl Session {
             acknowledged: 0,
             asked: BTreeMap::new(),
             seen_lowest: 1,
+            room_since: None,
             seen_acknowledged: 0,
             closed_by: None,
             told: false,
@@ -124,8 +127,21 @@ impl Session {
         self.outcomes.range(self.lowest..).count() as u64
     }
 
-    pub(super) fn ask(&mut self, request: u64, lowest: u64, payload: &Payload) {
-        self.seen_lowest = self.seen_lowest.max(lowest.min(request));
+    /// Its client sent a command, or a copy. `limit` is the number of answers that the cluster keeps for it.
+    pub(super) fn ask(
+        &mut self,
+        now: Instant,
+        limit: u64,
+        (request, lowest): (u64, u64),
+        payload: &Payload,
+    ) {
+        let lowest = lowest.min(request);
+        if lowest > self.seen_lowest {
+            if self.cached() >= limit {
+                self.room_since = Some(now);
+            }
+            self.seen_lowest = lowest;
+        }
         let asked = self.asked.entry(request).or_insert_with(|| Some(payload.clone()));
         if asked.as_ref().is_some_and(|first| first != payload) {
             *asked = None;
