@@ -156,6 +156,7 @@ pub(super) const RARE: &[Key] = &[
     ("change", "refused", ""),
     ("cluster rule", "a session whose client was heard in time does not expire", ""),
     ("cluster rule", "a directory that was refused as rolled back stays refused", ""),
+    ("handshake refused", "feature level", ""),
     ("handshake refused", "removed", ""),
     ("handshake refused", "unknown member", ""),
     ("operator", "joiner too old", ""),
