@@ -239,6 +239,26 @@ impl Cluster {
         }
     }
 
+    /// The application panics, and again at the same entry after the start. The process goes on without it.
+    pub(crate) fn break_application(&mut self, now: Instant, place: usize) {
+        self.at(now);
+        if self.is_running(place) {
+            self.coverage.fault("application panics");
+            self.members[place].applies = false;
+            self.end_process(place, End::Killed);
+            self.start(now, place);
+        }
+    }
+
+    /// A program whose application does not panic replaces the broken one.
+    pub(crate) fn mend_application(&mut self, now: Instant, place: usize) {
+        self.at(now);
+        if !std::mem::replace(&mut self.members[place].applies, true) && self.is_running(place) {
+            self.end_process(place, End::Killed);
+            self.start(now, place);
+        }
+    }
+
     /// The wall clock of a place jumps.
     pub(crate) fn jump_wall(&mut self, now: Instant, place: usize, millis: i64) {
         self.at(now);
@@ -313,6 +333,7 @@ impl Cluster {
             self.members[place].slow_jobs = 1;
             self.mend_disk(now, place);
             self.thaw(now, place);
+            self.mend_application(now, place);
             self.start(now, place);
         }
     }

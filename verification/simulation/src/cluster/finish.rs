@@ -10,25 +10,43 @@ impl Cluster {
     /// Returns true if one member leads, all members that were set up run and have applied the same, the cluster knows their
     /// programs, and nothing is in hand.
     pub(crate) fn is_settled(&self) -> bool {
-        let Some(leader) = self.leader() else { return false };
-        let Some(leader) = &self.members[leader].process else { return false };
-        let last = leader.replica.last_index();
+        self.unsettled().is_none()
+    }
+
+    /// Returns what keeps the cluster from being settled.
+    pub(crate) fn unsettled(&self) -> Option<String> {
+        let leader = self.leader().and_then(|place| self.members[place].process.as_ref());
+        let Some(leader) = leader.map(|process| &process.replica) else {
+            return Some("no member leads".to_owned());
+        };
+        if let Some(task) = self.tasks.front() {
+            return Some(format!("the operator waits: {task:?}"));
+        }
+        let configuration = leader.configuration();
+        if configuration.is_joint() || leader.is_handing_over() {
+            return Some("the leader changes the members, or hands over".to_owned());
+        }
+        let last = leader.last_index();
         let set_up = self.members.iter().filter(|member| member.disk.is_some());
-        let configuration = leader.replica.configuration();
-        self.tasks.is_empty()
-            && !configuration.is_joint()
-            && !leader.replica.is_handing_over()
-            && set_up.into_iter().all(|member| {
-                member.process.as_ref().is_some_and(|process| {
-                    let known = configuration.members.get(&process.id);
-                    known.is_some_and(|known| known.feature_level == process.program.features)
-                        && process.replica.committed() == last
-                        && process.replica.view().applied == last
-                        && process.writing.is_none()
-                        && !process.stopping
-                        && process.replica.leader() == Some(leader.id)
-                })
+        let mut waits = set_up.filter_map(|member| {
+            let Some(process) = &member.process else {
+                return Some(format!("member {} does not run", member.place + 1));
+            };
+            let replica = &process.replica;
+            let (committed, applied) = (replica.committed(), replica.view().applied);
+            let follows = replica.leader() == leader.leader();
+            let rests = process.writing.is_none() && !process.stopping;
+            let known = configuration.members.get(&process.id);
+            let known =
+                known.is_some_and(|known| known.feature_level == process.program.features);
+            (committed != last || applied != last || !follows || !rests || !known).then(|| {
+                format!(
+                    "member {} has committed {committed} and applied {applied} of {last}, follows: {follows}, rests: {rests}, its program is known: {known}",
+                    member.place + 1
+                )
             })
+        });
+        waits.next()
     }
 
     /// Judges what clients wait for, once nothing fails any more.

@@ -63,6 +63,8 @@ pub(crate) struct Member {
     pub(crate) copied: bool,
     /// The program that the next start runs.
     pub(crate) program: Program,
+    /// The application panics at an entry, so the process runs without it: it votes and stores only.
+    pub(crate) applies: bool,
     /// The disk is this many times slower than planned, and the state machine this many.
     pub(crate) slow_disk: u32,
     pub(crate) slow_jobs: u32,
@@ -125,6 +127,7 @@ impl Member {
             doubtful: false,
             copied: false,
             program: plan.programs[place],
+            applies: true,
             slow_disk: 1,
             slow_jobs: 1,
             wakes: None,
@@ -138,6 +141,12 @@ impl Member {
     /// Returns the faults of the disk that last until it is mended.
     pub(crate) fn lasting_faults(&self) -> Faults {
         Faults { capacity: self.capacity, ..Faults::default() }
+    }
+
+    /// Returns what the member's clocks say now, for the judge.
+    pub(crate) fn moment(&self, now: Instant) -> judge::At {
+        let Now { monotonic, wall } = self.clock.read(now);
+        judge::At { now, clock: monotonic, wall }
     }
 
     /// Reads the timer again. A frozen process has none.
@@ -285,7 +294,7 @@ impl Cluster {
             settings: self.plan.settings.clone(),
             feature_level: program.features,
             application_level: program.application,
-            applies: true,
+            applies: self.members[place].applies,
             limits: self.plan.limits,
         };
         let mut random = SplitMix64::new(self.rng.next());
@@ -352,8 +361,7 @@ impl Cluster {
                 End::Killed | End::Stopped => disk.plan(member.lasting_faults()),
             }
         }
-        let at = judge::At { now: self.now, clock: member.clock.read(self.now).monotonic };
-        self.judge.ended(at, place);
+        self.judge.ended(member.moment(self.now), place);
         member.life += 1;
         (member.frozen, member.stalled, member.disk_fault) = (false, false, None);
         member.waiting.clear();

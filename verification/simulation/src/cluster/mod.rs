@@ -314,7 +314,7 @@ impl Cluster {
 
     /// When something happens at a place now, for the judge.
     fn moment(&self, place: usize) -> judge::At {
-        judge::At { now: self.now, clock: self.members[place].clock.read(self.now).monotonic }
+        self.members[place].moment(self.now)
     }
 
     /// Returns what occurred in the run, the judge's counts included.

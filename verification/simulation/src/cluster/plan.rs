@@ -97,7 +97,8 @@ impl ClusterPlan {
 
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let seed = rng.next();
-        let voters = rng.pick(&[3, 3, 3, 4, 5]);
+        // Most clusters have three members. One of one never loses an election, and one of two stands still without either.
+        let voters = rng.pick(&[1, 2, 3, 3, 3, 3, 3, 3, 4, 5]);
         let heartbeat = rng.pick(&[50, 50, 50, 20, 100]);
         let timing = Timing {
             heartbeat: Duration::from_millis(heartbeat),
@@ -136,7 +137,7 @@ impl ClusterPlan {
             held: if rng.percent(10) { rng.range(1, 3) as usize } else { defaults.held },
             waiting_bytes: defaults.waiting_bytes,
             unapplied_bytes: if rng.percent(10) { 2_000 } else { defaults.unapplied_bytes },
-            cached_log_bytes: defaults.cached_log_bytes,
+            cached_log_bytes: rng.pick(&[0, 2_000, defaults.cached_log_bytes]),
             snapshot_after: rng.pick(&[1_500, 4_000, 10_000, 40_000, 1 << 20]),
             snapshot_rate: if rng.percent(30) { 1 << 20 } else { defaults.snapshot_rate },
         };

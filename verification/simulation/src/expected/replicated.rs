@@ -87,6 +87,7 @@ pub(super) const EXPECTED: &[Key] = &[
     ("ended by the disk", "failed", ""),
     ("ended by the disk", "full", ""),
     ("entries read back", "", ""),
+    ("fault", "application panics", ""),
     ("fault", "connection between members reset", ""),
     ("fault", "disk dead", ""),
     ("fault", "disk fails to sync", ""),

@@ -77,6 +77,8 @@ impl ClusterJudge {
         let name = self.name(member);
         if let Some(state) = self.members.get_mut(member) {
             state.snapshot = state.snapshot.max(index);
+            // If the leader sent it, the member believes in that leader once more.
+            state.alone_since = at.clock;
         }
         let known = *self.snapshots.entry(index).or_insert(hash);
         self.verdict.demand(known == hash, Rule::StatesEqual, || {

@@ -69,6 +69,16 @@ impl ClusterJudge {
         }
     }
 
+    /// A member begins to serve: it has applied everything that was committed before its term.
+    pub(super) fn serves(&mut self, member: usize, term: u64) {
+        let Some(id) = self.id(member) else { return };
+        let (before, _) = self.log.last_committed_before(term);
+        let removal = self.configurations.removal_of(id);
+        self.verdict.demand(removal.is_none_or(|index| index > before), Rule::RemovedStays, || {
+            format!("Raft id {id} serves in term {term}, and was removed by entry {removal:?}")
+        });
+    }
+
     /// A member was elected: its log has everything that is committed.
     pub(super) fn elected(&mut self, member: usize, term: u64) {
         let Some(id) = self.id(member) else { return };
@@ -79,9 +89,10 @@ impl ClusterJudge {
         self.verdict.demand(has, Rule::LeaderComplete, || {
             format!("Raft id {id} leads in term {term} without entry {committed}")
         });
-        let removed = self.configurations.newest().removed.contains(&id);
-        self.verdict.demand(!removed, Rule::RemovedStays, || {
-            format!("Raft id {id}, which was removed, leads in term {term}")
+        // It may lead before it knows that its removal is committed. Then it applies that before it serves.
+        let own = self.configurations.at(self.members[member].place);
+        self.verdict.demand(!own.removed.contains(&id), Rule::RemovedStays, || {
+            format!("Raft id {id} leads in term {term} and follows its own removal")
         });
     }
 }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use zraft_replica::{Change, Configuration, LogEntry, RaftId};
+use zraft_replica::{Change, ChangeStep, Configuration, LogEntry, RaftId};
 
-use super::rules::{Rule, Verdict};
+use super::{
+    ClusterJudge,
+    rules::{Rule, Verdict},
+};
 
 #[derive(Debug)]
 pub(super) struct Configurations {
@@ -67,6 +70,12 @@ impl Configurations {
         found.next().map(|(place, (index, _))| (place, *index))
     }
 
+    /// Returns the index of the change that removed this id.
+    pub(super) fn removal_of(&self, id: RaftId) -> Option<u64> {
+        let removed = self.list.iter().find(|(_, each)| each.removed.contains(&id));
+        removed.map(|(index, _)| *index)
+    }
+
     /// Returns the place of the configuration at this index of the log.
     pub(super) fn place_at(&self, index: u64) -> usize {
         self.list.partition_point(|(change, _)| *change <= index).saturating_sub(1)
@@ -75,6 +84,28 @@ impl Configurations {
     /// Returns true if these members are a quorum of one of the configurations from a place on.
     pub(super) fn is_quorum(&self, from: usize, holds: impl Fn(RaftId) -> bool) -> bool {
         self.list.iter().skip(from).any(|(_, each)| each.is_quorum(&holds))
+    }
+}
+
+impl ClusterJudge {
+    /// A leader proposes a change. One that takes its own vote would leave it in charge of a cluster that it is not of.
+    pub(super) fn proposes_change(&mut self, member: usize, entry: &LogEntry) {
+        let Some(id) = self.id(member) else { return };
+        // One that cannot be read is noticed when it is committed.
+        let Ok(change) = Change::decode(&entry.data) else { return };
+        let current = self.configurations.at(self.members[member].place);
+        let takes = match &change {
+            // The only voter has no one to hand over to before a joint change. It does so before that is left.
+            Change::Steps(steps) => {
+                let last = current.voters.len() == 1 && steps.len() > 1;
+                let own = |step: &ChangeStep| matches!(step, ChangeStep::Remove(old) if *old == id);
+                !last && steps.iter().any(own)
+            }
+            Change::Leave => !current.voters.contains(&id),
+        };
+        self.verdict.demand(!takes, Rule::HandsOverFirst, || {
+            format!("Raft id {id} proposes {change:?} and has {current:?}")
+        });
     }
 }
 

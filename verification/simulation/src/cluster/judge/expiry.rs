@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use zraft_protocol::SessionId;
-use zraft_session::{LeaderClock, Time};
+use zraft_replica::{Boot, View};
+use zraft_session::{Entry, LeaderClock, Time};
 
-use super::{ClusterJudge, Member, rules::Rule, session::Session};
+use super::{At, ClusterJudge, Member, rules::Rule, session::Session};
 
 /// At most 20 entries a second.
 const ACK_INTERVAL: Duration = Duration::from_millis(50);
@@ -17,9 +18,69 @@ const ACKS_IN_A_SECOND: usize = 32;
 /// An entry that was proposed while the disk was busy and no member could be sent to is seen late.
 const SEEN_LATE: Duration = Duration::from_secs(2);
 
+/// A wall clock that was not set for this long has shown the same for every entry that is seen now.
+const CALM: Duration = Duration::from_secs(5);
+/// Both clocks are read in whole milliseconds, so their distance changes by some of them.
+const ROUNDING: Duration = Duration::from_millis(50);
+
+/// What a member's wall clock says, and what the member may hold against it.
+#[derive(Debug, Default)]
+pub(super) struct WallClock {
+    now: Time,
+    /// What it says once the monotonic clock is 0 again: it changes when the clock is set.
+    origin: Time,
+    /// When the clock was last set in this life.
+    set: Option<Duration>,
+    /// The last time of the log that the life began with. How long ago that was, no one knows.
+    began: Time,
+    /// The last replicated time after that, and when the member knew it.
+    known: Option<(Time, Duration)>,
+}
+
+impl WallClock {
+    pub(super) fn started(at: At, boot: &Boot, view: &View) -> Self {
+        let times =
+            boot.entries.iter().filter_map(|entry| Some(Entry::decode(&entry.data).ok()?.time));
+        let (now, origin) = (at.wall, origin(at));
+        Self { now, origin, set: None, began: times.fold(view.time, Time::max), known: None }
+    }
+
+    pub(super) fn read(&mut self, at: At) {
+        self.now = at.wall;
+        let (before, after) = (self.origin, origin(at));
+        let moved =
+            after.saturating_duration_since(before).max(before.saturating_duration_since(after));
+        if moved > ROUNDING {
+            (self.origin, self.set) = (after, Some(at.clock));
+        }
+    }
+
+    fn observe(&mut self, time: Time, clock: Duration) {
+        if time > self.known.map_or(self.began, |(last, _)| last) {
+            self.known = Some((time, clock));
+        }
+    }
+
+    /// Returns the time that an entry must have at least, if the clock says what it must be.
+    fn demands(&self, clock: Duration) -> Option<Time> {
+        let calm = self.set.is_none_or(|set| clock.saturating_sub(set) > CALM);
+        // A member holds back a clock that has leapt since the last time that it knows.
+        let leapt = self.known.is_some_and(|(last, at)| {
+            self.now + SEEN_LATE > last + (clock.saturating_sub(at) + LeaderClock::MAX_JUMP)
+        });
+        (calm && !leapt).then_some(self.now)
+    }
+}
+
+/// Returns what the wall clock said when the monotonic one was 0.
+fn origin(at: At) -> Time {
+    Time::from_millis(at.wall.as_millis().saturating_sub(at.clock.as_millis() as u64))
+}
+
 impl Member {
     /// The replica learns the time of an entry that was applied.
     pub(super) fn observe(&mut self, time: Time) {
+        self.wall.observe(time, self.clock);
         if self.stamp.is_some_and(|(last, _)| time > last) {
             self.stamp = Some((time, self.clock));
         }
@@ -100,6 +161,14 @@ impl ClusterJudge {
         self.verdict.demand(time <= most, Rule::TimeHeld, || {
             format!("{name} proposes an entry of {time}, after {before:?}")
         });
+        let wall = state.wall.demands(state.clock);
+        // Less than a held back clock is behind, and far more than an entry is seen late.
+        let follows = wall.is_none_or(|wall| time + LeaderClock::MAX_JUMP >= wall);
+        let clock = &state.wall;
+        self.verdict.demand(follows, Rule::TimeFollows, || {
+            format!("{name} proposes an entry of {time}: {clock:?}")
+        });
+        state.wall.observe(time, state.clock);
     }
 
     /// An operator asks a leader to end a session.

@@ -59,6 +59,7 @@ use crate::{coverage::Coverage, judge::Violation};
 use clients::Connection;
 use configurations::Configurations;
 use disk::DiskLog;
+use expiry::WallClock;
 use ledger::Ledger;
 use log::Log;
 use rounds::Rounds;
@@ -74,6 +75,8 @@ pub(crate) struct At {
     pub(crate) now: Instant,
     /// The member's monotonic clock, as its replica gets it.
     pub(crate) clock: Duration,
+    /// The member's wall clock, as its replica gets it.
+    pub(crate) wall: Time,
 }
 
 /// What the judge must know of the cluster's settings.
@@ -173,9 +176,14 @@ struct Member {
     writing_since: Duration,
     /// The last replicated time that it knew, and when, once it has stamped an entry in this life.
     stamp: Option<(Time, Duration)>,
+    wall: WallClock,
     /// The place of its configuration in the list of all.
     place: usize,
     heard: BTreeMap<RaftId, Duration>,
+    /// Since when it has heard no leader, with a disk that is done.
+    alone_since: Duration,
+    /// The candidates that it owes an answer.
+    candidates: BTreeSet<RaftId>,
     /// What each member has acknowledged, and in which term of this leader.
     acknowledged: BTreeMap<RaftId, (u64, u64)>,
     rounds: Rounds,
@@ -214,8 +222,11 @@ impl Member {
             removed: None,
             writing_since: Duration::ZERO,
             stamp: None,
+            wall: WallClock::default(),
             place: 0,
             heard: BTreeMap::new(),
+            alone_since: Duration::ZERO,
+            candidates: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
             rounds: Rounds::default(),
             proof: None,
@@ -292,6 +303,8 @@ impl ClusterJudge {
             copied: copy,
             refused_by,
             clock: at.clock,
+            wall: WallClock::started(at, boot, view),
+            alone_since: at.clock,
             place: self.configurations.place_at(boot.snapshot.index),
             session_timeouts: (view.settings.session_timeout(), view.settings.session_timeout()),
             applied: view.applied,

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use zraft_replica::{Boot, LogEntry, PeerMessage, RaftId, VoteKind, Write};
+use zraft_replica::{Boot, EntryKind, LogEntry, PeerMessage, RaftId, VoteKind, Write};
 use zraft_session::{EndReason, Entry, Operation};
 
 use super::{At, ClusterJudge, disk::DiskLog, log::Seen, rules::Rule};
@@ -91,6 +91,9 @@ impl ClusterJudge {
         if state.standing.term != entry.term || !state.standing.leads() {
             return;
         }
+        if entry.kind == EntryKind::Change {
+            return self.proposes_change(member, entry);
+        }
         let Ok(decoded) = Entry::decode(&entry.data) else { return };
         self.stamps(member, decoded.time);
         match decoded.operation {
@@ -111,6 +114,8 @@ impl ClusterJudge {
         self.verdict.demand(given == Some(number), Rule::DisksKeep, || {
             format!("Raft id {id}: write {number} is acknowledged instead of {given:?}")
         });
+        // The engine's clock stands while a follower's disk writes.
+        self.members[member].alone_since = at.clock;
         let Some(write) = pending else { return };
         let Some(disk) = self.disks.get_mut(&id) else { return };
         let (old, new) = (disk.hard, write.hard_state);
@@ -165,13 +170,32 @@ impl ClusterJudge {
 
     /// A replica gets a message of a member.
     pub(crate) fn heard(&mut self, at: At, member: usize, from: RaftId, message: &PeerMessage) {
+        let before = self.members.get(member).map_or(at.clock, |state| state.clock);
         self.pass(at, member);
+        let patience = self.terms.timing.election_max + self.terms.timing.heartbeat;
         let Some(state) = self.members.get_mut(member) else { return };
         // A candidate's request shows that it follows no leader.
         if !matches!(message, PeerMessage::VoteRequest { .. }) {
             state.heard.insert(from, at.clock);
         }
         match message {
+            PeerMessage::Append { term, .. }
+            | PeerMessage::Heartbeat { term, .. }
+            | PeerMessage::SnapshotOffer { term, .. }
+            | PeerMessage::SnapshotChunk { term, .. }
+            | PeerMessage::TimeoutNow { term }
+                if *term >= state.standing.term =>
+            {
+                state.alone_since = at.clock;
+            }
+            PeerMessage::VoteRequest { term, kind, .. } => {
+                let asks = *kind == VoteKind::PreVote || *term >= state.standing.term;
+                // It has looked at its clock since its patience ended.
+                let alone = !state.standing.leads() && before >= state.alone_since + patience;
+                if asks && alone && state.pending.is_empty() {
+                    state.candidates.insert(from);
+                }
+            }
             PeerMessage::AppendResponse { term, index, rejected: None, .. }
                 if *term == state.standing.term =>
             {
@@ -199,6 +223,18 @@ impl ClusterJudge {
         let voted = |term: u64, whom: RaftId| {
             hard.term > term || (hard.term == term && hard.vote == Some(whom))
         };
+        let names_term = matches!(
+            message,
+            PeerMessage::Append { .. }
+                | PeerMessage::Heartbeat { .. }
+                | PeerMessage::TimeoutNow { .. }
+        );
+        if names_term {
+            // A leader that forgets the term may be elected in it again, with other entries.
+            self.verdict.demand(hard.term >= message.term(), Rule::PromisesDurable, || {
+                format!("Raft id {id} leads in term {}; its disk says {hard:?}", message.term())
+            });
+        }
         match message {
             PeerMessage::Append { term, previous, entries, .. } => {
                 self.leads(id, *term);
@@ -231,6 +267,12 @@ impl ClusterJudge {
                     format!("Raft id {id} offers Raft id {to} the snapshot at {}", snapshot.index)
                 });
             }
+            PeerMessage::VoteResponse { .. } => {
+                self.members[member].candidates.remove(&to);
+            }
+            _ => {}
+        }
+        match message {
             PeerMessage::VoteResponse { term, kind: VoteKind::Vote, granted: true, .. } => {
                 self.verdict.demand(voted(*term, to), Rule::PromisesDurable, || {
                     format!("Raft id {id} votes for {to} in term {term}; its disk says {hard:?}")

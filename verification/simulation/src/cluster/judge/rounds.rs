@@ -57,6 +57,11 @@ impl Rounds {
         }
     }
 
+    /// Takes note that the member was a majority by itself up to this time.
+    pub(super) fn was_alone(&mut self, clock: Duration) {
+        self.proved = self.proved.max(Some(clock));
+    }
+
     /// Returns true if a round that began at this time or later has a majority.
     pub(super) fn prove(&self, since: Duration) -> bool {
         self.proved.is_some_and(|proved| proved >= since)

@@ -36,6 +36,7 @@ rules! {
     OneLeader: "a term has one leader",
     NeverBack: "a member's term and commit index never fall",
     VotesOnce: "a member votes once in a term",
+    VotesAnswered: "a member that hears no leader answers every request for its vote",
     DisksKeep: "a disk keeps what it has acknowledged",
     PromisesDurable: "a member promises nothing before it is durable",
     LogsMatch: "an entry of one index and term is the same in every log",
@@ -44,6 +45,7 @@ rules! {
     LeaderComplete: "a leader has every committed entry",
     NotSentAgain: "a leader sends no entry to a member that has acknowledged it",
     StallYields: "a leader whose disk stalls for a second gives leadership away",
+    HandsOverFirst: "a leader does not propose its own removal",
     // Members.
     QuorumsMeet: "quorums of successive configurations meet",
     ConfigurationFollows: "a configuration follows from the log and a durable commit index",
@@ -59,6 +61,7 @@ rules! {
     StatesEqual: "members at one index have the same state",
     TimeRises: "replicated time never falls, and follows the entries",
     TimeHeld: "replicated time does not leap with a wall clock",
+    TimeFollows: "replicated time follows a wall clock that has not leapt",
     SettingsFirst: "the cluster's settings are in the log before its first session",
     SettingsFollow: "settings follow the entries",
     OneEntry: "a command costs one entry",

@@ -45,8 +45,20 @@ impl ClusterJudge {
                 format!("member {member} ceased to serve and keeps {bound:?}")
             });
         }
+        let owed = state.candidates.first().filter(|_| goes_on && state.pending.is_empty());
+        self.verdict.demand(owed.is_none(), Rule::VotesAnswered, || {
+            format!(
+                "member {member} hears no leader since {:?} and gives {owed:?} no answer",
+                state.alone_since
+            )
+        });
         let stood_still = at.clock.saturating_sub(state.clock);
+        if stood_still > self.terms.timing.election_max {
+            // It reads what waited before it looks at its clock.
+            state.alone_since = at.clock;
+        }
         state.clock = at.clock;
+        state.wall.read(at);
         if !state.standing.serving {
             return;
         }
@@ -93,7 +105,8 @@ impl ClusterJudge {
             state.farewell = true;
             state.proof = None;
         }
-        if standing.serving && (!old.serving || elected) {
+        let begins = standing.serving && (!old.serving || elected);
+        if begins {
             state.grant(at.clock);
             state.serving_since = at.clock;
             (state.served, state.ceased, state.farewell) = (standing.term, None, false);
@@ -102,6 +115,9 @@ impl ClusterJudge {
         }
         if elected {
             self.elected(member, standing.term);
+        }
+        if begins {
+            self.serves(member, standing.term);
         }
         self.claim(member, standing.committed);
     }
@@ -121,9 +137,13 @@ impl ClusterJudge {
             });
             return;
         };
+        let own = state.id;
+        if self.configurations.at(state.place).is_quorum(|id| Some(id) == own) {
+            // Until now it needed no answer to a round.
+            state.rounds.was_alone(at.clock);
+        }
         state.place = place;
         // The engine also counts a round that is under way again.
-        let own = state.id;
         state.rounds.count(|answered| {
             configuration.is_quorum(|id| Some(id) == own || answered.contains(&id))
         });

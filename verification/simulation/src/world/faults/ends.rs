@@ -222,9 +222,7 @@ impl Sim {
         }
         let raws = self.raws.iter().enumerate();
         waits.extend(raws.map(|(index, raw)| format!("raw {index}: {}", raw.describe())));
-        if !self.system.is_settled() {
-            waits.push("the members".to_owned());
-        }
+        waits.extend(self.system.unsettled());
         waits.join("; ")
     }
 

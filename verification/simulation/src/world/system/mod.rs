@@ -290,9 +290,14 @@ impl System {
 
     /// Returns true if nothing is under way among the members and nothing is left to repair.
     pub(crate) fn is_settled(&self) -> bool {
+        self.unsettled().is_none()
+    }
+
+    /// Returns what is under way among the members, or left to repair.
+    pub(crate) fn unsettled(&self) -> Option<String> {
         match self {
-            Self::Live(_) => true,
-            Self::Replicated(system) => system.cluster.is_settled(),
+            Self::Live(_) => None,
+            Self::Replicated(system) => system.cluster.unsettled(),
         }
     }
 }

@@ -32,6 +32,18 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
         history.write(1, &write);
     }),
     (Rule::VotesOnce, |history| history.vote(1, history.term, 2)),
+    (Rule::VotesAnswered, |history| {
+        for _ in 0..10 {
+            history.now += Duration::from_millis(100);
+            history.stand(1);
+        }
+        let (term, kind) = (history.term + 1, VoteKind::PreVote);
+        let (last, commit) = Default::default();
+        let ask = PeerMessage::VoteRequest { term, kind, last, commit };
+        history.judge.heard(history.at(), 1, id(2), &ask);
+        history.now += Duration::from_millis(1);
+        history.stand(1);
+    }),
     (Rule::DisksKeep, |history| {
         let mut boot = history.boot(1);
         boot.entries.pop();
@@ -59,6 +71,10 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
         let (last, commit) = Default::default();
         let ask = PeerMessage::VoteRequest { term, kind, last, commit };
         history.judge.sent(history.at(), 1, id(2), &ask);
+    }),
+    (Rule::PromisesDurable, |history| {
+        let beat = PeerMessage::Heartbeat { term: history.term + 1, commit: 0, round: None };
+        history.judge.sent(history.at(), 0, id(1), &beat);
     }),
     (Rule::LogsMatch, |history| {
         let entry = history.entry(Operation::Tick);
@@ -103,6 +119,15 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
         history.judge.writing(history.at(), 0, &write);
         history.rest_until(history.now + Duration::from_secs(3));
     }),
+    (Rule::HandsOverFirst, |history| {
+        let change = Change::Steps(vec![ChangeStep::Remove(id(0))]);
+        history.propose(&history.raw(EntryKind::Change, change.encode()));
+    }),
+    (Rule::HandsOverFirst, |history| {
+        let add = ChangeStep::AddLearner(id(3), info(3));
+        let change = Change::Steps(vec![ChangeStep::Remove(id(0)), add]);
+        history.propose(&history.raw(EntryKind::Change, change.encode()));
+    }),
     (Rule::QuorumsMeet, |history| {
         let replace = |old, new| {
             let add = ChangeStep::AddLearner(id(new), info(new));
@@ -123,6 +148,18 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
     }),
     (Rule::RemovedStays, |history| {
         history.change(Change::Steps(vec![ChangeStep::Remove(id(2))]));
+        // It may be elected, because it need not know yet that this is committed.
+        history.elect(2);
+        assert_eq!(history.violated(), None);
+        history.serve();
+    }),
+    (Rule::RemovedStays, |history| {
+        history.change(Change::Steps(vec![ChangeStep::Remove(id(2))]));
+        let write = history.write_of(2, &[]);
+        history.write(2, &write);
+        let configuration =
+            history.configuration().after(&Change::Steps(vec![ChangeStep::Remove(id(2))]));
+        history.judge.configuration(history.at(), 2, &configuration);
         history.elect(2);
     }),
     (Rule::RemovedStays, |history| {
@@ -241,6 +278,14 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
     }),
     (Rule::TimeHeld, |history| {
         let entry = history.entry_ahead(Operation::Tick, Duration::from_secs(60));
+        history.propose(&entry);
+    }),
+    (Rule::TimeFollows, |history| {
+        // It starts a minute after the last time of its log, which says nothing of the time now.
+        history.rest_until(history.now + Duration::from_secs(60));
+        history.restart(1);
+        history.elect(1);
+        let entry = history.entry_behind(Operation::Tick, Duration::from_secs(50));
         history.propose(&entry);
     }),
     (Rule::SettingsFirst, |history| {

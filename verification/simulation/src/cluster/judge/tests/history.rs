@@ -158,7 +158,8 @@ impl History {
     }
 
     pub(super) fn at(&self) -> At {
-        At { now: Instant::from_nanos(self.now.as_nanos() as u64), clock: self.now }
+        let wall = Time::from_millis(EPOCH + self.now.as_millis() as u64);
+        At { now: Instant::from_nanos(self.now.as_nanos() as u64), clock: self.now, wall }
     }
 
     pub(super) fn configuration(&self) -> Configuration {
@@ -332,6 +333,12 @@ impl History {
     /// Returns the next entry, stamped this far ahead of the clock.
     pub(super) fn entry_ahead(&self, operation: Operation, ahead: Duration) -> LogEntry {
         let time = Time::from_millis(EPOCH + (self.now + ahead).as_millis() as u64);
+        self.raw(EntryKind::Normal, Entry { time, operation }.encode())
+    }
+
+    /// Returns the next entry, stamped this far behind the clock.
+    pub(super) fn entry_behind(&self, operation: Operation, behind: Duration) -> LogEntry {
+        let time = Time::from_millis(EPOCH + (self.now - behind).as_millis() as u64);
         self.raw(EntryKind::Normal, Entry { time, operation }.encode())
     }
 

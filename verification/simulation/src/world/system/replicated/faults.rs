@@ -26,6 +26,8 @@ pub(crate) enum ClusterMend {
     OpenWays,
     Clock(usize, i64),
     Speed(usize),
+    /// The application works again.
+    Application(usize),
     /// The directory is set back to what it was when the backup was made, once all members run; looks this many times more.
     RollBack(usize, u32),
     /// The operator replaces a member that has no disk, or one that its disk betrayed.
@@ -233,6 +235,10 @@ impl Sim {
                 cluster.slow_jobs(now, member, rng.range(10, 300) as u32);
                 (300, 3_000, ClusterMend::Speed(member))
             }
+            Fault::BrokenApplication => {
+                cluster.break_application(now, member);
+                (300, 4_000, ClusterMend::Application(member))
+            }
             Fault::MoveLeader => {
                 let to = rng.percent(70).then(|| rng.index(self.members));
                 cluster.order(now, Task::HandOver { to });
@@ -328,7 +334,7 @@ impl Sim {
             (Fault::ReplaceMember, Some(new), _) if free && holds(&member) => {
                 Task::Replace { old: member, new }
             }
-            (Fault::RemoveMember, ..) if free && members > 3 && holds(&member) => {
+            (Fault::RemoveMember, ..) if free && members > 1 && holds(&member) => {
                 Task::Remove { place: member }
             }
             (Fault::RemoveSession, _, Some(session)) => Task::EndSession(session),
@@ -375,6 +381,7 @@ impl Sim {
             ClusterMend::OpenWays => cluster.open_ways(now),
             ClusterMend::Clock(member, millis) => cluster.jump_wall(now, member, millis),
             ClusterMend::Speed(member) => cluster.slow_jobs(now, member, 1),
+            ClusterMend::Application(member) => cluster.mend_application(now, member),
             ClusterMend::PowerLoss(member) => {
                 if !healing && !strikes.set_back {
                     cluster.crash(now, member);
