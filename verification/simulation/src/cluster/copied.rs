@@ -18,9 +18,14 @@ pub(crate) struct DirectoryCopy {
 }
 
 impl Cluster {
-    /// Copies the directory of a member as it is now.
+    /// Copies the directory of a running member as it is now. Returns none if the member is the only voter: no other
+    /// one could tell its copy from it, and the copy would lead alone.
     pub(crate) fn copy_directory(&mut self, now: Instant, place: usize) -> Option<DirectoryCopy> {
         let id = self.members[place].id?;
+        let process = self.members[place].process.as_ref()?;
+        if process.replica.configuration().voters.len() < 2 {
+            return None;
+        }
         let disk = self.back_up(now, place)?;
         Some(DirectoryCopy { id, disk })
     }

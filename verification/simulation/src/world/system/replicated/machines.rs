@@ -54,6 +54,9 @@ impl Sim {
             return false;
         }
         strikes.copy = cluster.copy_directory(now, member);
+        if strikes.copy.is_none() {
+            return false;
+        }
         let most = if self.rng.percent(40) { 20 } else { 3_000 };
         self.later_cluster(0, most, ClusterMend::StartCopy(place));
         true
