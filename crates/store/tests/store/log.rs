@@ -119,7 +119,7 @@ fn compaction_deletes_the_terms_below_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let disk = Folder::open(folder.path()).unwrap();
     let mut store = RedbStore::create(disk, &new_cluster()).unwrap();
-    // Each entry has a term of its own.
+    // Each entry has its own term.
     let entries = (2..12).map(|index| entry(index, index, "a")).collect();
     store.write(&append(1, 11, 11, entries)).unwrap();
     let meta = crate::support::meta(9, 9);
