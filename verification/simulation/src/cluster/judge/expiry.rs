@@ -151,16 +151,17 @@ impl ClusterJudge {
         });
     }
 
-    /// A leader proposes an entry of this time. The first one after a start may be of any.
+    /// A leader proposes an entry of this time. The first one after a start may be later than any known one.
     pub(super) fn stamps(&mut self, member: usize, time: Time) {
         let name = self.name(member);
         let state = &mut self.members[member];
         let before = state.stamp.replace((time, state.clock));
-        let Some((last, at)) = before else { return };
-        let most = last + (state.clock.saturating_sub(at) + LeaderClock::MAX_JUMP + SEEN_LATE);
-        self.verdict.demand(time <= most, Rule::TimeHeld, || {
-            format!("{name} proposes an entry of {time}, after {before:?}")
-        });
+        if let Some((last, at)) = before {
+            let most = last + (state.clock.saturating_sub(at) + LeaderClock::MAX_JUMP + SEEN_LATE);
+            self.verdict.demand(time <= most, Rule::TimeHeld, || {
+                format!("{name} proposes an entry of {time}, after {before:?}")
+            });
+        }
         let wall = state.wall.demands(state.clock);
         // Less than a held back clock is behind, and far more than an entry is seen late.
         let follows = wall.is_none_or(|wall| time + LeaderClock::MAX_JUMP >= wall);
