@@ -9,7 +9,7 @@ use zraft_core::Instant;
 use zraft_protocol::{ClientMessage, Nonce, SessionId};
 use zraft_replica::ConnectionId;
 
-use super::{At, ClusterJudge, queries::Query};
+use super::{At, ClusterJudge, Standing, queries::Query};
 
 /// Messages of one connection that wait for an answer and are remembered.
 const MOST_WAITING: usize = 1 << 14;
@@ -97,7 +97,7 @@ impl ClusterJudge {
     ) {
         self.pass(at, member);
         let Some(state) = self.members.get_mut(member) else { return };
-        let (known, term) = (state.standing.known, state.standing.term);
+        let Standing { known, term, serving, .. } = state.standing;
         let Some(place) = state.connections.get_mut(&connection) else { return };
         let waits = |wants| {
             let (ClientMessage::CreateSession { nonce, .. }
@@ -129,6 +129,10 @@ impl ClusterJudge {
             } => {
                 let (request, lowest) = (request_id.get(), lowest_pending_request_id.get());
                 session.ask(at.now, limit, (request, lowest), payload);
+                let first = serving && session.arrivals.read(member, term, connection, request);
+                if first && !session.outcomes.contains_key(&request) {
+                    place.queries.iter_mut().for_each(|query| query.is_followed_by(request));
+                }
                 place.commands.entry(request).or_insert(at.now);
                 if place.commands.len() > MOST_WAITING {
                     place.commands.pop_last();
@@ -141,6 +145,8 @@ impl ClusterJudge {
                     own: place.commands.keys().copied().collect(),
                     since: at.now,
                     clock: at.clock,
+                    next: None,
+                    released: None,
                 });
                 if place.queries.len() > MOST_WAITING {
                     place.queries.pop_front();

@@ -89,6 +89,11 @@ impl Ledger {
         self.states.get(usize::try_from(index.checked_sub(self.first)?).ok()?)
     }
 
+    /// Returns true if an entry has set the settings.
+    pub(super) fn is_set(&self) -> bool {
+        self.set
+    }
+
     pub(super) fn settings(&self) -> &CheckedSettings {
         &self.settings
     }
@@ -313,6 +318,11 @@ impl Ledger {
         let again = session.outcomes.get(&request).map(|outcome| outcome.index);
         verdict.demand(again.is_none(), Rule::OneEntry, || {
             format!("entry {} is command {request}, as entry {again:?} was", entry.index)
+        });
+        let done = |id| session.outcomes.contains_key(&id);
+        let overtaken = session.arrivals.overtaken(entry.term, request, session.lowest, done);
+        verdict.demand(overtaken.is_none(), Rule::CommandsInOrder, || {
+            format!("entry {} is command {request}; {overtaken:?} came before it", entry.index)
         });
         if let Some(asked) = session.asked.get(&request) {
             let sent = asked.as_ref().is_none_or(|first| first == payload);

@@ -17,6 +17,8 @@
 //! | `applied.rs`, `ledger.rs`, `session.rs` | what the committed log means: a second account of sessions and commands |
 //! | `clients.rs`, `told.rs` | what clients sent, and what they may be told |
 //! | `queries.rs` | what a query must and must not see |
+//! | `order.rs` | in which order a session's commands come into the log |
+//! | `held.rs` | what becomes of session messages while no member serves |
 //! | `expiry.rs` | when a session may expire |
 //! | `rest.rs` | the end of a run |
 
@@ -27,9 +29,11 @@ mod configurations;
 mod copies;
 mod disk;
 mod expiry;
+mod held;
 mod ledger;
 mod levels;
 mod log;
+mod order;
 mod queries;
 mod raft;
 mod rest;
@@ -48,7 +52,7 @@ use std::{
 };
 
 use zraft_core::Instant;
-use zraft_protocol::{Payload, RequestId, SessionId};
+use zraft_protocol::{Nonce, Payload, RequestId, SessionId};
 use zraft_replica::{
     Boot, Configuration, ConnectionId, LogEntry, RaftId, Role, Timing, View, Write,
 };
@@ -170,6 +174,8 @@ struct Member {
     ceased: Option<Instant>,
     /// Its clients must have been sent away since.
     farewell: bool,
+    /// The ContinueSessions that it must answer in the moment in which it began to serve.
+    taken_up: Vec<(ConnectionId, Nonce)>,
     /// When it followed its own removal.
     removed: Option<Instant>,
     /// When the write under way was given to the store.
@@ -219,6 +225,7 @@ impl Member {
             served: 0,
             ceased: None,
             farewell: false,
+            taken_up: Vec::new(),
             removed: None,
             writing_since: Duration::ZERO,
             stamp: None,
@@ -343,6 +350,11 @@ impl ClusterJudge {
         if let Some(state) = self.members.get_mut(member) {
             state.lost = true;
         }
+    }
+
+    /// Returns true if an entry has set the cluster's settings. What members were started with is without effect then.
+    pub(crate) fn settings_are_set(&self) -> bool {
+        self.ledger.is_set()
     }
 
     /// From now on nothing fails.

@@ -6,7 +6,7 @@ use zraft_core::Instant;
 use zraft_protocol::{CorrelationId, Payload};
 use zraft_replica::ConnectionId;
 
-use super::{ClusterJudge, rules::Rule};
+use super::{ClusterJudge, Member, clients::Connection, rules::Rule};
 
 /// A query that has no answer.
 #[derive(Debug)]
@@ -19,6 +19,16 @@ pub(super) struct Query {
     pub(super) since: Instant,
     /// The member's clock when it came.
     pub(super) clock: Duration,
+    /// The first command that came after it.
+    pub(super) next: Option<u64>,
+    /// The last index of the log when nothing held it up any more. It is answered before any later entry.
+    pub(super) released: Option<u64>,
+}
+
+impl Query {
+    pub(super) fn is_followed_by(&mut self, request: u64) {
+        self.next.get_or_insert(request);
+    }
 }
 
 /// The number of executed commands that a query's answer begins with. A rejected query has another answer.
@@ -28,6 +38,41 @@ fn length(result: &Payload) -> Option<u64> {
 }
 
 impl ClusterJudge {
+    /// Notes which queries of a leader nothing holds up any more: a round that began after the query is done, the commands
+    /// before it are applied, and so is one after it. Before that, a hand-over may hold back what came before the query.
+    pub(super) fn release_queries(&mut self, member: usize) {
+        let alone = self.is_alone(member);
+        let Member { standing, rounds, connections, .. } = &mut self.members[member];
+        for place in connections.values_mut() {
+            let Connection { session, queries, commands, .. } = place;
+            let session = session.as_ref().and_then(|id| self.ledger.sessions.get(id));
+            let Some(session) = session else { continue };
+            let applied = |request: &u64| {
+                let outcome = session.outcomes.get(request);
+                outcome.is_some_and(|outcome| outcome.index <= standing.known)
+            };
+            for query in queries.iter_mut().filter(|query| query.released.is_none()) {
+                let proven = alone || rounds.prove(query.clock);
+                let own = query.own.iter().all(|id| applied(id) || !commands.contains_key(id));
+                if proven && own && query.next.as_ref().is_some_and(applied) {
+                    query.released = Some(standing.last_index);
+                }
+            }
+        }
+    }
+
+    /// A leader answers a command on a connection, whose entry has this index.
+    pub(super) fn passes_queries(&mut self, member: usize, connection: ConnectionId, index: u64) {
+        let name = self.name(member);
+        let Some(place) = self.members[member].connections.get(&connection) else { return };
+        for query in &place.queries {
+            let Some(released) = query.released else { continue };
+            self.verdict.demand(index <= released, Rule::ReadsNotOvertaken, || {
+                format!("{name} answers the command of entry {index} before {query:?}")
+            });
+        }
+    }
+
     pub(super) fn told_query(
         &mut self,
         member: usize,

@@ -6,6 +6,8 @@ use zraft_core::Instant;
 use zraft_protocol::Payload;
 use zraft_session::SessionEnd;
 
+use super::order::Arrivals;
+
 /// Commands and server requests of a session that are remembered. A client of the simulation sends some hundreds.
 const MOST: usize = 1 << 16;
 
@@ -50,6 +52,7 @@ pub(super) struct Session {
     /// The commands that its client sent on bound connections; none if copies with different payloads came. An entry is
     /// compared with them when it is first applied. So a command runs after everything that was answered before it came.
     pub(super) asked: BTreeMap<u64, Option<Payload>>,
+    pub(super) arrivals: Arrivals,
     pub(super) seen_lowest: u64,
     /// When its client last made room in a full cache, by a higher lowest pending id. What has waited for that can go on.
     pub(super) room_since: Option<Instant>,
@@ -79,6 +82,7 @@ impl Session {
             pushes: VecDeque::new(),
             acknowledged: 0,
             asked: BTreeMap::new(),
+            arrivals: Arrivals::default(),
             seen_lowest: 1,
             room_since: None,
             seen_acknowledged: 0,

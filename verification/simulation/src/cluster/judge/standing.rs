@@ -27,6 +27,10 @@ impl ClusterJudge {
         // Several things may happen at one time, such as all that waited for the end of a pause. The replica's standing counts
         // after the last of them: the first may be a frame that the replica has not taken yet.
         let goes_on = at.clock > state.clock;
+        if goes_on && state.running {
+            self.check_held(member);
+        }
+        let Some(state) = self.members.get_mut(member) else { return };
         let stalled = state.clock.saturating_sub(state.writing_since);
         if goes_on && !state.pending.is_empty() && state.standing.leads() {
             self.verdict.demand(stalled <= yields, Rule::StallYields, || {
@@ -71,7 +75,7 @@ impl ClusterJudge {
     }
 
     /// Returns true if a member is a majority by itself.
-    fn is_alone(&self, member: usize) -> bool {
+    pub(super) fn is_alone(&self, member: usize) -> bool {
         let state = &self.members[member];
         self.configurations.at(state.place).is_quorum(|id| Some(id) == state.id)
     }
@@ -112,6 +116,7 @@ impl ClusterJudge {
             (state.served, state.ceased, state.farewell) = (standing.term, None, false);
             state.acks.clear();
             state.acks_in_term = 0;
+            self.take_up(member);
         }
         if elected {
             self.elected(member, standing.term);
@@ -120,6 +125,7 @@ impl ClusterJudge {
             self.serves(member, standing.term);
         }
         self.claim(member, standing.committed);
+        self.release_queries(member);
     }
 
     /// A replica's configuration has changed.

@@ -236,7 +236,9 @@ impl ClusterJudge {
         });
         if let Some(outcome) = outcome {
             let length = outcome.position.map_or(0, |position| position + 1);
+            let index = outcome.index;
             self.ledger.told_length = self.ledger.told_length.max(length);
+            self.passes_queries(member, connection, index);
         }
     }
 

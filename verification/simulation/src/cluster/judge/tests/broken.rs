@@ -385,6 +385,19 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
             history.run(Operation::Acknowledge(Vec::new()));
         }
     }),
+    (Rule::CommandsInOrder, |history| {
+        history.say_command(1, 1, "a");
+        history.say_command(1, 2, "b");
+        history.run_command(1, 2, "b");
+    }),
+    (Rule::CommandsInOrder, |history| {
+        // Both come again on another connection of the same leader, and a third one with them.
+        history.say_command(1, 1, "a");
+        history.resume(2, 1);
+        history.say_command(2, 2, "b");
+        history.say_command(2, 3, "c");
+        history.run_command(2, 3, "c");
+    }),
     (Rule::PushesNumbered, |history| {
         let entry = history.append_unapplied(Operation::Tick);
         history.apply_entry(0, &entry, |_, effects| {
@@ -394,6 +407,18 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
                 request: ServerRequest { id: request(2), payload },
             });
         });
+    }),
+    (Rule::HeldInTime, |history| {
+        history.elect(1);
+        history.connect(2);
+        history.say_create(2);
+        history.rest_until(history.now + Duration::from_millis(1_200));
+    }),
+    (Rule::HeldServed, |history| {
+        history.elect(1);
+        history.say_continue(2, 1);
+        history.serve();
+        history.rest(Duration::from_millis(1));
     }),
     (Rule::ServesLeading, |history| {
         // A follower answers.
@@ -514,6 +539,12 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
         history.say_query(1, "q");
         history.round(1);
         history.tell_query(1, "q", 1);
+    }),
+    (Rule::ReadsNotOvertaken, |history| {
+        history.say_query(1, "q");
+        history.round(1);
+        history.command(1, 1, "a");
+        history.command(1, 2, "b");
     }),
     (Rule::RequestsInOrder, |history| {
         history.command(1, 1, "push");

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use zraft_replica::{
-    Boot, Change, ChangeStep, EntryKind, LogEntry, PeerMessage, Role, SnapshotMeta, VoteKind,
+    Boot, Change, ChangeStep, EntryKind, LogEntry, PeerMessage, Role, SnapshotMeta, Timing, VoteKind,
 };
 use zraft_session::{Acknowledgement, EndReason, Operation};
 
-use super::{Standing, rules::Rule};
+use super::{Standing, held::longest, rules::Rule};
 use broken::BROKEN;
 use history::{History, id, info, request, session};
 
@@ -55,12 +55,18 @@ fn a_sound_history_breaks_no_rule_and_gives_each_an_occasion() {
     history.run_command(1, 4, "b");
     history.tell_answer(1, 4);
     history.round(1);
-    history.tell_query(1, "q1", 3);
+    // A command comes after it and runs before it is answered.
+    history.command(1, 5, "c");
+    history.say_command(1, 6, "d");
+    history.tell_answer(1, 5);
+    history.tell_query(1, "q1", 4);
+    history.run_command(1, 6, "d");
+    history.tell_answer(1, 6);
     // The session moves to another connection.
     history.resume(2, 1);
     history.say_keep_alive(2);
     history.tell_keep_alive(2);
-    history.command(2, 5, "c");
+    history.command(2, 7, "e");
     // A second session closes, and a third one expires.
     history.open(3, "s3");
     history.say_close(3);
@@ -100,11 +106,13 @@ fn a_sound_history_breaks_no_rule_and_gives_each_an_occasion() {
     history.configure_all();
     history.restart(1);
     history.elect(1);
+    // A client is there before the leader serves.
+    history.say_continue(5, 2);
     history.rest(Duration::from_millis(1));
     history.stand(0);
     history.serve();
-    history.resume(5, 2);
-    history.command(5, 6, "d");
+    history.tell_continued(5);
+    history.command(5, 8, "f");
     history.end();
     assert_eq!(history.violated(), None, "{:?}", history.judge.violation());
     let unchecked: Vec<_> =
@@ -253,4 +261,42 @@ fn a_client_that_was_heard_after_the_timeout_became_shorter_has_only_that() {
         let expected = (!holds).then_some(Rule::NoFalseExpiry.sentence());
         assert_eq!(history.violated(), expected, "{waits} s");
     }
+}
+
+#[test]
+fn a_session_message_is_never_held_for_more_than_4_s() {
+    let timing =
+        |seconds| Timing { election_max: Duration::from_secs(seconds), ..Timing::default() };
+    assert_eq!(longest(&timing(1)), Duration::from_secs(2));
+    assert_eq!(longest(&timing(60)), Duration::from_secs(4));
+}
+
+#[test]
+fn commands_may_change_places_if_the_earlier_one_came_on_another_connection() {
+    let mut history = History::serving();
+    history.say_command(1, 1, "a");
+    history.say_command(1, 3, "c");
+    // The leader may have dropped the first with its connection, and the third may be in the log.
+    history.resume(2, 1);
+    history.say_command(2, 1, "a");
+    history.say_command(2, 2, "b");
+    history.say_command(2, 3, "c");
+    history.run_command(2, 3, "c");
+    history.run_command(2, 2, "b");
+    history.run_command(2, 1, "a");
+    assert_eq!(history.violated(), None, "{:?}", history.judge.violation());
+}
+
+#[test]
+fn a_query_may_be_overtaken_while_something_before_it_holds_it_up() {
+    let mut history = History::serving();
+    history.say_query(1, "q");
+    // No round has begun.
+    history.command(1, 1, "a");
+    history.command(1, 2, "b");
+    assert_eq!(history.violated(), None, "{:?}", history.judge.violation());
+    history.round(1);
+    history.command(1, 3, "c");
+    history.tell_query(1, "q", 3);
+    assert_eq!(history.violated(), None, "{:?}", history.judge.violation());
 }

@@ -50,11 +50,21 @@ impl History {
 
     /// A client continues the session of an earlier connection.
     pub(in super::super) fn resume(&mut self, connection: u64, earlier: usize) {
+        self.say_continue(connection, earlier);
+        self.tell_continued(connection);
+    }
+
+    /// A client connects and asks for the session of an earlier connection.
+    pub(in super::super) fn say_continue(&mut self, connection: u64, earlier: usize) {
         self.connect(connection);
         self.sessions[connection as usize] = self.sessions[earlier].clone();
         let session_id = session(&self.sessions[earlier]);
         let nonce = nonce(connection);
         self.say(connection, &ClientMessage::ContinueSession { session_id, nonce });
+    }
+
+    pub(in super::super) fn tell_continued(&mut self, connection: u64) {
+        let nonce = nonce(connection);
         self.tell(connection, &ServerMessage::SessionContinued { nonce });
     }
 
