@@ -10,7 +10,7 @@ use std::{cell::Cell, time::Duration};
 use rpds::VectorSync;
 use zraft_session::{
     AppSnapshot, Application, Capabilities, Command, Context, Payload, QueryContext, Rejected,
-    RestoreError, SessionEnd, SessionId, SnapshotInput, Time, detached,
+    RestoreError, Session, SessionEnd, SessionId, SnapshotInput, Time, detached,
 };
 
 use super::judge::Executed;
@@ -19,6 +19,10 @@ use crate::random::Rng;
 /// An answer that begins with this is the ledger's own error.
 pub(crate) const REJECTED: &[u8] = b"rejected";
 const ACCOUNTS: usize = 8;
+/// The commands of raw clients begin with this.
+pub(crate) const OF_RAW_CLIENT: &[u8] = b"r";
+/// Server requests that one command makes at most: more than twice what may be in flight.
+const FLOOD: usize = 2 * Session::MAX_REDELIVERY + 100;
 /// The sum of all accounts.
 pub(crate) const MONEY: u64 = ACCOUNTS as u64 * 1_000;
 
@@ -31,6 +35,9 @@ pub(crate) struct Rules {
     pub(crate) reject_with_answer: u8,
     pub(crate) push_own: u8,
     pub(crate) push_other: u8,
+    /// Push so much to its own session that not all of it may be in flight, if a raw client sent it. The others take few at a
+    /// time, and get the rest after a pause.
+    pub(crate) flood: u8,
     /// Ask for a tick some time later, which pushes a server request to a session.
     pub(crate) tick: u8,
     /// End some session.
@@ -44,19 +51,21 @@ impl Rules {
             reject_with_answer: rng.pick(&[0, 0, 5]),
             push_own: rng.pick(&[0, 10, 30]),
             push_other: rng.pick(&[0, 10, 30]),
+            flood: rng.pick(&[0, 0, 0, 3]),
             tick: rng.pick(&[0, 0, 10]),
             end_session: 0,
         }
     }
 
-    fn to_bytes(self) -> [u8; 6] {
-        let Self { reject, reject_with_answer, push_own, push_other, tick, end_session } = self;
-        [reject, reject_with_answer, push_own, push_other, tick, end_session]
+    fn to_bytes(self) -> [u8; 7] {
+        let Self { reject, reject_with_answer, push_own, push_other, flood, tick, end_session } =
+            self;
+        [reject, reject_with_answer, push_own, push_other, flood, tick, end_session]
     }
 
-    fn from_bytes(bytes: [u8; 6]) -> Self {
-        let [reject, reject_with_answer, push_own, push_other, tick, end_session] = bytes;
-        Self { reject, reject_with_answer, push_own, push_other, tick, end_session }
+    fn from_bytes(bytes: [u8; 7]) -> Self {
+        let [reject, reject_with_answer, push_own, push_other, flood, tick, end_session] = bytes;
+        Self { reject, reject_with_answer, push_own, push_other, flood, tick, end_session }
     }
 }
 
@@ -207,6 +216,11 @@ impl Application for Ledger {
                 let _ = context.push(command.session(), text(format!("own {position}.{at}")));
             }
         }
+        if command.payload().starts_with(OF_RAW_CLIENT) && dice.percent(self.rules.flood) {
+            for at in 0..Session::MAX_REDELIVERY + dice.below(FLOOD - Session::MAX_REDELIVERY) {
+                let _ = context.push(command.session(), text(format!("flood {position}.{at}")));
+            }
+        }
         if dice.percent(self.rules.push_other)
             && let Some(session) = self.some_session(&mut dice)
         {
@@ -282,7 +296,7 @@ impl Application for Ledger {
 
     fn restore(input: &mut SnapshotInput<'_>) -> Result<Self, RestoreError> {
         let rules = input.read_bytes()?;
-        let rules = <[u8; 6]>::try_from(&rules[..]);
+        let rules = <[u8; 7]>::try_from(&rules[..]);
         let rules = rules.map_err(|_| RestoreError::invalid("the rules have another length"))?;
         let mut ledger = Self::new(Rules::from_bytes(rules), LEVEL.get());
         for _ in 0..input.read_u64()? {

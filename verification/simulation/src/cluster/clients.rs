@@ -4,7 +4,7 @@ use zraft_core::Instant;
 use zraft_protocol::ClientMessage;
 use zraft_replica::ConnectionId;
 
-use super::{Cluster, Output};
+use super::{Cluster, Event, Output};
 
 impl Cluster {
     /// A client has connected to a member. Returns none if that does not run; the world closes the connection then.
@@ -19,10 +19,7 @@ impl Cluster {
         if self.members[place].frozen {
             self.outputs.push_back(Output::StopReading { peer });
         }
-        let at = self.moment(place);
-        self.judge.connected(at, place, peer);
-        // A process that stands still has not accepted it yet, which makes no difference: it reads nothing.
-        self.with(place, |replica, now| replica.connected(now, peer));
+        self.within(place, Event::Connected(peer));
         Some(peer)
     }
 
@@ -32,9 +29,19 @@ impl Cluster {
         if let Some(process) = &mut self.members[place].process {
             process.connections.remove(&peer);
         }
+        self.within(place, Event::Disconnected(peer));
+    }
+
+    /// A process learns of a connection, or of its end.
+    pub(super) fn take_connection(&mut self, place: usize, peer: ConnectionId, open: bool) {
         let at = self.moment(place);
-        self.judge.disconnected(at, place, peer);
-        self.with(place, |replica, now| replica.disconnected(now, peer));
+        if open {
+            self.judge.connected(at, place, peer);
+            self.with(place, |replica, now| replica.connected(now, peer));
+        } else {
+            self.judge.disconnected(at, place, peer);
+            self.with(place, |replica, now| replica.disconnected(now, peer));
+        }
     }
 
     /// Returns true if the member reads from this connection. If not, the world leaves its bytes unread.

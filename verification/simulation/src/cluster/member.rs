@@ -12,7 +12,7 @@ use zraft_replica::{
     Boot, Config, Configuration, ConnectionId, Introduction, Job, Machine, Now, RaftId, Replica,
     Role, SnapshotFile, SnapshotMeta, Space, Write,
 };
-use zraft_session::{Snapshot, StateMachine};
+use zraft_session::{CheckedSettings, Snapshot, StateMachine};
 use zraft_simulated_disk::{Faults, SimulatedDisk};
 use zraft_store::{
     ClusterId, Identity, Incarnation, RedbStore, Reserve, SnapshotReceiver, Store, StoreError,
@@ -291,7 +291,7 @@ impl Cluster {
             id: identity.raft_id,
             timing: self.plan.timing,
             seed: self.rng.next(),
-            settings: self.plan.settings.clone(),
+            settings: self.configured_settings(place),
             feature_level: program.features,
             application_level: program.application,
             applies: self.members[place].applies,
@@ -330,6 +330,16 @@ impl Cluster {
             told: None,
             configuration: Configuration::default(),
         })
+    }
+
+    /// Returns the settings of a program's configuration. An operator may change them once the cluster has its own.
+    fn configured_settings(&mut self, place: usize) -> CheckedSettings {
+        let (own, first) = (&self.plan.local_settings[place], &self.plan.settings);
+        if own == first || !self.judge.settings_are_set() {
+            return first.clone();
+        }
+        self.coverage.count("start", "with other settings than the cluster's");
+        own.clone()
     }
 
     /// Calls a member's replica with what its clocks say, then does what it wants. Does nothing if no process runs.

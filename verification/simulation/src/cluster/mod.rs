@@ -128,6 +128,10 @@ enum Event {
     },
     Verified(Box<SnapshotFile>),
     Frame(Box<Frame>),
+    /// A client has connected.
+    Connected(ConnectionId),
+    /// A client's connection has ended.
+    Disconnected(ConnectionId),
 }
 
 /// N members and everything between them.

@@ -57,6 +57,8 @@ pub(crate) struct ClusterPlan {
     pub(crate) places: usize,
     pub(crate) timing: Timing,
     pub(crate) settings: CheckedSettings,
+    /// The settings that the program on each place is started with once the cluster has its own. They are without effect then.
+    pub(crate) local_settings: Vec<CheckedSettings>,
     pub(crate) limits: Limits,
     pub(crate) rules: Rules,
     pub(crate) link: Link,
@@ -73,6 +75,22 @@ pub(crate) struct ClusterPlan {
     pub(crate) programs: Vec<Program>,
 }
 
+/// Draws what an operator has changed in the configuration of one machine.
+fn local(rng: &mut Rng, settings: &Settings) -> CheckedSettings {
+    let timeout = settings.session_timeout_millis;
+    let settings = match rng.below(3) {
+        0 => settings.clone(),
+        1 => Settings { session_timeout_millis: timeout / rng.range(2, 4), ..settings.clone() },
+        _ => Settings {
+            session_timeout_millis: timeout * 2,
+            cached_answers: rng.range(1, 5_000) as u32,
+            server_requests: rng.range(4, 5_000) as u32,
+            ..settings.clone()
+        },
+    };
+    settings.check().expect("what is drawn is within the limits")
+}
+
 impl ClusterPlan {
     /// A cluster of three without disturbances, for tests.
     pub(crate) fn calm(seed: u64) -> Self {
@@ -82,6 +100,7 @@ impl ClusterPlan {
             places: MOST_PLACES,
             timing: Timing::default(),
             settings: CheckedSettings::default(),
+            local_settings: vec![CheckedSettings::default(); MOST_PLACES],
             limits: Limits::default(),
             rules: Rules::default(),
             link: Link { latency: Duration::from_micros(500), ..Link::default() },
@@ -153,6 +172,7 @@ impl ClusterPlan {
             voters,
             places: MOST_PLACES,
             timing,
+            local_settings: (0..MOST_PLACES).map(|_| local(rng, &settings)).collect(),
             settings: settings.check().expect("what is drawn is within the limits"),
             limits,
             rules: Rules::draw(rng),

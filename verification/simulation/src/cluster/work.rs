@@ -5,7 +5,7 @@ use std::time::Duration;
 use zraft_replica::{
     Done, Job, LogEntry, Output as Wanted, SnapshotFile, SnapshotMeta, StopReason, View,
 };
-use zraft_session::{Effect, RestoreError, Snapshot};
+use zraft_session::{Effect, RestoreError, Session, Snapshot};
 use zraft_store::{RedbStore, Store, StoreError};
 
 use super::{
@@ -19,6 +19,8 @@ use crate::world::{system::CloseHow, trace::say};
 
 /// The most bytes of entries that are read back at once.
 const FETCHED_BYTES: usize = 512 << 10;
+/// A leader sends a session no more unacknowledged server requests than this.
+const IN_FLIGHT: u64 = Session::MAX_REDELIVERY as u64;
 
 /// Writes a snapshot into its file.
 pub(super) fn write_snapshot(
@@ -139,7 +141,10 @@ impl Cluster {
 
     /// Something happens in a process, unless that or its disk stands still.
     pub(super) fn within(&mut self, place: usize, event: Event) {
-        let of_disk = !matches!(event, Event::Job | Event::Frame(_));
+        let of_disk = !matches!(
+            event,
+            Event::Job | Event::Frame(_) | Event::Connected(_) | Event::Disconnected(_)
+        );
         let member = &mut self.members[place];
         if member.frozen || (member.stalled && of_disk) {
             member.waiting.push_back(event);
@@ -177,6 +182,8 @@ impl Cluster {
             }
             Event::Verified(file) => self.verified(place, &file),
             Event::Frame(frame) => self.take_frame(&frame),
+            Event::Connected(peer) => self.take_connection(place, peer, true),
+            Event::Disconnected(peer) => self.take_connection(place, peer, false),
         }
     }
 
@@ -405,6 +412,10 @@ impl Cluster {
             }
             for effect in effects {
                 if let Effect::Pushed { session, request } = effect {
+                    let kept = view.sessions.get(session);
+                    if kept.is_some_and(|kept| kept.unacknowledged() > IN_FLIGHT) {
+                        self.coverage.count("server requests", "more than may be in flight");
+                    }
                     let pushed = self.pushed.entry(session.as_str().to_owned()).or_default();
                     pushed.push(request.payload.clone().into_bytes());
                 }

@@ -4,6 +4,8 @@
 //! - ZeroMQ reconnects without a word. The client then believes that it is still bound, and its next message comes unbound.
 //! - It has no window: everything that waits is sent, and all of it again at every interval.
 //! - Its lowest pending id stays behind.
+//! - Some keep commands in flight all the time.
+//! - Some acknowledge server requests that they do not have.
 //! - It ends on SessionClosed(Shutdown) and SessionClosed(SessionError), so a member never sends them.
 
 mod receives;
@@ -37,18 +39,22 @@ pub(crate) struct RawPlan {
     resend: Duration,
     /// How far its lowest pending id stays behind.
     lag: u64,
+    /// How many server requests it acknowledges at most beyond those that it has.
+    acks_ahead: u64,
 }
 
 impl RawPlan {
     pub(crate) fn draw(rng: &mut Rng, session_timeout: Duration) -> Self {
+        let busy = rng.percent(25);
         Self {
-            commands: rng.range(5, 30),
-            burst: rng.pick(&[1, 3, 12]),
-            pause: rng.millis(20, 400),
+            commands: if busy { rng.range(60, 120) } else { rng.range(5, 30) },
+            burst: if busy { 2 } else { rng.pick(&[1, 3, 12]) },
+            pause: if busy { rng.millis(2, 10) } else { rng.millis(20, 400) },
             latency: rng.micros(50, 5_000),
             keep_alive: (session_timeout / 3).min(rng.millis(300, 2_000)),
             resend: rng.millis(300, 2_000),
             lag: rng.pick(&[0, 0, 5, 1_000]),
+            acks_ahead: rng.pick(&[0, 0, 0, 3]),
         }
     }
 }
@@ -106,6 +112,8 @@ pub(crate) struct Raw {
     resent: Instant,
     kept_alive: Instant,
     delivered: u64,
+    /// The last server request that it acknowledged. It may not have those after `delivered`, and never get them.
+    acknowledged: u64,
     /// Queries that wait, and how many commands must be in their answers.
     queries: BTreeMap<String, u64>,
     asked: u64,
@@ -133,6 +141,7 @@ impl Raw {
             resent: now,
             kept_alive: now,
             delivered: 0,
+            acknowledged: 0,
             queries: BTreeMap::new(),
             asked: 0,
             seen: 0,
@@ -229,7 +238,8 @@ impl Sim {
             && raw.pending.is_empty()
             && raw.stage == Stage::Bound
             && raw.line.is_some_and(|line| self.system.is_bound(line))
-            && raw.delivered as usize == self.system.pushed(session.as_str()).len()
+            && raw.delivered.max(raw.acknowledged)
+                >= self.system.pushed(session.as_str()).len() as u64
             && self.system.unacknowledged(session.as_str()) == Some(0)
     }
 

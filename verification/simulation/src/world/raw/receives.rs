@@ -24,7 +24,7 @@ impl Sim {
                 if raw.stage == Stage::Asked(nonce) && raw.session.is_none() {
                     raw.session = Some(session_id);
                     raw.sessions += 1;
-                    raw.delivered = 0;
+                    (raw.delivered, raw.acknowledged) = (0, 0);
                     raw.stage = Stage::Bound;
                     self.coverage.count("raw client", "session created");
                 }
@@ -145,7 +145,12 @@ impl Sim {
     pub(super) fn raw_takes(&mut self, index: usize, id: u64, payload: &Payload) {
         let raw = &mut self.raws[index];
         let Some(session) = &raw.session else { return };
-        if id == raw.delivered + 1 {
+        let next = raw.delivered + 1;
+        // What it acknowledged without having it is not sent again.
+        if id >= next && id <= next.max(raw.acknowledged + 1) {
+            if id > next {
+                self.coverage.count("raw client", "never got what it acknowledged");
+            }
             raw.delivered = id;
             let pushed = self.system.pushed(session.as_str());
             if pushed.get(id as usize - 1) != Some(payload.as_bytes()) {
@@ -158,8 +163,14 @@ impl Sim {
         } else {
             self.coverage.count("raw client", "server request again");
         }
-        let delivered = self.raws[index].delivered;
-        let request_id = RequestId::new(delivered).expect("above 0");
+        let raw = &mut self.raws[index];
+        let mut up_to = raw.delivered;
+        if raw.plan.acks_ahead > 0 && raw.rng.percent(30) {
+            up_to += raw.rng.range(1, raw.plan.acks_ahead);
+            self.coverage.count("raw client", "acknowledges what it does not have");
+        }
+        raw.acknowledged = raw.acknowledged.max(up_to);
+        let request_id = RequestId::new(up_to).expect("above 0");
         self.raw_sends(index, ClientMessage::ServerRequestAck { request_id });
     }
 }

@@ -11,16 +11,21 @@ use zraft_protocol::{
 use super::{Fate, PATIENCE, RawCommand, Stage};
 use crate::world::{calendar::What, plan::member_name, sim::Sim, system::Listening, trace::say};
 
+/// A client that has nothing to submit looks around this often.
+const AT_REST: Duration = Duration::from_millis(50);
+
 impl Sim {
     /// A raw client's turn.
     pub(crate) fn raw_turn(&mut self, index: usize) {
         let now = self.now;
         let raw = &mut self.raws[index];
-        let pause = if self.healing.is_some() {
-            raw.plan.pause.min(Duration::from_millis(100))
-        } else {
-            raw.plan.pause
-        };
+        let mut pause = raw.plan.pause;
+        if raw.left == 0 || raw.stage != Stage::Bound {
+            pause = pause.max(AT_REST);
+        }
+        if self.healing.is_some() {
+            pause = pause.min(Duration::from_millis(100));
+        }
         if raw.stage == Stage::Over {
             self.raw_leaves_line(index);
             return;
