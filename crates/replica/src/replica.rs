@@ -91,8 +91,6 @@ pub struct Replica {
     /// When the write under way was given out.
     write_since: Option<Duration>,
     space: Space,
-    /// The disk was nearly full at some time, so leaders may have been told.
-    was_low: bool,
     standing: Standing,
     applying: Applying,
     snapshots: Snapshots,
@@ -144,7 +142,6 @@ impl Replica {
             announced: now.monotonic,
             write_since: None,
             space: Space::Ample,
-            was_low: false,
             standing: engine.standing(),
             engine,
             applying: Applying::new(boot.snapshot.index, view, config.applies),

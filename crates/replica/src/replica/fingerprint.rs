@@ -29,7 +29,6 @@ impl Replica {
             announced,
             write_since,
             space,
-            was_low,
             standing,
             applying,
             snapshots,
@@ -46,7 +45,7 @@ impl Replica {
         write!(to, "{matches:?} {clock:?} {now:?} {ticked:?} {heard:?} {peers:?} {announced:?}")?;
         write!(
             to,
-            "{write_since:?} {space:?} {was_low} {standing:?} {applying:?} {snapshots:?} {receiving:?}"
+            "{write_since:?} {space:?} {standing:?} {applying:?} {snapshots:?} {receiving:?}"
         )?;
         write!(to, "{connections:?} {timers:?} {lead:?} {successor:?} {closing} {outputs:?}")?;
         write!(to, "{stopped}")

@@ -31,7 +31,6 @@ impl Replica {
             }
             replica.space = space;
             if space == Space::Low {
-                replica.was_low = true;
                 replica.snapshots.want();
             }
             replica.announce_space();
@@ -51,10 +50,9 @@ impl Replica {
         self.space_changed();
     }
 
-    /// Tells the leader. A member whose disk was never low says nothing: a leader takes that for granted.
+    /// Tells the leader. A member with space says so too: the leader may remember what this member said before it restarted.
     pub(super) fn announce_space(&mut self) {
-        let leader = self.standing.leader.filter(|leader| *leader != self.id);
-        if let Some(leader) = leader.filter(|_| self.was_low) {
+        if let Some(leader) = self.standing.leader.filter(|leader| *leader != self.id) {
             let (term, space) = (self.standing.term, self.space);
             self.send(leader, PeerMessage::Space { term, space });
         }

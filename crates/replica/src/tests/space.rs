@@ -299,6 +299,26 @@ fn a_new_leader_hears_which_disks_are_low() {
 }
 
 #[test]
+fn a_leader_hears_that_a_restarted_member_has_space_again() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    let others = world.others(leader);
+    for number in &others {
+        set(&mut world, *number, Space::Low);
+    }
+    world.run(10 * MS);
+    world.command(connection, 1, "one");
+    world.run(SECOND);
+    assert_eq!(world.received(connection), [], "one disk of three has space");
+    // It got space while it did not run.
+    world.restart(others[0]);
+    world.run(SECOND);
+    assert_eq!(world.serving(), Some(leader));
+    assert_eq!(world.answer(connection, 1), "1");
+}
+
+#[test]
 fn a_full_cache_ends_no_session_while_the_disk_is_low() {
     let settings =
         Settings { cached_answers: 2, session_timeout_millis: 10_000, ..Settings::default() };

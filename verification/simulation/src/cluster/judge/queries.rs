@@ -52,7 +52,7 @@ impl ClusterJudge {
                 outcome.is_some_and(|outcome| outcome.index <= standing.known)
             };
             for query in queries.iter_mut().filter(|query| query.released.is_none()) {
-                let proven = alone || rounds.prove(query.clock);
+                let proven = alone || rounds.prove_beyond(query.clock);
                 let own = query.own.iter().all(|id| applied(id) || !commands.contains_key(id));
                 if proven && own && query.next.as_ref().is_some_and(applied) {
                     query.released = Some(standing.last_index);

@@ -66,4 +66,10 @@ impl Rounds {
     pub(super) fn prove(&self, since: Duration) -> bool {
         self.proved.is_some_and(|proved| proved >= since)
     }
+
+    /// Returns true if a round that began later than this time has a majority. Of two queries that come at one time, the second
+    /// may have missed the round that the first began.
+    pub(super) fn prove_beyond(&self, since: Duration) -> bool {
+        self.proved.is_some_and(|proved| proved > since)
+    }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use zraft_replica::{
-    Boot, Change, ChangeStep, EntryKind, LogEntry, PeerMessage, Role, SnapshotMeta, Timing, VoteKind,
+    Boot, Change, ChangeStep, EntryKind, LogEntry, PeerMessage, Role, SnapshotMeta, Timing,
+    VoteKind,
 };
 use zraft_session::{Acknowledgement, EndReason, Operation};
 
