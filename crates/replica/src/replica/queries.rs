@@ -26,6 +26,8 @@ pub(super) struct Queries {
     readable_unknown: Vec<(u64, Unknown)>,
     /// The state machine answers them.
     running: BTreeMap<QueryKey, Asked>,
+    /// Some query has earlier commands that are not in the log yet.
+    behind: bool,
 }
 
 #[derive(Debug)]
@@ -98,6 +100,7 @@ impl Replica {
         // Its index is known once it is proposed, which may be before the round is done.
         let behind =
             lead.first_queued().is_some() || state.is_some_and(|state| !state.waiting.is_empty());
+        lead.queries.behind |= behind;
         let asked = Asked { connection, session, correlation, bytes };
         lead.queries.new.push(Query { asked, payload, arrival, after, behind });
         self.hold_bytes(connection, bytes);
@@ -136,24 +139,41 @@ impl Replica {
         self.settle_unknown();
     }
 
+    /// Notes which entries the queries wait for, as soon as the commands before them are in the log: the commands after them
+    /// follow at once.
+    fn settle_behind(&mut self) {
+        let Some(lead) = self.lead.as_mut().filter(|lead| lead.queries.behind) else { return };
+        let queued = lead.first_queued();
+        let Queries { new, joined, readable, behind, .. } = &mut lead.queries;
+        let readable = readable.iter_mut().map(|(_, query)| query);
+        let all = new.iter_mut().chain(joined).chain(readable);
+        *behind = false;
+        for query in all.filter(|query| query.behind) {
+            let Some(session) = lead.sessions.get(&query.asked.session) else { continue };
+            let waiting = session.waiting.values().map(|waiting| waiting.arrival).min();
+            query.behind =
+                [queued, waiting].into_iter().flatten().any(|first| first < query.arrival);
+            if !query.behind {
+                query.after = session.last_proposed;
+            }
+            *behind |= query.behind;
+        }
+    }
+
     /// Gives the state machine the queries for which everything is there.
     pub(super) fn release_queries(&mut self) {
+        self.settle_behind();
         let handed = self.applying.handed();
         let Some(lead) = self.lead.as_mut() else { return };
         if lead.queries.readable.is_empty() {
             return;
         }
-        let queued = lead.first_queued();
         let mut blocked = VecDeque::new();
-        for (index, mut query) in std::mem::take(&mut lead.queries.readable) {
-            let Some(session) = lead.sessions.get(&query.asked.session) else { continue };
-            let waiting = session.waiting.values().map(|waiting| waiting.arrival).min();
-            let behind = [queued, waiting].into_iter().flatten().any(|first| first < query.arrival);
-            if query.behind && !behind {
-                query.after = session.last_proposed;
+        for (index, query) in std::mem::take(&mut lead.queries.readable) {
+            if !lead.sessions.contains_key(&query.asked.session) {
+                continue;
             }
-            query.behind = behind;
-            if behind || index.max(query.after) > handed {
+            if query.behind || index.max(query.after) > handed {
                 blocked.push_back((index, query));
                 continue;
             }

@@ -150,6 +150,42 @@ fn a_query_does_not_wait_for_commands_that_come_after_it() {
 }
 
 #[test]
+fn a_query_does_not_wait_for_commands_that_come_during_its_round() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.run(100 * MS);
+    let before = world.replica(leader).last_index();
+    // The next query waits for a second round.
+    world.send(connection, query(1));
+    // Both are read before the first one is put into the log.
+    let clock = world.clock();
+    world.replica(leader).client_message(clock, connection, command(1, 1, "a"));
+    world.replica(leader).client_message(clock, connection, query(2));
+    world.collect(leader);
+    let others = world.others(leader);
+    world.until("the others have written the command", |world| {
+        others.iter().all(|other| {
+            let boot = world.member(*other).disk.boot();
+            boot.entries.last().is_some_and(|last| last.index > before)
+        })
+    });
+    for other in others {
+        world.member(other).writes = false;
+    }
+    // These cannot be committed.
+    for number in 2..=10 {
+        world.command(connection, number, "b");
+    }
+    let mut answered = 0;
+    world.until("both queries are answered", |world| {
+        answered += world.received(connection).iter().filter(|each| is_result(each)).count();
+        answered == 2
+    });
+    assert_eq!(world.lines(leader), ["a"]);
+}
+
+#[test]
 fn a_query_waits_for_a_round_of_heartbeats() {
     let mut world = World::new(3);
     let leader = world.settle();
