@@ -23,7 +23,7 @@ mod suspension;
 mod timers;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -86,6 +86,9 @@ pub struct Replica {
     peers: BTreeMap<RaftId, Duration>,
     /// What the peers have promised.
     matches: Matches,
+    /// When a member first called this one removed, and which voters have.
+    removed_since: Option<Duration>,
+    removed_by: BTreeSet<RaftId>,
     /// When this member last told its leader what it supports.
     announced: Duration,
     /// When the write under way was given out.
@@ -139,6 +142,8 @@ impl Replica {
             heard: None,
             peers: BTreeMap::new(),
             matches: Matches::default(),
+            removed_since: None,
+            removed_by: BTreeSet::new(),
             announced: now.monotonic,
             write_since: None,
             space: Space::Ample,
@@ -326,7 +331,7 @@ impl Replica {
             }
             Event::Configured { index } => {
                 self.applying.pass_over(index);
-                self.configured()?;
+                self.configured();
             }
             Event::Installed(snapshot) => self.applying.restore(snapshot),
             Event::ReadReady { round, index } => self.read_ready(round, index),

@@ -127,7 +127,7 @@ impl Driver {
             Input::Peer { from, message } => replica.peer_message(now, from, &message),
             Input::PeerLost(peer) => replica.peer_unreachable(now, peer),
             Input::Handshake(step) => self.take_handshake(step),
-            Input::Refused(refusal) => replica.refused(now, &refusal),
+            Input::Refused(by, refusal) => replica.refused(now, by, &refusal),
             Input::Persisted(write) => {
                 self.writing.take_if(|under_way| *under_way == write);
                 replica.persisted(now, write);

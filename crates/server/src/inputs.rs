@@ -23,7 +23,7 @@ pub(crate) enum Input {
     PeerLost(RaftId),
     Handshake(Handshake),
     /// A refusal that came after the handshake was complete on this side.
-    Refused(Refusal),
+    Refused(RaftId, Refusal),
     Persisted(u64),
     Space(Space),
     Fetched {

@@ -257,6 +257,12 @@ impl Standpoint<'_> {
     }
 }
 
+impl Dialing {
+    pub(crate) fn peer(&self) -> RaftId {
+        self.peer
+    }
+}
+
 impl Accepting {
     /// Takes the third message, which completes the acceptor's side.
     pub(crate) fn complete(self, bytes: &Bytes) -> Step<Peer> {

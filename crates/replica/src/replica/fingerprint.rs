@@ -20,6 +20,8 @@ impl Replica {
             ticks: _,
             engine,
             matches,
+            removed_since,
+            removed_by,
             entropy: _,
             clock,
             now,
@@ -43,6 +45,7 @@ impl Replica {
         } = self;
         engine.write_fingerprint(to)?;
         write!(to, "{matches:?} {clock:?} {now:?} {ticked:?} {heard:?} {peers:?} {announced:?}")?;
+        write!(to, "{removed_since:?} {removed_by:?}")?;
         write!(
             to,
             "{write_since:?} {space:?} {standing:?} {applying:?} {snapshots:?} {receiving:?}"

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::Replica;
 use crate::{
     Accepting, ConnectionKind, Dialing, HandshakeError, Introduction, Now, Peer, PeerMessage,
-    RaftId, Refusal, Role, VoteKind, peer::Standpoint,
+    RaftId, Refusal, Role, StopReason, VoteKind, peer::Standpoint,
 };
 
 impl Replica {
@@ -54,7 +54,7 @@ impl Replica {
         hello: &Bytes,
     ) -> Result<(Accepting, Bytes), HandshakeError> {
         let answer = self.standpoint(introduction).accept(hello);
-        self.stop_if_refused(now, answer)
+        self.stop_if_refused(now, None, answer)
     }
 
     /// Answers the second message. Returns the peer and the third message, which completes the handshake.
@@ -70,7 +70,7 @@ impl Replica {
         welcome: &Bytes,
     ) -> Result<(Peer, Bytes), HandshakeError> {
         let answer = self.standpoint(introduction).confirm(dialing, welcome);
-        let (peer, confirm) = self.stop_if_refused(now, answer)?;
+        let (peer, confirm) = self.stop_if_refused(now, Some(dialing.peer()), answer)?;
         self.met(&peer);
         Ok((peer, confirm))
     }
@@ -85,7 +85,12 @@ impl Replica {
         accepting: Accepting,
         confirm: &Bytes,
     ) -> Result<Peer, HandshakeError> {
-        let peer = self.stop_if_refused(now, accepting.complete(confirm))?;
+        let from = accepting.peer().id;
+        let peer = self.stop_if_refused(now, Some(from), accepting.complete(confirm))?;
+        if self.engine.configuration().removed.contains(&peer.id) {
+            // The removal came into force during the handshake.
+            return Err(Refusal::Removed.into());
+        }
         self.met(&peer);
         Ok(peer)
     }
@@ -97,20 +102,28 @@ impl Replica {
         self.matches.promised(peer.id, peer.durable.term);
     }
 
-    /// Takes a refusal that came after this member has completed its side of a handshake.
-    pub fn refused(&mut self, now: Now, refusal: &Refusal) {
-        if let Some(reason) = refusal.stop_reason() {
-            self.enter(now, false, |_| Err(reason));
+    /// Takes a refusal of a peer that came after this member has completed its side of a handshake.
+    ///
+    /// A member that was removed ends once a majority of the other voters has refused it, or a minute after the first one.
+    pub fn refused(&mut self, now: Now, by: RaftId, refusal: &Refusal) {
+        match refusal.stop_reason() {
+            Some(StopReason::Removed) => {
+                self.enter(now, false, |replica| replica.called_removed(by));
+            }
+            Some(reason) => self.enter(now, false, |_| Err(reason)),
+            None => {}
         }
     }
 
+    /// Takes the outcome of a step. The peer is none if this member itself found out what is wrong.
     fn stop_if_refused<T>(
         &mut self,
         now: Now,
+        peer: Option<RaftId>,
         answer: Result<T, HandshakeError>,
     ) -> Result<T, HandshakeError> {
         if let Err(HandshakeError::Refused(refusal)) = &answer {
-            self.refused(now, refusal);
+            self.refused(now, peer.unwrap_or(self.id), refusal);
         }
         answer
     }

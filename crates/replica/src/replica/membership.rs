@@ -3,7 +3,7 @@
 //! A new member is added as a learner and promoted by whoever leads once it has caught up. A replacement is promoted and
 //! the old member removed in one joint change, which each leader leaves as soon as it can.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use zraft_session::{CheckedSettings, EndReason, Operation, SessionId};
 
@@ -18,6 +18,9 @@ use crate::{
 const CAUGHT_UP: u64 = 1024;
 /// Followers say this often what they support. It changes with a restart only, and a leader hears it at once then.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(10);
+/// A member that was called removed ends after this time, whoever else knows it. Members that run hear of a commit within a
+/// heartbeat; this is long enough for a restart.
+const REMOVED_VOTES_FOR: Duration = Duration::from_secs(60);
 
 /// What an operator asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -345,8 +348,8 @@ impl Replica {
         }
     }
 
-    /// Takes note of a configuration that is in force. A member that was removed ends.
-    pub(super) fn configured(&mut self) -> Result<(), StopReason> {
+    /// Takes note of a configuration that is in force.
+    pub(super) fn configured(&mut self) {
         let configuration = self.engine.configuration();
         if let Some(lead) = self.lead.as_mut() {
             lead.levels.retain(|id, level| {
@@ -358,7 +361,25 @@ impl Replica {
         }
         self.peers.retain(|id, _| configuration.contains(*id));
         self.matches.forget_removed(configuration);
-        match configuration.removed.contains(&self.id) {
+    }
+
+    /// Takes note that a member calls this one removed.
+    ///
+    /// This member does not end at once, nor when it applies its own removal. A configuration is in force on a member only
+    /// once that member knows that the change is committed; until then the vote and the acknowledgement of the removed
+    /// member may be needed. Without them, the member that is left of two could never elect itself.
+    pub(super) fn called_removed(&mut self, by: RaftId) -> Result<(), StopReason> {
+        let now = self.now.monotonic;
+        let since = *self.removed_since.get_or_insert(now);
+        let voters = &self.engine.configuration().voters;
+        let others: BTreeSet<RaftId> = voters.iter().copied().filter(|id| *id != self.id).collect();
+        if others.contains(&by) {
+            self.removed_by.insert(by);
+        }
+        let known = self.removed_by.intersection(&others).count();
+        // Its configuration may be so old that most of those members exist no more.
+        let waited = now.saturating_sub(since) >= REMOVED_VOTES_FOR;
+        match 2 * known > others.len() || others.is_empty() || waited {
             true => Err(StopReason::Removed),
             false => Ok(()),
         }

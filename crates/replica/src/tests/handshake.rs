@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::world::{MS, World, id};
 use crate::{
     Accepting, ClusterId, ConnectionKind, HandshakeError, Incarnation, Introduction, Position,
@@ -124,33 +126,81 @@ fn a_witness_that_has_just_restarted_remembers_the_term_of_those_it_met() {
 }
 
 #[test]
-fn a_removed_member_that_missed_its_removal_ends_at_its_next_handshake() {
+fn a_removed_member_that_missed_its_removal_ends_once_a_majority_refuses_it() {
+    let (mut world, leader, old) = removed();
+    let other = world.others(leader).into_iter().find(|number| *number != old).expect("one");
+    let refused = meet(&mut world, old, leader);
+    assert_eq!(refused, Err(HandshakeError::Refused(Refusal::Removed)));
+    assert_eq!(stopped(&mut world, old), None, "the leader may be the only one that knows");
+    let refused = meet(&mut world, old, other);
+    assert_eq!(refused, Err(HandshakeError::Refused(Refusal::Removed)));
+    assert_eq!(stopped(&mut world, old), Some(StopReason::Removed));
+}
+
+#[test]
+fn a_removed_member_ends_a_minute_after_the_first_refusal() {
+    let (mut world, leader, old) = removed();
+    meet(&mut world, old, leader).expect_err("it was removed");
+    world.run(Duration::from_secs(59));
+    meet(&mut world, old, leader).expect_err("it was removed");
+    assert_eq!(stopped(&mut world, old), None);
+    world.run(Duration::from_secs(1));
+    meet(&mut world, old, leader).expect_err("it was removed");
+    assert_eq!(stopped(&mut world, old), Some(StopReason::Removed));
+}
+
+#[test]
+fn a_removal_during_a_handshake_refuses_the_member() {
+    let mut world = World::new(3);
+    all_meet(&mut world);
+    let leader = world.settle();
+    let old = world.others(leader)[0];
+    world.run(500 * MS);
+    let (ours, theirs) = (introduction(old), introduction(leader));
+    let (dialing, hello) = world.replica(old).dial(&ours, id(leader), ConnectionKind::Urgent);
+    let clock = world.clock();
+    let (accepting, welcome) =
+        world.replica(leader).accept(clock, &theirs, &hello).expect("it is a member");
+    let (_, confirm) =
+        world.replica(old).confirm(clock, &ours, &dialing, &welcome).expect("it is a member");
+    world.isolate(old);
+    remove(&mut world, leader, old);
+    let clock = world.clock();
+    let refused = world.replica(leader).complete(clock, accepting, &confirm);
+    assert_eq!(refused.map(drop), Err(HandshakeError::Refuses(Refusal::Removed)));
+}
+
+/// Three members, of which the leader and another one have removed the third, which does not know.
+fn removed() -> (World, u64, u64) {
     let mut world = World::new(3);
     all_meet(&mut world);
     let leader = world.settle();
     let old = world.others(leader)[0];
     world.run(500 * MS);
     world.isolate(old);
+    remove(&mut world, leader, old);
+    (world, leader, old)
+}
+
+fn remove(world: &mut World, leader: u64, old: u64) {
     let clock = world.clock();
     let removal = crate::MembershipChange::Remove(id(old));
     world.replica(leader).change_membership(clock, removal).expect("it is possible");
     world.collect(leader);
-    world.until("the change is in force", |world| {
-        !world.replica(leader).configuration().contains(id(old))
+    world.until("the others know it", |world| {
+        let others = world.others(old);
+        others.into_iter().all(|number| !world.replica(number).configuration().contains(id(old)))
     });
-    let refused = meet(&mut world, old, leader);
-    assert_eq!(refused, Err(HandshakeError::Refused(Refusal::Removed)));
-    assert_eq!(stopped(&mut world, old), Some(StopReason::Removed));
 }
 
 #[test]
 fn a_refusal_that_arrives_late_ends_the_member_as_well() {
     let mut world = World::new(1);
     let clock = world.clock();
-    world.replica(1).refused(clock, &Refusal::UnknownMember);
+    world.replica(1).refused(clock, id(2), &Refusal::UnknownMember);
     assert_eq!(stopped(&mut world, 1), None);
     let remembered = Remembered { term: 9, matched: 9, committed: 9 };
     let durable = Position { index: 1, term: 1 };
-    world.replica(1).refused(clock, &Refusal::RolledBack { remembered, durable });
+    world.replica(1).refused(clock, id(2), &Refusal::RolledBack { remembered, durable });
     assert_eq!(stopped(&mut world, 1), Some(StopReason::RolledBack { remembered, durable }));
 }

@@ -1,7 +1,8 @@
+use std::time::Duration;
+
 use super::world::{MS, World, id, info};
 use crate::{
     ChangeError, ChangeStatus, ChangeTicket, Configuration, MemberInfo, MembershipChange, Role,
-    StopReason,
 };
 
 fn change(
@@ -185,15 +186,52 @@ fn a_removed_id_is_never_used_again() {
 }
 
 #[test]
-fn a_member_that_applies_its_own_removal_ends() {
+fn a_member_that_applies_its_own_removal_stands_in_no_election_and_does_not_end_yet() {
     let mut world = World::new(3);
     let leader = settled(&mut world);
     let old = world.others(leader)[0];
     world.join(4);
     change(&mut world, leader, replace(old, 4)).expect("it is possible");
     // A joint change reaches its outgoing voters before it is left, so this one learns of its end.
-    world.until("it ends", |world| world.member(old).stopped.is_some());
-    assert_eq!(world.member(old).stopped, Some(StopReason::Removed));
+    world.until("it follows its removal", |world| {
+        world.replica(old).configuration().removed.contains(&id(old))
+    });
+    let term = world.replica(old).term();
+    world.isolate(old);
+    world.run(Duration::from_secs(10));
+    assert_eq!((world.role(old), world.replica(old).term()), (Role::Follower, term));
+    assert_eq!(world.member(old).stopped, None, "no one has refused it");
+}
+
+#[test]
+fn the_member_that_is_left_of_two_leads_even_if_the_removed_one_knew_the_commit_first() {
+    let mut world = World::new(2);
+    let leader = settled(&mut world);
+    let old = world.others(leader)[0];
+    // The change cannot be committed yet: it is not on the leader's disk.
+    world.member(leader).writes = false;
+    change(&mut world, leader, MembershipChange::Remove(id(old))).expect("it is possible");
+    let index = world.replica(leader).last_index();
+    world.until("the other one has it", |world| world.replica(old).last_index() == index);
+    let now = world.clock();
+    world.replica(leader).hand_over(now, Some(id(old)));
+    world.collect(leader);
+    world.until("the member that is to be removed has asked for a vote", |world| {
+        world.role(old) == Role::Candidate && world.role(leader) == Role::Follower
+    });
+    world.member(leader).writes = true;
+    world.collect(leader);
+    world.until("it leads, and the other one has its log", |world| {
+        world.role(old) == Role::Leader && world.replica(leader).last_index() == index + 1
+    });
+    world.cut.insert((old, leader));
+    world.until("it follows its own removal", |world| {
+        world.replica(old).configuration().removed.contains(&id(old))
+    });
+    assert!(world.replica(leader).configuration().contains(id(old)), "the other one does not");
+    world.heal();
+    world.until("the member that is left serves", |world| world.serving() == Some(leader));
+    assert_eq!(voters(world.replica(leader).configuration()), [leader]);
 }
 
 #[test]

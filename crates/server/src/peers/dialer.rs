@@ -123,7 +123,7 @@ impl Dialer {
                             HandshakeMessage::decode(&bytes)
                     {
                         self.port.counters.peers_refused.add();
-                        let _ = self.port.inputs.send(Input::Refused(refusal)).await;
+                        let _ = self.port.inputs.send(Input::Refused(self.peer, refusal)).await;
                     }
                     return;
                 }

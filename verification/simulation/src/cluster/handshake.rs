@@ -155,7 +155,10 @@ impl Cluster {
                     Err(error) => {
                         self.count_refusal(&error, b, a);
                         if let HandshakeError::Refuses(refusal) = error {
-                            self.with(a, |replica, now| replica.refused(now, &refusal));
+                            if refusal == Refusal::Removed {
+                                self.judge.called_removed(self.now, a, b);
+                            }
+                            self.with(a, |replica, now| replica.refused(now, acceptor, &refusal));
                         }
                         self.end_connect(a, b, true);
                     }
@@ -231,6 +234,9 @@ impl Cluster {
             _ => "another",
         };
         self.coverage.count("handshake refused", name);
+        if let HandshakeError::Refused(Refusal::Removed) = error {
+            self.judge.called_removed(self.now, place, other);
+        }
         if self.members[place].copied || self.members[other].copied {
             self.coverage.count("copied directory", "refused");
         }

@@ -84,6 +84,16 @@ impl Cluster {
         }
     }
 
+    /// A member closes its connections to members that were removed.
+    pub(super) fn part_with(&mut self, place: usize, removed: &[RaftId]) {
+        for other in 0..self.members.len() {
+            let id = self.members[other].process.as_ref().map(|process| process.id);
+            if other != place && id.is_some_and(|id| removed.contains(&id)) {
+                self.reset_peers(place, other);
+            }
+        }
+    }
+
     /// A member notices that another one cannot be reached. A process that stands still notices later by itself.
     fn notice_loss(&mut self, place: usize, lost: RaftId) {
         if !self.members[place].frozen {

@@ -439,9 +439,15 @@ impl Cluster {
         };
         self.judge.standing(at, place, standing);
         if process.configuration != *replica.configuration() {
-            process.configuration = replica.configuration().clone();
+            let after = replica.configuration().clone();
+            let before = std::mem::replace(&mut process.configuration, after);
             self.judge.configuration(at, place, &process.configuration);
+            let gone: Vec<_> =
+                process.configuration.removed.difference(&before.removed).copied().collect();
+            self.part_with(place, &gone);
         }
+        let Some(process) = &mut self.members[place].process else { return };
+        let replica = &process.replica;
         let role = (replica.term(), replica.role(), replica.is_serving());
         if process.told == Some(role) {
             return;

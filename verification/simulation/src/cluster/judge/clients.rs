@@ -118,7 +118,7 @@ impl ClusterJudge {
             place.handshakes.pop_front();
         }
         let Some(id) = place.session.clone() else { return };
-        let limit = u64::from(self.ledger.settings().cached_answers);
+        let settings = self.ledger.settings().clone();
         let Some(session) = self.ledger.sessions.get_mut(&id) else { return };
         match message {
             ClientMessage::ClientRequest {
@@ -128,7 +128,7 @@ impl ClusterJudge {
                 created_at: _,
             } => {
                 let (request, lowest) = (request_id.get(), lowest_pending_request_id.get());
-                session.ask(at.now, limit, (request, lowest), payload);
+                session.ask(at.now, &settings, (request, lowest), payload);
                 let first = serving && session.arrivals.read(member, term, connection, request);
                 if first && !session.outcomes.contains_key(&request) {
                     place.queries.iter_mut().for_each(|query| query.is_followed_by(request));

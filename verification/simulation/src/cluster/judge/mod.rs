@@ -176,8 +176,10 @@ struct Member {
     farewell: bool,
     /// The ContinueSessions that it must answer in the moment in which it began to serve.
     taken_up: Vec<(ConnectionId, Nonce)>,
-    /// When it followed its own removal.
-    removed: Option<Instant>,
+    /// The members that refused it because the cluster has removed it.
+    called_removed: BTreeSet<RaftId>,
+    /// When those were a majority of the other voters.
+    outcast: Option<Instant>,
     /// When the write under way was given to the store.
     writing_since: Duration,
     /// The last replicated time that it knew, and when, once it has stamped an entry in this life.
@@ -226,7 +228,8 @@ impl Member {
             ceased: None,
             farewell: false,
             taken_up: Vec::new(),
-            removed: None,
+            called_removed: BTreeSet::new(),
+            outcast: None,
             writing_since: Duration::ZERO,
             stamp: None,
             wall: WallClock::default(),

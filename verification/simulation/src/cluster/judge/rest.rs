@@ -76,11 +76,10 @@ impl ClusterJudge {
         let patience = self.terms.patience;
         let healed = self.healed.unwrap_or(Instant::ZERO);
         let late = |since: Instant| now.saturating_duration_since(since.max(healed)) > patience;
-        let limit = u64::from(self.ledger.settings().cached_answers);
         for (connection, place) in &self.members[leader].connections {
             let session = place.session.as_ref().and_then(|id| self.ledger.sessions.get(id));
             // Commands behind a full cache wait for the client to raise its lowest pending id.
-            let full = session.filter(|session| session.cached() >= limit);
+            let full = session.filter(|session| session.is_full(self.ledger.settings()));
             let lowest = full.map_or(u64::MAX, |session| session.seen_lowest);
             let room = session.and_then(|session| session.room_since).unwrap_or(Instant::ZERO);
             let late = |since: Instant| late(since.max(room));

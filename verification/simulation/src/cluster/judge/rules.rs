@@ -50,6 +50,7 @@ rules! {
     QuorumsMeet: "quorums of successive configurations meet",
     ConfigurationFollows: "a configuration follows from the log and a durable commit index",
     RemovedStays: "a removed id never acts again",
+    RemovedEnds: "a member that a majority calls removed ends",
     LevelsRise: "feature level and application level never fall",
     LevelsKnown: "a level rises only to what the programs of all members support",
     CopyApart: "a copy of a member's directory is not taken for the member",

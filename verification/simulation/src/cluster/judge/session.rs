@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use zraft_core::Instant;
 use zraft_protocol::Payload;
-use zraft_session::SessionEnd;
+use zraft_session::{SessionEnd, Settings};
 
 use super::order::Arrivals;
 
@@ -126,22 +126,26 @@ impl Session {
         }
     }
 
-    /// The answers that the cluster still has to keep.
-    pub(super) fn cached(&self) -> u64 {
-        self.outcomes.range(self.lowest..).count() as u64
+    /// Returns true if the answers that the cluster still has to keep are as many, or as long, as it keeps for a session.
+    pub(super) fn is_full(&self, settings: &Settings) -> bool {
+        let kept = self.outcomes.range(self.lowest..).map(|(_, outcome)| outcome);
+        let (answers, bytes) = kept.fold((0, 0), |(answers, bytes), outcome| {
+            (answers + 1, bytes + outcome.answer.as_ref().map_or(0, |answer| answer.len()))
+        });
+        answers >= settings.cached_answers as usize || bytes as u64 >= settings.cached_bytes
     }
 
-    /// Its client sent a command, or a copy. `limit` is the number of answers that the cluster keeps for it.
+    /// Its client sent a command, or a copy.
     pub(super) fn ask(
         &mut self,
         now: Instant,
-        limit: u64,
+        settings: &Settings,
         (request, lowest): (u64, u64),
         payload: &Payload,
     ) {
         let lowest = lowest.min(request);
         if lowest > self.seen_lowest {
-            if self.cached() >= limit {
+            if self.is_full(settings) {
                 self.room_since = Some(now);
             }
             self.seen_lowest = lowest;

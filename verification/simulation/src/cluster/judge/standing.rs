@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use zraft_replica::{Configuration, Timing};
+use zraft_core::Instant;
+use zraft_replica::{Configuration, Role, Timing};
 
 use super::{At, ClusterJudge, Standing, rules::Rule};
 
@@ -37,9 +38,9 @@ impl ClusterJudge {
                 format!("member {member} leads, and its write takes {stalled:?}")
             });
         }
-        if let Some(removed) = state.removed {
-            self.verdict.demand(at.now <= removed, Rule::RemovedStays, || {
-                format!("member {member} was removed at {removed:?} and goes on")
+        if let Some(since) = state.outcast {
+            self.verdict.demand(at.now <= since, Rule::RemovedEnds, || {
+                format!("a majority called member {member} removed at {since:?}, and it goes on")
             });
         }
         if state.farewell && state.ceased.is_some_and(|ceased| at.now > ceased) {
@@ -103,6 +104,12 @@ impl ClusterJudge {
         self.verdict.demand(rises, Rule::NeverBack, || {
             format!("{name}: {old:?} is followed by {standing:?}")
         });
+        let removed = &self.configurations.at(state.place).removed;
+        let follows = state.id.is_some_and(|id| removed.contains(&id));
+        let acts = follows && standing.role != Role::Follower;
+        self.verdict.demand(!acts, Rule::RemovedStays, || {
+            format!("{name} follows its own removal, and is {:?}", standing.role)
+        });
         let elected = standing.leads() && (!old.leads() || old.term != standing.term);
         if old.serving && (!standing.serving || elected) {
             state.ceased = Some(at.now);
@@ -126,6 +133,23 @@ impl ClusterJudge {
         }
         self.claim(member, standing.committed);
         self.release_queries(member);
+    }
+
+    /// A member learns in a handshake that another one calls it removed.
+    pub(crate) fn called_removed(&mut self, now: Instant, member: usize, by: usize) {
+        let by = self.id(by);
+        let Some(state) = self.members.get_mut(member).filter(|state| !state.copied) else {
+            return;
+        };
+        state.called_removed.extend(by);
+        let voters = &self.configurations.at(state.place).voters;
+        let others = voters.iter().filter(|id| Some(**id) != state.id);
+        let (calls, all) = others.fold((0, 0), |(calls, all), id| {
+            (calls + usize::from(state.called_removed.contains(id)), all + 1)
+        });
+        if 2 * calls > all {
+            state.outcast.get_or_insert(now);
+        }
     }
 
     /// A replica's configuration has changed.
@@ -155,9 +179,6 @@ impl ClusterJudge {
         });
         if state.proof.is_some_and(|since| state.rounds.prove(since)) {
             state.proof = None;
-        }
-        if state.id.is_some_and(|id| configuration.removed.contains(&id)) {
-            state.removed.get_or_insert(at.now);
         }
         let disk = state.id.and_then(|id| self.disks.get(&id));
         let commit = disk.map_or(0, |disk| disk.hard.commit);

@@ -175,6 +175,18 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
         history.judge.configuration(history.at(), 2, &configuration);
         history.now += Duration::from_millis(1);
         history.stand(2);
+        assert_eq!(history.violated(), None, "its vote may be needed");
+        history.standing(2).role = Role::Candidate;
+        history.stand(2);
+    }),
+    (Rule::RemovedEnds, |history| {
+        history.judge.called_removed(history.now, 2, 0);
+        history.now += Duration::from_millis(1);
+        history.stand(2);
+        assert_eq!(history.violated(), None, "it may be the only one that knows");
+        history.judge.called_removed(history.now, 2, 1);
+        history.now += Duration::from_millis(1);
+        history.stand(2);
     }),
     (Rule::LevelsRise, |history| {
         let old = MemberInfo { feature_level: 0, ..info(1) };
