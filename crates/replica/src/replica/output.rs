@@ -52,7 +52,8 @@ pub enum Output {
         /// Its length.
         length: u64,
     },
-    /// Make an empty file for a snapshot that comes from the leader. An unfinished one of another snapshot is deleted.
+    /// Make an empty file for a snapshot that comes from the leader. An unfinished one of another snapshot is deleted. No
+    /// part of that one is being written then, and it is not being verified.
     BeginSnapshot(Box<SnapshotFile>),
     /// Write a part of the file that was begun last, then call [`Replica::snapshot_written`](crate::Replica::snapshot_written).
     WriteSnapshot {

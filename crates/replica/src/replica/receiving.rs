@@ -16,6 +16,13 @@ pub(super) struct Receiving {
     stage: Stage,
 }
 
+impl Receiving {
+    /// Returns true while the shell writes a part of the file or verifies it.
+    fn is_busy(&self) -> bool {
+        self.stage != Stage::Waiting
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Waits for a chunk.
@@ -48,6 +55,9 @@ impl Replica {
             receiving.from = from;
             let have = receiving.have;
             self.report(from, index, SnapshotProgress::Have(have));
+        } else if self.receiving.as_ref().is_some_and(Receiving::is_busy) {
+            // Without an answer, the leader offers its snapshot again. If this file were dropped now, the shell's answer
+            // to the step could be taken for one about the next file, and a verified file would be wasted.
         } else {
             self.outputs.push_back(Output::BeginSnapshot(Box::new(file.clone())));
             self.receiving = Some(Receiving { file, from, have: 0, stage: Stage::Waiting });

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::world::{MS, World, command, id, info};
-use crate::{Configuration, Output, PeerMessage, SnapshotMeta, SnapshotProgress};
+use crate::{Configuration, Output, PeerMessage, SnapshotFile, SnapshotMeta, SnapshotProgress};
 use zraft_protocol::SplitMix64;
 
 /// Members that take a snapshot after 100 KB of log, and a leader with a session.
@@ -133,6 +135,120 @@ fn a_transfer_keeps_to_its_rate() {
     // 3 MB at 1 MiB a second, of which the first chunk goes at once.
     let took = world.now - begin;
     assert!(took > Duration::from_millis(1_800), "{took:?}");
+}
+
+/// A snapshot that a member gets while the test stands in for its leaders and its disk.
+struct Transfer {
+    world: World,
+    receiver: u64,
+    leader: u64,
+    file: SnapshotFile,
+    data: Bytes,
+}
+
+impl Transfer {
+    fn new() -> Self {
+        let (mut world, leader, receiver) = left_behind();
+        let (_, (file, data)) = world.member(leader).files.last_key_value().expect("it took one");
+        let (file, data) = (file.clone(), Bytes::from(data.clone()));
+        let mut transfer = Self { world, receiver, leader, file, data };
+        transfer.outputs();
+        transfer
+    }
+
+    /// A snapshot of another leader, which has more of the log.
+    fn newer(&self) -> SnapshotFile {
+        let mut newer = self.file.clone();
+        newer.meta.index += 1;
+        newer
+    }
+
+    /// Returns what the receiver wants done with files, and its answers to the leaders.
+    fn outputs(&mut self) -> Vec<Output> {
+        let replica = self.world.replica(self.receiver);
+        let outputs = std::iter::from_fn(|| replica.poll_output());
+        outputs
+            .filter(|output| match output {
+                Output::Send { message, .. } => {
+                    matches!(message, PeerMessage::SnapshotStatus { .. })
+                }
+                Output::BeginSnapshot(_)
+                | Output::WriteSnapshot { .. }
+                | Output::VerifySnapshot(_) => true,
+                _ => false,
+            })
+            .collect()
+    }
+
+    fn receives(&mut self, from: u64, message: &PeerMessage) -> Vec<Output> {
+        let now = self.world.clock();
+        self.world.replica(self.receiver).peer_message(now, id(from), message);
+        self.outputs()
+    }
+
+    fn offer(&mut self, from: u64, file: &SnapshotFile) -> Vec<Output> {
+        let term = self.world.replica(self.receiver).term();
+        let SnapshotFile { meta, bytes, hash } = file.clone();
+        self.receives(from, &PeerMessage::SnapshotOffer { term, snapshot: meta, bytes, hash })
+    }
+
+    /// The leader sends the file from here on, and the receiver begins to write that.
+    fn send(&mut self, from: usize, to: usize) {
+        let term = self.world.replica(self.receiver).term();
+        let (index, offset) = (self.file.meta.index, from as u64);
+        let data = self.data.slice(from..to);
+        let chunk = PeerMessage::SnapshotChunk { term, index, offset, data };
+        let outputs = self.receives(self.leader, &chunk);
+        assert!(
+            matches!(&outputs[..], [Output::WriteSnapshot { offset, .. }] if *offset == from as u64),
+            "{outputs:?}"
+        );
+    }
+
+    fn written(&mut self, up_to: usize) -> Vec<Output> {
+        let (now, index) = (self.world.clock(), self.file.meta.index);
+        self.world.replica(self.receiver).snapshot_written(now, index, up_to as u64);
+        self.outputs()
+    }
+}
+
+fn begins(outputs: &[Output], file: &SnapshotFile) -> bool {
+    matches!(outputs, [Output::BeginSnapshot(begun), _] if **begun == *file)
+}
+
+#[test]
+fn a_new_leaders_file_is_begun_only_after_the_write_under_way() {
+    let mut transfer = Transfer::new();
+    let (leader, file, newer) = (transfer.leader, transfer.file.clone(), transfer.newer());
+    let other = 6 - leader - transfer.receiver;
+    assert!(begins(&transfer.offer(leader, &file), &file));
+    transfer.send(0, 1_000);
+    assert!(matches!(&transfer.written(1_000)[..], [Output::Send { .. }]));
+    transfer.send(1_000, 2_000);
+    // If it began here, the answer to the write would count as written what the next file does not have.
+    let outputs = transfer.offer(other, &newer);
+    assert!(outputs.is_empty(), "{outputs:?}");
+    transfer.written(2_000);
+    assert!(begins(&transfer.offer(other, &newer), &newer));
+    assert!(begins(&transfer.offer(leader, &file), &file), "its first file was deleted");
+}
+
+#[test]
+fn a_new_leaders_file_is_begun_only_after_the_verification_under_way() {
+    let mut transfer = Transfer::new();
+    let (leader, file, newer) = (transfer.leader, transfer.file.clone(), transfer.newer());
+    let other = 6 - leader - transfer.receiver;
+    assert!(begins(&transfer.offer(leader, &file), &file));
+    let (all, index) = (transfer.data.len(), file.meta.index);
+    transfer.send(0, all);
+    assert!(matches!(&transfer.written(all)[..], [Output::VerifySnapshot(_), _]));
+    let outputs = transfer.offer(other, &newer);
+    assert!(outputs.is_empty(), "{outputs:?}");
+    let now = transfer.world.clock();
+    transfer.world.replica(transfer.receiver).snapshot_verified(now, index, true);
+    assert_eq!(transfer.world.replica(transfer.receiver).committed(), index, "it is used");
+    transfer.outputs();
+    assert!(begins(&transfer.offer(other, &newer), &newer));
 }
 
 #[test]

@@ -89,6 +89,8 @@ pub(crate) struct Process {
     pub(crate) working: bool,
     pub(crate) freezing: Option<(SnapshotMeta, Box<Snapshot>)>,
     pub(crate) receiver: Option<SnapshotReceiver>,
+    /// A part of that file is being written, or the file is being verified.
+    pub(crate) filing: bool,
     pub(crate) connections: BTreeSet<ConnectionId>,
     /// Whether the process ends once leadership is handed over.
     pub(crate) stopping: bool,
@@ -325,6 +327,7 @@ impl Cluster {
             working: false,
             freezing: None,
             receiver: None,
+            filing: false,
             connections: BTreeSet::new(),
             stopping: false,
             told: None,

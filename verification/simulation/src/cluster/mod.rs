@@ -11,7 +11,8 @@
 //! | `plan` | what a seed draws |
 //! | `clock`, `peers`, `application` | a machine's clocks, the network between members, the application |
 //! | `member` | a member's disk and process: how it starts and how it ends |
-//! | `work` | what a member's threads do: writes, jobs, snapshots |
+//! | `work` | what a member's threads do: writes, jobs, its own snapshots |
+//! | `receiving` | what a member's disk does with a leader's snapshot |
 //! | `handshake`, `network` | how members connect, and the frames on their connections |
 //! | `clients` | the client port |
 //! | `faults`, `copied`, `operator` | what strikes a cluster, and what its operator does |
@@ -36,6 +37,7 @@ mod operator;
 mod peers;
 pub(crate) mod plan;
 mod programs;
+mod receiving;
 mod sight;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,9 @@ use zraft_protocol::{
     Capabilities, ClientMessage, CorrelationId, Nonce, Payload, RejectionReason, RequestId,
     ServerMessage, SessionId, Timestamp,
 };
-use zraft_replica::{ConnectionId, Limits};
+use zraft_replica::{
+    Configuration, ConnectionId, Limits, Output as Wanted, SnapshotFile, SnapshotMeta,
+};
 use zraft_session::Settings;
 
 use super::{Cluster, ClusterPlan, DiskFault, Output, Task, application::Rules};
@@ -470,6 +472,29 @@ fn a_leader_whose_disk_is_nearly_full_hands_over_and_commands_wait_while_all_are
     }
     drive.commands(3);
     drive.settle();
+}
+
+#[test]
+fn a_file_that_begins_while_the_disk_works_on_another_is_a_violation() {
+    let file = |index| {
+        let configuration = Configuration::default();
+        let meta = SnapshotMeta { index, term: 1, configuration };
+        Box::new(SnapshotFile { meta, bytes: 2, hash: [0; 16] })
+    };
+    for verifies in [false, true] {
+        let mut drive = calm();
+        drive.cluster.carry_out(0, Wanted::BeginSnapshot(file(5)));
+        let part = Wanted::WriteSnapshot { index: 5, offset: 0, data: "ab".into() };
+        drive.cluster.carry_out(0, part);
+        if verifies {
+            drive.run(1_000 * MS);
+            drive.cluster.carry_out(0, Wanted::VerifySnapshot(file(5)));
+        }
+        assert!(drive.cluster.violation.is_none());
+        drive.cluster.carry_out(0, Wanted::BeginSnapshot(file(6)));
+        let rule = drive.cluster.violation.as_ref().map(|violation| violation.rule);
+        assert_eq!(rule, Some("a member handles one part of a snapshot's file at a time"));
+    }
 }
 
 /// A run in which everything strikes a cluster that serves one client.

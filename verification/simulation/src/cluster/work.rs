@@ -50,7 +50,7 @@ impl Cluster {
         self.members[place].set_wake();
     }
 
-    fn carry_out(&mut self, place: usize, output: Wanted) {
+    pub(super) fn carry_out(&mut self, place: usize, output: Wanted) {
         match output {
             Wanted::Send { to, message } => self.send(place, to, message),
             Wanted::Write(write) => {
@@ -91,39 +91,17 @@ impl Cluster {
                 let after = self.disk_time(place);
                 self.plan_within(place, after, Event::Read { to, index, offset, length });
             }
-            Wanted::BeginSnapshot(file) => {
-                let Some(process) = &mut self.members[place].process else { return };
-                let SnapshotMeta { index, term, .. } = file.meta;
-                match process.store.receive_snapshot(index, term, file.bytes) {
-                    Ok(receiver) => process.receiver = Some(receiver),
-                    Err(error) => self.store_failed(place, &error),
-                }
-            }
+            Wanted::BeginSnapshot(file) => self.begin_file(place, &file),
             Wanted::WriteSnapshot { index, offset, data } => {
-                let after = self.disk_time(place);
-                let Some(process) = &mut self.members[place].process else { return };
-                let Some(receiver) = &mut process.receiver else { return };
-                match receiver.append(offset, &data) {
-                    Ok(true) => {
-                        let up_to = receiver.received();
-                        self.plan_within(place, after, Event::Received { index, up_to });
-                    }
-                    Ok(false) => {
-                        self.violated("parts of a snapshot come in order", format!("{offset}"));
-                    }
-                    Err(error) => self.store_failed(place, &error),
-                }
+                self.write_part(place, index, offset, &data);
             }
-            Wanted::VerifySnapshot(file) => {
-                let after = self.disk_time(place);
-                self.plan_within(place, after, Event::Verified(file));
-            }
+            Wanted::VerifySnapshot(file) => self.verify_file(place, file),
             Wanted::Stop(reason) => self.stops(place, &reason),
         }
     }
 
     /// Draws how long the disk takes.
-    fn disk_time(&mut self, place: usize) -> Duration {
+    pub(super) fn disk_time(&mut self, place: usize) -> Duration {
         let slow =
             self.plan.slow_write_in != u64::MAX && self.rng.below(self.plan.slow_write_in) == 0;
         let latency: Latency = if slow { self.plan.slow_write } else { self.plan.write };
@@ -177,9 +155,7 @@ impl Cluster {
                     Err(error) => self.store_failed(place, &error),
                 }
             }
-            Event::Received { index, up_to } => {
-                self.with(place, |replica, now| replica.snapshot_written(now, index, up_to));
-            }
+            Event::Received { index, up_to } => self.part_written(place, index, up_to),
             Event::Verified(file) => self.verified(place, &file),
             Event::Frame(frame) => self.take_frame(&frame),
             Event::Connected(peer) => self.take_connection(place, peer, true),
@@ -354,23 +330,6 @@ impl Cluster {
             }
             Err(error) => self.store_failed(place, &error),
         }
-    }
-
-    fn verified(&mut self, place: usize, file: &SnapshotFile) {
-        let Some(process) = &mut self.members[place].process else { return };
-        let Some(receiver) = process.receiver.take() else { return };
-        let sound = match receiver.finish() {
-            Ok(found) => found == *file,
-            Err(StoreError::Damaged { .. }) => false,
-            Err(error) => return self.store_failed(place, &error),
-        };
-        self.coverage.count("snapshot", if sound { "received" } else { "damaged on its way" });
-        let index = file.meta.index;
-        if sound {
-            let at = self.moment(place);
-            self.judge.snapshot(at, place, index, file.hash);
-        }
-        self.with(place, |replica, now| replica.snapshot_verified(now, index, sound));
     }
 
     /// The replica or the state machine wants its process to end.

@@ -373,7 +373,10 @@ impl Member {
                 assert!(length <= 1 << 20, "a part of a snapshot is short");
                 self.owed.push_back(Owed::Read { to, index, offset, length });
             }
-            Output::BeginSnapshot(_) => {}
+            Output::BeginSnapshot(_) => {
+                let busy = |owed: &Owed| matches!(owed, Owed::Written { .. } | Owed::Verified(_));
+                assert!(!self.owed.iter().any(busy), "one file of a leader is handled at a time");
+            }
             Output::WriteSnapshot { index, offset, data } => {
                 let up_to = offset + data.len() as u64;
                 self.owed.push_back(Owed::Written { index, up_to });
