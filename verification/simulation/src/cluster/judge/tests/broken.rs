@@ -554,6 +554,7 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
     }),
     (Rule::ReadsNotOvertaken, |history| {
         history.say_query(1, "q");
+        history.rest(Duration::from_millis(1));
         history.round(1);
         history.command(1, 1, "a");
         history.command(1, 2, "b");

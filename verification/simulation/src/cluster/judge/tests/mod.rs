@@ -55,6 +55,8 @@ fn a_sound_history_breaks_no_rule_and_gives_each_an_occasion() {
     history.judge.watch(history.at().now);
     history.run_command(1, 4, "b");
     history.tell_answer(1, 4);
+    // The round begins later than the query came.
+    history.rest(Duration::from_millis(1));
     history.round(1);
     // A command comes after it and runs before it is answered.
     history.command(1, 5, "c");
