@@ -127,8 +127,15 @@ fn scripts(seeds: &mut Vec<Seed>) {
         ("restarted", restarted),
         ("stands", stands),
     ];
-    let script = [&[0], elected, overtaken].concat();
-    seeds.push(("replica_script", "overtaken".to_owned(), script));
+    // Two leaders offer snapshots in turn, while the disk writes a part of the first, verifies it, and installs it.
+    let first: &[u8] = &[0, 1, NEXT + 8, 9, 2, 2, 4];
+    let part: &[u8] = &[1, 1, 9, 9, 0, 4, 1, 2, 3, 4];
+    let second: &[u8] = &[0, 0, NEXT + 8, 10, 2, 2, 4];
+    let step: &[u8] = &[20, 0];
+    let offers = [first, part, second, step, second, step, second, &[22], second].concat();
+    for (name, script) in [("overtaken", [elected, overtaken].concat()), ("two-offers", offers)] {
+        seeds.push(("replica_script", name.to_owned(), [&[0], &script[..]].concat()));
+    }
     for options in [0, 1, 3] {
         let begun = if options & 1 == 1 { alone.to_vec() } else { [elected, matched].concat() };
         for (name, part) in parts {
