@@ -180,11 +180,11 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
         history.stand(2);
     }),
     (Rule::RemovedEnds, |history| {
-        history.judge.called_removed(history.now, 2, 0);
+        history.judge.called_removed(history.at().now, 2, 0);
         history.now += Duration::from_millis(1);
         history.stand(2);
         assert_eq!(history.violated(), None, "it may be the only one that knows");
-        history.judge.called_removed(history.now, 2, 1);
+        history.judge.called_removed(history.at().now, 2, 1);
         history.now += Duration::from_millis(1);
         history.stand(2);
     }),
