@@ -86,7 +86,7 @@ pub struct Replica {
     peers: BTreeMap<RaftId, Duration>,
     /// What the peers have promised.
     matches: Matches,
-    /// When a member first called this one removed, and which voters have.
+    /// When a member first called this one removed, and which members have.
     removed_since: Option<Duration>,
     removed_by: BTreeSet<RaftId>,
     /// When this member last told its leader what it supports.

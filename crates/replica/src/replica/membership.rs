@@ -373,7 +373,8 @@ impl Replica {
         let since = *self.removed_since.get_or_insert(now);
         let voters = &self.engine.configuration().voters;
         let others: BTreeSet<RaftId> = voters.iter().copied().filter(|id| *id != self.id).collect();
-        if others.contains(&by) {
+        // This member may still have to apply the entry that makes the other one a voter.
+        if self.removed_by.len() < Configuration::MAX_MEMBERS {
             self.removed_by.insert(by);
         }
         let known = self.removed_by.intersection(&others).count();

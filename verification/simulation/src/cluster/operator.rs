@@ -165,10 +165,12 @@ impl Cluster {
         let Some(process) = &self.members[leader].process else { return again };
         let configuration = process.replica.configuration();
         if configuration.voters.contains(&id) && !configuration.is_joint() {
+            if !self.clear_removed() {
+                return again;
+            }
             self.coverage.count("operator", "member joined");
             self.facts.membership_changes += 1;
             say!(self.trace, self.now, "          the operator sees member {} vote", place + 1);
-            self.clear_removed();
             return Step::Done;
         }
         if configuration.removed.contains(&id) {
@@ -203,9 +205,11 @@ impl Cluster {
         let Some(process) = &self.members[leader].process else { return again };
         let configuration = process.replica.configuration();
         if configuration.removed.contains(&id) && !configuration.is_joint() {
+            if !self.clear_removed() {
+                return again;
+            }
             self.coverage.count("operator", "member removed");
             self.facts.membership_changes += 1;
-            self.clear_removed();
             return Step::Done;
         }
         match self.propose(leader, MembershipChange::Remove(id)) {
@@ -286,17 +290,24 @@ impl Cluster {
         }
     }
 
-    /// Ends and clears the members that the leader knows as removed, unless another one has their place now.
-    fn clear_removed(&mut self) {
-        let Some(leader) = self.leading() else { return };
-        let Some(process) = &self.members[leader].process else { return };
+    /// Clears the members that the leader knows as removed, unless another one has their place now. The operator waits for their
+    /// processes to end, but not always long. Returns true if none is left.
+    fn clear_removed(&mut self) -> bool {
+        let Some(leader) = self.leading() else { return false };
+        let Some(process) = &self.members[leader].process else { return false };
         let removed = process.replica.configuration().removed.clone();
+        let mut left = false;
         for place in 0..self.members.len() {
             let member = &self.members[place];
             if member.disk.is_some() && member.id.is_some_and(|id| removed.contains(&id)) {
-                self.clear(place);
+                if !self.is_running(place) || self.rng.percent(20) {
+                    self.clear(place);
+                } else {
+                    left = true;
+                }
             }
         }
+        !left
     }
 
     pub(super) fn clear(&mut self, place: usize) {

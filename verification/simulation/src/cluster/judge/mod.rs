@@ -341,6 +341,7 @@ impl ClusterJudge {
 
     /// A process ended: by a crash, by a stop, or because it was told to. All its connections are gone.
     pub(crate) fn ended(&mut self, at: At, member: usize) {
+        self.check_outcast(at, member);
         let Some(state) = self.members.get_mut(member) else { return };
         state.clock = at.clock;
         state.running = false;

@@ -38,11 +38,8 @@ impl ClusterJudge {
                 format!("member {member} leads, and its write takes {stalled:?}")
             });
         }
-        if let Some(since) = state.outcast {
-            self.verdict.demand(at.now <= since, Rule::RemovedEnds, || {
-                format!("a majority called member {member} removed at {since:?}, and it goes on")
-            });
-        }
+        self.check_outcast(at, member);
+        let Some(state) = self.members.get_mut(member) else { return };
         if state.farewell && state.ceased.is_some_and(|ceased| at.now > ceased) {
             state.farewell = false;
             let bound = state.connections.iter().find(|(_, place)| place.session.is_some());
@@ -147,8 +144,23 @@ impl ClusterJudge {
         let (calls, all) = others.fold((0, 0), |(calls, all), id| {
             (calls + usize::from(state.called_removed.contains(id)), all + 1)
         });
-        if 2 * calls > all {
+        if 2 * calls <= all {
+            return;
+        }
+        if state.running {
             state.outcast.get_or_insert(now);
+        } else {
+            // The refusal has ended it already.
+            self.verdict.demand(true, Rule::RemovedEnds, String::new);
+        }
+    }
+
+    /// A member ends in the moment in which a majority has called it removed.
+    pub(super) fn check_outcast(&mut self, at: At, member: usize) {
+        if let Some(since) = self.members.get(member).and_then(|state| state.outcast) {
+            self.verdict.demand(at.now <= since, Rule::RemovedEnds, || {
+                format!("a majority called member {member} removed at {since:?}, and it goes on")
+            });
         }
     }
 
