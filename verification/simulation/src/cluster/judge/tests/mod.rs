@@ -117,6 +117,10 @@ fn a_sound_history_breaks_no_rule_and_gives_each_an_occasion() {
     history.tell_continued(5);
     history.command(5, 8, "f");
     history.end();
+    // The others have removed a member, which has ended.
+    history.judge.ended(history.at(), 2);
+    history.judge.called_removed(history.at().now, 2, 0);
+    history.judge.called_removed(history.at().now, 2, 1);
     assert_eq!(history.violated(), None, "{:?}", history.judge.violation());
     let unchecked: Vec<_> =
         Rule::ALL.iter().filter(|rule| history.judge.checked(**rule) == 0).collect();
