@@ -125,9 +125,10 @@ impl Replica {
         now: Now,
     ) -> Result<Self, StartError> {
         let ticks = config.timing.ticks()?;
-        let (needed, supported) =
-            (boot.snapshot.configuration.feature_level(), config.feature_level);
-        if needed > supported {
+        let configuration = &boot.snapshot.configuration;
+        let (needed, supported) = (configuration.feature_level(), config.feature_level);
+        // The level may have risen because this member was removed.
+        if needed > supported && !configuration.removed.contains(&config.id) {
             return Err(StartError::FeatureLevel { needed, supported });
         }
         let engine =

@@ -3,7 +3,10 @@ use std::time::Duration;
 use super::world::{MS, World, id, info};
 use crate::{
     ChangeError, ChangeStatus, ChangeTicket, Configuration, MemberInfo, MembershipChange, Role,
+    Space,
 };
+
+const SECOND: Duration = Duration::from_secs(1);
 
 fn change(
     world: &mut World,
@@ -201,6 +204,36 @@ fn a_member_that_applies_its_own_removal_stands_in_no_election_and_does_not_end_
     world.run(Duration::from_secs(10));
     assert_eq!((world.role(old), world.replica(old).term()), (Role::Follower, term));
     assert_eq!(world.member(old).stopped, None, "no one has refused it");
+}
+
+#[test]
+fn a_removed_member_restarts_although_the_level_has_risen_without_it() {
+    let mut world = World::new(3);
+    let leader = settled(&mut world);
+    let old = world.others(leader)[0];
+    world.feature_level = 2;
+    for number in world.others(old) {
+        world.restart(number);
+    }
+    let leader = settled(&mut world);
+    world.run(20 * SECOND);
+    world.join(4);
+    assert_eq!(world.replica(leader).configuration().feature_level(), 1);
+    change(&mut world, leader, replace(old, 4)).expect("it is possible");
+    world.until("it follows its removal", |world| {
+        world.replica(old).configuration().removed.contains(&id(old))
+    });
+    assert_eq!(world.replica(old).configuration().feature_level(), 2);
+    // It takes a snapshot, which has the configuration.
+    let now = world.clock();
+    world.replica(old).disk_space(now, Space::Low);
+    world.collect(old);
+    world.run(SECOND);
+    assert!(world.member(old).disk.boot().snapshot.configuration.removed.contains(&id(old)));
+    world.feature_level = 1;
+    world.restart(old);
+    world.run(SECOND);
+    assert_eq!(world.member(old).stopped, None, "its vote may be needed");
 }
 
 #[test]

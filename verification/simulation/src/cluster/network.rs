@@ -19,7 +19,8 @@ impl Cluster {
         let frame = PeerFrame { from, to, message };
         let bytes = frame.encode();
         match self.peers.send(self.now, (place, from), (there, to), urgent, bytes) {
-            Sent::At(at, frame, again) => {
+            Sent::At(at, mut frame, again) => {
+                frame.copied = self.members[place].copied;
                 self.trace.fact(self.now, 24, place as u64);
                 self.trace.bytes(&frame.bytes);
                 self.facts.frames += 1;
@@ -51,7 +52,7 @@ impl Cluster {
         match PeerFrame::decode(&frame.bytes, frame.sender, frame.receiver) {
             Ok(PeerFrame { message, .. }) => {
                 let (at, from) = (self.moment(frame.to), frame.sender);
-                if self.members[frame.from].copied {
+                if frame.copied {
                     self.coverage.count("copied directory", "heard");
                     self.judge.heard_copy(at, frame.to, from, &message);
                 } else {

@@ -39,6 +39,8 @@ pub(crate) struct Frame {
     pub(crate) sender: RaftId,
     pub(crate) receiver: RaftId,
     pub(crate) urgent: bool,
+    /// Its sender ran on a copy of a member's directory.
+    pub(crate) copied: bool,
     /// The life of the connection that carries it.
     epoch: u64,
     pub(crate) bytes: Bytes,
@@ -159,6 +161,7 @@ impl Peers {
             sender: from.1,
             receiver: to.1,
             urgent,
+            copied: false,
             epoch: wire.epoch,
             bytes,
         };
