@@ -51,7 +51,7 @@ impl Rules {
             reject_with_answer: rng.pick(&[0, 0, 5]),
             push_own: rng.pick(&[0, 10, 30]),
             push_other: rng.pick(&[0, 10, 30]),
-            flood: rng.pick(&[0, 0, 0, 3]),
+            flood: rng.pick(&[0, 0, 0, 0, 3, 12]),
             tick: rng.pick(&[0, 0, 10]),
             end_session: 0,
         }

@@ -5,7 +5,7 @@ use zraft_replica::Space;
 use zraft_simulated_disk::{Faults, SimulatedDisk};
 
 use super::{
-    Cluster, Link, Output, What,
+    Cluster, Event, Link, Output, What,
     member::{End, RESERVE},
 };
 use crate::world::{system::Listening, trace::say};
@@ -24,7 +24,7 @@ pub(crate) enum DiskFault {
 }
 
 impl Cluster {
-    fn at(&mut self, now: Instant) {
+    pub(super) fn at(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }
 
@@ -87,6 +87,14 @@ impl Cluster {
         let peers = self.members[place].process.iter().flat_map(|process| &process.connections);
         for peer in peers.copied().collect::<Vec<_>>() {
             self.outputs.push_back(Output::ResumeReading { peer });
+        }
+        // Which of the two it does first, no one knows.
+        if self.rng.percent(50) {
+            self.members[place].reads_first = true;
+            let at = self.moment(place);
+            self.judge.reads_first(at, place);
+            let after = self.rng.micros(10, 300);
+            self.plan_within(place, after, Event::Awake);
         }
         self.members[place].set_wake();
         self.go_on(place);
@@ -180,15 +188,17 @@ impl Cluster {
     pub(crate) fn fill_disk(&mut self, now: Instant, place: usize, left: u64) {
         self.at(now);
         let member = &mut self.members[place];
+        if member.capacity.is_some() {
+            // It fills up already, and its member may have used its reserve.
+            return;
+        }
         let Some(process) = &mut member.process else { return };
         self.coverage.fault("disk nearly full");
         say!(self.trace, self.now, "          the disk of member {} fills up", place + 1);
         process.reserves = true;
         process.store.set_reserve(RESERVE);
         // A store takes its reserve when it starts. Here it does so as late as this, while there is room.
-        if member.capacity.is_none()
-            && let Err(error) = process.store.space()
-        {
+        if let Err(error) = process.store.space() {
             return self.store_failed(place, &error);
         }
         let Some(disk) = &self.members[place].disk else { return };

@@ -49,6 +49,8 @@ pub(crate) struct Member {
     /// Counts the processes that ran here.
     pub(crate) life: u64,
     pub(crate) frozen: bool,
+    /// It goes on, and reads what has come before it looks at its clock.
+    pub(crate) reads_first: bool,
     /// The disk finishes nothing.
     pub(crate) stalled: bool,
     /// What waits until the process runs again, or the disk works.
@@ -122,6 +124,7 @@ impl Member {
             process: None,
             life: 0,
             frozen: false,
+            reads_first: false,
             stalled: false,
             waiting: VecDeque::new(),
             disk_fault: None,
@@ -151,9 +154,9 @@ impl Member {
         judge::At { now, clock: monotonic, wall }
     }
 
-    /// Reads the timer again. A frozen process has none.
+    /// Reads the timer again. A frozen process has none, nor one that reads first.
     pub(crate) fn set_wake(&mut self) {
-        let process = self.process.as_ref().filter(|_| !self.frozen);
+        let process = self.process.as_ref().filter(|_| !self.frozen && !self.reads_first);
         self.wakes = process.map(|process| self.clock.when(process.replica.poll_timeout()));
     }
 
@@ -377,6 +380,7 @@ impl Cluster {
         self.judge.ended(member.moment(self.now), place);
         member.life += 1;
         (member.frozen, member.stalled, member.disk_fault) = (false, false, None);
+        member.reads_first = false;
         member.waiting.clear();
         member.clock.set_standing(self.now, false);
         member.set_wake();

@@ -51,7 +51,7 @@ use std::{
 use bytes::Bytes;
 use zraft_core::Instant;
 use zraft_protocol::{RequestId, ServerMessage, SessionId};
-use zraft_replica::{Configuration, ConnectionId, RaftId, Replica, SnapshotFile};
+use zraft_replica::{Configuration, ConnectionId, RaftId, Replica, SnapshotFile, Timing};
 
 use crate::{
     coverage::Coverage,
@@ -130,6 +130,8 @@ enum Event {
     },
     Verified(Box<SnapshotFile>),
     Frame(Box<Frame>),
+    /// It looks at its clock again.
+    Awake,
     /// A client has connected.
     Connected(ConnectionId),
     /// A client's connection has ended.
@@ -292,6 +294,16 @@ impl Cluster {
 
     pub(crate) fn is_running(&self, place: usize) -> bool {
         self.members[place].process.is_some()
+    }
+
+    pub(crate) fn timing(&self) -> Timing {
+        self.plan.timing.clone()
+    }
+
+    /// Returns the number of voters that the leader knows.
+    pub(crate) fn voters(&self) -> usize {
+        let leader = self.leader().and_then(|leader| self.members[leader].process.as_ref());
+        leader.map_or(0, |process| process.replica.configuration().voters.len())
     }
 
     pub(crate) fn is_frozen(&self, place: usize) -> bool {

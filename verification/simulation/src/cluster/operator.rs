@@ -127,13 +127,23 @@ impl Cluster {
             Task::RaiseLevel { to, tries } => self.raise_level(to, tries),
             Task::HandOver { to } => {
                 let to = to.and_then(|place| self.members[place].id);
-                if let Some(leader) = self.leading() {
-                    self.coverage.count("operator", "hands over");
-                    say!(self.trace, self.now, "          the operator moves the leader");
-                    self.with(leader, |replica, now| replica.hand_over(now, to));
-                }
+                self.move_leader(to);
                 Step::Done
             }
+        }
+    }
+
+    /// Hands over to the member on a place, whatever the operator does.
+    pub(crate) fn hand_over(&mut self, now: Instant, to: usize) {
+        self.at(now);
+        self.move_leader(self.members[to].id);
+    }
+
+    fn move_leader(&mut self, to: Option<RaftId>) {
+        if let Some(leader) = self.leading() {
+            self.coverage.count("operator", "hands over");
+            say!(self.trace, self.now, "          the operator moves the leader");
+            self.with(leader, |replica, now| replica.hand_over(now, to));
         }
     }
 
@@ -212,7 +222,14 @@ impl Cluster {
             self.facts.membership_changes += 1;
             return Step::Done;
         }
+        let known =
+            self.members.iter().filter_map(|member| member.process.as_ref()).any(|process| {
+                let configuration = process.replica.configuration();
+                configuration.contains(id) || configuration.removed.contains(&id)
+            });
         match self.propose(leader, MembershipChange::Remove(id)) {
+            // A leader that was cut off for long says so as well.
+            Err(ChangeError::Unknown(_)) if known => again,
             Err(ChangeError::Unknown(_) | ChangeError::OnlyVoter(_)) => Step::Done,
             _ => again,
         }

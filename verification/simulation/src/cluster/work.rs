@@ -121,7 +121,11 @@ impl Cluster {
     pub(super) fn within(&mut self, place: usize, event: Event) {
         let of_disk = !matches!(
             event,
-            Event::Job | Event::Frame(_) | Event::Connected(_) | Event::Disconnected(_)
+            Event::Job
+                | Event::Awake
+                | Event::Frame(_)
+                | Event::Connected(_)
+                | Event::Disconnected(_)
         );
         let member = &mut self.members[place];
         if member.frozen || (member.stalled && of_disk) {
@@ -130,6 +134,10 @@ impl Cluster {
         }
         match event {
             Event::Written => self.written(place),
+            Event::Awake => {
+                self.members[place].reads_first = false;
+                self.members[place].set_wake();
+            }
             Event::Job => self.job(place),
             Event::Frozen => self.frozen_is_written(place),
             Event::Fetched { low, high } => {

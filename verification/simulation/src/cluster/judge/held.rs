@@ -43,7 +43,9 @@ impl ClusterJudge {
                 format!("{name} began to serve and left a ContinueSession on {connection:?}")
             });
         }
-        if state.standing.serving {
+        // What is due is done once it looks at its clock.
+        let reads = state.clock < state.woke + ROUNDING;
+        if state.standing.serving || reads {
             return;
         }
         let most = longest(&self.terms.timing) + ROUNDING;

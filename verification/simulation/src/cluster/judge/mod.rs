@@ -168,6 +168,8 @@ struct Member {
     /// The writes that its store was given and has not acknowledged.
     pending: VecDeque<Write>,
     clock: Duration,
+    /// When it last went on after it had stood still, and did not look at its clock at once.
+    woke: Duration,
     standing: Standing,
     /// The term in which it served last, and when it ceased to, if it has.
     served: u64,
@@ -223,6 +225,7 @@ impl Member {
             refused_by: BTreeSet::new(),
             pending: VecDeque::new(),
             clock: Duration::ZERO,
+            woke: Duration::ZERO,
             standing: Standing::NEW,
             served: 0,
             ceased: None,
@@ -347,6 +350,13 @@ impl ClusterJudge {
         state.running = false;
         state.standing = Standing { role: Role::Follower, serving: false, ..state.standing };
         state.connections.clear();
+    }
+
+    /// A process goes on that stood still, and reads what has come before it looks at its clock.
+    pub(crate) fn reads_first(&mut self, at: At, member: usize) {
+        if let Some(state) = self.members.get_mut(member) {
+            state.woke = at.clock;
+        }
     }
 
     /// A fault took from a disk what it had acknowledged: it was wiped, rolled back or overwritten by a copy of another one.

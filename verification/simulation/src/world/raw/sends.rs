@@ -119,9 +119,7 @@ impl Sim {
             return self.raw_sends(index, ClientMessage::CloseSession { reason });
         }
         if now - raw.kept_alive >= raw.plan.keep_alive {
-            raw.kept_alive = now;
-            let timestamp = Timestamp::from_millis(now.as_nanos() as i64 / 1_000_000);
-            self.raw_sends(index, ClientMessage::KeepAlive { timestamp });
+            self.raw_keeps_alive(index);
         }
         let raw = &mut self.raws[index];
         if now - raw.resent >= raw.plan.resend {
@@ -134,6 +132,27 @@ impl Sim {
         }
         if count > 0 && self.raws[index].rng.percent(20) {
             self.raw_queries(index);
+        }
+    }
+
+    fn raw_keeps_alive(&mut self, index: usize) {
+        self.raws[index].kept_alive = self.now;
+        let timestamp = Timestamp::from_millis(self.now.as_nanos() as i64 / 1_000_000);
+        self.raw_sends(index, ClientMessage::KeepAlive { timestamp });
+    }
+
+    /// Lets every client that has a session send a KeepAlive, or come back on a new connection.
+    pub(crate) fn raws_show_life(&mut self) {
+        for index in 0..self.raws.len() {
+            if self.raws[index].line.is_none() || self.raws[index].stage != Stage::Bound {
+                continue;
+            }
+            if self.rng.percent(50) {
+                self.raw_keeps_alive(index);
+            } else {
+                self.raw_leaves_line(index);
+                self.raw_connects(index);
+            }
         }
     }
 

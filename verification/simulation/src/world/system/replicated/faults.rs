@@ -23,6 +23,12 @@ pub(crate) enum ClusterMend {
     /// The disk works again, and the member runs again if it had ended.
     Revive(usize),
     Thaw(usize),
+    /// The member stands still for these milliseconds. If true, clients do not reach it meanwhile.
+    Suspend(usize, u64, bool),
+    /// The clients send a KeepAlive, or come back on a new connection.
+    SignsOfLife,
+    /// The leader hands over to this member.
+    HandOver(usize),
     OpenWays,
     Clock(usize, i64),
     Speed(usize),
@@ -114,7 +120,14 @@ impl Sim {
             Fault::MemberSuspended,
             Fault::PeerPartition,
             Fault::StalledDisk,
+            Fault::LeaderApart,
+            Fault::StalledRemoval,
         ]);
+        match fault {
+            Fault::LeaderApart => return self.set_leader_apart().then_some(fault),
+            Fault::StalledRemoval => return self.remove_while_stalled().then_some(fault),
+            _ => {}
+        }
         self.strike_leader(fault).then_some(fault)
     }
 
@@ -136,6 +149,8 @@ impl Sim {
             Fault::RestartAll | Fault::CrashAll => self.strike_all(fault),
             Fault::RolledBackDisk | Fault::WipedDisk => self.strike_directory(fault),
             Fault::CopiedDirectory => self.copy_directory(),
+            Fault::LeaderApart => self.set_leader_apart(),
+            Fault::StalledRemoval => self.remove_while_stalled(),
             Fault::FillingDisk => self.fill_disks(),
             Fault::Upgrade => self.upgrade_members(),
             Fault::AddMember
@@ -388,7 +403,10 @@ impl Sim {
                     self.later_cluster(50, 2_000, ClusterMend::Start(member));
                 }
             }
-            ClusterMend::Fill(..)
+            ClusterMend::Suspend(..)
+            | ClusterMend::SignsOfLife
+            | ClusterMend::HandOver(_)
+            | ClusterMend::Fill(..)
             | ClusterMend::StartCopy(_)
             | ClusterMend::RemoveCopy(_)
             | ClusterMend::Upgrade(..)

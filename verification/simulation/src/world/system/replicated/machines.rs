@@ -1,10 +1,10 @@
-//! Faults of machines that take long or go in steps: directories that are lost, set back or copied, disks that fill up, and an
-//! upgrade of all programs.
+//! Faults of machines that take long or go in steps: directories that are lost, set back or copied, disks that fill up, a leader
+//! that is cut off and stands still, and an upgrade of all programs.
 
 use super::{Replicated, faults::ClusterMend};
 use crate::{
     cluster::{Program, Task},
-    world::{fault::Fault, sim::Sim},
+    world::{calendar::Mend, fault::Fault, sim::Sim},
 };
 
 /// How often other programs take more of a disk that fills up. All steps together take about 3 MB, more than is left at first.
@@ -80,6 +80,82 @@ impl Sim {
         true
     }
 
+    /// Cuts the leader off from the other members, and lets it stand still at about the time at which it must give leadership up.
+    /// It goes on while it is still cut off. A leader that is the only voter leads all the time.
+    pub(super) fn set_leader_apart(&mut self) -> bool {
+        let now = self.now;
+        let Some(leader) = self.system.leader() else { return false };
+        let Some(Replicated { cluster, .. }) = self.system.replicated() else { return false };
+        if cluster.is_frozen(leader) {
+            return false;
+        }
+        let timing = cluster.timing();
+        let (shortest, longest) =
+            (timing.election_min.as_millis() as u64, timing.election_max.as_millis() as u64);
+        for other in (0..self.members).filter(|other| *other != leader) {
+            for (from, to) in [(leader, other), (other, leader)] {
+                cluster.block(now, from, to, true);
+            }
+        }
+        let alone = cluster.voters() == 1;
+        // Shorter than the shortest election timeout: it may wake just after its leadership should have ended. Or a little longer,
+        // so that it must prove that it still leads, and cannot. Or longer than sessions live.
+        let kind = if alone { self.rng.range(2, 3) } else { self.rng.below(4) };
+        let (at, stands) = match kind {
+            0 => (
+                self.rng.range(shortest + shortest / 3, 2 * shortest),
+                self.rng.range(shortest / 3, shortest),
+            ),
+            1 => (self.rng.range(0, shortest / 2), self.rng.range(shortest, shortest * 3 / 2)),
+            2 => (self.rng.range(0, 2 * longest), self.rng.range(shortest, 4_000)),
+            _ => (self.rng.range(0, longest), self.rng.range(4_000, 12_500)),
+        };
+        let silent = self.rng.percent(if alone { 70 } else { 20 });
+        self.later_cluster(at, at, ClusterMend::Suspend(leader, stands, silent));
+        // The member reads that first once it goes on.
+        self.later_cluster(at, at, ClusterMend::SignsOfLife);
+        self.later_cluster(at + stands, at + stands + 4_000, ClusterMend::OpenWays);
+        true
+    }
+
+    fn suspend(&mut self, member: usize, stands: u64, silent: bool) {
+        let now = self.now;
+        let machine = self.rng.percent(30);
+        let Some(Replicated { cluster, .. }) = self.system.replicated() else { return };
+        if !cluster.is_running(member) || cluster.is_frozen(member) {
+            return;
+        }
+        cluster.freeze(now, member, machine);
+        self.later_cluster(stands, stands, ClusterMend::Thaw(member));
+        if silent {
+            self.net.ports[member].silent = true;
+            self.later(stands, stands + 2_000, Mend::Silent(member));
+        }
+        if silent || self.rng.percent(40) {
+            // The clients come back, and the member reads that once it goes on.
+            self.cut_connections(member);
+        }
+    }
+
+    /// Stalls the leader's disk, removes a member, and hands over to it: the next leader brings its own removal about.
+    pub(super) fn remove_while_stalled(&mut self) -> bool {
+        let now = self.now;
+        let (leader, follower) = (self.system.leader(), self.some_follower());
+        let (Some(leader), Some(follower)) = (leader, follower) else { return false };
+        let Some(Replicated { cluster, strikes, .. }) = self.system.replicated() else {
+            return false;
+        };
+        let free = cluster.tasks() == 0 && strikes.damaged.is_none();
+        if !free || cluster.is_copied(follower) || cluster.is_frozen(leader) {
+            return false;
+        }
+        cluster.stall_disk(now, leader);
+        cluster.order(now, Task::Remove { place: follower });
+        self.later_cluster(20, 150, ClusterMend::HandOver(follower));
+        self.later_cluster(150, 900, ClusterMend::Revive(leader));
+        true
+    }
+
     /// Gives one place after the other a newer program. Some empty places keep the old one, so that a member that joins later is
     /// too old; some member may be down until all others are done.
     pub(super) fn upgrade_members(&mut self) -> bool {
@@ -123,6 +199,11 @@ impl Sim {
         let healing = self.healing.is_some();
         let Some(Replicated { cluster, strikes, .. }) = self.system.replicated() else { return };
         match mend {
+            ClusterMend::Suspend(member, stands, silent) if !healing => {
+                self.suspend(member, stands, silent);
+            }
+            ClusterMend::SignsOfLife if !healing => self.raws_show_life(),
+            ClusterMend::HandOver(to) if !healing => cluster.hand_over(now, to),
             ClusterMend::Fill(member, times) if !healing && times > 0 => {
                 cluster.fill_further(now, member, self.rng.range(20_000, 150_000));
                 self.later_cluster(20, 120, ClusterMend::Fill(member, times - 1));
