@@ -249,7 +249,7 @@ fn the_member_that_is_left_of_two_leads_even_if_the_removed_one_knew_the_commit_
     let now = world.clock();
     world.replica(leader).hand_over(now, Some(id(old)));
     world.collect(leader);
-    world.until("the member that is to be removed has asked for a vote", |world| {
+    world.until("the removed member has asked for a vote", |world| {
         world.role(old) == Role::Candidate && world.role(leader) == Role::Follower
     });
     world.member(leader).writes = true;

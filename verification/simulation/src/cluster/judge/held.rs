@@ -43,7 +43,7 @@ impl ClusterJudge {
                 format!("{name} began to serve and left a ContinueSession on {connection:?}")
             });
         }
-        // What is due is done once it looks at its clock.
+        // It rejects overdue messages once it looks at its clock.
         let reads = state.clock < state.woke + ROUNDING;
         if state.standing.serving || reads {
             return;
