@@ -22,8 +22,8 @@ impl Cluster {
     /// one could tell its copy from it, and the copy would lead alone.
     pub(crate) fn copy_directory(&mut self, now: Instant, place: usize) -> Option<DirectoryCopy> {
         let id = self.members[place].id?;
-        let process = self.members[place].process.as_ref()?;
-        if process.replica.configuration().voters.len() < 2 {
+        self.members[place].process.as_ref()?;
+        if self.judge.voters() < 2 {
             return None;
         }
         let disk = self.back_up(now, place)?;
@@ -33,7 +33,7 @@ impl Cluster {
     /// Starts a process on a copied directory, at an empty place.
     pub(crate) fn start_copy(&mut self, now: Instant, place: usize, copy: DirectoryCopy) {
         self.now = self.now.max(now);
-        if !self.is_empty(place) {
+        if !self.is_empty(place) || self.judge.voters() < 2 {
             return;
         }
         let DirectoryCopy { id, disk } = copy;

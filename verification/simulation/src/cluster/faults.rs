@@ -198,8 +198,11 @@ impl Cluster {
         process.reserves = true;
         process.store.set_reserve(RESERVE);
         // A store takes its reserve when it starts. Here it does so as late as this, while there is room.
-        if let Err(error) = process.store.space() {
-            return self.store_failed(place, &error);
+        match process.store.space() {
+            Ok(Space::Ample) => {}
+            // Another fault leaves no room for the reserve.
+            Ok(Space::Low) => return,
+            Err(error) => return self.store_failed(place, &error),
         }
         let Some(disk) = &self.members[place].disk else { return };
         self.set_capacity(place, disk.used() + left);

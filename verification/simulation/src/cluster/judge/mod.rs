@@ -371,6 +371,11 @@ impl ClusterJudge {
         self.ledger.is_set()
     }
 
+    /// Returns the number of voters of the newest configuration that is committed.
+    pub(crate) fn voters(&self) -> usize {
+        self.configurations.newest().voters.len()
+    }
+
     /// From now on nothing fails.
     pub(crate) fn healed(&mut self, now: Instant) {
         self.healed = Some(now);
