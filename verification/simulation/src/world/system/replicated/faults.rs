@@ -25,6 +25,7 @@ pub(crate) enum ClusterMend {
     Thaw(usize),
     /// The member stands still for these milliseconds. If true, clients do not reach it meanwhile.
     Suspend(usize, u64, bool),
+    Kill(usize),
     /// The clients send a KeepAlive, or come back on a new connection.
     SignsOfLife,
     /// The leader hands over to this member.
@@ -404,6 +405,7 @@ impl Sim {
                 }
             }
             ClusterMend::Suspend(..)
+            | ClusterMend::Kill(_)
             | ClusterMend::SignsOfLife
             | ClusterMend::HandOver(_)
             | ClusterMend::Fill(..)

@@ -75,7 +75,12 @@ impl Sim {
             }
             cluster.fill_disk(now, member, left);
             self.later_cluster(20, 120, ClusterMend::Fill(member, FILLS));
-            self.later_cluster(1_000, 6_000, ClusterMend::Revive(member));
+            let until = self.rng.range(1_000, 6_000);
+            self.later_cluster(until, until, ClusterMend::Revive(member));
+            if self.rng.percent(40) {
+                // It does not run when the disk gets space again.
+                self.later_cluster(until - 700, until - 1, ClusterMend::Kill(member));
+            }
         }
         true
     }
@@ -202,6 +207,7 @@ impl Sim {
             ClusterMend::Suspend(member, stands, silent) if !healing => {
                 self.suspend(member, stands, silent);
             }
+            ClusterMend::Kill(member) if !healing && !strikes.set_back => cluster.kill(now, member),
             ClusterMend::SignsOfLife if !healing => self.raws_show_life(),
             ClusterMend::HandOver(to) if !healing => cluster.hand_over(now, to),
             ClusterMend::Fill(member, times) if !healing && times > 0 => {
