@@ -141,17 +141,23 @@ impl Sim {
         self.raw_sends(index, ClientMessage::KeepAlive { timestamp });
     }
 
-    /// Lets every client that has a session send a KeepAlive, or come back on a new connection.
+    /// Lets every client that has a session send a KeepAlive or commands, or come back on a new connection.
     pub(crate) fn raws_show_life(&mut self) {
         for index in 0..self.raws.len() {
             if self.raws[index].line.is_none() || self.raws[index].stage != Stage::Bound {
                 continue;
             }
-            if self.rng.percent(50) {
-                self.raw_keeps_alive(index);
-            } else {
-                self.raw_leaves_line(index);
-                self.raw_connects(index);
+            match self.rng.below(3) {
+                0 => self.raw_keeps_alive(index),
+                1 => {
+                    for _ in 0..self.raws[index].left.min(3) {
+                        self.raw_submits(index);
+                    }
+                }
+                _ => {
+                    self.raw_leaves_line(index);
+                    self.raw_connects(index);
+                }
             }
         }
     }

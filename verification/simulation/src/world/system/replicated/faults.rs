@@ -235,7 +235,14 @@ impl Sim {
             }
             Fault::MemberSuspended => {
                 cluster.freeze(now, member, false);
-                (50, 4_000, ClusterMend::Thaw(member))
+                if rng.percent(40) {
+                    // A leader may still lead, and must prove it before it takes what came meanwhile.
+                    let shortest = cluster.timing().election_min.as_millis() as u64;
+                    self.later_cluster(1, shortest, ClusterMend::SignsOfLife);
+                    (shortest, 2 * shortest, ClusterMend::Thaw(member))
+                } else {
+                    (50, 4_000, ClusterMend::Thaw(member))
+                }
             }
             Fault::MachineSuspended => {
                 cluster.freeze(now, member, true);
@@ -441,9 +448,15 @@ impl Sim {
                 }
                 if cluster.is_receiving(member) {
                     let from = cluster.leader();
-                    match (self.rng.below(3), from) {
+                    match (self.rng.below(4), from) {
                         (0, Some(leader)) => cluster.crash(now, leader),
                         (1, Some(leader)) => cluster.reset_connections(now, leader, member),
+                        (2, _) => {
+                            // Perhaps in the write that installs the snapshot.
+                            let fault = DiskFault::Dead(self.rng.below(60));
+                            cluster.disk_fault(now, member, fault);
+                            self.later_cluster(300, 2_000, ClusterMend::Revive(member));
+                        }
                         _ => cluster.crash(now, member),
                     }
                     self.coverage.count("snapshot", "transfer interrupted");
