@@ -297,7 +297,7 @@ impl Cluster {
     }
 
     pub(crate) fn timing(&self) -> Timing {
-        self.plan.timing.clone()
+        self.plan.timing
     }
 
     /// Returns the number of voters that the leader knows.
