@@ -88,11 +88,12 @@ impl Cluster {
         for peer in peers.copied().collect::<Vec<_>>() {
             self.outputs.push_back(Output::ResumeReading { peer });
         }
-        // Which of the two it does first, no one knows.
-        if self.rng.percent(50) {
+        // It may read first, or look at its clock first.
+        let reads_first = self.rng.percent(50);
+        let at = self.moment(place);
+        self.judge.goes_on(at, place, reads_first);
+        if reads_first {
             self.members[place].reads_first = true;
-            let at = self.moment(place);
-            self.judge.reads_first(at, place);
             let after = self.rng.micros(10, 300);
             self.plan_within(place, after, Event::Awake);
         }

@@ -352,10 +352,14 @@ impl ClusterJudge {
         state.connections.clear();
     }
 
-    /// A process goes on that stood still, and reads what has come before it looks at its clock.
-    pub(crate) fn reads_first(&mut self, at: At, member: usize) {
+    /// A process goes on that stood still. It reads what has come before its patience ends, and perhaps before it looks at its
+    /// clock at all.
+    pub(crate) fn goes_on(&mut self, at: At, member: usize, reads_first: bool) {
         if let Some(state) = self.members.get_mut(member) {
-            state.woke = at.clock;
+            state.alone_since = at.clock;
+            if reads_first {
+                state.woke = at.clock;
+            }
         }
     }
 
