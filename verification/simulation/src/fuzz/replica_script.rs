@@ -79,7 +79,13 @@ fn step(script: &mut Script<'_>, member: &mut Member) {
         22 => {
             for _ in 0..8 {
                 member.write_done();
+                if member.has_stopped() {
+                    break;
+                }
                 member.job_done();
+                if member.has_stopped() {
+                    break;
+                }
             }
         }
         _ => member.restart(),
