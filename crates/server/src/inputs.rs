@@ -22,7 +22,7 @@ pub(crate) enum Input {
     },
     PeerLost(RaftId),
     Handshake(Handshake),
-    /// A refusal that came after the handshake was complete on this side.
+    /// This peer refused the handshake after it was complete on this side.
     Refused(RaftId, Refusal),
     Persisted(u64),
     Space(Space),
