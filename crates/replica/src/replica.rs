@@ -53,6 +53,11 @@ use timers::Timers;
 /// far below the shortest session timeout.
 const STALL: Duration = Duration::from_secs(1);
 
+/// A peer whose term is further ahead than this is faulty, and its messages are ignored. A member that was away misses
+/// at most one election each 10 ms or so, so this is more than a year of them. Terms have 62 bits: one message must not
+/// bring a cluster near their end.
+const MOST_TERMS_AHEAD: u64 = 1 << 32;
+
 /// One member of a replicated server, as a machine without I/O.
 ///
 /// # Calling it
@@ -172,6 +177,9 @@ impl Replica {
     /// Takes a message that [`PeerFrame::decode`](crate::PeerFrame::decode) has read from a connection of `from`.
     pub fn peer_message(&mut self, now: Now, from: RaftId, message: &PeerMessage) {
         self.enter(now, false, |replica| {
+            if message.term() > replica.standing.term.saturating_add(MOST_TERMS_AHEAD) {
+                return Ok(());
+            }
             // A candidate's request shows that it follows no leader.
             if !matches!(message, PeerMessage::VoteRequest { .. }) {
                 replica.peers.insert(from, replica.now.monotonic);

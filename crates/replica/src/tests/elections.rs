@@ -3,7 +3,7 @@ use std::time::Duration;
 use zraft_protocol::{RejectionReason, SessionCloseReason};
 
 use super::world::{MS, World, close_session, closed, continue_session, id, keep_alive, rejected};
-use crate::Role;
+use crate::{PeerMessage, Role};
 
 #[test]
 fn a_follower_rejects_sessions_with_a_hint_and_closes() {
@@ -375,4 +375,18 @@ fn a_new_leader_holds_a_leap_of_its_wall_clock_back() {
     let leader = world.serving().expect("it serves");
     world.session(leader);
     assert!(world.replica(leader).held_back().is_some());
+}
+
+#[test]
+fn a_message_whose_term_no_cluster_can_have_reached_is_ignored() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let follower = world.others(leader)[0];
+    let term = world.replica(follower).term();
+    let heartbeat = |term| PeerMessage::Heartbeat { term, commit: 0, round: None };
+    let now = world.clock();
+    world.replica(follower).peer_message(now, id(leader), &heartbeat(term + (1 << 32) + 1));
+    assert_eq!(world.replica(follower).term(), term);
+    world.replica(follower).peer_message(now, id(leader), &heartbeat(term + (1 << 32)));
+    assert_eq!(world.replica(follower).term(), term + (1 << 32));
 }
