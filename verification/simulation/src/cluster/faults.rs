@@ -70,7 +70,8 @@ impl Cluster {
         }
         member.set_wake();
         self.coverage.fault(if suspended { "machine suspended" } else { "process frozen" });
-        say!(self.trace, self.now, "          member {} stands still", place + 1);
+        let with = if suspended { ", and its machine" } else { "" };
+        say!(self.trace, self.now, "          member {} stands still{with}", place + 1);
         self.outputs.push_back(Output::Listen { member: place, listening: Listening::Held });
     }
 

@@ -63,6 +63,18 @@ impl Sim {
         self.works(client, pause);
     }
 
+    /// Lets about every second client that is connected submit a request.
+    pub(crate) fn clients_show_life(&mut self) {
+        for client in 0..self.clients.len() {
+            let connected = self.rigs[client].machine.state() == StateName::Connected;
+            if connected && !self.clients[client].paused && self.rng.percent(50) {
+                let kind = self.rng.pick(&[RequestKind::Command, RequestKind::Query]);
+                self.dirty[client] = true;
+                self.submit(client, kind);
+            }
+        }
+    }
+
     /// Sets the application's next turn, in place of any other.
     pub(crate) fn works(&mut self, client: usize, pause: Duration) {
         let at = self.now + pause;

@@ -32,6 +32,8 @@ pub(crate) enum What {
     /// A message of a raw client reaches the member; a message of the member, or the end of the connection, the client.
     RawUp(Line, Box<ClientMessage>),
     RawDown(Line, Box<ServerMessage>),
+    /// The member reads what a raw client sent while the member stood still.
+    RawReads(Line),
     RawEnd(Line),
     /// The cluster pushes a server request to some session.
     Notice,

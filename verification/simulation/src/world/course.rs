@@ -90,6 +90,7 @@ impl Sim {
             What::Resume(client) => self.resume(client),
             What::Raw(index) => self.raw_turn(index),
             What::RawUp(line, message) => self.raw_up(line, *message),
+            What::RawReads(line) => self.raw_reads(line),
             What::RawDown(line, message) => self.raw_down(line, *message),
             What::RawEnd(line) => self.raw_end(line),
             What::Notice => self.notice(),

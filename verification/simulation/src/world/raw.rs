@@ -182,12 +182,19 @@ impl Sim {
         if !self.raw_lines.contains_key(&line) {
             return;
         }
-        if self.system.reads(line) {
+        let waiting = self.raw_unread.contains_key(&line);
+        if !waiting && self.system.reads(line) {
             self.system.received(self.now, line, message);
         } else {
             // The process stands still: the bytes wait in its socket.
-            let at = self.now + Duration::from_millis(50);
-            self.queue.push(at, What::RawUp(line, Box::new(message)));
+            self.raw_unread.entry(line).or_default().push_back(message);
+        }
+    }
+
+    /// The member's process goes on, and reads what waited in the socket of a raw client.
+    pub(crate) fn raw_reads(&mut self, line: Line) {
+        for message in self.raw_unread.remove(&line).unwrap_or_default() {
+            self.raw_up(line, message);
         }
     }
 
@@ -210,6 +217,7 @@ impl Sim {
     /// The connection has ended at the client. Its socket will connect again to the same member.
     pub(crate) fn raw_end(&mut self, line: Line) {
         let Some(index) = self.raw_lines.remove(&line) else { return };
+        self.raw_unread.remove(&line);
         let raw = &mut self.raws[index];
         raw.line = None;
         if matches!(raw.stage, Stage::Asked(_) | Stage::Closing) {

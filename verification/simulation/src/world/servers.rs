@@ -239,6 +239,9 @@ impl Sim {
                         conn.served.reading = false;
                     }
                 }
+                Output::ResumeReading { line } if line >= FIRST_LINE => {
+                    self.queue.push(self.now, What::RawReads(line));
+                }
                 Output::ResumeReading { line } => {
                     if let Some(conn) = self.net.conns.get_mut(&line) {
                         conn.served.reading = true;

@@ -1,8 +1,12 @@
 //! The state of a run: clients, network and members in virtual time.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use zraft_core::Instant;
+use zraft_protocol::ClientMessage;
 use zraft_rig::Rig;
 
 use crate::{
@@ -70,6 +74,8 @@ pub(crate) struct Sim {
     /// The raw clients by their present connections, and the number of the last of these.
     pub(crate) raw_lines: BTreeMap<Line, usize>,
     pub(crate) raw_line: Line,
+    /// What raw clients sent to members that stand still.
+    pub(crate) raw_unread: BTreeMap<Line, VecDeque<ClientMessage>>,
     /// The clients whose drivers need a turn.
     pub(crate) dirty: Vec<bool>,
     pub(crate) rng: Rng,
@@ -124,6 +130,7 @@ impl Sim {
             raws,
             raw_lines: BTreeMap::new(),
             raw_line: FIRST_LINE,
+            raw_unread: BTreeMap::new(),
             dirty,
             rng,
             trace: Trace::new(words),

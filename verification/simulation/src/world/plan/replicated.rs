@@ -25,7 +25,11 @@ impl Plan {
         let mut rng = Rng::new(seed);
         let cluster = ClusterPlan::draw(&mut rng);
         let session_timeout = Duration::from_millis(cluster.settings.session_timeout_millis);
-        let duration = rng.millis(3_000, 9_000);
+        // A member that is alone may stand still for longer than a session lives, and still lead.
+        let duration = match cluster.voters {
+            1 => rng.millis(8_000, 16_000),
+            _ => rng.millis(3_000, 9_000),
+        };
         let clients = rng.pick(&[1, 1, 2]);
         let raws = rng.pick(&[0, 1, 1, 2]);
         let clients = (0..clients)

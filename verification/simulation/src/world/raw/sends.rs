@@ -70,6 +70,7 @@ impl Sim {
     pub(super) fn raw_leaves_line(&mut self, index: usize) {
         if let Some(line) = self.raws[index].line.take() {
             self.raw_lines.remove(&line);
+            self.raw_unread.remove(&line);
             self.system.disconnected(self.now, line);
         }
     }
@@ -141,22 +142,34 @@ impl Sim {
         self.raw_sends(index, ClientMessage::KeepAlive { timestamp });
     }
 
-    /// Lets every client that has a session send a KeepAlive or commands, or come back on a new connection.
+    /// Lets every client that has a session send a KeepAlive or commands, or come back on a new connection, with its session
+    /// or believing that it still has it.
     pub(crate) fn raws_show_life(&mut self) {
         for index in 0..self.raws.len() {
             if self.raws[index].line.is_none() || self.raws[index].stage != Stage::Bound {
                 continue;
             }
-            match self.rng.below(3) {
-                0 => self.raw_keeps_alive(index),
-                1 => {
+            // A client that connects again to a member that stands still is not accepted, and leaves it.
+            let reads = self.raws[index].line.is_some_and(|line| self.system.reads(line));
+            match self.rng.below(if reads { 5 } else { 2 }) {
+                1 if self.raws[index].left > 0 => {
                     for _ in 0..self.raws[index].left.min(3) {
                         self.raw_submits(index);
                     }
                 }
-                _ => {
+                0 | 1 => self.raw_keeps_alive(index),
+                2 => {
                     self.raw_leaves_line(index);
                     self.raw_connects(index);
+                }
+                _ => {
+                    // It has noticed, and asks for its session.
+                    self.raw_leaves_line(index);
+                    self.raws[index].stage = Stage::Fresh;
+                    self.raw_connects(index);
+                    if self.raws[index].line.is_some() {
+                        self.raw_asks(index);
+                    }
                 }
             }
         }

@@ -113,6 +113,11 @@ impl Sim {
         if self.replicated().is_some_and(|system| system.strikes.set_back) {
             return None;
         }
+        let alone = self.replicated().is_some_and(|system| system.cluster.voters() == 1);
+        if alone && self.rng.percent(50) {
+            // No other member can lead.
+            return self.strike_leader(Fault::MemberSuspended).then_some(Fault::MemberSuspended);
+        }
         let fault = self.rng.pick(&[
             Fault::CrashMember,
             Fault::KillMember,
@@ -235,7 +240,11 @@ impl Sim {
             }
             Fault::MemberSuspended => {
                 cluster.freeze(now, member, false);
-                if rng.percent(40) {
+                if cluster.voters() == 1 && rng.percent(70) {
+                    // It still leads once it goes on, and some sessions would have ended meanwhile.
+                    let session = cluster.settings().session_timeout_millis;
+                    (session * 4 / 5, session * 6 / 5, ClusterMend::Thaw(member))
+                } else if rng.percent(40) {
                     // A leader may still lead, and must prove it before it takes what came meanwhile.
                     let shortest = cluster.timing().election_min.as_millis() as u64;
                     self.later_cluster(1, shortest, ClusterMend::SignsOfLife);

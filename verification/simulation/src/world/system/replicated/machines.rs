@@ -103,29 +103,40 @@ impl Sim {
             }
         }
         let alone = cluster.voters() == 1;
+        let session = cluster.settings().session_timeout_millis;
         // Shorter than the shortest election timeout: it may wake just after its leadership should have ended. Or a little longer,
         // so that it must prove that it still leads, and cannot. Or longer than sessions live.
-        let kind = if alone { self.rng.range(2, 3) } else { self.rng.below(4) };
+        let kind = match alone {
+            true => 2 + u64::from(self.rng.percent(70)),
+            false => self.rng.below(4),
+        };
         let (at, stands) = match kind {
-            0 => (
-                self.rng.range(shortest + shortest / 3, 2 * shortest),
-                self.rng.range(shortest / 3, shortest),
-            ),
-            1 => (self.rng.range(0, shortest / 2), self.rng.range(shortest, shortest * 3 / 2)),
+            0 => {
+                let stands = self.rng.range(shortest / 2, shortest);
+                (2 * shortest - stands + self.rng.range(0, shortest / 3), stands)
+            }
+            1 => (self.rng.range(0, shortest / 4), shortest + self.rng.range(1, shortest / 4)),
             2 => (self.rng.range(0, 2 * longest), self.rng.range(shortest, 4_000)),
+            _ if alone => (self.rng.range(0, longest), session * self.rng.range(80, 120) / 100),
             _ => (self.rng.range(0, longest), self.rng.range(4_000, 12_500)),
         };
         let silent = self.rng.percent(if alone { 70 } else { 20 });
         self.later_cluster(at, at, ClusterMend::Suspend(leader, stands, silent));
         // The member reads that first once it goes on.
         self.later_cluster(at, at, ClusterMend::SignsOfLife);
+        if kind == 1 {
+            // It puts this off, because it cannot prove that it leads.
+            let soon = at + stands + 1;
+            self.later_cluster(soon, soon + shortest / 5, ClusterMend::SignsOfLife);
+        }
         self.later_cluster(at + stands, at + stands + 4_000, ClusterMend::OpenWays);
         true
     }
 
     fn suspend(&mut self, member: usize, stands: u64, silent: bool) {
         let now = self.now;
-        let machine = self.rng.percent(30);
+        // With its machine, it does not know that it stood still.
+        let machine = self.rng.percent(10);
         let Some(Replicated { cluster, .. }) = self.system.replicated() else { return };
         if !cluster.is_running(member) || cluster.is_frozen(member) {
             return;
@@ -208,7 +219,10 @@ impl Sim {
                 self.suspend(member, stands, silent);
             }
             ClusterMend::Kill(member) if !healing && !strikes.set_back => cluster.kill(now, member),
-            ClusterMend::SignsOfLife if !healing => self.raws_show_life(),
+            ClusterMend::SignsOfLife if !healing => {
+                self.raws_show_life();
+                self.clients_show_life();
+            }
             ClusterMend::HandOver(to) if !healing => cluster.hand_over(now, to),
             ClusterMend::Fill(member, times) if !healing && times > 0 => {
                 cluster.fill_further(now, member, self.rng.range(20_000, 150_000));
