@@ -107,6 +107,21 @@ impl Replica {
         });
     }
 
+    /// Takes a snapshot of what is applied, although the log has not grown enough. Does nothing if one is being taken, or
+    /// if the newest one already holds everything that is applied.
+    pub fn take_snapshot(&mut self, now: Now) {
+        self.enter(now, false, |replica| {
+            replica.snapshots.want();
+            Ok(())
+        });
+    }
+
+    /// Returns the newest snapshot that is complete; none before the first one.
+    #[must_use]
+    pub fn newest_snapshot(&self) -> Option<&SnapshotFile> {
+        self.snapshots.newest.as_ref()
+    }
+
     /// Takes note that a snapshot could not be written. It is tried again when the log has grown as much once more.
     pub fn snapshot_failed(&mut self, now: Now) {
         self.enter(now, false, |replica| {

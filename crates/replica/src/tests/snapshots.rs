@@ -314,3 +314,27 @@ fn snapshot_messages_that_no_sound_member_sends_change_nothing() {
     world.command(connection, 1, "a");
     assert_eq!(world.answer(connection, 1), "1");
 }
+
+#[test]
+fn a_snapshot_that_is_asked_for_holds_what_was_applied_and_is_not_taken_twice() {
+    let mut world = World::new(1);
+    let leader = world.settle();
+    fill(&mut world, leader, 10);
+    world.run(100 * MS);
+    assert_eq!(world.replica(leader).newest_snapshot(), None, "the log is short");
+    let applied = world.replica(leader).view().applied;
+    let ask = |world: &mut World| {
+        let now = world.clock();
+        world.replica(leader).take_snapshot(now);
+        world.collect(leader);
+    };
+    ask(&mut world);
+    world.until("the snapshot is complete", |world| {
+        let newest = world.replica(leader).newest_snapshot();
+        newest.is_some_and(|file| file.meta.index == applied)
+    });
+    let newest = world.replica(leader).newest_snapshot().cloned();
+    ask(&mut world);
+    world.run(100 * MS);
+    assert_eq!(world.replica(leader).newest_snapshot().cloned(), newest, "nothing was applied");
+}
