@@ -19,6 +19,8 @@ pub struct MemberConfig {
     pub client_address: SocketAddr,
     /// Where the member listens for other members.
     pub peer_address: SocketAddr,
+    /// The admin port; none by default.
+    pub admin: Option<AdminConfig>,
     /// Heartbeats and elections. All members of a cluster use the same.
     pub timing: Timing,
     /// The replicated settings that the cluster's first leader proposes.
@@ -43,6 +45,7 @@ impl MemberConfig {
             directory: directory.into(),
             client_address,
             peer_address,
+            admin: None,
             timing: Timing::default(),
             settings: CheckedSettings::default(),
             limits: Limits::default(),
@@ -50,6 +53,16 @@ impl MemberConfig {
             ports: PortLimits::default(),
         }
     }
+}
+
+/// How the admin port is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Where the member listens. Port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// The file with the token that requests under `/v1` must carry. It is read for each request, so a new token counts
+    /// at once. A second line holds a second valid token, for the time of a change.
+    pub token_file: PathBuf,
 }
 
 /// Limits of the client port and the peer port.

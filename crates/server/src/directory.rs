@@ -12,7 +12,7 @@ use zraft_replica::{
 use zraft_session::{Application, StateMachine};
 use zraft_store::{CrashRecord, Folder, Identity, RedbStore, Store, StoreError};
 
-use crate::{FEATURE_LEVEL, ServerConfig, StartError};
+use crate::{FEATURE_LEVEL, ServerConfig, StartError, TokenFile};
 
 /// What a new data directory begins with.
 #[derive(Clone, Debug)]
@@ -42,6 +42,23 @@ pub fn create_directory(
     // The log first: a directory without an identity holds no member, and can be made again after a crash.
     RedbStore::create(disk.clone(), &boot)?;
     identity.create(&disk)
+}
+
+/// Makes the data directory of a member that joins a cluster, with the number that the cluster's leader gave it. The
+/// member waits for the leader once it is started.
+///
+/// # Errors
+/// [`CreateError`], whose text names the remedy.
+pub fn create_joining(
+    path: &Path,
+    cluster: ClusterId,
+    member: MemberId,
+    raft_id: RaftId,
+) -> Result<(), CreateError> {
+    check_vacant(path)?;
+    let identity = Identity { cluster, member, raft_id, incarnation: Incarnation::new(random()?) };
+    create_directory(path, &identity, Founding::Joining)?;
+    Ok(())
 }
 
 /// A member of a new cluster.
@@ -130,12 +147,12 @@ pub fn create_cluster(cluster: ClusterId, members: &[NewMember]) -> Result<(), C
 }
 
 /// Checks that a new member can be made in this directory: that it does not exist, is empty, or holds only
-/// [`ServerConfig::FILE`] and the files of a member that was not completed before a crash.
+/// [`ServerConfig::FILE`], [`TokenFile::NAME`] and the files of a member that was not completed before a crash.
 ///
 /// # Errors
 /// [`CreateError`] says what it holds.
 pub fn check_vacant(folder: &Path) -> Result<(), CreateError> {
-    const UNFINISHED: [&str; 3] = ["lock", "log.redb", ServerConfig::FILE];
+    const UNFINISHED: [&str; 4] = ["lock", "log.redb", ServerConfig::FILE, TokenFile::NAME];
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

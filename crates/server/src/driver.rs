@@ -17,14 +17,15 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, Sleep, sleep_until},
 };
-use zraft_protocol::ServerMessage;
+use zraft_protocol::{ClientMessage, ServerMessage};
 use zraft_replica::{ConnectionId, Done, Introduction, Job, Output, Replica, StopReason};
 
 use crate::{
-    Ended, Status,
+    Ended, Report, Status,
     clients::{Close, Mailbox, Push},
     clock::Clock,
     inputs::{ClientInput, Control, Handshake, Input},
+    log,
     peers::{Peers, Sent},
     status::Counters,
     workers::{StoreJob, Workers},
@@ -59,6 +60,7 @@ pub(crate) struct Driver {
     pub(crate) begun: Vec<oneshot::Sender<()>>,
     /// The member was asked to stop.
     pub(crate) stopping: bool,
+    pub(crate) leadership: log::Leadership,
 }
 
 impl Driver {
@@ -66,6 +68,7 @@ impl Driver {
     pub(crate) async fn run(mut self) -> Ended {
         let mut timer = Box::pin(sleep_until(Instant::now()));
         self.peers.configure(self.replica.configuration());
+        self.leadership.note(&self.status.borrow());
         loop {
             let now = self.clock.now();
             if self.replica.poll_timeout() <= now.monotonic {
@@ -132,7 +135,10 @@ impl Driver {
                 self.writing.take_if(|under_way| *under_way == write);
                 replica.persisted(now, write);
             }
-            Input::Space(space) => replica.disk_space(now, space),
+            Input::Space(space) => {
+                log::space(replica.space(), space);
+                replica.disk_space(now, space);
+            }
             Input::Fetched { low, entries } => replica.fetched(now, low, &entries),
             Input::Done(Done::Applied { effects, view }) => replica.applied(now, effects, view),
             Input::Done(Done::Answered { key, answer }) => replica.answered(now, key, answer),
@@ -163,6 +169,11 @@ impl Driver {
             }
             ClientInput::Messages(id, messages) => {
                 for message in messages {
+                    match message {
+                        ClientMessage::ClientRequest { .. } => self.counters.commands.add(),
+                        ClientMessage::Query { .. } => self.counters.queries.add(),
+                        _ => {}
+                    }
                     self.replica.client_message(now, id, message);
                 }
             }
@@ -185,10 +196,41 @@ impl Driver {
                 // A caller that has gone can look at the configuration later.
                 let _ = reply.send(self.replica.change_membership(now, change));
             }
+            Control::Settings(settings, reply) => {
+                let _ = reply.send(self.replica.change_settings(now, settings));
+            }
+            Control::Snapshot(begun) => {
+                self.replica.take_snapshot(now);
+                let _ = begun.send(());
+            }
+            Control::AcceptClock(done) => {
+                self.replica.accept_clock_jump();
+                let _ = done.send(());
+            }
+            Control::Report(reply) => {
+                let _ = reply.send(Box::new(self.report()));
+            }
             Control::Stop => {
                 self.stopping = true;
                 self.replica.shut_down(now);
             }
+        }
+    }
+
+    fn report(&self) -> Report {
+        let replica = &self.replica;
+        Report {
+            id: self.peers.own(),
+            status: status_of(replica, &self.status.borrow()),
+            settings: replica.view().settings.clone(),
+            peers: replica.peers(),
+            space: replica.space(),
+            out_of_space: replica.is_out_of_space(),
+            held_back: replica.held_back(),
+            log_memory: replica.log_memory(),
+            snapshot: replica.newest_snapshot().cloned(),
+            connections: self.connections.len(),
+            stopping: self.stopping,
         }
     }
 
@@ -265,7 +307,12 @@ impl Driver {
 
     fn tell(&self, connection: ConnectionId, message: ServerMessage) -> Push {
         match self.connections.get(&connection) {
-            Some(mailbox) => mailbox.push(message),
+            Some(mailbox) => {
+                if matches!(message, ServerMessage::ClientResponse { .. }) {
+                    self.counters.answers.add();
+                }
+                mailbox.push(message)
+            }
             None => Push::Queued,
         }
     }
@@ -309,11 +356,16 @@ impl Driver {
     fn publish(&mut self) {
         let replica = &self.replica;
         let mut moved = false;
+        let leadership = &mut self.leadership;
         self.status.send_if_modified(|status| {
             moved = *status.configuration != *replica.configuration();
             let new = status_of(replica, status);
             let changed = moved || new != *status;
+            if moved {
+                log::membership(&status.configuration, &new.configuration);
+            }
             if changed {
+                leadership.note(&new);
                 *status = new;
             }
             changed

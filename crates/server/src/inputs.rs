@@ -10,8 +10,9 @@ use zraft_replica::{
     HandshakeError, LogEntry, MembershipChange, Peer, PeerMessage, RaftId, Refusal, SnapshotFile,
     Space,
 };
+use zraft_session::CheckedSettings;
 
-use crate::{Ended, clients::Mailbox};
+use crate::{Ended, Report, clients::Mailbox};
 
 /// What other members and the member's own threads report. It is handled before anything of clients.
 #[derive(Debug)]
@@ -90,5 +91,9 @@ pub(crate) enum ClientInput {
 pub(crate) enum Control {
     HandOver(Option<RaftId>, oneshot::Sender<()>),
     Change(MembershipChange, oneshot::Sender<Result<ChangeTicket, ChangeError>>),
+    Settings(CheckedSettings, oneshot::Sender<Result<(), ChangeError>>),
+    Snapshot(oneshot::Sender<()>),
+    AcceptClock(oneshot::Sender<()>),
+    Report(oneshot::Sender<Box<Report>>),
     Stop,
 }

@@ -56,6 +56,10 @@
 //! | bytes queued for a member | [`PortLimits::peer_queue`] | messages are dropped; Raft sends again what matters |
 //! | connections | [`PortLimits::client_connections`], [`PortLimits::peer_handshakes`] | new ones are closed |
 //! | handshakes | [`PortLimits::handshake`] | the connection is closed |
+//! | connections at the admin port | 64, 10 s each | new ones are closed |
+//!
+//! A member logs by `tracing`. No line holds what a client sent: a session id is a secret. The driver's task emits events
+//! too, so a subscriber should not wait for a slow reader.
 //!
 //! Connections are neither encrypted nor authenticated yet, so a member belongs on loopback or in a network that it
 //! shares with no one else.
@@ -67,45 +71,57 @@
 // | one member as a program runs it, signals | `server.rs`, `signals.rs` |
 // | members in one process | `local_cluster.rs` |
 // | one member, as its owner holds it | `member.rs` |
+// | the ports that it listens on | `ports.rs` |
 // | the task that drives the replica | `driver.rs` |
+// | the admin port: HTTP, what it answers, what it lets through | `admin.rs`, `admin/` |
+// | what an operator must look at | `alarms.rs` |
+// | what the owner and the admin port ask of the driver | `handle.rs` |
 // | the client port | `clients.rs`, `clients/connection.rs`, `clients/mailbox.rs` |
 // | the peer port, and the connections to other members | `peers.rs`, `peers/listener.rs`, `peers/dialer.rs`, `peers/wire.rs` |
 // | the threads that block: store, snapshots, state machine | `workers.rs`, `workers/` |
 // | the data directory, a new cluster | `directory.rs` |
 // | what a file, variables and flags configure | `options.rs`, `options/` |
 // | what tasks and threads tell the driver | `inputs.rs` |
+// | the lines of the log | `log.rs` |
 // | state, figures, and why a member ended | `status.rs` |
 // | settings and limits, clocks | `config.rs`, `clock.rs` |
 
+mod admin;
+mod alarms;
 mod clients;
 mod clock;
 mod config;
 mod directory;
 mod driver;
+mod handle;
 mod inputs;
 mod local_cluster;
+mod log;
 mod member;
 mod options;
 mod peers;
+mod ports;
 mod server;
 mod signals;
 mod status;
 mod workers;
 
-pub use config::{FEATURE_LEVEL, MemberConfig, PortLimits};
+pub use admin::{AdminToken, Metric, TokenError, TokenFile, metrics};
+pub use alarms::Alarm;
+pub use config::{AdminConfig, FEATURE_LEVEL, MemberConfig, PortLimits};
 pub use directory::{
     CreateError, Founding, NewMember, check_vacant, create_cluster, create_directory,
-    random_cluster_id,
+    create_joining, random_cluster_id,
 };
 pub use local_cluster::{LocalCluster, LocalClusterError};
 pub use member::{Member, StartError};
-pub use options::{ConfigError, ConfigOption, ServerConfig};
+pub use options::{ConfigError, ConfigOption, LogFormat, LogLevel, ServerConfig};
 pub use server::{RunError, Server, ServerBuilder};
 pub use signals::{Signal, Signals};
-pub use status::{Ended, Figures, Status};
+pub use status::{Ended, Figures, Report, Status};
 /// What a member's configuration and status are made of.
 pub use zraft_replica::{
-    ChangeError, ChangeTicket, Configuration, Limits, MemberInfo, MembershipChange, RaftId, Role,
-    StopReason, Timing,
+    ChangeError, ChangeTicket, Configuration, Limits, MemberInfo, MembershipChange, PeerStatus,
+    RaftId, Role, SnapshotFile, Space, StopReason, Timing,
 };
 pub use zraft_store::{ClusterId, Identity, Incarnation, Reserve, StoreError};

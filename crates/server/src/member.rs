@@ -12,8 +12,8 @@ use std::{
 };
 
 use tokio::{
-    net::{TcpListener, TcpSocket},
-    sync::{mpsc, oneshot, watch},
+    net::TcpListener,
+    sync::{mpsc, watch},
     task::{JoinHandle, JoinSet},
     time::timeout,
 };
@@ -21,17 +21,21 @@ use zraft_replica::{
     ChangeError, ChangeTicket, Config, Entropy, Introduction, Machine, MembershipChange, RaftId,
     Replica, Role,
 };
-use zraft_session::{Application, RestoreError};
+use zraft_session::{Application, CheckedSettings, RestoreError};
 use zraft_store::{Identity, StoreError};
 
 use crate::{
-    ConfigError, CreateError, Ended, FEATURE_LEVEL, Figures, MemberConfig, Status,
+    ConfigError, CreateError, Ended, FEATURE_LEVEL, Figures, MemberConfig, Report, Status,
+    admin::{self, AdminPort, TokenError},
     clients::{self, ClientPort},
     clock::Clock,
     directory::{self, Opened},
     driver::{Driver, status_of},
+    handle::Handle,
     inputs::Control,
+    log::Leadership,
     peers::{self, PeerPort, Peers},
+    ports::Ports,
     status::Counters,
     workers::{self, Threads},
 };
@@ -44,8 +48,6 @@ const WAITING_BATCHES: usize = 64;
 const STOP_TIME: Duration = Duration::from_secs(4);
 /// The longest wait for the threads of a member that has stopped. A disk that hangs keeps one of them longer.
 const THREADS_TIME: Duration = Duration::from_millis(500);
-/// Connections that the system keeps until they are accepted.
-const BACKLOG: u32 = 1024;
 
 /// A running member of a replicated server.
 ///
@@ -56,9 +58,8 @@ pub struct Member {
     identity: Identity,
     client_address: SocketAddr,
     peer_address: SocketAddr,
-    control: mpsc::Sender<Control>,
-    status: watch::Receiver<Status>,
-    counters: Arc<Counters>,
+    admin_address: Option<SocketAddr>,
+    handle: Handle,
     /// The task that runs everything else; none once it was waited for.
     root: Option<JoinHandle<()>>,
     threads: Option<Threads>,
@@ -96,6 +97,9 @@ pub enum StartError {
         /// The member or cluster of the directory.
         found: String,
     },
+    /// The file with the token of the admin port cannot be used.
+    #[error("{0}")]
+    Token(#[from] TokenError),
     /// A port cannot be opened.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -122,26 +126,29 @@ impl Member {
         config: MemberConfig,
         application: A,
     ) -> Result<Self, StartError> {
-        let clients = listen(config.client_address)?;
-        let peers = listen(config.peer_address)?;
+        let ports = Ports::open(&config)?;
         let level = application.level();
         let directory = config.directory.clone();
         let open = move || directory::open(&directory, application);
         let opened = tokio::task::spawn_blocking(open).await;
         let opened = opened.map_err(|_| io::Error::other("opening the directory panicked"))??;
-        Self::run(config, opened, level, clients, peers)
+        Self::run(config, opened, level, ports)
     }
 
     fn run<A: Application>(
         config: MemberConfig,
         opened: Opened<A>,
         application_level: u32,
-        clients: (TcpListener, SocketAddr),
-        peers: (TcpListener, SocketAddr),
+        ports: Ports,
     ) -> Result<Self, StartError> {
         let Opened { folder, identity, applies, store, boot, newest, state } = opened;
         store.set_reserve(config.reserve);
-        let ((clients, client_address), (peers, peer_address)) = (clients, peers);
+        let ((clients, client_address), (peers, peer_address)) = (ports.clients, ports.peers);
+        if !applies {
+            tracing::error!(
+                "the application panicked twice at one entry: this member votes and stores, and neither applies nor leads"
+            );
+        }
         let (clock, machine) = (Clock::new(), Machine::new(state, boot.snapshot.index));
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
@@ -163,6 +170,21 @@ impl Member {
         let (from_clients, client_inputs) = mpsc::channel(WAITING_BATCHES);
         let (control, orders) = mpsc::channel(16);
         let (sender, status) = watch::channel(first_status(&replica, applies));
+        let handle = Handle { control, status, counters: counters.clone() };
+        let (admin, admin_address) = match ports.admin {
+            Some(((listener, address), token)) => {
+                let port = AdminPort {
+                    handle: handle.clone(),
+                    identity: identity.clone(),
+                    address,
+                    client_address,
+                    peer_address,
+                    token,
+                };
+                (Some((Arc::new(port), listener)), Some(address))
+            }
+            None => (None, None),
+        };
         let (workers, threads) =
             workers::start(store, machine, folder, to_driver.clone(), counters.clone())?;
         let peer_port = Arc::new(PeerPort {
@@ -193,27 +215,19 @@ impl Member {
             peers: Peers::new(peer_port.clone()),
             connections: HashMap::new(),
             status: sender.clone(),
-            counters: counters.clone(),
+            counters,
             no_entropy,
             writing: None,
             begun: Vec::new(),
             stopping: false,
+            leadership: Leadership::default(),
         };
         let root = tokio::spawn(async move {
-            let ended = serve(driver, (client_port, clients), (peer_port, peers)).await;
+            let ended = serve(driver, (client_port, clients), (peer_port, peers), admin).await;
             sender.send_modify(|status| status.ended = Some(Arc::new(ended)));
         });
         let (root, threads) = (Some(root), Some(threads));
-        Ok(Self {
-            identity,
-            client_address,
-            peer_address,
-            control,
-            status,
-            counters,
-            root,
-            threads,
-        })
+        Ok(Self { identity, client_address, peer_address, admin_address, handle, root, threads })
     }
 
     /// Returns whose data directory it is.
@@ -234,22 +248,33 @@ impl Member {
         self.peer_address
     }
 
+    /// Returns the address of the admin port; none if there is no such port.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
     /// Returns the member's state, as of its last step.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.status.borrow().clone()
+        self.handle.status()
+    }
+
+    /// Returns everything that the member knows of itself and the others, or none if it has ended.
+    pub async fn report(&self) -> Option<Report> {
+        self.handle.report().await
     }
 
     /// Returns a receiver of the member's states. It skips states that it is too slow to see.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Status> {
-        self.status.clone()
+        self.handle.status.clone()
     }
 
     /// Returns the figures since the start.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        self.counters.read()
+        self.handle.figures()
     }
 
     /// Waits until `wanted` returns true for the member's state, and returns that state.
@@ -260,7 +285,7 @@ impl Member {
         &self,
         mut wanted: impl FnMut(&Status) -> bool,
     ) -> Result<Status, Arc<Ended>> {
-        let mut status = self.status.clone();
+        let mut status = self.handle.status.clone();
         let found = status.wait_for(|status| status.ended.is_some() || wanted(status)).await;
         let Ok(found) = found else { return Err(Arc::new(Ended::Killed)) };
         let found = found.clone();
@@ -272,7 +297,7 @@ impl Member {
 
     /// Waits until the member has ended by itself, and returns why.
     pub async fn ended(&self) -> Arc<Ended> {
-        let mut status = self.status.clone();
+        let mut status = self.handle.status.clone();
         match status.wait_for(|status| status.ended.is_some()).await {
             Ok(status) => status.ended.clone().unwrap_or_else(|| Arc::new(Ended::Killed)),
             Err(_) => Arc::new(Ended::Killed),
@@ -282,11 +307,7 @@ impl Member {
     /// Begins to hand leadership over, to this member or to the one with the most of the log. Does nothing on a member
     /// that does not lead. The [`status`](Self::status) shows what comes of it.
     pub async fn hand_over(&self, to: Option<RaftId>) {
-        let (begun, wait) = oneshot::channel();
-        // A member that has ended leads no more.
-        if self.control.send(Control::HandOver(to, begun)).await.is_ok() {
-            let _ = wait.await;
-        }
+        self.handle.hand_over(to).await;
     }
 
     /// Proposes a change of the membership. The configuration in the [`status`](Self::status) shows when it is in force.
@@ -297,11 +318,26 @@ impl Member {
         &self,
         change: MembershipChange,
     ) -> Result<ChangeTicket, ChangeError> {
-        let (reply, answer) = oneshot::channel();
-        if self.control.send(Control::Change(change, reply)).await.is_err() {
-            return Err(ChangeError::NotLeader);
-        }
-        answer.await.unwrap_or(Err(ChangeError::NotLeader))
+        self.handle.change_membership(change).await
+    }
+
+    /// Proposes new replicated settings. The settings in the [`report`](Self::report) show when they are in force.
+    ///
+    /// # Errors
+    /// [`ChangeError`] if nothing was proposed.
+    pub async fn change_settings(&self, settings: CheckedSettings) -> Result<(), ChangeError> {
+        self.handle.change_settings(settings).await
+    }
+
+    /// Begins a snapshot of what this member has applied, so that its log becomes shorter. Does nothing if the newest
+    /// snapshot already holds everything. The [`report`](Self::report) shows when it is complete.
+    pub async fn take_snapshot(&self) {
+        self.handle.take_snapshot().await;
+    }
+
+    /// Lets replicated time follow the wall clock of this member, which leapt ahead. Call it after checking the clock.
+    pub async fn accept_clock_jump(&self) {
+        self.handle.accept_clock_jump().await;
     }
 
     /// Stops the member: it hands leadership over, tells the clients where to go, and finishes its writes. Returns why
@@ -310,7 +346,7 @@ impl Member {
     ///
     /// The data directory is free when this returns, unless the disk hangs.
     pub async fn stop(mut self) -> Arc<Ended> {
-        let control = self.control.clone();
+        let control = self.handle.control.clone();
         let root = self.root.as_mut();
         let orderly = async {
             // A member that has ended needs no order.
@@ -327,7 +363,7 @@ impl Member {
             threads.abandon();
         }
         let _ = timeout(THREADS_TIME, self.end()).await;
-        let ended = self.status.borrow().ended.clone();
+        let ended = self.handle.status.borrow().ended.clone();
         ended.unwrap_or_else(|| Arc::new(Ended::Killed))
     }
 
@@ -369,10 +405,14 @@ async fn serve(
     driver: Driver,
     (client_port, clients): (Arc<ClientPort>, TcpListener),
     (peer_port, peers): (Arc<PeerPort>, TcpListener),
+    admin: Option<(Arc<AdminPort>, TcpListener)>,
 ) -> Ended {
     let (close, closing) = watch::channel(false);
     let mut tasks = JoinSet::new();
     tasks.spawn(peers::listen(peer_port, peers));
+    if let Some((port, listener)) = admin {
+        tasks.spawn(admin::listen(port, listener));
+    }
     let mut client_tasks = JoinSet::new();
     client_tasks.spawn(clients::listen(client_port, clients, closing));
     let ended = driver.run().await;
@@ -382,21 +422,6 @@ async fn serve(
         while client_tasks.join_next().await.is_some() {}
     }
     ended
-}
-
-/// Listens on an address that a member of an earlier run may have used just now.
-fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let listen = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // On Windows this option would let two listeners share the port.
-        #[cfg(unix)]
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        let listener = socket.listen(BACKLOG)?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    listen().map_err(|error| StartError::Listen { address, error })
 }
 
 /// The address at which the others know this member, or find it until they do.

@@ -5,6 +5,7 @@
 
 mod environment;
 mod file;
+mod logging;
 mod table;
 
 use std::{
@@ -19,7 +20,8 @@ use zraft_replica::{ClusterId, Limits, Timing};
 use zraft_session::Settings;
 use zraft_store::Reserve;
 
-use crate::{MemberConfig, PortLimits};
+use crate::{AdminConfig, MemberConfig, PortLimits, TokenFile};
+pub use logging::{LogFormat, LogLevel};
 use table::{Kind, OPTIONS, SECTIONS};
 
 /// The configuration of a server. It begins with the defaults.
@@ -49,6 +51,14 @@ pub struct ServerConfig {
     pub client_address: SocketAddr,
     /// Where the member listens for other members.
     pub peer_address: SocketAddr,
+    /// Where the member listens for operators; none by default, so that members in one process need no ports for it.
+    pub admin_address: Option<SocketAddr>,
+    /// The file with the token of the admin port; by default [`TokenFile::NAME`] in the data directory.
+    pub admin_token_file: Option<PathBuf>,
+    /// The form of the log's lines, for a program that installs a subscriber. The library ignores it.
+    pub log: LogFormat,
+    /// The least important events that the program logs. The library ignores it.
+    pub log_level: LogLevel,
     /// Heartbeats and elections. All members of a cluster use the same.
     pub timing: Timing,
     /// The limits that a new cluster begins with. The cluster replicates them, so this is ignored once it has a leader.
@@ -99,6 +109,10 @@ impl Default for ServerConfig {
             insecure: false,
             client_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7001)),
             peer_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7002)),
+            admin_address: None,
+            admin_token_file: None,
+            log: LogFormat::default(),
+            log_level: LogLevel::default(),
             timing: Timing::default(),
             new_cluster: Settings::default(),
             limits: Limits::default(),
@@ -141,6 +155,12 @@ impl ServerConfig {
         self.set_text(option, value, place)
     }
 
+    /// Returns true if this option was read or set, whatever its value is.
+    #[must_use]
+    pub fn is_set(&self, flag: &str) -> bool {
+        self.origins.contains_key(flag)
+    }
+
     /// Sets an option from text that is not TOML.
     fn set_text(
         &mut self,
@@ -175,7 +195,9 @@ impl ServerConfig {
         self.timing.check().map_err(|error| ConfigError::new("[raft]", error.to_string()))?;
         let limits = self.new_cluster.clone().check();
         limits.map_err(|error| ConfigError::new("[new-cluster]", error.to_string()))?;
-        for (option, address) in [("client", self.client_address), ("peer", self.peer_address)] {
+        let ports = [("client", self.client_address), ("peer", self.peer_address)];
+        let admin = self.admin_address.map(|address| ("admin", address));
+        for (option, address) in ports.into_iter().chain(admin) {
             if !address.ip().is_loopback() && !self.insecure {
                 return Err(ConfigError::new(
                     format!("{option}.address"),
@@ -195,6 +217,9 @@ impl ServerConfig {
     pub fn member(&self, directory: impl Into<PathBuf>) -> Result<MemberConfig, ConfigError> {
         self.check()?;
         let mut member = MemberConfig::new(directory, self.client_address, self.peer_address);
+        member.admin = self
+            .admin_address
+            .map(|address| AdminConfig { address, token_file: self.token_file(&member.directory) });
         let settings = self.new_cluster.clone().check();
         member.settings =
             settings.map_err(|error| ConfigError::new("[new-cluster]", error.to_string()))?;
@@ -203,6 +228,12 @@ impl ServerConfig {
         member.reserve = self.reserve;
         member.ports = self.ports.clone();
         Ok(member)
+    }
+
+    /// Returns the file with the token of the admin port, for the member in this directory.
+    #[must_use]
+    pub fn token_file(&self, directory: &Path) -> PathBuf {
+        self.admin_token_file.clone().unwrap_or_else(|| directory.join(TokenFile::NAME))
     }
 
     /// Returns the effective configuration as a file, with the place that each value comes from.

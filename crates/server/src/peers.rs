@@ -98,6 +98,11 @@ impl Peers {
         Self { port, links: BTreeMap::new(), met: BTreeMap::new(), inbound: HashMap::new() }
     }
 
+    /// Returns the number of this member.
+    pub(crate) fn own(&self) -> RaftId {
+        self.port.id
+    }
+
     /// Keeps a link to every other member, at the address that the configuration says.
     pub(crate) fn configure(&mut self, configuration: &Configuration) {
         self.met.retain(|id, _| {

@@ -12,8 +12,8 @@ use zraft_protocol::MemberId;
 use zraft_session::Application;
 
 use crate::{
-    Ended, Member, MemberConfig, NewMember, ServerConfig, Signal, Signals, StartError,
-    create_cluster, directory, random_cluster_id,
+    Ended, Member, MemberConfig, NewMember, ServerConfig, Signal, Signals, StartError, TokenFile,
+    check_vacant, create_cluster, directory, random_cluster_id,
 };
 
 /// The member of a new cluster that has no other and whose configuration does not name it.
@@ -184,6 +184,13 @@ impl<A> ServerBuilder<A> {
         self.configure(|config| config.peer_address = address.into())
     }
 
+    /// Sets where the member listens for operators. Without a call there is no such port, unless the configuration names
+    /// one.
+    #[must_use]
+    pub fn admin_address(self, address: impl Into<SocketAddr>) -> Self {
+        self.configure(|config| config.admin_address = Some(address.into()))
+    }
+
     /// Sets whether [`start`](Self::start) makes a new cluster of one member in the directory. It is then an error if the
     /// directory holds a member already. Otherwise it is one if it holds none, because an unmounted volume looks like
     /// that.
@@ -240,6 +247,10 @@ fn found(mut config: ServerConfig, directory: PathBuf) -> Result<MemberConfig, S
         None => random_cluster_id()?,
     };
     let peer_address = config.peer_address.to_string();
+    if config.admin_address.is_some() {
+        check_vacant(&directory)?;
+        TokenFile::new(config.token_file(&directory)).create_if_missing()?;
+    }
     create_cluster(cluster, &[NewMember { name, directory: directory.clone(), peer_address }])?;
     Ok(config.member(directory)?)
 }
@@ -260,14 +271,15 @@ fn check(config: ServerConfig, directory: PathBuf) -> Result<MemberConfig, Start
 }
 
 impl ServerConfig {
-    /// Replaces port 0 in both addresses by a free port, for a new member that must keep its ports.
+    /// Replaces port 0 in the addresses by a free port, for a new member that must keep its ports.
     ///
     /// # Errors
     /// [`StartError::Listen`] if there is none.
     pub fn choose_ports(&mut self) -> Result<(), StartError> {
-        // Both are held until both are chosen, so that they differ.
+        // All are held until all are chosen, so that they differ.
         let mut held = Vec::new();
-        for address in [&mut self.client_address, &mut self.peer_address] {
+        let addresses = [&mut self.client_address, &mut self.peer_address];
+        for address in addresses.into_iter().chain(self.admin_address.as_mut()) {
             if address.port() == 0 {
                 let chosen = TcpListener::bind(*address);
                 let failed = |error| StartError::Listen { address: *address, error };

@@ -1,13 +1,21 @@
 //! What a member says about itself, and why it ended.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use zraft_replica::{Configuration, HandshakeError, RaftId, Role, StopReason};
-use zraft_session::{HistoryHash, RestoreError};
+use prometheus_client::metrics::histogram::Histogram;
+use zraft_replica::{
+    Configuration, HandshakeError, PeerStatus, RaftId, Role, SnapshotFile, Space, StopReason,
+};
+use zraft_session::{CheckedSettings, HistoryHash, RestoreError};
 use zraft_store::StoreError;
+
+use crate::log::{Sparing, and};
 
 /// A member's state, as of its last step.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +48,34 @@ pub struct Status {
     pub configuration: Arc<Configuration>,
     /// Why it ended; none while it runs.
     pub ended: Option<Arc<Ended>>,
+}
+
+/// What a member knows beyond its [`Status`], at one moment.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Its number in the Raft group.
+    pub id: RaftId,
+    /// Its state at that moment.
+    pub status: Status,
+    /// The replicated settings, as of the last entry that it has applied.
+    pub settings: CheckedSettings,
+    /// How far the log of each member is replicated. Only a leader knows it; the leader itself is among them.
+    pub peers: Vec<PeerStatus>,
+    /// How much space its disk has.
+    pub space: Space,
+    /// True if it leads, and client commands wait because too few disks have space.
+    pub out_of_space: bool,
+    /// How far the wall clock is ahead of what the leader follows without an operator's word, if it is too far.
+    pub held_back: Option<Duration>,
+    /// Bytes of log entries that are held in memory.
+    pub log_memory: usize,
+    /// The newest snapshot; none before the first one.
+    pub snapshot: Option<SnapshotFile>,
+    /// Connections of clients whose ZMTP handshake is complete.
+    pub connections: usize,
+    /// True if the member was asked to stop.
+    pub stopping: bool,
 }
 
 /// Why a member ended.
@@ -107,6 +143,12 @@ pub struct Figures {
     pub clients_undecodable: u64,
     /// Connections of clients that were closed because they did not read.
     pub clients_slow: u64,
+    /// Command messages that clients sent, copies included.
+    pub commands: u64,
+    /// Queries that clients sent.
+    pub queries: u64,
+    /// Answers to commands that were sent to clients, copies included.
+    pub answers: u64,
     /// Connections at the peer port that were accepted.
     pub peers: u64,
     /// Connections at the peer port that were closed because they sent what cannot be read.
@@ -119,6 +161,11 @@ pub struct Figures {
     pub writes: u64,
     /// Snapshots that this member has taken.
     pub snapshots: u64,
+    /// Requests at the admin port.
+    pub admin: u64,
+    /// Requests and connections at the admin port that were refused: without the right token, from a web page, or beyond
+    /// a limit.
+    pub admin_refused: u64,
 }
 
 /// The same figures while they are counted.
@@ -128,12 +175,47 @@ pub(crate) struct Counters {
     pub(crate) clients_over_limit: Counter,
     pub(crate) clients_undecodable: Counter,
     pub(crate) clients_slow: Counter,
+    pub(crate) commands: Counter,
+    pub(crate) queries: Counter,
+    pub(crate) answers: Counter,
     pub(crate) peers: Counter,
     pub(crate) peers_undecodable: Counter,
     pub(crate) peers_refused: Counter,
     pub(crate) peer_messages_dropped: Counter,
     pub(crate) writes: Counter,
     pub(crate) snapshots: Counter,
+    pub(crate) admin: Counter,
+    pub(crate) admin_refused: Counter,
+    pub(crate) write_times: WriteTimes,
+    /// Lines about peers and clients that sent what cannot be read are rare, however many such connections there are.
+    pub(crate) peers_log: Sparing,
+    pub(crate) clients_log: Sparing,
+    pub(crate) admin_log: Sparing,
+}
+
+/// The upper bounds of the write times that are told apart, in seconds: from a fast SSD to a disk at which the leader
+/// hands over.
+const WRITE_SECONDS: [f64; 13] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
+
+/// How long the writes of the log took, their fsync included.
+#[derive(Debug)]
+pub(crate) struct WriteTimes(Histogram);
+
+impl WriteTimes {
+    pub(crate) fn add(&self, time: Duration) {
+        self.0.observe(time.as_secs_f64());
+    }
+
+    pub(crate) fn histogram(&self) -> &Histogram {
+        &self.0
+    }
+}
+
+impl Default for WriteTimes {
+    fn default() -> Self {
+        Self(Histogram::new(WRITE_SECONDS))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -156,20 +238,62 @@ impl Counters {
             clients_over_limit: self.clients_over_limit.get(),
             clients_undecodable: self.clients_undecodable.get(),
             clients_slow: self.clients_slow.get(),
+            commands: self.commands.get(),
+            queries: self.queries.get(),
+            answers: self.answers.get(),
             peers: self.peers.get(),
             peers_undecodable: self.peers_undecodable.get(),
             peers_refused: self.peers_refused.get(),
             peer_messages_dropped: self.peer_messages_dropped.get(),
             writes: self.writes.get(),
             snapshots: self.snapshots.get(),
+            admin: self.admin.get(),
+            admin_refused: self.admin_refused.get(),
         }
     }
 
-    /// Counts a handshake that failed.
+    /// Counts and logs a handshake that failed.
     pub(crate) fn handshake_failed(&self, error: &HandshakeError) {
         match error {
-            HandshakeError::Format(_) => self.peers_undecodable.add(),
-            _ => self.peers_refused.add(),
+            HandshakeError::Format(_) => self.peer_undecodable(),
+            _ => {
+                self.peers_refused.add();
+                if let Some(more) = self.peers_log.next() {
+                    tracing::warn!(%error, more, "a member was refused: {error}{}", and(more));
+                }
+            }
+        }
+    }
+
+    /// Counts and logs a connection at the peer port that sent what cannot be read.
+    pub(crate) fn peer_undecodable(&self) {
+        self.peers_undecodable.add();
+        if let Some(more) = self.peers_log.next() {
+            tracing::warn!(
+                more,
+                "a connection at the peer port sent what is not a member's message, and was closed{}",
+                and(more)
+            );
+        }
+    }
+
+    /// Counts and logs a client that sent what cannot be read.
+    pub(crate) fn client_undecodable(&self) {
+        self.clients_undecodable.add();
+        if let Some(more) = self.clients_log.next() {
+            tracing::warn!(
+                more,
+                "a client sent what cannot be read, and its connection was closed{}",
+                and(more)
+            );
+        }
+    }
+
+    /// Counts and logs a request at the admin port that was refused.
+    pub(crate) fn refused_at_admin_port(&self, why: &str) {
+        self.admin_refused.add();
+        if let Some(more) = self.admin_log.next() {
+            tracing::warn!(why, more, "refused at the admin port: {why}{}", and(more));
         }
     }
 }

@@ -89,7 +89,7 @@ impl Connection {
             let _ = self.port.inputs.send(ClientInput::Disconnected(self.id)).await;
         }
         if matches!(end, End::Undecodable) {
-            self.port.counters.clients_undecodable.add();
+            self.port.counters.client_undecodable();
         }
         if !matches!(end, End::Peer | End::Ordered(Close::Drop)) {
             // What cannot be sent in this time is lost; the client resumes its session.

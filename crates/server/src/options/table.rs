@@ -1,6 +1,6 @@
 //! The table of options.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use zraft_protocol::MemberId;
 use zraft_replica::ClusterId;
@@ -28,11 +28,12 @@ pub(super) enum Kind {
     },
 }
 
-/// The sections of the file, with what they are about. TLS, tokens and the admin port will add theirs.
+/// The sections of the file, with what they are about. TLS and the clients' tokens will add theirs.
 pub(super) static SECTIONS: &[(&str, &str)] = &[
     ("", "Member"),
     ("client", "Client port"),
     ("peer", "Peer port"),
+    ("admin", "Admin port"),
     ("raft", "Heartbeats and elections"),
     ("storage", "Storage"),
     (
@@ -77,6 +78,26 @@ pub(super) static OPTIONS: &[ConfigOption] = &[
         kind: Kind::Switch {
             read: |config| config.insecure,
             write: |config, on| config.insecure = on,
+        },
+    },
+    ConfigOption {
+        section: "",
+        flag: "log",
+        placeholder: "FORMAT",
+        text: "Form of the log on standard error: text, or json with the time",
+        kind: Kind::Text {
+            read: |config| Some(config.log.to_string()),
+            write: |config, text| text.parse().map(|format| config.log = format),
+        },
+    },
+    ConfigOption {
+        section: "",
+        flag: "log-level",
+        placeholder: "LEVEL",
+        text: "Least important events that are logged: error, warn, info, debug or trace",
+        kind: Kind::Text {
+            read: |config| Some(config.log_level.to_string()),
+            write: |config, text| text.parse().map(|level| config.log_level = level),
         },
     },
     ConfigOption {
@@ -217,6 +238,29 @@ pub(super) static OPTIONS: &[ConfigOption] = &[
             most: 1 << 40,
             read: |config| config.limits.snapshot_rate,
             write: |config, number| config.limits.snapshot_rate = number,
+        },
+    },
+    ConfigOption {
+        section: "admin",
+        flag: "admin-address",
+        placeholder: "IP:PORT",
+        text: "Address to listen on for operators and Prometheus; none opens no such port",
+        kind: Kind::Text {
+            read: |config| config.admin_address.map(|address| address.to_string()),
+            write: set_admin_address,
+        },
+    },
+    ConfigOption {
+        section: "admin",
+        flag: "admin-token-file",
+        placeholder: "FILE",
+        text: "File with the token that changes and status require; by default admin.token in the data directory",
+        kind: Kind::Text {
+            read: |config| config.admin_token_file.as_ref().map(|file| file.display().to_string()),
+            write: |config, text| {
+                config.admin_token_file = Some(PathBuf::from(text));
+                Ok(())
+            },
         },
     },
     ConfigOption {
@@ -449,6 +493,17 @@ fn set_address(address: &mut SocketAddr, text: &str) -> Result<(), String> {
     *address = text.parse().map_err(|_| {
         format!("{text} is not an IP address with a port, such as 127.0.0.1:7001 or [::1]:7001")
     })?;
+    Ok(())
+}
+
+fn set_admin_address(config: &mut ServerConfig, text: &str) -> Result<(), String> {
+    if text == "none" {
+        config.admin_address = None;
+        return Ok(());
+    }
+    let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
+    set_address(&mut address, text)?;
+    config.admin_address = Some(address);
     Ok(())
 }
 

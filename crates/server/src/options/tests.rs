@@ -50,6 +50,8 @@ fn effective_configuration_is_a_file_that_gives_the_same_configuration() {
         // A value that differs from the default.
         let value = match (&option.kind, option.flag) {
             (_, "cluster") => "00112233445566778899aabbccddeeff".to_owned(),
+            (_, "log") => "json".to_owned(),
+            (_, "log-level") => "debug".to_owned(),
             (_, "name" | "application") => "with \"quotes\" and \\ and \u{1}".to_owned(),
             (Kind::Text { .. }, _) => "[::1]:9009".to_owned(),
             (Kind::Switch { .. }, _) => "true".to_owned(),
@@ -174,4 +176,29 @@ fn file_that_is_too_long_or_missing_is_refused() {
     std::fs::write(&path, " ".repeat((1 << 20) + 1)).expect("written");
     let error = config.read_directory(folder.path()).expect_err("too long");
     assert!(error.to_string().ends_with("longer than 1048576 bytes"), "{error}");
+}
+
+#[test]
+fn admin_port_is_off_by_default_and_can_be_switched_off_again() {
+    let mut config = read("[admin]\naddress = \"127.0.0.1:7003\"\n").expect("valid");
+    let directory = std::path::Path::new("data");
+    let admin = config.member(directory).expect("valid").admin.expect("it is on");
+    assert_eq!(admin.token_file, directory.join("admin.token"));
+    config.set("admin-address", "none").expect("valid");
+    assert_eq!(config.member(directory).expect("valid").admin, None);
+    assert_eq!(ServerConfig::default().admin_address, None);
+}
+
+#[test]
+fn admin_port_beyond_loopback_is_refused_like_the_others() {
+    let config = read("[admin]\naddress = \"0.0.0.0:7003\"\n").expect("valid");
+    let problem = config.check().expect_err("it is refused").to_string();
+    assert!(problem.starts_with("admin.address: 0.0.0.0:7003 can be reached"), "{problem}");
+}
+
+#[test]
+fn unknown_forms_and_levels_of_the_log_are_refused_with_the_known_ones() {
+    assert!(error("log = \"xml\"").contains("xml is not one of text, json"));
+    let level = error("log_level = \"loud\"");
+    assert!(level.contains("loud is not one of error, warn, info, debug, trace"), "{level}");
 }

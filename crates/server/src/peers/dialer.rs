@@ -60,7 +60,9 @@ impl Dialer {
             let attempt = timeout(self.port.limits.handshake, self.connect()).await;
             if let Ok(Ok((reader, writer))) = attempt {
                 pause = FIRST_PAUSE;
+                self.log(true);
                 self.send_on(reader, writer).await;
+                self.log(false);
                 if self.port.inputs.send(Input::PeerLost(self.peer)).await.is_err() {
                     return;
                 }
@@ -72,6 +74,19 @@ impl Dialer {
                 changed = self.address.changed() => if changed.is_err() { return },
             }
             pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Logs the state of one of the two connections; the other one has the same fate.
+    fn log(&self, connected: bool) {
+        if self.kind != ConnectionKind::Urgent {
+            return;
+        }
+        let address = self.address.borrow().clone();
+        let member = self.peer.get();
+        match connected {
+            true => tracing::info!(member, address, "connected to member {member} at {address}"),
+            false => tracing::info!(member, address, "lost member {member} at {address}"),
         }
     }
 

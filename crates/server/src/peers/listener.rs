@@ -87,7 +87,7 @@ impl Inbound {
     async fn read(&self, reader: &mut FrameReader<OwnedReadHalf>) -> io::Result<Bytes> {
         let frame = reader.next(HandshakeMessage::MAX_LEN).await;
         if frame.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::InvalidData) {
-            self.port.counters.peers_undecodable.add();
+            self.port.counters.peer_undecodable();
         }
         frame?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
@@ -116,14 +116,14 @@ impl Inbound {
             let bytes = match reader.next(MAX_FRAME).await {
                 Ok(Some(bytes)) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    self.port.counters.peers_undecodable.add();
+                    self.port.counters.peer_undecodable();
                     return;
                 }
                 Ok(None) | Err(_) => return,
             };
             let Ok(PeerFrame { message, .. }) = PeerFrame::decode(&bytes, from, self.port.id)
             else {
-                self.port.counters.peers_undecodable.add();
+                self.port.counters.peer_undecodable();
                 return;
             };
             if self.port.inputs.send(Input::Peer { from, message }).await.is_err() {

@@ -52,6 +52,8 @@ fn take(
             written.map_err(of_snapshot)?;
             let file = writer.finish()?;
             context.counters.snapshots.add();
+            let (index, bytes) = (file.meta.index, file.bytes);
+            tracing::debug!(index, bytes, "took a snapshot of {bytes} bytes at entry {index}");
             Ok(Some(Input::SnapshotTaken(file)))
         }
         SnapshotJob::Begin { file, receiver } => {

@@ -3,7 +3,7 @@
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError, Sender},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -106,7 +106,9 @@ fn take(
     };
     match job {
         StoreJob::Write(write) => {
+            let begun = Instant::now();
             store.write(&write)?;
+            context.counters.write_times.add(begun.elapsed());
             context.counters.writes.add();
             context.report(Input::Persisted(write.number));
         }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, fs, path::Path, sync::mpsc, thread, time::Duration};
 
-use zraft_server::ServerConfig;
+use zraft_server::{Alarm, ServerConfig};
 
 #[path = "../../examples/raffle/main.rs"]
 mod program;
@@ -50,4 +50,41 @@ fn configuration_on_the_page_is_valid() {
     let mut config = ServerConfig::default();
     config.read_file("the page", text).expect("valid");
     config.check().expect("it fits together");
+}
+
+/// Returns the rows of the table under a heading.
+fn rows(page: &str, heading: &str) -> Vec<Vec<String>> {
+    let (_, rest) = page.split_once(&format!("\n## {heading}\n")).expect("the heading");
+    let rest = rest.split("\n## ").next().unwrap_or_default();
+    let rows = rest.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| {
+        let cells = row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned());
+        cells.collect()
+    });
+    cells.collect()
+}
+
+#[test]
+fn page_about_operations_lists_each_metric() {
+    let page = read("docs/server/operations.md");
+    let metrics = zraft_server::metrics().map(|metric| {
+        let labels = metric.labels().split(", ").filter(|label| !label.is_empty());
+        let labels: Vec<_> = labels.map(|label| format!("`{label}`")).collect();
+        let name = format!("`{}`", metric.name());
+        vec![name, metric.kind().to_owned(), labels.join(", "), metric.text().to_owned()]
+    });
+    let metrics: Vec<_> = metrics.collect();
+    assert_eq!(rows(&page, "Metrics"), metrics);
+}
+
+#[test]
+fn page_about_operations_explains_each_alarm() {
+    let page = read("docs/server/operations.md");
+    let rows = rows(&page, "Alarms");
+    let names: Vec<_> = rows.iter().map(|row| row[0].clone()).collect();
+    assert_eq!(names, Alarm::ALL.map(|alarm| format!("`{}`", alarm.name())));
+    for row in rows {
+        assert_eq!(row.len(), 3, "alarm, meaning, what to do: {row:?}");
+        assert!(row[1..].iter().all(|cell| cell.len() > 20), "{row:?}");
+    }
 }

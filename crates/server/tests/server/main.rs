@@ -1,9 +1,11 @@
 //! Members over loopback, with real files, and the real client.
 
+mod admin;
 mod disks;
 mod guide;
 mod handshakes;
 mod hostile;
+mod http;
 mod leadership;
 mod membership;
 mod panics;

@@ -1,0 +1,95 @@
+//! The admin port: HTTP/1.1 for operators, for probes and for Prometheus.
+//!
+//! | path | method | needs the token | answers |
+//! | --- | --- | --- | --- |
+//! | `/livez` | GET | no | whether the process must be restarted |
+//! | `/readyz` | GET | no | whether the member can do its part |
+//! | `/metrics` | GET | no | metrics for Prometheus |
+//! | `/v1/status` | GET | yes | everything that the member knows, as JSON |
+//! | `/v1/…` | POST | yes | changes, as JSON |
+//!
+//! The live page will be at `/`, and backups at `/v1/backup`.
+
+mod guard;
+mod json;
+mod metrics;
+mod requests;
+mod routes;
+mod token;
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::timeout,
+};
+use zraft_store::Identity;
+
+use crate::{clients::ACCEPT_PAUSE, handle::Handle};
+pub use metrics::{Metric, metrics};
+pub use token::{AdminToken, TokenError, TokenFile};
+
+/// Connections at the same time: probes, Prometheus and some operators.
+const CONNECTIONS: usize = 64;
+/// The longest time from accepting a connection to the end of its answer. Each connection carries one request, so this
+/// also bounds idle and slow peers.
+const CONNECTION_TIME: Duration = Duration::from_secs(10);
+/// The longest head of a request. A token and the headers of a browser need less than a tenth.
+const HEAD_BYTES: usize = 16 << 10;
+/// The most headers of a request.
+const HEADERS: usize = 64;
+/// The longest body of a request: far more than the settings, the longest of all.
+const BODY_BYTES: usize = 64 << 10;
+/// A driver that takes longer to answer is stuck: it never waits, and its longest work takes milliseconds.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+
+/// What the requests at the admin port share.
+#[derive(Debug)]
+pub(crate) struct AdminPort {
+    pub(crate) handle: Handle,
+    pub(crate) identity: Identity,
+    pub(crate) address: SocketAddr,
+    pub(crate) client_address: SocketAddr,
+    pub(crate) peer_address: SocketAddr,
+    pub(crate) token: TokenFile,
+}
+
+/// Accepts connections until the member ends.
+pub(crate) async fn listen(port: Arc<AdminPort>, listener: TcpListener) {
+    // Dropping it ends the connections.
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        if connections.len() >= CONNECTIONS {
+            port.handle.counters.refused_at_admin_port("too many connections");
+            continue;
+        }
+        connections.spawn(serve(port.clone(), stream));
+    }
+}
+
+/// Answers the request of one connection.
+async fn serve(port: Arc<AdminPort>, stream: TcpStream) {
+    let service = service_fn(move |request| {
+        let port = port.clone();
+        async move { Ok::<_, Infallible>(routes::answer(&port, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .max_headers(HEADERS)
+        .max_header_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    // An error is the peer's, and was answered as far as that is possible.
+    let _ = timeout(CONNECTION_TIME, connection).await;
+}

@@ -1,0 +1,110 @@
+//! Who may ask what at the admin port.
+
+use std::net::{IpAddr, SocketAddr};
+
+use hyper::{
+    HeaderMap, StatusCode,
+    header::{AUTHORIZATION, HOST, HeaderName, ORIGIN},
+};
+
+use super::{AdminPort, routes::Problem};
+
+/// Refuses what a web page can make a browser send to a port of its own machine.
+///
+/// A page that has rebound its DNS name to a loopback address sends that name as the host. Other pages send their origin.
+pub(super) fn check_browser(address: SocketAddr, headers: &HeaderMap) -> Result<(), Problem> {
+    let host = text(headers, HOST).ok_or_else(|| {
+        Problem::new(StatusCode::BAD_REQUEST, "host", "the request has no single Host header")
+    })?;
+    if address.ip().is_loopback() && !is_local(host) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "host",
+            "the port listens on loopback: name it by an IP address or as localhost",
+        ));
+    }
+    let own = |origin: &str| origin.strip_prefix("http://") == Some(host);
+    match headers.contains_key(ORIGIN) && !text(headers, ORIGIN).is_some_and(own) {
+        true => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "origin",
+            "the request comes from a page of another origin",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Checks the token of a request. The file is read each time, so that a new token counts at once.
+pub(super) async fn check_token(port: &AdminPort, headers: &HeaderMap) -> Result<(), Problem> {
+    let refused = |why| Problem::new(StatusCode::UNAUTHORIZED, "token", why);
+    let given = text(headers, AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+    let given = given.ok_or_else(|| {
+        refused("the request needs the header Authorization: Bearer with the token in admin.token")
+    })?;
+    let file = port.token.clone();
+    // The disk may be slow, and the port must still answer its probes.
+    let tokens = tokio::task::spawn_blocking(move || file.read()).await;
+    let failed = |why: String| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "token_file", why);
+    let tokens = tokens
+        .map_err(|_| failed("reading the token panicked".to_owned()))?
+        .map_err(|error| failed(error.to_string()))?;
+    // Both are compared, so that the time tells nothing of which one is valid.
+    let valid = tokens.iter().filter(|token| token.is(given.as_bytes())).count();
+    if valid > 0 { Ok(()) } else { Err(refused("the token is not the one in admin.token")) }
+}
+
+/// Returns the value of a header that occurs once.
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
+/// Returns true for an IP address or `localhost`, with or without a port.
+fn is_local(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u16>().is_ok() => name,
+        _ => host,
+    };
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
+        let pairs = pairs.iter().map(|(name, value)| (name.clone(), value.parse().expect("valid")));
+        let mut headers = HeaderMap::new();
+        pairs.for_each(|(name, value)| {
+            headers.append(name, value);
+        });
+        headers
+    }
+
+    #[test]
+    fn requests_that_a_page_of_another_site_makes_are_refused() {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 7003));
+        let public = SocketAddr::from(([10, 0, 0, 1], 7003));
+        for (address, allowed, pairs) in [
+            (loopback, true, &[(HOST, "127.0.0.1:7003")][..]),
+            (loopback, true, &[(HOST, "localhost:7003")]),
+            (loopback, true, &[(HOST, "LOCALHOST")]),
+            (loopback, true, &[(HOST, "[::1]:7003")]),
+            (loopback, true, &[(HOST, "localhost:7003"), (ORIGIN, "http://localhost:7003")]),
+            (loopback, false, &[]),
+            (loopback, false, &[(HOST, "evil.example:7003")]),
+            (loopback, false, &[(HOST, "127.0.0.1.evil.example")]),
+            (loopback, false, &[(HOST, "localhost:7003"), (ORIGIN, "http://evil.example")]),
+            (loopback, false, &[(HOST, "localhost:7003"), (ORIGIN, "null")]),
+            (loopback, false, &[(HOST, "localhost:7003"), (ORIGIN, "https://localhost:7003")]),
+            (loopback, false, &[(HOST, "localhost"), (HOST, "evil.example")]),
+            (public, true, &[(HOST, "node-1.example:7003")]),
+            (public, false, &[(HOST, "node-1.example"), (ORIGIN, "http://evil.example")]),
+        ] {
+            let found = check_browser(address, &headers(pairs)).is_ok();
+            assert_eq!(found, allowed, "{pairs:?} at {address}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What the admin port answers.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body, Incoming},
+    header::{
+        ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE,
+        X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::{ANSWER_TIME, AdminPort, BODY_BYTES, guard, json::status, metrics, requests};
+use crate::{Alarm, Report};
+
+/// Why a request is refused. The client gets it as JSON, or as text where it asked for text.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) status: StatusCode,
+    /// A word for programs.
+    pub(super) code: &'static str,
+    /// A sentence for people, which says what to do.
+    pub(super) text: String,
+    /// Another member to ask.
+    pub(super) leader: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, code: &'static str, text: impl Into<String>) -> Self {
+        Self { status, code, text: text.into(), leader: None }
+    }
+}
+
+/// What an answer holds.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Text(StatusCode, &'static str, String),
+    Json(StatusCode, Value),
+}
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// Answers a request.
+pub(super) async fn answer(port: &AdminPort, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    port.handle.counters.admin.add();
+    let mut response = match route(port, request).await {
+        Ok(answer) => answer.into_response(),
+        Err(problem) => {
+            if matches!(problem.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                port.handle.counters.refused_at_admin_port(&problem.text);
+            }
+            problem.into_response()
+        }
+    };
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
+    set(CACHE_CONTROL, "no-store");
+    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    response
+}
+
+async fn route(port: &AdminPort, request: Request<Incoming>) -> Result<Answer, Problem> {
+    let path = request.uri().path();
+    // A probe knows the member by any name, and learns nothing but whether it works.
+    match path {
+        "/livez" => return only(&Method::GET, &request, live(port).await),
+        "/readyz" => return only(&Method::GET, &request, ready(port).await),
+        _ => guard::check_browser(port.address, request.headers())?,
+    }
+    if path == "/metrics" {
+        return only(&Method::GET, &request, scrape(port).await);
+    }
+    if !path.starts_with("/v1/") {
+        return Err(unknown(path));
+    }
+    guard::check_token(port, request.headers()).await?;
+    if path == "/v1/status" {
+        let report = report(port).await;
+        return only(
+            &Method::GET,
+            &request,
+            report.map(|report| Answer::Json(StatusCode::OK, status(port, &report))),
+        );
+    }
+    let Some(change) = requests::Change::at(path) else { return Err(unknown(path)) };
+    only(&Method::POST, &request, Ok(()))?;
+    let body = body(request).await?;
+    change.carry_out(port, body).await
+}
+
+fn unknown(path: &str) -> Problem {
+    let text = format!("there is nothing at {}", path.escape_default());
+    Problem::new(StatusCode::NOT_FOUND, "path", text)
+}
+
+/// Returns the answer if the request has the right method. A HEAD request gets the head of what GET gets.
+fn only<T>(
+    method: &Method,
+    request: &Request<Incoming>,
+    answer: Result<T, Problem>,
+) -> Result<T, Problem> {
+    let is_head = *method == Method::GET && request.method() == Method::HEAD;
+    match request.method() == method || is_head {
+        true => answer,
+        false => Err(Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            if *method == Method::GET { "needs_get" } else { "needs_post" },
+            format!("this path takes {method}"),
+        )),
+    }
+}
+
+/// Returns the JSON object in the body of a request; an empty body counts as an empty object.
+async fn body(request: Request<Incoming>) -> Result<serde_json::Map<String, Value>, Problem> {
+    let too_long = || {
+        let text = format!("the body is longer than {BODY_BYTES} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body", text)
+    };
+    let wrong = |text: String| Problem::new(StatusCode::BAD_REQUEST, "body", text);
+    let body = request.into_body();
+    if body.size_hint().lower() > BODY_BYTES as u64 {
+        return Err(too_long());
+    }
+    let bytes = match Limited::new(body, BODY_BYTES).collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(too_long()),
+        Err(_) => return Err(wrong("the body does not end".to_owned())),
+    };
+    if bytes.is_empty() {
+        return Ok(serde_json::Map::new());
+    }
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(wrong("the body must be a JSON object".to_owned())),
+        Err(error) => Err(wrong(format!("the body is not JSON: {error}"))),
+    }
+}
+
+/// Asks the driver. A member whose driver does not answer must be restarted.
+pub(super) async fn report(port: &AdminPort) -> Result<Report, Problem> {
+    let stuck = |text: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stuck", text);
+    match timeout(ANSWER_TIME, port.handle.report()).await {
+        Ok(Some(report)) => Ok(report),
+        Ok(None) => Err(stuck("the member has ended")),
+        Err(_) => Err(stuck("the member does not answer: restart it, and report this")),
+    }
+}
+
+/// Says whether the process works. Its disk, its application and the other members do not matter: a restart would not
+/// help them.
+async fn live(port: &AdminPort) -> Result<Answer, Problem> {
+    report(port).await?;
+    Ok(Answer::Text(StatusCode::OK, PLAIN, "alive\n".to_owned()))
+}
+
+/// Says whether the member does its part: it knows a leader, applies entries, and is not about to end.
+async fn ready(port: &AdminPort) -> Result<Answer, Problem> {
+    let report = report(port).await?;
+    let mut lacks = Vec::new();
+    for alarm in [Alarm::NoLeader, Alarm::ApplicationStopped] {
+        if alarm.is_raised(&report) {
+            lacks.push(alarm.text());
+        }
+    }
+    if report.stopping {
+        lacks.push("is about to end");
+    }
+    match lacks.is_empty() {
+        true => Ok(Answer::Text(StatusCode::OK, PLAIN, "ready\n".to_owned())),
+        false => {
+            let text = format!("not ready: the member {}\n", lacks.join(", and "));
+            Ok(Answer::Text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, text))
+        }
+    }
+}
+
+async fn scrape(port: &AdminPort) -> Result<Answer, Problem> {
+    let report = report(port).await?;
+    let text = metrics::text(port, report).map_err(|_| {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics", "a metric cannot be written")
+    })?;
+    Ok(Answer::Text(StatusCode::OK, metrics::CONTENT_TYPE, text))
+}
+
+impl Answer {
+    fn into_response(self) -> Response<Full<Bytes>> {
+        let (status, kind, text) = match self {
+            Self::Text(status, kind, text) => (status, kind, text),
+            Self::Json(status, value) => (status, "application/json", format!("{value:#}\n")),
+        };
+        let mut response = Response::new(Full::new(Bytes::from(text)));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        response
+    }
+}
+
+impl Problem {
+    fn into_response(self) -> Response<Full<Bytes>> {
+        let mut error = json!({ "code": self.code, "message": self.text });
+        if let Some(leader) = self.leader {
+            error["leader"] = leader.into();
+        }
+        let answer = Answer::Json(self.status, json!({ "error": error }));
+        let mut response = answer.into_response();
+        let header = match (self.status, self.code) {
+            (StatusCode::UNAUTHORIZED, _) => Some((WWW_AUTHENTICATE, "Bearer")),
+            (StatusCode::METHOD_NOT_ALLOWED, "needs_get") => Some((ALLOW, "GET, HEAD")),
+            (StatusCode::METHOD_NOT_ALLOWED, _) => Some((ALLOW, "POST")),
+            _ => None,
+        };
+        if let Some((name, value)) = header {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}

@@ -1,0 +1,247 @@
+//! The token of the admin port, and the file that holds it.
+
+use std::{
+    fmt,
+    fs::{self, File, OpenOptions},
+    hint::black_box,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use zraft_store::{Disk, Folder};
+
+use crate::directory::random;
+
+/// A longer file is not one of tokens.
+const MAX_FILE: u64 = 1024;
+/// The shortest token: 16 hexadecimal digits cannot be guessed through a port that answers a few thousand times a second.
+const MIN_TOKEN: usize = 16;
+/// Tokens that are valid at once: the old and the new one, while the new one is being handed out.
+const MAX_TOKENS: usize = 2;
+
+/// A token that opens the admin port.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AdminToken(String);
+
+/// The file with the token of the admin port: one token on a line, or two while it is being changed.
+///
+/// All members of a cluster have the same token, so that one command can ask all of them.
+#[derive(Clone, Debug)]
+pub struct TokenFile {
+    path: PathBuf,
+}
+
+/// A token file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// There is no such file.
+    #[error(
+        "{} does not exist: copy admin.token from another member's folder, or write 32 random hexadecimal digits to it", .path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file holds something else.
+    #[error(
+        "{} must hold one or two tokens, each on its own line with at least {} visible ASCII characters",
+        .path.display(), MIN_TOKEN
+    )]
+    Content {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file system failed.
+    #[error("{}: {error}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl AdminToken {
+    /// Draws a new token.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn random() -> io::Result<Self> {
+        let bytes = [random()?, random()?];
+        Ok(Self(bytes.iter().flatten().map(|byte| format!("{byte:02x}")).collect()))
+    }
+
+    /// Returns the token, for the header `Authorization: Bearer`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns true if the text is this token. The time that it takes tells nothing of the characters.
+    pub(super) fn is(&self, text: &[u8]) -> bool {
+        let own = self.0.as_bytes();
+        let pairs = own.iter().zip(text);
+        // The optimiser must not end the loop at the first difference.
+        let differences = pairs.fold(0, |all, (own, given)| black_box(all | (own ^ given)));
+        own.len() == text.len() && differences == 0
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+        (visible && text.len() >= MIN_TOKEN).then(|| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for AdminToken {
+    /// Does not show the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminToken")
+    }
+}
+
+impl TokenFile {
+    /// The name of the file in a data directory.
+    pub const NAME: &str = "admin.token";
+
+    /// Returns a token file. Nothing is read.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Reads the valid tokens: one or two.
+    ///
+    /// # Errors
+    /// [`TokenError`], whose text names the remedy.
+    pub fn read(&self) -> Result<Vec<AdminToken>, TokenError> {
+        let path = || self.path.clone();
+        let mut text = String::new();
+        let file = File::open(&self.path);
+        let read = file.and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text));
+        match read {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(TokenError::Missing { path: path() });
+            }
+            // It is not UTF-8.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(TokenError::Content { path: path() });
+            }
+            Err(error) => return Err(TokenError::Io { path: path(), error }),
+        }
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let tokens: Option<Vec<_>> = lines.map(AdminToken::read).collect();
+        let few = |tokens: &Vec<_>| (1..=MAX_TOKENS).contains(&tokens.len());
+        let tokens = tokens.filter(few).filter(|_| text.len() as u64 <= MAX_FILE);
+        tokens.ok_or_else(|| TokenError::Content { path: path() })
+    }
+
+    /// Writes a new random token, which only the owner of the file may read, unless the file exists. The folder is made
+    /// if it does not exist.
+    ///
+    /// # Errors
+    /// [`TokenError::Io`].
+    pub fn create_if_missing(&self) -> Result<(), TokenError> {
+        let failed = |error| TokenError::Io { path: self.path.clone(), error };
+        match self.path.symlink_metadata() {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        self.create(&AdminToken::random().map_err(failed)?)
+    }
+
+    /// Writes a token, which only the owner of the file may read. The folder is made if it does not exist.
+    ///
+    /// # Errors
+    /// [`TokenError::Io`]; the file must not exist.
+    pub fn create(&self, token: &AdminToken) -> Result<(), TokenError> {
+        self.write(token).map_err(|error| TokenError::Io { path: self.path.clone(), error })
+    }
+
+    fn write(&self, token: &AdminToken) -> io::Result<()> {
+        let parent = self.path.parent().filter(|parent| *parent != Path::new(""));
+        let folder = Folder::create(parent.unwrap_or(Path::new(".")))?;
+        if self.path.symlink_metadata().is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        // A crash leaves no half of a token under the name.
+        let partial = self.path.with_extension("partial");
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&partial)?;
+        file.write_all(format!("{}\n", token.as_str()).as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&partial, &self.path)?;
+        folder.sync()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &[u8]) -> (tempfile::TempDir, TokenFile) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(TokenFile::NAME);
+        fs::write(&path, text).expect("it is written");
+        (folder, TokenFile::new(path))
+    }
+
+    #[test]
+    fn one_or_two_tokens_are_read() {
+        let (_folder, one) = file(b"0123456789abcdef\n");
+        assert_eq!(one.read().expect("valid"), [AdminToken("0123456789abcdef".to_owned())]);
+        let (_folder, two) = file(b"0123456789abcdef\r\n\nfedcba9876543210");
+        let tokens = two.read().expect("valid");
+        assert!(tokens[0].is(b"0123456789abcdef") && tokens[1].is(b"fedcba9876543210"));
+    }
+
+    #[test]
+    fn files_of_something_else_are_refused() {
+        let three = b"0123456789abcdef\n0123456789abcdef\n0123456789abcdef\n";
+        let long = vec![b'a'; 2000];
+        for text in
+            [&b""[..], b"short", b"0123456789 abcdef", b"\xFF\xFE0123456789abcdef", three, &long]
+        {
+            let (_folder, wrong) = file(text);
+            let error = wrong.read().expect_err("it is refused");
+            assert!(matches!(error, TokenError::Content { .. }), "{error}");
+        }
+        let missing = TokenFile::new("/nowhere/admin.token").read().expect_err("it is missing");
+        assert!(missing.to_string().contains("copy admin.token"), "{missing}");
+    }
+
+    #[test]
+    fn token_is_neither_a_part_of_itself_nor_shown() {
+        let token = AdminToken("0123456789abcdef".to_owned());
+        assert!(token.is(b"0123456789abcdef"));
+        for wrong in [&b""[..], b"0123456789abcde", b"0123456789abcdef0", b"0123456789abcdeF"] {
+            assert!(!token.is(wrong));
+        }
+        assert!(!format!("{token:?}").contains("0123"));
+    }
+
+    #[test]
+    fn new_tokens_differ_are_private_and_replace_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = ["a", "b"].map(|name| TokenFile::new(folder.path().join(name).join("token")));
+        let tokens = files.each_ref().map(|file| {
+            file.create_if_missing().expect("it is written");
+            let token = file.read().expect("valid");
+            file.create_if_missing().expect("it exists");
+            assert_eq!(file.read().expect("valid"), token);
+            assert!(file.create(&token[0]).is_err());
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt;
+                let mode = fs::metadata(&file.path).expect("it exists").permissions().mode();
+                assert_eq!(mode & 0o777, 0o600);
+            }
+            token
+        });
+        assert_ne!(tokens[0], tokens[1]);
+    }
+}

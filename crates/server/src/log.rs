@@ -1,0 +1,146 @@
+//! What a member logs, by `tracing`.
+//!
+//! A message is complete without its fields; the fields repeat its values for programs. Nothing that a client sent is
+//! logged: a session id lets whoever reads it take the session over. A member that serves without trouble logs nothing.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use zraft_replica::{Configuration, RaftId, Role, Space};
+
+use crate::Status;
+
+/// Lines of one kind that strangers can cause are at least this far apart: six a minute do not fill a disk.
+const SPARING: Duration = Duration::from_secs(10);
+
+/// Lets through few of the lines that strangers can cause, and counts the others.
+#[derive(Debug, Default)]
+pub(crate) struct Sparing(Mutex<Spared>);
+
+#[derive(Debug, Default)]
+struct Spared {
+    last: Option<Instant>,
+    skipped: u64,
+}
+
+impl Sparing {
+    /// Returns none if the line must be left out, and otherwise how many were left out before it.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.next_at(Instant::now())
+    }
+
+    fn next_at(&self, now: Instant) -> Option<u64> {
+        let mut spared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spared.last.is_some_and(|last| now.saturating_duration_since(last) < SPARING) {
+            spared.skipped += 1;
+            return None;
+        }
+        spared.last = Some(now);
+        Some(std::mem::take(&mut spared.skipped))
+    }
+}
+
+/// Returns the end of a line before which others were left out.
+pub(crate) fn and(more: u64) -> String {
+    if more == 0 { String::new() } else { format!(" (and {more} times before)") }
+}
+
+/// Logs who leads, whenever that changes.
+#[derive(Debug, Default)]
+pub(crate) struct Leadership {
+    last: Option<(Role, u64, Option<RaftId>, bool, bool)>,
+    /// The line that was logged last. A leader that does not serve yet has none.
+    line: String,
+}
+
+impl Leadership {
+    pub(crate) fn note(&mut self, status: &Status) {
+        let Status { role, term, leader, serving, handing_over, .. } = *status;
+        let now = (role, term, leader, serving, handing_over);
+        if self.last == Some(now) {
+            return;
+        }
+        self.last = Some(now);
+        let Some(line) = line(status).filter(|line| *line != self.line) else { return };
+        let leader = leader.and_then(|id| status.configuration.members.get(&id));
+        let leader = leader.map(|info| info.name.as_str());
+        tracing::info!(term, leader, serving, handing_over, "{line}");
+        self.line = line;
+    }
+}
+
+/// Returns who leads; none for a leader that does not serve yet.
+fn line(status: &Status) -> Option<String> {
+    let term = status.term;
+    match (status.role, status.leader) {
+        _ if status.handing_over => Some("hands leadership over".to_owned()),
+        _ if status.serving => Some(format!("leads in term {term}")),
+        (Role::Leader, _) => None,
+        (_, Some(leader)) => {
+            Some(format!("follows {} in term {term}", name(&status.configuration, leader)))
+        }
+        (_, None) => Some("waits for a leader".to_owned()),
+    }
+}
+
+fn name(configuration: &Configuration, id: RaftId) -> String {
+    let info = configuration.members.get(&id);
+    info.map_or_else(|| id.to_string(), |info| info.name.to_string())
+}
+
+/// Logs how the membership has changed.
+pub(crate) fn membership(before: &Configuration, after: &Configuration) {
+    for (id, info) in &after.members {
+        let (member, address) = (info.name.as_str(), info.address.as_str());
+        match before.members.get(id) {
+            None => tracing::info!(member, address, "{member} at {address} belongs to the cluster"),
+            Some(known) if known.address != info.address => {
+                tracing::info!(member, address, "{member} is now at {address}");
+            }
+            Some(_) => {}
+        }
+        let (voted, votes) = (before.voters.contains(id), after.voters.contains(id));
+        if votes && !voted {
+            tracing::info!(member, "{member} votes");
+        } else if voted && !votes {
+            tracing::info!(member, "{member} no longer votes");
+        }
+    }
+    for (id, info) in &before.members {
+        if !after.members.contains_key(id) {
+            let member = info.name.as_str();
+            tracing::info!(member, "{member} was removed from the cluster");
+        }
+    }
+}
+
+/// Logs that the disk fills up, or has space again.
+pub(crate) fn space(before: Space, after: Space) {
+    match (before, after) {
+        (Space::Ample, Space::Low) => tracing::warn!(
+            "the disk is nearly full: free space, or client commands wait once a majority of the disks is"
+        ),
+        (Space::Low, Space::Ample) => tracing::info!("the disk has space again"),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_strangers_cause_are_far_apart_and_the_others_are_counted() {
+        let (sparing, start) = (Sparing::default(), Instant::now());
+        assert_eq!(sparing.next_at(start), Some(0));
+        for _ in 0..1_000 {
+            assert_eq!(sparing.next_at(start + SPARING / 2), None);
+        }
+        assert_eq!(sparing.next_at(start + SPARING), Some(1_000));
+        assert_eq!(sparing.next_at(start + 2 * SPARING), Some(0), "they are counted once");
+        assert_eq!(and(0), "");
+        assert_eq!(and(1_000), " (and 1000 times before)");
+    }
+}
