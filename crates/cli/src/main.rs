@@ -2,6 +2,7 @@
 
 mod commands;
 mod exit;
+mod logging;
 
 use std::process::ExitCode;
 

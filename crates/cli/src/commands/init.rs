@@ -6,15 +6,17 @@ use std::{
 };
 
 use clap::Args;
-use zraft_server::{CreateError, NewMember, ServerConfig, create_cluster, random_cluster_id};
+use zraft_server::{
+    AdminToken, CreateError, NewMember, ServerConfig, TokenFile, create_cluster, random_cluster_id,
+};
 
 use super::applications::Application;
 use crate::exit::{Exit, complain, print};
 
 /// Make the data directories of a new cluster on this machine
 ///
-/// Makes the folders node-1, node-2 and so on in DIR. Each holds an empty log, the member's identity, and the file node.toml
-/// with its addresses on loopback. Only their owner may read them. Overwrites nothing: the exit status is 1 if one of
+/// Makes the folders node-1, node-2 and so on in DIR. Each holds an empty log, the member's identity, the token of the admin
+/// ports, and the file node.toml with its addresses on loopback. Only their owner may read them. Overwrites nothing: the exit status is 1 if one of
 /// the folders exists.
 ///
 /// Prints the commands that run the members, and the value of -e for clients.
@@ -29,7 +31,7 @@ pub(crate) struct Arguments {
     /// Folder for the members' folders
     #[arg(long, value_name = "DIR", default_value = "cluster")]
     dir: PathBuf,
-    /// First port: the members' client ports come first, then their peer ports; 0 chooses free ports
+    /// First port: the members' client ports come first, then their peer ports and their admin ports; 0 chooses free ports
     #[arg(long, value_name = "PORT", default_value_t = 7001)]
     base_port: u16,
     /// State machine that all members run
@@ -82,9 +84,10 @@ impl Refused {
 fn plan(arguments: &Arguments) -> Result<Vec<Planned>, Refused> {
     let cluster = random_cluster_id().map_err(Refused::failure)?;
     let addresses = addresses(arguments.base_port, arguments.members)?;
-    let (clients, peers) = addresses.split_at(usize::from(arguments.members));
+    let (clients, rest) = addresses.split_at(usize::from(arguments.members));
+    let (peers, admins) = rest.split_at(usize::from(arguments.members));
     let mut planned = Vec::new();
-    for (number, (client, peer)) in (1..).zip(clients.iter().zip(peers)) {
+    for (number, ((client, peer), admin)) in (1..).zip(clients.iter().zip(peers).zip(admins)) {
         let name = format!("node-{number}");
         let directory = arguments.dir.join(&name);
         if directory.symlink_metadata().is_ok() {
@@ -98,6 +101,7 @@ fn plan(arguments: &Arguments) -> Result<Vec<Planned>, Refused> {
             ("application", arguments.application.name()),
             ("client-address", &client.to_string()),
             ("peer-address", &peer.to_string()),
+            ("admin-address", &admin.to_string()),
         ] {
             config.set(flag, value).map_err(Refused::failure)?;
         }
@@ -108,10 +112,10 @@ fn plan(arguments: &Arguments) -> Result<Vec<Planned>, Refused> {
     Ok(planned)
 }
 
-/// Returns the members' client addresses, and then their peer addresses.
+/// Returns the members' client addresses, then their peer addresses, and then their admin addresses.
 fn addresses(base: u16, members: u16) -> Result<Vec<SocketAddr>, Refused> {
     let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let count = 2 * members;
+    let count = 3 * members;
     if base > 0 {
         base.checked_add(count - 1).ok_or_else(|| {
             Refused::input("the last ports would be above 65535: choose a lower --base-port")
@@ -126,10 +130,14 @@ fn addresses(base: u16, members: u16) -> Result<Vec<SocketAddr>, Refused> {
 
 fn make(planned: Vec<Planned>) -> Result<Vec<Planned>, Refused> {
     let mut cluster = None;
+    // One token opens the admin ports of all members.
+    let token = AdminToken::random().map_err(Refused::failure)?;
     for Planned { config, member, .. } in &planned {
         config.create_in(&member.directory).map_err(|error| {
             Refused::failure(format!("{}: {error}", member.directory.display()))
         })?;
+        let file = TokenFile::new(config.token_file(&member.directory));
+        file.create(&token).map_err(Refused::failure)?;
         cluster = config.cluster;
     }
     let cluster = cluster.ok_or_else(|| Refused::failure("no members"))?;
@@ -142,7 +150,7 @@ fn make(planned: Vec<Planned>) -> Result<Vec<Planned>, Refused> {
 }
 
 /// Returns a path as a shell reads it.
-fn quoted(path: &Path) -> String {
+pub(crate) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:".contains(&byte);
     match !text.is_empty() && text.bytes().all(plain) {

@@ -1,20 +1,22 @@
 //! `zraft server`: runs one durable member.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
 use clap::Args;
-use tokio::sync::watch;
 use zraft_server::{
-    ConfigError, CreateError, Ended, Role, Server, ServerBuilder, ServerConfig, Signals,
-    StartError, Status, StopReason, StoreError, check_vacant, random_cluster_id,
+    ConfigError, CreateError, Ended, LogLevel, Server, ServerBuilder, ServerConfig, Signals,
+    StartError, StopReason, StoreError, check_vacant, random_cluster_id,
 };
 use zraft_session::applications::{AppendLog, KvStore};
 
 use super::{applications::Application, dev::reachable, flags::Flags};
-use crate::exit::{Exit, complain, print, run_alone, write};
+use crate::{
+    exit::{Exit, complain, print, run_alone, write},
+    logging,
+};
 
 /// Run one member of a cluster, with its log on disk
 ///
@@ -25,9 +27,10 @@ use crate::exit::{Exit, complain, print, run_alone, write};
 /// Each option is read from DIR/node.toml, then from its variable, such as ZRAFT_CLIENT_ADDRESS, and then from its flag. A later
 /// one overrides the others.
 ///
-/// Prints the member's endpoint. Then reports on standard error who leads, whenever that changes. SIGTERM or Ctrl+C make it hand
-/// leadership over, tell its clients where to go, and end within 5 seconds, with exit status 143 or 130. A second signal
-/// ends it at once. A cluster of one member has no member to hand over to: its clients wait until it is back.
+/// Prints the member's endpoint and its admin port. Then logs on standard error who leads, whenever that changes, and what an
+/// operator should look at; with --log json, one JSON object on each line. SIGTERM or Ctrl+C make it hand leadership over,
+/// tell its clients where to go, and end within 5 seconds, with exit status 143 or 130. A second signal ends it at once. A
+/// cluster of one member has no member to hand over to: its clients wait until it is back.
 ///
 /// The exit status is 1 if the configuration or the folder cannot be used, 2 if a port cannot be opened, 3 after any other
 /// failure, and 5 if the member cannot go on with its data, so that starting it again does not help. zraft dev runs a cluster in memory instead.
@@ -48,7 +51,7 @@ pub(crate) struct Arguments {
     /// Read this file instead of DIR/node.toml
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Do not report who leads
+    /// Log warnings and errors only
     #[arg(short = 'q', long)]
     quiet: bool,
     #[command(flatten)]
@@ -78,16 +81,24 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
         print(config.effective().trim_end());
         return Exit::Success;
     }
+    let level = if arguments.quiet { LogLevel::Warn } else { config.log_level };
+    let _log = match logging::start(config.log, level) {
+        Ok(log) => log,
+        Err(error) => {
+            complain(&format!("cannot start threads: {error}"));
+            return Exit::Failure;
+        }
+    };
     if arguments.new
         && let Err(error) = prepare_new(&mut config, application, arguments, directory)
     {
-        complain(&error.to_string());
+        tracing::error!("{error}");
         return of_start(&error);
     }
     let builder = Server::builder().directory(directory).config(config).create(arguments.new);
     match application {
-        Application::KvStore => serve(builder.application(KvStore::new()), arguments),
-        Application::AppendLog => serve(builder.application(AppendLog::new()), arguments),
+        Application::KvStore => serve(builder.application(KvStore::new())),
+        Application::AppendLog => serve(builder.application(AppendLog::new())),
     }
 }
 
@@ -113,6 +124,9 @@ fn prepare_new(
     directory: &Path,
 ) -> Result<(), StartError> {
     check_vacant(directory)?;
+    if !config.is_set("admin-address") {
+        config.admin_address = Some(admin_address(config.client_address));
+    }
     config.choose_ports()?;
     let cluster = match config.cluster {
         Some(cluster) => cluster,
@@ -120,12 +134,14 @@ fn prepare_new(
     };
     let name = config.name.as_ref().map_or("node-1", |name| name.as_str()).to_owned();
     let (client, peer) = (config.client_address.to_string(), config.peer_address.to_string());
+    let admin = config.admin_address.map_or("none".to_owned(), |address| address.to_string());
     for (flag, value) in [
         ("name", name.as_str()),
         ("cluster", &cluster.to_string()),
         ("application", application.name()),
         ("client-address", &client),
         ("peer-address", &peer),
+        ("admin-address", &admin),
     ] {
         config.set(flag, value)?;
     }
@@ -135,12 +151,20 @@ fn prepare_new(
     Ok(())
 }
 
-fn serve<A: zraft_session::Application>(builder: ServerBuilder<A>, arguments: &Arguments) -> Exit {
+/// Returns where a new member listens for operators unless it is told: on loopback, at the port that follows the default
+/// peer port, or at a free one if its client port is not the default either.
+fn admin_address(client: SocketAddr) -> SocketAddr {
+    let default = ServerConfig::default();
+    let port = if client == default.client_address { default.peer_address.port() + 1 } else { 0 };
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn serve<A: zraft_session::Application>(builder: ServerBuilder<A>) -> Exit {
     run_alone(async {
         let mut signals = match Signals::listen() {
             Ok(signals) => signals,
             Err(error) => {
-                complain(&format!("cannot receive signals: {error}"));
+                tracing::error!("cannot receive signals: {error}");
                 return Exit::Failure;
             }
         };
@@ -152,20 +176,16 @@ fn serve<A: zraft_session::Application>(builder: ServerBuilder<A>, arguments: &A
         let server = match started {
             Ok(server) => server,
             Err(error) => {
-                complain(&described(&error));
+                tracing::error!("{}", described(&error));
                 return of_start(&error);
             }
         };
         introduce(&server);
-        let reports = (!arguments.quiet).then(|| tokio::spawn(report(server.member().watch())));
         let ended = server.run(&mut signals).await;
-        if let Some(reports) = reports {
-            reports.abort();
-        }
         match ended {
             Ok(signal) => signal.into(),
             Err(ended) => {
-                complain(&ended.to_string());
+                tracing::error!("{ended}");
                 of_end(&ended)
             }
         }
@@ -177,47 +197,18 @@ fn introduce(server: &Server) {
     let (member, identity) = (server.member(), server.member().identity());
     let address = member.client_address();
     let address = SocketAddr::new(reachable(address.ip()), address.port());
+    let admin = member.admin_address().map(|address| {
+        let address = SocketAddr::new(reachable(address.ip()), address.port());
+        format!("\nadmin: http://{address}")
+    });
     let text = format!(
-        "member {} of cluster {}\nendpoint: {}=tcp://{address}\npress Ctrl+C to stop",
-        identity.member, identity.cluster, identity.member
+        "member {} of cluster {}\nendpoint: {}=tcp://{address}{}\npress Ctrl+C to stop",
+        identity.member,
+        identity.cluster,
+        identity.member,
+        admin.unwrap_or_default()
     );
     let _ = write(&text);
-}
-
-/// Reports who leads, whenever that changes.
-async fn report(mut status: watch::Receiver<Status>) {
-    if !status.borrow().applies {
-        complain(
-            "the application panicked twice at one entry: this member votes and stores, and neither applies nor leads",
-        );
-    }
-    let mut last = String::new();
-    loop {
-        let text = summary(&status.borrow_and_update());
-        if let Some(text) = text.filter(|text| *text != last) {
-            complain(&text);
-            last = text;
-        }
-        if status.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Returns who leads; none for a leader that does not serve yet.
-fn summary(status: &Status) -> Option<String> {
-    let term = status.term;
-    match (status.role, status.leader) {
-        _ if status.handing_over => Some("hands leadership over".to_owned()),
-        _ if status.serving => Some(format!("leads in term {term}")),
-        (Role::Leader, _) => None,
-        (_, Some(leader)) => {
-            let info = status.configuration.members.get(&leader);
-            let name = info.map_or_else(|| leader.to_string(), |info| info.name.to_string());
-            Some(format!("follows {name} in term {term}"))
-        }
-        (_, None) => Some("waits for a leader".to_owned()),
-    }
 }
 
 /// Returns the text of an error, with the program's own remedy.
@@ -233,9 +224,10 @@ fn described(error: &StartError) -> String {
 /// Returns the exit code for a member that does not start.
 fn of_start(error: &StartError) -> Exit {
     match error {
-        StartError::Config(_) | StartError::NoDirectory | StartError::OtherMember { .. } => {
-            Exit::BadInput
-        }
+        StartError::Config(_)
+        | StartError::Token(_)
+        | StartError::NoDirectory
+        | StartError::OtherMember { .. } => Exit::BadInput,
         StartError::Create(CreateError::Store(error)) | StartError::Store(error) => of_store(error),
         StartError::Create(CreateError::NotEmpty { .. } | CreateError::Members) => Exit::BadInput,
         StartError::Listen { .. } => Exit::Connection,

@@ -25,8 +25,10 @@ fn directories_of_new_members_are_private_and_configured() {
     let command = |member| format!("  zraft server '{}/{member}'", dir.display());
     assert_eq!(lines[1..3], [command("node-1"), command("node-2")], "the path has a space");
     assert_eq!(lines[3], "endpoints: node-1=tcp://127.0.0.1:9001,node-2=tcp://127.0.0.1:9002");
-    let mut clusters = Vec::new();
-    for (member, client, peer) in [("node-1", 9001, 9003), ("node-2", 9002, 9004)] {
+    let (mut clusters, mut tokens) = (Vec::new(), Vec::new());
+    for (member, client, peer, admin) in
+        [("node-1", 9001, 9003, 9005), ("node-2", 9002, 9004, 9006)]
+    {
         let member_dir = dir.join(member);
         assert_eq!(mode(&member_dir), 0o700);
         for entry in fs::read_dir(&member_dir).unwrap() {
@@ -39,12 +41,15 @@ fn directories_of_new_members_are_private_and_configured() {
         assert_eq!(
             rest,
             format!(
-                "application = \"append-log\"\n\n[client]\naddress = \"127.0.0.1:{client}\"\n\n[peer]\naddress = \"127.0.0.1:{peer}\"\n"
+                "application = \"append-log\"\n\n[client]\naddress = \"127.0.0.1:{client}\"\n\n[peer]\naddress = \"127.0.0.1:{peer}\"\n\n[admin]\naddress = \"127.0.0.1:{admin}\"\n"
             )
         );
         clusters.push(cluster.to_owned());
+        tokens.push(fs::read_to_string(member_dir.join("admin.token")).unwrap());
     }
     assert_eq!(clusters[0], clusters[1]);
+    assert_eq!(tokens[0], tokens[1], "one token opens the admin ports of all members");
+    assert_eq!(tokens[0].trim().len(), 64);
 }
 
 #[test]
@@ -63,8 +68,8 @@ fn existing_directory_is_not_overwritten() {
 #[test]
 fn ports_above_the_last_one_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let output = init(folder.path(), &["--base-port", "65531"]);
+    let output = init(folder.path(), &["--base-port", "65528"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("above 65535"));
-    assert!(init(folder.path(), &["--base-port", "65530"]).status.success(), "six ports just fit");
+    assert!(init(folder.path(), &["--base-port", "65527"]).status.success(), "nine ports just fit");
 }

@@ -1,6 +1,12 @@
 //! `zraft server`: one member, its configuration, its directory and its end.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{Read, Write},
+    path::Path,
+};
+
+use zraft_client::RaftClient;
 
 use crate::{
     processes::reserve,
@@ -14,6 +20,7 @@ fn start(arguments: &[&str]) -> (Running, String) {
     assert!(line.starts_with("member node-1 of cluster "), "{line}");
     let line = server.line();
     let endpoint = line.strip_prefix("endpoint: ").unwrap().to_owned();
+    assert!(server.line().starts_with("admin: http://127.0.0.1:"));
     assert_eq!(server.line(), "press Ctrl+C to stop");
     (server, endpoint)
 }
@@ -26,8 +33,8 @@ fn text(path: &Path) -> String {
 fn new_member_comes_back_with_its_data_at_its_ports() {
     let folder = tempfile::tempdir().unwrap();
     let data = text(&folder.path().join("data"));
-    let ((_client, client), (_peer, peer)) = (reserve(), reserve());
-    let ports = ["--client-address", &client, "--peer-address", &peer];
+    let ((_client, client), (_peer, peer), (_admin, admin)) = (reserve(), reserve(), reserve());
+    let ports = ["--client-address", &client, "--peer-address", &peer, "--admin-address", &admin];
     let (mut server, endpoint) = start(&[&["--new", &data], &ports[..]].concat());
     assert_eq!(endpoint, format!("node-1=tcp://{client}"));
     let set = run(&["set", "-e", &endpoint, "colour", "green"]);
@@ -70,7 +77,8 @@ fn folder_without_a_member_is_refused_unless_a_new_one_is_wanted() {
 fn second_process_does_not_get_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     let data = text(&folder.path().join("data"));
-    let anywhere = ["--client-address", "127.0.0.1:0", "--peer-address", "127.0.0.1:0"];
+    let anywhere = ["--client-address", "--peer-address", "--admin-address"];
+    let anywhere = anywhere.map(|flag| [flag, "127.0.0.1:0"]).concat();
     let (_server, endpoint) = start(&[&["--new", &data], &anywhere[..]].concat());
     let second = run(&[&["server", &data], &anywhere[..]].concat());
     assert_eq!(second.status.code(), Some(1));
@@ -167,4 +175,50 @@ fn server_without_a_folder_names_the_ways_to_run_one() {
     assert!(problem.contains("--new") && problem.contains("zraft dev"), "{problem}");
     // The options of the command that had this name before.
     assert_eq!(run(&["server", "--members", "3"]).status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_of_json_is_json_on_every_line_and_holds_no_session_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = text(&folder.path().join("data"));
+    let anywhere = ["--client-address", "127.0.0.1:0", "--peer-address", "127.0.0.1:0"];
+    let log = ["--log", "json", "--log-level", "trace"];
+    let (server, endpoint) = start(&[&["--new", &data], &anywhere[..], &log].concat());
+    let (name, address) = endpoint.split_once('=').unwrap();
+    let builder = RaftClient::builder().capability("kind", "test").member(name, address);
+    let client = builder.build().unwrap();
+    client.connect().await.unwrap();
+    client.ping().await.unwrap();
+    let session = client.session_id().unwrap().as_str().to_owned();
+    // A client that cannot be understood. The member closes the connection.
+    let address = address.strip_prefix("tcp://").unwrap();
+    let mut garbage = std::net::TcpStream::connect(address).unwrap();
+    garbage.write_all(format!("{session:-<200}").as_bytes()).unwrap();
+    let _ = garbage.read_to_end(&mut Vec::new());
+    client.disconnect().await;
+
+    let (status, lines) = server.terminated();
+    assert_eq!(status, Some(143), "{lines}");
+    let mut messages = Vec::new();
+    for line in lines.lines() {
+        let event: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(event["timestamp"].is_string() && event["level"].is_string(), "{line}");
+        messages.push(event["message"].as_str().unwrap().to_owned());
+    }
+    for begin in ["leads in term ", "a client sent what cannot be read"] {
+        assert!(messages.iter().any(|message| message.starts_with(begin)), "{lines}");
+    }
+    assert!(!lines.contains(&session), "{lines}");
+}
+
+#[test]
+fn quiet_member_that_works_logs_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = text(&folder.path().join("data"));
+    let anywhere = ["--client-address", "127.0.0.1:0", "--peer-address", "127.0.0.1:0"];
+    let (server, endpoint) = start(&[&["--new", &data, "--quiet"], &anywhere[..]].concat());
+    let set = run(&["set", "-e", &endpoint, "key", "value"]);
+    assert_eq!(stdout(&set), "OK\n", "{}", stderr(&set));
+    assert_eq!(server.terminated(), (Some(143), String::new()));
 }
