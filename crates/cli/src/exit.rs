@@ -25,6 +25,8 @@ pub(crate) enum Exit {
     Failure,
     /// 4: `get --exit-code` found no value.
     Absent,
+    /// 4: `cluster status --exit-code` found an alarm.
+    Alarm,
     /// 5: a member cannot go on with its data, so starting it again does not help.
     Unusable,
     /// 130: Ctrl+C.
@@ -40,7 +42,7 @@ impl From<Exit> for ExitCode {
             Exit::BadInput => 1,
             Exit::Connection => 2,
             Exit::Failure => 3,
-            Exit::Absent => 4,
+            Exit::Absent | Exit::Alarm => 4,
             Exit::Unusable => 5,
             Exit::Interrupted => 130,
             Exit::Terminated => 143,

@@ -2,8 +2,10 @@
 //!
 //! This library serves the program and this project's tests. Its interface can change at any time.
 
+pub mod admin;
 pub mod bench;
 pub mod capture;
+pub mod cluster;
 pub mod demo;
 pub mod incidents;
 pub mod inspect;

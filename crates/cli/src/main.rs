@@ -33,13 +33,14 @@ To begin with:
 Durable members:
   zraft server --new data       runs a cluster of one member, with its data in the folder data
   zraft init --members 3        makes the folders of three members, and says how to run them
+  zraft cluster status          shows who leads, how far each member is, and which alarms are raised
 
 Exit status:
   0    success
   1    bad input, or the demo failed
   2    no connection, or no answer in time
   3    any other failure
-  4    get --exit-code: the key has no value
+  4    get --exit-code: the key has no value; cluster status --exit-code: an alarm is raised
   5    server: the member cannot go on with its data; the message says what to do
   130  after Ctrl+C
   143  after SIGTERM";
@@ -50,6 +51,7 @@ enum Command {
     Dev(dev::Arguments),
     Init(init::Arguments),
     Server(server::Arguments),
+    Cluster(cluster::Arguments),
     Set(store::Set),
     Get(store::Get),
     Watch(store::Watch),
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Command::Dev(arguments) => dev::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Server(arguments) => server::run(&arguments),
+        Command::Cluster(arguments) => cluster::run(arguments),
         Command::Set(arguments) => store::set(arguments),
         Command::Get(arguments) => store::get(arguments),
         Command::Watch(arguments) => store::watch(arguments),

@@ -2,13 +2,14 @@
 
 use std::{fs, path::Path, process::Command};
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "README.md",
     "docs/guide/rust.md",
     "docs/guide/node.md",
     "docs/guide/testing.md",
     "docs/guide/tuning.md",
     "docs/guide/operating.md",
+    "docs/server/operations.md",
     "docs/server/running.md",
 ];
 const PREFIX: &str = "cargo run --release -- ";

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers may unwrap as tests do")]
 
+#[cfg(unix)]
+mod cluster;
 mod demo;
 #[cfg(unix)]
 mod dev;

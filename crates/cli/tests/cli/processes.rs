@@ -32,8 +32,8 @@ fn reserve_at(address: &str) -> (Option<TcpSocket>, String) {
 }
 
 /// A cluster of three processes that a test can signal, kill and start again.
-struct Cluster {
-    folder: TempDir,
+pub(crate) struct Cluster {
+    pub(crate) folder: TempDir,
     endpoints: String,
     members: Vec<Option<Running>>,
     variables: Vec<(&'static str, &'static str)>,
@@ -41,14 +41,14 @@ struct Cluster {
 }
 
 /// Lets a busy machine cause no election.
-const PATIENT: [(&str, &str); 3] = [
+pub(crate) const PATIENT: [(&str, &str); 3] = [
     ("ZRAFT_RAFT_HEARTBEAT_MILLIS", "100"),
     ("ZRAFT_RAFT_ELECTION_MIN_MILLIS", "2000"),
     ("ZRAFT_RAFT_ELECTION_MAX_MILLIS", "3000"),
 ];
 
 impl Cluster {
-    fn start(variables: &[(&'static str, &'static str)]) -> Self {
+    pub(crate) fn start(variables: &[(&'static str, &'static str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().to_str().unwrap().to_owned();
         let init = run(&["init", "--dir", &dir, "--base-port", "0", "--application", "append-log"]);
@@ -71,7 +71,7 @@ impl Cluster {
         cluster
     }
 
-    fn open(&mut self, member: usize) {
+    pub(crate) fn open(&mut self, member: usize) {
         let directory = self.folder.path().join(format!("node-{}", member + 1));
         let arguments = ["server", directory.to_str().unwrap()];
         let mut running = Running::start_in(&arguments, &self.variables);
@@ -80,17 +80,17 @@ impl Cluster {
         self.members[member] = Some(running);
     }
 
-    fn member(&mut self, member: usize) -> &mut Running {
+    pub(crate) fn member(&mut self, member: usize) -> &mut Running {
         self.members[member].as_mut().unwrap()
     }
 
     /// Takes a member out, to end it.
-    fn take(&mut self, member: usize) -> Running {
+    pub(crate) fn take(&mut self, member: usize) -> Running {
         self.members[member].take().unwrap()
     }
 
     /// Waits until a member says who leads, and returns the leader.
-    fn leader_at(&mut self, member: usize) -> usize {
+    pub(crate) fn leader_at(&mut self, member: usize) -> usize {
         loop {
             let line = self.member(member).complaint();
             if line.starts_with("zraft: leads ") {

@@ -222,3 +222,19 @@ fn quiet_member_that_works_logs_nothing() {
     assert_eq!(stdout(&set), "OK\n", "{}", stderr(&set));
     assert_eq!(server.terminated(), (Some(143), String::new()));
 }
+
+#[test]
+fn admin_port_can_be_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = text(&folder.path().join("data"));
+    let anywhere = ["--client-address", "127.0.0.1:0", "--peer-address", "127.0.0.1:0"];
+    let without = ["server", "--new", &data, "--admin-address", "none"];
+    let mut server = Running::start(&[&without, &anywhere[..]].concat());
+    let lines = [server.line(), server.line(), server.line()];
+    assert_eq!(lines[2], "press Ctrl+C to stop", "{lines:?}");
+    assert!(!folder.path().join("data/admin.token").exists());
+    assert_eq!(server.terminate(), Some(143));
+    let status = run(&["cluster", "status", "--dir", &data]);
+    assert_eq!(status.status.code(), Some(1));
+    assert!(stderr(&status).contains("has an admin port"), "{}", stderr(&status));
+}

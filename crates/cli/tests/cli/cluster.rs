@@ -1,0 +1,216 @@
+//! `zraft cluster`: looking at a running cluster and changing it.
+
+use std::{fs, path::Path};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::{
+    processes::{Cluster, PATIENT},
+    support::{PATIENCE, Running, run, stderr, stdout},
+};
+
+impl Cluster {
+    /// Runs a command of `zraft cluster` on the folders of the members.
+    fn ask(&self, words: &[&str]) -> std::process::Output {
+        let dir = self.folder.path().to_str().unwrap();
+        // A busy machine may need longer than the default.
+        let patience = PATIENCE.as_secs().to_string();
+        run(&[&["cluster"], words, &["--dir", dir, "--timeout", &patience]].concat())
+    }
+
+    /// Runs a command that must succeed, and returns what it prints.
+    fn done(&self, words: &[&str]) -> String {
+        let output = self.ask(words);
+        assert!(output.status.success(), "{words:?}: {}", stderr(&output));
+        stdout(&output)
+    }
+
+    fn status(&self) -> Value {
+        serde_json::from_str(&self.done(&["status", "--json"])).unwrap()
+    }
+
+    /// Returns the admin address of a member.
+    fn admin(&self, number: usize) -> String {
+        admin_address(&self.folder.path().join(format!("node-{number}")))
+    }
+}
+
+fn admin_address(folder: &Path) -> String {
+    let text = fs::read_to_string(folder.join("node.toml")).unwrap();
+    let (_, rest) = text.split_once("[admin]\naddress = \"").unwrap();
+    rest.split('"').next().unwrap().to_owned()
+}
+
+/// Starts the member that a command has added.
+fn start(printed: &str) -> Running {
+    let command = printed.lines().find_map(|line| line.strip_prefix("  zraft ")).unwrap();
+    let words: Vec<_> = command.split(' ').collect();
+    Running::start_in(&words, &PATIENT)
+}
+
+fn names(status: &Value) -> Vec<String> {
+    let leader = status["leader"].as_str().unwrap();
+    let members = status["members"].as_array().unwrap();
+    let own = |member: &&Value| member["status"]["member"] == leader;
+    let known = members.iter().find(own).unwrap()["status"]["members"].as_array().unwrap();
+    known.iter().map(|member| member["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn status_shows_the_leader_and_every_member() {
+    let mut cluster = Cluster::start(&PATIENT);
+    let leader = format!("node-{}", cluster.leader_at(0) + 1);
+    let status = cluster.status();
+    assert_eq!(status["leader"], leader.as_str());
+    let members = status["members"].as_array().unwrap();
+    assert_eq!(members.len(), 3);
+    for (number, member) in (1..).zip(members) {
+        assert_eq!(member["status"]["member"], format!("node-{number}"));
+        assert_eq!(member["admin"], cluster.admin(number));
+    }
+    let text = cluster.done(&["status"]);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].starts_with("cluster ") && lines[1].contains(&format!("{leader} in term")));
+    for number in 1..=3 {
+        let row = lines.iter().find(|line| line.starts_with(&format!("node-{number} "))).unwrap();
+        let is_leader = leader == format!("node-{number}");
+        assert!(row.contains(if is_leader { "leader" } else { "voter" }), "{text}");
+    }
+}
+
+#[test]
+fn leadership_moves_and_the_command_says_who_leads() {
+    let mut cluster = Cluster::start(&PATIENT);
+    let leader = cluster.leader_at(0) + 1;
+    let next = format!("node-{}", leader % 3 + 1);
+    assert_eq!(cluster.done(&["move-leader", &next]), format!("{next} leads\n"));
+    assert_eq!(cluster.status()["leader"], next.as_str());
+    let again = cluster.ask(&["move-leader", &next]);
+    assert_eq!(again.status.code(), Some(3));
+    assert!(stderr(&again).contains(&format!("{next} leads already")), "{}", stderr(&again));
+    let printed = cluster.done(&["move-leader"]);
+    assert_ne!(printed, format!("{next} leads\n"));
+}
+
+#[test]
+fn settings_are_shown_and_changed() {
+    let mut cluster = Cluster::start(&PATIENT);
+    cluster.leader_at(0);
+    assert!(cluster.done(&["settings"]).contains("sessions = 65536\n"));
+    let changed = cluster.done(&["settings", "sessions=77", "session_timeout_millis=60000"]);
+    assert!(changed.contains("sessions = 77\nsession_timeout_millis = 60000\n"), "{changed}");
+    let json: Value = serde_json::from_str(&cluster.done(&["settings", "--json"])).unwrap();
+    assert_eq!(json["sessions"], 77);
+    for (change, status, text) in [
+        ("sessions=many", 1, "is not of the form NAME=VALUE"),
+        ("sessions=0", 3, "sessions: 0 is not from 1"),
+        ("session=1", 3, "there is no setting session"),
+    ] {
+        let output = cluster.ask(&["settings", change]);
+        assert_eq!(output.status.code(), Some(status), "{change}");
+        assert!(stderr(&output).contains(text), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn member_is_added_votes_and_is_removed_again() {
+    let mut cluster = Cluster::start(&PATIENT);
+    cluster.leader_at(0);
+    let printed = cluster.done(&["add", "node-4"]);
+    let folder = cluster.folder.path().join("node-4");
+    assert!(folder.join("admin.token").is_file());
+    let toml = fs::read_to_string(folder.join("node.toml")).unwrap();
+    assert!(toml.contains("application = \"append-log\""), "as the others: {toml}");
+    let again = cluster.ask(&["add", "node-4", "--folder", &format!("{}-b", folder.display())]);
+    assert_eq!(again.status.code(), Some(3));
+    assert!(stderr(&again).contains("there is a member node-4"), "{}", stderr(&again));
+
+    let member = start(&printed);
+    assert_eq!(cluster.done(&["promote", "node-4"]), "node-4 votes\n");
+    assert_eq!(names(&cluster.status()), ["node-1", "node-2", "node-3", "node-4"]);
+
+    let removed = cluster.done(&["remove", "node-4"]);
+    assert!(removed.starts_with("removed node-4"), "{removed}");
+    let (status, log) = member.end();
+    assert_eq!(status, Some(5), "{log}");
+    assert!(log.contains("the cluster has removed this member"), "{log}");
+    assert_eq!(names(&cluster.status()), ["node-1", "node-2", "node-3"]);
+}
+
+#[test]
+fn leader_is_replaced_by_a_new_member() {
+    let mut cluster = Cluster::start(&PATIENT);
+    let leader = cluster.leader_at(0);
+    let name = format!("node-{}", leader + 1);
+    let member = start(&cluster.done(&["replace", &name, "node-4"]));
+    assert_eq!(cluster.done(&["promote", "node-4"]), "node-4 votes\n");
+    let (status, log) = cluster.take(leader).end();
+    assert_eq!(status, Some(5), "{log}");
+    let names = names(&cluster.status());
+    assert!(names.contains(&"node-4".to_owned()) && !names.contains(&name), "{names:?}");
+    assert_eq!(names.len(), 3);
+    assert_eq!(member.terminate(), Some(143));
+}
+
+#[test]
+fn snapshots_are_taken_by_all_members_or_by_one() {
+    let mut cluster = Cluster::start(&PATIENT);
+    cluster.leader_at(0);
+    let printed = cluster.done(&["snapshot"]);
+    assert_eq!(printed.matches("has a snapshot at entry").count(), 3, "{printed}");
+    let one = cluster.done(&["snapshot", "--member", "node-2"]);
+    assert!(one.starts_with("node-2 has a snapshot") && one.lines().count() == 1, "{one}");
+    let unknown = cluster.ask(&["snapshot", "--member", "node-9"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("node-9 does not answer"), "{}", stderr(&unknown));
+}
+
+#[test]
+fn member_that_is_down_is_an_alarm_with_its_own_exit_status() {
+    let mut cluster = Cluster::start(&PATIENT);
+    let leader = cluster.leader_at(0);
+    let down = (leader + 1) % 3;
+    cluster.take(down).send(Signal::KILL);
+    let output = cluster.ask(&["status", "--exit-code"]);
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("alarm: no answer: "), "{text}");
+    assert!(text.contains(&format!("node-{} ", down + 1)), "the leader still knows it: {text}");
+    assert_eq!(cluster.ask(&["status"]).status.code(), Some(0), "the command succeeds");
+}
+
+#[test]
+fn members_that_cannot_be_asked_are_named_with_a_remedy() {
+    let mut cluster = Cluster::start(&PATIENT);
+    let leader = cluster.leader_at(0);
+    let dir = cluster.folder.path().to_str().unwrap().to_owned();
+
+    let other = cluster.admin((leader + 1) % 3 + 1);
+    let follower = ["cluster", "settings", "--dir", &dir, "--admin", &other, "--timeout", "1"];
+    let output = run(&follower);
+    assert_eq!(output.status.code(), Some(2));
+    let expected = format!("node-{} leads, and was not asked", leader + 1);
+    assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
+
+    let token = cluster.folder.path().join("token");
+    fs::write(&token, "0123456789abcdef").unwrap();
+    let output = cluster.ask(&["status", "--token-file", token.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("the token is not the one"), "{}", stderr(&output));
+
+    let nowhere = run(&["cluster", "status", "--dir", &format!("{dir}/nowhere")]);
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(stderr(&nowhere).contains("give the folder of a member"), "{}", stderr(&nowhere));
+
+    let unknown = cluster.ask(&["promote", "node-9"]);
+    assert_eq!(unknown.status.code(), Some(3));
+    assert!(stderr(&unknown).contains("zraft cluster add node-9"), "{}", stderr(&unknown));
+
+    for member in 0..3 {
+        cluster.take(member).send(Signal::KILL);
+    }
+    let output = run(&["cluster", "status", "--dir", &dir, "--timeout", "1"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("no member answers"), "{}", stderr(&output));
+}
