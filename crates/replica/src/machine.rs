@@ -123,6 +123,12 @@ impl<A: Application> Machine<A> {
         &self.state
     }
 
+    /// Returns the state machine, for one who needs no machine any more.
+    #[must_use]
+    pub fn into_state(self) -> StateMachine<A> {
+        self.state
+    }
+
     /// Returns the index of the entry that is being applied: after a panic of the application, the entry at which it
     /// panicked. None if it panicked elsewhere, for example in a query.
     ///

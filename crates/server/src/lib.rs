@@ -80,6 +80,7 @@
 // | the peer port, and the connections to other members | `peers.rs`, `peers/listener.rs`, `peers/dialer.rs`, `peers/wire.rs` |
 // | the threads that block: store, snapshots, state machine | `workers.rs`, `workers/` |
 // | the data directory, a new cluster | `directory.rs` |
+// | a new cluster from the data of one member | `force.rs` |
 // | what a file, variables and flags configure | `options.rs`, `options/` |
 // | what tasks and threads tell the driver | `inputs.rs` |
 // | the lines of the log | `log.rs` |
@@ -93,6 +94,7 @@ mod clock;
 mod config;
 mod directory;
 mod driver;
+mod force;
 mod handle;
 mod inputs;
 mod local_cluster;
@@ -113,6 +115,7 @@ pub use directory::{
     CreateError, Founding, NewMember, check_vacant, create_cluster, create_directory,
     create_joining, random_cluster_id,
 };
+pub use force::{ForceError, Forced, force_new};
 pub use local_cluster::{LocalCluster, LocalClusterError};
 pub use member::{Member, StartError};
 pub use options::{ConfigError, ConfigOption, LogFormat, LogLevel, ServerConfig};

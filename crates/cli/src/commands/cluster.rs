@@ -1,5 +1,6 @@
 //! `zraft cluster`: looks at a running cluster and changes it, through the admin ports of its members.
 
+mod force;
 mod join;
 mod status;
 
@@ -16,7 +17,7 @@ use crate::exit::{Exit, complain, print, run as run_command};
 ///
 /// The commands ask the admin ports of the members, and find the leader by themselves. They take addresses and token from the
 /// folders that zraft init has made, or from --admin and --token-file. A command waits until its change is done, for 15
-/// seconds unless --timeout says otherwise.
+/// seconds unless --timeout says otherwise. force-new is different: it works on folders.
 ///
 /// The exit status is 1 after bad input, 2 if no leader answers in time, 3 if the cluster refuses the change, and with
 /// status --exit-code 4 if an alarm is raised.
@@ -40,6 +41,7 @@ enum Command {
     Settings(Settings),
     Snapshot(Snapshot),
     AcceptClock(AcceptClock),
+    ForceNew(force::Arguments),
 }
 
 /// Where the admin ports are.
@@ -138,6 +140,7 @@ pub(crate) fn run(arguments: Arguments) -> Exit {
             Command::Settings(arguments) => settings(&arguments).await,
             Command::Snapshot(arguments) => snapshot(&arguments).await,
             Command::AcceptClock(arguments) => accept_clock(&arguments).await,
+            Command::ForceNew(arguments) => force::run(&arguments),
         };
         done.unwrap_or_else(|failure| {
             complain(failure.text());

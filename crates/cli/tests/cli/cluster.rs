@@ -214,3 +214,37 @@ fn members_that_cannot_be_asked_are_named_with_a_remedy() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("no member answers"), "{}", stderr(&output));
 }
+
+#[test]
+fn cluster_that_has_lost_its_majority_is_made_again_from_one_member() {
+    let mut cluster = Cluster::start(&PATIENT);
+    let leader = cluster.leader_at(0);
+    for member in 0..3 {
+        cluster.take(member).send(Signal::KILL);
+    }
+    let folder = |name: &str| cluster.folder.path().join(name).to_str().unwrap().to_owned();
+    let (from, to) = (folder(&format!("node-{}", leader + 1)), folder("new"));
+    let force = |more: &[&str]| run(&[&["cluster", "force-new", &from, &to], more].concat());
+    let unconfirmed = force(&[]);
+    assert_eq!(unconfirmed.status.code(), Some(1));
+    assert!(stderr(&unconfirmed).contains("--accept-loss"), "{}", stderr(&unconfirmed));
+    assert!(!Path::new(&to).exists(), "nothing was made");
+
+    // The killed process may hold the folder for a moment.
+    let mut output = force(&["--accept-loss"]);
+    while stderr(&output).contains("is in use") {
+        output = force(&["--accept-loss"]);
+    }
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("warning: "), "{}", stderr(&output));
+    let printed = stdout(&output);
+    assert!(printed.contains(&format!("zraft server {to}")), "{printed}");
+    let mut member = Running::start(&["server", &to]);
+    let line = member.line();
+    assert!(line.starts_with(&format!("member node-{} of cluster ", leader + 1)), "{line}");
+    while !member.complaint().starts_with("zraft: leads in term ") {}
+    let status = run(&["cluster", "status", "--dir", &to, "--json"]);
+    let status: Value = serde_json::from_str(&stdout(&status)).unwrap();
+    assert_eq!(status["alarms"], serde_json::json!([]));
+    assert_eq!(member.terminate(), Some(143));
+}

@@ -2,6 +2,7 @@
 
 mod admin;
 mod disks;
+mod force;
 mod guide;
 mod handshakes;
 mod hostile;

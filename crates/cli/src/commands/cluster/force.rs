@@ -1,0 +1,117 @@
+//! `zraft cluster force-new`: the last resort after the loss of a majority.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use zraft_cli::cluster::Failure;
+use zraft_server::{
+    ForceError, Forced, NewMember, ServerConfig, StartError, StoreError, TokenFile, force_new,
+};
+use zraft_session::applications::{AppendLog, KvStore};
+
+use crate::{
+    commands::{applications::Application, init::quoted},
+    exit::{Exit, complain, print},
+};
+
+/// Make a new cluster from the folder of one member, after a majority was lost for ever
+///
+/// This is the last resort, for a cluster that has lost a majority of its voters with their disks. It can lose commands that
+/// were answered, and it can run commands that failed. If enough members can come back, start them instead.
+///
+/// Reads the state and the log in FROM, whose member must not run, and writes them to TO as a new cluster with one member. FROM
+/// stays as it is. Of several members that are left, take the one for which this command reports the highest term, and
+/// then the highest entry. Clients continue their sessions at the new cluster's address. Add further members by
+/// zraft cluster add. Members of the old cluster that come back are refused.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Folder of the member that is left
+    from: PathBuf,
+    /// Folder of the new cluster's member; missing or empty
+    to: PathBuf,
+    /// Confirm that answered commands may be lost
+    #[arg(long)]
+    accept_loss: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let Arguments { from, to, accept_loss } = arguments;
+    if !accept_loss {
+        return Err(Failure::Input(
+            "answered commands can be lost, and failed ones can run: start the other members if they can come back, or confirm with --accept-loss"
+                .to_owned(),
+        ));
+    }
+    let input = |error: &dyn std::fmt::Display| Failure::Input(error.to_string());
+    let mut config = ServerConfig::default();
+    config.read_directory(from).map_err(|error| input(&error))?;
+    let application =
+        Application::named(config.application.as_deref()).map_err(|error| input(&error))?;
+    let Some(name) = config.name.clone() else {
+        return Err(Failure::Input(format!(
+            "{} names no member: set name in its {}",
+            from.display(),
+            ServerConfig::FILE
+        )));
+    };
+    let peer_address = config.peer_address.to_string();
+    let member = NewMember { name, directory: to.clone(), peer_address };
+    complain(&format!(
+        "warning: making a new cluster from {}: answered commands can be lost, and failed ones can run",
+        from.display()
+    ));
+    let forced = match application {
+        Application::KvStore => force_new(from, &member, KvStore::new()),
+        Application::AppendLog => force_new(from, &member, AppendLog::new()),
+    };
+    let forced = forced.map_err(failure)?;
+    configure(&mut config, &forced, from, to)?;
+    let Forced { old_cluster, cluster, last_index, last_term, sessions, .. } = &forced;
+    print(&format!(
+        "made cluster {cluster} from cluster {old_cluster}, up to entry {last_index} of term {last_term}, with {sessions} sessions"
+    ));
+    print(&format!("run its member: zraft server {}", quoted(to)));
+    print(&format!(
+        "delete the folders of the old cluster, {} included, once the data is right",
+        from.display()
+    ));
+    Ok(Exit::Success)
+}
+
+/// Writes the configuration and the token of the old member into the new folder.
+fn configure(
+    config: &mut ServerConfig,
+    forced: &Forced,
+    from: &Path,
+    to: &Path,
+) -> Result<(), Failure> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::Other(format!(
+            "the cluster was made, and its configuration was not: {error}; copy {} from the old folder, and change its cluster to {}",
+            ServerConfig::FILE,
+            forced.cluster
+        ))
+    };
+    config.set("cluster", &forced.cluster.to_string()).map_err(|error| failed(&error))?;
+    config.create_in(to).map_err(|error| failed(&error))?;
+    if config.admin_address.is_some() && config.admin_token_file.is_none() {
+        let new = TokenFile::new(config.token_file(to));
+        match TokenFile::new(config.token_file(from)).read() {
+            Ok(tokens) => tokens.first().map_or(Ok(()), |token| new.create(token)),
+            Err(_) => new.create_if_missing(),
+        }
+        .map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}
+
+fn failure(error: ForceError) -> Failure {
+    let text = error.to_string();
+    match error {
+        ForceError::Create(_)
+        | ForceError::Open(StartError::Store(
+            StoreError::Empty { .. } | StoreError::InUse { .. },
+        )) => Failure::Input(text),
+        _ => Failure::Other(text),
+    }
+}
