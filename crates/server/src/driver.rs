@@ -98,12 +98,14 @@ impl Driver {
         timer.as_mut().reset(Instant::now() + wait);
         tokio::select! {
             biased;
-            Some(input) = self.inputs.recv() => self.take(input)?,
+            // First, and one at a time: under a load that never ends, a stop and the question of a probe are not starved, and
+            // starve no one, because each turn takes the other inputs as well.
             control = self.control.recv() => match control {
                 Some(control) => self.take_control(control),
                 // The owner has dropped the member.
                 None => return Err(Ended::Killed),
             },
+            Some(input) = self.inputs.recv() => self.take(input)?,
             Some(input) = self.clients.recv() => self.take_from_client(input),
             () = timer.as_mut() => {}
         }
