@@ -148,8 +148,9 @@ where
             Level::TRACE => "trace: ",
             _ => "",
         };
-        // A line break in a message, such as that of a panic, would look like another event.
-        writeln!(writer, "zraft: {label}{}", message.0.replace(['\n', '\r'], " "))
+        // A line break, such as that in the message of a panic, would look like another event, and other control characters
+        // steer the terminal.
+        writeln!(writer, "zraft: {label}{}", message.0.replace(char::is_control, " "))
     }
 }
 
@@ -192,11 +193,11 @@ mod tests {
         let subscriber = tracing_subscriber::fmt().with_writer(lines).event_format(Text).finish();
         with_default(subscriber, || {
             tracing::info!(term = 3, "leads in term {}", 3);
-            tracing::warn!("a\nb");
+            tracing::warn!("a\nb\u{1b}[2J");
             tracing::error!("broken");
             tracing::debug!("left out by the default level");
         });
-        let expected = "zraft: leads in term 3\nzraft: warning: a b\nzraft: broken\n";
+        let expected = "zraft: leads in term 3\nzraft: warning: a b [2J\nzraft: broken\n";
         assert_eq!(written(&jobs), expected);
     }
 

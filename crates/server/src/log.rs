@@ -12,32 +12,52 @@ use zraft_replica::{Configuration, RaftId, Role, Space};
 
 use crate::Status;
 
-/// Lines of one kind that strangers can cause are at least this far apart: six a minute do not fill a disk.
+/// On average, lines of one kind that others can cause are at least this far apart: six a minute do not fill a disk.
 const SPARING: Duration = Duration::from_secs(10);
 
-/// Lets through few of the lines that strangers can cause, and counts the others.
-#[derive(Debug, Default)]
-pub(crate) struct Sparing(Mutex<Spared>);
+/// Lets through few of the lines that others can cause, and counts those that it leaves out.
+#[derive(Debug)]
+pub(crate) struct Sparing {
+    /// Lines that may follow each other at once, before a pause of as many times [`SPARING`].
+    burst: u32,
+    spared: Mutex<Spared>,
+}
 
 #[derive(Debug, Default)]
 struct Spared {
-    last: Option<Instant>,
+    begun: Option<Instant>,
+    used: u32,
     skipped: u64,
 }
 
+impl Default for Sparing {
+    /// Lets one line through at a time.
+    fn default() -> Self {
+        Self::in_bursts(1)
+    }
+}
+
 impl Sparing {
+    pub(crate) fn in_bursts(burst: u32) -> Self {
+        Self { burst, spared: Mutex::default() }
+    }
+
     /// Returns none if the line must be left out, and otherwise how many were left out before it.
     pub(crate) fn next(&self) -> Option<u64> {
         self.next_at(Instant::now())
     }
 
     fn next_at(&self, now: Instant) -> Option<u64> {
-        let mut spared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if spared.last.is_some_and(|last| now.saturating_duration_since(last) < SPARING) {
+        let mut spared = self.spared.lock().unwrap_or_else(PoisonError::into_inner);
+        let pause = SPARING * self.burst;
+        if spared.begun.is_none_or(|begun| now.saturating_duration_since(begun) >= pause) {
+            (spared.begun, spared.used) = (Some(now), 0);
+        }
+        if spared.used >= self.burst {
             spared.skipped += 1;
             return None;
         }
-        spared.last = Some(now);
+        spared.used += 1;
         Some(std::mem::take(&mut spared.skipped))
     }
 }
@@ -132,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_that_strangers_cause_are_far_apart_and_the_others_are_counted() {
+    fn lines_that_others_cause_are_far_apart_and_those_left_out_are_counted() {
         let (sparing, start) = (Sparing::default(), Instant::now());
         assert_eq!(sparing.next_at(start), Some(0));
         for _ in 0..1_000 {
@@ -140,6 +160,10 @@ mod tests {
         }
         assert_eq!(sparing.next_at(start + SPARING), Some(1_000));
         assert_eq!(sparing.next_at(start + 2 * SPARING), Some(0), "they are counted once");
+        let (bursts, start) = (Sparing::in_bursts(3), Instant::now());
+        let seconds = |seconds| bursts.next_at(start + Duration::from_secs(seconds));
+        let found: Vec<_> = [0, 1, 2, 3, 29, 30, 31].map(seconds).into();
+        assert_eq!(found, [Some(0), Some(0), Some(0), None, None, Some(2), Some(0)]);
         assert_eq!(and(0), "");
         assert_eq!(and(1_000), " (and 1000 times before)");
     }

@@ -126,7 +126,10 @@ impl Peers {
                     });
                 }
                 None => {
-                    let link = Link::new(&self.port, id, address.clone());
+                    let info = configuration.members.get(&id);
+                    let name =
+                        info.map_or_else(|| format!("member {id}"), |info| info.name.to_string());
+                    let link = Link::new(&self.port, id, &name, address.clone());
                     self.links.insert(id, link);
                 }
             }
@@ -167,7 +170,7 @@ impl Peers {
 }
 
 impl Link {
-    fn new(port: &Arc<PeerPort>, peer: RaftId, address: String) -> Self {
+    fn new(port: &Arc<PeerPort>, peer: RaftId, name: &str, address: String) -> Self {
         let (address, addresses) = watch::channel(address);
         let queue = |kind| {
             let (sender, messages) = mpsc::channel(QUEUED_MESSAGES);
@@ -176,6 +179,7 @@ impl Link {
             let dialer = Dialer {
                 port: port.clone(),
                 peer,
+                name: name.to_owned(),
                 kind,
                 address: addresses.clone(),
                 messages,

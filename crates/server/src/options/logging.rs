@@ -26,7 +26,7 @@ pub enum LogLevel {
     Info,
     /// Snapshots and other routine work.
     Debug,
-    /// Everything.
+    /// All events, for the developers of the server.
     Trace,
 }
 

@@ -25,7 +25,10 @@ use super::{
     PeerPort, size,
     wire::{FrameReader, put, write},
 };
-use crate::inputs::{Handshake, Input};
+use crate::{
+    inputs::{Handshake, Input},
+    log::{Sparing, and},
+};
 
 /// The pause before the first attempt after a loss, which a restarted process takes as well, and the longest pause. A
 /// member that comes back ends the pause by its own connection.
@@ -37,10 +40,16 @@ const WRITE_BYTES: usize = 256 << 10;
 /// process is frozen.
 const WRITE_TIME: Duration = Duration::from_secs(10);
 
+/// Lines about one connection that may follow each other at once: three restarts. One that is lost again and again must
+/// not fill the log.
+const LINES: u32 = 6;
+
 #[derive(Debug)]
 pub(super) struct Dialer {
     pub(super) port: Arc<PeerPort>,
     pub(super) peer: RaftId,
+    /// The member's name, for the log.
+    pub(super) name: String,
     pub(super) kind: ConnectionKind,
     pub(super) address: watch::Receiver<String>,
     pub(super) messages: mpsc::Receiver<PeerMessage>,
@@ -55,14 +64,14 @@ type Halves = (FrameReader<OwnedReadHalf>, OwnedWriteHalf);
 impl Dialer {
     /// Runs until the link is dropped.
     pub(super) async fn run(mut self) {
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, lines) = (FIRST_PAUSE, Sparing::in_bursts(LINES));
         loop {
             let attempt = timeout(self.port.limits.handshake, self.connect()).await;
             if let Ok(Ok((reader, writer))) = attempt {
                 pause = FIRST_PAUSE;
-                self.log(true);
+                self.log(&lines, true);
                 self.send_on(reader, writer).await;
-                self.log(false);
+                self.log(&lines, false);
                 if self.port.inputs.send(Input::PeerLost(self.peer)).await.is_err() {
                     return;
                 }
@@ -78,15 +87,19 @@ impl Dialer {
     }
 
     /// Logs the state of one of the two connections; the other one has the same fate.
-    fn log(&self, connected: bool) {
+    fn log(&self, lines: &Sparing, connected: bool) {
         if self.kind != ConnectionKind::Urgent {
             return;
         }
-        let address = self.address.borrow().clone();
-        let member = self.peer.get();
+        let Some(more) = lines.next() else { return };
+        let (address, member) = (self.address.borrow().clone(), self.name.as_str());
         match connected {
-            true => tracing::info!(member, address, "connected to member {member} at {address}"),
-            false => tracing::info!(member, address, "lost member {member} at {address}"),
+            true => {
+                tracing::info!(member, address, more, "reached {member} at {address}{}", and(more));
+            }
+            false => {
+                tracing::info!(member, address, more, "lost {member} at {address}{}", and(more));
+            }
         }
     }
 
