@@ -29,6 +29,7 @@ use tokio::{
 use zraft_store::Identity;
 
 use crate::{clients::ACCEPT_PAUSE, handle::Handle};
+pub(crate) use guard::Tokens;
 pub use metrics::{Metric, metrics};
 pub use token::{AdminToken, TokenError, TokenFile};
 
@@ -39,6 +40,8 @@ const CONNECTIONS: usize = 64;
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
 /// The longest head of a request. A token and the headers of a browser need less than a tenth.
 const HEAD_BYTES: usize = 16 << 10;
+/// The most bytes that are read ahead of a request's handler on one connection: room for the longest head.
+const READ_BYTES: usize = 2 * HEAD_BYTES;
 /// The most headers of a request.
 const HEADERS: usize = 64;
 /// The longest body of a request: far more than the settings, the longest of all.
@@ -54,7 +57,7 @@ pub(crate) struct AdminPort {
     pub(crate) address: SocketAddr,
     pub(crate) client_address: SocketAddr,
     pub(crate) peer_address: SocketAddr,
-    pub(crate) token: TokenFile,
+    pub(crate) tokens: Tokens,
 }
 
 /// Accepts connections until the member ends.
@@ -89,6 +92,7 @@ async fn serve(port: Arc<AdminPort>, stream: TcpStream) {
         .keep_alive(false)
         .max_headers(HEADERS)
         .max_header_size(HEAD_BYTES)
+        .max_buf_size(READ_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     // An error is the peer's, and was answered as far as that is possible.
     let _ = timeout(CONNECTION_TIME, connection).await;

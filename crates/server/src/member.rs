@@ -26,7 +26,7 @@ use zraft_store::{Identity, StoreError};
 
 use crate::{
     ConfigError, CreateError, Ended, FEATURE_LEVEL, Figures, MemberConfig, Report, Status,
-    admin::{self, AdminPort, TokenError},
+    admin::{self, AdminPort, TokenError, TokenFile, Tokens},
     clients::{self, ClientPort},
     clock::Clock,
     directory::{self, Opened},
@@ -129,7 +129,12 @@ impl Member {
         let ports = Ports::open(&config)?;
         let level = application.level();
         let directory = config.directory.clone();
-        let open = move || directory::open(&directory, application);
+        let token = config.admin.as_ref().map(|admin| TokenFile::new(&admin.token_file));
+        let open = move || {
+            // An admin port that no one can use is noticed now, and not during an incident.
+            token.map(|token| token.read()).transpose()?;
+            directory::open(&directory, application)
+        };
         let opened = tokio::task::spawn_blocking(open).await;
         let opened = opened.map_err(|_| io::Error::other("opening the directory panicked"))??;
         Self::run(config, opened, level, ports)
@@ -171,20 +176,18 @@ impl Member {
         let (control, orders) = mpsc::channel(16);
         let (sender, status) = watch::channel(first_status(&replica, applies));
         let handle = Handle { control, status, counters: counters.clone() };
-        let (admin, admin_address) = match ports.admin {
-            Some(((listener, address), token)) => {
-                let port = AdminPort {
-                    handle: handle.clone(),
-                    identity: identity.clone(),
-                    address,
-                    client_address,
-                    peer_address,
-                    token,
-                };
-                (Some((Arc::new(port), listener)), Some(address))
-            }
-            None => (None, None),
-        };
+        let admin = ports.admin.zip(config.admin).map(|((listener, address), admin)| {
+            let port = AdminPort {
+                handle: handle.clone(),
+                identity: identity.clone(),
+                address,
+                client_address,
+                peer_address,
+                tokens: Tokens::new(TokenFile::new(admin.token_file)),
+            };
+            (Arc::new(port), listener)
+        });
+        let admin_address = admin.as_ref().map(|(port, _)| port.address);
         let (workers, threads) =
             workers::start(store, machine, folder, to_driver.clone(), counters.clone())?;
         let peer_port = Arc::new(PeerPort {

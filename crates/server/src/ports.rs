@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::{MemberConfig, StartError, TokenFile};
+use crate::{MemberConfig, StartError};
 
 /// Connections that the system keeps until they are accepted.
 const BACKLOG: u32 = 1024;
@@ -13,7 +13,7 @@ const BACKLOG: u32 = 1024;
 pub(crate) struct Ports {
     pub(crate) clients: (TcpListener, SocketAddr),
     pub(crate) peers: (TcpListener, SocketAddr),
-    pub(crate) admin: Option<((TcpListener, SocketAddr), TokenFile)>,
+    pub(crate) admin: Option<(TcpListener, SocketAddr)>,
 }
 
 impl Ports {
@@ -21,15 +21,7 @@ impl Ports {
     pub(crate) fn open(config: &MemberConfig) -> Result<Self, StartError> {
         let clients = listen(config.client_address)?;
         let peers = listen(config.peer_address)?;
-        let admin = match &config.admin {
-            Some(admin) => {
-                let token = TokenFile::new(&admin.token_file);
-                // A port that no one can use is noticed now, and not during an incident.
-                token.read()?;
-                Some((listen(admin.address)?, token))
-            }
-            None => None,
-        };
+        let admin = config.admin.as_ref().map(|admin| listen(admin.address)).transpose()?;
         Ok(Self { clients, peers, admin })
     }
 }

@@ -1,15 +1,33 @@
 //! Who may ask what at the admin port.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    thread,
+};
 
 use hyper::{
     HeaderMap, StatusCode,
     header::{AUTHORIZATION, HOST, HeaderName, ORIGIN},
 };
 
-use super::{AdminPort, routes::Problem};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
 
-/// Refuses what a web page can make a browser send to a port of its own machine.
+use super::{ANSWER_TIME, AdminToken, TokenError, TokenFile, routes::Problem};
+
+/// The tokens that open the port, as its file says at each request.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    file: TokenFile,
+    /// One thread reads at a time: on a disk that hangs, each request would leave one behind.
+    reading: Arc<Semaphore>,
+}
+
+/// Refuses what a web page can make a browser send to a port of the same machine.
 ///
 /// A page that has rebound its DNS name to a loopback address sends that name as the host. Other pages send their origin.
 pub(super) fn check_browser(address: SocketAddr, headers: &HeaderMap) -> Result<(), Problem> {
@@ -34,23 +52,48 @@ pub(super) fn check_browser(address: SocketAddr, headers: &HeaderMap) -> Result<
     }
 }
 
-/// Checks the token of a request. The file is read each time, so that a new token counts at once.
-pub(super) async fn check_token(port: &AdminPort, headers: &HeaderMap) -> Result<(), Problem> {
-    let refused = |why| Problem::new(StatusCode::UNAUTHORIZED, "token", why);
-    let given = text(headers, AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-    let given = given.ok_or_else(|| {
-        refused("the request needs the header Authorization: Bearer with the token in admin.token")
-    })?;
-    let file = port.token.clone();
-    // The disk may be slow, and the port must still answer its probes.
-    let tokens = tokio::task::spawn_blocking(move || file.read()).await;
-    let failed = |why: String| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "token_file", why);
-    let tokens = tokens
-        .map_err(|_| failed("reading the token panicked".to_owned()))?
-        .map_err(|error| failed(error.to_string()))?;
-    // Both are compared, so that the time tells nothing of which one is valid.
-    let valid = tokens.iter().filter(|token| token.is(given.as_bytes())).count();
-    if valid > 0 { Ok(()) } else { Err(refused("the token is not the one in admin.token")) }
+impl Tokens {
+    pub(crate) fn new(file: TokenFile) -> Self {
+        Self { file, reading: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Checks the token of a request.
+    pub(super) async fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let refused = |why| Problem::new(StatusCode::UNAUTHORIZED, "token", why);
+        let given = text(headers, AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+        let given = given.ok_or_else(|| {
+            refused(
+                "the request needs the header Authorization: Bearer with the token in admin.token",
+            )
+        })?;
+        let tokens = match timeout(ANSWER_TIME, self.read()).await {
+            Ok(tokens) => tokens.map_err(|error| error.to_string()),
+            Err(_) => Err("the disk does not give the token: look at the disk".to_owned()),
+        };
+        let tokens = tokens
+            .map_err(|why| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "token_file", why))?;
+        // Both are compared, so that the time tells nothing of which one is valid.
+        let valid = tokens.iter().filter(|token| token.is(given.as_bytes())).count();
+        if valid > 0 { Ok(()) } else { Err(refused("the token is not the one in admin.token")) }
+    }
+
+    /// Reads the file. A disk that hangs keeps one thread, and each request gives up in time.
+    async fn read(&self) -> Result<Vec<AdminToken>, TokenError> {
+        // Nothing closes the semaphore.
+        let turn = self.reading.clone().acquire_owned().await;
+        let (file, (reply, tokens)) = (self.file.clone(), oneshot::channel());
+        let read = move || {
+            // A request that has given up needs no answer.
+            let _ = reply.send(file.read());
+            drop(turn);
+        };
+        // Not a thread of the runtime: a runtime waits for those when it is dropped, and a disk that hangs must not keep
+        // the process.
+        let thread = thread::Builder::new().name("zraft token".to_owned()).spawn(read);
+        thread.map_err(|error| self.file.failed(error))?;
+        let ended = |_| Err(self.file.failed(io::Error::other("the thread that reads it ended")));
+        tokens.await.unwrap_or_else(ended)
+    }
 }
 
 /// Returns the value of a header that occurs once.

@@ -1,5 +1,7 @@
 //! Changes that an operator asks for. Each answer says that a change has begun; the status shows when it is done.
 
+use std::net::SocketAddr;
+
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 use zraft_protocol::MemberId;
@@ -219,6 +221,12 @@ fn unknown(report: &Report, member: &str) -> Problem {
 
 /// Returns an address that other members can dial: a host and a port.
 fn checked(address: String) -> Result<String, Problem> {
+    let anywhere = address.parse().is_ok_and(|address: SocketAddr| address.ip().is_unspecified());
+    if anywhere {
+        return Err(wrong(format!(
+            "peer_address: {address} is where a member listens, and not an address that others can dial"
+        )));
+    }
     let parts = address.rsplit_once(':');
     let port = parts.and_then(|(host, port)| {
         let host = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic());

@@ -76,7 +76,7 @@ async fn route(port: &AdminPort, request: Request<Incoming>) -> Result<Answer, P
     if !path.starts_with("/v1/") {
         return Err(unknown(path));
     }
-    guard::check_token(port, request.headers()).await?;
+    port.tokens.check(request.headers()).await?;
     if path == "/v1/status" {
         let report = report(port).await;
         return only(

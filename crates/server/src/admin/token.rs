@@ -127,7 +127,7 @@ impl TokenFile {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 return Err(TokenError::Content { path: path() });
             }
-            Err(error) => return Err(TokenError::Io { path: path(), error }),
+            Err(error) => return Err(self.failed(error)),
         }
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let tokens: Option<Vec<_>> = lines.map(AdminToken::read).collect();
@@ -142,13 +142,12 @@ impl TokenFile {
     /// # Errors
     /// [`TokenError::Io`].
     pub fn create_if_missing(&self) -> Result<(), TokenError> {
-        let failed = |error| TokenError::Io { path: self.path.clone(), error };
         match self.path.symlink_metadata() {
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(self.failed(error)),
         }
-        self.create(&AdminToken::random().map_err(failed)?)
+        self.create(&AdminToken::random().map_err(|error| self.failed(error))?)
     }
 
     /// Writes a token, which only the owner of the file may read. The folder is made if it does not exist.
@@ -156,7 +155,11 @@ impl TokenFile {
     /// # Errors
     /// [`TokenError::Io`]; the file must not exist.
     pub fn create(&self, token: &AdminToken) -> Result<(), TokenError> {
-        self.write(token).map_err(|error| TokenError::Io { path: self.path.clone(), error })
+        self.write(token).map_err(|error| self.failed(error))
+    }
+
+    pub(super) fn failed(&self, error: io::Error) -> TokenError {
+        TokenError::Io { path: self.path.clone(), error }
     }
 
     fn write(&self, token: &AdminToken) -> io::Result<()> {
@@ -167,8 +170,13 @@ impl TokenFile {
         }
         // A crash leaves no half of a token under the name.
         let partial = self.path.with_extension("partial");
+        match fs::remove_file(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
+        // Never a file or a link of someone else, which others could read.
+        options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&partial)?;

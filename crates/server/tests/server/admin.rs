@@ -115,6 +115,30 @@ async fn new_token_counts_at_once_and_an_old_one_until_it_is_removed() {
     cluster.members.stop().await;
 }
 
+/// Reading a named pipe that no one writes hangs, as reading from a broken disk does.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn disk_that_hangs_fails_requests_with_a_token_and_no_probe() {
+    let cluster = Cluster::start(1).await;
+    let address = cluster.admin(1);
+    fs::remove_file(&cluster.token_file).expect("it exists");
+    let made = std::process::Command::new("mkfifo").arg(&cluster.token_file).status();
+    assert!(made.expect("mkfifo runs").success());
+    let token = bearer(TOKEN);
+    let ask = || async { request(address, "GET /v1/status", &[&token], "").await };
+    let (first, second, probe) = tokio::join!(ask(), ask(), get(address, "/livez"));
+    assert_eq!(probe.status, 200);
+    for answer in [first, second] {
+        assert_eq!((answer.status, answer.code().as_str()), (500, "token_file"), "{answer:?}");
+    }
+    // The disk works again.
+    fs::write(&cluster.token_file, TOKEN).expect("one reader waits");
+    fs::remove_file(&cluster.token_file).expect("it exists");
+    fs::write(&cluster.token_file, TOKEN).expect("it is written");
+    assert_eq!(ask().await.status, 200);
+    cluster.members.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn member_does_not_start_without_the_file_of_its_token() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -374,6 +398,7 @@ async fn requests_that_are_not_understood_are_refused_with_a_reason() {
         ("POST /v1/members/remove", "{\"member\":1}", 400, "field"),
         ("POST /v1/members/remove", "{\"member\":\"node-1\"}", 409, "only_voter"),
         ("POST /v1/members/add", "{\"member\":\"b\",\"peer_address\":\"b\"}", 400, "field"),
+        ("POST /v1/members/add", "{\"member\":\"b\",\"peer_address\":\"0.0.0.0:7\"}", 400, "field"),
         ("POST /v1/members/add", "{\"member\":\"a b\",\"peer_address\":\"b:1\"}", 400, "field"),
         ("POST /v1/members/add", "{\"member\":\"\",\"peer_address\":\"b:1\"}", 400, "field"),
     ] {
