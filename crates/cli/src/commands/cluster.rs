@@ -56,6 +56,9 @@ struct Place {
     /// File with the token; admin.token in the first member's folder by default
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Use addresses beyond loopback without encryption: send the token to those of --admin, and let a new member listen on its own
+    #[arg(long)]
+    insecure: bool,
     /// Seconds to wait for the leader and for the change
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
     timeout: Duration,
@@ -173,11 +176,22 @@ impl Place {
         })
     }
 
+    /// Returns the addresses of --admin. The token crosses the network in the open to those beyond loopback.
+    fn given(&self, text: &str) -> Result<Vec<SocketAddr>, Failure> {
+        let addresses = cluster::read_addresses(text).map_err(Failure::Input)?;
+        match addresses.iter().find(|address| !address.ip().is_loopback()) {
+            Some(open) if !self.insecure => Err(Failure::Input(format!(
+                "{open} is on another machine, and the token would cross the network in the open: use an SSH tunnel, or --insecure in a network that you trust"
+            ))),
+            _ => Ok(addresses),
+        }
+    }
+
     /// Returns the cluster to ask.
     fn cluster(&self) -> Result<Cluster, Failure> {
         let found = self.found()?;
         let addresses = match &self.admin {
-            Some(text) => cluster::read_addresses(text).map_err(Failure::Input)?,
+            Some(text) => self.given(text)?,
             None => cluster::addresses(&found, |address| {
                 SocketAddr::new(reachable(address.ip()), address.port())
             }),

@@ -126,6 +126,11 @@ fn member_is_added_votes_and_is_removed_again() {
     assert_eq!(again.status.code(), Some(3));
     assert!(stderr(&again).contains("there is a member node-4"), "{}", stderr(&again));
 
+    let nowhere = ["add", "node-5", "--insecure", "--peer-address", "0.0.0.0:0"];
+    let nowhere = cluster.ask(&nowhere);
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(stderr(&nowhere).contains("by --advertise"), "{}", stderr(&nowhere));
+
     let member = start(&printed);
     assert_eq!(cluster.done(&["promote", "node-4"]), "node-4 votes\n");
     assert_eq!(names(&cluster.status()), ["node-1", "node-2", "node-3", "node-4"]);
@@ -198,6 +203,11 @@ fn members_that_cannot_be_asked_are_named_with_a_remedy() {
     let output = cluster.ask(&["status", "--token-file", token.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("the token is not the one"), "{}", stderr(&output));
+
+    let open = cluster.ask(&["status", "--admin", "127.0.0.1:1,192.0.2.1:7003"]);
+    assert_eq!(open.status.code(), Some(1));
+    let refused = "192.0.2.1:7003 is on another machine, and the token would cross the network";
+    assert!(stderr(&open).contains(refused), "{}", stderr(&open));
 
     let nowhere = run(&["cluster", "status", "--dir", &format!("{dir}/nowhere")]);
     assert_eq!(nowhere.status.code(), Some(1));

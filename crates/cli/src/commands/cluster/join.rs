@@ -67,9 +67,6 @@ struct New {
     /// Address at which the other members find the new one; by default the one that it listens on
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Option<String>,
-    /// Listen on addresses other than loopback, without encryption and authentication
-    #[arg(long)]
-    insecure: bool,
 }
 
 fn anywhere() -> SocketAddr {
@@ -90,7 +87,13 @@ async fn join(name: &str, old: Option<&str>, new: &New, place: &Place) -> Result
     let found = place.found()?;
     let folder = folder_of(name, new, place, &found)?;
     check_vacant(&folder).map_err(|error| Failure::Input(error.to_string()))?;
-    let mut config = configuration(name, new, &found)?;
+    let mut config = configuration(name, new, place.insecure, &found)?;
+    if new.advertise.is_none() && config.peer_address.ip().is_unspecified() {
+        return Err(Failure::Input(format!(
+            "other members cannot dial {}: give the one at which they find the new member by --advertise",
+            config.peer_address
+        )));
+    }
     let token = cluster::read_token(&place.token(&found)?).map_err(Failure::Input)?;
     let cluster = place.cluster()?;
 
@@ -138,7 +141,12 @@ fn folder_of(name: &str, new: &New, place: &Place, found: &[Found]) -> Result<Pa
 }
 
 /// Returns the configuration of the new member, with its ports chosen.
-fn configuration(name: &str, new: &New, found: &[Found]) -> Result<ServerConfig, Failure> {
+fn configuration(
+    name: &str,
+    new: &New,
+    insecure: bool,
+    found: &[Found],
+) -> Result<ServerConfig, Failure> {
     let input = |error: &dyn std::fmt::Display| Failure::Input(error.to_string());
     let application = match new.application {
         Some(application) => application,
@@ -151,13 +159,13 @@ fn configuration(name: &str, new: &New, found: &[Found]) -> Result<ServerConfig,
     config.client_address = new.client_address;
     config.peer_address = new.peer_address;
     config.admin_address = Some(new.admin_address);
-    config.insecure = new.insecure;
+    config.insecure = insecure;
     config.check().map_err(|error| input(&error))?;
     config.choose_ports().map_err(|error| input(&error))?;
     let (client, peer) = (config.client_address.to_string(), config.peer_address.to_string());
     let admin =
         config.admin_address.map_or_else(|| "none".to_owned(), |address| address.to_string());
-    let insecure = new.insecure.then_some(("insecure", "true"));
+    let insecure = insecure.then_some(("insecure", "true"));
     let options = [
         ("name", name),
         ("application", application.name()),
