@@ -189,7 +189,9 @@ impl ClusterJudge {
         state.rounds.count(|answered| {
             configuration.is_quorum(|id| Some(id) == own || answered.contains(&id))
         });
-        if state.proof.is_some_and(|since| state.rounds.prove(since)) {
+        // Without another voter, none can lead instead.
+        let alone = configuration.is_quorum(|id| Some(id) == own);
+        if alone || state.proof.is_some_and(|since| state.rounds.prove(since)) {
             state.proof = None;
         }
         let disk = state.id.and_then(|id| self.disks.get(&id));

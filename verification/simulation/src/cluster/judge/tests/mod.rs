@@ -307,3 +307,18 @@ fn a_query_may_be_overtaken_while_something_before_it_holds_it_up() {
     history.tell_query(1, "q", 3);
     assert_eq!(history.violated(), None, "{:?}", history.judge.violation());
 }
+
+#[test]
+fn a_leader_that_became_the_only_voter_after_it_stood_still_needs_no_round() {
+    let mut history = History::serving();
+    history.change(Change::Steps(vec![ChangeStep::Remove(id(2))]));
+    history.configure_all();
+    history.rest(Duration::from_millis(100));
+    history.now += Duration::from_millis(301);
+    history.stand(0);
+    history.change(Change::Steps(vec![ChangeStep::Remove(id(1))]));
+    history.configure_all();
+    history.say_keep_alive(1);
+    history.tell_keep_alive(1);
+    assert_eq!(history.violated(), None, "{:?}", history.judge.violation());
+}
