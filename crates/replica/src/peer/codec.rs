@@ -287,8 +287,9 @@ impl PeerFrame {
         }
     }
 
-    /// A buffer of this size is seldom grown: the fixed fields of every kind fit into 64 bytes.
-    fn capacity(&self) -> usize {
+    /// Returns the size of buffer that [`encode`](Self::encode) begins with. Frames of entries and of chunks, which can be large,
+    /// never outgrow it: the fixed fields of every kind fit into 64 bytes.
+    pub(crate) fn capacity(&self) -> usize {
         HEAD + 64
             + match &self.message {
                 PeerMessage::Append { entries, .. } => {

@@ -1,7 +1,12 @@
 //! Bytes that are on disks: they stay as they are, or get another version.
 
+use bytes::Bytes;
+
 use super::world::{id, info};
-use crate::{Change, ChangeStep, Configuration, FormatError};
+use crate::{
+    Change, ChangeStep, Configuration, EntryKind, FormatError, LogEntry, PeerFrame, PeerMessage,
+    Position,
+};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -94,4 +99,20 @@ fn a_configuration_has_at_most_64_members_and_room_for_their_removed_ids() {
     // All members may still be removed after the last id that the limit leaves.
     assert!(of(1, removed + members));
     assert!(!of(1, removed + members + 1));
+}
+
+#[test]
+fn a_large_frame_fits_its_buffer_which_is_hardly_larger() {
+    let data = Bytes::from(vec![7; 100_000]);
+    let entry = |index| LogEntry { index, term: 2, kind: EntryKind::Normal, data: data.clone() };
+    let previous = Position { index: 4, term: 2 };
+    let entries = (5..8).map(entry).collect();
+    let append = PeerMessage::Append { term: 2, previous, commit: 4, entries };
+    let chunk = PeerMessage::SnapshotChunk { term: 2, index: 4, offset: 0, data: data.clone() };
+    for message in [append, chunk] {
+        let frame = PeerFrame { from: id(1), to: id(2), message };
+        let len = frame.encode().len();
+        let fits = len..len + 100;
+        assert!(fits.contains(&frame.capacity()), "{} for {len} bytes", frame.capacity());
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use twox_hash::XxHash3_64;
 use zraft_replica::{EntryKind, Job, LogEntry, Machine};
 use zraft_session::{
     AppSnapshot, Application, Capabilities, Command, Context, Entry, Operation, Payload,
@@ -84,6 +85,19 @@ fn a_damaged_record_counts_as_none() {
     let long = whole.copy(0);
     long.open("crash").unwrap().set_len(1 << 20).unwrap();
     assert_eq!(CrashRecord::read(&long).unwrap(), None);
+}
+
+#[test]
+fn a_file_that_is_longer_than_a_record_counts_as_none_although_its_checksum_is_right() {
+    // One of the format's other properties must not be what refuses the file, so the shorter one is read.
+    for (len, is_record) in [(1_000, true), (100_000, false)] {
+        let (facts, trace) = ("zraft crash 1\nentry 40\ncount 2\n", "x".repeat(len));
+        let check = XxHash3_64::oneshot(format!("{facts}{trace}").as_bytes());
+        let disk = SimulatedDisk::new(1);
+        let text = format!("{facts}check {check:016x}\n{trace}");
+        disk.create("crash").unwrap().write_at(0, text.as_bytes()).unwrap();
+        assert_eq!(CrashRecord::read(&disk).unwrap().is_some(), is_record, "{len} bytes");
+    }
 }
 
 #[test]

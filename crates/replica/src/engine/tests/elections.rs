@@ -196,6 +196,42 @@ fn a_response_beyond_the_leaders_log_is_ignored() {
 }
 
 #[test]
+fn a_rejection_of_an_earlier_term_does_not_show_that_a_follower_is_alive() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    let earlier = cluster.engine(1).standing().term;
+    cluster.elect(2);
+    cluster.elect(1);
+    cluster.propose(1, "a");
+    cluster.deliver();
+    let last = cluster.engine(1).last_index();
+    fn is_alive(cluster: &mut Cluster) -> &mut bool {
+        let progress = cluster.engine(1).node.raft.mut_prs().get_mut(2);
+        &mut progress.expect("a voter").recent_active
+    }
+    let rejected = Some(Position { index: 1, term: 1 });
+    let rejection = |term| PeerMessage::AppendResponse { term, index: last, commit: 1, rejected };
+    *is_alive(&mut cluster) = false;
+    cluster.hand_in(id(2), id(1), rejection(earlier));
+    assert!(!*is_alive(&mut cluster));
+    let current = cluster.engine(1).standing().term;
+    cluster.hand_in(id(2), id(1), rejection(current));
+    assert!(*is_alive(&mut cluster));
+}
+
+#[test]
+fn a_response_of_a_later_term_ends_a_leader_although_its_index_is_beyond_the_log() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    let (index, term) =
+        (cluster.engine(1).last_index() + 10, cluster.engine(1).standing().term + 1);
+    let response = PeerMessage::AppendResponse { term, index, commit: 1, rejected: None };
+    cluster.hand_in(id(2), id(1), response);
+    let standing = cluster.engine(1).standing();
+    assert_eq!((standing.role, standing.term), (Role::Follower, term));
+}
+
+#[test]
 fn timing_without_room_to_draw_from_is_refused() {
     let timing = Timing { election_max: Timing::default().election_min, ..Timing::default() };
     assert!(timing.ticks().is_err());
