@@ -13,6 +13,16 @@ fn space_is_taken_by_zeros_where_the_file_system_cannot_allocate() {
     assert_eq!(file.len().expect("it is open"), len);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_sync_that_does_not_reach_the_folder_is_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = Folder::open(folder.path()).expect("it exists");
+    disk.sync().expect("it exists");
+    folder.close().expect("it is empty");
+    disk.sync().expect_err("the folder is gone");
+}
+
 #[test]
 fn a_guarded_file_passes_each_change_on_until_one_fails() {
     let folder = tempfile::tempdir().expect("a folder");
