@@ -390,3 +390,32 @@ fn a_message_whose_term_no_cluster_can_have_reached_is_ignored() {
     world.replica(follower).peer_message(now, id(leader), &heartbeat(term + (1 << 32)));
     assert_eq!(world.replica(follower).term(), term + (1 << 32));
 }
+
+#[test]
+fn a_leader_follows_a_leap_of_its_wall_clock_once_an_operator_accepts_it() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    world.session(leader);
+    world.wall += Duration::from_secs(3600);
+    world.session(leader);
+    assert!(world.replica(leader).held_back().is_some());
+    world.replica(leader).accept_clock_jump();
+    world.session(leader);
+    assert_eq!(world.replica(leader).held_back(), None);
+    let behind = world.clock().wall.saturating_duration_since(world.replica(leader).view().time);
+    assert!(behind < Duration::from_secs(1), "replicated time is {behind:?} behind");
+}
+
+#[test]
+fn a_leader_that_gets_messages_more_often_than_it_ticks_sends_heartbeats_all_the_same() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    let term = world.replica(leader).term();
+    // Ten of them come within a tick, for two election timeouts.
+    for _ in 0..1_000 {
+        world.send(connection, keep_alive());
+        world.run(MS);
+    }
+    assert_eq!((world.role(leader), world.replica(leader).term()), (Role::Leader, term));
+}

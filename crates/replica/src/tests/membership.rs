@@ -288,6 +288,27 @@ fn a_change_of_a_lost_leadership_is_reported_as_lost() {
 }
 
 #[test]
+fn a_change_that_was_cut_off_the_end_of_the_log_is_reported_as_lost() {
+    let mut world = World::new(3);
+    let leader = settled(&mut world);
+    let (connection, _) = world.session(leader);
+    world.isolate(leader);
+    // They and the change cannot commit. The next leader appends less than that.
+    for number in 1..=20 {
+        world.command(connection, number, "a");
+    }
+    world.run(MS);
+    let ticket = change(&mut world, leader, add(4)).expect("it is possible");
+    world.until("another member leads", |world| {
+        world.serving().is_some_and(|serving| serving != leader)
+    });
+    world.heal();
+    world.run(500 * MS);
+    assert!(world.replica(leader).last_index() < ticket.index, "no entry took its place");
+    assert_eq!(world.replica(leader).change_status(ticket), ChangeStatus::Lost);
+}
+
+#[test]
 fn the_feature_level_rises_when_the_last_member_knows_it() {
     let mut world = World::new(3);
     settled(&mut world);

@@ -267,3 +267,68 @@ fn an_unknown_session_is_rejected_as_expired_only_after_a_round() {
     world.run(20 * MS);
     assert_eq!(world.received(connection), [rejected(RejectionReason::SessionExpired, None)]);
 }
+
+#[test]
+fn more_unknown_sessions_than_may_wait_for_a_round_are_rejected_at_once() {
+    let mut world = World::new(3);
+    world.limits.held = 2;
+    for number in 1..=3 {
+        world.restart(number);
+    }
+    let leader = world.settle();
+    world.isolate(leader);
+    let unknown = SessionId::new("11111111-2222-4333-8444-555555555555").expect("short");
+    // The first waits for the round that it begins, the second for the next round.
+    let asked = [(); 3].map(|()| {
+        let connection = world.connect(leader);
+        world.send(connection, continue_session(&unknown));
+        world.received(connection)
+    });
+    assert_eq!(asked[..2], [[], []]);
+    assert_eq!(asked[2].len(), 1);
+    assert!(matches!(
+        asked[2][0],
+        ServerMessage::SessionRejected { reason: RejectionReason::NotLeader, .. }
+    ));
+}
+
+#[test]
+fn the_end_of_a_connection_drops_no_query_of_another_one() {
+    let settings = Settings { cached_answers: 2, ..Settings::default() };
+    let mut world = World::with_settings(3, settings);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    let [first, second, third] = [(); 3].map(|()| world.session(leader).0);
+    let mut answers = 0;
+    let mut until_answered = |world: &mut World, expected| {
+        world.until("the queries are answered", |world| {
+            answers += results(world.received(connection)).len();
+            answers == expected
+        });
+    };
+    // One query waits for the round under way, and one for the next round.
+    world.isolate(leader);
+    world.send(connection, query(1));
+    world.send(connection, query(2));
+    world.disconnect(first);
+    world.heal();
+    until_answered(&mut world, 2);
+    // The round is done, and the query waits for command 6, which waits for room.
+    for number in 1..=6 {
+        world.send(connection, command(number, 1, &format!("{number}")));
+        world.run(10 * MS);
+    }
+    world.send(connection, query(3));
+    world.run(100 * MS);
+    world.disconnect(second);
+    world.send(connection, command(7, 6, "7"));
+    until_answered(&mut world, 3);
+    // The state machine has the query.
+    world.member(leader).applies = false;
+    world.send(connection, query(4));
+    world.run(20 * MS);
+    world.disconnect(third);
+    world.member(leader).applies = true;
+    world.collect(leader);
+    until_answered(&mut world, 4);
+}

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use zraft_protocol::{
     Capabilities, ClientMessage, RejectionReason, ServerMessage, SessionCloseReason,
@@ -173,6 +173,37 @@ fn a_peer_that_reconnects_without_a_word_is_told_to_continue_here() {
     assert!(world.is_closed(silent));
     world.continued(leader, &session);
     assert!(world.lines(leader).is_empty());
+}
+
+#[test]
+fn the_end_of_a_session_does_not_reach_a_connection_that_has_another_one() {
+    let mut world = World::with_settings(1, short());
+    let leader = world.settle();
+    let (connection, first) = world.session(leader);
+    world.create(connection);
+    world.run(4 * SECOND);
+    world.send(connection, keep_alive());
+    world.received(connection);
+    world.run(2 * SECOND);
+    assert!(world.replica(leader).view().sessions.get(&first).is_none());
+    assert_eq!(world.received(connection), []);
+    assert!(!world.is_closed(connection));
+}
+
+#[test]
+fn the_id_of_a_session_is_a_random_uuid() {
+    let mut world = World::new(1);
+    let leader = world.settle();
+    let ids: BTreeSet<_> = (0..16).map(|_| world.session(leader).1.as_str().to_owned()).collect();
+    assert_eq!(ids.len(), 16);
+    for id in &ids {
+        let parts: Vec<_> = id.split('-').collect();
+        assert!(parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]), "{id}");
+        let is_digit = |digit| matches!(digit, '0'..='9' | 'a'..='f');
+        assert!(parts.concat().chars().all(is_digit), "{id}");
+        assert!(parts[2].starts_with('4'), "{id} is not of version 4");
+        assert!(parts[3].starts_with(['8', '9', 'a', 'b']), "{id} is not of the common variant");
+    }
 }
 
 #[test]

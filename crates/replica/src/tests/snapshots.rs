@@ -3,7 +3,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::world::{MS, World, command, id, info};
-use crate::{Configuration, Output, PeerMessage, SnapshotFile, SnapshotMeta, SnapshotProgress};
+use crate::{
+    Configuration, Output, PeerMessage, RaftId, SnapshotFile, SnapshotMeta, SnapshotProgress,
+};
 use zraft_protocol::SplitMix64;
 
 /// Members that take a snapshot after 100 KB of log, and a leader with a session.
@@ -25,14 +27,18 @@ fn fill(world: &mut World, leader: u64, kilobytes: u64) {
     }
 }
 
-/// A leader whose log has gone past a member that is cut off, and that member.
+/// A leader whose log has gone past a member that is cut off, and that member. The snapshot is sent in three chunks.
 fn left_behind() -> (World, u64, u64) {
+    left_behind_by(3_000)
+}
+
+fn left_behind_by(kilobytes: u64) -> (World, u64, u64) {
     let mut world = small(3);
     let leader = world.settle();
     let behind = world.others(leader)[0];
     world.run(100 * MS);
     world.isolate(behind);
-    fill(&mut world, leader, 3_000);
+    fill(&mut world, leader, kilobytes);
     (world, leader, behind)
 }
 
@@ -148,7 +154,7 @@ struct Transfer {
 
 impl Transfer {
     fn new() -> Self {
-        let (mut world, leader, receiver) = left_behind();
+        let (mut world, leader, receiver) = left_behind_by(300);
         let (_, (file, data)) = world.member(leader).files.last_key_value().expect("it took one");
         let (file, data) = (file.clone(), Bytes::from(data.clone()));
         let mut transfer = Self { world, receiver, leader, file, data };
@@ -192,13 +198,15 @@ impl Transfer {
         self.receives(from, &PeerMessage::SnapshotOffer { term, snapshot: meta, bytes, hash })
     }
 
+    fn chunk(&mut self, from: u64, index: u64, offset: u64, data: Bytes) -> Vec<Output> {
+        let term = self.world.replica(self.receiver).term();
+        self.receives(from, &PeerMessage::SnapshotChunk { term, index, offset, data })
+    }
+
     /// The leader sends the file from here on, and the receiver begins to write that.
     fn send(&mut self, from: usize, to: usize) {
-        let term = self.world.replica(self.receiver).term();
-        let (index, offset) = (self.file.meta.index, from as u64);
         let data = self.data.slice(from..to);
-        let chunk = PeerMessage::SnapshotChunk { term, index, offset, data };
-        let outputs = self.receives(self.leader, &chunk);
+        let outputs = self.chunk(self.leader, self.file.meta.index, from as u64, data);
         assert!(
             matches!(&outputs[..], [Output::WriteSnapshot { offset, .. }] if *offset == from as u64),
             "{outputs:?}"
@@ -249,6 +257,85 @@ fn a_new_leaders_file_is_begun_only_after_the_verification_under_way() {
     assert_eq!(transfer.world.replica(transfer.receiver).committed(), index, "it is used");
     transfer.outputs();
     assert!(begins(&transfer.offer(other, &newer), &newer));
+}
+
+#[test]
+fn an_offer_of_a_snapshot_that_cannot_exist_is_refused() {
+    let mut transfer = Transfer::new();
+    let (leader, receiver) = (transfer.leader, id(transfer.receiver));
+    let changes: [fn(&mut SnapshotFile, RaftId); 5] = [
+        |file, _| file.bytes = 0,
+        |file, _| file.meta.index = 0,
+        |file, _| file.meta.term = 0,
+        |file, _| {
+            let configuration = &mut file.meta.configuration;
+            configuration.learners = std::mem::take(&mut configuration.voters);
+        },
+        |file, receiver| {
+            file.meta.configuration.voters.remove(&receiver);
+            file.meta.configuration.members.remove(&receiver);
+        },
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let mut file = transfer.file.clone();
+        change(&mut file, receiver);
+        let outputs = transfer.offer(leader, &file);
+        let refused = SnapshotProgress::Failed;
+        assert!(
+            matches!(
+                &outputs[..],
+                [Output::Send { message: PeerMessage::SnapshotStatus { progress, .. }, .. }]
+                    if *progress == refused
+            ),
+            "offer {number}: {outputs:?}"
+        );
+    }
+    let file = transfer.file.clone();
+    assert!(begins(&transfer.offer(leader, &file), &file));
+}
+
+#[test]
+fn a_chunk_that_does_not_continue_the_file_is_ignored() {
+    let mut transfer = Transfer::new();
+    let (leader, file, data) = (transfer.leader, transfer.file.clone(), transfer.data.clone());
+    let (other, index) = (6 - leader - transfer.receiver, file.meta.index);
+    assert!(begins(&transfer.offer(leader, &file), &file));
+    let part = data.slice(..1_000);
+    let too_long = Bytes::from([&data[..], b"x"].concat());
+    let ignored = [
+        (other, index, 0, part.clone()),
+        (leader, index + 1, 0, part.clone()),
+        (leader, index, 1, part.clone()),
+        (leader, index, 0, Bytes::new()),
+        (leader, index, 0, too_long),
+    ];
+    for (from, index, offset, data) in ignored {
+        let outputs = transfer.chunk(from, index, offset, data);
+        assert!(outputs.is_empty(), "{outputs:?}");
+    }
+    transfer.send(0, 1_000);
+    let copy = transfer.chunk(leader, index, 0, part);
+    assert!(copy.is_empty(), "the first one is being written: {copy:?}");
+}
+
+#[test]
+fn snapshot_messages_of_an_earlier_term_are_ignored_and_those_of_a_later_one_are_not() {
+    let mut transfer = Transfer::new();
+    let (leader, file, newer) = (transfer.leader, transfer.file.clone(), transfer.newer());
+    let other = 6 - leader - transfer.receiver;
+    let term = transfer.world.replica(transfer.receiver).term();
+    let offer = |term, file: &SnapshotFile| {
+        let SnapshotFile { meta, bytes, hash } = file.clone();
+        PeerMessage::SnapshotOffer { term, snapshot: meta, bytes, hash }
+    };
+    let early = transfer.receives(other, &offer(term - 1, &newer));
+    assert!(early.is_empty(), "{early:?}");
+    assert!(begins(&transfer.offer(leader, &file), &file));
+    let (index, data) = (file.meta.index, transfer.data.slice(..1_000));
+    let chunk = PeerMessage::SnapshotChunk { term: term - 1, index, offset: 0, data };
+    let early = transfer.receives(leader, &chunk);
+    assert!(early.is_empty(), "{early:?}");
+    assert!(begins(&transfer.receives(other, &offer(term + 1, &newer)), &newer));
 }
 
 #[test]

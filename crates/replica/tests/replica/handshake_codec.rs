@@ -102,6 +102,17 @@ fn fields_of_a_later_version_are_ignored() {
 }
 
 #[test]
+fn a_message_of_exactly_the_limit_is_read() {
+    let sample = &samples()[1];
+    let bytes = sample.encode();
+    let extension = vec![0; HandshakeMessage::MAX_LEN - bytes.len()];
+    let length = (extension.len() as u16).to_be_bytes();
+    let longest = Bytes::from([&bytes[..bytes.len() - 2], &length, &extension].concat());
+    assert_eq!(longest.len(), HandshakeMessage::MAX_LEN);
+    assert_eq!(HandshakeMessage::decode(&longest), Ok(sample.clone()));
+}
+
+#[test]
 fn a_message_above_the_limit_is_refused_unread() {
     let bytes = Bytes::from(vec![0; HandshakeMessage::MAX_LEN + 1]);
     assert_eq!(

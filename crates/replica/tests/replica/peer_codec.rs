@@ -4,8 +4,8 @@ use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, test_runner::FileFailurePersistence};
 use zraft_protocol::MemberId;
 use zraft_replica::{
-    Configuration, EntryKind, LogEntry, MemberInfo, PeerError, PeerFrame, PeerMessage, Position,
-    RaftId, ReadRound, SnapshotMeta, SnapshotProgress, Space, VoteKind,
+    Configuration, EntryKind, FormatError, LogEntry, MemberInfo, PeerError, PeerFrame, PeerMessage,
+    Position, RaftId, ReadRound, SnapshotMeta, SnapshotProgress, Space, VoteKind,
 };
 
 fn id(number: u64) -> RaftId {
@@ -113,7 +113,6 @@ fn decode(bytes: impl Into<Bytes>) -> Result<PeerFrame, PeerError> {
     PeerFrame::decode(&bytes.into(), id(2), id(3))
 }
 
-/// The failure's text is the new file, for the case that a kind was added on purpose.
 #[test]
 fn a_frame_with_a_chunk_is_longer_than_its_data_by_the_stated_overhead() {
     let data = Bytes::from(vec![7; 1000]);
@@ -122,6 +121,7 @@ fn a_frame_with_a_chunk_is_longer_than_its_data_by_the_stated_overhead() {
     assert_eq!(frame.encode().len(), 1000 + PeerFrame::CHUNK_OVERHEAD);
 }
 
+/// The failure's text is the new file, for the case that a kind was added on purpose.
 #[test]
 fn bytes_of_version_1_stay_as_they_are() {
     let golden = include_str!("../golden/peer-v1.hex");
@@ -199,17 +199,22 @@ fn values_that_the_engine_cannot_take_are_refused() {
 }
 
 #[test]
-fn an_announced_count_allocates_nothing() {
-    let empty = PeerMessage::Append {
+fn a_count_of_more_entries_than_the_frame_can_hold_is_refused_before_any_is_read() {
+    let append = |entries| PeerMessage::Append {
         term: 7,
         previous: Position::default(),
         commit: 0,
-        entries: Vec::new(),
+        entries,
     };
-    let mut bytes = frame(empty).encode().to_vec();
-    let count = bytes.len() - 4;
-    bytes[count..].copy_from_slice(&u32::MAX.to_be_bytes());
-    assert!(decode(bytes).is_err());
+    let entry =
+        LogEntry { index: 1, term: 7, kind: EntryKind::Normal, data: Bytes::from_static(b"a") };
+    let at = frame(append(Vec::new())).encode().len() - 4;
+    for (entries, count) in [(vec![], 1), (vec![], u32::MAX), (vec![entry], 2)] {
+        let mut bytes = frame(append(entries)).encode().to_vec();
+        bytes[at..at + 4].copy_from_slice(&count.to_be_bytes());
+        let refused = PeerError::Format(FormatError::Truncated("the entries"));
+        assert_eq!(decode(bytes), Err(refused), "{count} entries");
+    }
 }
 
 fn number() -> impl Strategy<Value = u64> {
