@@ -6,10 +6,13 @@
 //! | `/readyz` | GET | no | whether the member can do its part |
 //! | `/metrics` | GET | no | metrics for Prometheus |
 //! | `/v1/status` | GET | yes | everything that the member knows, as JSON |
+//! | `/v1/backup` | GET | yes | the file of the newest snapshot |
 //! | `/v1/…` | POST | yes | changes, as JSON |
 //!
-//! The live page will be at `/`, and backups at `/v1/backup`.
+//! The live page will be at `/`.
 
+mod backup;
+mod deadline;
 mod guard;
 mod json;
 mod metrics;
@@ -23,21 +26,24 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     task::JoinSet,
-    time::timeout,
 };
 use zraft_store::Identity;
 
 use crate::{clients::ACCEPT_PAUSE, handle::Handle};
+use deadline::Deadline;
 pub(crate) use guard::Tokens;
 pub use metrics::{Metric, metrics};
 pub use token::{AdminToken, TokenError, TokenFile};
 
 /// Connections at the same time: probes, Prometheus and some operators.
 const CONNECTIONS: usize = 64;
-/// The longest time from accepting a connection to the end of its answer. Each connection carries one request, so this
-/// also bounds idle and slow peers.
+/// The longest time from accepting a connection to the end of its answer, or to the next piece of a backup. Each connection
+/// carries one request, so this also bounds idle and slow peers.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
+/// Backups at the same time: each reads the disk that the member writes its log to.
+const BACKUPS: usize = 1;
 /// The longest head of a request. A token and the headers of a browser need less than a tenth.
 const HEAD_BYTES: usize = 16 << 10;
 /// The most bytes that are read ahead of a request's handler on one connection: room for the longest head.
@@ -58,6 +64,14 @@ pub(crate) struct AdminPort {
     pub(crate) client_address: SocketAddr,
     pub(crate) peer_address: SocketAddr,
     pub(crate) tokens: Tokens,
+    pub(crate) backups: Arc<Semaphore>,
+}
+
+impl AdminPort {
+    /// Returns what bounds the backups at the same time.
+    pub(crate) fn backups() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(BACKUPS))
+    }
 }
 
 /// Accepts connections until the member ends.
@@ -84,9 +98,11 @@ pub(crate) async fn listen(port: Arc<AdminPort>, listener: TcpListener) {
 
 /// Answers the request of one connection.
 async fn serve(port: Arc<AdminPort>, stream: TcpStream) {
+    let deadline = Deadline::after(CONNECTION_TIME);
+    let passed = deadline.clone();
     let service = service_fn(move |request| {
-        let port = port.clone();
-        async move { Ok::<_, Infallible>(routes::answer(&port, request).await) }
+        let (port, deadline) = (port.clone(), deadline.clone());
+        async move { Ok::<_, Infallible>(routes::answer(&port, request, deadline).await) }
     });
     let connection = http1::Builder::new()
         .keep_alive(false)
@@ -94,6 +110,9 @@ async fn serve(port: Arc<AdminPort>, stream: TcpStream) {
         .max_header_size(HEAD_BYTES)
         .max_buf_size(READ_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    // An error is the peer's, and was answered as far as that is possible.
-    let _ = timeout(CONNECTION_TIME, connection).await;
+    tokio::select! {
+        // An error is the peer's, and was answered as far as that is possible.
+        _ = connection => {}
+        () = passed.passed() => {}
+    }
 }

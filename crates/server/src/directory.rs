@@ -116,34 +116,56 @@ pub fn random_cluster_id() -> io::Result<ClusterId> {
 /// # Errors
 /// [`CreateError`], whose text names the remedy.
 pub fn create_cluster(cluster: ClusterId, members: &[NewMember]) -> Result<(), CreateError> {
-    let mut names: Vec<_> = members.iter().map(|member| &member.name).collect();
-    names.sort();
-    names.dedup();
-    let count = members.len();
-    if count == 0 || count > Configuration::MAX_MEMBERS || names.len() != count {
-        return Err(CreateError::Members);
-    }
-    members.iter().try_for_each(|member| check_vacant(&member.directory))?;
-    let id = |at: usize| RaftId::new(at as u64 + 1).ok_or(CreateError::Members);
-    let infos = members.iter().enumerate().map(|(at, member)| {
-        let info = MemberInfo {
-            name: member.name.clone(),
-            address: member.peer_address.clone(),
-            feature_level: FEATURE_LEVEL,
-        };
-        Ok((id(at)?, info))
-    });
-    let configuration = Configuration::of_voters(infos.collect::<Result<Vec<_>, CreateError>>()?);
-    for (at, member) in members.iter().enumerate() {
+    let founders = Founders::of(members)?;
+    for (raft_id, member) in founders.numbered() {
         let identity = Identity {
             cluster,
             member: member.name.clone(),
-            raft_id: id(at)?,
+            raft_id,
             incarnation: Incarnation::new(random()?),
         };
-        create_directory(&member.directory, &identity, Founding::Cluster(configuration.clone()))?;
+        let founding = Founding::Cluster(founders.configuration.clone());
+        create_directory(&member.directory, &identity, founding)?;
     }
     Ok(())
+}
+
+/// The members of a new cluster, whose directories are vacant.
+pub(crate) struct Founders<'m> {
+    pub(crate) members: &'m [NewMember],
+    pub(crate) configuration: Configuration,
+}
+
+impl<'m> Founders<'m> {
+    /// Checks the members' names and looks at all directories.
+    pub(crate) fn of(members: &'m [NewMember]) -> Result<Self, CreateError> {
+        let mut names: Vec<_> = members.iter().map(|member| &member.name).collect();
+        names.sort();
+        names.dedup();
+        let count = members.len();
+        if count == 0 || count > Configuration::MAX_MEMBERS || names.len() != count {
+            return Err(CreateError::Members);
+        }
+        members.iter().try_for_each(|member| check_vacant(&member.directory))?;
+        let infos = numbered(members).map(|(id, member)| {
+            let info = MemberInfo {
+                name: member.name.clone(),
+                address: member.peer_address.clone(),
+                feature_level: FEATURE_LEVEL,
+            };
+            (id, info)
+        });
+        Ok(Self { members, configuration: Configuration::of_voters(infos) })
+    }
+
+    /// Returns the members with their numbers.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (RaftId, &'m NewMember)> {
+        numbered(self.members)
+    }
+}
+
+fn numbered(members: &[NewMember]) -> impl Iterator<Item = (RaftId, &NewMember)> {
+    (1..).filter_map(RaftId::new).zip(members)
 }
 
 /// Checks that a new member can be made in this directory: that it does not exist, is empty, or holds only

@@ -209,6 +209,7 @@ impl Driver {
                 self.replica.accept_clock_jump();
                 let _ = done.send(());
             }
+            Control::Backup(reply) => self.store(StoreJob::Newest(reply)),
             Control::Report(reply) => {
                 let _ = reply.send(Box::new(self.report()));
             }

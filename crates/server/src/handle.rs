@@ -6,7 +6,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use zraft_replica::{ChangeError, ChangeTicket, MembershipChange, RaftId};
 use zraft_session::CheckedSettings;
 
-use crate::{Figures, Report, Status, inputs::Control, status::Counters};
+use crate::{
+    Figures, Report, Status,
+    inputs::{Control, Newest},
+    status::Counters,
+};
 
 /// A way to a member that does not keep it running.
 #[derive(Clone, Debug)]
@@ -34,6 +38,11 @@ impl Handle {
 
     pub(crate) async fn report(&self) -> Option<Report> {
         self.ask(Control::Report).await.map(|report| *report)
+    }
+
+    /// Opens the newest snapshot; none if the member has ended.
+    pub(crate) async fn newest_snapshot(&self) -> Option<Newest> {
+        self.ask(Control::Backup).await
     }
 
     pub(crate) async fn hand_over(&self, to: Option<RaftId>) {

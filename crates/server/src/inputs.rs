@@ -11,8 +11,12 @@ use zraft_replica::{
     Space,
 };
 use zraft_session::CheckedSettings;
+use zraft_store::{SnapshotSource, StoreError};
 
 use crate::{Ended, Report, clients::Mailbox};
+
+/// The newest snapshot, opened; none before the first one.
+pub(crate) type Newest = Result<Option<SnapshotSource>, StoreError>;
 
 /// What other members and the member's own threads report. It is handled before anything of clients.
 #[derive(Debug)]
@@ -95,5 +99,6 @@ pub(crate) enum Control {
     Snapshot(oneshot::Sender<()>),
     AcceptClock(oneshot::Sender<()>),
     Report(oneshot::Sender<Box<Report>>),
+    Backup(oneshot::Sender<Newest>),
     Stop,
 }

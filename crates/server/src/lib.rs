@@ -80,7 +80,7 @@
 // | the peer port, and the connections to other members | `peers.rs`, `peers/listener.rs`, `peers/dialer.rs`, `peers/wire.rs` |
 // | the threads that block: store, snapshots, state machine | `workers.rs`, `workers/` |
 // | the data directory, a new cluster | `directory.rs` |
-// | a new cluster from the data of one member | `force.rs` |
+// | a new cluster from a backup, or from the data of one member | `recover.rs` |
 // | what a file, variables and flags configure | `options.rs`, `options/` |
 // | what tasks and threads tell the driver | `inputs.rs` |
 // | the lines of the log | `log.rs` |
@@ -94,7 +94,6 @@ mod clock;
 mod config;
 mod directory;
 mod driver;
-mod force;
 mod handle;
 mod inputs;
 mod local_cluster;
@@ -103,6 +102,7 @@ mod member;
 mod options;
 mod peers;
 mod ports;
+mod recover;
 mod server;
 mod signals;
 mod status;
@@ -115,10 +115,10 @@ pub use directory::{
     CreateError, Founding, NewMember, check_vacant, create_cluster, create_directory,
     create_joining, random_cluster_id,
 };
-pub use force::{ForceError, Forced, force_new};
 pub use local_cluster::{LocalCluster, LocalClusterError};
 pub use member::{Member, StartError};
 pub use options::{ConfigError, ConfigOption, LogFormat, LogLevel, ServerConfig};
+pub use recover::{Backup, BackupState, Forced, RecoverError, Recovered, check_backup, force_new};
 pub use server::{RunError, Server, ServerBuilder};
 pub use signals::{Signal, Signals};
 pub use status::{Ended, Figures, Report, Status};

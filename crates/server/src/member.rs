@@ -184,6 +184,7 @@ impl Member {
                 client_address,
                 peer_address,
                 tokens: Tokens::new(TokenFile::new(admin.token_file)),
+                backups: AdminPort::backups(),
             };
             (Arc::new(port), listener)
         });

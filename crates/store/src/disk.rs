@@ -263,6 +263,11 @@ fn sync_folder(_path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Opens a file of the file system that is only read, such as a backup.
+pub(crate) fn read_only(path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+    Ok(Arc::new(RealFile(File::open(path)?)))
+}
+
 #[derive(Debug)]
 struct RealLock(#[expect(dead_code, reason = "the open file holds the lock")] File);
 

@@ -10,6 +10,7 @@
 
 use std::{
     io::{self, Read, Write},
+    path::Path,
     sync::Arc,
 };
 
@@ -17,7 +18,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use twox_hash::xxhash3_128::Hasher;
 use zraft_replica::{Configuration, SnapshotFile, SnapshotMeta};
 
-use crate::{Disk, DiskFile, StoreError, record::SnapshotRecord, reserve::Keeper};
+use crate::{Disk, DiskFile, StoreError, disk::read_only, record::SnapshotRecord, reserve::Keeper};
 
 const MAGIC: &[u8; 8] = b"zraftsn1";
 const FIXED_HEAD: usize = 8 + 8 + 8 + 4;
@@ -244,6 +245,16 @@ impl SnapshotSource {
             }
             file => Self::with_file(file.map_err(StoreError::io(&name))?, &name),
         }
+    }
+
+    /// Opens the file of a snapshot outside a data directory, such as a backup. The file is only read.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if it is not the file of a snapshot; otherwise an error of the file system.
+    pub fn open_file(path: &Path) -> Result<Self, StoreError> {
+        let name = path.display().to_string();
+        let file = read_only(path).map_err(StoreError::io(&name))?;
+        Self::with_file(file, &name)
     }
 
     fn with_file(file: Arc<dyn DiskFile>, name: &str) -> Result<Self, StoreError> {

@@ -1,7 +1,7 @@
 //! What the admin port answers.
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Body, Incoming},
@@ -13,7 +13,14 @@ use hyper::{
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{ANSWER_TIME, AdminPort, BODY_BYTES, guard, json::status, metrics, requests};
+use super::{
+    ANSWER_TIME, AdminPort, BODY_BYTES,
+    backup::{self, Pieces},
+    deadline::Deadline,
+    guard,
+    json::status,
+    metrics, requests,
+};
 use crate::{Alarm, Report};
 
 /// Why a request is refused. The client gets it as JSON, or as text where it asked for text.
@@ -39,14 +46,21 @@ impl Problem {
 pub(super) enum Answer {
     Text(StatusCode, &'static str, String),
     Json(StatusCode, Value),
+    File(Pieces),
 }
+
+type Content = Either<Full<Bytes>, Pieces>;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Answers a request.
-pub(super) async fn answer(port: &AdminPort, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub(super) async fn answer(
+    port: &AdminPort,
+    request: Request<Incoming>,
+    deadline: Deadline,
+) -> Response<Content> {
     port.handle.counters.admin.add();
-    let mut response = match route(port, request).await {
+    let mut response = match route(port, request, deadline).await {
         Ok(answer) => answer.into_response(),
         Err(problem) => {
             if matches!(problem.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
@@ -62,7 +76,11 @@ pub(super) async fn answer(port: &AdminPort, request: Request<Incoming>) -> Resp
     response
 }
 
-async fn route(port: &AdminPort, request: Request<Incoming>) -> Result<Answer, Problem> {
+async fn route(
+    port: &AdminPort,
+    request: Request<Incoming>,
+    deadline: Deadline,
+) -> Result<Answer, Problem> {
     let path = request.uri().path();
     // A probe knows the member by any name, and learns nothing but whether it works.
     match path {
@@ -84,6 +102,10 @@ async fn route(port: &AdminPort, request: Request<Incoming>) -> Result<Answer, P
             &request,
             report.map(|report| Answer::Json(StatusCode::OK, status(port, &report))),
         );
+    }
+    if path == "/v1/backup" {
+        only(&Method::GET, &request, Ok(()))?;
+        return backup::begin(port, deadline).await.map(Answer::File);
     }
     let Some(change) = requests::Change::at(path) else { return Err(unknown(path)) };
     only(&Method::POST, &request, Ok(()))?;
@@ -186,12 +208,16 @@ async fn scrape(port: &AdminPort) -> Result<Answer, Problem> {
 }
 
 impl Answer {
-    fn into_response(self) -> Response<Full<Bytes>> {
-        let (status, kind, text) = match self {
-            Self::Text(status, kind, text) => (status, kind, text),
-            Self::Json(status, value) => (status, "application/json", format!("{value:#}\n")),
+    fn into_response(self) -> Response<Content> {
+        let text = |text: String| Either::Left(Full::new(Bytes::from(text)));
+        let (status, kind, content) = match self {
+            Self::Text(status, kind, content) => (status, kind, text(content)),
+            Self::Json(status, value) => (status, "application/json", text(format!("{value:#}\n"))),
+            Self::File(pieces) => {
+                (StatusCode::OK, "application/octet-stream", Either::Right(pieces))
+            }
         };
-        let mut response = Response::new(Full::new(Bytes::from(text)));
+        let mut response = Response::new(content);
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         response
@@ -199,7 +225,7 @@ impl Answer {
 }
 
 impl Problem {
-    fn into_response(self) -> Response<Full<Bytes>> {
+    fn into_response(self) -> Response<Content> {
         let mut error = json!({ "code": self.code, "message": self.text });
         if let Some(leader) = self.leader {
             error["leader"] = leader.into();

@@ -7,12 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use zraft_replica::{RaftId, SnapshotFile, SnapshotMeta, Space, Write};
 use zraft_session::Snapshot;
 use zraft_store::{RedbStore, SnapshotSource, Store, StoreError};
 
 use super::{Context, snapshots::SnapshotJob};
-use crate::inputs::Input;
+use crate::inputs::{Input, Newest};
 
 /// Bytes of entries that one read for a lagging member returns: two Appends.
 const FETCH_BYTES: usize = 1 << 20;
@@ -53,6 +54,8 @@ pub(crate) enum StoreJob {
         index: u64,
         reply: Sender<Result<Option<SnapshotSource>, StoreError>>,
     },
+    /// Open the newest snapshot, for a backup.
+    Newest(oneshot::Sender<Newest>),
 }
 
 pub(super) fn run(
@@ -136,6 +139,10 @@ fn take(
         StoreJob::Open { index, reply } => {
             // A state machine that has ended does not need it.
             let _ = reply.send(store.snapshot(index));
+        }
+        StoreJob::Newest(reply) => {
+            // A request that has given up does not need it.
+            let _ = reply.send(store.newest_snapshot());
         }
     }
     Ok(())

@@ -83,7 +83,7 @@ async fn probes_and_metrics_need_no_token_and_everything_else_does() {
     }
     let metrics = get(address, "/metrics").await;
     assert!(metrics.head.contains("content-type: text/plain; version=0.0.4"), "{metrics:?}");
-    for line in ["GET /v1/status", "POST /v1/snapshot", "POST /v1/unknown"] {
+    for line in ["GET /v1/status", "GET /v1/backup", "POST /v1/snapshot", "POST /v1/unknown"] {
         let answer = request(address, line, &[], "").await;
         assert_eq!((answer.status, answer.code().as_str()), (401, "token"), "{line}");
         assert!(answer.head.contains("www-authenticate: Bearer"), "{answer:?}");
@@ -93,7 +93,7 @@ async fn probes_and_metrics_need_no_token_and_everything_else_does() {
         assert!(!answer.body.contains(TOKEN) && !answer.body.contains("abcdee"), "{answer:?}");
     }
     let refused = cluster.members.member(1).expect("it runs").figures().admin_refused;
-    assert_eq!(refused, 6);
+    assert_eq!(refused, 8);
     cluster.members.stop().await;
 }
 
@@ -219,6 +219,8 @@ async fn metrics_are_those_of_the_table_and_count_what_happens() {
         }
         let kind = format!("# TYPE {name} {}\n", metric.kind());
         assert!(text.contains(&kind), "{kind} is missing in\n{text}");
+        let help = format!("# HELP {name} {}", metric.text());
+        assert!(text.contains(&help), "{help} is missing in\n{text}");
     }
     for line in &lines {
         let known = |name: &str| {

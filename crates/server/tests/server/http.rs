@@ -50,6 +50,19 @@ pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> Option<Answ
     Some(Answer { status, head: head.to_owned(), body: body.to_owned() })
 }
 
+/// Asks for a file with the token. Returns the status line with the headers, and the content.
+pub(crate) async fn download(address: SocketAddr, path: &str) -> (String, Vec<u8>) {
+    let token = bearer(TOKEN);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{token}\r\n\r\n");
+    let mut stream = within(TcpStream::connect(address)).await.expect("it listens");
+    within(stream.write_all(request.as_bytes())).await.expect("it is open");
+    let mut bytes = Vec::new();
+    within(stream.read_to_end(&mut bytes)).await.expect("it ends");
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+    let head = String::from_utf8(bytes[..end].to_vec()).expect("text");
+    (head, bytes.split_off(end))
+}
+
 /// Sends a request with these header lines.
 pub(crate) async fn request(
     address: SocketAddr,

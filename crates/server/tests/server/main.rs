@@ -2,7 +2,6 @@
 
 mod admin;
 mod disks;
-mod force;
 mod guide;
 mod handshakes;
 mod hostile;
@@ -10,6 +9,7 @@ mod http;
 mod leadership;
 mod membership;
 mod panics;
+mod recover;
 mod server;
 mod sessions;
 mod stops;

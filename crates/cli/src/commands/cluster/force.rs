@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use zraft_cli::cluster::Failure;
 use zraft_server::{
-    ForceError, Forced, NewMember, ServerConfig, StartError, StoreError, TokenFile, force_new,
+    Forced, NewMember, RecoverError, Recovered, ServerConfig, StartError, StoreError, TokenFile,
+    force_new,
 };
 use zraft_session::applications::{AppendLog, KvStore};
 
@@ -66,7 +67,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     };
     let forced = forced.map_err(failure)?;
     configure(&mut config, &forced, from, to)?;
-    let Forced { old_cluster, cluster, last_index, last_term, sessions, .. } = &forced;
+    let Forced { old_cluster, cluster, recovered, .. } = &forced;
+    let Recovered { last_index, last_term, sessions, .. } = recovered;
     print(&format!(
         "made cluster {cluster} from cluster {old_cluster}, up to entry {last_index} of term {last_term}, with {sessions} sessions"
     ));
@@ -105,11 +107,11 @@ fn configure(
     Ok(())
 }
 
-fn failure(error: ForceError) -> Failure {
+fn failure(error: RecoverError) -> Failure {
     let text = error.to_string();
     match error {
-        ForceError::Create(_)
-        | ForceError::Open(StartError::Store(
+        RecoverError::Create(_)
+        | RecoverError::Open(StartError::Store(
             StoreError::Empty { .. } | StoreError::InUse { .. },
         )) => Failure::Input(text),
         _ => Failure::Other(text),
