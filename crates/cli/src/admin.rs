@@ -1,17 +1,18 @@
 //! A client of the admin port.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt, fs::File, io::Write, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
-    Method, Request,
+    Method, Request, Response, StatusCode,
+    body::Incoming,
     client::conn::http1,
     header::{AUTHORIZATION, CONTENT_TYPE, HOST},
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, task::AbortHandle, time::timeout};
 use zraft_server::AdminToken;
 
 /// The longest answer: the status of 64 members with the longest names and addresses needs less than a tenth.
@@ -41,14 +42,17 @@ pub enum AskError {
     },
     /// The answer is not one of an admin port.
     Strange(String),
+    /// The file of a backup cannot be written.
+    File(String),
 }
 
-impl std::fmt::Display for AskError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(why) => write!(f, "no answer: {why}"),
             Self::Refused { message, .. } => f.write_str(message),
             Self::Strange(why) => write!(f, "not the answer of an admin port: {why}"),
+            Self::File(why) => write!(f, "the file cannot be written: {why}"),
         }
     }
 }
@@ -84,25 +88,51 @@ impl Admin {
         self.ask(Method::POST, path, Bytes::from(body.to_string())).await
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Value, AskError> {
-        match timeout(ASK_TIME, self.exchange(method, path, body)).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let seconds = ASK_TIME.as_secs();
-                Err(AskError::Unreachable(format!("{} is silent for {seconds} s", self.address)))
+    /// Receives the file of the member's newest snapshot. The content must be checked: the file ends with its hash.
+    ///
+    /// # Errors
+    /// [`AskError`]; a part of the file can be written then.
+    pub async fn backup(&self, mut file: &File) -> Result<(), AskError> {
+        let answer = self.send(Method::GET, "/v1/backup", Bytes::new());
+        let (answer, connection) = within(self.address, answer).await?;
+        if !answer.status().is_success() {
+            let status = answer.status();
+            return Err(self.refusal(status, &self.read(answer).await?));
+        }
+        let mut body = answer.into_body();
+        while let Some(frame) = within(self.address, async { Ok(body.frame().await) }).await? {
+            let frame = frame.map_err(|error| self.unreachable(&error))?;
+            if let Ok(piece) = frame.into_data() {
+                file.write_all(&piece).map_err(|error| AskError::File(error.to_string()))?;
             }
         }
+        drop(connection);
+        Ok(())
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Value, AskError> {
+        within(self.address, self.exchange(method, path, body)).await
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<Value, AskError> {
-        let unreachable = |error: &dyn std::fmt::Display| {
-            AskError::Unreachable(format!("{}: {error}", self.address))
-        };
-        let strange =
-            |error: &dyn std::fmt::Display| AskError::Strange(format!("{}: {error}", self.address));
-        let stream = TcpStream::connect(self.address).await.map_err(|error| unreachable(&error))?;
+        let (answer, connection) = self.send(method, path, body).await?;
+        let status = answer.status();
+        let value = self.read(answer).await?;
+        drop(connection);
+        if status.is_success() { Ok(value) } else { Err(self.refusal(status, &value)) }
+    }
+
+    /// Sends a request on a new connection, which is closed when the returned guard is dropped.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(Response<Incoming>, AbortOnDrop), AskError> {
+        let stream = TcpStream::connect(self.address).await;
+        let stream = stream.map_err(|error| self.unreachable(&error))?;
         let connection = http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = connection.map_err(|error| unreachable(&error))?;
+        let (mut sender, connection) = connection.map_err(|error| self.unreachable(&error))?;
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -110,23 +140,53 @@ impl Admin {
             .header(AUTHORIZATION, format!("Bearer {}", self.token.as_str()))
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))
-            .map_err(|error| strange(&error))?;
-        // The task ends with the connection, which carries one request.
-        let task = tokio::spawn(connection);
+            .map_err(|error| self.strange(&error))?;
+        let connection = AbortOnDrop(tokio::spawn(connection).abort_handle());
         let answer = sender.send_request(request).await;
-        let answer = answer.map_err(|error| unreachable(&error))?;
-        let status = answer.status();
+        Ok((answer.map_err(|error| self.unreachable(&error))?, connection))
+    }
+
+    /// Reads an answer in JSON.
+    async fn read(&self, answer: Response<Incoming>) -> Result<Value, AskError> {
         let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
-        let body = body.map_err(|error| unreachable(&error))?.to_bytes();
-        task.abort();
-        let value: Value = serde_json::from_slice(&body).map_err(|error| strange(&error))?;
-        if status.is_success() {
-            return Ok(value);
-        }
-        let text = |field: &str| value["error"][field].as_str().map(str::to_owned);
+        let body = body.map_err(|error| self.unreachable(&error))?.to_bytes();
+        serde_json::from_slice(&body).map_err(|error| self.strange(&error))
+    }
+
+    /// Returns why the member refuses, as its answer says.
+    fn refusal(&self, status: StatusCode, answer: &Value) -> AskError {
+        let text = |field: &str| answer["error"][field].as_str().map(str::to_owned);
         match (text("code"), text("message")) {
-            (Some(code), Some(message)) => Err(AskError::Refused { code, message }),
-            _ => Err(strange(&status)),
+            (Some(code), Some(message)) => AskError::Refused { code, message },
+            _ => self.strange(&status),
         }
+    }
+
+    fn unreachable(&self, error: &dyn fmt::Display) -> AskError {
+        AskError::Unreachable(format!("{}: {error}", self.address))
+    }
+
+    fn strange(&self, error: &dyn fmt::Display) -> AskError {
+        AskError::Strange(format!("{}: {error}", self.address))
+    }
+}
+
+/// Waits for a member, but not longer than [`ASK_TIME`].
+async fn within<T>(
+    address: SocketAddr,
+    answer: impl Future<Output = Result<T, AskError>>,
+) -> Result<T, AskError> {
+    timeout(ASK_TIME, answer).await.unwrap_or_else(|_| {
+        let seconds = ASK_TIME.as_secs();
+        Err(AskError::Unreachable(format!("{address} is silent for {seconds} s")))
+    })
+}
+
+/// The task of a connection. Dropping it closes the connection.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

@@ -1,14 +1,19 @@
 //! `zraft cluster`: looks at a running cluster and changes it, through the admin ports of its members.
 
+mod backup;
 mod force;
 mod join;
+mod restore;
 mod status;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
-use zraft_cli::cluster::{self, Cluster, Failure, Found, serving};
+use zraft_cli::{
+    admin::Admin,
+    cluster::{self, Cluster, Failure, Found, serving},
+};
 
 use super::{dev::reachable, endpoints::seconds};
 use crate::exit::{Exit, complain, print, run as run_command};
@@ -17,7 +22,7 @@ use crate::exit::{Exit, complain, print, run as run_command};
 ///
 /// The commands ask the admin ports of the members, and find the leader by themselves. They take addresses and token from the
 /// folders that zraft init has made, or from --admin and --token-file. A command waits until its change is done, for 15
-/// seconds unless --timeout says otherwise. force-new is different: it works on folders.
+/// seconds unless --timeout says otherwise. restore and force-new are different: they work on files.
 ///
 /// The exit status is 1 after bad input, 2 if no leader answers in time, 3 if the cluster refuses the change, and with
 /// status --exit-code 4 if an alarm is raised.
@@ -40,6 +45,8 @@ enum Command {
     MoveLeader(MoveLeader),
     Settings(Settings),
     Snapshot(Snapshot),
+    Backup(backup::Arguments),
+    Restore(restore::Arguments),
     AcceptClock(AcceptClock),
     ForceNew(force::Arguments),
 }
@@ -142,8 +149,10 @@ pub(crate) fn run(arguments: Arguments) -> Exit {
             Command::MoveLeader(arguments) => move_leader(&arguments).await,
             Command::Settings(arguments) => settings(&arguments).await,
             Command::Snapshot(arguments) => snapshot(&arguments).await,
+            Command::Backup(arguments) => backup::run(&arguments).await,
+            Command::Restore(arguments) => blocking(move || restore::run(&arguments)).await,
             Command::AcceptClock(arguments) => accept_clock(&arguments).await,
-            Command::ForceNew(arguments) => force::run(&arguments),
+            Command::ForceNew(arguments) => blocking(move || force::run(&arguments)).await,
         };
         done.unwrap_or_else(|failure| {
             complain(failure.text());
@@ -154,6 +163,14 @@ pub(crate) fn run(arguments: Arguments) -> Exit {
             }
         })
     })
+}
+
+/// Runs what reads and writes files for a while, so that Ctrl+C ends it.
+async fn blocking(
+    work: impl FnOnce() -> Result<Exit, Failure> + Send + 'static,
+) -> Result<Exit, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(Failure::Other("the command panicked".to_owned())))
 }
 
 impl Place {
@@ -341,19 +358,31 @@ async fn snapshot(arguments: &Snapshot) -> Result<Exit, Failure> {
         return Err(Failure::NoAnswer(text));
     }
     for (admin, name, applied) in waiting {
-        loop {
-            let status = admin.status().await;
-            let index = status.ok().and_then(|status| status["snapshot"]["index"].as_u64());
-            if index.is_some() && index >= applied {
-                print(&format!("{name} has a snapshot at entry {}", index.unwrap_or(0)));
-                break;
-            }
-            if !cluster.pause().await {
-                return Err(Failure::NoAnswer(format!("{name} still writes its snapshot")));
-            }
-        }
+        let index = has_snapshot(&cluster, &admin, &name, applied).await?;
+        print(&format!("{name} has a snapshot at entry {index}"));
     }
     Ok(Exit::Success)
+}
+
+/// Waits until a member has a snapshot of what it had applied, and returns its index.
+async fn has_snapshot(
+    cluster: &Cluster,
+    admin: &Admin,
+    name: &str,
+    applied: Option<u64>,
+) -> Result<u64, Failure> {
+    loop {
+        let status = admin.status().await;
+        let index = status.ok().and_then(|status| status["snapshot"]["index"].as_u64());
+        if let Some(index) = index.filter(|index| Some(*index) >= applied) {
+            return Ok(index);
+        }
+        if !cluster.pause().await {
+            return Err(Failure::NoAnswer(format!(
+                "{name} still writes its snapshot: try again, with a longer --timeout"
+            )));
+        }
+    }
 }
 
 async fn accept_clock(arguments: &AcceptClock) -> Result<Exit, Failure> {

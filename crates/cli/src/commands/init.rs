@@ -7,7 +7,8 @@ use std::{
 
 use clap::Args;
 use zraft_server::{
-    AdminToken, CreateError, NewMember, ServerConfig, TokenFile, create_cluster, random_cluster_id,
+    AdminToken, ClusterId, CreateError, NewMember, ServerConfig, TokenFile, create_cluster,
+    random_cluster_id,
 };
 
 use super::applications::Application;
@@ -25,6 +26,13 @@ use crate::exit::{Exit, complain, print};
     after_long_help = "Example:\n  zraft init --members 3 --dir cluster\n  zraft server cluster/node-1"
 )]
 pub(crate) struct Arguments {
+    #[command(flatten)]
+    shape: Shape,
+}
+
+/// A new cluster on this machine.
+#[derive(Debug, Args)]
+pub(crate) struct Shape {
     /// Number of members; with one or two, the service ends while one of them is down
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
     members: u16,
@@ -36,7 +44,7 @@ pub(crate) struct Arguments {
     base_port: u16,
     /// State machine that all members run
     #[arg(long, value_name = "NAME", default_value = "kv-store")]
-    application: Application,
+    pub(crate) application: Application,
 }
 
 /// A member of the new cluster, with its configuration.
@@ -47,13 +55,30 @@ struct Planned {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Exit {
-    let planned = match plan(arguments).and_then(make) {
-        Ok(planned) => planned,
+    let found = |cluster, members: &[NewMember]| {
+        create_cluster(cluster, members).map_err(|error| match error {
+            CreateError::System(_) => Refused::failure(error),
+            _ => Refused::input(error),
+        })
+    };
+    match make(&arguments.shape, found) {
+        Ok(()) => Exit::Success,
         Err(Refused(exit, problem)) => {
             complain(&problem);
-            return exit;
+            exit
         }
-    };
+    }
+}
+
+/// Makes the folders of a new cluster, with `found` for the members' data, and prints how to run them.
+pub(crate) fn make(
+    shape: &Shape,
+    found: impl FnOnce(ClusterId, &[NewMember]) -> Result<(), Refused>,
+) -> Result<(), Refused> {
+    let planned = plan(shape)?;
+    let cluster = configure(&planned)?;
+    let members: Vec<_> = planned.iter().map(|planned| planned.member.clone()).collect();
+    found(cluster, &members)?;
     let commands: Vec<_> = planned
         .iter()
         .map(|planned| format!("  zraft server {}", quoted(&planned.member.directory)))
@@ -65,31 +90,31 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
     print("made a cluster; run each member in its own terminal:");
     print(&commands.join("\n"));
     print(&format!("endpoints: {}", endpoints.join(",")));
-    Exit::Success
+    Ok(())
 }
 
 /// Why nothing, or not everything, was made.
-struct Refused(Exit, String);
+pub(crate) struct Refused(pub(crate) Exit, pub(crate) String);
 
 impl Refused {
-    fn input(problem: impl ToString) -> Self {
+    pub(crate) fn input(problem: impl ToString) -> Self {
         Self(Exit::BadInput, problem.to_string())
     }
 
-    fn failure(problem: impl ToString) -> Self {
+    pub(crate) fn failure(problem: impl ToString) -> Self {
         Self(Exit::Failure, problem.to_string())
     }
 }
 
-fn plan(arguments: &Arguments) -> Result<Vec<Planned>, Refused> {
+fn plan(shape: &Shape) -> Result<Vec<Planned>, Refused> {
     let cluster = random_cluster_id().map_err(Refused::failure)?;
-    let addresses = addresses(arguments.base_port, arguments.members)?;
-    let (clients, rest) = addresses.split_at(usize::from(arguments.members));
-    let (peers, admins) = rest.split_at(usize::from(arguments.members));
+    let addresses = addresses(shape.base_port, shape.members)?;
+    let (clients, rest) = addresses.split_at(usize::from(shape.members));
+    let (peers, admins) = rest.split_at(usize::from(shape.members));
     let mut planned = Vec::new();
     for (number, ((client, peer), admin)) in (1..).zip(clients.iter().zip(peers).zip(admins)) {
         let name = format!("node-{number}");
-        let directory = arguments.dir.join(&name);
+        let directory = shape.dir.join(&name);
         if directory.symlink_metadata().is_ok() {
             let folder = directory.display();
             return Err(Refused::input(format!("{folder} exists: choose another --dir")));
@@ -98,7 +123,7 @@ fn plan(arguments: &Arguments) -> Result<Vec<Planned>, Refused> {
         for (flag, value) in [
             ("name", name.as_str()),
             ("cluster", &cluster.to_string()),
-            ("application", arguments.application.name()),
+            ("application", shape.application.name()),
             ("client-address", &client.to_string()),
             ("peer-address", &peer.to_string()),
             ("admin-address", &admin.to_string()),
@@ -128,11 +153,12 @@ fn addresses(base: u16, members: u16) -> Result<Vec<SocketAddr>, Refused> {
     held.iter().map(|port| port.local_addr().map_err(Refused::failure)).collect()
 }
 
-fn make(planned: Vec<Planned>) -> Result<Vec<Planned>, Refused> {
+/// Writes configuration and token of each member, and returns the cluster that they name.
+fn configure(planned: &[Planned]) -> Result<ClusterId, Refused> {
     let mut cluster = None;
     // One token opens the admin ports of all members.
     let token = AdminToken::random().map_err(Refused::failure)?;
-    for Planned { config, member, .. } in &planned {
+    for Planned { config, member, .. } in planned {
         config.create_in(&member.directory).map_err(|error| {
             Refused::failure(format!("{}: {error}", member.directory.display()))
         })?;
@@ -140,13 +166,7 @@ fn make(planned: Vec<Planned>) -> Result<Vec<Planned>, Refused> {
         file.create(&token).map_err(Refused::failure)?;
         cluster = config.cluster;
     }
-    let cluster = cluster.ok_or_else(|| Refused::failure("no members"))?;
-    let members: Vec<_> = planned.iter().map(|planned| planned.member.clone()).collect();
-    create_cluster(cluster, &members).map_err(|error| match error {
-        CreateError::System(_) => Refused::failure(error),
-        _ => Refused::input(error),
-    })?;
-    Ok(planned)
+    cluster.ok_or_else(|| Refused::failure("no members"))
 }
 
 /// Returns a path as a shell reads it.

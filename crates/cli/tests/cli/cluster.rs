@@ -172,6 +172,50 @@ fn snapshots_are_taken_by_all_members_or_by_one() {
 }
 
 #[test]
+fn backup_is_taken_while_members_run_and_becomes_a_new_cluster() {
+    let mut cluster = Cluster::start(&PATIENT);
+    let leader = format!("node-{}", cluster.leader_at(0) + 1);
+    cluster.done(&["settings", "sessions=77"]);
+    let path = |name: &str| cluster.folder.path().join(name).to_str().unwrap().to_owned();
+    let file = path("backup");
+    let printed = cluster.done(&["backup", &file]);
+    assert!(printed.starts_with("backed up node-") && printed.contains(&file), "{printed}");
+    assert!(!printed.contains(&leader), "a follower spares the leader: {printed}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let again = cluster.ask(&["backup", &file]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains("exists: choose another file"), "{}", stderr(&again));
+    let of_leader = cluster.done(&["backup", &path("second"), "--member", &leader]);
+    assert!(of_leader.starts_with(&format!("backed up {leader} ")), "{of_leader}");
+    let unknown = cluster.ask(&["backup", &path("third"), "--member", "node-9"]);
+    assert_eq!(unknown.status.code(), Some(2), "{}", stderr(&unknown));
+    assert!(!Path::new(&path("third.partial")).exists(), "it is removed");
+
+    let dir = path("restored");
+    let restore = |file: &str, application: &str| {
+        let words = ["--members", "1", "--base-port", "0", "--application", application];
+        run(&[&["cluster", "restore", file, "--dir", &dir], &words[..]].concat())
+    };
+    let foreign = restore(&file, "kv-store");
+    assert_eq!(foreign.status.code(), Some(1));
+    assert!(stderr(&foreign).contains("name the application"), "{}", stderr(&foreign));
+    assert!(!Path::new(&dir).exists(), "nothing was made");
+    let restored = restore(&file, "append-log");
+    assert!(restored.status.success(), "{}", stderr(&restored));
+    assert!(stdout(&restored).starts_with("restored the state at entry "));
+    let mut member = Running::start(&["server", &path("restored/node-1")]);
+    while !member.complaint().starts_with("zraft: leads in term ") {}
+    let patience = PATIENCE.as_secs().to_string();
+    let settings = run(&["cluster", "settings", "--dir", &dir, "--timeout", &patience]);
+    assert!(stdout(&settings).contains("sessions = 77\n"), "{}", stderr(&settings));
+    assert_eq!(member.terminate(), Some(143));
+}
+
+#[test]
 fn member_that_is_down_is_an_alarm_with_its_own_exit_status() {
     let mut cluster = Cluster::start(&PATIENT);
     let leader = cluster.leader_at(0);
