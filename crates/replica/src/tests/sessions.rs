@@ -191,6 +191,30 @@ fn the_end_of_a_session_does_not_reach_a_connection_that_has_another_one() {
 }
 
 #[test]
+fn a_session_that_never_makes_room_for_answers_ends_after_its_timeout() {
+    let settings = Settings { cached_answers: 2, ..short() };
+    let mut world = World::with_settings(1, settings);
+    let leader = world.settle();
+    let (connection, session) = world.session(leader);
+    world.run(2 * SECOND);
+    // The client never says that an answer has arrived, so its cache is at twice its limit.
+    for number in 1..=8 {
+        world.command(connection, number, "a");
+        world.run(10 * MS);
+    }
+    let stay = |world: &mut World, seconds| {
+        for _ in 0..seconds {
+            world.send(connection, keep_alive());
+            world.run(SECOND);
+        }
+        world.replica(leader).view().sessions.get(&session).is_some()
+    };
+    assert!(stay(&mut world, 4), "it may still raise its lowest pending id");
+    assert!(!stay(&mut world, 8));
+    assert!(world.received(connection).contains(&expired()));
+}
+
+#[test]
 fn the_id_of_a_session_is_a_random_uuid() {
     let mut world = World::new(1);
     let leader = world.settle();
