@@ -357,10 +357,11 @@ impl Replica {
     fn step(&mut self, from: RaftId, message: &PeerMessage) -> Result<(), StopReason> {
         let stale = message.term() < self.standing.term;
         match message {
-            PeerMessage::SnapshotOffer { snapshot, bytes, hash, .. } => {
+            PeerMessage::SnapshotOffer { term, snapshot, bytes, hash } => {
                 if !stale {
                     let meta = snapshot.clone();
-                    self.take_offer(from, SnapshotFile { meta, bytes: *bytes, hash: *hash });
+                    let file = SnapshotFile { meta, bytes: *bytes, hash: *hash };
+                    self.take_offer(from, *term, file);
                 }
                 Ok(())
             }

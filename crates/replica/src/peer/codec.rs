@@ -228,6 +228,9 @@ impl PeerFrame {
             7 => PeerMessage::TimeoutNow { term },
             8 => {
                 let Position { index, term: at } = position(&mut fields)?;
+                if at > term {
+                    return Err(FormatError::Invalid("the snapshot's term"));
+                }
                 let length = fields.number("the snapshot's length")?;
                 let hash = fields.array("the snapshot's hash")?;
                 let configuration = Configuration::decode(&fields.bytes("the configuration")?)?;

@@ -11,6 +11,9 @@ pub(super) struct Receiving {
     file: SnapshotFile,
     /// The leader that sends it now.
     from: RaftId,
+    /// The term of the newest offer, which is that of the snapshot's last entry or a later one. No other message may have
+    /// told it to this member.
+    term: u64,
     /// The file is written up to here.
     have: u64,
     stage: Stage,
@@ -35,12 +38,12 @@ enum Stage {
 
 impl Replica {
     /// Answers an offer with what this member has of the file.
-    pub(super) fn take_offer(&mut self, from: RaftId, file: SnapshotFile) {
+    pub(super) fn take_offer(&mut self, from: RaftId, term: u64, file: SnapshotFile) {
         let index = file.meta.index;
         // The engine would panic at a configuration without voters.
         let possible = file.bytes > 0
             && file.meta.index > 0
-            && file.meta.term > 0
+            && (1..=term).contains(&file.meta.term)
             && !file.meta.configuration.voters.is_empty()
             && file.meta.configuration.contains(self.id);
         let unwanted = !possible || self.standing.role == Role::Leader;
@@ -53,6 +56,7 @@ impl Replica {
             self.receiving.as_mut().filter(|receiving| receiving.file == file)
         {
             receiving.from = from;
+            receiving.term = receiving.term.max(term);
             let have = receiving.have;
             self.report(from, index, SnapshotProgress::Have(have));
         } else if self.receiving.as_ref().is_some_and(Receiving::is_busy) {
@@ -60,7 +64,7 @@ impl Replica {
             // to the step could be taken for one about the next file, and a verified file would be wasted.
         } else {
             self.outputs.push_back(Output::BeginSnapshot(Box::new(file.clone())));
-            self.receiving = Some(Receiving { file, from, have: 0, stage: Stage::Waiting });
+            self.receiving = Some(Receiving { file, from, term, have: 0, stage: Stage::Waiting });
             self.report(from, index, SnapshotProgress::Have(0));
         }
     }
@@ -110,18 +114,24 @@ impl Replica {
             let verified = replica.receiving.take_if(|receiving| {
                 receiving.file.meta.index == index && receiving.stage == Stage::Verifying
             });
-            let Some(Receiving { file, from, .. }) = verified else { return Ok(()) };
+            let Some(Receiving { file, from, term, .. }) = verified else { return Ok(()) };
             if !sound {
                 replica.report(from, index, SnapshotProgress::Failed);
                 return Ok(());
             }
-            replica.install(from, file)
+            replica.install(from, term, file)
         });
     }
 
-    fn install(&mut self, from: RaftId, file: SnapshotFile) -> Result<(), StopReason> {
+    fn install(
+        &mut self,
+        from: RaftId,
+        offered: u64,
+        file: SnapshotFile,
+    ) -> Result<(), StopReason> {
         let index = file.meta.index;
-        let term = self.standing.term;
+        // A vote in a term below that of its log would let the member start no more.
+        let term = self.standing.term.max(offered);
         // Whoever leads now: the file is a committed state in any case.
         self.engine.install(self.standing.leader.unwrap_or(from), term, file.meta.clone())?;
         let installed = self.engine.commit() >= index;

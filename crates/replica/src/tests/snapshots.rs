@@ -339,6 +339,33 @@ fn snapshot_messages_of_an_earlier_term_are_ignored_and_those_of_a_later_one_are
 }
 
 #[test]
+fn a_member_that_hears_of_a_term_by_an_offer_alone_votes_in_no_earlier_one() {
+    let mut transfer = Transfer::new();
+    let (receiver, leader) = (transfer.receiver, transfer.leader);
+    let term = transfer.world.replica(receiver).term() + 3;
+    transfer.file.meta.term = term;
+    let SnapshotFile { meta, bytes, hash } = transfer.file.clone();
+    let index = meta.index;
+    let offer = PeerMessage::SnapshotOffer { term, snapshot: meta, bytes, hash };
+    assert!(begins(&transfer.receives(leader, &offer), &transfer.file.clone()));
+    let all = transfer.data.len();
+    let data = transfer.data.clone();
+    transfer.receives(leader, &PeerMessage::SnapshotChunk { term, index, offset: 0, data });
+    transfer.written(all);
+    let now = transfer.world.clock();
+    let replica = transfer.world.replica(receiver);
+    replica.snapshot_verified(now, index, true);
+    assert_eq!((replica.committed(), replica.term()), (index, term));
+    let outputs = std::iter::from_fn(|| replica.poll_output());
+    let written = outputs.filter_map(|output| match output {
+        Output::Write(write) => Some(write.hard_state.term),
+        _ => None,
+    });
+    // With a lower one, its store would count as damaged at the next start.
+    assert_eq!(written.collect::<Vec<_>>(), [term]);
+}
+
+#[test]
 fn snapshot_messages_that_no_sound_member_sends_change_nothing() {
     let members = || (1..=3).map(|number| (id(number), info(number)));
     let strangers = Configuration::of_voters([(id(7), info(7))]);

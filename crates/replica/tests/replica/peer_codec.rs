@@ -181,6 +181,13 @@ fn values_that_the_engine_cannot_take_are_refused() {
     assert!(decode(append(3, 3)).is_ok());
     assert!(decode(append(3, 2)).is_err(), "terms in a log do not fall");
     assert!(decode(append(3, 5)).is_err(), "no entry is newer than its leader");
+    let offer = |term| {
+        let configuration = Configuration::of_voters([]);
+        let snapshot = SnapshotMeta { index: 6, term, configuration };
+        encoded(PeerMessage::SnapshotOffer { term: 4, snapshot, bytes: 1, hash: [0; 16] })
+    };
+    assert!(decode(offer(4)).is_ok());
+    assert!(decode(offer(5)).is_err(), "no snapshot is newer than its leader");
     let mut change =
         LogEntry { index: 6, term: 4, kind: EntryKind::Change, data: Bytes::from_static(&[1, 9]) };
     let gap = |previous| {
