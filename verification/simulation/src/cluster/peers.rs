@@ -41,6 +41,8 @@ pub(crate) struct Frame {
     pub(crate) urgent: bool,
     /// Its sender ran on a copy of a member's directory.
     pub(crate) copied: bool,
+    /// The life of the receiver's process to which it was sent.
+    pub(crate) life: u64,
     /// The life of the connection that carries it.
     epoch: u64,
     pub(crate) bytes: Bytes,
@@ -162,6 +164,7 @@ impl Peers {
             receiver: to.1,
             urgent,
             copied: false,
+            life: 0,
             epoch: wire.epoch,
             bytes,
         };

@@ -155,14 +155,17 @@ impl ClusterJudge {
     pub(super) fn stamps(&mut self, member: usize, time: Time) {
         let name = self.name(member);
         let state = &mut self.members[member];
-        let before = state.stamp.replace((time, state.clock));
+        // An entry that a write held up may have been stamped as early as that write began.
+        let since = if state.written == state.clock { state.writing_since } else { state.clock };
+        let before = state.stamp.replace((time, since));
         if let Some((last, at)) = before {
             let most = last + (state.clock.saturating_sub(at) + LeaderClock::MAX_JUMP + SEEN_LATE);
             self.verdict.demand(time <= most, Rule::TimeHeld, || {
                 format!("{name} proposes an entry of {time}, after {before:?}")
             });
         }
-        let wall = state.wall.demands(state.clock);
+        let late = state.clock.saturating_sub(since) > SEEN_LATE;
+        let wall = state.wall.demands(state.clock).filter(|_| !late);
         // Less than a held back clock is behind, and far more than an entry is seen late.
         let follows = wall.is_none_or(|wall| time + LeaderClock::MAX_JUMP >= wall);
         let clock = &state.wall;

@@ -182,8 +182,9 @@ struct Member {
     called_removed: BTreeSet<RaftId>,
     /// When those were a majority of the other voters.
     outcast: Option<Instant>,
-    /// When the write under way was given to the store.
+    /// When the write under way was given to the store, and when the last one was acknowledged.
     writing_since: Duration,
+    written: Duration,
     /// The last replicated time that it knew, and when, once it has stamped an entry in this life.
     stamp: Option<(Time, Duration)>,
     wall: WallClock,
@@ -234,6 +235,7 @@ impl Member {
             called_removed: BTreeSet::new(),
             outcast: None,
             writing_since: Duration::ZERO,
+            written: Duration::ZERO,
             stamp: None,
             wall: WallClock::default(),
             place: 0,

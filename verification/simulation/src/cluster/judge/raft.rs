@@ -88,7 +88,16 @@ impl ClusterJudge {
         }
         let state = &self.members[member];
         // Only its leader can be the first to show an entry.
-        if state.standing.term != entry.term || !state.standing.leads() {
+        if state.standing.term != entry.term {
+            return;
+        }
+        if !state.standing.leads() {
+            // It proposed the entry before it lost its lead, and its disk was busy until now.
+            if state.served == entry.term
+                && let Ok(decoded) = Entry::decode(&entry.data)
+            {
+                self.stamps(member, decoded.time);
+            }
             return;
         }
         if entry.kind == EntryKind::Change {
@@ -116,6 +125,7 @@ impl ClusterJudge {
         });
         // The engine's clock stands while a follower's disk writes.
         self.members[member].alone_since = at.clock;
+        self.members[member].written = at.clock;
         let Some(write) = pending else { return };
         let Some(disk) = self.disks.get_mut(&id) else { return };
         let (old, new) = (disk.hard, write.hard_state);
