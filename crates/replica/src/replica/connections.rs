@@ -24,6 +24,10 @@ pub(super) struct Connections {
     held: VecDeque<Held>,
 }
 
+/// What a request that waits costs besides its payload: its places in tables and queues, with its ids and its session's.
+/// Without it, empty requests could fill the memory.
+pub(super) const HELD_OVERHEAD: usize = 256;
+
 #[derive(Debug, Default)]
 pub(super) struct Connection {
     /// The session whose messages come on this connection.
@@ -32,7 +36,7 @@ pub(super) struct Connection {
     pub(super) sent: RequestId,
     /// When server requests are sent again if none is acknowledged.
     pub(super) redeliver_at: Option<Duration>,
-    /// Payload bytes of what waits on this connection.
+    /// Bytes of the requests that wait on this connection, each with its overhead.
     pub(super) waiting_bytes: usize,
 }
 

@@ -9,8 +9,12 @@ use zraft_protocol::{Nonce, RejectionReason, RequestId};
 use zraft_session::{Acknowledgement, Admission, Entry, Genesis, Operation, Payload, SessionId};
 
 use super::{
-    ConnectionId, Replica, STALL, connections::SessionRequest, hand_over::HandOver,
-    queries::Queries, suspension::Suspension, timers::Timer,
+    ConnectionId, Replica, STALL,
+    connections::{HELD_OVERHEAD, SessionRequest},
+    hand_over::HandOver,
+    queries::Queries,
+    suspension::Suspension,
+    timers::Timer,
 };
 use crate::{RaftId, StopReason};
 
@@ -101,9 +105,10 @@ pub(super) struct Waiting {
     pub(super) arrival: u64,
 }
 
-fn payload_bytes(operation: &Operation) -> usize {
+/// Returns what an operation counts against the limit of its connection.
+fn held_bytes(operation: &Operation) -> usize {
     match operation {
-        Operation::Command { payload, .. } => payload.len(),
+        Operation::Command { payload, .. } => payload.len() + HELD_OVERHEAD,
         _ => 0,
     }
 }
@@ -142,7 +147,7 @@ impl Lead {
     }
 
     fn push_as_of(&mut self, arrival: u64, from: Option<ConnectionId>, operation: Operation) {
-        self.queued_bytes += payload_bytes(&operation);
+        self.queued_bytes += held_bytes(&operation);
         self.queue.push_back(Queued { operation, arrival, from });
     }
 
@@ -152,7 +157,7 @@ impl Lead {
             let Queued { operation, arrival, from } = queued;
             match (operation, from) {
                 (Operation::Command { session, request_id, payload, .. }, Some(connection)) => {
-                    self.queued_bytes -= payload.len();
+                    self.queued_bytes -= payload.len() + HELD_OVERHEAD;
                     let Some(state) = self.sessions.get_mut(&session) else { continue };
                     state.in_flight.remove(&request_id);
                     state.waiting.insert(request_id, Waiting { connection, payload, arrival });
@@ -240,7 +245,7 @@ impl Replica {
             self.reject(connection, nonce, RejectionReason::NotLeader);
         }
         for each in lead.suspended.into_iter().flat_map(|suspended| suspended.deferred) {
-            self.take_client_message(each.connection, each.message, each.since);
+            self.take_deferred(each);
         }
         if self.closing {
             // Messages that this leader held because it did not serve yet.
@@ -330,7 +335,7 @@ impl Replica {
         let Ok(first) = self.engine.propose(entries) else { return Ok(false) };
         let mut proposed = Vec::new();
         for (index, queued) in (first..).zip(lead.queue.drain(..count)) {
-            lead.queued_bytes -= payload_bytes(&queued.operation);
+            lead.queued_bytes -= held_bytes(&queued.operation);
             if let Operation::Command { session, .. } | Operation::EndSession { session, .. } =
                 &queued.operation
                 && let Some(session) = lead.sessions.get_mut(session)
@@ -347,7 +352,7 @@ impl Replica {
             lead.waited = None;
         }
         for (connection, bytes) in proposed {
-            self.release_bytes(connection, bytes);
+            self.release_request(connection, bytes);
         }
         self.engine.drain()?;
         Ok(true)

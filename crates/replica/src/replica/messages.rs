@@ -8,7 +8,10 @@ use zraft_protocol::{
 use zraft_session::{Answer, EndReason, Operation, Verdict};
 
 use super::{
-    ConnectionId, Replica, connections::SessionRequest, lead::Waiting, sessions::CLOSE_WITHIN,
+    ConnectionId, Replica,
+    connections::{HELD_OVERHEAD, SessionRequest},
+    lead::Waiting,
+    sessions::CLOSE_WITHIN,
     timers::Timer,
 };
 
@@ -118,7 +121,7 @@ impl Replica {
         };
         let arrival = match state.waiting.remove(&request_id) {
             Some(older) => {
-                self.release_bytes(older.connection, older.payload.len());
+                self.release_request(older.connection, older.payload.len());
                 Some(older.arrival)
             }
             None => None,
@@ -166,7 +169,7 @@ impl Replica {
                     None => _ = lead.push_from(Some(connection), command),
                 }
                 // Until it is in the log, which is at once unless a hand-over or a slow member holds it back.
-                self.hold_bytes(connection, bytes);
+                self.hold_request(connection, bytes);
             }
             Verdict::Cached(answer) => {
                 if let Some(message) = Answer::Cached(answer).message(request_id) {
@@ -186,7 +189,7 @@ impl Replica {
                 let Some(state) = lead.sessions.get_mut(session) else { return };
                 state.waiting.insert(request_id, Waiting { connection, payload, arrival });
                 lead.waiting.insert(session.clone());
-                self.hold_bytes(connection, bytes);
+                self.hold_request(connection, bytes);
             }
             // Its end is applied and reported; or a newer kind of verdict, which holds the command as lost.
             _ => {}
@@ -212,26 +215,26 @@ impl Replica {
         let judged = std::mem::replace(&mut state.waiting, above);
         for (request_id, waiting) in judged {
             let Waiting { connection, payload, arrival } = waiting;
-            self.release_bytes(connection, payload.len());
+            self.release_request(connection, payload.len());
             self.decide(connection, session, request_id, payload, Some(arrival));
         }
     }
 
     /// Counts what waits on a connection, and ends a connection on which too much does. Its client comes back and sends
     /// again what was not answered.
-    pub(super) fn hold_bytes(&mut self, connection: ConnectionId, bytes: usize) {
+    pub(super) fn hold_request(&mut self, connection: ConnectionId, payload: usize) {
         let most = self.config.limits.waiting_bytes;
         let Some(state) = self.connections.get_mut(connection) else { return };
-        state.waiting_bytes += bytes;
+        state.waiting_bytes += payload + HELD_OVERHEAD;
         if state.waiting_bytes > most {
             let own = self.own_name();
             self.turn_away(connection, own);
         }
     }
 
-    pub(super) fn release_bytes(&mut self, connection: ConnectionId, bytes: usize) {
+    pub(super) fn release_request(&mut self, connection: ConnectionId, payload: usize) {
         if let Some(state) = self.connections.get_mut(connection) {
-            state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes);
+            state.waiting_bytes = state.waiting_bytes.saturating_sub(payload + HELD_OVERHEAD);
         }
     }
 

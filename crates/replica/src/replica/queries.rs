@@ -103,7 +103,7 @@ impl Replica {
         lead.queries.behind |= behind;
         let asked = Asked { connection, session, correlation, bytes };
         lead.queries.new.push(Query { asked, payload, arrival, after, behind });
-        self.hold_bytes(connection, bytes);
+        self.hold_request(connection, bytes);
     }
 
     /// Starts a round if anything waits for one and none is under way.
@@ -191,7 +191,7 @@ impl Replica {
             // A query of an earlier leadership is no longer among them.
             let Some(lead) = replica.lead.as_mut() else { return Ok(()) };
             let Some(asked) = lead.queries.running.remove(&key) else { return Ok(()) };
-            replica.release_bytes(asked.connection, asked.bytes);
+            replica.release_request(asked.connection, asked.bytes);
             let result = match answer {
                 Ok(result) => Some(result),
                 Err(QueryError::Rejected(rejected)) => {

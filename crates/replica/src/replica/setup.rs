@@ -31,7 +31,8 @@ pub struct Config {
 pub struct Limits {
     /// Session messages that are held while no member leads. Beyond it they are rejected at once.
     pub held: usize,
-    /// Payload bytes of commands and queries that wait on one connection. A client that sends more is told and closed.
+    /// Bytes of the requests that wait on one connection, with 256 for each besides its payload. A client that sends more
+    /// is told and closed.
     pub waiting_bytes: usize,
     /// Bytes of committed entries that the state machine has not applied. Beyond it a leader proposes nothing and a
     /// follower takes no entries.

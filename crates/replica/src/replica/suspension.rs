@@ -51,8 +51,10 @@ impl Replica {
         let Some(suspended) = self.lead.as_mut().and_then(|lead| lead.suspended.as_mut()) else {
             return;
         };
+        let size = size(&message);
         if suspended.deferred.len() < self.config.limits.held {
             suspended.deferred.push_back(Deferred { connection, message, since });
+            self.hold_request(connection, size);
         } else {
             self.close(connection);
         }
@@ -75,8 +77,27 @@ impl Replica {
         if let Some(suspended) = lead.suspended.take_if(|suspended| suspended.round == Some(round))
         {
             for each in suspended.deferred {
-                self.take_client_message(each.connection, each.message, each.since);
+                self.take_deferred(each);
             }
         }
+    }
+
+    pub(super) fn take_deferred(&mut self, deferred: Deferred) {
+        let Deferred { connection, message, since } = deferred;
+        self.release_request(connection, size(&message));
+        self.take_client_message(connection, message, since);
+    }
+}
+
+/// Returns the bytes that the client chose.
+fn size(message: &ClientMessage) -> usize {
+    match message {
+        ClientMessage::ClientRequest { payload, .. } | ClientMessage::Query { payload, .. } => {
+            payload.len()
+        }
+        ClientMessage::CreateSession { capabilities, .. } => {
+            capabilities.iter().map(|(name, value)| name.len() + value.len()).sum()
+        }
+        _ => 0,
     }
 }

@@ -1,7 +1,7 @@
 use zraft_protocol::{RequestErrorReason, ServerMessage, SessionCloseReason};
 use zraft_session::Settings;
 
-use super::world::{MS, World, ack, answered, closed, command, keep_alive, request};
+use super::world::{MS, World, ack, answered, closed, command, keep_alive, query, request};
 use crate::{ConnectionId, Output, PeerMessage};
 
 #[test]
@@ -184,7 +184,7 @@ fn a_session_whose_cache_stays_at_twice_its_limit_ends_though_several_commands_w
 fn a_connection_on_which_too_much_waits_is_told_and_closed() {
     let settings = Settings { cached_answers: 1, ..Settings::default() };
     let mut world = World::with_settings(1, settings);
-    world.limits.waiting_bytes = 100;
+    world.limits.waiting_bytes = 2 * 256 + 100;
     world.restart(1);
     let leader = world.settle();
     let (connection, session) = world.session(leader);
@@ -196,6 +196,26 @@ fn a_connection_on_which_too_much_waits_is_told_and_closed() {
     assert_eq!(world.received(connection).last(), Some(&told));
     assert!(world.is_closed(connection));
     world.continued(leader, &session);
+}
+
+#[test]
+fn empty_requests_that_wait_count_against_the_limit_of_their_connection() {
+    let settings = Settings { cached_answers: 1, ..Settings::default() };
+    let mut world = World::with_settings(3, settings);
+    world.limits.waiting_bytes = 10 * 256;
+    (1..=3).for_each(|number| world.restart(number));
+    let leader = world.settle();
+    let (full, _) = world.session(leader);
+    for number in 1..=20 {
+        world.send(full, command(number, 1, ""));
+    }
+    assert!(world.is_closed(full), "commands wait for room in the cache");
+    let (asking, _) = world.session(leader);
+    world.isolate(leader);
+    for number in 0..20 {
+        world.send(asking, query(number));
+    }
+    assert!(world.is_closed(asking), "queries wait for a round");
 }
 
 #[test]
@@ -329,7 +349,7 @@ fn commands_that_come_before_a_hand_over_are_in_the_log_before_it() {
 #[test]
 fn a_connection_may_send_more_than_its_limit_if_nothing_of_it_waits() {
     let mut world = World::new(1);
-    world.limits.waiting_bytes = 100;
+    world.limits.waiting_bytes = 2 * 256 + 100;
     world.restart(1);
     let leader = world.settle();
     let (connection, _) = world.session(leader);

@@ -248,6 +248,25 @@ fn a_leader_that_does_not_serve_yet_rejects_what_it_holds_when_it_shuts_down() {
 }
 
 #[test]
+fn messages_that_a_suspended_leader_puts_off_count_against_the_limit_of_their_connection() {
+    let mut world = World::new(3);
+    world.limits.waiting_bytes = 10 * 256;
+    (1..=3).for_each(|number| world.restart(number));
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    world.member(leader).runs = false;
+    world.run(350 * MS);
+    world.member(leader).runs = true;
+    world.isolate(leader);
+    for _ in 0..10 {
+        world.send(connection, keep_alive());
+    }
+    assert!(!world.is_closed(connection));
+    world.send(connection, keep_alive());
+    assert!(world.is_closed(connection));
+}
+
+#[test]
 fn a_leader_that_stood_still_and_still_leads_answers_after_a_round() {
     let mut world = World::new(1);
     let leader = world.settle();

@@ -391,7 +391,7 @@ fn a_command_that_a_low_disk_held_back_is_not_put_behind_the_end_of_its_session(
 #[test]
 fn a_command_that_a_low_disk_held_back_is_proposed_with_the_others_of_its_poll() {
     let mut world = World::new(1);
-    world.limits.waiting_bytes = 100;
+    world.limits.waiting_bytes = 2 * (2 * 256 + 50);
     world.restart(1);
     let leader = world.settle();
     let (connection, _) = world.session(leader);

@@ -174,9 +174,9 @@ pub(super) static OPTIONS: &[ConfigOption] = &[
         section: "client",
         flag: "client-waiting-bytes",
         placeholder: "BYTES",
-        text: "Payload bytes that wait on one connection for room in the log; a client with more is closed and resumes",
+        text: "Bytes of requests that wait on one connection for room in the log, with 256 for each besides its payload; a client with more is closed and resumes",
         kind: Kind::Number {
-            least: 1 << 10,
+            least: 1 << 16,
             most: 1 << 30,
             read: |config| config.limits.waiting_bytes as u64,
             write: |config, number| config.limits.waiting_bytes = size(number),

@@ -68,7 +68,7 @@ fn replica(
 ) -> Replica {
     let limits = Limits {
         held: 4,
-        waiting_bytes: 4096,
+        waiting_bytes: 4096 + 64 * 256,
         cached_log_bytes: 400,
         snapshot_after: if snapshots { 200 } else { 1 << 30 },
         ..Limits::default()
