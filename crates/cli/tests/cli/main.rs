@@ -14,6 +14,8 @@ mod inspect;
 #[cfg(unix)]
 mod members;
 #[cfg(unix)]
+mod packaging;
+#[cfg(unix)]
 mod processes;
 #[cfg(unix)]
 mod server;
