@@ -84,7 +84,8 @@ pub async fn run(
             let table = &tables[number as usize % TABLES];
             // Queries are spread evenly, and each caller begins at another point, so runs are alike without chance.
             let mut due = f64::from(number % 97) / 97.0;
-            while Instant::now() < until {
+            // Each caller sends at least one request, also on a machine that is too busy to start them all in time.
+            loop {
                 due += settings.queries;
                 let is_query = due >= 1.0;
                 due -= f64::from(u8::from(is_query));
@@ -95,7 +96,7 @@ pub async fn run(
                 };
                 let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
                 let next = table.record(is_query, started.elapsed(), result.map(drop));
-                if next == Next::Stop {
+                if next == Next::Stop || Instant::now() >= until {
                     return;
                 }
             }
