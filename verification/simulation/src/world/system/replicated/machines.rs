@@ -229,7 +229,10 @@ impl Sim {
                 self.later_cluster(20, 120, ClusterMend::Fill(member, times - 1));
             }
             ClusterMend::StartCopy(place) => {
-                let Some(copy) = strikes.copy.take().filter(|_| !healing) else { return };
+                // The operator is about to replace the member whose disk this place has lost.
+                let free = strikes.damaged != Some(place);
+                let copy = strikes.copy.take().filter(|_| free && !healing);
+                let Some(copy) = copy else { return };
                 cluster.start_copy(now, place, copy);
                 // It stops when a member refuses it, and is started again.
                 self.later_cluster(100, 1_500, ClusterMend::Start(place));
