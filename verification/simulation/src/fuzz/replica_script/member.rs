@@ -49,7 +49,9 @@ pub(super) struct Member {
     snapshots: bool,
     /// The candidate that the member voted for in each term. A restart does not clear it.
     votes: BTreeMap<u64, RaftId>,
-    /// What each peer has acknowledged to this leader, and in which term.
+    /// The last entry that was sent to each peer, and in which term. A faulty peer acknowledges others, too.
+    offered: BTreeMap<RaftId, (u64, u64)>,
+    /// What each peer has acknowledged of that to this leader, and in which term.
     acknowledged: BTreeMap<RaftId, (u64, u64)>,
     stopped: bool,
 }
@@ -117,6 +119,7 @@ impl Member {
             snapshots,
             votes: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
+            offered: BTreeMap::new(),
             stopped: false,
         }
     }
@@ -143,7 +146,7 @@ impl Member {
         if let PeerMessage::AppendResponse { term: of, index, rejected: None, .. } = message
             && leads
             && of == term
-            && index <= self.replica.last_index()
+            && self.offered.get(&from).is_some_and(|offered| (term, index) <= *offered)
         {
             let known = self.acknowledged.entry(from).or_default();
             *known = (*known).max((term, index));
@@ -328,6 +331,7 @@ impl Member {
         (self.write, self.jobs, self.owed) = (None, VecDeque::new(), VecDeque::new());
         self.open.clear();
         self.acknowledged.clear();
+        self.offered.clear();
         self.connections = 0;
         let seed = self.random.below(1 << 32);
         self.replica = replica(&self.disk, newest, &self.machine, self.now, seed, self.snapshots);
@@ -403,7 +407,10 @@ impl Member {
             PeerMessage::VoteRequest {
                 term, kind: VoteKind::Vote | VoteKind::HandOver, ..
             } => self.voted(*term, own()),
-            PeerMessage::Append { term, previous, .. } => {
+            PeerMessage::Append { term, previous, entries, .. } => {
+                let last = previous.index + entries.len() as u64;
+                let offered = self.offered.entry(to).or_default();
+                *offered = (*offered).max((*term, last));
                 let known = self.acknowledged.get(&to).filter(|(of, _)| of == term);
                 let has = known.map_or(0, |(_, index)| *index);
                 assert!(previous.index >= has, "{to} has {has}, and gets {message:?}");
