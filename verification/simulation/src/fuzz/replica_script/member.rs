@@ -49,6 +49,10 @@ pub(super) struct Member {
     snapshots: bool,
     /// The candidate that the member voted for in each term. A restart does not clear it.
     votes: BTreeMap<u64, RaftId>,
+    /// The first peer that acted as the leader of each term, and the terms in which a second one did. Raft has one leader a term:
+    /// with two, an entry can be replaced before it is durable and its answer is sent.
+    leaders: BTreeMap<u64, RaftId>,
+    torn: BTreeSet<u64>,
     /// The last entry that was sent to each peer, and in which term. A faulty peer acknowledges others, too.
     offered: BTreeMap<RaftId, (u64, u64)>,
     /// What each peer has acknowledged of that to this leader, and in which term.
@@ -118,6 +122,8 @@ impl Member {
             random,
             snapshots,
             votes: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            torn: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
             offered: BTreeMap::new(),
             stopped: false,
@@ -140,6 +146,11 @@ impl Member {
     pub(super) fn peer_bytes(&mut self, from: RaftId, bytes: Bytes) {
         let Ok(PeerFrame { message, .. }) = PeerFrame::decode(&bytes, from, own()) else { return };
         let (term, leads) = (self.replica.term(), self.replica.role() == Role::Leader);
+        if let PeerMessage::Append { term, .. } | PeerMessage::Heartbeat { term, .. } = message
+            && *self.leaders.entry(term).or_insert(from) != from
+        {
+            self.torn.insert(term);
+        }
         self.replica.peer_message(at(self.now), from, &message);
         // What is sent now may be older than the acknowledgement.
         self.look();
@@ -400,6 +411,7 @@ impl Member {
                 // if they had been durable for a moment.
                 let durable = self.disk.hard_state.term;
                 let promised = durable > *term || (durable == *term && last >= *index);
+                let promised = promised || self.torn.contains(term);
                 assert!(promised, "{message:?} is not durable");
             }
             PeerMessage::VoteResponse { term, kind: VoteKind::Vote, granted: true, .. } => {
