@@ -49,9 +49,10 @@ pub(super) struct Member {
     snapshots: bool,
     /// The candidate that the member voted for in each term. A restart does not clear it.
     votes: BTreeMap<u64, RaftId>,
-    /// The first peer that acted as the leader of each term, and the terms in which a second one did. Raft has one leader a term:
-    /// with two, an entry can be replaced before it is durable and its answer is sent.
-    leaders: BTreeMap<u64, RaftId>,
+    /// The first peer that acted as the leader of each term, and how far its log reached here.
+    leaders: BTreeMap<u64, (RaftId, u64)>,
+    /// The terms in which another peer acted as the leader, too, or in which a leader took its entries back. Such an entry can be gone
+    /// before it is durable and its answer is sent.
     torn: BTreeSet<u64>,
     /// The last entry that was sent to each peer, and in which term. A faulty peer acknowledges others, too.
     offered: BTreeMap<RaftId, (u64, u64)>,
@@ -146,12 +147,15 @@ impl Member {
     pub(super) fn peer_bytes(&mut self, from: RaftId, bytes: Bytes) {
         let Ok(PeerFrame { message, .. }) = PeerFrame::decode(&bytes, from, own()) else { return };
         let (term, leads) = (self.replica.term(), self.replica.role() == Role::Leader);
-        if let PeerMessage::Append { term, .. } | PeerMessage::Heartbeat { term, .. } = message
-            && *self.leaders.entry(term).or_insert(from) != from
-        {
-            self.torn.insert(term);
-        }
         self.replica.peer_message(at(self.now), from, &message);
+        if let PeerMessage::Append { term, .. } | PeerMessage::Heartbeat { term, .. } = message {
+            let last = self.replica.last_index();
+            let (leader, reached) = self.leaders.entry(term).or_insert((from, 0));
+            if *leader != from || last < *reached {
+                self.torn.insert(term);
+            }
+            *reached = last.max(*reached);
+        }
         // What is sent now may be older than the acknowledgement.
         self.look();
         if let PeerMessage::AppendResponse { term: of, index, rejected: None, .. } = message
