@@ -147,6 +147,7 @@ impl Member {
     pub(super) fn peer_bytes(&mut self, from: RaftId, bytes: Bytes) {
         let Ok(PeerFrame { message, .. }) = PeerFrame::decode(&bytes, from, own()) else { return };
         let (term, leads) = (self.replica.term(), self.replica.role() == Role::Leader);
+        let offered = self.offered.get(&from).copied();
         self.replica.peer_message(at(self.now), from, &message);
         if let PeerMessage::Append { term, .. } | PeerMessage::Heartbeat { term, .. } = message {
             let last = self.replica.last_index();
@@ -161,7 +162,7 @@ impl Member {
         if let PeerMessage::AppendResponse { term: of, index, rejected: None, .. } = message
             && leads
             && of == term
-            && self.offered.get(&from).is_some_and(|offered| (term, index) <= *offered)
+            && offered.is_some_and(|offered| (term, index) <= offered)
         {
             let known = self.acknowledged.entry(from).or_default();
             *known = (*known).max((term, index));
