@@ -56,8 +56,10 @@ pub(super) struct Member {
     torn: BTreeSet<u64>,
     /// The last entry that was sent to each peer, and in which term. A faulty peer acknowledges others, too.
     offered: BTreeMap<RaftId, (u64, u64)>,
-    /// What each peer has acknowledged of that to this leader, and in which term.
-    acknowledged: BTreeMap<RaftId, (u64, u64)>,
+    /// What each peer has acknowledged of that to this leader, in which term, and after how many writes. A message may wait for the
+    /// write that was under way when it was made and for the one after it, and be older than what its peer has acknowledged since.
+    acknowledged: BTreeMap<RaftId, Vec<(u64, (u64, u64))>>,
+    writes: u64,
     stopped: bool,
 }
 
@@ -126,6 +128,7 @@ impl Member {
             leaders: BTreeMap::new(),
             torn: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
+            writes: 0,
             offered: BTreeMap::new(),
             stopped: false,
         }
@@ -164,8 +167,12 @@ impl Member {
             && of == term
             && offered.is_some_and(|offered| (term, index) <= offered)
         {
+            // Nothing waits when no write is under way.
+            let after = self.writes + if self.write.is_some() { 2 } else { 0 };
             let known = self.acknowledged.entry(from).or_default();
-            *known = (*known).max((term, index));
+            if known.last().is_none_or(|(_, newest)| *newest < (term, index)) {
+                known.push((after, (term, index)));
+            }
         }
     }
 
@@ -239,6 +246,7 @@ impl Member {
         self.commit(&write);
         self.replica.persisted(at(self.now), write.number);
         self.look();
+        self.writes += 1;
     }
 
     /// Does a write as one transaction.
@@ -429,8 +437,9 @@ impl Member {
                 let last = previous.index + entries.len() as u64;
                 let offered = self.offered.entry(to).or_default();
                 *offered = (*offered).max((*term, last));
-                let known = self.acknowledged.get(&to).filter(|(of, _)| of == term);
-                let has = known.map_or(0, |(_, index)| *index);
+                let known = self.acknowledged.get(&to).into_iter().flatten();
+                let known = known.filter(|(after, (of, _))| *after <= self.writes && of == term);
+                let has = known.map(|(_, (_, index))| *index).max().unwrap_or(0);
                 assert!(previous.index >= has, "{to} has {has}, and gets {message:?}");
             }
             _ => {}
