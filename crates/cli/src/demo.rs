@@ -1,16 +1,21 @@
-//! The demo: three real members with their logs on disk lose their leader twice while clients submit commands. At the end, the
-//! replicated log is read back and shows that each command was executed exactly once.
+//! The demo: three members, each a separate process with its log on disk, lose their leader twice while clients submit commands.
+//! At the end, the replicated log is read back and shows that each command was executed exactly once.
 
 mod faults;
+mod processes;
 mod report;
 mod work;
+
+use std::path::PathBuf;
 
 pub use report::{Acknowledged, Comparison, Report};
 pub use work::run;
 
 /// The settings of the demo.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
+    /// The program `zraft`, which the members run.
+    pub program: PathBuf,
     /// The seed of the moments at which the leader is lost.
     pub seed: u64,
     /// The number of commands.

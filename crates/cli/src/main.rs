@@ -24,7 +24,7 @@ struct Arguments {
 
 const HELP: &str = "\
 To begin with:
-  zraft demo                    shows exactly-once execution, in a second
+  zraft demo                    shows exactly-once execution, in a few seconds
   zraft dev                     runs a server on 127.0.0.1:7001; in another terminal:
   zraft watch colour            prints each new value of the key; in a third:
   zraft set colour green

@@ -1,21 +1,17 @@
 //! `zraft demo`.
 
-use std::time::Duration;
-
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use zraft_cli::demo::{self, Settings};
 
 use crate::exit::{Exit, complain, print_at_end, run as run_command};
 
-/// The time limit of the demo, so that a defect cannot make it hang.
-const PATIENCE: Duration = Duration::from_secs(120);
-
 /// Lose the leader twice, and show that each command was still executed exactly once
 ///
-/// Starts three real members in this process, with their logs in a temporary folder, and submits commands through the real client
-/// over TCP. Kills the leader after about a third of the commands, opens it again from its disk at half time, and hands leadership
-/// to it after about two thirds. At the end, reads the replicated log back and compares it with the answers that the callers got.
+/// Starts three processes of `zraft server` on loopback, with their logs in a temporary folder, and submits commands through the real
+/// client over TCP. Kills the leader by SIGKILL after about a third of the commands, starts it again at half time, and hands leadership
+/// to it after about two thirds. At the end, reads the replicated log back, compares it with the answers that the callers got, and stops
+/// the processes by SIGTERM. No process outlives the demo.
 ///
 /// The exit status is 0 if the log equals the answered commands, no command failed and all members have the same state, and 1
 /// otherwise.
@@ -36,23 +32,27 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Exit {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => {
+            complain(&format!("cannot find the program of the members: {error}"));
+            return Exit::Failure;
+        }
+    };
     let settings = Settings {
+        program,
         seed: arguments.seed,
         commands: arguments.commands,
         deduplication: !arguments.no_dedup,
     };
     run_command(async {
         let progress = progress(arguments);
-        let job = tokio::time::timeout(PATIENCE, demo::run(settings, &progress)).await;
+        let report = demo::run(&settings, &progress).await;
         progress.finish_and_clear();
-        let report = match job {
-            Ok(Ok(report)) => report,
-            Ok(Err(error)) => {
-                complain(&error);
-                return Exit::BadInput;
-            }
-            Err(_) => {
-                complain("the demo did not end in time");
+        let report = match report {
+            Ok(report) => report,
+            Err(problem) => {
+                complain(&problem);
                 return Exit::BadInput;
             }
         };

@@ -1,8 +1,10 @@
 //! `zraft server`: runs one durable member.
 
 use std::{
+    io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    thread,
 };
 
 use clap::Args;
@@ -51,6 +53,9 @@ pub(crate) struct Arguments {
     /// Read this file instead of DIR/node.toml
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// End at once when standard input ends, so that the member does not outlive the process that has started it
+    #[arg(long, hide = true)]
+    end_with_stdin: bool,
     /// Log warnings and errors only
     #[arg(short = 'q', long)]
     quiet: bool,
@@ -81,6 +86,12 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
         print(config.effective().trim_end());
         return Exit::Success;
     }
+    if arguments.end_with_stdin
+        && let Err(error) = end_with_stdin()
+    {
+        complain(&format!("cannot start threads: {error}"));
+        return Exit::Failure;
+    }
     let level = if arguments.quiet { LogLevel::Warn } else { config.log_level };
     let _log = match logging::start(config.log, level) {
         Ok(log) => log,
@@ -100,6 +111,16 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
         Application::KvStore => serve(builder.application(KvStore::new())),
         Application::AppendLog => serve(builder.application(AppendLog::new())),
     }
+}
+
+/// Lets this process end when standard input ends, at once: what it has told anyone is durable.
+fn end_with_stdin() -> io::Result<()> {
+    let wait = || {
+        // An error is an end too.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        std::process::exit(3);
+    };
+    thread::Builder::new().name("zraft stdin".to_owned()).spawn(wait).map(drop)
 }
 
 /// Reads the configuration: the file, the variables, the flags.

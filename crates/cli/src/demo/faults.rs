@@ -1,73 +1,126 @@
 //! What happens to the members while the demo runs.
 
 use indicatif::ProgressBar;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use zraft_protocol::SplitMix64;
-use zraft_server::{LocalCluster, LocalClusterError};
-use zraft_session::applications::AppendLog;
 
-/// The cluster after the faults, and its leaders in order.
-#[derive(Debug)]
-pub(super) struct Course {
-    pub(super) cluster: LocalCluster<AppendLog>,
-    pub(super) leaders: Vec<u64>,
-}
+use super::{Settings, processes::Members};
+use crate::cluster::{Cluster, Failure};
 
-/// Kills the leader after about a third of the commands, opens it again from its disk at half time, and hands leadership over to it
-/// after about two thirds. `losses` counts the losses of the leader.
+/// Kills the leader after about a third of the commands, starts it again at half time, and hands leadership over to it after about two
+/// thirds. `losses` counts the losses of the leader. Returns the leaders in order.
 pub(super) async fn inject(
-    mut cluster: LocalCluster<AppendLog>,
-    (seed, commands): (u64, u64),
+    members: &Members,
+    settings: &Settings,
     mut done: watch::Receiver<u64>,
-    losses: watch::Sender<u64>,
-    progress: ProgressBar,
-) -> Result<Course, String> {
-    let mut random = SplitMix64::new(seed);
+    losses: &watch::Sender<u64>,
+    progress: &ProgressBar,
+) -> Result<Vec<String>, String> {
+    let (cluster, commands) = (members.cluster(), settings.commands);
+    let mut random = SplitMix64::new(settings.seed);
     // Up to a twelfth earlier, so that the moments differ from seed to seed.
     let mut about = |count: u64| count - random.below(commands / 12);
     let moments = [about(commands / 3), commands / 2, about(commands / 3 * 2)];
-    let mut reach =
-        async |count| done.wait_for(|done| *done >= count).await.map(drop).map_err(text);
+    let mut reach = async |count| {
+        let reached = done.wait_for(|done| *done >= count).await.map(drop);
+        reached.map_err(|error| error.to_string())
+    };
 
-    let mut leaders = vec![cluster.leader().await.map_err(text)?];
     reach(moments[0]).await?;
-    let killed = leaders[0];
-    progress.set_message(format!("killing the leader, node-{killed}"));
-    cluster.kill(killed).await.map_err(text)?;
+    let killed = leader(cluster).await?;
+    progress.set_message(format!("killing the leader, {killed}"));
+    members.kill(&killed);
     losses.send_modify(|count| *count += 1);
-    leaders.push(cluster.leader().await.map_err(text)?);
+    let mut leaders = vec![killed.clone(), leader(cluster).await?];
 
     reach(moments[1]).await?;
-    progress.set_message(format!("opening node-{killed} from its disk"));
-    cluster.reopen(killed).await.map_err(text)?;
-    cluster.caught_up().await.map_err(text)?;
+    progress.set_message(format!("starting {killed} again"));
+    members.open(&killed)?;
+    caught_up(cluster, &killed).await?;
 
     reach(moments[2]).await?;
-    progress.set_message(format!("handing leadership to node-{killed}"));
-    cluster.hand_over(killed).await.map_err(text)?;
+    progress.set_message(format!("handing leadership to {killed}"));
+    hand_over(cluster, &killed).await?;
     losses.send_modify(|count| *count += 1);
     leaders.push(killed);
-    Ok(Course { cluster, leaders })
+    Ok(leaders)
 }
 
-/// Waits until all members have applied the same entries, and returns true if they have the same state.
-pub(super) async fn are_equal(
-    cluster: &LocalCluster<AppendLog>,
-) -> Result<bool, LocalClusterError> {
+/// Waits until a member serves as leader, and returns its name.
+async fn leader(cluster: &Cluster) -> Result<String, String> {
+    let (_, status) = cluster.leader().await.map_err(text)?;
+    Ok(name(&status).to_owned())
+}
+
+/// Waits until a member has applied everything that the leader has committed now.
+async fn caught_up(cluster: &Cluster, member: &str) -> Result<(), String> {
+    let (_, status) = cluster.leader().await.map_err(text)?;
+    let wanted = status["log"]["committed"].as_u64();
+    let is_there =
+        |status: &Value| name(status) == member && status["log"]["applied"].as_u64() >= wanted;
+    poll(cluster, &format!("{member} does not catch up"), |statuses| {
+        statuses.iter().any(is_there).then_some(())
+    })
+    .await
+}
+
+/// Hands leadership over to a member and waits until it serves. Tries until it succeeds: a slow member does not take over within an
+/// election timeout.
+async fn hand_over(cluster: &Cluster, to: &str) -> Result<(), String> {
+    let pending = |_: &Value| format!("leadership does not move to {to}");
+    let settled = |status: &Value| name(status) == to || status["handing_over"] == false;
     loop {
-        cluster.caught_up().await?;
-        let mut states = Vec::new();
-        for number in cluster.running() {
-            let status = cluster.member(number)?.status();
-            states.push((status.applied, status.history));
+        if leader(cluster).await? == to {
+            return Ok(());
         }
-        // The acknowledgements of the clients can still be on their way.
-        if states.windows(2).all(|two| two[0].0 == two[1].0) {
-            return Ok(states.len() == 3 && states.windows(2).all(|two| two[0] == two[1]));
+        match cluster.change("/v1/leader/move", &json!({ "member": to })).await {
+            Ok(_) => drop(cluster.until(pending, settled).await.map_err(text)?),
+            // It has become the leader by itself meanwhile, on a machine that is busy.
+            Err(_) if leader(cluster).await? == to => return Ok(()),
+            Err(failure) => return Err(text(failure)),
         }
     }
 }
 
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
+/// Waits until all members have applied the same entries, and returns true if they have the same state.
+pub(super) async fn are_equal(members: &Members) -> Result<bool, String> {
+    let count = members.endpoints().count();
+    let differ = "the members do not apply the same entries";
+    poll(members.cluster(), differ, |statuses| {
+        // The acknowledgements of the clients can still be on their way.
+        let applied = |two: &[Value]| two[0]["log"]["applied"] == two[1]["log"]["applied"];
+        let equal = |two: &[Value]| two[0]["state_hash"] == two[1]["state_hash"];
+        let settled = statuses.len() == count && statuses.windows(2).all(applied);
+        settled.then(|| statuses.windows(2).all(equal))
+    })
+    .await
+}
+
+/// Asks all members again and again until `found` finds what it looks for in the statuses of those that answer. `problem` says what
+/// was waited for.
+async fn poll<T>(
+    cluster: &Cluster,
+    problem: &str,
+    found: impl Fn(&[Value]) -> Option<T>,
+) -> Result<T, String> {
+    loop {
+        let answers = cluster.ask_all().await;
+        let statuses: Vec<_> =
+            answers.into_iter().filter_map(|answer| answer.status.ok()).collect();
+        if let Some(found) = found(&statuses) {
+            return Ok(found);
+        }
+        if !cluster.pause().await {
+            return Err(problem.to_owned());
+        }
+    }
+}
+
+fn name(status: &Value) -> &str {
+    status["member"].as_str().unwrap_or("?")
+}
+
+fn text(failure: Failure) -> String {
+    failure.text().to_owned()
 }

@@ -1,7 +1,6 @@
-//! Runs the demo: the cluster, the callers and the comparison.
+//! Runs the demo: the members, the callers and the comparison.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,17 +12,17 @@ use bytes::{Buf, Bytes, BytesMut};
 use indicatif::ProgressBar;
 use tokio::sync::{mpsc, watch};
 use zraft_client::{Error, RaftClient};
-use zraft_protocol::MemberId;
-use zraft_server::LocalCluster;
-use zraft_session::applications::AppendLog;
 
 use super::{
     Settings,
-    faults::{Course, are_equal, inject},
+    faults::{are_equal, inject},
+    processes::Members,
     report::{Acknowledged, Comparison, Report},
 };
 use crate::latency::Latencies;
 
+/// The time limit of the demo, so that a defect cannot make it hang.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Concurrent sessions, and callers in each: enough for requests of every session to be in flight at each fault.
 const SESSIONS: usize = 3;
 const CALLERS: usize = 64;
@@ -38,29 +37,83 @@ struct Outcome {
 /// Runs the demo and compares the log with the answers. Shows its progress on the bar.
 ///
 /// # Errors
-/// A text if the cluster does not start, a session cannot be opened, a fault cannot be injected or the log cannot be read. Commands
-/// that fail are not errors here; the report counts them.
-pub async fn run(settings: Settings, progress: &ProgressBar) -> Result<Report, String> {
-    let cluster =
-        LocalCluster::start(3, AppendLog::new).await.map_err(|error| error.to_string())?;
-    let endpoints = cluster.endpoints();
+/// A text if the members do not start, one of them ends by itself, a session cannot be opened, a fault cannot be injected, the log
+/// cannot be read, or the time is over. Commands that fail are not errors here; the report counts them.
+pub async fn run(settings: &Settings, progress: &ProgressBar) -> Result<Report, String> {
+    let members = Members::start(&settings.program, PATIENCE)?;
+    let job = async {
+        let report = tokio::select! {
+            biased;
+            problem = members.watch() => return Err(problem),
+            report = drive(settings, &members, progress) => report?,
+        };
+        members.stop().await?;
+        Ok(report)
+    };
+    let late = || Err("the demo did not end in time".to_owned());
+    tokio::time::timeout(PATIENCE, job).await.unwrap_or_else(|_| late())
+}
+
+/// Submits the commands while the members are killed and started, and looks at the result.
+async fn drive(
+    settings: &Settings,
+    members: &Members,
+    progress: &ProgressBar,
+) -> Result<Report, String> {
+    // A session needs a leader. This wait ends with the reason if there is none.
+    members.cluster().leader().await.map_err(|failure| failure.text().to_owned())?;
     let mut clients = Vec::new();
     for _ in 0..SESSIONS {
-        clients.push(connect(&endpoints).await?);
+        clients.push(connect(members).await?);
     }
-
     let (done, done_count) = watch::channel(0);
     let losses = watch::Sender::new(0);
-    let mut outcomes = work(&clients, settings, &losses);
-    let course = (settings.seed, settings.commands);
-    let faults = tokio::spawn(inject(cluster, course, done_count, losses, progress.clone()));
+    let outcomes = work(&clients, settings, &losses);
     let started = Instant::now();
-    let mut latencies = Latencies::new();
+    let faults = inject(members, settings, done_count, &losses, progress);
+    let (answers, leaders) = tokio::try_join!(collect(outcomes, done, progress), faults)?;
+    let took = answers.last.duration_since(started);
+
+    // Before the log is read: its queries would count as sent requests.
+    let stats = clients.iter().map(RaftClient::stats).collect();
+    let log = read_log(&clients[0]).await?;
+    for client in &clients {
+        client.disconnect().await;
+    }
+    Ok(Report {
+        seed: settings.seed,
+        sessions: clients.len() as u64,
+        leaders,
+        wanted: settings.commands,
+        acknowledged: answers.acknowledged.len() as u64,
+        errors: answers.errors,
+        stats,
+        members_equal: are_equal(members).await?,
+        comparison: Comparison::new(&answers.acknowledged, &log),
+        took,
+        latencies: answers.latencies,
+    })
+}
+
+/// What the callers were answered.
+struct Answers {
+    acknowledged: Vec<Acknowledged>,
+    errors: u64,
+    latencies: Latencies,
+    /// When the last answer came.
+    last: Instant,
+}
+
+/// Collects the outcomes of all commands, and counts them in `done`.
+async fn collect(
+    mut outcomes: mpsc::Receiver<Outcome>,
+    done: watch::Sender<u64>,
+    progress: &ProgressBar,
+) -> Result<Answers, String> {
     let mut acknowledged = Vec::new();
+    let mut latencies = Latencies::new();
     let mut errors = 0;
-    let mut count = 0;
     while let Some(outcome) = outcomes.recv().await {
-        count += 1;
         latencies.record(outcome.latency);
         match outcome.result.ok().and_then(|answer| answer.first_chunk::<8>().copied()) {
             Some(position) => acknowledged.push(Acknowledged {
@@ -70,40 +123,17 @@ pub async fn run(settings: Settings, progress: &ProgressBar) -> Result<Report, S
             None => errors += 1,
         }
         progress.inc(1);
-        done.send_replace(count);
+        done.send_modify(|count| *count += 1);
     }
-    let took = started.elapsed();
-    let Course { cluster, leaders } = faults.await.map_err(|error| error.to_string())??;
-
-    // Before the log is read: its queries would count as sent requests.
-    let stats = clients.iter().map(RaftClient::stats).collect();
-    let log = read_log(&clients[0]).await?;
-    for client in &clients {
-        client.disconnect().await;
-    }
-    let members_equal = are_equal(&cluster).await.map_err(|error| error.to_string())?;
-    cluster.stop().await;
-    Ok(Report {
-        seed: settings.seed,
-        sessions: clients.len() as u64,
-        leaders: leaders.iter().map(|number| format!("node-{number}")).collect(),
-        wanted: settings.commands,
-        acknowledged: acknowledged.len() as u64,
-        errors,
-        stats,
-        members_equal,
-        comparison: Comparison::new(&acknowledged, &log),
-        took,
-        latencies,
-    })
+    Ok(Answers { acknowledged, errors, latencies, last: Instant::now() })
 }
 
-async fn connect(endpoints: &BTreeMap<MemberId, String>) -> Result<RaftClient, String> {
+async fn connect(members: &Members) -> Result<RaftClient, String> {
     let mut builder = RaftClient::builder()
         .capability("protocol", "append-log")
         .request_timeout(Duration::from_secs(60));
-    for (id, endpoint) in endpoints {
-        builder = builder.member(id.as_str(), endpoint);
+    for (name, endpoint) in members.endpoints() {
+        builder = builder.member(name, endpoint);
     }
     let client = builder.build().map_err(|error| error.to_string())?;
     client.connect().await.map_err(|error| error.to_string())?;
@@ -113,7 +143,7 @@ async fn connect(endpoints: &BTreeMap<MemberId, String>) -> Result<RaftClient, S
 /// Starts the callers. Each submits the next command when its last one has an outcome.
 fn work(
     clients: &[RaftClient],
-    settings: Settings,
+    settings: &Settings,
     losses: &watch::Sender<u64>,
 ) -> mpsc::Receiver<Outcome> {
     let (tell, outcomes) = mpsc::channel(1024);
@@ -121,15 +151,16 @@ fn work(
     for client in clients.iter().flat_map(|client| std::iter::repeat_n(client, CALLERS)) {
         let (client, tell, next) = (client.clone(), tell.clone(), next.clone());
         let mut losses = losses.subscribe();
+        let (commands, deduplication) = (settings.commands, settings.deduplication);
         tokio::spawn(async move {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= settings.commands {
+                if number >= commands {
                     return;
                 }
                 let payload = Bytes::from(format!("command {number}"));
                 let started = Instant::now();
-                let result = match settings.deduplication {
+                let result = match deduplication {
                     true => client.submit_command(payload.clone()).await,
                     false => submit_twice(&client, &payload, &mut losses).await,
                 };

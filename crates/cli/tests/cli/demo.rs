@@ -1,7 +1,8 @@
 //! `zraft demo`.
 
-use crate::support::{run, run_unread, stderr, stdout};
 use serde_json::Value;
+
+use crate::support::{run, run_in, run_unread, stderr, stdout};
 
 fn demo(more: &[&str]) -> (Option<i32>, Value) {
     let output = run(&[&["demo", "--json", "--commands", "6000"], more].concat());
@@ -81,5 +82,137 @@ fn report_for_people_names_every_figure() {
 fn numbers_of_commands_outside_the_range_are_refused() {
     for count in ["0", "999", "-5", "1000001", "many"] {
         assert_eq!(run(&["demo", &format!("--commands={count}")]).status.code(), Some(1));
+    }
+}
+
+#[test]
+fn demo_without_a_temporary_folder_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    let missing = missing.to_str().unwrap();
+    // Windows has other variables.
+    let variables = ["TMPDIR", "TMP", "TEMP"].map(|name| (name, missing));
+    let output = run_in(&["demo"], &variables, b"");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("cannot make a temporary folder"), "{}", stderr(&output));
+}
+
+#[cfg(unix)]
+mod processes {
+    use std::{
+        ffi::OsString,
+        fs,
+        io::Read,
+        net::{SocketAddr, TcpStream},
+        path::{Path, PathBuf},
+        time::Instant,
+    };
+
+    use rustix::process::Signal;
+    use tempfile::TempDir;
+
+    use crate::support::{PATIENCE, Running};
+
+    /// A demo whose commands would take it some minutes, with its files in a folder for the test.
+    struct Demo {
+        folder: TempDir,
+        running: Running,
+    }
+
+    impl Demo {
+        fn start() -> Self {
+            let folder = TempDir::with_prefix("with spaces ").unwrap();
+            let variables = [
+                ("TMPDIR", folder.path().to_str().unwrap()),
+                // Must not reach the members.
+                ("ZRAFT_ADMIN_ADDRESS", "none"),
+            ];
+            let running = Running::start_in(&["demo", "--commands", "1000000"], &variables);
+            Self { folder, running }
+        }
+
+        /// Waits until all members run. Returns a connection to the admin port of each.
+        fn connected(&self) -> Vec<(TcpStream, SocketAddr)> {
+            (1..=3).map(|number| until(|| self.connect(number))).collect()
+        }
+
+        fn connect(&self, number: usize) -> Option<(TcpStream, SocketAddr)> {
+            let file = format!("node-{number}/node.toml");
+            let text = fs::read_to_string(self.own_folder()?.join(file)).ok()?;
+            let (_, rest) = text.split_once("[admin]\naddress = \"")?;
+            let address = rest.split_once('"')?.0.parse().unwrap();
+            Some((TcpStream::connect(address).ok()?, address))
+        }
+
+        /// Returns the demo's own folder, which is the only one.
+        fn own_folder(&self) -> Option<PathBuf> {
+            Some(fs::read_dir(self.folder.path()).unwrap().next()?.unwrap().path())
+        }
+    }
+
+    fn until<T>(mut found: impl FnMut() -> Option<T>) -> T {
+        let started = Instant::now();
+        loop {
+            if let Some(found) = found() {
+                return found;
+            }
+            assert!(started.elapsed() < PATIENCE, "it does not happen");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until the process at the other end has ended.
+    fn assert_ends((mut connection, address): (TcpStream, SocketAddr)) {
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        // The end, or a reset. The system closes the port that listens at about the same time.
+        let _ = connection.read(&mut [0]);
+        until(|| TcpStream::connect(address).err());
+    }
+
+    #[test]
+    fn interrupted_demo_leaves_neither_processes_nor_files() {
+        let demo = Demo::start();
+        let connections = demo.connected();
+        assert_eq!(demo.running.interrupt(), Some(130));
+        connections.into_iter().for_each(assert_ends);
+        assert_eq!(fs::read_dir(demo.folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn members_end_with_a_demo_that_is_killed() {
+        let demo = Demo::start();
+        let connections = demo.connected();
+        demo.running.send(Signal::KILL);
+        connections.into_iter().for_each(assert_ends);
+    }
+
+    /// Returns the process of a member.
+    #[cfg(target_os = "linux")]
+    fn process_of(folder: &Path) -> Option<rustix::process::Pid> {
+        let argument = [folder.as_os_str().as_encoded_bytes(), b"\0"].concat();
+        let runs = |line: &[u8]| line.windows(argument.len()).any(|part| part == argument);
+        let own = |name: OsString| {
+            let number = name.to_str()?.parse().ok()?;
+            let line = fs::read(format!("/proc/{number}/cmdline")).ok()?;
+            runs(&line).then(|| rustix::process::Pid::from_raw(number))?
+        };
+        fs::read_dir("/proc").unwrap().find_map(|entry| own(entry.unwrap().file_name()))
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn member_that_ends_by_itself_ends_the_demo_with_its_log() {
+        let demo = Demo::start();
+        let connections = demo.connected();
+        let folder = demo.own_folder().unwrap();
+        until(|| fs::read_to_string(folder.join("node-2.log")).ok().filter(|log| !log.is_empty()));
+        let member = process_of(&folder.join("node-2")).unwrap();
+        rustix::process::kill_process(member, Signal::TERM).unwrap();
+        let (status, problem) = demo.running.end();
+        assert_eq!(status, Some(1));
+        let expected = "zraft: node-2 has ended, exit status: 143; its log ends with:\n  zraft: ";
+        assert!(problem.contains(expected), "{problem}");
+        connections.into_iter().for_each(assert_ends);
+        assert_eq!(fs::read_dir(demo.folder.path()).unwrap().count(), 0);
     }
 }

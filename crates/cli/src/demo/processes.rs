@@ -1,0 +1,311 @@
+//! The members of the demo: processes of `zraft server` with their data in a temporary folder.
+//!
+//! No process outlives the demo. Dropping [`Members`] kills them, and each one ends by itself when its standard input ends, which
+//! covers a demo that is killed.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs::{self, File},
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    ops::Range,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::{net::TcpSocket, time::sleep};
+
+use crate::cluster::{Cluster, Found, addresses, find, read_token};
+
+/// The number of members: the fewest that go on while one is down.
+const MEMBERS: u16 = 3;
+/// The first of the adjacent ports. All are below those that Linux, macOS and Windows give to outgoing connections, so that no
+/// connection takes the port of a member that is down.
+const FIRST_PORT: Range<u16> = 10_000..32_000;
+/// Tries to find adjacent free ports. A machine on which that many fail has hardly a free port.
+const PORT_TRIES: u32 = 100;
+/// The disk space that members keep in reserve. The folder is deleted with the demo, so a disk that fills up loses nothing that
+/// matters.
+const RESERVE_BYTES: &str = "1048576";
+/// The pause before the processes are looked at again: short beside an election, and long enough to cost nothing.
+const PAUSE: Duration = Duration::from_millis(20);
+/// The last lines of a member's log that an error shows: the last of them says why the member ended.
+const SHOWN_LINES: usize = 10;
+/// The exit status of a member after SIGTERM. Windows has no such signal, so members are killed there.
+const TERMINATED: i32 = 143;
+
+/// A process that is killed when this value is dropped.
+struct Process {
+    child: Child,
+    /// The file with what it writes to standard error.
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a process whose standard input stays open as long as this value exists.
+    fn start(command: &mut Command, log: PathBuf) -> io::Result<Self> {
+        let stderr = File::create(&log)?;
+        // Ctrl+C in a terminal reaches a process group. The demo has to end its members by itself.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(command, 0);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(stderr);
+        Ok(Self { child: command.spawn()?, log })
+    }
+
+    /// Returns how the process has ended; none while it runs.
+    fn end(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
+    }
+
+    /// Asks the process to end.
+    fn terminate(&mut self) -> io::Result<()> {
+        #[cfg(unix)]
+        {
+            let process = rustix::process::Pid::from_child(&self.child);
+            Ok(rustix::process::kill_process(process, rustix::process::Signal::TERM)?)
+        }
+        #[cfg(not(unix))]
+        self.child.kill()
+    }
+
+    /// Returns a text about a process that has ended and should not have, with the end of its log.
+    fn complaint(&self, name: &str, status: ExitStatus) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<_> = log.lines().collect();
+        if lines.is_empty() {
+            return format!("{name} has ended, {status}, and has logged nothing");
+        }
+        let first = lines.len().saturating_sub(SHOWN_LINES);
+        let shown: String = lines[first..].iter().map(|line| format!("\n  {line}")).collect();
+        format!("{name} has ended, {status}; its log ends with:{shown}")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails if the process has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Three members, each a process.
+pub(super) struct Members {
+    program: PathBuf,
+    places: BTreeMap<String, Found>,
+    cluster: Cluster,
+    running: Mutex<BTreeMap<String, Process>>,
+    // Dropped after the processes, which write into it.
+    folder: TempDir,
+    _ports: Vec<TcpSocket>,
+}
+
+impl Members {
+    /// Makes a cluster by `zraft init` and starts its members. Everything that is asked of them is given up after `patience`.
+    ///
+    /// # Errors
+    /// A text with the reason.
+    pub(super) fn start(program: &Path, patience: Duration) -> Result<Self, String> {
+        let folder = TempDir::with_prefix("zraft-demo-")
+            .map_err(|error| format!("cannot make a temporary folder: {error}"))?;
+        let (first, ports) =
+            reserve().map_err(|error| format!("cannot find free ports: {error}"))?;
+        init(program, folder.path(), first)?;
+        let found = find(folder.path())?;
+        let token = found
+            .first()
+            .map(|found| found.config.token_file(&found.directory))
+            .unwrap_or_default();
+        let cluster =
+            Cluster::new(addresses(&found, |address| address), &read_token(&token)?, patience);
+        let named = found.into_iter().filter_map(|found| {
+            let name = found.config.name.as_ref()?.to_string();
+            Some((name, found))
+        });
+        let members = Self {
+            program: program.to_owned(),
+            places: named.collect(),
+            cluster,
+            running: Mutex::default(),
+            folder,
+            _ports: ports,
+        };
+        members.places.keys().try_for_each(|name| members.open(name))?;
+        Ok(members)
+    }
+
+    /// Returns the members through their admin ports.
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Returns the names of all members, with the endpoints of their client ports.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = (&str, String)> {
+        let places = self.places.iter();
+        places.map(|(name, found)| (&name[..], format!("tcp://{}", found.config.client_address)))
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<String, Process>> {
+        // Nothing panics while it holds the lock.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the process of a member that does not run.
+    pub(super) fn open(&self, name: &str) -> Result<(), String> {
+        let Some(found) = self.places.get(name) else { return Err(format!("no member {name}")) };
+        let mut command = command(&self.program);
+        command.arg("server").arg(&found.directory).args([
+            "--end-with-stdin",
+            "--storage-reserve-bytes",
+            RESERVE_BYTES,
+        ]);
+        let log = self.folder.path().join(format!("{name}.log"));
+        let process = Process::start(&mut command, log)
+            .map_err(|error| format!("cannot start {}: {error}", self.program.display()))?;
+        self.running().insert(name.to_owned(), process);
+        Ok(())
+    }
+
+    /// Kills the process of a member by SIGKILL.
+    pub(super) fn kill(&self, name: &str) {
+        let process = self.running().remove(name);
+        drop(process);
+    }
+
+    /// Waits until a member ends that was not asked to. Returns why it did.
+    pub(super) async fn watch(&self) -> String {
+        loop {
+            for (name, process) in self.running().iter_mut() {
+                match process.end() {
+                    Ok(None) => {}
+                    Ok(Some(status)) => return process.complaint(name, status),
+                    Err(error) => return format!("cannot watch {name}: {error}"),
+                }
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Stops all members by SIGTERM, and waits for their end.
+    ///
+    /// # Errors
+    /// A text about a member that ends with another status than 143.
+    pub(super) async fn stop(&self) -> Result<(), String> {
+        let mut stopping = std::mem::take(&mut *self.running());
+        for (name, process) in &mut stopping {
+            process.terminate().map_err(|error| format!("cannot stop {name}: {error}"))?;
+        }
+        for (name, process) in &mut stopping {
+            let status = loop {
+                match process.end().map_err(|error| format!("cannot watch {name}: {error}"))? {
+                    Some(status) => break status,
+                    None => sleep(PAUSE).await,
+                }
+            };
+            if cfg!(unix) && status.code() != Some(TERMINATED) {
+                return Err(process.complaint(name, status));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns a command that runs the program. The variables of the demo's own environment must not configure its members.
+fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"ZRAFT_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Makes the folders of the members.
+fn init(program: &Path, folder: &Path, first_port: u16) -> Result<(), String> {
+    let (members, first_port) = (MEMBERS.to_string(), first_port.to_string());
+    let arguments: [&OsStr; 9] = [
+        "init".as_ref(),
+        "--members".as_ref(),
+        members.as_ref(),
+        "--dir".as_ref(),
+        folder.as_ref(),
+        "--base-port".as_ref(),
+        first_port.as_ref(),
+        "--application".as_ref(),
+        "append-log".as_ref(),
+    ];
+    let output = command(program).args(arguments).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => {
+            let problem = String::from_utf8_lossy(&output.stderr);
+            Err(format!("zraft init fails, {}: {}", output.status, problem.trim_end()))
+        }
+    }
+}
+
+/// Finds adjacent free ports for all members, and returns the first one.
+///
+/// On Linux the sockets keep the ports from other processes: the members listen beside them, because all of them allow the address to
+/// be reused, and the sockets do not listen. Elsewhere the ports are free until the members take them.
+fn reserve() -> io::Result<(u16, Vec<TcpSocket>)> {
+    // Client port, peer port and admin port.
+    let count = 3 * MEMBERS;
+    let mut refused = None;
+    for _ in 0..PORT_TRIES {
+        let drawn = getrandom::u32().map_err(io::Error::other)?;
+        let range = u32::from(FIRST_PORT.end - FIRST_PORT.start);
+        // The remainder is below 22,000.
+        let first = FIRST_PORT.start + u16::try_from(drawn % range).unwrap_or(0);
+        match (first..first + count).map(bind).collect() {
+            Ok(_) if !cfg!(target_os = "linux") => return Ok((first, Vec::new())),
+            Ok(held) => return Ok((first, held)),
+            Err(error) => refused = Some(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()))
+}
+
+/// Takes a port that no one else has, and then lets a member share it.
+fn bind(port: u16) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    socket.set_reuseaddr(true)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn text_about_a_member_that_has_ended_shows_the_end_of_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "seq 1 $((10 + 1)) >&2; read line; exit 5"]);
+        let mut process = Process::start(&mut command, folder.path().join("log")).unwrap();
+        drop(process.child.stdin.take());
+        let status = process.child.wait().unwrap();
+        let text = process.complaint("node-1", status);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "node-1 has ended, exit status: 5; its log ends with:");
+        assert_eq!(lines[1..], (2..=11).map(|line| format!("  {line}")).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn reserved_ports_are_kept_from_another_demo() {
+        let (first, held) = reserve().unwrap();
+        assert!(FIRST_PORT.contains(&first));
+        for number in 0..held.len() {
+            bind(first + u16::try_from(number).unwrap()).unwrap_err();
+        }
+    }
+}
