@@ -5,17 +5,17 @@
 //! | `/livez` | GET | no | whether the process must be restarted |
 //! | `/readyz` | GET | no | whether the member can do its part |
 //! | `/metrics` | GET | no | metrics for Prometheus |
+//! | `/` | GET | no | a page for people, which asks for the token and shows the status and the metrics live |
 //! | `/v1/status` | GET | yes | everything that the member knows, as JSON |
 //! | `/v1/backup` | GET | yes | the file of the newest snapshot |
 //! | `/v1/…` | POST | yes | changes, as JSON |
-//!
-//! The live page will be at `/`.
 
 mod backup;
 mod deadline;
 mod guard;
 mod json;
 mod metrics;
+mod page;
 mod requests;
 mod routes;
 mod token;

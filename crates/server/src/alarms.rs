@@ -152,6 +152,7 @@ mod tests {
             log_memory: 0,
             snapshot: None,
             connections: 0,
+            events: Vec::new(),
             stopping: false,
         }
     }

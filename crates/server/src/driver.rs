@@ -25,6 +25,7 @@ use crate::{
     clients::{Close, Mailbox, Push},
     clock::Clock,
     inputs::{ClientInput, Control, Handshake, Input},
+    latency::Latency,
     log,
     peers::{Peers, Sent},
     status::Counters,
@@ -61,6 +62,7 @@ pub(crate) struct Driver {
     /// The member was asked to stop.
     pub(crate) stopping: bool,
     pub(crate) leadership: log::Leadership,
+    pub(crate) latency: Latency,
 }
 
 impl Driver {
@@ -68,7 +70,7 @@ impl Driver {
     pub(crate) async fn run(mut self) -> Ended {
         let mut timer = Box::pin(sleep_until(Instant::now()));
         self.peers.configure(self.replica.configuration());
-        self.leadership.note(&self.status.borrow());
+        self.leadership.note(&self.status.borrow(), &self.counters.events);
         loop {
             let now = self.clock.now();
             if self.replica.poll_timeout() <= now.monotonic {
@@ -138,7 +140,7 @@ impl Driver {
                 replica.persisted(now, write);
             }
             Input::Space(space) => {
-                log::space(replica.space(), space);
+                log::space(replica.space(), space, &self.counters.events);
                 replica.disk_space(now, space);
             }
             Input::Fetched { low, entries } => replica.fetched(now, low, &entries),
@@ -172,7 +174,10 @@ impl Driver {
             ClientInput::Messages(id, messages) => {
                 for message in messages {
                     match message {
-                        ClientMessage::ClientRequest { .. } => self.counters.commands.add(),
+                        ClientMessage::ClientRequest { request_id, .. } => {
+                            self.counters.commands.add();
+                            self.latency.asked(id, request_id, now.monotonic);
+                        }
                         ClientMessage::Query { .. } => self.counters.queries.add(),
                         _ => {}
                     }
@@ -180,6 +185,7 @@ impl Driver {
                 }
             }
             ClientInput::Disconnected(id) => {
+                self.latency.forget(id);
                 if self.connections.remove(&id).is_some() {
                     self.replica.disconnected(now, id);
                 }
@@ -233,6 +239,7 @@ impl Driver {
             log_memory: replica.log_memory(),
             snapshot: replica.newest_snapshot().cloned(),
             connections: self.connections.len(),
+            events: self.counters.events.read(),
             stopping: self.stopping,
         }
     }
@@ -278,6 +285,7 @@ impl Driver {
                         }
                     }
                     Output::Close(connection) => {
+                        self.latency.forget(connection);
                         if let Some(mailbox) = self.connections.remove(&connection) {
                             mailbox.close(Close::Flush);
                         }
@@ -291,6 +299,7 @@ impl Driver {
             }
             let now = self.clock.now();
             for connection in overfull.drain(..) {
+                self.latency.forget(connection);
                 // Its session goes on, and the client resumes it.
                 if let Some(mailbox) = self.connections.remove(&connection) {
                     self.counters.clients_slow.add();
@@ -308,11 +317,22 @@ impl Driver {
         }
     }
 
-    fn tell(&self, connection: ConnectionId, message: ServerMessage) -> Push {
+    fn tell(&mut self, connection: ConnectionId, message: ServerMessage) -> Push {
         match self.connections.get(&connection) {
             Some(mailbox) => {
-                if matches!(message, ServerMessage::ClientResponse { .. }) {
-                    self.counters.answers.add();
+                match &message {
+                    ServerMessage::ClientResponse { request_id, .. } => {
+                        self.counters.answers.add();
+                        if let Some(asked) = self.latency.answered(connection, *request_id) {
+                            let took = self.clock.now().monotonic.saturating_sub(asked);
+                            self.counters.command_times.add(took);
+                        }
+                    }
+                    // It has no time to tell, and another command can be measured.
+                    ServerMessage::RequestError { request_id, .. } => {
+                        self.latency.answered(connection, *request_id);
+                    }
+                    _ => {}
                 }
                 mailbox.push(message)
             }
@@ -359,16 +379,16 @@ impl Driver {
     fn publish(&mut self) {
         let replica = &self.replica;
         let mut moved = false;
-        let leadership = &mut self.leadership;
+        let (leadership, events) = (&mut self.leadership, &self.counters.events);
         self.status.send_if_modified(|status| {
             moved = *status.configuration != *replica.configuration();
             let new = status_of(replica, status);
             let changed = moved || new != *status;
             if moved {
-                log::membership(&status.configuration, &new.configuration);
+                log::membership(&status.configuration, &new.configuration, events);
             }
             if changed {
-                leadership.note(&new);
+                leadership.note(&new, events);
                 *status = new;
             }
             changed

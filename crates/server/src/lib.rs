@@ -94,8 +94,10 @@ mod clock;
 mod config;
 mod directory;
 mod driver;
+mod events;
 mod handle;
 mod inputs;
+mod latency;
 mod local_cluster;
 mod log;
 mod member;
@@ -115,6 +117,7 @@ pub use directory::{
     CreateError, Founding, NewMember, check_vacant, create_cluster, create_directory,
     create_joining, random_cluster_id,
 };
+pub use events::MemberEvent;
 pub use local_cluster::{LocalCluster, LocalClusterError};
 pub use member::{Member, StartError};
 pub use options::{ConfigError, ConfigOption, LogFormat, LogLevel, ServerConfig};

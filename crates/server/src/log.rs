@@ -10,7 +10,7 @@ use std::{
 
 use zraft_replica::{Configuration, RaftId, Role, Space};
 
-use crate::Status;
+use crate::{Status, events::Events};
 
 /// On average, lines of one kind that others can cause are at least this far apart: six a minute do not fill a disk.
 const SPARING: Duration = Duration::from_secs(10);
@@ -76,7 +76,7 @@ pub(crate) struct Leadership {
 }
 
 impl Leadership {
-    pub(crate) fn note(&mut self, status: &Status) {
+    pub(crate) fn note(&mut self, status: &Status, events: &Events) {
         let Status { role, term, leader, serving, handing_over, .. } = *status;
         let now = (role, term, leader, serving, handing_over);
         if self.last == Some(now) {
@@ -87,6 +87,7 @@ impl Leadership {
         let leader = leader.and_then(|id| status.configuration.members.get(&id));
         let leader = leader.map(|info| info.name.as_str());
         tracing::info!(term, leader, serving, handing_over, "{line}");
+        events.add(line.as_str());
         self.line = line;
     }
 }
@@ -111,38 +112,52 @@ fn name(configuration: &Configuration, id: RaftId) -> String {
 }
 
 /// Logs how the membership has changed.
-pub(crate) fn membership(before: &Configuration, after: &Configuration) {
+pub(crate) fn membership(before: &Configuration, after: &Configuration, events: &Events) {
     for (id, info) in &after.members {
         let (member, address) = (info.name.as_str(), info.address.as_str());
         match before.members.get(id) {
-            None => tracing::info!(member, address, "{member} at {address} belongs to the cluster"),
+            None => {
+                let line = format!("{member} at {address} belongs to the cluster");
+                tracing::info!(member, address, "{line}");
+                events.add(line);
+            }
             Some(known) if known.address != info.address => {
-                tracing::info!(member, address, "{member} is now at {address}");
+                let line = format!("{member} is now at {address}");
+                tracing::info!(member, address, "{line}");
+                events.add(line);
             }
             Some(_) => {}
         }
         let (voted, votes) = (before.voters.contains(id), after.voters.contains(id));
-        if votes && !voted {
-            tracing::info!(member, "{member} votes");
-        } else if voted && !votes {
-            tracing::info!(member, "{member} no longer votes");
+        if votes != voted {
+            let line = format!("{member} {}", if votes { "votes" } else { "no longer votes" });
+            tracing::info!(member, "{line}");
+            events.add(line);
         }
     }
     for (id, info) in &before.members {
         if !after.members.contains_key(id) {
             let member = info.name.as_str();
-            tracing::info!(member, "{member} was removed from the cluster");
+            let line = format!("{member} was removed from the cluster");
+            tracing::info!(member, "{line}");
+            events.add(line);
         }
     }
 }
 
 /// Logs that the disk fills up, or has space again.
-pub(crate) fn space(before: Space, after: Space) {
+pub(crate) fn space(before: Space, after: Space, events: &Events) {
     match (before, after) {
-        (Space::Ample, Space::Low) => tracing::warn!(
-            "the disk is nearly full: free space, or client commands wait once a majority of the disks is"
-        ),
-        (Space::Low, Space::Ample) => tracing::info!("the disk has space again"),
+        (Space::Ample, Space::Low) => {
+            let line = "the disk is nearly full: free space, or client commands wait once a majority of the disks is";
+            tracing::warn!("{line}");
+            events.add(line);
+        }
+        (Space::Low, Space::Ample) => {
+            let line = "the disk has space again";
+            tracing::info!("{line}");
+            events.add(line);
+        }
         _ => {}
     }
 }

@@ -33,6 +33,7 @@ use crate::{
     driver::{Driver, status_of},
     handle::Handle,
     inputs::Control,
+    latency::Latency,
     log::Leadership,
     peers::{self, PeerPort, Peers},
     ports::Ports,
@@ -225,6 +226,7 @@ impl Member {
             begun: Vec::new(),
             stopping: false,
             leadership: Leadership::default(),
+            latency: Latency::default(),
         };
         let root = tokio::spawn(async move {
             let ended = serve(driver, (client_port, clients), (peer_port, peers), admin).await;

@@ -15,7 +15,11 @@ use zraft_replica::{
 use zraft_session::{CheckedSettings, HistoryHash, RestoreError};
 use zraft_store::StoreError;
 
-use crate::log::{Sparing, and};
+use crate::{
+    MemberEvent,
+    events::Events,
+    log::{Sparing, and},
+};
 
 /// A member's state, as of its last step.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +78,8 @@ pub struct Report {
     pub snapshot: Option<SnapshotFile>,
     /// Connections of clients whose ZMTP handshake is complete.
     pub connections: usize,
+    /// The last events, the oldest first.
+    pub events: Vec<MemberEvent>,
     /// True if the member was asked to stop.
     pub stopping: bool,
 }
@@ -186,23 +192,27 @@ pub(crate) struct Counters {
     pub(crate) snapshots: Counter,
     pub(crate) admin: Counter,
     pub(crate) admin_refused: Counter,
-    pub(crate) write_times: WriteTimes,
+    pub(crate) write_times: Times,
+    pub(crate) command_times: Times,
+    pub(crate) events: Events,
     /// Lines about peers and clients that sent what cannot be read are rare, however many such connections there are.
     pub(crate) peers_log: Sparing,
     pub(crate) clients_log: Sparing,
     pub(crate) admin_log: Sparing,
 }
 
-/// The upper bounds of the write times that are told apart, in seconds: from a fast SSD to a disk at which the leader
-/// hands over.
-const WRITE_SECONDS: [f64; 13] =
-    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
+/// The upper bounds of the times that are told apart, in seconds: from a write to a fast SSD to a command that waits for
+/// several elections.
+const SECONDS: [f64; 15] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0,
+];
 
-/// How long the writes of the log took, their fsync included.
+/// How long writes or commands took.
 #[derive(Debug)]
-pub(crate) struct WriteTimes(Histogram);
+pub(crate) struct Times(Histogram);
 
-impl WriteTimes {
+impl Times {
     pub(crate) fn add(&self, time: Duration) {
         self.0.observe(time.as_secs_f64());
     }
@@ -212,9 +222,9 @@ impl WriteTimes {
     }
 }
 
-impl Default for WriteTimes {
+impl Default for Times {
     fn default() -> Self {
-        Self(Histogram::new(WRITE_SECONDS))
+        Self(Histogram::new(SECONDS))
     }
 }
 
@@ -259,7 +269,9 @@ impl Counters {
             _ => {
                 self.peers_refused.add();
                 if let Some(more) = self.peers_log.next() {
-                    tracing::warn!(%error, more, "a member was refused: {error}{}", and(more));
+                    let line = format!("a member was refused: {error}{}", and(more));
+                    tracing::warn!(%error, more, "{line}");
+                    self.events.add(line);
                 }
             }
         }
@@ -269,11 +281,12 @@ impl Counters {
     pub(crate) fn peer_undecodable(&self) {
         self.peers_undecodable.add();
         if let Some(more) = self.peers_log.next() {
-            tracing::warn!(
-                more,
+            let line = format!(
                 "a connection at the peer port sent what is not a member's message, and was closed{}",
                 and(more)
             );
+            tracing::warn!(more, "{line}");
+            self.events.add(line);
         }
     }
 
@@ -281,11 +294,12 @@ impl Counters {
     pub(crate) fn client_undecodable(&self) {
         self.clients_undecodable.add();
         if let Some(more) = self.clients_log.next() {
-            tracing::warn!(
-                more,
+            let line = format!(
                 "a client sent what cannot be read, and its connection was closed{}",
                 and(more)
             );
+            tracing::warn!(more, "{line}");
+            self.events.add(line);
         }
     }
 
@@ -293,7 +307,9 @@ impl Counters {
     pub(crate) fn refused_at_admin_port(&self, why: &str) {
         self.admin_refused.add();
         if let Some(more) = self.admin_log.next() {
-            tracing::warn!(why, more, "refused at the admin port: {why}{}", and(more));
+            let line = format!("refused at the admin port: {why}{}", and(more));
+            tracing::warn!(why, more, "{line}");
+            self.events.add(line);
         }
     }
 }

@@ -55,7 +55,9 @@ pub(super) async fn begin(port: &AdminPort, deadline: Deadline) -> Result<Pieces
         return Err(Problem::new(StatusCode::CONFLICT, "no_snapshot", text));
     };
     let (index, bytes) = (source.meta().index, source.file_len());
-    tracing::info!(index, bytes, "an operator takes a backup of {bytes} bytes at entry {index}");
+    let line = format!("an operator takes a backup of {bytes} bytes at entry {index}");
+    tracing::info!(index, bytes, "{line}");
+    port.handle.counters.events.add(line);
     let (sender, pieces) = mpsc::channel(1);
     // Not a thread of the runtime: a runtime waits for those when it is dropped, and a disk that hangs must not keep the
     // process.

@@ -1,5 +1,7 @@
 //! The status of a member as JSON, and the settings by name.
 
+use std::time::UNIX_EPOCH;
+
 use serde_json::{Map, Value, json};
 use zraft_replica::{Configuration, RaftId, Role, Space};
 use zraft_session::Settings;
@@ -43,8 +45,18 @@ pub(super) fn status(port: &AdminPort, report: &Report) -> Value {
         "feature_level": configuration.feature_level(),
         "changing_membership": configuration.is_joint(),
         "members": members(report),
+        "events": events(report),
         "settings": settings(&report.settings),
     })
+}
+
+/// Returns the events, the newest first, as people want to read them.
+fn events(report: &Report) -> Value {
+    let events = report.events.iter().rev().map(|event| {
+        let since = event.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        json!({ "at_millis": since.as_millis() as u64, "text": event.text })
+    });
+    events.collect()
 }
 
 fn members(report: &Report) -> Value {

@@ -34,7 +34,7 @@ enum Values {
     PerMember(fn(&Report, &PeerStatus) -> u64),
     PerAlarm,
     Info,
-    WriteTimes,
+    Times(fn(&Sample) -> &Histogram),
 }
 
 /// Returns all metrics, in the order of the documentation.
@@ -66,7 +66,7 @@ impl Metric {
     pub fn kind(&self) -> &'static str {
         match self.values {
             Values::Count(_) => "counter",
-            Values::WriteTimes => "histogram",
+            Values::Times(_) => "histogram",
             _ => "gauge",
         }
     }
@@ -80,7 +80,7 @@ impl Metric {
     fn of_kind(&self) -> MetricType {
         match self.values {
             Values::Count(_) => MetricType::Counter,
-            Values::WriteTimes => MetricType::Histogram,
+            Values::Times(_) => MetricType::Histogram,
             _ => MetricType::Gauge,
         }
     }
@@ -110,7 +110,7 @@ impl Metric {
                 ];
                 out.encode_family(&labels)?.encode_gauge(&1_u64)
             }
-            Values::WriteTimes => sample.write_times.encode(out),
+            Values::Times(read) => read(sample).encode(out),
         }
     }
 }
@@ -242,6 +242,11 @@ static METRICS: &[Metric] = &[
         values: Values::Count(|figures| figures.answers),
     },
     Metric {
+        name: "command_duration_seconds",
+        text: "How long commands took from their arrival to their answer; one of each connection is measured at a time",
+        values: Values::Times(|sample| &sample.command_times),
+    },
+    Metric {
         name: "writes",
         text: "Writes of the log, each with one fsync",
         values: Values::Count(|figures| figures.writes),
@@ -249,7 +254,7 @@ static METRICS: &[Metric] = &[
     Metric {
         name: "write_duration_seconds",
         text: "How long the writes of the log took, their fsync included",
-        values: Values::WriteTimes,
+        values: Values::Times(|sample| &sample.write_times),
     },
     Metric {
         name: "snapshots",
@@ -318,6 +323,7 @@ struct Sample {
     report: Report,
     figures: Figures,
     write_times: Histogram,
+    command_times: Histogram,
     cluster: String,
     member: String,
 }
@@ -338,6 +344,7 @@ pub(super) fn text(port: &AdminPort, report: Report) -> Result<String, fmt::Erro
         report,
         figures: port.handle.figures(),
         write_times: port.handle.counters.write_times.histogram().clone(),
+        command_times: port.handle.counters.command_times.histogram().clone(),
         cluster: port.identity.cluster.to_string(),
         member: port.identity.member.to_string(),
     };

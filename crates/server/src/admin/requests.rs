@@ -100,7 +100,9 @@ impl Change {
             }
         };
         let path = self.path();
-        tracing::info!(path, "an operator asked for {path}");
+        let line = format!("an operator asked for {path}");
+        tracing::info!(path, "{line}");
+        port.handle.counters.events.add(line);
         Ok(Answer::Json(StatusCode::ACCEPTED, begun))
     }
 }

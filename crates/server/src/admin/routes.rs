@@ -6,8 +6,8 @@ use hyper::{
     Method, Request, Response, StatusCode,
     body::{Body, Incoming},
     header::{
-        ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE,
-        X_CONTENT_TYPE_OPTIONS,
+        ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+        REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use super::{
     deadline::Deadline,
     guard,
     json::status,
-    metrics, requests,
+    metrics, page, requests,
 };
 use crate::{Alarm, Report};
 
@@ -47,6 +47,7 @@ pub(super) enum Answer {
     Text(StatusCode, &'static str, String),
     Json(StatusCode, Value),
     File(Pieces),
+    Page(&'static page::File),
 }
 
 type Content = Either<Full<Bytes>, Pieces>;
@@ -73,6 +74,8 @@ pub(super) async fn answer(
     let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
     set(CACHE_CONTROL, "no-store");
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(CONTENT_SECURITY_POLICY, page::POLICY);
+    set(REFERRER_POLICY, "no-referrer");
     response
 }
 
@@ -90,6 +93,9 @@ async fn route(
     }
     if path == "/metrics" {
         return only(&Method::GET, &request, scrape(port).await);
+    }
+    if let Some(file) = page::file(path) {
+        return only(&Method::GET, &request, Ok(Answer::Page(file)));
     }
     if !path.starts_with("/v1/") {
         return Err(unknown(path));
@@ -213,6 +219,10 @@ impl Answer {
         let (status, kind, content) = match self {
             Self::Text(status, kind, content) => (status, kind, text(content)),
             Self::Json(status, value) => (status, "application/json", text(format!("{value:#}\n"))),
+            Self::Page(file) => {
+                let bytes = Bytes::from_static(file.content.as_bytes());
+                (StatusCode::OK, file.kind, Either::Left(Full::new(bytes)))
+            }
             Self::File(pieces) => {
                 (StatusCode::OK, "application/octet-stream", Either::Right(pieces))
             }

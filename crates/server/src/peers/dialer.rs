@@ -93,14 +93,10 @@ impl Dialer {
         }
         let Some(more) = lines.next() else { return };
         let (address, member) = (self.address.borrow().clone(), self.name.as_str());
-        match connected {
-            true => {
-                tracing::info!(member, address, more, "reached {member} at {address}{}", and(more));
-            }
-            false => {
-                tracing::info!(member, address, more, "lost {member} at {address}{}", and(more));
-            }
-        }
+        let verb = if connected { "reached" } else { "lost" };
+        let line = format!("{verb} {member} at {address}{}", and(more));
+        tracing::info!(member, address, more, "{line}");
+        self.port.counters.events.add(line);
     }
 
     /// Opens a connection and completes the handshake.

@@ -53,7 +53,9 @@ fn take(
             let file = writer.finish()?;
             context.counters.snapshots.add();
             let (index, bytes) = (file.meta.index, file.bytes);
-            tracing::debug!(index, bytes, "took a snapshot of {bytes} bytes at entry {index}");
+            let line = format!("took a snapshot of {bytes} bytes at entry {index}");
+            tracing::debug!(index, bytes, "{line}");
+            context.counters.events.add(line);
             Ok(Some(Input::SnapshotTaken(file)))
         }
         SnapshotJob::Begin { file, receiver } => {

@@ -201,6 +201,62 @@ async fn status_names_the_member_the_leader_and_how_far_each_member_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn page_needs_no_token_and_lets_no_other_page_or_script_in() {
+    let cluster = Cluster::start(1).await;
+    let address = cluster.admin(1);
+    for (path, kind) in
+        [("/", "text/html"), ("/page.js", "text/javascript"), ("/page.css", "text/css")]
+    {
+        let answer = get(address, path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(
+            answer.head.contains(&format!("content-type: {kind}; charset=utf-8")),
+            "{answer:?}"
+        );
+        let policy = "content-security-policy: default-src 'none'; script-src 'self'; ";
+        assert!(answer.head.contains(policy), "{answer:?}");
+        assert!(answer.head.contains("frame-ancestors 'none'"), "{answer:?}");
+    }
+    let answer = request(address, "POST /", &[], "").await;
+    assert_eq!((answer.status, answer.code().as_str()), (405, "needs_get"));
+    let rebound = b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+    let answer = exchange(address, rebound).await.expect("an answer");
+    assert_eq!((answer.status, answer.code().as_str()), (403, "host"));
+    cluster.members.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_shows_the_last_events_newest_first() {
+    let mut cluster = Cluster::start(3).await;
+    let (leader, address) = cluster.leader().await;
+    let down = cluster.others(leader)[0];
+    within(cluster.members.kill(down)).await.expect("it runs");
+    let lost = format!("lost node-{down} at ");
+    let shown =
+        cluster.until(leader, |status| texts(status).iter().any(|text| text.starts_with(&lost)));
+    let shown = shown.await;
+    let texts = texts(&shown);
+    let leads = format!("leads in term {}", shown["term"]);
+    let place = |wanted: &str| texts.iter().position(|text| text.starts_with(wanted));
+    assert!(place(&lost) < place(&leads), "{texts:?}");
+    let times =
+        shown["events"].as_array().expect("a list").iter().map(|event| event["at_millis"].as_u64());
+    assert!(times.is_sorted_by(|newer, older| newer >= older), "{shown}");
+    // A session's id lets its reader take it over, so no event holds what a client sent.
+    let client = client(&cluster.members).await;
+    append(&client, "an item").await;
+    let before = texts.len();
+    assert_eq!(status(address).await["events"].as_array().map(Vec::len), Some(before));
+    client.disconnect().await;
+    cluster.members.stop().await;
+}
+
+fn texts(status: &Value) -> Vec<&str> {
+    let events = status["events"].as_array().expect("a list");
+    events.iter().filter_map(|event| event["text"].as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_those_of_the_table_and_count_what_happens() {
     let cluster = Cluster::start(1).await;
     let address = cluster.admin(1);
@@ -234,7 +290,12 @@ async fn metrics_are_those_of_the_table_and_count_what_happens() {
         assert!(lines.contains(&line), "{line} is missing in\n{text}");
     }
     // A client on a busy machine may have sent copies.
-    for counter in ["zraft_commands_total ", "zraft_answers_total ", "zraft_writes_total "] {
+    for counter in [
+        "zraft_commands_total ",
+        "zraft_answers_total ",
+        "zraft_writes_total ",
+        "zraft_command_duration_seconds_count ",
+    ] {
         let value = lines.iter().find_map(|line| line.strip_prefix(counter));
         let value: u64 = value.expect("it is there").parse().expect("a whole number");
         assert!(value >= 1, "{counter} in\n{text}");
