@@ -28,7 +28,9 @@ pub(crate) struct Events(Mutex<VecDeque<MemberEvent>>);
 impl Events {
     pub(crate) fn add(&self, text: impl Into<String>) {
         let mut text = text.into();
-        text.truncate(text.floor_char_boundary(TEXT_BYTES));
+        while text.len() > TEXT_BYTES {
+            text.pop();
+        }
         let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if events.len() == EVENTS {
             events.pop_front();
