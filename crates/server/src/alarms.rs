@@ -153,6 +153,7 @@ mod tests {
             snapshot: None,
             connections: 0,
             events: Vec::new(),
+            stopped_by: None,
             stopping: false,
         }
     }

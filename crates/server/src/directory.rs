@@ -214,8 +214,8 @@ pub(crate) fn random() -> io::Result<[u8; 16]> {
 pub(crate) struct Opened<A> {
     pub(crate) folder: Folder,
     pub(crate) identity: Identity,
-    /// False if the application has panicked twice at an entry that it would meet again.
-    pub(crate) applies: bool,
+    /// The panics that keep the application from being run; none if it is run.
+    pub(crate) stopped_by: Option<CrashRecord>,
     pub(crate) store: RedbStore,
     pub(crate) boot: Boot,
     pub(crate) newest: Option<SnapshotFile>,
@@ -229,7 +229,7 @@ pub(crate) fn open<A: Application>(path: &Path, application: A) -> Result<Opened
     let mut store = RedbStore::open(disk.clone())?;
     let boot = store.boot()?;
     let crash = CrashRecord::read(&disk)?;
-    let applies = crash.is_none_or(|crash| crash.applies_from(boot.snapshot.index));
+    let stopped_by = crash.filter(|crash| !crash.applies_from(boot.snapshot.index));
     let (state, newest) = match store.newest_snapshot()? {
         Some(mut source) => {
             let file = source.describe();
@@ -239,7 +239,7 @@ pub(crate) fn open<A: Application>(path: &Path, application: A) -> Result<Opened
         }
         None => (StateMachine::new(application), None),
     };
-    Ok(Opened { folder: disk, identity, applies, store, boot, newest, state })
+    Ok(Opened { folder: disk, identity, stopped_by, store, boot, newest, state })
 }
 
 fn opening(path: &Path, error: io::Error) -> StoreError {

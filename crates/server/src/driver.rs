@@ -19,6 +19,7 @@ use tokio::{
 };
 use zraft_protocol::{ClientMessage, ServerMessage};
 use zraft_replica::{ConnectionId, Done, Introduction, Job, Output, Replica, StopReason};
+use zraft_store::CrashRecord;
 
 use crate::{
     Ended, Report, Status,
@@ -63,6 +64,8 @@ pub(crate) struct Driver {
     pub(crate) stopping: bool,
     pub(crate) leadership: log::Leadership,
     pub(crate) latency: Latency,
+    /// The panics that keep the application from being run.
+    pub(crate) stopped_by: Option<CrashRecord>,
 }
 
 impl Driver {
@@ -240,6 +243,7 @@ impl Driver {
             snapshot: replica.newest_snapshot().cloned(),
             connections: self.connections.len(),
             events: self.counters.events.read(),
+            stopped_by: self.stopped_by.clone(),
             stopping: self.stopping,
         }
     }

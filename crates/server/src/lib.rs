@@ -130,4 +130,4 @@ pub use zraft_replica::{
     ChangeError, ChangeTicket, Configuration, Limits, MemberInfo, MembershipChange, PeerStatus,
     RaftId, Role, SnapshotFile, Space, StopReason, Timing,
 };
-pub use zraft_store::{ClusterId, Identity, Incarnation, Reserve, StoreError};
+pub use zraft_store::{ClusterId, CrashRecord, Identity, Incarnation, Reserve, StoreError};

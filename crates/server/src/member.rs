@@ -22,7 +22,7 @@ use zraft_replica::{
     Replica, Role,
 };
 use zraft_session::{Application, CheckedSettings, RestoreError};
-use zraft_store::{Identity, StoreError};
+use zraft_store::{CrashRecord, Identity, StoreError};
 
 use crate::{
     ConfigError, CreateError, Ended, FEATURE_LEVEL, Figures, MemberConfig, Report, Status,
@@ -147,12 +147,14 @@ impl Member {
         application_level: u32,
         ports: Ports,
     ) -> Result<Self, StartError> {
-        let Opened { folder, identity, applies, store, boot, newest, state } = opened;
+        let Opened { folder, identity, stopped_by, store, boot, newest, state } = opened;
+        let applies = stopped_by.is_none();
         store.set_reserve(config.reserve);
         let ((clients, client_address), (peers, peer_address)) = (ports.clients, ports.peers);
-        if !applies {
+        if let Some(CrashRecord { index, .. }) = &stopped_by {
             tracing::error!(
-                "the application panicked twice at one entry: this member votes and stores, and neither applies nor leads"
+                index,
+                "the application panicked twice at entry {index}: this member votes and stores, and neither applies nor leads"
             );
         }
         let (clock, machine) = (Clock::new(), Machine::new(state, boot.snapshot.index));
@@ -227,6 +229,7 @@ impl Member {
             stopping: false,
             leadership: Leadership::default(),
             latency: Latency::default(),
+            stopped_by,
         };
         let root = tokio::spawn(async move {
             let ended = serve(driver, (client_port, clients), (peer_port, peers), admin).await;

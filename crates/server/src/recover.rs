@@ -206,9 +206,9 @@ pub fn force_new<A: Application>(
     application: A,
 ) -> Result<Forced, RecoverError> {
     let founders = Founders::of(std::slice::from_ref(to))?;
-    let Opened { identity: old, applies, store, boot, state, .. } =
+    let Opened { identity: old, stopped_by, store, boot, state, .. } =
         directory::open(from, application)?;
-    if !applies {
+    if stopped_by.is_some() {
         return Err(RecoverError::Panics);
     }
     let (index, term) = last(&boot);

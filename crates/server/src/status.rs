@@ -13,7 +13,7 @@ use zraft_replica::{
     Configuration, HandshakeError, PeerStatus, RaftId, Role, SnapshotFile, Space, StopReason,
 };
 use zraft_session::{CheckedSettings, HistoryHash, RestoreError};
-use zraft_store::StoreError;
+use zraft_store::{CrashRecord, StoreError};
 
 use crate::{
     MemberEvent,
@@ -78,6 +78,8 @@ pub struct Report {
     pub snapshot: Option<SnapshotFile>,
     /// Connections of clients whose ZMTP handshake is complete.
     pub connections: usize,
+    /// The panics that keep the application from being run, with the entry and the backtrace.
+    pub stopped_by: Option<CrashRecord>,
     /// The last events, the oldest first.
     pub events: Vec<MemberEvent>,
     /// True if the member was asked to stop.

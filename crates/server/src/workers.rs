@@ -4,6 +4,7 @@
 //! time, one chunk a transfer, and committed entries that are not applied are limited by
 //! [`Limits::unapplied_bytes`](zraft_replica::Limits::unapplied_bytes).
 
+mod backtrace;
 mod machine;
 mod snapshots;
 mod store;

@@ -45,6 +45,9 @@ pub(super) fn status(port: &AdminPort, report: &Report) -> Value {
         "feature_level": configuration.feature_level(),
         "changing_membership": configuration.is_joint(),
         "members": members(report),
+        "application_panic": report.stopped_by.as_ref().map(|crash| {
+            json!({ "entry": crash.index, "count": crash.count, "trace": crash.trace })
+        }),
         "events": events(report),
         "settings": settings(&report.settings),
     })

@@ -10,7 +10,7 @@ use zraft_replica::{Done, Job, Machine, SnapshotMeta};
 use zraft_session::{Application, RestoreError};
 use zraft_store::{CrashRecord, Folder, SnapshotSource, StoreError};
 
-use super::{Context, StoreJob};
+use super::{Context, StoreJob, backtrace};
 use crate::{Ended, inputs::Input};
 
 pub(super) fn run<A: Application>(
@@ -20,6 +20,7 @@ pub(super) fn run<A: Application>(
     store: &Sender<StoreJob>,
     context: &Context,
 ) {
+    backtrace::watch();
     for job in jobs {
         if context.is_abandoned() {
             return;
@@ -52,7 +53,7 @@ fn apply<A: Application>(
     };
     let index = machine.applying();
     if let Some(index) = index {
-        CrashRecord::note(folder, index, &panic)?;
+        CrashRecord::note(folder, index, backtrace::last().as_ref().unwrap_or(&panic))?;
     }
     Err(Ended::Application { index, panic })
 }

@@ -51,5 +51,10 @@ async fn after_the_second_panic_at_an_entry_the_member_starts_without_its_applic
     let status = cluster.member(1).expect("it runs").status();
     assert!(!status.applies);
     assert_eq!((status.role, status.ended), (Role::Follower, None));
+    let report = within(cluster.member(1).expect("it runs").report()).await.expect("it runs");
+    let panic = report.stopped_by.expect("it has panicked twice");
+    assert_eq!((Some(panic.index), panic.count), (entries[0], 2));
+    assert!(panic.trace.contains("the command says so"), "{}", panic.trace);
+    assert!(panic.trace.contains("panics::Fragile"), "the frame that panicked: {}", panic.trace);
     cluster.stop().await;
 }

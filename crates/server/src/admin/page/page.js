@@ -146,6 +146,7 @@ function showCluster(status) {
     disk: status.disk,
     'client address': status.client_address,
   };
+  if (status.application_panic) details['application panicked'] = `at entry ${whole(status.application_panic.entry)}: ${status.application_panic.trace}`;
   const pairs = Object.entries(details).flatMap(([name, value]) => [make('dt', name), make('dd', value)]);
   element('details').replaceChildren(...pairs);
 
