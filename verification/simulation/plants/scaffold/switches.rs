@@ -14,7 +14,6 @@ pub struct Bug {
     pub by_simulation: bool,
     pub by_corpus: bool,
     pub by_cluster: bool,
-    pub is_open: bool,
 }
 
 /// Plants the bug with this number in everything that runs on this thread, or none.

@@ -19,11 +19,8 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             };
             plant(Some(bug));
-            let system = if BUGS[bug].by_cluster || BUGS[bug].is_open {
-                SystemKind::Replicated
-            } else {
-                SystemKind::Live
-            };
+            let system =
+                if BUGS[bug].by_cluster { SystemKind::Replicated } else { SystemKind::Live };
             replay(system, number(seed))
         }
         ["museum", corpora, seeds, jobs, only] => {
@@ -40,18 +37,6 @@ fn main() -> ExitCode {
             };
             let of_client = seen(SystemKind::Live, wanted(only, |bug| bug.by_simulation));
             let of_member = seen(SystemKind::Replicated, wanted(only, |bug| bug.by_cluster));
-            // A search by name looks for an open bug, too. The others are listed.
-            let open = wanted(only, |bug| bug.is_open);
-            if !only.is_empty() {
-                seen(SystemKind::Replicated, open);
-            } else if !open.is_empty() {
-                let names: Vec<&str> = open.iter().map(|&bug| BUGS[bug].name).collect();
-                println!(
-                    "open: {} bugs that no invariant finds yet: {}",
-                    names.len(),
-                    names.join(", ")
-                );
-            }
             let broke = breaks_a_rule(Path::new(corpora), only).expect("the corpora can be read");
             of_client && of_member && broke
         }

@@ -2,7 +2,7 @@
 //! `target/planted`. The sources that ship contain no planted bug.
 //!
 //! A patch begins with a description of the bug, and a line that says what must find it: `simulation`, `cluster` (the simulation of
-//! replicated members), `corpus`, or `none yet` if no check finds it so far:
+//! replicated members) or `corpus`:
 //!
 //! ```text
 //! L one too high

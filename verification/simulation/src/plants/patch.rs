@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 /// The checks that find planted bugs.
-const JUDGES: [&str; 4] = ["simulation", "corpus", "cluster", "none yet"];
+const JUDGES: [&str; 3] = ["simulation", "corpus", "cluster"];
 
 /// A planted bug, or code that several of them share.
 #[derive(Debug)]
@@ -20,8 +20,6 @@ pub struct Patch {
     pub by_corpus: bool,
     /// An invariant of the simulation of replicated clusters must find it.
     pub by_cluster: bool,
-    /// No check finds it yet. The search looks for it on replicated clusters and reports it.
-    pub is_open: bool,
     pub(super) hunks: Vec<Hunk>,
 }
 
@@ -91,8 +89,8 @@ impl Patch {
         }
         let by = |judge| judges.contains(&judge);
         let (by_simulation, by_corpus) = (by("simulation"), by("corpus"));
-        let (by_cluster, is_open) = (by("cluster"), by("none yet"));
-        Ok(Self { name, title, is_bug, by_simulation, by_corpus, by_cluster, is_open, hunks })
+        let by_cluster = by("cluster");
+        Ok(Self { name, title, is_bug, by_simulation, by_corpus, by_cluster, hunks })
     }
 
     /// Notes what a hunk does to the source, whose lines have not been changed by any patch. `switch` gives the expression
