@@ -2,94 +2,28 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use zraft_interop::{Library, Peer, within};
+use zraft_interop::{Library, within};
 use zraft_kv::{Command, Notification};
 use zraft_protocol::{
     Capabilities, ClientMessage, CloseReason, CorrelationId, Nonce, Payload, RejectionReason,
-    RequestId, ServerMessage, SessionCloseReason, SessionId, Timestamp,
+    ServerMessage, SessionCloseReason, Timestamp,
 };
 use zraft_test_server::{AppendLog, Echo, KillLoss, KvStore, TestCluster};
 
-use crate::support::hex;
+use crate::message_client::MessageClient;
 
-/// A CLIENT that sends and receives messages.
-struct MessageClient(Peer);
+async fn connect(library: Library, cluster: &TestCluster) -> MessageClient {
+    connect_to(library, cluster, 0, &[]).await
+}
 
-impl MessageClient {
-    async fn new(library: Library, cluster: &TestCluster) -> Self {
-        Self::of_member(library, cluster, 0, &[]).await
-    }
-
-    async fn of_member(
-        library: Library,
-        cluster: &TestCluster,
-        member: usize,
-        arguments: &[&str],
-    ) -> Self {
-        let endpoint = cluster.endpoints().into_values().nth(member).unwrap();
-        Self(Peer::client_with(library, &endpoint, arguments).await)
-    }
-
-    async fn send(&mut self, message: &ClientMessage) {
-        let mut frame = Vec::new();
-        message.encode(&mut frame);
-        self.0.tell(&format!("send {}", hex(&frame))).await;
-    }
-
-    /// Waits for the next message. Skips the `-` that the socket reports when a connection ends.
-    async fn receive(&mut self) -> ServerMessage {
-        loop {
-            let hex = self.0.report("received ").await;
-            if hex != "-" {
-                let bytes = (0..hex.len()).step_by(2);
-                let frame: Vec<u8> =
-                    bytes.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
-                return ServerMessage::decode(&Bytes::from(frame)).unwrap();
-            }
-        }
-    }
-
-    async fn create(&mut self) -> SessionId {
-        let capabilities = Capabilities::new([("kind", "interop")]).unwrap();
-        let nonce = Nonce::new(7).unwrap();
-        self.send(&ClientMessage::CreateSession { capabilities, nonce }).await;
-        match self.receive().await {
-            ServerMessage::SessionCreated { session_id, nonce: answered } => {
-                assert_eq!(answered, nonce);
-                session_id
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Continues the session on the socket's current connection. A message may be lost with an earlier connection, so this
-    /// repeats it until it is answered.
-    async fn resume(&mut self, session_id: &SessionId) {
-        within(async {
-            for nonce in 100.. {
-                let nonce = Nonce::new(nonce).unwrap();
-                let session_id = session_id.clone();
-                self.send(&ClientMessage::ContinueSession { session_id, nonce }).await;
-                let patience = Duration::from_secs(1);
-                if let Ok(answer) = tokio::time::timeout(patience, self.receive()).await {
-                    assert_eq!(answer, ServerMessage::SessionContinued { nonce });
-                    return;
-                }
-            }
-        })
-        .await;
-    }
-
-    async fn command(&mut self, id: u64, payload: &[u8]) {
-        self.send(&ClientMessage::ClientRequest {
-            request_id: RequestId::new(id).unwrap(),
-            lowest_pending_request_id: RequestId::new(id).unwrap(),
-            payload: Payload::new(payload.to_vec()).unwrap(),
-            created_at: Timestamp::from_millis(1),
-        })
-        .await;
-    }
+async fn connect_to(
+    library: Library,
+    cluster: &TestCluster,
+    member: usize,
+    arguments: &[&str],
+) -> MessageClient {
+    let endpoint = cluster.endpoints().into_values().nth(member).unwrap();
+    MessageClient::new(library, &endpoint, arguments).await
 }
 
 async fn cluster() -> TestCluster {
@@ -100,7 +34,7 @@ async fn cluster() -> TestCluster {
 async fn session_with_commands_queries_and_keep_alives_works() {
     for library in Library::ready() {
         let cluster = cluster().await;
-        let mut client = MessageClient::new(library, &cluster).await;
+        let mut client = connect(library, &cluster).await;
         client.create().await;
         for id in 1..=3 {
             client.command(id, b"entry").await;
@@ -139,7 +73,7 @@ async fn session_with_commands_queries_and_keep_alives_works() {
 async fn socket_reconnects_after_a_restart_and_continues_its_session() {
     for library in Library::ready() {
         let cluster = cluster().await;
-        let mut client = MessageClient::new(library, &cluster).await;
+        let mut client = connect(library, &cluster).await;
         let session_id = client.create().await;
         client.command(1, b"once").await;
         client.receive().await;
@@ -160,7 +94,7 @@ async fn socket_reconnects_after_a_restart_and_continues_its_session() {
 async fn a_mebibyte_goes_both_ways() {
     for library in Library::ready() {
         let cluster = TestCluster::builder().app(Echo).start().await.unwrap();
-        let mut client = MessageClient::new(library, &cluster).await;
+        let mut client = connect(library, &cluster).await;
         client.create().await;
         let payload: Vec<u8> = (0..1 << 20).map(|n: u32| (n % 251) as u8).collect();
         client.command(1, &payload).await;
@@ -178,7 +112,7 @@ async fn follower_rejects_and_names_the_leader() {
         let cluster = TestCluster::builder().members(3).start().await.unwrap();
         let leader = cluster.leader_elected().await;
         assert_eq!(leader.as_str(), "node-1");
-        let mut client = MessageClient::of_member(library, &cluster, 2, &[]).await;
+        let mut client = connect_to(library, &cluster, 2, &[]).await;
         let capabilities = Capabilities::new([("kind", "interop")]).unwrap();
         let nonce = Nonce::new(-9).unwrap();
         client.send(&ClientMessage::CreateSession { capabilities, nonce }).await;
@@ -196,7 +130,7 @@ async fn follower_rejects_and_names_the_leader() {
 async fn command_without_a_session_is_a_session_error() {
     for library in Library::ready() {
         let cluster = cluster().await;
-        let mut client = MessageClient::new(library, &cluster).await;
+        let mut client = connect(library, &cluster).await;
         client.command(1, b"no session").await;
         let closed = ServerMessage::SessionClosed {
             reason: SessionCloseReason::SessionError,
@@ -212,7 +146,7 @@ async fn command_without_a_session_is_a_session_error() {
 async fn watch_notifies_and_its_acknowledgement_ends_the_redelivery() {
     for library in Library::ready() {
         let cluster = TestCluster::builder().app(KvStore::new()).start().await.unwrap();
-        let mut client = MessageClient::new(library, &cluster).await;
+        let mut client = connect(library, &cluster).await;
         client.create().await;
         let watch = Command::Watch { key: zraft_kv::Key::new("k").unwrap() };
         let value = zraft_kv::Value::new("v").unwrap();
@@ -241,9 +175,9 @@ async fn watch_notifies_and_its_acknowledgement_ends_the_redelivery() {
 async fn undecodable_message_closes_only_its_connection() {
     for library in Library::ready() {
         let cluster = cluster().await;
-        let mut other = MessageClient::new(library, &cluster).await;
+        let mut other = connect(library, &cluster).await;
         other.create().await;
-        let mut client = MessageClient::new(library, &cluster).await;
+        let mut client = connect(library, &cluster).await;
         let session_id = client.create().await;
         // Message type 99.
         client.0.tell("send 7a726166740163").await;
@@ -260,14 +194,14 @@ async fn undecodable_message_closes_only_its_connection() {
 async fn dealer_is_refused_and_affects_no_one() {
     for library in Library::ready() {
         let cluster = cluster().await;
-        let _dealer = MessageClient::of_member(library, &cluster, 0, &["type=DEALER"]).await;
+        let _dealer = connect_to(library, &cluster, 0, &["type=DEALER"]).await;
         // Either side may close when it sees the other's type. libzmq does not reconnect after that.
         within(
             cluster
                 .stats_reached(|stats| stats.transport.accepted >= 1 && stats.transport.open == 0),
         )
         .await;
-        let mut client = MessageClient::new(library, &cluster).await;
+        let mut client = connect(library, &cluster).await;
         client.create().await;
         assert_eq!(cluster.stats().transport.handshakes, 1, "only the CLIENT completed one");
         cluster.shutdown().await;
@@ -278,13 +212,13 @@ async fn dealer_is_refused_and_affects_no_one() {
 async fn killed_client_leaves_its_session_unbound() {
     for library in Library::ready() {
         let cluster = cluster().await;
-        let mut client = MessageClient::new(library, &cluster).await;
+        let mut client = connect(library, &cluster).await;
         let session_id = client.create().await;
         client.0.kill().await;
         within(cluster.wait_for(|engine| engine.session(&session_id).is_some_and(|it| !it.bound)))
             .await;
         // Another process continues it.
-        let mut client = MessageClient::new(library, &cluster).await;
+        let mut client = connect(library, &cluster).await;
         client.resume(&session_id).await;
         assert!(cluster.sessions()[0].bound);
         cluster.shutdown().await;
@@ -296,7 +230,7 @@ async fn frozen_client_is_closed_after_its_ttl_and_reconnects() {
     for library in Library::ready() {
         let cluster = cluster().await;
         let heartbeat = ["interval=50", "timeout=500", "ttl=500"];
-        let mut client = MessageClient::of_member(library, &cluster, 0, &heartbeat).await;
+        let mut client = connect_to(library, &cluster, 0, &heartbeat).await;
         let session_id = client.create().await;
         // The server learns the TTL from the first PING, so repeat the freeze until it came after that.
         within(async {
@@ -324,7 +258,7 @@ async fn client_leaves_a_frozen_member_and_reconnects() {
     for library in Library::ready() {
         let cluster = cluster().await;
         let heartbeat = ["interval=50", "timeout=500", "ttl=5000"];
-        let mut client = MessageClient::of_member(library, &cluster, 0, &heartbeat).await;
+        let mut client = connect_to(library, &cluster, 0, &heartbeat).await;
         let session_id = client.create().await;
         cluster.set_frozen("node-1", true).unwrap();
         // The client has closed its connection, or already opened a second one.
