@@ -101,18 +101,13 @@ impl Driver {
     async fn wait(&mut self, timer: &mut Pin<Box<Sleep>>) -> Result<(), Ended> {
         let wait = self.clock.until(self.replica.poll_timeout()).min(LONGEST_WAIT);
         timer.as_mut().reset(Instant::now() + wait);
-        tokio::select! {
-            biased;
-            // First, and one at a time: under a load that never ends, a stop and the question of a probe are not starved, and
-            // starve no one, because each turn takes the other inputs as well.
-            control = self.control.recv() => match control {
-                Some(control) => self.take_control(control),
-                // The owner has dropped the member.
-                None => return Err(Ended::Killed),
-            },
-            Some(input) = self.inputs.recv() => self.take(input)?,
-            Some(input) = self.clients.recv() => self.take_from_client(input),
-            () = timer.as_mut() => {}
+        match next(&mut self.control, &mut self.inputs, &mut self.clients, timer.as_mut()).await {
+            Next::Control(Some(control)) => self.take_control(control),
+            // The owner has dropped the member.
+            Next::Control(None) => return Err(Ended::Killed),
+            Next::Input(input) => self.take(input)?,
+            Next::Client(input) => self.take_from_client(input),
+            Next::Time => {}
         }
         Ok(())
     }
@@ -403,6 +398,32 @@ impl Driver {
     }
 }
 
+/// What a driver waits for.
+#[derive(Debug)]
+enum Next {
+    Control(Option<Control>),
+    Input(Input),
+    Client(ClientInput),
+    Time,
+}
+
+/// Waits for what comes next. Orders come first, and one at a time: under a load that never ends, a stop and the question of a
+/// probe are not starved, and starve no one, because each turn takes the other inputs as well.
+async fn next(
+    control: &mut mpsc::Receiver<Control>,
+    inputs: &mut mpsc::Receiver<Input>,
+    clients: &mut mpsc::Receiver<ClientInput>,
+    timer: Pin<&mut Sleep>,
+) -> Next {
+    tokio::select! {
+        biased;
+        control = control.recv() => Next::Control(control),
+        Some(input) = inputs.recv() => Next::Input(input),
+        Some(input) = clients.recv() => Next::Client(input),
+        () = timer => Next::Time,
+    }
+}
+
 /// Returns the replica's status. The configuration is shared with the last one, as long as it is the same.
 pub(crate) fn status_of(replica: &Replica, last: &Status) -> Status {
     let configuration = match *last.configuration == *replica.configuration() {
@@ -424,5 +445,32 @@ pub(crate) fn status_of(replica: &Replica, last: &Status) -> Status {
         history: view.history,
         configuration,
         ended: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn order_of_the_owner_waits_behind_no_load() {
+        let (orders, mut control) = mpsc::channel(16);
+        let (inputs_of, mut inputs) = mpsc::channel(16);
+        let (clients_of, mut clients) = mpsc::channel(16);
+        let timer = sleep_until(Instant::now());
+        tokio::pin!(timer);
+        for id in 0..16 {
+            let lost = Input::PeerLost(zraft_replica::RaftId::new(2).expect("not 0"));
+            inputs_of.try_send(lost).expect("there is room");
+            let gone = ClientInput::Disconnected(ConnectionId(id));
+            clients_of.try_send(gone).expect("there is room");
+        }
+        for _ in 0..16 {
+            orders.try_send(Control::Stop).expect("there is room");
+            let found = next(&mut control, &mut inputs, &mut clients, timer.as_mut()).await;
+            assert!(matches!(found, Next::Control(Some(Control::Stop))), "{found:?}");
+        }
+        let found = next(&mut control, &mut inputs, &mut clients, timer.as_mut()).await;
+        assert!(matches!(found, Next::Input(_)), "members come before clients: {found:?}");
     }
 }
