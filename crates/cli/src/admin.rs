@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::{net::TcpStream, task::AbortHandle, time::timeout};
 use zraft_server::AdminToken;
 
-/// The longest answer: the status of 64 members with the longest names and addresses needs less than a tenth.
+/// The longest answer: a history needs less than half, and the status of 64 members with the longest names and addresses less than a tenth.
 const ANSWER_BYTES: usize = 1 << 20;
 /// The longest wait for one member. The port itself gives up after 10 s, and a member that works answers in milliseconds.
 const ASK_TIME: Duration = Duration::from_secs(3);
@@ -78,6 +78,14 @@ impl Admin {
     /// [`AskError`].
     pub async fn status(&self) -> Result<Value, AskError> {
         self.ask(Method::GET, "/v1/status", Bytes::new()).await
+    }
+
+    /// Asks for the hashes of the member's history.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn history(&self) -> Result<Value, AskError> {
+        self.ask(Method::GET, "/v1/history", Bytes::new()).await
     }
 
     /// Asks for a change.

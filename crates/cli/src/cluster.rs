@@ -146,6 +146,22 @@ impl Cluster {
         answers.into_iter().map(|(_, answer)| answer).collect()
     }
 
+    /// Asks all members at the same time for the hashes of their histories. The answers are in the order of the members.
+    pub async fn histories(&self) -> Vec<Result<Value, AskError>> {
+        let asked =
+            self.members.iter().cloned().map(|admin| {
+                let asked = tokio::spawn(async move { admin.history().await });
+                async move {
+                    asked.await.unwrap_or_else(|error| Err(AskError::Strange(error.to_string())))
+                }
+            });
+        let mut answers = Vec::new();
+        for answer in asked.collect::<Vec<_>>() {
+            answers.push(answer.await);
+        }
+        answers
+    }
+
     /// Finds the leader: asks all members again and again until one of them serves.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     Success,
     /// 1: bad input, or the demo failed.
     BadInput,
+    /// 1: `cluster check` found members that differ.
+    Different,
     /// 2: no connection, or no answer in time.
     Connection,
     /// 3: any other failure.
@@ -39,7 +41,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Success => 0,
-            Exit::BadInput => 1,
+            Exit::BadInput | Exit::Different => 1,
             Exit::Connection => 2,
             Exit::Failure => 3,
             Exit::Absent | Exit::Alarm => 4,

@@ -34,10 +34,11 @@ Durable members:
   zraft server --new data       runs a cluster of one member, with its data in the folder data
   zraft init --members 3        makes the folders of three members, and says how to run them
   zraft cluster status          shows who leads, how far each member is, and which alarms are raised
+  zraft cluster check           compares the states of all members
 
 Exit status:
   0    success
-  1    bad input, or the demo failed
+  1    bad input, or the demo failed; cluster check: members differ
   2    no connection, or no answer in time
   3    any other failure
   4    get --exit-code: the key has no value; cluster status --exit-code: an alarm is raised

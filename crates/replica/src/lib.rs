@@ -110,7 +110,7 @@ mod timing;
 pub use configuration::{Change, ChangeStep, Configuration};
 pub use fields::FormatError;
 pub use identity::{ClusterId, Incarnation};
-pub use machine::{Done, Job, Machine, QueryKey, View};
+pub use machine::{Done, HistoryPoint, Job, Machine, QueryKey, View};
 pub use member::{MemberInfo, RaftId};
 pub use now::Now;
 pub use peer::{

@@ -87,12 +87,25 @@ pub struct View {
     pub history: HistoryHash,
 }
 
+/// The hash of the history after an entry that the state machine has applied.
+///
+/// Members that applied the same entries have the same points. The first point that differs is that of the entry on which they
+/// disagreed, and all later ones differ too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryPoint {
+    /// The index of the entry. Entries of Raft alone and changes of the configuration have no point.
+    pub index: u64,
+    /// The hash of all effects up to this entry.
+    pub hash: HistoryHash,
+}
+
 /// A state machine that runs [`Job`]s.
 #[derive(Debug)]
 pub struct Machine<A> {
     state: StateMachine<A>,
     applied: u64,
     applying: Option<u64>,
+    points: Vec<HistoryPoint>,
 }
 
 impl<A: Application> Machine<A> {
@@ -100,7 +113,7 @@ impl<A: Application> Machine<A> {
     /// `applied` is the snapshot's index.
     #[must_use]
     pub fn new(state: StateMachine<A>, applied: u64) -> Self {
-        Self { state, applied, applying: None }
+        Self { state, applied, applying: None, points: Vec::new() }
     }
 
     /// Returns what a replica that starts must know of the state.
@@ -138,11 +151,24 @@ impl<A: Application> Machine<A> {
         self.applying
     }
 
+    /// Returns the history after the last entry that was applied.
+    #[must_use]
+    pub fn point(&self) -> HistoryPoint {
+        HistoryPoint { index: self.state.applied(), hash: self.state.history_hash() }
+    }
+
+    /// Returns the history after each entry that the last job has applied, in order. Restoring a snapshot applies none.
+    #[must_use]
+    pub fn points(&self) -> &[HistoryPoint] {
+        &self.points
+    }
+
     /// Runs a job other than [`Job::Restore`], which needs a file.
     ///
     /// # Errors
     /// [`StopReason`] if an entry cannot be applied. The member must end: going on would make it diverge.
     pub fn run(&mut self, job: Job) -> Result<Done, StopReason> {
+        self.points.clear();
         match job {
             Job::Apply { entries, up_to } => {
                 let mut effects = Vec::new();
@@ -171,6 +197,7 @@ impl<A: Application> Machine<A> {
     /// [`RestoreError`] if the file is not a snapshot. Nothing has changed then; the member must end.
     pub fn restore(&mut self, meta: &SnapshotMeta, file: impl Read) -> Result<Done, RestoreError> {
         self.state = StateMachine::restore(file)?;
+        self.points.clear();
         self.applied = meta.index;
         Ok(Done::Applied { effects: Vec::new(), view: self.view() })
     }
@@ -187,6 +214,8 @@ impl<A: Application> Machine<A> {
         self.applying = Some(index);
         let done = self.state.apply(index, &entry, effects);
         self.applying = None;
-        done.map_err(|error| StopReason::NotApplied { index, error: error.to_string() })
+        done.map_err(|error| StopReason::NotApplied { index, error: error.to_string() })?;
+        self.points.push(self.point());
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@
 //! | `/metrics` | GET | no | metrics for Prometheus |
 //! | `/` | GET | no | a page for people, which asks for the token and shows the status and the metrics live |
 //! | `/v1/status` | GET | yes | everything that the member knows, as JSON |
+//! | `/v1/history` | GET | yes | the hashes of its history after its last entries, as JSON |
 //! | `/v1/backup` | GET | yes | the file of the newest snapshot |
 //! | `/v1/…` | POST | yes | changes, as JSON |
 

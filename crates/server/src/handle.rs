@@ -8,6 +8,7 @@ use zraft_session::CheckedSettings;
 
 use crate::{
     Figures, Report, Status,
+    history::{History, SharedHistory},
     inputs::{Control, Newest},
     status::Counters,
 };
@@ -18,6 +19,7 @@ pub(crate) struct Handle {
     pub(crate) control: mpsc::Sender<Control>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) history: SharedHistory,
 }
 
 impl Handle {
@@ -27,6 +29,10 @@ impl Handle {
 
     pub(crate) fn figures(&self) -> Figures {
         self.counters.read()
+    }
+
+    pub(crate) fn history(&self) -> History {
+        self.history.read()
     }
 
     /// Asks the driver, and returns its answer; none if the member has ended.

@@ -96,6 +96,7 @@ mod directory;
 mod driver;
 mod events;
 mod handle;
+mod history;
 mod inputs;
 mod latency;
 mod local_cluster;

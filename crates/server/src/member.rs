@@ -32,6 +32,7 @@ use crate::{
     directory::{self, Opened},
     driver::{Driver, status_of},
     handle::Handle,
+    history::SharedHistory,
     inputs::Control,
     latency::Latency,
     log::Leadership,
@@ -178,7 +179,9 @@ impl Member {
         let (from_clients, client_inputs) = mpsc::channel(WAITING_BATCHES);
         let (control, orders) = mpsc::channel(16);
         let (sender, status) = watch::channel(first_status(&replica, applies));
-        let handle = Handle { control, status, counters: counters.clone() };
+        let history = SharedHistory::new(machine.point());
+        let handle =
+            Handle { control, status, counters: counters.clone(), history: history.clone() };
         let admin = ports.admin.zip(config.admin).map(|((listener, address), admin)| {
             let port = AdminPort {
                 handle: handle.clone(),
@@ -193,7 +196,7 @@ impl Member {
         });
         let admin_address = admin.as_ref().map(|(port, _)| port.address);
         let (workers, threads) =
-            workers::start(store, machine, folder, to_driver.clone(), counters.clone())?;
+            workers::start(store, (machine, history), folder, to_driver.clone(), counters.clone())?;
         let peer_port = Arc::new(PeerPort {
             id: identity.raft_id,
             inputs: to_driver,

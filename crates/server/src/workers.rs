@@ -25,7 +25,7 @@ use zraft_replica::{Job, Machine};
 use zraft_session::Application;
 use zraft_store::{Folder, RedbStore};
 
-use crate::{Ended, inputs::Input, status::Counters};
+use crate::{Ended, history::SharedHistory, inputs::Input, status::Counters};
 pub(crate) use store::StoreJob;
 
 /// Where the driver sends jobs. The threads end once it is dropped, after the jobs that they have.
@@ -54,7 +54,7 @@ struct Context {
 /// Starts the threads.
 pub(crate) fn start<A: Application>(
     redb: RedbStore,
-    machine: Machine<A>,
+    (machine, history): (Machine<A>, SharedHistory),
     folder: Folder,
     inputs: channel::Sender<Input>,
     counters: Arc<Counters>,
@@ -73,7 +73,7 @@ pub(crate) fn start<A: Application>(
     })?;
     let store = to_store.clone();
     threads.spawn("state machine", context, move |context| {
-        machine::run(machine, &folder, &machine_jobs, &store, context);
+        machine::run(machine, &history, &folder, &machine_jobs, &store, context);
     })?;
     Ok((Workers { store: to_store, machine: to_machine }, threads))
 }

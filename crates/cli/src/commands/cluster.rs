@@ -1,6 +1,7 @@
 //! `zraft cluster`: looks at a running cluster and changes it, through the admin ports of its members.
 
 mod backup;
+mod check;
 mod force;
 mod join;
 mod restore;
@@ -24,11 +25,11 @@ use crate::exit::{Exit, complain, print, run as run_command};
 /// folders that zraft init has made, or from --admin and --token-file. A command waits until its change is done, for 15
 /// seconds unless --timeout says otherwise. restore and force-new are different: they work on files.
 ///
-/// The exit status is 1 after bad input, 2 if no leader answers in time, 3 if the cluster refuses the change, and with
-/// status --exit-code 4 if an alarm is raised.
+/// The exit status is 1 after bad input or if check finds a difference, 2 if no leader answers in time, 3 if the cluster refuses the
+/// change, and with status --exit-code 4 if an alarm is raised.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Example:\n  zraft cluster status\n  zraft cluster move-leader node-2\n  zraft cluster settings session_timeout_millis=60000"
+    after_long_help = "Example:\n  zraft cluster status\n  zraft cluster check\n  zraft cluster move-leader node-2\n  zraft cluster settings session_timeout_millis=60000"
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -38,6 +39,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Status(status::Arguments),
+    Check(check::Arguments),
     Add(join::Add),
     Replace(join::Replace),
     Promote(Promote),
@@ -142,6 +144,7 @@ pub(crate) fn run(arguments: Arguments) -> Exit {
     run_command(async {
         let done = match arguments.command {
             Command::Status(arguments) => status::run(&arguments).await,
+            Command::Check(arguments) => check::run(&arguments).await,
             Command::Add(arguments) => join::add(arguments).await,
             Command::Replace(arguments) => join::replace(arguments).await,
             Command::Promote(arguments) => promote(&arguments).await,

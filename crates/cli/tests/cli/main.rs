@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers may unwrap as tests do")]
 
+mod check;
 #[cfg(unix)]
 mod cluster;
 mod demo;

@@ -5,7 +5,7 @@ use super::{
     application::Journal,
     world::{MS, World},
 };
-use crate::{Change, EntryKind, Job, LogEntry, Machine, Role, StopReason};
+use crate::{Change, EntryKind, Job, LogEntry, Machine, Role, SnapshotMeta, StopReason};
 
 fn entry(index: u64, data: impl Into<Bytes>) -> LogEntry {
     LogEntry { index, term: 1, kind: EntryKind::Normal, data: data.into() }
@@ -41,6 +41,31 @@ fn entries_that_a_snapshot_holds_are_not_applied_again() {
     let before = machine.view().history;
     machine.run(job).expect("it is passed over");
     assert_eq!(machine.view().history, before);
+}
+
+#[test]
+fn machine_tells_the_history_after_each_entry_of_the_last_job() {
+    let tick = Entry { time: Time::from_millis(5), operation: Operation::Tick }.encode();
+    let mut machine = Machine::new(StateMachine::new(Journal::default()), 1);
+    assert_eq!(machine.point().index, 0);
+    // An entry of Raft alone has no point.
+    let entries = vec![entry(2, tick.clone()), entry(3, Bytes::new()), entry(4, tick.clone())];
+    machine.run(Job::Apply { entries, up_to: 4 }).expect("they can be applied");
+    let points = machine.points().to_vec();
+    assert_eq!(points.iter().map(|point| point.index).collect::<Vec<_>>(), [2, 4]);
+    assert_ne!(points[0].hash, points[1].hash);
+    assert_eq!(points.last(), Some(&machine.point()));
+    assert_eq!(machine.point().hash, machine.view().history);
+    machine.run(Job::Apply { entries: vec![entry(5, tick)], up_to: 5 }).expect("it can be applied");
+    assert_eq!(machine.points(), [machine.point()], "those of one job only");
+
+    // A machine that begins with a snapshot goes on with the same history.
+    let mut file = Vec::new();
+    machine.state().snapshot().write_to(&mut file).expect("it is written");
+    let before = machine.point();
+    let meta = SnapshotMeta { index: 5, ..SnapshotMeta::default() };
+    machine.restore(&meta, &file[..]).expect("it was written just now");
+    assert_eq!((machine.point(), machine.points()), (before, &[][..]));
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The status of a member as JSON, and the settings by name.
 
-use std::time::UNIX_EPOCH;
+use std::{collections::VecDeque, time::UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
-use zraft_replica::{Configuration, RaftId, Role, Space};
+use zraft_replica::{Configuration, HistoryPoint, RaftId, Role, Space};
 use zraft_session::Settings;
 
 use super::AdminPort;
@@ -60,6 +60,22 @@ fn events(report: &Report) -> Value {
         json!({ "at_millis": since.as_millis() as u64, "text": event.text })
     });
     events.collect()
+}
+
+/// Returns what a member remembers of its history. Each point is one string, which keeps the answer below half a megabyte.
+pub(super) fn history(port: &AdminPort, report: &Report) -> Value {
+    let history = port.handle.history();
+    let points = |points: &VecDeque<HistoryPoint>| -> Vec<_> {
+        points.iter().map(|point| format!("{} {:016x}", point.index, point.hash.get())).collect()
+    };
+    let members = report.status.configuration.members.values();
+    json!({
+        "cluster": port.identity.cluster.to_string(),
+        "member": port.identity.member.as_str(),
+        "members": members.map(|info| info.name.as_str()).collect::<Vec<_>>(),
+        "recent": points(&history.recent),
+        "sparse": points(&history.sparse),
+    })
 }
 
 fn members(report: &Report) -> Value {

@@ -18,7 +18,7 @@ use super::{
     backup::{self, Pieces},
     deadline::Deadline,
     guard,
-    json::status,
+    json::{history, status},
     metrics, page, requests,
 };
 use crate::{Alarm, Report};
@@ -107,6 +107,14 @@ async fn route(
             &Method::GET,
             &request,
             report.map(|report| Answer::Json(StatusCode::OK, status(port, &report))),
+        );
+    }
+    if path == "/v1/history" {
+        let report = report(port).await;
+        return only(
+            &Method::GET,
+            &request,
+            report.map(|report| Answer::Json(StatusCode::OK, history(port, &report))),
         );
     }
     if path == "/v1/backup" {

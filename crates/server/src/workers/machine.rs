@@ -11,10 +11,11 @@ use zraft_session::{Application, RestoreError};
 use zraft_store::{CrashRecord, Folder, SnapshotSource, StoreError};
 
 use super::{Context, StoreJob, backtrace};
-use crate::{Ended, inputs::Input};
+use crate::{Ended, history::SharedHistory, inputs::Input};
 
 pub(super) fn run<A: Application>(
     mut machine: Machine<A>,
+    history: &SharedHistory,
     folder: &Folder,
     jobs: &Receiver<Job>,
     store: &Sender<StoreJob>,
@@ -26,8 +27,11 @@ pub(super) fn run<A: Application>(
             return;
         }
         let done = match job {
-            Job::Restore(meta) => restore(&mut machine, &meta, store),
-            job => apply(&mut machine, job, folder),
+            Job::Restore(meta) => {
+                let done = restore(&mut machine, &meta, store);
+                done.inspect(|_| history.restart(machine.point()))
+            }
+            job => apply(&mut machine, job, folder).inspect(|_| history.add(machine.points())),
         };
         match done {
             Ok(done) => context.report(Input::Done(done)),

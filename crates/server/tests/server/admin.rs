@@ -83,7 +83,13 @@ async fn probes_and_metrics_need_no_token_and_everything_else_does() {
     }
     let metrics = get(address, "/metrics").await;
     assert!(metrics.head.contains("content-type: text/plain; version=0.0.4"), "{metrics:?}");
-    for line in ["GET /v1/status", "GET /v1/backup", "POST /v1/snapshot", "POST /v1/unknown"] {
+    for line in [
+        "GET /v1/status",
+        "GET /v1/history",
+        "GET /v1/backup",
+        "POST /v1/snapshot",
+        "POST /v1/unknown",
+    ] {
         let answer = request(address, line, &[], "").await;
         assert_eq!((answer.status, answer.code().as_str()), (401, "token"), "{line}");
         assert!(answer.head.contains("www-authenticate: Bearer"), "{answer:?}");
@@ -93,7 +99,7 @@ async fn probes_and_metrics_need_no_token_and_everything_else_does() {
         assert!(!answer.body.contains(TOKEN) && !answer.body.contains("abcdee"), "{answer:?}");
     }
     let refused = cluster.members.member(1).expect("it runs").figures().admin_refused;
-    assert_eq!(refused, 8);
+    assert_eq!(refused, 10);
     cluster.members.stop().await;
 }
 
