@@ -83,6 +83,7 @@
 // | a new cluster from a backup, or from the data of one member | `recover.rs` |
 // | what a file, variables and flags configure | `options.rs`, `options/` |
 // | what tasks and threads tell the driver | `inputs.rs` |
+// | what a member remembers of its history | `history.rs` |
 // | the lines of the log | `log.rs` |
 // | state, figures, and why a member ended | `status.rs` |
 // | settings and limits, clocks | `config.rs`, `clock.rs` |
