@@ -1,4 +1,4 @@
-//! Where a member listens: `tcp://host:port`, `tcp://[v6]:port` or `ipc://path`.
+//! Where a member listens: `tcp://host:port`, `tls://host:port` or `ipc://path`. An IPv6 host stands in brackets.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -36,6 +36,14 @@ pub enum Endpoint {
         /// The port, from 1 to 65535.
         port: u16,
     },
+    /// A TCP port with TLS.
+    Tls {
+        /// A host name, an IPv4 address, or an IPv6 address without its brackets. The member's certificate must name it
+        /// unless the client's TLS settings give another name.
+        host: String,
+        /// The port, from 1 to 65535.
+        port: u16,
+    },
     /// A Unix domain socket.
     Ipc {
         /// The path of the socket file.
@@ -49,8 +57,8 @@ pub enum Endpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// The text starts with neither `tcp://` nor `ipc://`.
-    #[error("an endpoint begins with tcp:// or ipc://, in lower case")]
+    /// The text starts with none of `tcp://`, `tls://` and `ipc://`.
+    #[error("an endpoint begins with tcp://, tls:// or ipc://, in lower case")]
     Scheme,
     /// There is user information, such as `user:password@`, before the host.
     #[error("an endpoint has no user information: remove everything up to and including the '@'")]
@@ -62,13 +70,13 @@ pub enum EndpointError {
     #[error("nothing may follow the port: remove the path, query or fragment")]
     AfterPort,
     /// There is no `:port` at the end.
-    #[error("the port is missing: write tcp://host:port")]
+    #[error("the port is missing: write tcp://host:port or tls://host:port")]
     MissingPort,
     /// The port is not a number from 1 to 65535.
     #[error("the port must be a number from 1 to 65535")]
     Port,
     /// There is no host before the port.
-    #[error("the host is missing: write tcp://host:port")]
+    #[error("the host is missing: write tcp://host:port or tls://host:port")]
     MissingHost,
     /// The host is neither a name nor an IPv4 address.
     #[error("the host must be a name, an IPv4 address, or an IPv6 address in brackets")]
@@ -80,7 +88,7 @@ pub enum EndpointError {
     #[error("an ipc:// path has 1 to {MAX_IPC_PATH} bytes and names a socket file")]
     IpcPath,
     /// This platform has no Unix domain sockets.
-    #[error("this platform has no ipc:// endpoints: use tcp://host:port")]
+    #[error("this platform has no ipc:// endpoints: use tcp://host:port or tls://host:port")]
     IpcUnsupported,
 }
 
@@ -89,7 +97,11 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
         if let Some(authority) = text.strip_prefix("tcp://") {
-            parse_tcp(authority)
+            let (host, port) = parse_authority(authority)?;
+            Ok(Self::Tcp { host, port })
+        } else if let Some(authority) = text.strip_prefix("tls://") {
+            let (host, port) = parse_authority(authority)?;
+            Ok(Self::Tls { host, port })
         } else if let Some(path) = text.strip_prefix("ipc://") {
             parse_ipc(path)
         } else {
@@ -100,15 +112,21 @@ impl FromStr for Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
-            Self::Ipc { path } => write!(f, "ipc://{path}"),
+        let (scheme, host, port) = match self {
+            Self::Tcp { host, port } => ("tcp", host, port),
+            Self::Tls { host, port } => ("tls", host, port),
+            Self::Ipc { path } => return write!(f, "ipc://{path}"),
+        };
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}")
         }
     }
 }
 
-fn parse_tcp(authority: &str) -> Result<Endpoint, EndpointError> {
+/// Returns the host, without brackets, and the port.
+fn parse_authority(authority: &str) -> Result<(String, u16), EndpointError> {
     if authority.contains('@') {
         return Err(EndpointError::UserInfo);
     }
@@ -134,7 +152,7 @@ fn parse_tcp(authority: &str) -> Result<Endpoint, EndpointError> {
             (host.to_owned(), port)
         }
     };
-    Ok(Endpoint::Tcp { host, port: parse_port(port)? })
+    Ok((host, parse_port(port)?))
 }
 
 fn parse_port(text: &str) -> Result<u16, EndpointError> {

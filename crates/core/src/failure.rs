@@ -245,6 +245,10 @@ pub enum ConnectionCause {
     /// The network or the operating system reported an error, which is the text.
     #[error("{0}")]
     Unreachable(String),
+    /// There is no TLS connection: a certificate is missing, or one side does not accept the other's, or only one side
+    /// speaks TLS. The text says which, and what to do.
+    #[error("{0}")]
+    Tls(String),
     /// There was no connection within `connection_timeout`.
     #[error("no connection within `connection_timeout`")]
     TimedOut,
@@ -286,6 +290,7 @@ impl ConnectionCause {
         "refused",
         "unknownHost",
         "unreachable",
+        "tls",
         "timedOut",
         "closedBeforeFirstMessage",
         "neverAnswered",
@@ -303,6 +308,7 @@ impl ConnectionCause {
             Self::Refused => "refused",
             Self::UnknownHost => "unknownHost",
             Self::Unreachable(_) => "unreachable",
+            Self::Tls(_) => "tls",
             Self::TimedOut => "timedOut",
             Self::ClosedBeforeFirstMessage => "closedBeforeFirstMessage",
             Self::NeverAnswered => "neverAnswered",

@@ -174,6 +174,7 @@ export type ConnectionCauseCode =
   | 'refused'
   | 'unknownHost'
   | 'unreachable'
+  | 'tls'
   | 'timedOut'
   | 'closedBeforeFirstMessage'
   | 'neverAnswered'

@@ -56,6 +56,7 @@ const connectionCauses: Record<zraft.ConnectionCauseCode, 1> = {
   refused: 1,
   unknownHost: 1,
   unreachable: 1,
+  tls: 1,
   timedOut: 1,
   closedBeforeFirstMessage: 1,
   neverAnswered: 1,
@@ -153,7 +154,10 @@ const oneLine = (comment: string): string => comment.replaceAll(/\s*\n\s*\* ?/g,
 test("the types and docs of the settings are those of the native half's table", () => {
   const source = readFileSync(new URL('../src/config.ts', import.meta.url), 'utf8');
   const properties = [...source.matchAll(/\/\*\*((?:(?!\*\/)[^])*)\*\/\n  readonly (\w+)\??: ([^;]+);/g)];
-  const here = properties.map(([, comment, name, type]) => ({ name, type, doc: oneLine(comment as string) }));
+  // The table belongs to the core, which knows no TLS.
+  const here = properties
+    .map(([, comment, name, type]) => ({ name, type, doc: oneLine(comment as string) }))
+    .filter(({ name }) => name !== 'tls');
   const there = names.settings.map((setting) => {
     const { kind, doc } = setting;
     const name = setting.name.replace(/^.*\./, '');

@@ -79,7 +79,7 @@ macro_rules! define_builder {
 with_settings!(define_builder);
 
 impl ConfigBuilder {
-    /// Adds a member: its id and its endpoint, `tcp://host:port`, `tcp://[v6]:port` or
+    /// Adds a member: its id and its endpoint, `tcp://host:port`, `tcp://[v6]:port`, the same with `tls://`, or
     /// `ipc://path`. Required, at least once. Members are asked in the order given.
     pub fn member(mut self, id: impl Into<String>, endpoint: impl Into<String>) -> Self {
         self.members.push((id.into(), endpoint.into()));

@@ -362,7 +362,7 @@ macro_rules! define_settings {
             Setting {
                 name: "members",
                 doc: "The members of the cluster and their client ports, in the order in which they are asked: \
-                      `tcp://host:port`, `tcp://[v6]:port` or `ipc://path`.",
+                      `tcp://host:port`, `tcp://[v6]:port`, the same with `tls://`, or `ipc://path`.",
                 default: "",
                 range: "1 to 1024",
                 kind: SettingKind::Entries {

@@ -234,6 +234,7 @@ fn is_answer(cause: &ConnectionCause) -> bool {
         ConnectionCause::Refused
         | ConnectionCause::UnknownHost
         | ConnectionCause::Unreachable(_)
+        | ConnectionCause::Tls(_)
         | ConnectionCause::TimedOut
         | ConnectionCause::ClosedBeforeFirstMessage
         | ConnectionCause::NeverAnswered

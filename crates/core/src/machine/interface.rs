@@ -52,6 +52,8 @@ pub enum OpenFailure {
     Refused,
     /// The name does not resolve.
     UnknownHost,
+    /// There is no TLS connection, for the reason in the text.
+    Tls(String),
     /// Any other reason, in the words of the operating system.
     Other(String),
 }

@@ -28,12 +28,7 @@ impl Machine {
     /// The connection could not be opened. Ignored for a connection that was closed.
     pub fn handle_open_failed(&mut self, now: Instant, conn: ConnId, why: OpenFailure) {
         if self.link.as_ref().is_some_and(|link| link.id == conn && !link.open) {
-            let cause = match why {
-                OpenFailure::Refused => ConnectionCause::Refused,
-                OpenFailure::UnknownHost => ConnectionCause::UnknownHost,
-                OpenFailure::Other(text) => ConnectionCause::Unreachable(text),
-            };
-            self.attempt_failed(now, cause, None);
+            self.attempt_failed(now, cause_of(why), None);
         }
     }
 
@@ -59,13 +54,25 @@ impl Machine {
     /// The connection ended without our closing it. What was read before is handled first. Ignored for a connection
     /// that was closed.
     pub fn handle_ended(&mut self, now: Instant, conn: ConnId, _end: ConnEnd) {
+        self.ended(now, conn, ConnectionCause::ClosedBeforeFirstMessage);
+    }
+
+    /// The peer ended the open connection and told the transport why: a TLS server judges the client's certificate
+    /// only after the client's side of the handshake is complete. Otherwise as
+    /// [`handle_ended`](Self::handle_ended).
+    pub fn handle_refused(&mut self, now: Instant, conn: ConnId, why: OpenFailure) {
+        self.ended(now, conn, cause_of(why));
+    }
+
+    /// Ends the connection, for this cause if it has brought no message.
+    fn ended(&mut self, now: Instant, conn: ConnId, before_first_message: ConnectionCause) {
         self.take_events(now, conn);
         let Some(link) = self.link.as_ref().filter(|link| link.id == conn) else { return };
         if matches!(self.state, State::Connected(_)) {
             self.lost(now, Loss::Broken);
         } else {
             let cause = if link.zmtp.received_messages() == 0 {
-                ConnectionCause::ClosedBeforeFirstMessage
+                before_first_message
             } else {
                 ConnectionCause::Lost
             };
@@ -298,5 +305,15 @@ impl Machine {
             let (member_id, _) = self.member(link.member);
             self.out.event(Event::ProtocolError { member_id, detail });
         }
+    }
+}
+
+/// Returns the cause that a failure of the transport is.
+fn cause_of(why: OpenFailure) -> ConnectionCause {
+    match why {
+        OpenFailure::Refused => ConnectionCause::Refused,
+        OpenFailure::UnknownHost => ConnectionCause::UnknownHost,
+        OpenFailure::Tls(text) => ConnectionCause::Tls(text),
+        OpenFailure::Other(text) => ConnectionCause::Unreachable(text),
     }
 }

@@ -44,7 +44,24 @@ fn ipv6_addresses_are_in_brackets() {
 }
 
 #[test]
-fn the_scheme_is_tcp_or_ipc() {
+fn tls_endpoint_has_the_form_of_a_tcp_endpoint() {
+    let tls = |host: &str, port| Endpoint::Tls { host: host.to_owned(), port };
+    accepts("tls://db-1.example.com:7001", &tls("db-1.example.com", 7001));
+    accepts("tls://127.0.0.1:7001", &tls("127.0.0.1", 7001));
+    accepts("tls://[2001:DB8::0:1]:7001", &tls("2001:db8::1", 7001));
+    assert_eq!(tls("::1", 7001).to_string(), "tls://[::1]:7001");
+    refuses("tls://::1:7001", EndpointError::Ipv6);
+    refuses("tls://h", EndpointError::MissingPort);
+    refuses("tls://:1", EndpointError::MissingHost);
+    refuses("tls://h:0", EndpointError::Port);
+    refuses("tls://user:secret@h:1", EndpointError::UserInfo);
+    refuses("tls://h:1/path", EndpointError::AfterPort);
+    refuses("TLS://h:1", EndpointError::Scheme);
+    refuses("tcps://h:1", EndpointError::Scheme);
+}
+
+#[test]
+fn the_scheme_is_tcp_tls_or_ipc() {
     for text in [
         "",
         "tcp",

@@ -442,6 +442,29 @@ fn each_attempt_has_its_own_connection_nonce_and_reason_of_failure() {
 }
 
 #[test]
+fn refusal_after_the_connection_was_opened_is_the_reason_of_the_failure() {
+    let refusal = || OpenFailure::Tls("a client certificate is missing".to_owned());
+    let failures = |world: &World| {
+        let failures = world.events.iter().filter_map(|event| match event {
+            Event::ConnectionFailure { error, .. } => Some(error.clone()),
+            _ => None,
+        });
+        failures.collect::<Vec<_>>()
+    };
+    let mut world = connecting(three());
+    let conn = world.accept("node-1");
+    world.machine.handle_refused(world.now, conn, refusal());
+    world.peer(conn).closed = true;
+    world.pump();
+    let why = ConnectionCause::Tls("a client certificate is missing".to_owned());
+    assert_eq!(failures(&world), [why]);
+    // The next member is asked. One that has ended already is not judged again.
+    world.accept("node-2");
+    world.machine.handle_refused(world.now, conn, refusal());
+    assert_eq!(failures(&world).len(), 1);
+}
+
+#[test]
 fn reconnecting_events_count_the_attempts_since_the_loss() {
     let mut world = World::continuing(three());
     world.events.clear();

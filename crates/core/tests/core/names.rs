@@ -37,6 +37,7 @@ fn every_cause_of_a_connection_error_is_in_the_list_and_the_list_has_no_other() 
         ConnectionCause::Refused,
         ConnectionCause::UnknownHost,
         ConnectionCause::Unreachable("no route to host".into()),
+        ConnectionCause::Tls("the member asks for a client certificate".into()),
         ConnectionCause::TimedOut,
         ConnectionCause::ClosedBeforeFirstMessage,
         ConnectionCause::NeverAnswered,

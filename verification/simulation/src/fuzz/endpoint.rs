@@ -19,15 +19,15 @@ fn accepted(text: &str, endpoint: &Endpoint) {
     assert_eq!(printed.parse::<Endpoint>().as_ref(), Ok(endpoint), "{printed}");
     assert!(!text.chars().any(char::is_control), "no control character gets through");
     match endpoint {
-        Endpoint::Tcp { host, port } => {
+        Endpoint::Tcp { host, port } | Endpoint::Tls { host, port } => {
+            let scheme = if matches!(endpoint, Endpoint::Tls { .. }) { "tls://" } else { "tcp://" };
+            let authority = text.strip_prefix(scheme).expect("the scheme is kept");
             assert_ne!(*port, 0);
-            assert!(
-                text.starts_with("tcp://") && text.ends_with(|last: char| last.is_ascii_digit())
-            );
+            assert!(authority.ends_with(|last: char| last.is_ascii_digit()));
             assert!((1..=253).contains(&host.len()) && host.is_ascii(), "{host:?}");
             assert!(!host.contains(|c: char| "/?#@[] \t".contains(c)), "{host:?}");
             if host.contains(':') {
-                assert!(text.starts_with("tcp://["), "IPv6 stands in brackets");
+                assert!(authority.starts_with('['), "IPv6 stands in brackets");
                 let address: Ipv6Addr = host.parse().expect("a host with colons is an address");
                 assert_eq!(address.to_string(), *host, "in its canonical form");
             } else if host.ends_with(|last: char| last.is_ascii_digit())
