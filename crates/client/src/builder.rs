@@ -9,7 +9,7 @@ use crate::client::RaftClient;
 use crate::error::Error;
 use crate::transport::Sockets;
 
-/// Collects the settings of a client; [`ClientBuilder::build`] checks them and opens nothing.
+/// Collects the settings of a client; [`ClientBuilder::build`] checks them and opens no connection.
 ///
 /// Members and capabilities are required; everything else has a default. `Debug` shows neither
 /// endpoints nor capability values.
@@ -18,6 +18,8 @@ use crate::transport::Sockets;
 pub struct ClientBuilder {
     config: ConfigBuilder,
     own_thread: bool,
+    #[cfg(feature = "tls")]
+    tls: Option<crate::Tls>,
 }
 
 impl RaftClient {
@@ -46,7 +48,7 @@ macro_rules! define_setters {
 zraft_core::with_settings!(define_setters);
 
 impl ClientBuilder {
-    /// Adds a member: its id and its endpoint, `tcp://host:port`, `tcp://[v6]:port` or
+    /// Adds a member: its id and its endpoint, `tcp://host:port`, `tcp://[v6]:port`, the same with `tls://`, or
     /// `ipc://path`. Required, at least once. Members are asked in the order given.
     pub fn member(mut self, id: impl Into<String>, endpoint: impl Into<String>) -> Self {
         self.config = self.config.member(id, endpoint);
@@ -75,6 +77,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets how the client speaks TLS with members whose endpoint begins with `tls://`. Required if there is one.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Chooses whether the connection gets its own thread. Default: no, the connection is a task of
     /// the runtime that calls [`RaftClient::connect`].
     ///
@@ -87,12 +96,19 @@ impl ClientBuilder {
         self
     }
 
-    /// Checks the settings and returns the client. Opens nothing.
+    /// Checks the settings and returns the client. Opens no connection; reads the files of the TLS settings.
     ///
     /// # Errors
     /// [`Error::Validation`] names the first setting that cannot be accepted, and what is accepted.
     pub fn build(self) -> Result<RaftClient, Error> {
         let config: Config = self.config.build()?;
-        Ok(RaftClient::with_transport(config, self.own_thread, Arc::new(Sockets)))
+        #[cfg(feature = "tls")]
+        let sockets = match &self.tls {
+            Some(tls) => Sockets::with_tls(&config, tls)?,
+            None => Sockets::without_tls(&config)?,
+        };
+        #[cfg(not(feature = "tls"))]
+        let sockets = Sockets::without_tls(&config)?;
+        Ok(RaftClient::with_transport(config, self.own_thread, Arc::new(sockets)))
     }
 }

@@ -54,9 +54,10 @@ pub struct RaftClient {
 impl RaftClient {
     /// Creates a client with this configuration. It opens nothing before [`connect`](Self::connect).
     ///
-    /// [`RaftClient::builder`] collects the settings and creates a client in one step.
+    /// [`RaftClient::builder`] collects the settings and creates a client in one step. Only the builder takes TLS
+    /// settings, so a member with a `tls://` endpoint cannot be reached by this client.
     pub fn new(config: Config) -> Self {
-        Self::with_transport(config, false, Arc::new(Sockets))
+        Self::with_transport(config, false, Arc::new(Sockets::default()))
     }
 
     pub(crate) fn with_transport(

@@ -46,9 +46,9 @@ pub struct Driver<F> {
 }
 
 impl<F: Frontend> Driver<F> {
-    /// Creates a driver in the state Disconnected. It opens connections with the sockets of the operating system.
-    pub fn new(config: Config, frontend: F) -> Self {
-        Self::with_transport(config, frontend, Arc::new(Sockets))
+    /// Creates a driver in the state Disconnected. It opens connections with these sockets.
+    pub fn new(config: Config, frontend: F, sockets: Sockets) -> Self {
+        Self::with_transport(config, frontend, Arc::new(sockets))
     }
 
     pub(crate) fn with_transport(

@@ -30,6 +30,7 @@
 //! - **Server requests.** [`RaftClient::server_requests`] returns the requests that the server makes, once and in
 //!   order.
 //! - **Observation.** [`RaftClient::events`] and [`RaftClient::stats`] report what happens to the client.
+//! - **TLS.** With the feature `tls`, endpoints may begin with `tls://`; `Tls` has the certificates.
 //! - **Backpressure.** Memory is bounded. While the queue is full, [`RaftClient::submit_command`] waits and
 //!   [`RaftClient::try_submit_command`] fails.
 //!
@@ -51,6 +52,7 @@
 // | what handles and driver share: inputs, calls, backpressure, server requests | `shared.rs`, `shared/` |
 // | event streams | `events.rs` |
 // | transports: the traits, TCP, Unix sockets | `transport.rs`, `transport/` |
+// | TLS: the settings, certificates, errors | `tls.rs` |
 // | errors and late answers | `error.rs` |
 // | locks, or shuttle's in their place | `sync.rs` |
 //
@@ -72,6 +74,8 @@ mod shared;
 mod spawn;
 mod submission;
 mod sync;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 
 // The tests under shuttle start their own drivers.
@@ -86,6 +90,8 @@ pub use error::{Error, LateAnswer, Resolution};
 pub use events::Events;
 pub use server_requests::{ServerRequest, ServerRequests};
 pub use submission::{Submission, SubmissionFuture};
+#[cfg(feature = "tls")]
+pub use tls::Tls;
 /// The content of [`Event::ServerRequestReceived`].
 pub use zraft_core::ServerRequest as ReceivedServerRequest;
 pub use zraft_core::{
@@ -105,5 +111,6 @@ pub mod binding {
     pub use crate::driver::Driver;
     pub use crate::driver::frontend::{Frontend, Progress};
     pub use crate::shared::{CONNECT_TIMEOUT, DISCONNECT_TIMEOUT};
+    pub use crate::transport::Sockets;
     pub use zraft_core as core;
 }

@@ -1,7 +1,8 @@
 //! How bytes travel to a member and back.
 //!
 //! A [`Transport`] opens [`ByteStream`]s; the driver does everything else with any stream. To add a transport, add its
-//! scheme to `zraft_core::Endpoint`, a file beside `tcp.rs` that connects, and an arm in [`Sockets::connect`].
+//! scheme to `zraft_core::Endpoint`, a file beside `tcp.rs` that connects, and an arm in [`Sockets::connect`]. TLS is a
+//! layer over `tcp.rs`; its settings are in `tls.rs` above.
 
 mod address_race;
 mod ipc;
@@ -13,7 +14,10 @@ use std::io;
 use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use zraft_core::{Endpoint, OpenFailure};
+use zraft_core::{Config, Endpoint, OpenFailure, ValidationError};
+
+#[cfg(feature = "tls")]
+use crate::tls::{self, Connector, Tls};
 
 /// Opens byte streams to members.
 pub(crate) trait Transport: fmt::Debug + Send + Sync {
@@ -43,16 +47,89 @@ pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-/// The sockets of the operating system. The endpoint's scheme selects the kind.
-#[derive(Debug)]
-pub(crate) struct Sockets;
+/// The sockets of the operating system, with TLS for the endpoints that ask for it. The endpoint's scheme selects the
+/// kind.
+#[derive(Clone, Debug, Default)]
+pub struct Sockets {
+    #[cfg(feature = "tls")]
+    tls: Option<Connector>,
+}
+
+impl Sockets {
+    /// Returns sockets without TLS.
+    ///
+    /// # Errors
+    /// [`ValidationError::Tls`] if an endpoint begins with `tls://`.
+    pub fn without_tls(config: &Config) -> Result<Self, ValidationError> {
+        let needs_tls = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Tls { .. });
+        match config.members().iter().find(|member| needs_tls(&member.endpoint)) {
+            Some(member) => {
+                let remedy = if cfg!(feature = "tls") {
+                    "give the TLS settings, with the CA that signed its certificate"
+                } else {
+                    "build the client with the feature `tls`"
+                };
+                let id = member.id.as_str();
+                let problem = format!("{id:?} has an endpoint with tls://: {remedy}");
+                Err(ValidationError::Tls { problem })
+            }
+            None => Ok(Self::default()),
+        }
+    }
+
+    /// Returns sockets with these TLS settings. Reads their files.
+    ///
+    /// # Errors
+    /// [`ValidationError::Tls`] if the settings cannot be used, or if no endpoint begins with `tls://`.
+    #[cfg(feature = "tls")]
+    pub fn with_tls(config: &Config, settings: &Tls) -> Result<Self, ValidationError> {
+        let is_tls = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Tls { .. });
+        if !config.members().iter().any(|member| is_tls(&member.endpoint)) {
+            let problem = "no endpoint begins with tls://, so nothing would be encrypted: write tls:// in place of tcp://";
+            return Err(ValidationError::Tls { problem: problem.to_owned() });
+        }
+        Ok(Self { tls: Some(settings.connector()?) })
+    }
+
+    #[cfg(feature = "tls")]
+    fn connect_tls(&self, host: String, port: u16) -> Connecting {
+        let connector = self.tls.clone();
+        opening(async move {
+            let connector = connector.ok_or_else(no_tls)?;
+            let stream = tcp::connect(&host, port).await?;
+            connector.connect(host, stream).await
+        })
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn connect_tls(&self, _host: String, _port: u16) -> Connecting {
+        Box::pin(std::future::ready(Err(no_tls())))
+    }
+}
+
+/// The failure of a client that was made without its builder, which would have refused the endpoint.
+fn no_tls() -> OpenFailure {
+    OpenFailure::Tls("this client has no TLS settings: give them to its builder".to_owned())
+}
 
 impl Transport for Sockets {
     fn connect(&self, endpoint: Endpoint) -> Connecting {
         match endpoint {
             Endpoint::Tcp { host, port } => opening(async move { tcp::connect(&host, port).await }),
+            Endpoint::Tls { host, port } => self.connect_tls(host, port),
             Endpoint::Ipc { path } => opening(async move { ipc::connect(&path).await }),
         }
+    }
+}
+
+/// Returns why the peer refused a connection that was open already, if the error of a read says so.
+pub(crate) fn refusal(error: &io::Error) -> Option<OpenFailure> {
+    #[cfg(feature = "tls")]
+    return tls::refusal(error);
+    #[cfg(not(feature = "tls"))]
+    {
+        let _ = error;
+        None
     }
 }
 

@@ -5,6 +5,7 @@ import { types } from 'node:util';
 import { type Failure, ValidationError } from './errors';
 import type { MemberId } from './ids';
 import { facts, native, type Setting } from './native';
+import { type TlsSettings, toTls } from './tls';
 
 /** The pauses between rounds of connection attempts, in milliseconds. Half of each is random. */
 export interface ReconnectBackoff {
@@ -21,8 +22,8 @@ export interface ReconnectBackoff {
 /** The settings of a client. Times are in milliseconds. A test compares names, texts and limits with the native half's table. */
 export interface ClientConfig {
   /**
-   * The members of the cluster and their client ports, in the order in which they are asked: `tcp://host:port`, `tcp://[v6]:port` or
-   * `ipc://path`. Required.
+   * The members of the cluster and their client ports, in the order in which they are asked: `tcp://host:port`, `tcp://[v6]:port`, the
+   * same with `tls://`, or `ipc://path`. Required.
    */
   readonly clusterMembers: ReadonlyMap<MemberId, string> | ReadonlyMap<string, string> | Readonly<Record<string, string>>;
   /**
@@ -67,6 +68,8 @@ export interface ClientConfig {
   readonly reconnectBackoff?: ReconnectBackoff | undefined;
   /** What follows when the session expires: the client is disconnected, or a new session is opened. Default 'terminate'. */
   readonly onSessionExpired?: 'terminate' | 'newSession' | undefined;
+  /** How the client speaks TLS. Required if an endpoint begins with `tls://`. */
+  readonly tls?: TlsSettings | undefined;
 }
 
 /** The names of the settings that are numbers. */
@@ -137,7 +140,9 @@ function toValues(given: Readonly<Record<string, unknown>>, prefix: string): Rec
 /** The settings as the native half reads them. */
 function toSettings(config: ClientConfig): string {
   if (!isRecord(config)) throw new ValidationError('the configuration must be an object');
-  return JSON.stringify(toValues(config, ''));
+  // The table of the native half has no TLS settings, because the core that owns it knows no TLS.
+  const { tls, ...others } = config;
+  return JSON.stringify({ ...toValues(others, ''), tls: toTls(tls) });
 }
 
 /** @internal Settings that have been checked, for the native half. Throws ValidationError. */

@@ -6,6 +6,7 @@
 
 export { RaftClient } from './client';
 export { ClientConfig, type ReconnectBackoff } from './config';
+export type { TlsSettings } from './tls';
 export * from './constants';
 export {
   CancelledError,

@@ -113,6 +113,21 @@ test('an endpoint is tcp:// with host and port, IPv6 in brackets, or ipc:// with
   }
 });
 
+test('tls:// endpoints need TLS settings, which are checked and never shown', () => {
+  const clusterMembers = { 'node-1': 'tls://db.example.com:7001' };
+  expect(refusal({ clusterMembers })).toMatch(/^tls: .*node-1.*TLS settings/);
+  expect(refusal({ tls: { ca: '' } })).toMatch(/^tls: no endpoint begins with tls:\/\//);
+  for (const tls of [null, 'ca.pem', []]) expect(refusal({ clusterMembers, tls })).toMatch(/^tls: must be an object/);
+  expect(refusal({ clusterMembers, tls: { certificate: '' } })).toMatch(/^tls\.certificate: there is no such setting/);
+  expect(refusal({ clusterMembers, tls: { ca: 5 } })).toMatch(/^tls\.ca: must be a string or a Uint8Array/);
+  expect(refusal({ clusterMembers, tls: { serverName: new Uint8Array(1) } })).toMatch(/^tls\.serverName: must be a string$/);
+  expect(refusal({ clusterMembers, tls: {} })).toMatch(/^tls: give the CA/);
+  expect(refusal({ clusterMembers, tls: { ca: new Uint8Array(9) } })).toMatch(/^tls: the CA holds no certificate/);
+  const message = refusal({ clusterMembers, tls: { ca: 'hunter2', cert: 'hunter2', key: 'hunter2' } });
+  expect(message).toMatch(/^tls: /);
+  expect(message).not.toContain('hunter2');
+});
+
 test('capabilities have names of letters, digits, _ and -, and values; a value is never shown', () => {
   ClientConfig.validate({ ...good, capabilities: new Map([['Az_09-', 'anything: ✓']]) });
   for (const name of ['', 'a b', 'a.b', 'é', 'a:b']) {

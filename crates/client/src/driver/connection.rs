@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use zraft_core::{ConnEnd, ConnId, Instant, Machine};
 use zraft_protocol::Timestamp;
 
-use crate::transport::{ByteStream, Connecting};
+use crate::transport::{ByteStream, Connecting, refusal};
 
 use super::frontend::Progress;
 
@@ -125,7 +125,14 @@ impl Connection {
                     }
                     continue;
                 }
-                Poll::Ready(Err(_)) => ConnEnd::Reset,
+                Poll::Ready(Err(error)) => {
+                    if let Some(why) = refusal(&error) {
+                        self.stream = Stream::Ended;
+                        machine.handle_refused(now, self.id, why);
+                        return Progress::Idle;
+                    }
+                    ConnEnd::Reset
+                }
             };
             self.stream = Stream::Ended;
             machine.handle_ended(now, self.id, end);

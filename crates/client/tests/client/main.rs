@@ -20,3 +20,4 @@ mod stalls;
 mod stress;
 mod support;
 mod timeouts;
+mod tls;

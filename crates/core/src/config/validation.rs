@@ -123,6 +123,12 @@ pub enum ValidationError {
     /// A second consumer of server requests.
     #[error("server_requests: already consumed; a client has one consumer of server requests")]
     SecondConsumer,
+    /// TLS settings that cannot be used, or that do not fit the endpoints.
+    #[error("tls: {problem}")]
+    Tls {
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// A client without `own_thread` was used outside a tokio runtime.
     #[error("runtime: connect within a tokio runtime, or build the client with `own_thread(true)`")]
     NoRuntime,
@@ -148,6 +154,7 @@ impl ValidationError {
             Self::HeartbeatTimeout { .. } => "heartbeat_timeout",
             Self::EmptyPayload | Self::PayloadTooLarge { .. } => "payload",
             Self::SecondConsumer => "server_requests",
+            Self::Tls { .. } => "tls",
             Self::NoRuntime => "runtime",
         }
     }

@@ -25,9 +25,9 @@ impl NativeClient {
     /// take.
     #[napi(constructor)]
     pub fn new(settings: String, wake: Function<'_, (), ()>) -> napi::Result<Self> {
-        let config = settings::parse(&settings)
+        let (config, sockets) = settings::checked(&settings)
             .map_err(|error| napi::Error::from_reason(json::failure(&error.into()).to_string()))?;
-        let host = Arc::new(Host::new(config.clone()));
+        let host = Arc::new(Host::new(config.clone(), sockets));
         let wake = wake.build_threadsafe_function::<()>().weak::<true>().build()?;
         *lock(&host.channel.wake) = Some(wake);
         Ok(Self { host, config })
@@ -183,7 +183,7 @@ impl Drop for NativeClient {
 /// Returns the failure of settings as JSON, or null if they are valid.
 #[napi]
 pub fn check_settings(settings: String) -> Option<String> {
-    let error = settings::parse(&settings).err()?;
+    let error = settings::checked(&settings).err()?;
     Some(json::failure(&error.into()).to_string())
 }
 

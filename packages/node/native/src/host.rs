@@ -9,8 +9,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
-use zraft_client::binding::Driver;
 use zraft_client::binding::core::Config;
+use zraft_client::binding::{Driver, Sockets};
 
 use crate::batch_memory::BatchMemory;
 use crate::bridge::Bridge;
@@ -81,10 +81,10 @@ fn poll(
 }
 
 impl Host {
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config, sockets: Sockets) -> Self {
         let channel = Arc::new(Channel::new());
         let bridge = Bridge::new(channel.clone(), config.ack_server_requests());
-        let driver = Box::new(Driver::new(config, bridge));
+        let driver = Box::new(Driver::new(config, bridge, sockets));
         Self {
             channel,
             batches: Mutex::default(),

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use zraft_client::Tls;
+use zraft_client::binding::Sockets;
 use zraft_client::binding::core::{Config, SETTINGS, Setting, SettingKind, ValidationError};
 
 /// Parses and checks settings. The TypeScript half has checked their types: a value of another type counts as absent.
@@ -37,6 +39,41 @@ pub(crate) fn parse(text: &str) -> Result<Config, ValidationError> {
         };
     }
     builder.build()
+}
+
+/// Returns the configuration and the sockets of a client with these settings.
+///
+/// # Errors
+/// The first setting that cannot be accepted.
+pub(crate) fn checked(text: &str) -> Result<(Config, Sockets), ValidationError> {
+    let config = parse(text)?;
+    let settings: Value = serde_json::from_str(text).unwrap_or_default();
+    let sockets = match settings.get("tls").and_then(Value::as_object) {
+        Some(given) => with_tls(&config, given)?,
+        None => Sockets::without_tls(&config)?,
+    };
+    Ok((config, sockets))
+}
+
+/// Returns sockets with the TLS settings that are given. They are not in the table, because the core knows no TLS.
+fn with_tls(config: &Config, given: &Map<String, Value>) -> Result<Sockets, ValidationError> {
+    let part = |name: &str| given.get(name).and_then(Value::as_str);
+    let mut tls = Tls::new();
+    if let Some(ca) = part("ca") {
+        tls = tls.ca(ca);
+    }
+    match (part("cert"), part("key")) {
+        (Some(cert), Some(key)) => tls = tls.certificate(cert, key),
+        (None, None) => {}
+        _ => {
+            let problem = "`cert` and `key` belong together: give both".to_owned();
+            return Err(ValidationError::Tls { problem });
+        }
+    }
+    if let Some(name) = part("serverName") {
+        tls = tls.server_name(name);
+    }
+    Sockets::with_tls(config, &tls)
 }
 
 /// Returns a setting's value, if it is given. A dot in the name leads into an object.
@@ -141,6 +178,25 @@ mod tests {
             )),
             "reconnectBackoff.electionInitial: must not be longer than `reconnectBackoff.electionMax`"
         );
+    }
+
+    #[test]
+    fn tls_endpoint_and_tls_settings_need_each_other() {
+        let refusal = |scheme: &str, tls: &str| {
+            let settings = format!(
+                r#"{{"clusterMembers":[["a","{scheme}://h:1"]],"capabilities":[["k","v"]]{tls}}}"#
+            );
+            checked(&settings).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(refusal("tcp", ""), "");
+        let missing = refusal("tls", "");
+        assert!(missing.contains("give the TLS settings"), "{missing}");
+        let unused = refusal("tcp", r#","tls":{"ca":""}"#);
+        assert!(unused.starts_with("tls: no endpoint begins with tls://"), "{unused}");
+        let half = refusal("tls", r#","tls":{"ca":"","cert":"x"}"#);
+        assert!(half.contains("give both"), "{half}");
+        let empty = refusal("tls", r#","tls":{"ca":""}"#);
+        assert!(empty.starts_with("tls: the CA holds no certificate"), "{empty}");
     }
 
     #[test]

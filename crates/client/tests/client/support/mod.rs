@@ -1,5 +1,6 @@
-//! Helpers of all tests: a time limit for every wait, clusters, and scripted peers.
+//! Helpers of all tests: a time limit for every wait, clusters, certificates, and scripted peers.
 
+pub(crate) mod certificates;
 pub(crate) mod cluster;
 pub(crate) mod raw;
 

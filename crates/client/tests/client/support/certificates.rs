@@ -1,0 +1,42 @@
+//! Certificates of a CA that lives as long as a test. The tests of the server use this file, too.
+
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+
+pub(crate) struct Authority {
+    certificate: Certificate,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate and its private key, in PEM form.
+pub(crate) struct Identity {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+impl Authority {
+    pub(crate) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new([]).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate().expect("the system has random numbers");
+        let certificate = params.self_signed(&key).expect("it signs");
+        Self { certificate, issuer: Issuer::new(params, key) }
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// Issues a certificate for host names and IP addresses.
+    pub(crate) fn issue(&self, names: &[&str]) -> Identity {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("names of hosts");
+        let key = KeyPair::generate().expect("the system has random numbers");
+        let certificate = params.signed_by(&key, &self.issuer).expect("it signs");
+        Identity { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+}
