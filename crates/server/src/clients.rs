@@ -2,6 +2,7 @@
 
 mod connection;
 mod mailbox;
+mod stream;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +14,7 @@ use tokio::{
 use zraft_replica::ConnectionId;
 use zraft_zmtp::Instant;
 
-use crate::{PortLimits, inputs::ClientInput, status::Counters};
+use crate::{PortLimits, inputs::ClientInput, status::Counters, tls::Tls};
 use connection::Connection;
 pub(crate) use mailbox::{Close, Mailbox, Push};
 
@@ -30,6 +31,7 @@ pub(crate) struct ClientPort {
     pub(crate) inputs: mpsc::Sender<ClientInput>,
     pub(crate) limits: PortLimits,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) tls: Arc<Tls>,
     pub(crate) origin: tokio::time::Instant,
 }
 
@@ -70,11 +72,13 @@ pub(crate) async fn listen(
             continue;
         }
         number += 1;
-        let connection = Connection::new(port.clone(), ConnectionId(number), stream);
-        connections.spawn(connection.run());
+        // A connection without random numbers is closed; the client tries again.
+        if let Ok(connection) = Connection::new(port.clone(), ConnectionId(number), stream) {
+            connections.spawn(connection.run());
+        }
     }
     drop(listener);
     let ended = async { while connections.join_next().await.is_some() {} };
-    // A connection in its ZMTP handshake is not known to the driver, and is dropped.
+    // A connection in its handshake is not known to the driver, and is dropped.
     let _ = tokio::time::timeout(CLOSE_TIME, ended).await;
 }

@@ -9,6 +9,9 @@ use zraft_store::Reserve;
 /// The highest feature level that this version of the server supports.
 pub const FEATURE_LEVEL: u32 = 1;
 
+/// Reading a few small files costs nothing at this rate, and certificates are replaced hours before they expire.
+pub(crate) const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
+
 /// How a member is set up. The data directory says which member of which cluster it is.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -19,6 +22,12 @@ pub struct MemberConfig {
     pub client_address: SocketAddr,
     /// Where the member listens for other members.
     pub peer_address: SocketAddr,
+    /// The certificates of the client port; none if clients do not speak TLS.
+    pub client_tls: Option<ClientTls>,
+    /// The certificates of the peer port; none if members do not speak TLS. All members of a cluster have them, or none.
+    pub peer_tls: Option<PeerTls>,
+    /// How often the member looks whether certificates have changed. Default 10 s.
+    pub certificate_check: Duration,
     /// The admin port; none by default.
     pub admin: Option<AdminConfig>,
     /// Heartbeats and elections. All members of a cluster use the same.
@@ -45,6 +54,9 @@ impl MemberConfig {
             directory: directory.into(),
             client_address,
             peer_address,
+            client_tls: None,
+            peer_tls: None,
+            certificate_check: CERTIFICATE_CHECK,
             admin: None,
             timing: Timing::default(),
             settings: CheckedSettings::default(),
@@ -63,6 +75,31 @@ pub struct AdminConfig {
     /// The file with the token that requests under `/v1` must carry. It is read for each request, so a new token counts
     /// at once. A second line holds a second valid token, for the time of a change.
     pub token_file: PathBuf,
+}
+
+/// The files with which the client port speaks TLS, in PEM form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientTls {
+    /// The certificate that clients see, followed by those of intermediate CAs. It names the hosts of the members'
+    /// endpoints.
+    pub certificate: PathBuf,
+    /// Its private key, which only the member's user may read.
+    pub key: PathBuf,
+    /// The certificates of the CAs that sign those of the clients. If it is set, a client without such a certificate is
+    /// refused.
+    pub ca: Option<PathBuf>,
+}
+
+/// The files with which the peer port speaks TLS, in PEM form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerTls {
+    /// The certificate that the other members see, followed by those of intermediate CAs. It has the name that
+    /// [`peer_certificate_name`](crate::peer_certificate_name) returns.
+    pub certificate: PathBuf,
+    /// Its private key, which only the member's user may read.
+    pub key: PathBuf,
+    /// The certificates of the CAs that sign those of the members, and nothing else.
+    pub ca: PathBuf,
 }
 
 /// Limits of the client port and the peer port.

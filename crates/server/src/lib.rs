@@ -61,8 +61,11 @@
 //! A member logs by `tracing`. No line holds what a client sent: a session id is a secret. The driver's task emits events
 //! too, so a subscriber should not wait for a slow reader.
 //!
-//! Connections are neither encrypted nor authenticated yet, so a member belongs on loopback or in a network that it
-//! shares with no one else.
+//! # TLS
+//!
+//! Without certificates, connections are neither encrypted nor authenticated: such a member belongs on loopback or in a
+//! network that it shares with no one else. [`PeerTls`] gives the peer port mutual TLS, and [`ClientTls`] gives the client
+//! port TLS, with client certificates if it has a CA for them.
 
 // From top to bottom; a module uses only modules below it.
 //
@@ -70,14 +73,15 @@
 // | --- | --- |
 // | one member as a program runs it, signals | `server.rs`, `signals.rs` |
 // | members in one process | `local_cluster.rs` |
-// | one member, as its owner holds it | `member.rs` |
+// | one member, as its owner holds it | `member.rs`, `member/certificates.rs` |
 // | the ports that it listens on | `ports.rs` |
 // | the task that drives the replica | `driver.rs` |
 // | the admin port: HTTP, what it answers, what it lets through | `admin.rs`, `admin/` |
 // | what an operator must look at | `alarms.rs` |
 // | what the owner and the admin port ask of the driver | `handle.rs` |
-// | the client port | `clients.rs`, `clients/connection.rs`, `clients/mailbox.rs` |
+// | the client port | `clients.rs`, `clients/connection.rs`, `clients/stream.rs`, `clients/mailbox.rs` |
 // | the peer port, and the connections to other members | `peers.rs`, `peers/listener.rs`, `peers/dialer.rs`, `peers/wire.rs` |
+// | TLS of both ports: files, reload, reasons of failures | `tls.rs`, `tls/` |
 // | the threads that block: store, snapshots, state machine | `workers.rs`, `workers/` |
 // | the data directory, a new cluster | `directory.rs` |
 // | a new cluster from a backup, or from the data of one member | `recover.rs` |
@@ -110,11 +114,12 @@ mod recover;
 mod server;
 mod signals;
 mod status;
+mod tls;
 mod workers;
 
 pub use admin::{AdminToken, Metric, TokenError, TokenFile, metrics};
 pub use alarms::Alarm;
-pub use config::{AdminConfig, FEATURE_LEVEL, MemberConfig, PortLimits};
+pub use config::{AdminConfig, ClientTls, FEATURE_LEVEL, MemberConfig, PeerTls, PortLimits};
 pub use directory::{
     CreateError, Founding, NewMember, check_vacant, create_cluster, create_directory,
     create_joining, random_cluster_id,
@@ -122,11 +127,12 @@ pub use directory::{
 pub use events::MemberEvent;
 pub use local_cluster::{LocalCluster, LocalClusterError};
 pub use member::{Member, StartError};
-pub use options::{ConfigError, ConfigOption, LogFormat, LogLevel, ServerConfig};
+pub use options::{ConfigError, ConfigOption, LogFormat, LogLevel, ServerConfig, TlsFiles};
 pub use recover::{Backup, BackupState, Forced, RecoverError, Recovered, check_backup, force_new};
 pub use server::{RunError, Server, ServerBuilder};
 pub use signals::{Signal, Signals};
 pub use status::{Ended, Figures, Report, Status};
+pub use tls::{CertificateStatus, Port, Reload, TlsError, TlsFailure, peer_certificate_name};
 /// What a member's configuration and status are made of.
 pub use zraft_replica::{
     ChangeError, ChangeTicket, Configuration, Limits, MemberInfo, MembershipChange, PeerStatus,

@@ -1,5 +1,7 @@
 //! One running member.
 
+mod certificates;
+
 use std::{
     collections::HashMap,
     io,
@@ -26,6 +28,7 @@ use zraft_store::{CrashRecord, Identity, StoreError};
 
 use crate::{
     ConfigError, CreateError, Ended, FEATURE_LEVEL, Figures, MemberConfig, Report, Status,
+    TlsError,
     admin::{self, AdminPort, TokenError, TokenFile, Tokens},
     clients::{self, ClientPort},
     clock::Clock,
@@ -39,8 +42,11 @@ use crate::{
     peers::{self, PeerPort, Peers},
     ports::Ports,
     status::Counters,
+    tls::Tls,
     workers::{self, Threads},
 };
+
+pub(crate) use certificates::reload;
 
 /// Inputs that wait for the driver. The tasks and threads that report more wait for room.
 const WAITING_INPUTS: usize = 1024;
@@ -62,6 +68,7 @@ pub struct Member {
     peer_address: SocketAddr,
     admin_address: Option<SocketAddr>,
     handle: Handle,
+    tls: Arc<Tls>,
     /// The task that runs everything else; none once it was waited for.
     root: Option<JoinHandle<()>>,
     threads: Option<Threads>,
@@ -83,6 +90,9 @@ pub enum StartError {
     /// The configuration cannot be used.
     #[error("{0}")]
     Config(#[from] ConfigError),
+    /// A certificate or a key cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// A new cluster cannot be made in the directory.
     #[error("{0}")]
     Create(#[from] CreateError),
@@ -132,19 +142,24 @@ impl Member {
         let level = application.level();
         let directory = config.directory.clone();
         let token = config.admin.as_ref().map(|admin| TokenFile::new(&admin.token_file));
+        let (client_tls, peer_tls) = (config.client_tls.clone(), config.peer_tls.clone());
         let open = move || {
             // An admin port that no one can use is noticed now, and not during an incident.
             token.map(|token| token.read()).transpose()?;
-            directory::open(&directory, application)
+            // First, because opening a large directory takes a while.
+            let tls = Tls::load(client_tls, peer_tls, &directory::identity(&directory)?)?;
+            Ok::<_, StartError>((directory::open(&directory, application)?, tls))
         };
         let opened = tokio::task::spawn_blocking(open).await;
-        let opened = opened.map_err(|_| io::Error::other("opening the directory panicked"))??;
-        Self::run(config, opened, level, ports)
+        let (opened, tls) =
+            opened.map_err(|_| io::Error::other("opening the directory panicked"))??;
+        Self::run(config, opened, Arc::new(tls), level, ports)
     }
 
     fn run<A: Application>(
         config: MemberConfig,
         opened: Opened<A>,
+        tls: Arc<Tls>,
         application_level: u32,
         ports: Ports,
     ) -> Result<Self, StartError> {
@@ -202,11 +217,13 @@ impl Member {
             inputs: to_driver,
             limits: config.ports.clone(),
             counters: counters.clone(),
+            tls: tls.clone(),
         });
         let client_port = Arc::new(ClientPort {
             inputs: from_clients,
             limits: config.ports,
             counters: counters.clone(),
+            tls: tls.clone(),
             origin: tokio::time::Instant::now(),
         });
         let introduction = Introduction {
@@ -234,12 +251,23 @@ impl Member {
             latency: Latency::default(),
             stopped_by,
         };
+        let certificates = tls.clone().watch_files(config.certificate_check);
         let root = tokio::spawn(async move {
-            let ended = serve(driver, (client_port, clients), (peer_port, peers), admin).await;
+            let clients = (client_port, clients);
+            let ended = serve(driver, clients, (peer_port, peers), admin, certificates).await;
             sender.send_modify(|status| status.ended = Some(Arc::new(ended)));
         });
         let (root, threads) = (Some(root), Some(threads));
-        Ok(Self { identity, client_address, peer_address, admin_address, handle, root, threads })
+        Ok(Self {
+            identity,
+            client_address,
+            peer_address,
+            admin_address,
+            handle,
+            tls,
+            root,
+            threads,
+        })
     }
 
     /// Returns whose data directory it is.
@@ -412,16 +440,18 @@ impl Drop for Member {
     }
 }
 
-/// Runs the ports and the driver. Dropping the future ends all of them.
+/// Runs the ports, the driver, and the look at changed certificates. Dropping the future ends all of them.
 async fn serve(
     driver: Driver,
     (client_port, clients): (Arc<ClientPort>, TcpListener),
     (peer_port, peers): (Arc<PeerPort>, TcpListener),
     admin: Option<(Arc<AdminPort>, TcpListener)>,
+    certificates: impl Future<Output = ()> + Send + 'static,
 ) -> Ended {
     let (close, closing) = watch::channel(false);
     let mut tasks = JoinSet::new();
     tasks.spawn(peers::listen(peer_port, peers));
+    tasks.spawn(certificates);
     if let Some((port, listener)) = admin {
         tasks.spawn(admin::listen(port, listener));
     }

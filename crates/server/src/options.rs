@@ -13,6 +13,7 @@ use std::{
     fmt::{self, Write as _},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use zraft_protocol::MemberId;
@@ -20,7 +21,9 @@ use zraft_replica::{ClusterId, Limits, Timing};
 use zraft_session::Settings;
 use zraft_store::Reserve;
 
-use crate::{AdminConfig, MemberConfig, PortLimits, TokenFile};
+use crate::{
+    AdminConfig, ClientTls, MemberConfig, PeerTls, PortLimits, TokenFile, config::CERTIFICATE_CHECK,
+};
 pub use logging::{LogFormat, LogLevel};
 use table::{Kind, OPTIONS, SECTIONS};
 
@@ -45,12 +48,19 @@ pub struct ServerConfig {
     pub cluster: Option<ClusterId>,
     /// The state machine, for a program that has several. The library ignores it.
     pub application: Option<String>,
-    /// Listen on addresses other than loopback, although connections are neither encrypted nor authenticated.
+    /// Listen on addresses other than loopback without TLS, although connections are then neither encrypted nor
+    /// authenticated.
     pub insecure: bool,
     /// Where the member listens for clients. Port 0 lets the system choose.
     pub client_address: SocketAddr,
+    /// The certificates of the client port.
+    pub client_tls: TlsFiles,
     /// Where the member listens for other members.
     pub peer_address: SocketAddr,
+    /// The certificates of the peer port.
+    pub peer_tls: TlsFiles,
+    /// How often the member looks whether certificates have changed; see [`MemberConfig::certificate_check`].
+    pub certificate_check: Duration,
     /// Where the member listens for operators; none by default, so that members in one process need no ports for it.
     pub admin_address: Option<SocketAddr>,
     /// The file with the token of the admin port; by default [`TokenFile::NAME`] in the data directory.
@@ -71,6 +81,18 @@ pub struct ServerConfig {
     pub ports: PortLimits,
     /// Where the options that were read come from, by their flag.
     origins: BTreeMap<&'static str, String>,
+}
+
+/// The files of certificates and keys of one port, in PEM form. A relative path begins at the member's data directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsFiles {
+    /// The member's certificate, followed by those of intermediate CAs.
+    pub certificate: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+    /// The CAs that sign the certificates of the other side.
+    pub ca: Option<PathBuf>,
 }
 
 /// An option of the configuration.
@@ -108,7 +130,10 @@ impl Default for ServerConfig {
             application: None,
             insecure: false,
             client_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7001)),
+            client_tls: TlsFiles::default(),
             peer_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7002)),
+            peer_tls: TlsFiles::default(),
+            certificate_check: CERTIFICATE_CHECK,
             admin_address: None,
             admin_token_file: None,
             log: LogFormat::default(),
@@ -195,19 +220,61 @@ impl ServerConfig {
         self.timing.check().map_err(|error| ConfigError::new("[raft]", error.to_string()))?;
         let limits = self.new_cluster.clone().check();
         limits.map_err(|error| ConfigError::new("[new-cluster]", error.to_string()))?;
-        let ports = [("client", self.client_address), ("peer", self.peer_address)];
-        let admin = self.admin_address.map(|address| ("admin", address));
-        for (option, address) in ports.into_iter().chain(admin) {
-            if !address.ip().is_loopback() && !self.insecure {
+        let client_tls = self.client_tls(Path::new(""))?.is_some();
+        let peer_tls = self.peer_tls(Path::new(""))?.is_some();
+        let ports = [
+            ("client", self.client_address, client_tls, "set client.certificate and client.key"),
+            ("peer", self.peer_address, peer_tls, "set peer.certificate, peer.key and peer.ca"),
+        ];
+        // The admin port has no TLS.
+        let admin = self
+            .admin_address
+            .map(|address| ("admin", address, false, "leave it to a TLS proxy on this machine"));
+        for (section, address, tls, remedy) in ports.into_iter().chain(admin) {
+            if !address.ip().is_loopback() && !tls && !self.insecure {
                 return Err(ConfigError::new(
-                    format!("{option}.address"),
+                    format!("{section}.address"),
                     format!(
-                        "{address} can be reached from other machines, and connections are neither encrypted nor authenticated yet: use a loopback address, or --insecure in a network that you trust"
+                        "{address} can be reached from other machines, and without TLS connections are neither encrypted nor authenticated: {remedy}, use a loopback address, or --insecure in a network that you trust"
                     ),
                 ));
             }
         }
         Ok(())
+    }
+
+    /// Returns the certificates of the client port, if it has TLS.
+    fn client_tls(&self, directory: &Path) -> Result<Option<ClientTls>, ConfigError> {
+        let TlsFiles { certificate, key, ca } = &self.client_tls;
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Ok(Some(ClientTls {
+                certificate: directory.join(certificate),
+                key: directory.join(key),
+                ca: ca.as_ref().map(|ca| directory.join(ca)),
+            })),
+            (None, None) if ca.is_none() => Ok(None),
+            _ => Err(ConfigError::new(
+                "[client]",
+                "certificate and key belong together, and ca needs both: set both for TLS, or none of the three",
+            )),
+        }
+    }
+
+    /// Returns the certificates of the peer port, if it has TLS.
+    fn peer_tls(&self, directory: &Path) -> Result<Option<PeerTls>, ConfigError> {
+        let TlsFiles { certificate, key, ca } = &self.peer_tls;
+        match (certificate, key, ca) {
+            (Some(certificate), Some(key), Some(ca)) => Ok(Some(PeerTls {
+                certificate: directory.join(certificate),
+                key: directory.join(key),
+                ca: directory.join(ca),
+            })),
+            (None, None, None) => Ok(None),
+            _ => Err(ConfigError::new(
+                "[peer]",
+                "certificate, key and ca belong together: set all three for TLS, or none of them",
+            )),
+        }
     }
 
     /// Returns the configuration of the member in this directory.
@@ -220,6 +287,9 @@ impl ServerConfig {
         member.admin = self
             .admin_address
             .map(|address| AdminConfig { address, token_file: self.token_file(&member.directory) });
+        member.client_tls = self.client_tls(&member.directory)?;
+        member.peer_tls = self.peer_tls(&member.directory)?;
+        member.certificate_check = self.certificate_check;
         let settings = self.new_cluster.clone().check();
         member.settings =
             settings.map_err(|error| ConfigError::new("[new-cluster]", error.to_string()))?;

@@ -12,6 +12,7 @@ mod wire;
 use std::{
     collections::{BTreeMap, HashMap},
     io,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -28,6 +29,7 @@ use crate::{
     PortLimits,
     inputs::{Handshake, Input},
     status::Counters,
+    tls::{Port, Tls, TlsFailure},
 };
 use dialer::Dialer;
 pub(crate) use listener::listen;
@@ -44,9 +46,17 @@ pub(crate) struct PeerPort {
     pub(crate) inputs: mpsc::Sender<Input>,
     pub(crate) limits: PortLimits,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) tls: Arc<Tls>,
 }
 
 impl PeerPort {
+    /// Takes note of a connection on which TLS failed, or whose certificate is for another member.
+    fn tls_failed(&self, remote: Option<SocketAddr>, problem: String) {
+        let failure = TlsFailure { port: Port::Peer, remote, problem };
+        self.counters.peer_tls_failed(&failure);
+        self.tls.failed(failure);
+    }
+
     /// Lets the replica take a step of a handshake.
     async fn ask<T>(&self, step: Handshake, answer: oneshot::Receiver<T>) -> io::Result<T> {
         let ended = || io::Error::from(io::ErrorKind::Interrupted);
@@ -185,6 +195,7 @@ impl Link {
                 messages,
                 bytes: bytes.clone(),
                 retry: retry.clone(),
+                remote: None,
             };
             let task = tokio::spawn(dialer.run()).abort_handle();
             Queue { sender, bytes, most_bytes: port.limits.peer_queue, retry, task }

@@ -13,7 +13,7 @@ use zraft_session::Application;
 
 use crate::{
     Ended, Member, MemberConfig, NewMember, ServerConfig, Signal, Signals, StartError, TokenFile,
-    check_vacant, create_cluster, directory, random_cluster_id,
+    check_vacant, create_cluster, directory, member, random_cluster_id, signals::Asked,
 };
 
 /// The member of a new cluster that has no other and whose configuration does not name it.
@@ -116,17 +116,25 @@ impl Server {
         }
     }
 
-    /// Runs until a signal, and then stops the member. A second signal ends it at once. Returns the last signal.
+    /// Runs until a signal, and then stops the member. A second signal ends it at once. Returns the last signal. SIGHUP lets
+    /// the member read its certificates again.
     ///
     /// # Errors
     /// Why the member ended by itself.
     pub async fn run(self, signals: &mut Signals) -> Result<Signal, Arc<Ended>> {
         let (first, wait) = tokio::sync::oneshot::channel();
+        let tls = self.member.tls();
         let mut run = std::pin::pin!(self.run_until(wait));
-        let signal = tokio::select! {
-            biased;
-            signal = signals.next() => signal,
-            ended = run.as_mut() => return ended_by_itself(ended),
+        let signal = loop {
+            tokio::select! {
+                biased;
+                asked = signals.asked() => match asked {
+                    Asked::End(signal) => break signal,
+                    // The member's status of its certificates has the result.
+                    Asked::ReloadCertificates => drop(tokio::spawn(member::reload(tls.clone()))),
+                },
+                ended = run.as_mut() => return ended_by_itself(ended),
+            }
         };
         // The member may have ended at the same moment.
         let _ = first.send(());

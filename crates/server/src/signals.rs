@@ -1,4 +1,4 @@
-//! The signals that ask a process to end.
+//! The signals that ask a process to end, or to read its certificates again.
 
 use std::{io, process::ExitCode};
 
@@ -25,7 +25,8 @@ impl Signal {
     }
 }
 
-/// Receives the signals that ask this process to end. While it exists, they no longer end the process by themselves.
+/// Receives the signals of this process: those that ask it to end, and SIGHUP, which asks a member to read its certificates
+/// again. While this exists, they no longer end the process by themselves.
 ///
 /// Windows has only Ctrl+C.
 #[derive(Debug)]
@@ -34,6 +35,16 @@ pub struct Signals {
     interrupt: Stream,
     #[cfg(unix)]
     terminate: Stream,
+    #[cfg(unix)]
+    hangup: Stream,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    End(Signal),
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only SIGHUP asks for this"))]
+    ReloadCertificates,
 }
 
 impl Signals {
@@ -46,18 +57,29 @@ impl Signals {
         return Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         });
         #[cfg(not(unix))]
         return Ok(Self {});
     }
 
-    /// Waits for the next signal.
+    /// Waits for the next signal that asks the process to end. SIGHUP is ignored meanwhile.
     pub async fn next(&mut self) -> Signal {
+        loop {
+            if let Asked::End(signal) = self.asked().await {
+                return signal;
+            }
+        }
+    }
+
+    /// Waits for the next signal.
+    pub(crate) async fn asked(&mut self) -> Asked {
         #[cfg(unix)]
         tokio::select! {
             biased;
-            _ = self.interrupt.recv() => Signal::Interrupt,
-            _ = self.terminate.recv() => Signal::Terminate,
+            _ = self.interrupt.recv() => Asked::End(Signal::Interrupt),
+            _ = self.terminate.recv() => Asked::End(Signal::Terminate),
+            _ = self.hangup.recv() => Asked::ReloadCertificates,
         }
         #[cfg(not(unix))]
         {
@@ -65,7 +87,7 @@ impl Signals {
             if tokio::signal::ctrl_c().await.is_err() {
                 std::future::pending::<()>().await;
             }
-            Signal::Interrupt
+            Asked::End(Signal::Interrupt)
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a member says about itself, and why it ended.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -149,6 +150,8 @@ pub struct Figures {
     pub clients_over_limit: u64,
     /// Connections of clients that were closed because they sent what cannot be read.
     pub clients_undecodable: u64,
+    /// Connections of clients that were closed because their TLS handshake failed, or TLS after it.
+    pub clients_tls_failed: u64,
     /// Connections of clients that were closed because they did not read.
     pub clients_slow: u64,
     /// Command messages that clients sent, copies included.
@@ -161,6 +164,8 @@ pub struct Figures {
     pub peers: u64,
     /// Connections at the peer port that were closed because they sent what cannot be read.
     pub peers_undecodable: u64,
+    /// Connections from and to other members whose TLS handshake failed, or whose certificate was for another member.
+    pub peers_tls_failed: u64,
     /// Handshakes that a peer refused, or that this member refused.
     pub peers_refused: u64,
     /// Messages for other members that were dropped because a queue was full.
@@ -182,12 +187,14 @@ pub(crate) struct Counters {
     pub(crate) clients: Counter,
     pub(crate) clients_over_limit: Counter,
     pub(crate) clients_undecodable: Counter,
+    pub(crate) clients_tls_failed: Counter,
     pub(crate) clients_slow: Counter,
     pub(crate) commands: Counter,
     pub(crate) queries: Counter,
     pub(crate) answers: Counter,
     pub(crate) peers: Counter,
     pub(crate) peers_undecodable: Counter,
+    pub(crate) peers_tls_failed: Counter,
     pub(crate) peers_refused: Counter,
     pub(crate) peer_messages_dropped: Counter,
     pub(crate) writes: Counter,
@@ -249,12 +256,14 @@ impl Counters {
             clients: self.clients.get(),
             clients_over_limit: self.clients_over_limit.get(),
             clients_undecodable: self.clients_undecodable.get(),
+            clients_tls_failed: self.clients_tls_failed.get(),
             clients_slow: self.clients_slow.get(),
             commands: self.commands.get(),
             queries: self.queries.get(),
             answers: self.answers.get(),
             peers: self.peers.get(),
             peers_undecodable: self.peers_undecodable.get(),
+            peers_tls_failed: self.peers_tls_failed.get(),
             peers_refused: self.peers_refused.get(),
             peer_messages_dropped: self.peer_messages_dropped.get(),
             writes: self.writes.get(),
@@ -302,6 +311,22 @@ impl Counters {
             );
             tracing::warn!(more, "{line}");
             self.events.add(line);
+        }
+    }
+
+    /// Counts and logs a client with which TLS failed.
+    pub(crate) fn client_tls_failed(&self, failure: &dyn fmt::Display) {
+        self.clients_tls_failed.add();
+        if let Some(more) = self.clients_log.next() {
+            tracing::warn!(more, "{failure}{}", and(more));
+        }
+    }
+
+    /// Counts and logs a member with which TLS failed, or whose certificate is for another one.
+    pub(crate) fn peer_tls_failed(&self, failure: &dyn fmt::Display) {
+        self.peers_tls_failed.add();
+        if let Some(more) = self.peers_log.next() {
+            tracing::warn!(more, "{failure}{}", and(more));
         }
     }
 

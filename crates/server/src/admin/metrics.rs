@@ -277,6 +277,11 @@ static METRICS: &[Metric] = &[
         values: Values::Count(|figures| figures.clients_undecodable),
     },
     Metric {
+        name: "client_connections_tls_failed",
+        text: "Connections of clients that were closed because TLS failed",
+        values: Values::Count(|figures| figures.clients_tls_failed),
+    },
+    Metric {
         name: "client_connections_slow",
         text: "Connections of clients that were closed because they did not read",
         values: Values::Count(|figures| figures.clients_slow),
@@ -290,6 +295,11 @@ static METRICS: &[Metric] = &[
         name: "peer_connections_undecodable",
         text: "Connections at the peer port that were closed because they sent what cannot be read",
         values: Values::Count(|figures| figures.peers_undecodable),
+    },
+    Metric {
+        name: "peer_connections_tls_failed",
+        text: "Connections between members on which TLS failed, or whose certificate was for another member",
+        values: Values::Count(|figures| figures.peers_tls_failed),
     },
     Metric {
         name: "peer_connections_refused",

@@ -5,7 +5,7 @@ use std::{io, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Buf, BytesMut};
 use tokio::{
-    io::Interest,
+    io::{Interest, Ready},
     net::TcpStream,
     time::{Sleep, sleep_until},
 };
@@ -13,8 +13,11 @@ use zraft_protocol::{ClientMessage, ServerMessage};
 use zraft_replica::ConnectionId;
 use zraft_zmtp::{Config, Event};
 
-use super::{ClientPort, Close, Mailbox};
-use crate::inputs::ClientInput;
+use super::{ClientPort, Close, Mailbox, stream::Stream};
+use crate::{
+    inputs::ClientInput,
+    tls::{self, Port, TlsFailure},
+};
 
 /// The room that a read gets: a read of this size fetches hundreds of usual requests with one system call.
 const READ_ROOM: usize = 64 << 10;
@@ -30,7 +33,7 @@ const FLUSH_TIME: Duration = Duration::from_secs(1);
 pub(super) struct Connection {
     port: Arc<ClientPort>,
     id: ConnectionId,
-    stream: TcpStream,
+    stream: Stream,
     zmtp: zraft_zmtp::Connection,
     mailbox: Arc<Mailbox>,
     /// The driver knows the connection, because its ZMTP handshake is complete.
@@ -53,17 +56,27 @@ enum End {
     Ordered(Close),
     /// The client sent what cannot be read, or broke a rule of the transport.
     Undecodable,
+    /// TLS failed. The client has been told.
+    Tls(io::Error),
 }
 
 impl Connection {
-    pub(super) fn new(port: Arc<ClientPort>, id: ConnectionId, stream: TcpStream) -> Self {
+    /// # Errors
+    /// The system has no random numbers for TLS.
+    pub(super) fn new(
+        port: Arc<ClientPort>,
+        id: ConnectionId,
+        socket: TcpStream,
+    ) -> io::Result<Self> {
         // A socket that refuses the option still works, but slower.
-        let _ = stream.set_nodelay(true);
+        let _ = socket.set_nodelay(true);
+        let stream = Stream::new(socket, port.tls.client_port())?;
         let mut config = Config::server();
         config.max_frame = port.limits.client_message;
+        // From now on, so it covers the handshake of TLS, too.
         config.handshake_timeout = port.limits.handshake;
         config.idle_timeout = Some(port.limits.client_idle);
-        Self {
+        Ok(Self {
             zmtp: zraft_zmtp::Connection::new(config, port.now()),
             mailbox: Arc::new(Mailbox::new(port.limits.client_queue)),
             id,
@@ -75,7 +88,7 @@ impl Connection {
             scratch: BytesMut::new(),
             timer: Box::pin(sleep_until(port.origin)),
             port,
-        }
+        })
     }
 
     pub(super) async fn run(mut self) {
@@ -88,10 +101,17 @@ impl Connection {
             // The driver does not mind if it has closed the connection itself.
             let _ = self.port.inputs.send(ClientInput::Disconnected(self.id)).await;
         }
-        if matches!(end, End::Undecodable) {
-            self.port.counters.client_undecodable();
+        match &end {
+            End::Undecodable => self.port.counters.client_undecodable(),
+            End::Tls(error) => {
+                let (remote, problem) = (self.stream.remote(), tls::of_client(error));
+                let failure = TlsFailure { port: Port::Client, remote, problem };
+                self.port.counters.client_tls_failed(&failure);
+                self.port.tls.failed(failure);
+            }
+            End::Peer | End::Ordered(_) => {}
         }
-        if !matches!(end, End::Peer | End::Ordered(Close::Drop)) {
+        if matches!(end, End::Undecodable | End::Ordered(Close::Flush)) {
             // What cannot be sent in this time is lost; the client resumes its session.
             let _ = tokio::time::timeout(FLUSH_TIME, self.flush()).await;
         }
@@ -187,12 +207,18 @@ impl Connection {
                 Err(_) => return Err(End::Peer),
             }
         }
-        Ok(())
+        match self.stream.try_flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(End::Peer),
+            _ => Ok(()),
+        }
     }
 
     async fn flush(&mut self) {
         let _ = self.fetch();
-        while self.write().is_ok() && self.zmtp.tx().has_remaining() {
+        while self.write().is_ok() {
+            if !self.zmtp.tx().has_remaining() && self.stream.finish() {
+                break;
+            }
             if self.stream.ready(Interest::WRITABLE).await.is_err() {
                 break;
             }
@@ -212,7 +238,8 @@ impl Connection {
         {
             self.timer.as_mut().reset(due);
         }
-        let interest = match (read, self.zmtp.tx_queued() > 0) {
+        let received = read && self.stream.has_received();
+        let interest = match (read, self.stream.wants_write(self.zmtp.tx_queued())) {
             (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
             (true, false) => Some(Interest::READABLE),
             (false, true) => Some(Interest::WRITABLE),
@@ -220,6 +247,7 @@ impl Connection {
         };
         let ready = async {
             match interest {
+                _ if received => Ok(Ready::READABLE),
                 Some(interest) => self.stream.ready(interest).await,
                 None => std::future::pending().await,
             }
@@ -250,19 +278,21 @@ impl Connection {
                 buffer.reserve(READ_ROOM);
             }
             let room = buffer.capacity() - buffer.len();
-            match self.stream.try_read_buf(buffer) {
+            match self.stream.try_read(buffer) {
                 Ok(0) => {
                     self.eof = true;
                     break;
                 }
                 Ok(count) => {
                     turn += count;
-                    if count < room {
+                    // TLS hands over one record at a time, whatever the room.
+                    if count < room && !self.stream.has_tls() {
                         break;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if tls::is_tls(&error) => return Err(End::Tls(error)),
                 Err(_) => return Err(End::Peer),
             }
         }

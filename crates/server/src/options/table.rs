@@ -28,7 +28,7 @@ pub(super) enum Kind {
     },
 }
 
-/// The sections of the file, with what they are about. TLS and the clients' tokens will add theirs.
+/// The sections of the file, with what they are about. The clients' tokens will add theirs.
 pub(super) static SECTIONS: &[(&str, &str)] = &[
     ("", "Member"),
     ("client", "Client port"),
@@ -74,7 +74,7 @@ pub(super) static OPTIONS: &[ConfigOption] = &[
         section: "",
         flag: "insecure",
         placeholder: "",
-        text: "Listen on addresses other than loopback, without encryption and authentication",
+        text: "Listen on addresses other than loopback without TLS",
         kind: Kind::Switch {
             read: |config| config.insecure,
             write: |config, on| config.insecure = on,
@@ -108,6 +108,36 @@ pub(super) static OPTIONS: &[ConfigOption] = &[
         kind: Kind::Text {
             read: |config| Some(config.client_address.to_string()),
             write: |config, text| set_address(&mut config.client_address, text),
+        },
+    },
+    ConfigOption {
+        section: "client",
+        flag: "client-certificate",
+        placeholder: "FILE",
+        text: "Certificate that clients see, in PEM form; with it, the client port speaks TLS",
+        kind: Kind::Text {
+            read: |config| path(config.client_tls.certificate.as_ref()),
+            write: |config, text| set_path(&mut config.client_tls.certificate, text),
+        },
+    },
+    ConfigOption {
+        section: "client",
+        flag: "client-key",
+        placeholder: "FILE",
+        text: "Private key of that certificate, which only the user of the process may read",
+        kind: Kind::Text {
+            read: |config| path(config.client_tls.key.as_ref()),
+            write: |config, text| set_path(&mut config.client_tls.key, text),
+        },
+    },
+    ConfigOption {
+        section: "client",
+        flag: "client-ca",
+        placeholder: "FILE",
+        text: "CA of the clients' certificates; with it, a client without a certificate is refused",
+        kind: Kind::Text {
+            read: |config| path(config.client_tls.ca.as_ref()),
+            write: |config, text| set_path(&mut config.client_tls.ca, text),
         },
     },
     ConfigOption {
@@ -202,6 +232,36 @@ pub(super) static OPTIONS: &[ConfigOption] = &[
         kind: Kind::Text {
             read: |config| Some(config.peer_address.to_string()),
             write: |config, text| set_address(&mut config.peer_address, text),
+        },
+    },
+    ConfigOption {
+        section: "peer",
+        flag: "peer-certificate",
+        placeholder: "FILE",
+        text: "Certificate that the other members see, in PEM form; with it, the peer port speaks TLS",
+        kind: Kind::Text {
+            read: |config| path(config.peer_tls.certificate.as_ref()),
+            write: |config, text| set_path(&mut config.peer_tls.certificate, text),
+        },
+    },
+    ConfigOption {
+        section: "peer",
+        flag: "peer-key",
+        placeholder: "FILE",
+        text: "Private key of that certificate, which only the user of the process may read",
+        kind: Kind::Text {
+            read: |config| path(config.peer_tls.key.as_ref()),
+            write: |config, text| set_path(&mut config.peer_tls.key, text),
+        },
+    },
+    ConfigOption {
+        section: "peer",
+        flag: "peer-ca",
+        placeholder: "FILE",
+        text: "CA of the members' certificates, which signs nothing else",
+        kind: Kind::Text {
+            read: |config| path(config.peer_tls.ca.as_ref()),
+            write: |config, text| set_path(&mut config.peer_tls.ca, text),
         },
     },
     ConfigOption {
@@ -504,6 +564,18 @@ fn set_admin_address(config: &mut ServerConfig, text: &str) -> Result<(), String
     let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
     set_address(&mut address, text)?;
     config.admin_address = Some(address);
+    Ok(())
+}
+
+fn path(path: Option<&PathBuf>) -> Option<String> {
+    path.map(|path| path.display().to_string())
+}
+
+fn set_path(path: &mut Option<PathBuf>, text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("the path of a file is expected".to_owned());
+    }
+    *path = Some(text.into());
     Ok(())
 }
 

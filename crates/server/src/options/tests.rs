@@ -130,9 +130,47 @@ fn address_beyond_loopback_needs_the_switch() {
         let error = read(text).expect("valid").check().expect_err("refused").to_string();
         assert!(error.starts_with(&format!("{option}.address: ")), "{error}");
         assert!(error.contains("neither encrypted nor authenticated"), "{error}");
+        assert!(error.contains(&format!("set {option}.certificate")), "it names a remedy: {error}");
         let allowed = read(&format!("insecure = true\n{text}")).expect("valid");
         allowed.check().expect("allowed");
     }
+}
+
+#[test]
+fn port_with_certificates_may_be_reached_from_other_machines() {
+    let client = "[client]\naddress = \"0.0.0.0:7001\"\ncertificate = \"c.pem\"\nkey = \"c.key\"\n";
+    read(client).expect("valid").check().expect("allowed");
+    let peer = "[peer]\naddress = \"0.0.0.0:7002\"\ncertificate = \"p.pem\"\nkey = \"p.key\"\nca = \"ca.pem\"\n";
+    read(peer).expect("valid").check().expect("allowed");
+    // TLS of one port says nothing about the other.
+    let both = format!("{client}[peer]\naddress = \"0.0.0.0:7002\"\n");
+    let error = read(&both).expect("valid").check().expect_err("refused").to_string();
+    assert!(error.starts_with("peer.address: "), "{error}");
+}
+
+#[test]
+fn certificates_are_complete_or_absent() {
+    for text in [
+        "[client]\ncertificate = \"c.pem\"\n",
+        "[client]\nkey = \"c.key\"\n",
+        "[client]\nca = \"ca.pem\"\n",
+        "[peer]\ncertificate = \"p.pem\"\nkey = \"p.key\"\n",
+        "[peer]\nca = \"ca.pem\"\n",
+    ] {
+        let error = read(text).expect("valid").check().expect_err(text).to_string();
+        assert!(error.contains("belong together"), "{text}: {error}");
+    }
+    assert!(error("[client]\nkey = \"\"\n").contains("client.key: the path of a file"));
+}
+
+#[test]
+fn relative_paths_of_certificates_begin_at_the_data_directory() {
+    let text = "[client]\ncertificate = \"c.pem\"\nkey = \"/etc/zraft/c.key\"\n";
+    let member = read(text).expect("valid").member("/data").expect("valid");
+    let tls = member.client_tls.expect("it has certificates");
+    assert_eq!(tls.certificate, Path::new("/data/c.pem"));
+    assert_eq!(tls.key, Path::new("/etc/zraft/c.key"));
+    assert_eq!((tls.ca, member.peer_tls), (None, None));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,10 +13,7 @@ use std::{
 use bytes::BytesMut;
 use tokio::{
     io::AsyncWriteExt,
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::TcpStream,
     sync::{Notify, mpsc, oneshot, watch},
     time::timeout,
 };
@@ -23,11 +21,12 @@ use zraft_replica::{ConnectionKind, HandshakeMessage, PeerFrame, PeerMessage, Ra
 
 use super::{
     PeerPort, size,
-    wire::{FrameReader, put, write},
+    wire::{Bytestream, Frames, PeerFrames, put},
 };
 use crate::{
     inputs::{Handshake, Input},
     log::{Sparing, and},
+    tls,
 };
 
 /// The pause before the first attempt after a loss, which a restarted process takes as well, and the longest pause. A
@@ -57,9 +56,9 @@ pub(super) struct Dialer {
     pub(super) bytes: Arc<AtomicUsize>,
     /// The member was seen to run.
     pub(super) retry: Arc<Notify>,
+    /// The address of the last connection.
+    pub(super) remote: Option<SocketAddr>,
 }
-
-type Halves = (FrameReader<OwnedReadHalf>, OwnedWriteHalf);
 
 impl Dialer {
     /// Runs until the link is dropped.
@@ -67,14 +66,20 @@ impl Dialer {
         let (mut pause, lines) = (FIRST_PAUSE, Sparing::in_bursts(LINES));
         loop {
             let attempt = timeout(self.port.limits.handshake, self.connect()).await;
-            if let Ok(Ok((reader, writer))) = attempt {
-                pause = FIRST_PAUSE;
-                self.log(&lines, true);
-                self.send_on(reader, writer).await;
-                self.log(&lines, false);
-                if self.port.inputs.send(Input::PeerLost(self.peer)).await.is_err() {
-                    return;
+            match attempt {
+                Ok(Ok(frames)) => {
+                    pause = FIRST_PAUSE;
+                    self.log(&lines, true);
+                    self.send_on(frames).await;
+                    self.log(&lines, false);
+                    if self.port.inputs.send(Input::PeerLost(self.peer)).await.is_err() {
+                        return;
+                    }
                 }
+                Ok(Err(error)) if tls::is_tls(&error) => {
+                    self.port.tls_failed(self.remote, tls::of_peer(&error));
+                }
+                Ok(Err(_)) | Err(_) => {}
             }
             self.drop_queued();
             tokio::select! {
@@ -100,30 +105,44 @@ impl Dialer {
     }
 
     /// Opens a connection and completes the handshake.
-    async fn connect(&mut self) -> io::Result<Halves> {
+    async fn connect(&mut self) -> io::Result<PeerFrames> {
+        self.remote = None;
         let address = self.address.borrow_and_update().clone();
-        let stream = TcpStream::connect(address).await?;
+        let socket = TcpStream::connect(address).await?;
+        self.remote = socket.peer_addr().ok();
         // A socket that refuses the option still works, but slower.
-        let _ = stream.set_nodelay(true);
-        let (reader, mut writer) = stream.into_split();
-        let mut reader = FrameReader::new(reader);
+        let _ = socket.set_nodelay(true);
+        let stream: Box<dyn Bytestream> = match self.port.tls.connector() {
+            // TLS verifies that the certificate names the member that is dialled.
+            Some(connector) => {
+                let name = self.port.tls.name_of(self.peer).map_err(io::Error::other)?;
+                let connected = connector.connect(name, socket).await;
+                // A member without TLS closes the connection. `run` takes note of the errors of TLS itself.
+                if let Some(error) = connected.as_ref().err().filter(|error| !tls::is_tls(error)) {
+                    self.port.tls_failed(self.remote, tls::of_peer(error));
+                }
+                Box::new(connected?)
+            }
+            None => Box::new(socket),
+        };
+        let mut frames = Frames::new(stream);
 
         let (reply, hello) = oneshot::channel();
         let dial = Handshake::Dial { peer: self.peer, kind: self.kind, reply };
         let (dialing, hello) = self.port.ask(dial, hello).await?;
-        write(&mut writer, &hello).await?;
-        let welcome = reader.next(HandshakeMessage::MAX_LEN).await?;
+        frames.write(&hello).await?;
+        let welcome = frames.next(HandshakeMessage::MAX_LEN).await?;
         let welcome = welcome.ok_or(io::ErrorKind::UnexpectedEof)?;
         let (reply, answer) = oneshot::channel();
         match self.port.ask(Handshake::Confirm { dialing, welcome, reply }, answer).await? {
             Ok((_, confirm)) => {
-                write(&mut writer, &confirm).await?;
-                Ok((reader, writer))
+                frames.write(&confirm).await?;
+                Ok(frames)
             }
             Err(error) => {
                 self.port.counters.handshake_failed(&error);
                 if let Some(reply) = error.reply() {
-                    write(&mut writer, &reply).await?;
+                    frames.write(&reply).await?;
                 }
                 Err(io::ErrorKind::ConnectionRefused.into())
             }
@@ -131,17 +150,13 @@ impl Dialer {
     }
 
     /// Sends messages until the connection is lost.
-    async fn send_on(
-        &mut self,
-        mut reader: FrameReader<OwnedReadHalf>,
-        mut writer: OwnedWriteHalf,
-    ) {
+    async fn send_on(&mut self, mut frames: PeerFrames) {
         let mut out = BytesMut::new();
         loop {
             let message = tokio::select! {
                 biased;
                 // The peer sends nothing here but a late refusal.
-                late = reader.next(HandshakeMessage::MAX_LEN) => {
+                late = frames.next(HandshakeMessage::MAX_LEN) => {
                     if let Ok(Some(bytes)) = late
                         && let Ok(HandshakeMessage::Refusal(refusal)) =
                             HandshakeMessage::decode(&bytes)
@@ -163,10 +178,13 @@ impl Dialer {
             }
             let mut unwritten = &out[..];
             while !unwritten.is_empty() {
-                match timeout(WRITE_TIME, writer.write(unwritten)).await {
+                match timeout(WRITE_TIME, frames.stream().write(unwritten)).await {
                     Ok(Ok(taken)) if taken > 0 => unwritten = &unwritten[taken..],
                     _ => return,
                 }
+            }
+            if !matches!(timeout(WRITE_TIME, frames.stream().flush()).await, Ok(Ok(()))) {
+                return;
             }
             if out.capacity() > 4 * WRITE_BYTES {
                 // A long entry has gone; its memory is not needed for the next messages.

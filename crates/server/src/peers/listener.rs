@@ -1,26 +1,25 @@
 //! The peer port: connections that other members open.
 
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use tokio::{
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::{TcpListener, TcpStream},
     sync::{Semaphore, oneshot},
     task::JoinSet,
     time::timeout,
 };
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use zraft_replica::{HandshakeError, HandshakeMessage, PeerFrame, RaftId};
 
 use super::{
     PeerPort,
-    wire::{FrameReader, MAX_FRAME, write},
+    wire::{Bytestream, Frames, MAX_FRAME, PeerFrames},
 };
 use crate::{
     clients::ACCEPT_PAUSE,
     inputs::{Handshake, Input},
+    tls,
 };
 
 /// Accepts connections until the member ends.
@@ -34,7 +33,7 @@ pub(crate) async fn listen(port: Arc<PeerPort>, listener: TcpListener) {
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((socket, remote)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -43,14 +42,19 @@ pub(crate) async fn listen(port: Arc<PeerPort>, listener: TcpListener) {
         let Ok(permit) = handshakes.clone().try_acquire_owned() else { continue };
         let inbound = Inbound { port: port.clone() };
         connections.spawn(async move {
-            let handshake = timeout(inbound.port.limits.handshake, inbound.accept(stream)).await;
+            let accept = inbound.accept(socket, remote);
+            let handshake = timeout(inbound.port.limits.handshake, accept).await;
             drop(permit);
-            if let Ok(Ok((from, stream, superseded))) = handshake {
-                tokio::select! {
+            match handshake {
+                Ok(Ok((from, frames, superseded))) => tokio::select! {
                     // A newer connection of the same kind, or the removal of the member.
                     _ = superseded => {}
-                    () = inbound.receive(from, stream) => {}
+                    () = inbound.receive(from, frames) => {}
+                },
+                Ok(Err(error)) if tls::is_tls(&error) => {
+                    inbound.port.tls_failed(Some(remote), tls::of_peer(&error));
                 }
+                Ok(Err(_)) | Err(_) => {}
             }
         });
     }
@@ -60,33 +64,71 @@ struct Inbound {
     port: Arc<PeerPort>,
 }
 
-/// A connection. Dropping the write half would end the stream for the dialer.
-type Stream = (FrameReader<OwnedReadHalf>, OwnedWriteHalf);
-type Accepted = (RaftId, Stream, oneshot::Receiver<()>);
+type Accepted = (RaftId, PeerFrames, oneshot::Receiver<()>);
 
 impl Inbound {
-    /// Completes the handshake.
-    async fn accept(&self, stream: TcpStream) -> io::Result<Accepted> {
+    /// Completes the handshakes: of TLS, if the port has it, and of the members.
+    async fn accept(&self, socket: TcpStream, remote: SocketAddr) -> io::Result<Accepted> {
         // A socket that refuses the option still works, but slower.
-        let _ = stream.set_nodelay(true);
-        let (reader, mut writer) = stream.into_split();
-        let mut reader = FrameReader::new(reader);
-        let hello = self.read(&mut reader).await?;
+        let _ = socket.set_nodelay(true);
+        let (stream, certificate) = self.secure(socket).await?;
+        let mut frames = Frames::new(stream);
+        let hello = self.read(&mut frames).await?;
+        if let Some(certificate) = certificate {
+            self.check_sender(&hello, &certificate, remote)?;
+        }
         let (reply, answer) = oneshot::channel();
         let accepted = self.port.ask(Handshake::Accept { hello, reply }, answer).await?;
-        let (accepting, welcome) = self.or_refuse(accepted, &mut writer).await?;
-        write(&mut writer, &welcome).await?;
-        let confirm = self.read(&mut reader).await?;
+        let (accepting, welcome) = self.or_refuse(accepted, &mut frames).await?;
+        frames.write(&welcome).await?;
+        let confirm = self.read(&mut frames).await?;
         let (reply, answer) = oneshot::channel();
         let complete = Handshake::Complete { accepting, confirm, reply };
         let completed = self.port.ask(complete, answer).await?;
-        let (from, superseded) = self.or_refuse(completed, &mut writer).await?;
-        Ok((from, (reader, writer), superseded))
+        let (from, superseded) = self.or_refuse(completed, &mut frames).await?;
+        Ok((from, frames, superseded))
     }
 
-    async fn read(&self, reader: &mut FrameReader<OwnedReadHalf>) -> io::Result<Bytes> {
-        let frame = reader.next(HandshakeMessage::MAX_LEN).await;
-        if frame.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::InvalidData) {
+    /// Completes the handshake of TLS. Returns the dialer's certificate, which the CA for peers has signed.
+    async fn secure(
+        &self,
+        socket: TcpStream,
+    ) -> io::Result<(Box<dyn Bytestream>, Option<CertificateDer<'static>>)> {
+        let Some(acceptor) = self.port.tls.acceptor() else { return Ok((Box::new(socket), None)) };
+        let stream = acceptor.accept(socket).await?;
+        let chain = stream.get_ref().1.peer_certificates();
+        // TLS accepts no member without one.
+        let certificate = chain.and_then(<[_]>::first).ok_or(io::ErrorKind::PermissionDenied)?;
+        let certificate = certificate.clone();
+        Ok((Box::new(stream), Some(certificate)))
+    }
+
+    /// Checks that the dialer is the member that its certificate names. The replica must see nothing of any other one: what
+    /// a member says it remembers can end this process.
+    fn check_sender(
+        &self,
+        hello: &Bytes,
+        certificate: &CertificateDer<'_>,
+        remote: SocketAddr,
+    ) -> io::Result<()> {
+        // The replica refuses everything else, whoever sends it.
+        let Ok(HandshakeMessage::Hello(hello)) = HandshakeMessage::decode(hello) else {
+            return Ok(());
+        };
+        let id = hello.from.id;
+        if self.port.tls.names(certificate, id) {
+            return Ok(());
+        }
+        let problem = format!(
+            "the dialer says that it is member {id}, and its certificate is for another member or cluster: give each data directory its own certificate"
+        );
+        self.port.tls_failed(Some(remote), problem);
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    async fn read(&self, frames: &mut PeerFrames) -> io::Result<Bytes> {
+        let frame = frames.next(HandshakeMessage::MAX_LEN).await;
+        if frame.as_ref().is_err_and(is_too_long) {
             self.port.counters.peer_undecodable();
         }
         frame?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
@@ -96,14 +138,14 @@ impl Inbound {
     async fn or_refuse<T>(
         &self,
         answer: Result<T, HandshakeError>,
-        writer: &mut OwnedWriteHalf,
+        frames: &mut PeerFrames,
     ) -> io::Result<T> {
         match answer {
             Ok(answer) => Ok(answer),
             Err(error) => {
                 self.port.counters.handshake_failed(&error);
                 if let Some(reply) = error.reply() {
-                    write(writer, &reply).await?;
+                    frames.write(&reply).await?;
                 }
                 Err(io::ErrorKind::ConnectionRefused.into())
             }
@@ -111,11 +153,11 @@ impl Inbound {
     }
 
     /// Hands over messages until the connection ends, or sends what no member sends.
-    async fn receive(&self, from: RaftId, (mut reader, _writer): Stream) {
+    async fn receive(&self, from: RaftId, mut frames: PeerFrames) {
         loop {
-            let bytes = match reader.next(MAX_FRAME).await {
+            let bytes = match frames.next(MAX_FRAME).await {
                 Ok(Some(bytes)) => bytes,
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(error) if is_too_long(&error) => {
                     self.port.counters.peer_undecodable();
                     return;
                 }
@@ -131,4 +173,9 @@ impl Inbound {
             }
         }
     }
+}
+
+/// Returns true for the error of a frame that is too long. TLS has errors of the same kind.
+fn is_too_long(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData && !tls::is_tls(error)
 }

@@ -1,4 +1,5 @@
-//! Frames between members: u32 length, big-endian, and the bytes of a handshake or peer message.
+//! Frames between members: u32 length, big-endian, and the bytes of a handshake or peer message. They travel on TCP, or
+//! on TLS over it.
 
 use std::io;
 
@@ -18,25 +19,43 @@ pub(super) fn put(out: &mut BytesMut, body: &[u8]) {
     out.put_slice(body);
 }
 
-/// Writes one frame.
-pub(super) async fn write(writer: &mut (impl AsyncWrite + Unpin), body: &[u8]) -> io::Result<()> {
-    let mut frame = BytesMut::with_capacity(4 + body.len());
-    put(&mut frame, body);
-    writer.write_all(&frame).await
-}
+/// A connection between two members. TLS may hold written bytes back until the flush.
+pub(super) trait Bytestream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-/// Reads frames from a stream.
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Bytestream for S {}
+
+/// Reads and writes frames.
 #[derive(Debug)]
-pub(super) struct FrameReader<R> {
-    stream: R,
+pub(super) struct Frames<S> {
+    stream: S,
     buffer: BytesMut,
 }
 
-impl<R: AsyncRead + Unpin> FrameReader<R> {
-    pub(super) fn new(stream: R) -> Self {
+/// The frames of a connection with or without TLS.
+pub(super) type PeerFrames = Frames<Box<dyn Bytestream>>;
+
+impl<S> Frames<S> {
+    pub(super) fn new(stream: S) -> Self {
         Self { stream, buffer: BytesMut::new() }
     }
 
+    /// Returns the stream, to write frames that [`put`] has made.
+    pub(super) fn stream(&mut self) -> &mut S {
+        &mut self.stream
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Frames<S> {
+    /// Writes one frame.
+    pub(super) async fn write(&mut self, body: &[u8]) -> io::Result<()> {
+        let mut frame = BytesMut::with_capacity(4 + body.len());
+        put(&mut frame, body);
+        self.stream.write_all(&frame).await?;
+        self.stream.flush().await
+    }
+}
+
+impl<S: AsyncRead + Unpin> Frames<S> {
     /// Returns the next frame, or none at the end of the stream. Losing the future loses no bytes.
     ///
     /// # Errors
@@ -71,7 +90,7 @@ mod tests {
     use super::*;
 
     async fn read(bytes: &[u8], most: usize) -> (Vec<Bytes>, Option<io::ErrorKind>) {
-        let mut reader = FrameReader::new(bytes);
+        let mut reader = Frames::new(bytes);
         let mut frames = Vec::new();
         loop {
             match reader.next(most).await {

@@ -1,6 +1,8 @@
 //! Members over loopback, with real files, and the real client.
 
 mod admin;
+#[path = "../../../client/tests/client/support/certificates.rs"]
+mod certificates;
 mod disks;
 mod guide;
 mod handshakes;
@@ -14,3 +16,6 @@ mod server;
 mod sessions;
 mod stops;
 mod support;
+mod tls;
+mod tls_peers;
+mod tls_reload;
