@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod bench;
 pub mod capture;
+pub mod certificates;
 pub mod check;
 pub mod cluster;
 pub mod demo;

@@ -11,7 +11,7 @@ pub fn utc(millis: i64) -> String {
 
 /// Converts days since 1970-01-01 to a date of the proleptic Gregorian calendar. Counts years from March, so that the leap
 /// day comes last, in cycles of 400 years.
-fn civil(days: i64) -> (i64, i64, i64) {
+pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (cycle, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;

@@ -3,6 +3,7 @@
 mod connection;
 mod mailbox;
 mod stream;
+mod tokens;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,6 +18,7 @@ use zraft_zmtp::Instant;
 use crate::{PortLimits, inputs::ClientInput, status::Counters, tls::Tls};
 use connection::Connection;
 pub(crate) use mailbox::{Close, Mailbox, Push};
+pub(crate) use tokens::ClientTokens;
 
 /// The pause after the system refused to accept, such as for want of file descriptors: short beside a client's timeouts,
 /// long enough not to occupy a core.
@@ -32,6 +34,7 @@ pub(crate) struct ClientPort {
     pub(crate) limits: PortLimits,
     pub(crate) counters: Arc<Counters>,
     pub(crate) tls: Arc<Tls>,
+    pub(crate) tokens: Arc<ClientTokens>,
     pub(crate) origin: tokio::time::Instant,
 }
 

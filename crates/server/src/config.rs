@@ -26,7 +26,10 @@ pub struct MemberConfig {
     pub client_tls: Option<ClientTls>,
     /// The certificates of the peer port; none if members do not speak TLS. All members of a cluster have them, or none.
     pub peer_tls: Option<PeerTls>,
-    /// How often the member looks whether certificates have changed. Default 10 s.
+    /// The file with the tokens of clients; none if every client may open a session. With it, a client must give one of
+    /// them in the capability `token`. All members of a cluster have the same file.
+    pub client_tokens: Option<PathBuf>,
+    /// How often the member looks whether certificates or client tokens have changed. Default 10 s.
     pub certificate_check: Duration,
     /// The admin port; none by default.
     pub admin: Option<AdminConfig>,
@@ -56,6 +59,7 @@ impl MemberConfig {
             peer_address,
             client_tls: None,
             peer_tls: None,
+            client_tokens: None,
             certificate_check: CERTIFICATE_CHECK,
             admin: None,
             timing: Timing::default(),

@@ -30,7 +30,7 @@ use crate::{
     ConfigError, CreateError, Ended, FEATURE_LEVEL, Figures, MemberConfig, Report, Status,
     TlsError,
     admin::{self, AdminPort, TokenError, TokenFile, Tokens},
-    clients::{self, ClientPort},
+    clients::{self, ClientPort, ClientTokens},
     clock::Clock,
     directory::{self, Opened},
     driver::{Driver, status_of},
@@ -46,7 +46,7 @@ use crate::{
     workers::{self, Threads},
 };
 
-pub(crate) use certificates::reload;
+pub(crate) use certificates::reload_all;
 
 /// Inputs that wait for the driver. The tasks and threads that report more wait for room.
 const WAITING_INPUTS: usize = 1024;
@@ -69,6 +69,7 @@ pub struct Member {
     admin_address: Option<SocketAddr>,
     handle: Handle,
     tls: Arc<Tls>,
+    tokens: Arc<ClientTokens>,
     /// The task that runs everything else; none once it was waited for.
     root: Option<JoinHandle<()>>,
     threads: Option<Threads>,
@@ -143,23 +144,25 @@ impl Member {
         let directory = config.directory.clone();
         let token = config.admin.as_ref().map(|admin| TokenFile::new(&admin.token_file));
         let (client_tls, peer_tls) = (config.client_tls.clone(), config.peer_tls.clone());
+        let client_tokens = config.client_tokens.as_ref().map(TokenFile::new);
         let open = move || {
             // An admin port that no one can use is noticed now, and not during an incident.
             token.map(|token| token.read()).transpose()?;
+            let tokens = ClientTokens::load(client_tokens)?;
             // First, because opening a large directory takes a while.
             let tls = Tls::load(client_tls, peer_tls, &directory::identity(&directory)?)?;
-            Ok::<_, StartError>((directory::open(&directory, application)?, tls))
+            Ok::<_, StartError>((directory::open(&directory, application)?, tls, tokens))
         };
         let opened = tokio::task::spawn_blocking(open).await;
-        let (opened, tls) =
+        let (opened, tls, tokens) =
             opened.map_err(|_| io::Error::other("opening the directory panicked"))??;
-        Self::run(config, opened, Arc::new(tls), level, ports)
+        Self::run(config, opened, (Arc::new(tls), Arc::new(tokens)), level, ports)
     }
 
     fn run<A: Application>(
         config: MemberConfig,
         opened: Opened<A>,
-        tls: Arc<Tls>,
+        (tls, tokens): (Arc<Tls>, Arc<ClientTokens>),
         application_level: u32,
         ports: Ports,
     ) -> Result<Self, StartError> {
@@ -224,6 +227,7 @@ impl Member {
             limits: config.ports,
             counters: counters.clone(),
             tls: tls.clone(),
+            tokens: tokens.clone(),
             origin: tokio::time::Instant::now(),
         });
         let introduction = Introduction {
@@ -252,9 +256,11 @@ impl Member {
             stopped_by,
         };
         let certificates = tls.clone().watch_files(config.certificate_check);
+        let client_tokens = tokens.clone().watch_file(config.certificate_check);
+        let watches = async { tokio::join!(certificates, client_tokens) };
         let root = tokio::spawn(async move {
             let clients = (client_port, clients);
-            let ended = serve(driver, clients, (peer_port, peers), admin, certificates).await;
+            let ended = serve(driver, clients, (peer_port, peers), admin, watches).await;
             sender.send_modify(|status| status.ended = Some(Arc::new(ended)));
         });
         let (root, threads) = (Some(root), Some(threads));
@@ -265,6 +271,7 @@ impl Member {
             admin_address,
             handle,
             tls,
+            tokens,
             root,
             threads,
         })
@@ -440,18 +447,20 @@ impl Drop for Member {
     }
 }
 
-/// Runs the ports, the driver, and the look at changed certificates. Dropping the future ends all of them.
+/// Runs the ports, the driver, and the look at changed certificates and tokens. Dropping the future ends all of them.
 async fn serve(
     driver: Driver,
     (client_port, clients): (Arc<ClientPort>, TcpListener),
     (peer_port, peers): (Arc<PeerPort>, TcpListener),
     admin: Option<(Arc<AdminPort>, TcpListener)>,
-    certificates: impl Future<Output = ()> + Send + 'static,
+    watches: impl Future<Output = ((), ())> + Send + 'static,
 ) -> Ended {
     let (close, closing) = watch::channel(false);
     let mut tasks = JoinSet::new();
     tasks.spawn(peers::listen(peer_port, peers));
-    tasks.spawn(certificates);
+    tasks.spawn(async move {
+        watches.await;
+    });
     if let Some((port, listener)) = admin {
         tasks.spawn(admin::listen(port, listener));
     }

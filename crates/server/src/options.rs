@@ -55,6 +55,8 @@ pub struct ServerConfig {
     pub client_address: SocketAddr,
     /// The certificates of the client port.
     pub client_tls: TlsFiles,
+    /// The file with the tokens of clients.
+    pub client_token_file: Option<PathBuf>,
     /// Where the member listens for other members.
     pub peer_address: SocketAddr,
     /// The certificates of the peer port.
@@ -131,6 +133,7 @@ impl Default for ServerConfig {
             insecure: false,
             client_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7001)),
             client_tls: TlsFiles::default(),
+            client_token_file: None,
             peer_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7002)),
             peer_tls: TlsFiles::default(),
             certificate_check: CERTIFICATE_CHECK,
@@ -289,6 +292,8 @@ impl ServerConfig {
             .map(|address| AdminConfig { address, token_file: self.token_file(&member.directory) });
         member.client_tls = self.client_tls(&member.directory)?;
         member.peer_tls = self.peer_tls(&member.directory)?;
+        member.client_tokens =
+            self.client_token_file.as_ref().map(|file| member.directory.join(file));
         member.certificate_check = self.certificate_check;
         let settings = self.new_cluster.clone().check();
         member.settings =

@@ -117,21 +117,20 @@ impl Server {
     }
 
     /// Runs until a signal, and then stops the member. A second signal ends it at once. Returns the last signal. SIGHUP lets
-    /// the member read its certificates again.
+    /// the member read its certificates and client tokens again.
     ///
     /// # Errors
     /// Why the member ended by itself.
     pub async fn run(self, signals: &mut Signals) -> Result<Signal, Arc<Ended>> {
         let (first, wait) = tokio::sync::oneshot::channel();
-        let tls = self.member.tls();
+        let secrets = self.member.secrets();
         let mut run = std::pin::pin!(self.run_until(wait));
         let signal = loop {
             tokio::select! {
                 biased;
                 asked = signals.asked() => match asked {
                     Asked::End(signal) => break signal,
-                    // The member's status of its certificates has the result.
-                    Asked::ReloadCertificates => drop(tokio::spawn(member::reload(tls.clone()))),
+                    Asked::Reload => drop(tokio::spawn(member::reload_all(secrets.clone()))),
                 },
                 ended = run.as_mut() => return ended_by_itself(ended),
             }

@@ -1,4 +1,4 @@
-//! The signals that ask a process to end, or to read its certificates again.
+//! The signals that ask a process to end, or to read its certificates and tokens again.
 
 use std::{io, process::ExitCode};
 
@@ -26,7 +26,7 @@ impl Signal {
 }
 
 /// Receives the signals of this process: those that ask it to end, and SIGHUP, which asks a member to read its certificates
-/// again. While this exists, they no longer end the process by themselves.
+/// and client tokens again. While this exists, they no longer end the process by themselves.
 ///
 /// Windows has only Ctrl+C.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub struct Signals {
 pub(crate) enum Asked {
     End(Signal),
     #[cfg_attr(not(unix), expect(dead_code, reason = "only SIGHUP asks for this"))]
-    ReloadCertificates,
+    Reload,
 }
 
 impl Signals {
@@ -79,7 +79,7 @@ impl Signals {
             biased;
             _ = self.interrupt.recv() => Asked::End(Signal::Interrupt),
             _ = self.terminate.recv() => Asked::End(Signal::Terminate),
-            _ = self.hangup.recv() => Asked::ReloadCertificates,
+            _ = self.hangup.recv() => Asked::Reload,
         }
         #[cfg(not(unix))]
         {

@@ -152,6 +152,8 @@ pub struct Figures {
     pub clients_undecodable: u64,
     /// Connections of clients that were closed because their TLS handshake failed, or TLS after it.
     pub clients_tls_failed: u64,
+    /// Connections of clients that were closed because they asked for a session without a valid token.
+    pub clients_unauthorised: u64,
     /// Connections of clients that were closed because they did not read.
     pub clients_slow: u64,
     /// Command messages that clients sent, copies included.
@@ -188,6 +190,7 @@ pub(crate) struct Counters {
     pub(crate) clients_over_limit: Counter,
     pub(crate) clients_undecodable: Counter,
     pub(crate) clients_tls_failed: Counter,
+    pub(crate) clients_unauthorised: Counter,
     pub(crate) clients_slow: Counter,
     pub(crate) commands: Counter,
     pub(crate) queries: Counter,
@@ -257,6 +260,7 @@ impl Counters {
             clients_over_limit: self.clients_over_limit.get(),
             clients_undecodable: self.clients_undecodable.get(),
             clients_tls_failed: self.clients_tls_failed.get(),
+            clients_unauthorised: self.clients_unauthorised.get(),
             clients_slow: self.clients_slow.get(),
             commands: self.commands.get(),
             queries: self.queries.get(),
@@ -311,6 +315,18 @@ impl Counters {
             );
             tracing::warn!(more, "{line}");
             self.events.add(line);
+        }
+    }
+
+    /// Counts and logs a client without a valid token.
+    pub(crate) fn client_unauthorised(&self) {
+        self.clients_unauthorised.add();
+        if let Some(more) = self.clients_log.next() {
+            tracing::warn!(
+                more,
+                "a client asked for a session without a valid token, and its connection was closed{}",
+                and(more)
+            );
         }
     }
 

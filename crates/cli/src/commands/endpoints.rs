@@ -1,10 +1,11 @@
-//! The options `-e` and `--timeout`.
+//! The options `-e`, `--timeout`, `--token-file` and `--tls-…`.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use zraft_cli::{members, patience};
-use zraft_client::{ClientBuilder, RaftClient};
+use zraft_client::{ClientBuilder, RaftClient, Tls};
+use zraft_server::TokenFile;
 
 /// The shortest `connectionTimeout` of a long-running command, so that a member that is slow for a moment is not given up.
 const LASTING: Duration = Duration::from_millis(2500);
@@ -26,6 +27,21 @@ pub(crate) struct Endpoints {
     /// one second more.
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
     timeout: Duration,
+    /// File with the token that the members ask for
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// CAs that sign the members' certificates, in PEM form; needed for addresses with tls://
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Certificate of this client, in PEM form, if the members ask for one
+    #[arg(long, value_name = "FILE", requires_all = ["tls_ca", "tls_key"])]
+    tls_cert: Option<PathBuf>,
+    /// Private key of that certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Name that the members' certificates have, in place of the host in each address
+    #[arg(long, value_name = "NAME", requires = "tls_ca")]
+    tls_server_name: Option<String>,
 }
 
 /// Reads a time in seconds, up to one day.
@@ -55,6 +71,32 @@ impl Endpoints {
     fn builder(&self, least: Duration) -> Result<ClientBuilder, String> {
         let members = self.endpoints.split(',').count();
         let each = patience::connection_timeout(self.timeout, members).max(least);
-        Ok(members::builder(&self.endpoints)?.connection_timeout(each))
+        let builder = members::builder(&self.endpoints)?.connection_timeout(each);
+        let builder = match self.token()? {
+            Some(token) => builder.capability("token", token),
+            None => builder,
+        };
+        Ok(match self.tls() {
+            Some(tls) => builder.tls(tls),
+            None => builder,
+        })
+    }
+
+    /// Returns the first token of the file. While tokens are exchanged, that is one that all members know.
+    fn token(&self) -> Result<Option<String>, String> {
+        let Some(file) = &self.token_file else { return Ok(None) };
+        let tokens = TokenFile::new(file).read().map_err(|error| error.to_string())?;
+        Ok(tokens.first().map(|token| token.as_str().to_owned()))
+    }
+
+    fn tls(&self) -> Option<Tls> {
+        let mut tls = Tls::new().ca_file(self.tls_ca.as_ref()?);
+        if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            tls = tls.certificate_files(certificate, key);
+        }
+        if let Some(name) = &self.tls_server_name {
+            tls = tls.server_name(name);
+        }
+        Some(tls)
     }
 }

@@ -1,13 +1,15 @@
 //! `zraft init`: makes the data directories of a new cluster.
 
 use std::{
+    io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
 };
 
 use clap::Args;
+use zraft_cli::certificates::Authorities;
 use zraft_server::{
-    AdminToken, ClusterId, CreateError, NewMember, ServerConfig, TokenFile, create_cluster,
+    AdminToken, ClusterId, CreateError, NewMember, RaftId, ServerConfig, TokenFile, create_cluster,
     random_cluster_id,
 };
 
@@ -20,7 +22,11 @@ use crate::exit::{Exit, complain, print};
 /// ports, and the file node.toml with its addresses on loopback. Only their owner may read them. Overwrites nothing: the exit status is 1 if one of
 /// the folders exists.
 ///
-/// Prints the commands that run the members, and the value of -e for clients.
+/// With --tls, members and clients speak TLS, and clients need a token. Two CAs are made for that, in the folder DIR/ca, with the certificates of
+/// the members in their folders and one for clients in DIR; the token is in client.token. Keep DIR/ca where no member runs: its keys make
+/// certificates for anyone.
+///
+/// Prints the commands that run the members, and the options for clients.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Example:\n  zraft init --members 3 --dir cluster\n  zraft server cluster/node-1"
@@ -45,7 +51,22 @@ pub(crate) struct Shape {
     /// State machine that all members run
     #[arg(long, value_name = "NAME", default_value = "kv-store")]
     pub(crate) application: Application,
+    /// Make certificates and a token, so that members and clients speak TLS and know each other
+    #[arg(long)]
+    tls: bool,
+    /// Host name or address under which clients reach the members, besides localhost; may be given several times
+    #[arg(long, value_name = "HOST", requires = "tls")]
+    host: Vec<String>,
 }
+
+/// The file with the token of clients, in each member's folder and in DIR.
+const CLIENT_TOKEN: &str = "client.token";
+
+/// The folder of the CAs and their keys.
+const CA_FOLDER: &str = "ca";
+
+/// The names of the loopback interface, which the certificates of client ports have.
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// A member of the new cluster, with its configuration.
 struct Planned {
@@ -79,17 +100,32 @@ pub(crate) fn make(
     let cluster = configure(&planned)?;
     let members: Vec<_> = planned.iter().map(|planned| planned.member.clone()).collect();
     found(cluster, &members)?;
+    if shape.tls {
+        make_certificates(shape, cluster, &planned)?;
+    }
     let commands: Vec<_> = planned
         .iter()
         .map(|planned| format!("  zraft server {}", quoted(&planned.member.directory)))
         .collect();
+    let scheme = if shape.tls { "tls" } else { "tcp" };
     let endpoints: Vec<_> = planned
         .iter()
-        .map(|planned| format!("{}=tcp://{}", planned.name, planned.config.client_address))
+        .map(|planned| format!("{}={scheme}://{}", planned.name, planned.config.client_address))
         .collect();
     print("made a cluster; run each member in its own terminal:");
     print(&commands.join("\n"));
     print(&format!("endpoints: {}", endpoints.join(",")));
+    if shape.tls {
+        let file = |name| quoted(&shape.dir.join(name));
+        print(&format!(
+            "for clients: --tls-ca {} --tls-cert {} --tls-key {} --token-file {}",
+            file("client-ca.pem"),
+            file("client.pem"),
+            file("client.key"),
+            file(CLIENT_TOKEN)
+        ));
+        print(&format!("keep {} where no member runs", file(CA_FOLDER)));
+    }
     Ok(())
 }
 
@@ -111,6 +147,14 @@ fn plan(shape: &Shape) -> Result<Vec<Planned>, Refused> {
     let addresses = addresses(shape.base_port, shape.members)?;
     let (clients, rest) = addresses.split_at(usize::from(shape.members));
     let (peers, admins) = rest.split_at(usize::from(shape.members));
+    if shape.tls {
+        let taken = [CA_FOLDER, "client-ca.pem", "client.pem", "client.key", CLIENT_TOKEN];
+        let taken = taken.map(|name| shape.dir.join(name));
+        if let Some(taken) = taken.iter().find(|path| path.symlink_metadata().is_ok()) {
+            let taken = taken.display();
+            return Err(Refused::input(format!("{taken} exists: choose another --dir")));
+        }
+    }
     let mut planned = Vec::new();
     for (number, ((client, peer), admin)) in (1..).zip(clients.iter().zip(peers).zip(admins)) {
         let name = format!("node-{number}");
@@ -129,6 +173,19 @@ fn plan(shape: &Shape) -> Result<Vec<Planned>, Refused> {
             ("admin-address", &admin.to_string()),
         ] {
             config.set(flag, value).map_err(Refused::failure)?;
+        }
+        if shape.tls {
+            for (flag, file) in [
+                ("client-certificate", "client.pem"),
+                ("client-key", "client.key"),
+                ("client-ca", "client-ca.pem"),
+                ("client-token-file", CLIENT_TOKEN),
+                ("peer-certificate", "peer.pem"),
+                ("peer-key", "peer.key"),
+                ("peer-ca", "peer-ca.pem"),
+            ] {
+                config.set(flag, file).map_err(Refused::failure)?;
+            }
         }
         let member_name = config.name.clone().ok_or_else(|| Refused::failure("no name"))?;
         let member = NewMember { name: member_name, directory, peer_address: peer.to_string() };
@@ -167,6 +224,34 @@ fn configure(planned: &[Planned]) -> Result<ClusterId, Refused> {
         cluster = config.cluster;
     }
     cluster.ok_or_else(|| Refused::failure("no members"))
+}
+
+/// Makes the CAs, the certificates of members and clients, and the clients' token. It comes last, because a new member's
+/// folder is empty.
+fn make_certificates(
+    shape: &Shape,
+    cluster: ClusterId,
+    planned: &[Planned],
+) -> Result<(), Refused> {
+    let hosts = LOOPBACK.into_iter().map(str::to_owned).chain(shape.host.iter().cloned());
+    let hosts: Vec<_> = hosts.collect();
+    let make = || {
+        let authorities = Authorities::new(cluster)?;
+        authorities.create_in(&shape.dir.join(CA_FOLDER))?;
+        authorities.write_client(&shape.dir)?;
+        for (number, planned) in (1..).zip(planned) {
+            let id = RaftId::new(number).ok_or(io::ErrorKind::InvalidInput)?;
+            authorities.write_member(&planned.member.directory, cluster, id, &hosts)?;
+        }
+        Ok::<_, io::Error>(())
+    };
+    make().map_err(Refused::failure)?;
+    let token = AdminToken::random().map_err(Refused::failure)?;
+    let folders = planned.iter().map(|planned| &planned.member.directory).chain([&shape.dir]);
+    for folder in folders {
+        TokenFile::new(folder.join(CLIENT_TOKEN)).create(&token).map_err(Refused::failure)?;
+    }
+    Ok(())
 }
 
 /// Returns a path as a shell reads it.

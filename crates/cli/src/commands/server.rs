@@ -31,10 +31,11 @@ use crate::{
 ///
 /// Prints the member's endpoint and its admin port. Then logs on standard error who leads, whenever that changes, and what an
 /// operator should look at; with --log json, one JSON object on each line. SIGTERM or Ctrl+C make it hand leadership over,
-/// tell its clients where to go, and end within 5 seconds, with exit status 143 or 130. A second signal ends it at once. A
-/// cluster of one member has no member to hand over to: its clients wait until it is back.
+/// tell its clients where to go, and end within 5 seconds, with exit status 143 or 130. A second signal ends it at once.
+/// SIGHUP makes it read its certificates again. A cluster of one member has no member to hand over to: its clients wait
+/// until it is back.
 ///
-/// The exit status is 1 if the configuration or the folder cannot be used, 2 if a port cannot be opened, 3 after any other
+/// The exit status is 1 if the configuration, a certificate or the folder cannot be used, 2 if a port cannot be opened, 3 after any other
 /// failure, and 5 if the member cannot go on with its data, so that starting it again does not help. zraft dev runs a cluster in memory instead.
 #[derive(Debug, Args)]
 #[command(
@@ -222,8 +223,9 @@ fn introduce(server: &Server) {
         let address = SocketAddr::new(reachable(address.ip()), address.port());
         format!("\nadmin: http://{address}")
     });
+    let scheme = if member.has_client_tls() { "tls" } else { "tcp" };
     let text = format!(
-        "member {} of cluster {}\nendpoint: {}=tcp://{address}{}\npress Ctrl+C to stop",
+        "member {} of cluster {}\nendpoint: {}={scheme}://{address}{}\npress Ctrl+C to stop",
         identity.member,
         identity.cluster,
         identity.member,
@@ -247,6 +249,7 @@ fn of_start(error: &StartError) -> Exit {
     match error {
         StartError::Config(_)
         | StartError::Token(_)
+        | StartError::Tls(_)
         | StartError::NoDirectory
         | StartError::OtherMember { .. } => Exit::BadInput,
         StartError::Create(CreateError::Store(error)) | StartError::Store(error) => of_store(error),

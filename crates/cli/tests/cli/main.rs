@@ -24,4 +24,6 @@ mod server;
 mod store;
 mod support;
 #[cfg(unix)]
+mod tls;
+#[cfg(unix)]
 mod watch;

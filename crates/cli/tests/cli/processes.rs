@@ -12,7 +12,7 @@ use std::{
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::{net::TcpSocket, sync::watch, task::JoinSet};
-use zraft_client::{Bytes, DisconnectReason, Event, RaftClient};
+use zraft_client::{Bytes, DisconnectReason, Event, RaftClient, Tls};
 
 use crate::support::{PATIENCE, Running, run, stderr, stdout};
 
@@ -34,7 +34,7 @@ fn reserve_at(address: &str) -> (Option<TcpSocket>, String) {
 /// A cluster of three processes that a test can signal, kill and start again.
 pub(crate) struct Cluster {
     pub(crate) folder: TempDir,
-    endpoints: String,
+    pub(crate) endpoints: String,
     members: Vec<Option<Running>>,
     variables: Vec<(&'static str, &'static str)>,
     _ports: Vec<Option<TcpSocket>>,
@@ -49,9 +49,14 @@ pub(crate) const PATIENT: [(&str, &str); 3] = [
 
 impl Cluster {
     pub(crate) fn start(variables: &[(&'static str, &'static str)]) -> Self {
+        Self::start_with(variables, &["--application", "append-log"])
+    }
+
+    /// Starts a cluster that `zraft init` has made with these options.
+    pub(crate) fn start_with(variables: &[(&'static str, &'static str)], options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().to_str().unwrap().to_owned();
-        let init = run(&["init", "--dir", &dir, "--base-port", "0", "--application", "append-log"]);
+        let init = run(&[&["init", "--dir", &dir, "--base-port", "0"], options].concat());
         assert!(init.status.success(), "{}", stderr(&init));
         let endpoints = endpoints(&stdout(&init));
         let ports = (1..=3).flat_map(|member| {
@@ -108,6 +113,11 @@ impl Cluster {
         for member in self.endpoints.split(',') {
             let (id, endpoint) = member.split_once('=').unwrap();
             builder = builder.member(id, endpoint);
+        }
+        if self.endpoints.contains("tls://") {
+            let [ca, certificate, key] = ["client-ca.pem", "client.pem", "client.key"]
+                .map(|file| self.folder.path().join(file));
+            builder = builder.tls(Tls::new().ca_file(ca).certificate_files(certificate, key));
         }
         let client = builder.build().unwrap();
         client.connect().await.unwrap();
@@ -213,7 +223,16 @@ async fn leader_that_gets_sigterm_hands_over_and_no_command_is_lost_or_doubled()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn leader_that_is_killed_loses_and_doubles_no_command() {
-    let mut cluster = Cluster::start(&[]);
+    kill_the_leader(Cluster::start(&[])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leader_that_is_killed_in_a_cluster_with_tls_loses_and_doubles_no_command() {
+    let options = ["--application", "append-log", "--tls"];
+    kill_the_leader(Cluster::start_with(&[], &options)).await;
+}
+
+async fn kill_the_leader(mut cluster: Cluster) {
     let leader = cluster.leader_at(0);
     let client = cluster.client().await;
     let mut load = Load::start(&client, 600);

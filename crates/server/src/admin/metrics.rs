@@ -282,6 +282,11 @@ static METRICS: &[Metric] = &[
         values: Values::Count(|figures| figures.clients_tls_failed),
     },
     Metric {
+        name: "client_connections_unauthorised",
+        text: "Connections of clients that were closed because they asked for a session without a valid token",
+        values: Values::Count(|figures| figures.clients_unauthorised),
+    },
+    Metric {
         name: "client_connections_slow",
         text: "Connections of clients that were closed because they did not read",
         values: Values::Count(|figures| figures.clients_slow),

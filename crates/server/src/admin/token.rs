@@ -37,7 +37,7 @@ pub struct TokenFile {
 pub enum TokenError {
     /// There is no such file.
     #[error(
-        "{} does not exist: copy admin.token from another member's folder, or write 32 random hexadecimal digits to it", .path.display()
+        "{} does not exist: copy the file from another member's folder, or write 32 random hexadecimal digits to it", .path.display()
     )]
     Missing {
         /// The file.
@@ -79,7 +79,7 @@ impl AdminToken {
     }
 
     /// Returns true if the text is this token. The time that it takes tells nothing of the characters.
-    pub(super) fn is(&self, text: &[u8]) -> bool {
+    pub(crate) fn is(&self, text: &[u8]) -> bool {
         let own = self.0.as_bytes();
         let pairs = own.iter().zip(text);
         // The optimiser must not end the loop at the first difference.
@@ -219,7 +219,7 @@ mod tests {
             assert!(matches!(error, TokenError::Content { .. }), "{error}");
         }
         let missing = TokenFile::new("/nowhere/admin.token").read().expect_err("it is missing");
-        assert!(missing.to_string().contains("copy admin.token"), "{missing}");
+        assert!(missing.to_string().contains("copy the file"), "{missing}");
     }
 
     #[test]

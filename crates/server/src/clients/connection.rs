@@ -9,7 +9,7 @@ use tokio::{
     net::TcpStream,
     time::{Sleep, sleep_until},
 };
-use zraft_protocol::{ClientMessage, ServerMessage};
+use zraft_protocol::{ClientMessage, Nonce, RejectionReason, ServerMessage};
 use zraft_replica::ConnectionId;
 use zraft_zmtp::{Config, Event};
 
@@ -56,6 +56,8 @@ enum End {
     Ordered(Close),
     /// The client sent what cannot be read, or broke a rule of the transport.
     Undecodable,
+    /// The client asked for a session without a valid token.
+    Unauthorised(Nonce),
     /// TLS failed. The client has been told.
     Tls(io::Error),
 }
@@ -103,6 +105,10 @@ impl Connection {
         }
         match &end {
             End::Undecodable => self.port.counters.client_undecodable(),
+            End::Unauthorised(nonce) => {
+                self.port.counters.client_unauthorised();
+                self.reject(*nonce);
+            }
             End::Tls(error) => {
                 let (remote, problem) = (self.stream.remote(), tls::of_client(error));
                 let failure = TlsFailure { port: Port::Client, remote, problem };
@@ -111,7 +117,7 @@ impl Connection {
             }
             End::Peer | End::Ordered(_) => {}
         }
-        if matches!(end, End::Undecodable | End::Ordered(Close::Flush)) {
+        if matches!(end, End::Undecodable | End::Unauthorised(_) | End::Ordered(Close::Flush)) {
             // What cannot be sent in this time is lost; the client resumes its session.
             let _ = tokio::time::timeout(FLUSH_TIME, self.flush()).await;
         }
@@ -160,7 +166,10 @@ impl Connection {
                 Event::Message(frame) => {
                     bytes += frame.len();
                     match ClientMessage::decode(&frame) {
-                        Ok(message) => batch.push(message),
+                        Ok(message) => match self.admit(message) {
+                            Ok(message) => batch.push(message),
+                            Err(refused) => end = Some(refused),
+                        },
                         Err(_) => end = Some(End::Undecodable),
                     }
                 }
@@ -177,6 +186,26 @@ impl Connection {
         end.map_or(Ok(()), Err)
     }
 
+    /// Returns the message without the client's token.
+    fn admit(&self, message: ClientMessage) -> Result<ClientMessage, End> {
+        match message {
+            ClientMessage::CreateSession { capabilities, nonce } => {
+                let admitted = self.port.tokens.admit(capabilities);
+                let capabilities = admitted.ok_or(End::Unauthorised(nonce))?;
+                Ok(ClientMessage::CreateSession { capabilities, nonce })
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// Tells a client without a valid token that it gets no session.
+    fn reject(&mut self, nonce: Nonce) {
+        // What the driver has for the client goes first.
+        let _ = self.fetch();
+        let reason = RejectionReason::InvalidCapabilities;
+        self.send(&ServerMessage::SessionRejected { reason, nonce, leader_id: None });
+    }
+
     async fn report(&self, input: ClientInput) -> Result<(), End> {
         self.port.inputs.send(input).await.map_err(|_| End::Peer)
     }
@@ -184,13 +213,17 @@ impl Connection {
     /// Takes what the driver has for the client.
     fn fetch(&mut self) -> Result<(), End> {
         let close = self.mailbox.take(self.zmtp.tx_queued(), &mut self.outbox);
-        for message in self.outbox.drain(..) {
-            self.scratch.clear();
-            message.encode(&mut self.scratch);
-            // Fails only on a connection that has failed, which the next event reports.
-            let _ = self.zmtp.send(&self.scratch);
-        }
+        let mut messages = std::mem::take(&mut self.outbox);
+        messages.drain(..).for_each(|message| self.send(&message));
+        self.outbox = messages;
         close.map_or(Ok(()), |how| Err(End::Ordered(how)))
+    }
+
+    fn send(&mut self, message: &ServerMessage) {
+        self.scratch.clear();
+        message.encode(&mut self.scratch);
+        // Fails only on a connection that has failed, which the next event reports.
+        let _ = self.zmtp.send(&self.scratch);
     }
 
     /// Writes what the socket takes.

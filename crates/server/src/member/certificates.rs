@@ -1,11 +1,13 @@
-//! What the owner of a member sees of its certificates.
+//! What the owner of a member sees of its certificates and client tokens.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::Member;
-use crate::{CertificateStatus, Reload, TlsError, TlsFailure, tls::Tls};
+use crate::{
+    CertificateStatus, Reload, TlsError, TlsFailure, TokenError, clients::ClientTokens, tls::Tls,
+};
 
 impl Member {
     /// Returns true if the client port speaks TLS, so that its endpoint begins with `tls://`.
@@ -36,13 +38,36 @@ impl Member {
         reload(self.tls.clone()).await
     }
 
-    pub(crate) fn tls(&self) -> Arc<Tls> {
-        self.tls.clone()
+    /// Reads the file with the tokens of clients again. New sessions need one of its tokens; existing ones stay.
+    ///
+    /// A member does this by itself, too, at the interval [`MemberConfig::certificate_check`](crate::MemberConfig::certificate_check).
+    ///
+    /// # Errors
+    /// [`TokenError`] if the file cannot be used. The member goes on with the tokens that it had.
+    pub async fn reload_client_tokens(&self) -> Result<Reload, TokenError> {
+        let tokens = self.tokens.clone();
+        let reloaded = tokio::task::spawn_blocking(move || tokens.reload()).await;
+        // Only a runtime that ends does not run it.
+        reloaded.unwrap_or(Ok(Reload::Unchanged))
+    }
+
+    pub(crate) fn secrets(&self) -> (Arc<Tls>, Arc<ClientTokens>) {
+        (self.tls.clone(), self.tokens.clone())
     }
 }
 
+/// Reads certificates and client tokens again, on a thread that may block. The log has the result.
+pub(crate) async fn reload_all((tls, tokens): (Arc<Tls>, Arc<ClientTokens>)) {
+    let reload = move || {
+        let _ = tls.reload();
+        let _ = tokens.reload();
+    };
+    // Only a runtime that ends does not run it.
+    let _ = tokio::task::spawn_blocking(reload).await;
+}
+
 /// Reads certificates again, on a thread that may block.
-pub(crate) async fn reload(tls: Arc<Tls>) -> Result<Reload, TlsError> {
+async fn reload(tls: Arc<Tls>) -> Result<Reload, TlsError> {
     let reloaded = tokio::task::spawn_blocking(move || tls.reload()).await;
     // Only a runtime that ends does not run it.
     reloaded.unwrap_or(Ok(Reload::Unchanged))

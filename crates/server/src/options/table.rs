@@ -28,7 +28,7 @@ pub(super) enum Kind {
     },
 }
 
-/// The sections of the file, with what they are about. The clients' tokens will add theirs.
+/// The sections of the file, with what they are about.
 pub(super) static SECTIONS: &[(&str, &str)] = &[
     ("", "Member"),
     ("client", "Client port"),
@@ -138,6 +138,16 @@ pub(super) static OPTIONS: &[ConfigOption] = &[
         kind: Kind::Text {
             read: |config| path(config.client_tls.ca.as_ref()),
             write: |config, text| set_path(&mut config.client_tls.ca, text),
+        },
+    },
+    ConfigOption {
+        section: "client",
+        flag: "client-token-file",
+        placeholder: "FILE",
+        text: "File with the tokens, one or two, of which a client must give one to open a session; the same on all members",
+        kind: Kind::Text {
+            read: |config| path(config.client_token_file.as_ref()),
+            write: |config, text| set_path(&mut config.client_token_file, text),
         },
     },
     ConfigOption {

@@ -19,3 +19,4 @@ mod support;
 mod tls;
 mod tls_peers;
 mod tls_reload;
+mod tokens;
