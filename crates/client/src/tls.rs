@@ -269,23 +269,34 @@ fn explain(error: &io::Error) -> String {
             error @ (CertificateError::NotValidForName
             | CertificateError::NotValidForNameContext { .. }),
         ) => format!("{error}: connect by a name that the certificate has, or set the server name"),
+        rustls::Error::InvalidCertificate(
+            error @ (CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. }),
+        ) => format!(
+            "the member's certificate is not valid now: replace it on the member, or set the clock of this machine ({error})"
+        ),
         rustls::Error::InvalidCertificate(error) => {
             format!("the member's certificate is refused: {error}")
         }
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
             "the member asks for a client certificate: give one, and its key".to_owned()
         }
+        rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => {
+            "for the member, the client certificate is not valid now: give the client a new one, or set the member's clock"
+                .to_owned()
+        }
         rustls::Error::AlertReceived(
             alert @ (AlertDescription::BadCertificate
             | AlertDescription::UnsupportedCertificate
             | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied
             | AlertDescription::DecryptError),
         ) => format!(
-            "the member refuses the client certificate ({alert:?}): give one that its CA for clients has signed and that is valid now"
+            "the member refuses the client certificate ({alert:?}): give one that its CA for clients has signed"
         ),
         rustls::Error::InvalidMessage(_) => {
             "the client port does not speak TLS: write tcp://, or give the member a certificate"

@@ -1,4 +1,4 @@
-//! TLS of the two ports: what the certificates are, and how they are exchanged while the member runs.
+//! TLS of the client port and the peer port: what the certificates are, and how they are exchanged while the member runs.
 //!
 //! Members speak TLS 1.3 only. A peer connection is mutual: each side has a certificate of the CA for peers that names
 //! its cluster and its number. A client sees the member's certificate, and shows one of the CA for clients if the
@@ -34,6 +34,7 @@ use zraft_store::Identity;
 
 use crate::{ClientTls, PeerTls};
 
+use failure::OwnProblem;
 pub use failure::{Port, TlsFailure};
 pub(crate) use failure::{is_tls, of_client, of_peer};
 pub use files::TlsError;
@@ -321,8 +322,11 @@ fn check_own(
     match verified {
         Ok(_) => Ok(()),
         Err(error) => match failure::of_own(&error, &peer_certificate_name(cluster, member)) {
-            Some(problem) => Err(TlsError::new(&pair.place, problem)),
-            None => Ok(()),
+            OwnProblem::Wrong(problem) => Err(TlsError::new(&pair.place, problem)),
+            OwnProblem::NotValidNow(problem) => {
+                tracing::warn!(file = pair.place, "{}: {problem}", pair.place);
+                Ok(())
+            }
         },
     }
 }

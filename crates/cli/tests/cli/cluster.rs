@@ -197,7 +197,7 @@ fn backup_is_taken_while_members_run_and_becomes_a_new_cluster() {
 
     let dir = path("restored");
     let restore = |file: &str, application: &str| {
-        let words = ["--members", "1", "--base-port", "0", "--application", application];
+        let words = ["--members", "2", "--base-port", "0", "--application", application, "--tls"];
         run(&[&["cluster", "restore", file, "--dir", &dir], &words[..]].concat())
     };
     let foreign = restore(&file, "kv-store");
@@ -207,12 +207,17 @@ fn backup_is_taken_while_members_run_and_becomes_a_new_cluster() {
     let restored = restore(&file, "append-log");
     assert!(restored.status.success(), "{}", stderr(&restored));
     assert!(stdout(&restored).starts_with("restored the state at entry "));
-    let mut member = Running::start(&["server", &path("restored/node-1")]);
-    while !member.complaint().starts_with("zraft: leads in term ") {}
+    // A leader needs both, so the new certificates name the new members.
+    let mut members = ["restored/node-1", "restored/node-2"]
+        .map(|folder| Running::start_in(&["server", &path(folder)], &PATIENT));
+    let leads = |line: &str| line.starts_with("zraft: leads ") || line.contains(": follows node-");
+    members.iter_mut().for_each(|member| while !leads(&member.complaint()) {});
     let patience = PATIENCE.as_secs().to_string();
     let settings = run(&["cluster", "settings", "--dir", &dir, "--timeout", &patience]);
     assert!(stdout(&settings).contains("sessions = 77\n"), "{}", stderr(&settings));
-    assert_eq!(member.terminate(), Some(143));
+    for member in members {
+        assert_eq!(member.terminate(), Some(143));
+    }
 }
 
 #[test]

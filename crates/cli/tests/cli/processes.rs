@@ -107,7 +107,13 @@ impl Cluster {
         }
     }
 
-    async fn client(&self) -> RaftClient {
+    /// Returns the token of clients, which a cluster with TLS has.
+    pub(crate) fn token(&self) -> String {
+        let token = fs::read_to_string(self.folder.path().join("client.token")).unwrap();
+        token.trim_end().to_owned()
+    }
+
+    pub(crate) async fn client(&self) -> RaftClient {
         let mut builder =
             RaftClient::builder().capability("kind", "test").request_timeout(PATIENCE);
         for member in self.endpoints.split(',') {
@@ -118,6 +124,7 @@ impl Cluster {
             let [ca, certificate, key] = ["client-ca.pem", "client.pem", "client.key"]
                 .map(|file| self.folder.path().join(file));
             builder = builder.tls(Tls::new().ca_file(ca).certificate_files(certificate, key));
+            builder = builder.capability("token", self.token());
         }
         let client = builder.build().unwrap();
         client.connect().await.unwrap();

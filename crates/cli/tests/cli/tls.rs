@@ -112,3 +112,25 @@ fn member_says_that_it_has_read_changed_certificates() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_of_everything_holds_neither_a_session_id_nor_a_token() {
+    let options = ["--application", "append-log", "--tls"];
+    let mut cluster = Cluster::start_with(&[("ZRAFT_LOG_LEVEL", "trace")], &options);
+    let leader = cluster.leader_at(0);
+    let client = cluster.client().await;
+    client.submit_command("item").await.unwrap();
+    let session = client.session_id().unwrap();
+    // The session moves to another member, and ends there.
+    let mut logs = vec![cluster.take(leader).terminated().1];
+    client.submit_command("item").await.unwrap();
+    assert_eq!(client.session_id().as_ref(), Some(&session));
+    client.disconnect().await;
+    logs.extend((0..3).filter(|at| *at != leader).map(|at| cluster.take(at).terminated().1));
+    for log in logs {
+        assert!(log.contains("zraft: "), "{log}");
+        for secret in [session.as_str(), &cluster.token()] {
+            assert!(!log.contains(secret), "{log}");
+        }
+    }
+}

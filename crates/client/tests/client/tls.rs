@@ -176,6 +176,25 @@ async fn client_without_the_certificate_that_the_member_asks_for_learns_why_it_i
 }
 
 #[tokio::test]
+async fn expired_certificate_is_refused_on_either_side_and_the_client_says_what_to_do() {
+    let clients = Authority::new("clients");
+    let cluster = start(TestCluster::builder().app(Echo)).await;
+    let endpoint = cluster.endpoints().pop_first().unwrap().1;
+    let target = endpoint.strip_prefix("tcp://").unwrap().to_owned();
+    let servers = Authority::new("servers");
+    let port = proxy(target, &servers.issue_expired(&["127.0.0.1"]), None).await;
+    let expired = Proxied { cluster, servers, port };
+    let cause = failure(&expired.client("127.0.0.1", expired.tls())).await;
+    assert_tls(&cause, "not valid now: replace it on the member");
+
+    let proxied = proxied(Some(&clients)).await;
+    let Identity { certificate, key } = clients.issue_expired(&["client"]);
+    let tls = proxied.tls().certificate(certificate, key);
+    let cause = failure(&proxied.client("127.0.0.1", tls)).await;
+    assert_tls(&cause, "the client certificate is not valid now: give the client a new one");
+}
+
+#[tokio::test]
 async fn port_without_tls_is_named_as_the_reason() {
     let cluster = start(TestCluster::builder().app(Echo)).await;
     let endpoint = cluster.endpoints().pop_first().unwrap().1.replace("tcp://", "tls://");

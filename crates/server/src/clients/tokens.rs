@@ -42,7 +42,7 @@ impl ClientTokens {
         let valid = self.valid.read().unwrap_or_else(PoisonError::into_inner);
         // All are compared, so that the time tells nothing of which one is valid.
         let matching = valid.iter().filter(|token| token.is(given)).count();
-        (matching > 0).then(|| without_token(&capabilities))
+        if matching > 0 { without_token(&capabilities) } else { None }
     }
 
     /// Reads the file again. The tokens stay as they are if it cannot be used. Blocks.
@@ -80,12 +80,10 @@ impl ClientTokens {
     }
 }
 
-fn without_token(capabilities: &Capabilities) -> Capabilities {
+fn without_token(capabilities: &Capabilities) -> Option<Capabilities> {
     let others = capabilities.iter().filter(|(name, _)| *name != CAPABILITY);
     // Capabilities have at least one entry. A client that gives nothing but its token keeps the name without the value.
-    Capabilities::new(others)
-        .or_else(|_| Capabilities::new([(CAPABILITY, "")]))
-        .unwrap_or_else(|_| capabilities.clone())
+    Capabilities::new(others).or_else(|_| Capabilities::new([(CAPABILITY, "")])).ok()
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ fn effective_configuration_is_a_file_that_gives_the_same_configuration() {
 fn unknown_options_and_sections_are_refused_by_name_and_line() {
     let unknown = error("\n[client]\naddress = \"127.0.0.1:1\"\nadress = \"127.0.0.1:1\"\n");
     assert!(unknown.starts_with("node.toml:4: unknown option client.adress: "), "{unknown}");
-    assert!(unknown.contains("address, connections"), "{unknown}");
+    assert!(unknown.contains("address, certificate, key"), "{unknown}");
     assert!(error("nam = \"a\"").starts_with("node.toml:1: unknown option nam: "));
     let section = error("name = \"a\"\n[klient]\naddress = 1\n");
     assert!(section.starts_with("node.toml:3: unknown section [klient]: "), "{section}");

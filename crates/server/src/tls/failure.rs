@@ -47,39 +47,55 @@ fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
+/// What an operator does about the failures of one port.
+struct Remedies {
+    no_certificate: &'static str,
+    unknown_issuer: &'static str,
+    /// The other side's certificate is right, but not at this time.
+    not_valid_now: &'static str,
+    /// The other side says that of this member's certificate.
+    own_not_valid_now: &'static str,
+    /// The other side refuses this member's certificate for another reason.
+    own_refused: &'static str,
+    no_tls: &'static str,
+}
+
+const OF_CLIENTS: Remedies = Remedies {
+    no_certificate: "the client shows no certificate: give it one that the CA in client.ca has signed",
+    unknown_issuer: "the client's certificate is not signed by the CA in client.ca",
+    not_valid_now: "the client's certificate is not valid now: give the client a new one, or set the clock of this machine",
+    own_not_valid_now: "for the client, this member's certificate is not valid now: replace the files in client.certificate and client.key, or set the client's clock",
+    own_refused: "the client does not accept this member's certificate: give it the CA that has signed client.certificate, and connect by a name in it",
+    no_tls: "let the endpoint in the client begin with tls://",
+};
+
+const OF_PEERS: Remedies = Remedies {
+    no_certificate: "the other member shows no certificate: set its peer.certificate and peer.key",
+    unknown_issuer: "the other member's certificate is not signed by the CA in peer.ca: all members need certificates of the same CA",
+    not_valid_now: "the other member's certificate is not valid now: replace the files in its peer.certificate and peer.key, or set the clock of this machine",
+    own_not_valid_now: "for the other member, this one's certificate is not valid now: replace the files in peer.certificate and peer.key, or set the other machine's clock",
+    own_refused: "the other member does not accept this one's certificate: check that peer.ca is the same on both",
+    no_tls: "set its peer.certificate, peer.key and peer.ca if it has none",
+};
+
 /// Returns why the handshake with a client failed.
 pub(crate) fn of_client(error: &io::Error) -> String {
-    explain(
-        error,
-        "the client shows no certificate: give it one that the CA in client.ca has signed",
-        "the client's certificate is not signed by the CA in client.ca",
-        "the client does not accept this member's certificate: give it the CA that has signed client.certificate, and connect by a name in it",
-        "let the endpoint in the client begin with tls://",
-    )
+    explain(error, &OF_CLIENTS)
 }
 
 /// Returns why the handshake with another member failed.
 pub(crate) fn of_peer(error: &io::Error) -> String {
-    explain(
-        error,
-        "the other member shows no certificate: set its peer.certificate and peer.key",
-        "the other member's certificate is not signed by the CA in peer.ca: all members need certificates of the same CA",
-        "the other member does not accept this one's certificate: check that peer.ca is the same on both, and that no certificate has expired",
-        "set its peer.certificate, peer.key and peer.ca if it has none",
-    )
+    explain(error, &OF_PEERS)
 }
 
-fn explain(
-    error: &io::Error,
-    no_certificate: &str,
-    unknown_issuer: &str,
-    not_accepted: &str,
-    no_tls: &str,
-) -> String {
+fn explain(error: &io::Error, remedies: &Remedies) -> String {
     match tls_error(error) {
-        Some(Error::NoCertificatesPresented) => no_certificate.to_owned(),
+        Some(Error::NoCertificatesPresented) => remedies.no_certificate.to_owned(),
         Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-            unknown_issuer.to_owned()
+            remedies.unknown_issuer.to_owned()
+        }
+        Some(Error::InvalidCertificate(error)) if depends_on_time(error) => {
+            format!("{} ({error})", remedies.not_valid_now)
         }
         Some(Error::InvalidCertificate(error)) => {
             format!("the certificate of the other side is refused: {error}")
@@ -87,45 +103,68 @@ fn explain(
         Some(Error::AlertReceived(AlertDescription::CertificateRequired)) => {
             "the other side asks for a certificate, and this member has shown none".to_owned()
         }
+        Some(Error::AlertReceived(AlertDescription::CertificateExpired)) => {
+            remedies.own_not_valid_now.to_owned()
+        }
         Some(Error::AlertReceived(
             alert @ (AlertDescription::BadCertificate
             | AlertDescription::UnsupportedCertificate
             | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied
             | AlertDescription::DecryptError),
-        )) => format!("{not_accepted} ({alert:?})"),
+        )) => format!("{} ({alert:?})", remedies.own_refused),
         Some(Error::InvalidMessage(_)) => {
-            format!("the other side sent bytes that are not TLS: {no_tls}")
+            format!("the other side sent bytes that are not TLS: {}", remedies.no_tls)
         }
         Some(other) => other.to_string(),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            format!("the other side closed the connection during the TLS handshake: {no_tls}")
+            format!(
+                "the other side closed the connection during the TLS handshake: {}",
+                remedies.no_tls
+            )
         }
         None => error.to_string(),
     }
 }
 
-/// Returns why the other members would refuse the certificate of this one; none for what time alone decides: a member
-/// whose certificate has expired starts, and the others say why they refuse it.
-pub(super) fn of_own(error: &Error, name: &str) -> Option<String> {
-    match error {
-        Error::InvalidCertificate(
-            CertificateError::Expired
+/// Returns true if the certificate is refused only because of the time.
+fn depends_on_time(error: &CertificateError) -> bool {
+    matches!(
+        error,
+        CertificateError::Expired
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. },
-        ) => None,
+            | CertificateError::NotValidYetContext { .. }
+    )
+}
+
+/// A certificate of this member that the other members refuse.
+pub(super) enum OwnProblem {
+    /// It is the wrong one.
+    Wrong(String),
+    /// It has expired or is not valid yet. A member starts with it, because its clock may be wrong, and because a restart
+    /// must not take a member out of service that connections from before still reach.
+    NotValidNow(String),
+}
+
+/// Returns why the other members refuse the certificate of this one.
+pub(super) fn of_own(error: &Error, name: &str) -> OwnProblem {
+    OwnProblem::Wrong(match error {
+        Error::InvalidCertificate(error) if depends_on_time(error) => {
+            return OwnProblem::NotValidNow(format!(
+                "it is not valid now, and the other members refuse it: replace it and its key, or set the clock of this machine ({error})"
+            ));
+        }
         Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => Some(format!(
+        ) => format!(
             "it does not name this member: issue one with the DNS name {name} for this data directory"
-        )),
+        ),
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            Some("it is not signed by the CA in peer.ca: give the CA that has signed it".to_owned())
+            "it is not signed by the CA in peer.ca: give the CA that has signed it".to_owned()
         }
-        other => Some(format!("the other members would refuse it: {other}")),
-    }
+        other => format!("the other members would refuse it: {other}"),
+    })
 }

@@ -46,7 +46,7 @@ fn page_about_running_lists_each_option_with_its_default() {
 fn configuration_on_the_page_is_valid() {
     let page = read("docs/server/running.md");
     let blocks: Vec<_> = page.split("```toml\n").skip(1).collect();
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 3);
     for block in blocks {
         let (text, _) = block.split_once("```\n").expect("its end");
         let mut config = ServerConfig::default();

@@ -17,7 +17,7 @@ use zraft_client::{ConnectionCause, Event, RaftClient, Tls};
 use zraft_protocol::MemberId;
 use zraft_server::{
     ClientTls, Figures, LocalCluster, LocalClusterError, Member, MemberConfig, PeerTls, Port,
-    StartError, TlsFailure, peer_certificate_name,
+    Reload, StartError, TlsFailure, peer_certificate_name,
 };
 use zraft_session::{Application, applications::Echo};
 use zraft_store::{Folder, Identity};
@@ -94,6 +94,11 @@ pub(crate) fn write(path: &Path, text: &str, mode: u32) -> PathBuf {
     }
     let _ = mode;
     path.to_owned()
+}
+
+/// Longer than any test: only what the test does makes a member read its certificates.
+pub(crate) fn never(config: &mut MemberConfig) {
+    config.certificate_check = Duration::from_secs(86_400);
 }
 
 pub(crate) fn endpoints<A: Application>(cluster: &LocalCluster<A>) -> BTreeMap<MemberId, String> {
@@ -220,6 +225,27 @@ async fn clients_without_the_right_certificate_are_refused_and_both_sides_say_wh
     }
     assert!(member.figures().clients_tls_failed >= 5, "{:?}", member.figures());
     assert_works(&client(&cluster, authorities.client())).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_certificates_are_refused_at_the_client_port_and_both_sides_say_what_to_do() {
+    let authorities = Authorities::new();
+    let cluster = secured(1, &authorities, never).await;
+    let member = cluster.member(1).expect("it runs");
+    let expired = authorities.clients.issue_expired(&["client"]);
+    let tls = Tls::new().ca(authorities.servers.pem());
+    let tls = tls.certificate(expired.certificate, expired.key);
+    let text = tls_failure(&client(&cluster, tls)).await;
+    assert!(text.contains("give the client a new one"), "{text}");
+    assert_kept(member, Port::Client, "the client's certificate is not valid now").await;
+
+    let expired = authorities.servers.issue_expired(&["127.0.0.1"]);
+    write_pair(&cluster.directory(1).expect("it exists"), "client", &expired);
+    assert_eq!(within(member.reload_certificates()).await, Ok(Reload::Changed));
+    let text = tls_failure(&client(&cluster, authorities.client())).await;
+    assert!(text.contains("not valid now: replace it on the member"), "{text}");
+    assert_kept(member, Port::Client, "replace the files in client.certificate").await;
     cluster.stop().await;
 }
 

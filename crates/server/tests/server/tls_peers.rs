@@ -126,7 +126,11 @@ async fn member_is_heard_only_with_a_certificate_for_its_cluster_and_number() {
     let client = authorities.clients.issue(&[&peer_certificate_name(cluster_id, id(2))]);
     assert_eq!(dial(member, ca, Some(&client), 2).await, None);
     assert_kept(member, Port::Peer, "not signed by the CA in peer.ca").await;
-    assert_eq!(member.figures().peers_tls_failed, 5);
+    let expired = ca.issue_expired(&[&peer_certificate_name(cluster_id, id(2))]);
+    assert_eq!(dial(member, ca, Some(&expired), 2).await, None);
+    assert_kept(member, Port::Peer, "not valid now: replace the files in its peer.certificate")
+        .await;
+    assert_eq!(member.figures().peers_tls_failed, 6);
     assert_eq!(member.figures().peers_refused, refused, "the replica heard nothing of them");
     cluster.stop().await;
 }

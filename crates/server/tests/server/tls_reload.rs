@@ -9,13 +9,8 @@ use zraft_session::applications::Echo;
 use crate::{
     certificates::Authority,
     support::within,
-    tls::{Authorities, assert_works, client, secured, tls_failure, write, write_pair},
+    tls::{Authorities, assert_works, client, never, secured, tls_failure, write, write_pair},
 };
-
-/// Longer than any test: only what the test does makes a member read its certificates.
-fn never(config: &mut MemberConfig) {
-    config.certificate_check = Duration::from_secs(86_400);
-}
 
 /// Returns a client that trusts this CA of the members' certificates.
 fn trusting(

@@ -43,17 +43,39 @@ async fn assert_refused<A: Application>(cluster: &LocalCluster<A>, token: Option
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_client_with_a_valid_token_gets_a_session() {
+async fn only_a_client_with_a_valid_token_gets_a_session_and_no_member_stores_the_token() {
     let configure = |config: &mut MemberConfig| secure(config, OLD);
     let cluster = LocalCluster::start_with(3, || Echo, configure).await.expect("it starts");
     within(cluster.caught_up()).await.expect("all run");
-    for wrong in [None, Some(""), Some("0123456789abcde"), Some(NEW)] {
+    for wrong in [None, Some("x"), Some("0123456789abcde"), Some(NEW)] {
         assert_refused(&cluster, wrong).await;
     }
     let known = client(&cluster, Some(OLD));
     within(known.connect()).await.expect("it has the token");
     assert_eq!(within(known.submit_command("x")).await.expect("it has a session"), "x");
+    assert_eq!(files_with(&cluster, OLD), Vec::<PathBuf>::new());
+    // What the log keeps of a client is found in this way.
+    assert!(!files_with(&cluster, "kind").is_empty());
     cluster.stop().await;
+}
+
+/// Returns the files of all members, other than the token file, that hold this text.
+fn files_with<A: Application>(cluster: &LocalCluster<A>, text: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for number in cluster.numbers() {
+        let directory = cluster.directory(number).expect("it exists");
+        for entry in fs::read_dir(&directory).expect("readable") {
+            let file = entry.expect("readable").path();
+            if file == path(&directory) || file.is_dir() {
+                continue;
+            }
+            let bytes = fs::read(&file).expect("readable");
+            if bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
+                found.push(file);
+            }
+        }
+    }
+    found
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, date_time_ymd,
 };
 
 pub(crate) struct Authority {
@@ -33,10 +33,25 @@ impl Authority {
 
     /// Issues a certificate for host names and IP addresses.
     pub(crate) fn issue(&self, names: &[&str]) -> Identity {
-        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let params = CertificateParams::new(names).expect("names of hosts");
+        self.sign(params(names))
+    }
+
+    /// Issues a certificate that has expired.
+    pub(crate) fn issue_expired(&self, names: &[&str]) -> Identity {
+        let mut params = params(names);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 1, 1);
+        self.sign(params)
+    }
+
+    fn sign(&self, params: CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("the system has random numbers");
         let certificate = params.signed_by(&key, &self.issuer).expect("it signs");
         Identity { certificate: certificate.pem(), key: key.serialize_pem() }
     }
+}
+
+fn params(names: &[&str]) -> CertificateParams {
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    CertificateParams::new(names).expect("names of hosts")
 }
