@@ -177,10 +177,10 @@ impl Tls {
             let changed = *status != before;
             match &reloaded {
                 Err(error) if changed => {
-                    tracing::warn!(%error, "the certificates in use stay: {error}")
+                    tracing::warn!(%error, "the certificates in use stay: {error}");
                 }
                 Ok(Reload::Changed) => {
-                    tracing::info!("new connections use the changed certificates")
+                    tracing::info!("new connections use the changed certificates");
                 }
                 _ => {}
             }
