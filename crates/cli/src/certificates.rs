@@ -1,7 +1,7 @@
 //! The certificates of a new cluster, which `zraft init --tls` makes: two CAs, and what they sign.
 
 use std::{
-    fs::{DirBuilder, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions},
     io::{self, Write},
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
@@ -19,6 +19,10 @@ use crate::time::civil;
 const CA_YEARS: i32 = 10;
 const YEARS: i32 = 5;
 
+/// The names of the CAs. What they have signed names them, so another name would need new certificates.
+const PEER_CA: (&str, &str) = ("peer-ca", "zraft members");
+const CLIENT_CA: (&str, &str) = ("client-ca", "zraft clients");
+
 /// The two CAs of a cluster. Their keys can make certificates for anyone, so they belong in no member's folder.
 pub struct Authorities {
     /// Signs the certificates with which members speak to each other.
@@ -28,7 +32,8 @@ pub struct Authorities {
 }
 
 struct Authority {
-    certificate: Certificate,
+    /// Its certificate, in PEM form.
+    pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -37,11 +42,17 @@ impl Authorities {
     ///
     /// # Errors
     /// The system has no random numbers, or its clock is far off.
-    pub fn new(cluster: ClusterId) -> io::Result<Self> {
-        Ok(Self {
-            peers: Authority::new(&format!("zraft members of {cluster}"))?,
-            clients: Authority::new(&format!("zraft clients of {cluster}"))?,
-        })
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { peers: Authority::new(PEER_CA.1)?, clients: Authority::new(CLIENT_CA.1)? })
+    }
+
+    /// Opens the CAs that [`create_in`](Self::create_in) has written, to sign more with them.
+    ///
+    /// # Errors
+    /// A file cannot be read, or holds something else. The text names the file, and never shows a key.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let open = |(file, name)| Authority::open(folder, file, name);
+        Ok(Self { peers: open(PEER_CA)?, clients: open(CLIENT_CA)? })
     }
 
     /// Writes the CAs with their keys into a new folder, which only its owner may read.
@@ -53,32 +64,44 @@ impl Authorities {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(folder)?;
-        for (name, authority) in [("peer-ca", &self.peers), ("client-ca", &self.clients)] {
-            write(&folder.join(format!("{name}.pem")), &authority.certificate.pem())?;
+        for ((name, _), authority) in [(PEER_CA, &self.peers), (CLIENT_CA, &self.clients)] {
+            write(&folder.join(format!("{name}.pem")), &authority.pem)?;
             write(&folder.join(format!("{name}.key")), &authority.issuer.key().serialize_pem())?;
         }
         Ok(())
     }
 
-    /// Writes the certificates of a member into its folder: `peer.pem`, `peer.key` and `peer-ca.pem` for the peer port, and
-    /// `client.pem`, `client.key` and `client-ca.pem` for the client port, which clients reach under the names of `hosts`.
+    /// Writes the certificate of a member's peer port into its folder: `peer.pem`, `peer.key` and `peer-ca.pem`.
     ///
     /// # Errors
-    /// A host is not a name or an address, a file exists, or an error of the file system.
-    pub fn write_member(
+    /// A file exists, or an error of the file system.
+    pub fn write_peer_port(
         &self,
         folder: &Path,
         cluster: ClusterId,
         member: RaftId,
-        hosts: &[String],
     ) -> io::Result<()> {
         use ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
         let peer = vec![peer_certificate_name(cluster, member)];
-        let name = format!("member {member}");
-        self.peers.issue(&name, peer, [ServerAuth, ClientAuth]).write(folder, "peer")?;
-        write(&folder.join("peer-ca.pem"), &self.peers.certificate.pem())?;
-        self.clients.issue(&name, hosts.to_vec(), [ServerAuth]).write(folder, "client")?;
-        write(&folder.join("client-ca.pem"), &self.clients.certificate.pem())
+        let issued = self.peers.issue(&subject(member), peer, [ServerAuth, ClientAuth]);
+        issued.write(folder, "peer")?;
+        write(&folder.join("peer-ca.pem"), &self.peers.pem)
+    }
+
+    /// Writes the certificate of a member's client port, which clients reach under the names of `hosts`, into its folder:
+    /// `client.pem`, `client.key` and `client-ca.pem`.
+    ///
+    /// # Errors
+    /// A host is not a name or an address, a file exists, or an error of the file system.
+    pub fn write_client_port(
+        &self,
+        folder: &Path,
+        member: RaftId,
+        hosts: &[String],
+    ) -> io::Result<()> {
+        let purposes = [ExtendedKeyUsagePurpose::ServerAuth];
+        self.clients.issue(&subject(member), hosts.to_vec(), purposes).write(folder, "client")?;
+        write(&folder.join("client-ca.pem"), &self.clients.pem)
     }
 
     /// Writes a certificate for clients, `client.pem` with `client.key`, and the CA that they trust, `client-ca.pem`.
@@ -88,8 +111,12 @@ impl Authorities {
     pub fn write_client(&self, folder: &Path) -> io::Result<()> {
         let client = self.clients.issue("client", vec![], [ExtendedKeyUsagePurpose::ClientAuth]);
         client.write(folder, "client")?;
-        write(&folder.join("client-ca.pem"), &self.clients.certificate.pem())
+        write(&folder.join("client-ca.pem"), &self.clients.pem)
     }
+}
+
+fn subject(member: RaftId) -> String {
+    format!("member {member}")
 }
 
 impl std::fmt::Debug for Authorities {
@@ -112,12 +139,31 @@ impl Issued {
 
 impl Authority {
     fn new(name: &str) -> io::Result<Self> {
+        let params = Self::params(name)?;
+        let key = KeyPair::generate().map_err(io::Error::other)?;
+        let certificate = params.self_signed(&key).map_err(io::Error::other)?;
+        Ok(Self { pem: certificate.pem(), issuer: Issuer::new(params, key) })
+    }
+
+    fn open(folder: &Path, file: &str, name: &str) -> io::Result<Self> {
+        let read = |kind: &str| {
+            let path = folder.join(format!("{file}.{kind}"));
+            let text = fs::read_to_string(&path).map_err(|error| named(&path, error))?;
+            Ok::<_, io::Error>((path, text))
+        };
+        let ((_, pem), (path, key)) = (read("pem")?, read("key")?);
+        // The error of the parser could repeat a part of the key.
+        let key = KeyPair::from_pem(&key)
+            .map_err(|_| named(&path, io::Error::other("holds no private key in PEM form")))?;
+        // What it signs needs the CA's name and key only.
+        Ok(Self { pem, issuer: Issuer::new(Self::params(name)?, key) })
+    }
+
+    fn params(name: &str) -> io::Result<CertificateParams> {
         let mut params = params(name, vec![], CA_YEARS).map_err(io::Error::other)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let key = KeyPair::generate().map_err(io::Error::other)?;
-        let certificate = params.self_signed(&key).map_err(io::Error::other)?;
-        Ok(Self { certificate, issuer: Issuer::new(params, key) })
+        Ok(params)
     }
 
     fn issue(
@@ -162,9 +208,12 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let named =
-        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let named = |error| named(path, error);
     let mut file = options.open(path).map_err(named)?;
     file.write_all(text.as_bytes()).map_err(named)?;
     file.sync_all().map_err(named)
+}
+
+fn named(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

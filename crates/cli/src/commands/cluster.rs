@@ -5,6 +5,7 @@ mod check;
 mod force;
 mod join;
 mod restore;
+mod secrets;
 mod status;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};

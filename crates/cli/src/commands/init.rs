@@ -60,7 +60,14 @@ pub(crate) struct Shape {
 }
 
 /// The file with the token of clients, in each member's folder and in DIR.
-const CLIENT_TOKEN: &str = "client.token";
+pub(crate) const CLIENT_TOKEN: &str = "client.token";
+
+/// The options of TLS, with the files in each member's folder.
+pub(crate) const CLIENT_FILES: [(&str, &str); 2] =
+    [("client-certificate", "client.pem"), ("client-key", "client.key")];
+pub(crate) const CLIENT_CA: (&str, &str) = ("client-ca", "client-ca.pem");
+pub(crate) const PEER_FILES: [(&str, &str); 3] =
+    [("peer-certificate", "peer.pem"), ("peer-key", "peer.key"), ("peer-ca", "peer-ca.pem")];
 
 /// The folder of the CAs and their keys.
 const CA_FOLDER: &str = "ca";
@@ -175,15 +182,8 @@ fn plan(shape: &Shape) -> Result<Vec<Planned>, Refused> {
             config.set(flag, value).map_err(Refused::failure)?;
         }
         if shape.tls {
-            for (flag, file) in [
-                ("client-certificate", "client.pem"),
-                ("client-key", "client.key"),
-                ("client-ca", "client-ca.pem"),
-                ("client-token-file", CLIENT_TOKEN),
-                ("peer-certificate", "peer.pem"),
-                ("peer-key", "peer.key"),
-                ("peer-ca", "peer-ca.pem"),
-            ] {
+            let others = [CLIENT_CA, ("client-token-file", CLIENT_TOKEN)];
+            for (flag, file) in CLIENT_FILES.into_iter().chain(others).chain(PEER_FILES) {
                 config.set(flag, file).map_err(Refused::failure)?;
             }
         }
@@ -233,15 +233,16 @@ fn make_certificates(
     cluster: ClusterId,
     planned: &[Planned],
 ) -> Result<(), Refused> {
-    let hosts = LOOPBACK.into_iter().map(str::to_owned).chain(shape.host.iter().cloned());
-    let hosts: Vec<_> = hosts.collect();
+    let hosts = certified_hosts(&shape.host);
     let make = || {
-        let authorities = Authorities::new(cluster)?;
+        let authorities = Authorities::new()?;
         authorities.create_in(&shape.dir.join(CA_FOLDER))?;
         authorities.write_client(&shape.dir)?;
         for (number, planned) in (1..).zip(planned) {
             let id = RaftId::new(number).ok_or(io::ErrorKind::InvalidInput)?;
-            authorities.write_member(&planned.member.directory, cluster, id, &hosts)?;
+            let folder = &planned.member.directory;
+            authorities.write_peer_port(folder, cluster, id)?;
+            authorities.write_client_port(folder, id, &hosts)?;
         }
         Ok::<_, io::Error>(())
     };
@@ -252,6 +253,11 @@ fn make_certificates(
         TokenFile::new(folder.join(CLIENT_TOKEN)).create(&token).map_err(Refused::failure)?;
     }
     Ok(())
+}
+
+/// Returns the names that the certificate of a client port has.
+pub(crate) fn certified_hosts(given: &[String]) -> Vec<String> {
+    LOOPBACK.into_iter().map(str::to_owned).chain(given.iter().cloned()).collect()
 }
 
 /// Returns a path as a shell reads it.

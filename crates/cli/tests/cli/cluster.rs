@@ -159,6 +159,52 @@ fn leader_is_replaced_by_a_new_member() {
 }
 
 #[test]
+fn new_members_of_a_cluster_with_tls_get_certificates_from_its_ca() {
+    let options = ["--application", "append-log", "--tls"];
+    let mut cluster = Cluster::start_with(&PATIENT, &options);
+    cluster.leader_at(0);
+    let path = |name: &str| cluster.folder.path().join(name).to_str().unwrap().to_owned();
+    let ca = path("ca");
+    let wrong = cluster.ask(&["add", "node-4", "--ca", &path("node-1")]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(stderr(&wrong).contains("give --ca the folder ca"), "{}", stderr(&wrong));
+    let printed = cluster.done(&["add", "node-4", "--ca", &ca]);
+    assert!(printed.contains("endpoint: node-4=tls://"), "{printed}");
+    assert!(!printed.contains("put into"), "it is complete: {printed}");
+    let token = |folder: &str| fs::read(cluster.folder.path().join(folder).join("client.token"));
+    assert_eq!(token("node-4").unwrap(), token("node-1").unwrap());
+    let fourth = start(&printed);
+    assert_eq!(cluster.done(&["promote", "node-4"]), "node-4 votes\n");
+
+    // An operator with another CA learns what to ask it for.
+    let printed = cluster.done(&["add", "node-5"]);
+    let remark = printed.lines().find(|line| line.starts_with("before that, put into ")).unwrap();
+    for part in ["peer.pem, peer.key and peer-ca.pem, for the DNS name member-5.", "client.key"] {
+        assert!(remark.contains(part), "{remark}");
+    }
+    let (status, log) = start(&printed).end();
+    assert_eq!(status, Some(1), "{log}");
+    assert!(log.contains("client.pem: No such file"), "{log}");
+
+    // After the loss of a majority, too, the new cluster needs new certificates.
+    assert_eq!(fourth.terminate(), Some(143));
+    for member in 0..3 {
+        cluster.take(member).send(Signal::KILL);
+    }
+    let path = |name: &str| cluster.folder.path().join(name).to_str().unwrap().to_owned();
+    let words = ["cluster", "force-new", &path("node-1"), &path("forced"), "--accept-loss"];
+    // The killed process may hold the folder for a moment.
+    let mut output = run(&[&words[..], &["--ca", &ca]].concat());
+    while stderr(&output).contains("is in use") {
+        output = run(&[&words[..], &["--ca", &ca]].concat());
+    }
+    assert!(output.status.success(), "{}", stderr(&output));
+    let mut member = Running::start_in(&["server", &path("forced")], &PATIENT);
+    while !member.complaint().starts_with("zraft: leads ") {}
+    assert_eq!(member.terminate(), Some(143));
+}
+
+#[test]
 fn snapshots_are_taken_by_all_members_or_by_one() {
     let mut cluster = Cluster::start(&PATIENT);
     cluster.leader_at(0);

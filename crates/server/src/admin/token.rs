@@ -155,14 +155,22 @@ impl TokenFile {
     /// # Errors
     /// [`TokenError::Io`]; the file must not exist.
     pub fn create(&self, token: &AdminToken) -> Result<(), TokenError> {
-        self.write(token).map_err(|error| self.failed(error))
+        self.create_all(std::slice::from_ref(token))
+    }
+
+    /// Writes tokens, one or two, as [`create`](Self::create) does.
+    ///
+    /// # Errors
+    /// [`TokenError::Io`]; the file must not exist.
+    pub fn create_all(&self, tokens: &[AdminToken]) -> Result<(), TokenError> {
+        self.write(tokens).map_err(|error| self.failed(error))
     }
 
     pub(super) fn failed(&self, error: io::Error) -> TokenError {
         TokenError::Io { path: self.path.clone(), error }
     }
 
-    fn write(&self, token: &AdminToken) -> io::Result<()> {
+    fn write(&self, tokens: &[AdminToken]) -> io::Result<()> {
         let parent = self.path.parent().filter(|parent| *parent != Path::new(""));
         let folder = Folder::create(parent.unwrap_or(Path::new(".")))?;
         if self.path.symlink_metadata().is_ok() {
@@ -180,7 +188,8 @@ impl TokenFile {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&partial)?;
-        file.write_all(format!("{}\n", token.as_str()).as_bytes())?;
+        let lines: String = tokens.iter().map(|token| format!("{}\n", token.as_str())).collect();
+        file.write_all(lines.as_bytes())?;
         file.sync_all()?;
         fs::rename(&partial, &self.path)?;
         folder.sync()
@@ -242,6 +251,10 @@ mod tests {
             file.create_if_missing().expect("it exists");
             assert_eq!(file.read().expect("valid"), token);
             assert!(file.create(&token[0]).is_err());
+            let both = [token[0].clone(), AdminToken::random().expect("random numbers")];
+            let second = TokenFile::new(file.path.with_extension("both"));
+            second.create_all(&both).expect("it is written");
+            assert_eq!(second.read().expect("valid"), both);
             #[cfg(unix)]
             {
                 use std::os::unix::fs::PermissionsExt;

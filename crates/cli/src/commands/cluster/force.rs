@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use zraft_cli::cluster::Failure;
+use zraft_cli::cluster::{Failure, Found};
 use zraft_server::{
-    Forced, NewMember, RecoverError, Recovered, ServerConfig, StartError, StoreError, TokenFile,
-    force_new,
+    Forced, NewMember, RaftId, RecoverError, Recovered, ServerConfig, StartError, StoreError,
+    TokenFile, force_new,
 };
 use zraft_session::applications::{AppendLog, KvStore};
 
+use super::secrets::{Needs, Secrets, remark};
 use crate::{
     commands::{applications::Application, init::quoted},
     exit::{Exit, complain, print},
@@ -33,10 +34,12 @@ pub(super) struct Arguments {
     /// Confirm that answered commands may be lost
     #[arg(long)]
     accept_loss: bool,
+    #[command(flatten)]
+    secrets: Secrets,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let Arguments { from, to, accept_loss } = arguments;
+    let Arguments { from, to, accept_loss, secrets } = arguments;
     if !accept_loss {
         return Err(Failure::Input(
             "answered commands can be lost, and failed ones can run: start the other members if they can come back, or confirm with --accept-loss"
@@ -55,6 +58,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             ServerConfig::FILE
         )));
     };
+    let old = Found { directory: from.clone(), config: config.clone() };
+    // The new cluster has a new id, which the certificate of the old one does not name.
+    let needs = secrets.needs(&mut config, Some(&old.config))?;
     let peer_address = config.peer_address.to_string();
     let member = NewMember { name, directory: to.clone(), peer_address };
     complain(&format!(
@@ -66,13 +72,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Application::AppendLog => force_new(from, &member, AppendLog::new()),
     };
     let forced = forced.map_err(failure)?;
-    configure(&mut config, &forced, from, to)?;
+    let missing = configure(&mut config, &forced, &old, to, &needs)?;
     let Forced { old_cluster, cluster, recovered, .. } = &forced;
     let Recovered { last_index, last_term, sessions, .. } = recovered;
     print(&format!(
         "made cluster {cluster} from cluster {old_cluster}, up to entry {last_index} of term {last_term}, with {sessions} sessions"
     ));
     print(&format!("run its member: zraft server {}", quoted(to)));
+    if let Some(remark) = remark(to, &missing) {
+        print(&remark);
+    }
     print(&format!(
         "delete the folders of the old cluster, {} included, once the data is right",
         from.display()
@@ -80,13 +89,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// Writes the configuration and the token of the old member into the new folder.
+/// Writes the configuration, the tokens and the certificates into the new folder. Returns what the operator must add to it.
 fn configure(
     config: &mut ServerConfig,
     forced: &Forced,
-    from: &Path,
+    old: &Found,
     to: &Path,
-) -> Result<(), Failure> {
+    needs: &Needs,
+) -> Result<Vec<String>, Failure> {
+    let from = &old.directory;
     let failed = |error: &dyn std::fmt::Display| {
         Failure::Other(format!(
             "the cluster was made, and its configuration was not: {error}; copy {} from the old folder, and change its cluster to {}",
@@ -104,7 +115,8 @@ fn configure(
         }
         .map_err(|error| failed(&error))?;
     }
-    Ok(())
+    let id = RaftId::new(1).ok_or_else(|| failed(&"it has no number"))?;
+    needs.make(to, (forced.cluster, id), Some(old)).map_err(|error| failed(&error))
 }
 
 fn failure(error: RecoverError) -> Failure {

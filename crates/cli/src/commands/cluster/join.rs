@@ -10,7 +10,10 @@ use serde_json::json;
 use zraft_cli::cluster::{self, Failure, Found};
 use zraft_server::{FEATURE_LEVEL, RaftId, ServerConfig, TokenFile, check_vacant, create_joining};
 
-use super::{Place, member};
+use super::{
+    Place, member,
+    secrets::{Needs, Secrets, remark},
+};
 use crate::{
     commands::{applications::Application, dev::reachable, init::quoted},
     exit::{Exit, print},
@@ -67,6 +70,8 @@ struct New {
     /// Address at which the other members find the new one; by default the one that it listens on
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Option<String>,
+    #[command(flatten)]
+    secrets: Secrets,
 }
 
 fn anywhere() -> SocketAddr {
@@ -87,7 +92,7 @@ async fn join(name: &str, old: Option<&str>, new: &New, place: &Place) -> Result
     let found = place.found()?;
     let folder = folder_of(name, new, place, &found)?;
     check_vacant(&folder).map_err(|error| Failure::Input(error.to_string()))?;
-    let mut config = configuration(name, new, place.insecure, &found)?;
+    let (mut config, needs) = configuration(name, new, place.insecure, &found)?;
     if new.advertise.is_none() && config.peer_address.ip().is_unspecified() {
         return Err(Failure::Input(format!(
             "other members cannot dial {}: give the one at which they find the new member by --advertise",
@@ -107,8 +112,8 @@ async fn join(name: &str, old: Option<&str>, new: &New, place: &Place) -> Result
     }
     let path = if old.is_some() { "/v1/members/replace" } else { "/v1/members/add" };
     let begun = cluster.change(path, &body).await?;
-    let made = make(&mut config, &begun, &folder, &token);
-    made.map_err(|problem| {
+    let made = make(&mut config, &begun, (&folder, found.first()), &token, &needs);
+    let missing = made.map_err(|problem| {
         Failure::Other(format!(
             "{name} was added, and its folder cannot be made: {problem}; run zraft cluster remove {name}, and add it again"
         ))
@@ -121,7 +126,11 @@ async fn join(name: &str, old: Option<&str>, new: &New, place: &Place) -> Result
     let client = SocketAddr::new(reachable(client.ip()), client.port());
     print(&format!("added {name}; run it, and it votes once it has caught up:"));
     print(&format!("  zraft server {}", quoted(&folder)));
-    print(&format!("endpoint: {name}=tcp://{client}"));
+    if let Some(remark) = remark(&folder, &missing) {
+        print(&remark);
+    }
+    let scheme = if config.client_tls.certificate.is_some() { "tls" } else { "tcp" };
+    print(&format!("endpoint: {name}={scheme}://{client}"));
     Ok(Exit::Success)
 }
 
@@ -146,7 +155,7 @@ fn configuration(
     new: &New,
     insecure: bool,
     found: &[Found],
-) -> Result<ServerConfig, Failure> {
+) -> Result<(ServerConfig, Needs), Failure> {
     let input = |error: &dyn std::fmt::Display| Failure::Input(error.to_string());
     let application = match new.application {
         Some(application) => application,
@@ -160,6 +169,7 @@ fn configuration(
     config.peer_address = new.peer_address;
     config.admin_address = Some(new.admin_address);
     config.insecure = insecure;
+    let needs = new.secrets.needs(&mut config, found.first().map(|found| &found.config))?;
     config.check().map_err(|error| input(&error))?;
     config.choose_ports().map_err(|error| input(&error))?;
     let (client, peer) = (config.client_address.to_string(), config.peer_address.to_string());
@@ -176,16 +186,17 @@ fn configuration(
     for (flag, value) in options.into_iter().chain(insecure) {
         config.set(flag, value).map_err(|error| input(&error))?;
     }
-    Ok(config)
+    Ok((config, needs))
 }
 
-/// Makes the folder of a member that the leader has given a number.
+/// Makes the folder of a member that the leader has given a number. Returns what the operator must add to it.
 fn make(
     config: &mut ServerConfig,
     begun: &serde_json::Value,
-    folder: &std::path::Path,
+    (folder, known): (&std::path::Path, Option<&Found>),
     token: &zraft_server::AdminToken,
-) -> Result<(), String> {
+    needs: &Needs,
+) -> Result<Vec<String>, String> {
     let strange = || "the leader's answer lacks the cluster or the number".to_owned();
     let raft_id = begun["id"].as_u64().and_then(RaftId::new).ok_or_else(strange)?;
     let id = begun["cluster"].as_str().ok_or_else(strange)?;
@@ -196,5 +207,7 @@ fn make(
     config.create_in(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let file = TokenFile::new(config.token_file(folder));
     file.create(token).map_err(|error| error.to_string())?;
-    create_joining(folder, cluster, name, raft_id).map_err(|error| error.to_string())
+    create_joining(folder, cluster, name, raft_id).map_err(|error| error.to_string())?;
+    // Last, because the folder of a new member is empty.
+    needs.make(folder, (cluster, raft_id), known).map_err(|error| error.to_string())
 }
