@@ -1,5 +1,7 @@
 //! A client of the admin port.
 
+mod trust;
+
 use std::{fmt, fs::File, io::Write, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
@@ -12,8 +14,15 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::{net::TcpStream, task::AbortHandle, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::AbortHandle,
+    time::timeout,
+};
 use zraft_server::AdminToken;
+
+pub use trust::Trust;
 
 /// The longest answer: a history needs less than half, and the status of 64 members with the longest names and addresses less than a tenth.
 const ANSWER_BYTES: usize = 1 << 20;
@@ -26,6 +35,8 @@ pub struct Admin {
     /// Its address.
     pub address: SocketAddr,
     token: AdminToken,
+    /// What the port's certificate must be; none if it has no TLS.
+    trust: Option<Trust>,
 }
 
 /// Why a member does not do what it was asked.
@@ -65,11 +76,22 @@ impl AskError {
     }
 }
 
+/// A connection to an admin port, with or without TLS.
+trait Bytestream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Bytestream for S {}
+
 impl Admin {
     /// Returns a client. It opens a connection for each request.
     #[must_use]
     pub fn new(address: SocketAddr, token: AdminToken) -> Self {
-        Self { address, token }
+        Self { address, token, trust: None }
+    }
+
+    /// Lets the client speak TLS, so that only the member that is meant gets the token.
+    #[must_use]
+    pub fn with_tls(self, trust: Trust) -> Self {
+        Self { trust: Some(trust), ..self }
     }
 
     /// Asks for the status.
@@ -139,6 +161,13 @@ impl Admin {
     ) -> Result<(Response<Incoming>, AbortOnDrop), AskError> {
         let stream = TcpStream::connect(self.address).await;
         let stream = stream.map_err(|error| self.unreachable(&error))?;
+        let stream: Box<dyn Bytestream> = match &self.trust {
+            Some(trust) => {
+                let secured = trust.connect(self.address.ip(), stream).await;
+                Box::new(secured.map_err(|problem| self.unreachable(&problem))?)
+            }
+            None => Box::new(stream),
+        };
         let connection = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = connection.map_err(|error| self.unreachable(&error))?;
         let request = Request::builder()

@@ -14,7 +14,7 @@ use tokio::{
 };
 use zraft_server::{AdminToken, ServerConfig, TokenFile};
 
-use crate::admin::{Admin, AskError};
+use crate::admin::{Admin, AskError, Trust};
 
 /// The pause before members are asked again: a part of an election timeout, and long enough to cost them nothing.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -132,6 +132,14 @@ impl Cluster {
     pub fn new(addresses: Vec<SocketAddr>, token: &AdminToken, patience: Duration) -> Self {
         let members = addresses.into_iter().map(|address| Admin::new(address, token.clone()));
         Self { members: members.collect(), deadline: Instant::now() + patience }
+    }
+
+    /// Lets all requests travel in TLS.
+    #[must_use]
+    pub fn with_tls(mut self, trust: &Trust) -> Self {
+        let members = self.members.into_iter();
+        self.members = members.map(|admin| admin.with_tls(trust.clone())).collect();
+        self
     }
 
     /// Asks all members at the same time. The answers are in the order of the members.

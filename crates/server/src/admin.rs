@@ -26,13 +26,18 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
 };
 use zraft_store::Identity;
 
-use crate::{clients::ACCEPT_PAUSE, handle::Handle};
+use crate::{
+    clients::ACCEPT_PAUSE,
+    handle::Handle,
+    tls::{self, Port, Tls, TlsFailure},
+};
 use deadline::Deadline;
 pub(crate) use guard::Tokens;
 pub use metrics::{Metric, metrics};
@@ -66,12 +71,18 @@ pub(crate) struct AdminPort {
     pub(crate) peer_address: SocketAddr,
     pub(crate) tokens: Tokens,
     pub(crate) backups: Arc<Semaphore>,
+    pub(crate) tls: Arc<Tls>,
 }
 
 impl AdminPort {
     /// Returns what bounds the backups at the same time.
     pub(crate) fn backups() -> Arc<Semaphore> {
         Arc::new(Semaphore::new(BACKUPS))
+    }
+
+    /// Returns the beginning of the port's URLs.
+    fn scheme(&self) -> &'static str {
+        if self.tls.has_admin_port() { "https://" } else { "http://" }
     }
 }
 
@@ -85,7 +96,7 @@ pub(crate) async fn listen(port: Arc<AdminPort>, listener: TcpListener) {
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, remote)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -93,13 +104,37 @@ pub(crate) async fn listen(port: Arc<AdminPort>, listener: TcpListener) {
             port.handle.counters.refused_at_admin_port("too many connections");
             continue;
         }
-        connections.spawn(serve(port.clone(), stream));
+        connections.spawn(serve(port.clone(), stream, remote));
+    }
+}
+
+/// Completes the handshake of TLS, if the port has it, and answers the request of one connection.
+async fn serve(port: Arc<AdminPort>, stream: TcpStream, remote: SocketAddr) {
+    let deadline = Deadline::after(CONNECTION_TIME);
+    let Some(acceptor) = port.tls.admin_acceptor() else {
+        return answer(port, stream, deadline).await;
+    };
+    let accepted = tokio::select! {
+        accepted = acceptor.accept(stream) => accepted,
+        () = deadline.passed() => return,
+    };
+    match accepted {
+        Ok(stream) => answer(port, stream, deadline).await,
+        Err(error) => {
+            let (remote, problem) = (Some(remote), tls::of_admin(&error));
+            let failure = TlsFailure { port: Port::Admin, remote, problem };
+            port.handle.counters.refused_at_admin_port(&failure.to_string());
+            port.tls.failed(failure);
+        }
     }
 }
 
 /// Answers the request of one connection.
-async fn serve(port: Arc<AdminPort>, stream: TcpStream) {
-    let deadline = Deadline::after(CONNECTION_TIME);
+async fn answer(
+    port: Arc<AdminPort>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    deadline: Deadline,
+) {
     let passed = deadline.clone();
     let service = service_fn(move |request| {
         let (port, deadline) = (port.clone(), deadline.clone());

@@ -29,6 +29,8 @@ pub struct MemberConfig {
     /// The file with the tokens of clients; none if every client may open a session. With it, a client must give one of
     /// them in the capability `token`. All members of a cluster have the same file.
     pub client_tokens: Option<PathBuf>,
+    /// The certificate of the admin port; none if it speaks HTTP without TLS.
+    pub admin_tls: Option<AdminTls>,
     /// How often the member looks whether certificates or client tokens have changed. Default 10 s.
     pub certificate_check: Duration,
     /// The admin port; none by default.
@@ -60,6 +62,7 @@ impl MemberConfig {
             client_tls: None,
             peer_tls: None,
             client_tokens: None,
+            admin_tls: None,
             certificate_check: CERTIFICATE_CHECK,
             admin: None,
             timing: Timing::default(),
@@ -104,6 +107,16 @@ pub struct PeerTls {
     pub key: PathBuf,
     /// The certificates of the CAs that sign those of the members, and nothing else.
     pub ca: PathBuf,
+}
+
+/// The files with which the admin port speaks TLS, in PEM form. Whoever asks shows a token, and no certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminTls {
+    /// The certificate that operators see, followed by those of intermediate CAs. It names the host or the address under
+    /// which they reach the port.
+    pub certificate: PathBuf,
+    /// Its private key, which only the member's user may read.
+    pub key: PathBuf,
 }
 
 /// Limits of the client port and the peer port.

@@ -65,7 +65,7 @@
 //!
 //! Without certificates, connections are neither encrypted nor authenticated: such a member belongs on loopback or in a
 //! network that it shares with no one else. [`PeerTls`] gives the peer port mutual TLS, and [`ClientTls`] gives the client
-//! port TLS, with client certificates if it has a CA for them.
+//! port TLS, with client certificates if it has a CA for them. [`AdminTls`] gives the admin port TLS.
 
 // From top to bottom; a module uses only modules below it.
 //
@@ -81,7 +81,7 @@
 // | what the owner and the admin port ask of the driver | `handle.rs` |
 // | the client port | `clients.rs`, `clients/connection.rs`, `clients/stream.rs`, `clients/mailbox.rs` |
 // | the peer port, and the connections to other members | `peers.rs`, `peers/listener.rs`, `peers/dialer.rs`, `peers/wire.rs` |
-// | TLS of both ports: files, reload, reasons of failures | `tls.rs`, `tls/` |
+// | TLS of the three ports: files, reload, reasons of failures | `tls.rs`, `tls/` |
 // | the threads that block: store, snapshots, state machine | `workers.rs`, `workers/` |
 // | the data directory, a new cluster | `directory.rs` |
 // | a new cluster from a backup, or from the data of one member | `recover.rs` |
@@ -119,7 +119,9 @@ mod workers;
 
 pub use admin::{AdminToken, Metric, TokenError, TokenFile, metrics};
 pub use alarms::Alarm;
-pub use config::{AdminConfig, ClientTls, FEATURE_LEVEL, MemberConfig, PeerTls, PortLimits};
+pub use config::{
+    AdminConfig, AdminTls, ClientTls, FEATURE_LEVEL, MemberConfig, PeerTls, PortLimits,
+};
 pub use directory::{
     CreateError, Founding, NewMember, check_vacant, create_cluster, create_directory,
     create_joining, random_cluster_id,

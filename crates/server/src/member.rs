@@ -42,7 +42,7 @@ use crate::{
     peers::{self, PeerPort, Peers},
     ports::Ports,
     status::Counters,
-    tls::Tls,
+    tls::{Files, Tls},
     workers::{self, Threads},
 };
 
@@ -143,14 +143,18 @@ impl Member {
         let level = application.level();
         let directory = config.directory.clone();
         let token = config.admin.as_ref().map(|admin| TokenFile::new(&admin.token_file));
-        let (client_tls, peer_tls) = (config.client_tls.clone(), config.peer_tls.clone());
+        let files = Files {
+            client: config.client_tls.clone(),
+            peer: config.peer_tls.clone(),
+            admin: config.admin_tls.clone(),
+        };
         let client_tokens = config.client_tokens.as_ref().map(TokenFile::new);
         let open = move || {
             // An admin port that no one can use is noticed now, and not during an incident.
             token.map(|token| token.read()).transpose()?;
             let tokens = ClientTokens::load(client_tokens)?;
             // First, because opening a large directory takes a while.
-            let tls = Tls::load(client_tls, peer_tls, &directory::identity(&directory)?)?;
+            let tls = Tls::load(files, &directory::identity(&directory)?)?;
             Ok::<_, StartError>((directory::open(&directory, application)?, tls, tokens))
         };
         let opened = tokio::task::spawn_blocking(open).await;
@@ -209,6 +213,7 @@ impl Member {
                 peer_address,
                 tokens: Tokens::new(TokenFile::new(admin.token_file)),
                 backups: AdminPort::backups(),
+                tls: tls.clone(),
             };
             (Arc::new(port), listener)
         });

@@ -22,7 +22,8 @@ use zraft_session::Settings;
 use zraft_store::Reserve;
 
 use crate::{
-    AdminConfig, ClientTls, MemberConfig, PeerTls, PortLimits, TokenFile, config::CERTIFICATE_CHECK,
+    AdminConfig, AdminTls, ClientTls, MemberConfig, PeerTls, PortLimits, TokenFile,
+    config::CERTIFICATE_CHECK,
 };
 pub use logging::{LogFormat, LogLevel};
 use table::{Kind, OPTIONS, SECTIONS};
@@ -65,6 +66,8 @@ pub struct ServerConfig {
     pub certificate_check: Duration,
     /// Where the member listens for operators; none by default, so that members in one process need no ports for it.
     pub admin_address: Option<SocketAddr>,
+    /// The certificate of the admin port; its CA is not used.
+    pub admin_tls: TlsFiles,
     /// The file with the token of the admin port; by default [`TokenFile::NAME`] in the data directory.
     pub admin_token_file: Option<PathBuf>,
     /// The form of the log's lines, for a program that installs a subscriber. The library ignores it.
@@ -138,6 +141,7 @@ impl Default for ServerConfig {
             peer_tls: TlsFiles::default(),
             certificate_check: CERTIFICATE_CHECK,
             admin_address: None,
+            admin_tls: TlsFiles::default(),
             admin_token_file: None,
             log: LogFormat::default(),
             log_level: LogLevel::default(),
@@ -229,10 +233,10 @@ impl ServerConfig {
             ("client", self.client_address, client_tls, "set client.certificate and client.key"),
             ("peer", self.peer_address, peer_tls, "set peer.certificate, peer.key and peer.ca"),
         ];
-        // The admin port has no TLS.
+        let admin_tls = self.admin_tls(Path::new(""))?.is_some();
         let admin = self
             .admin_address
-            .map(|address| ("admin", address, false, "leave it to a TLS proxy on this machine"));
+            .map(|address| ("admin", address, admin_tls, "set admin.certificate and admin.key"));
         for (section, address, tls, remedy) in ports.into_iter().chain(admin) {
             if !address.ip().is_loopback() && !tls && !self.insecure {
                 return Err(ConfigError::new(
@@ -259,6 +263,21 @@ impl ServerConfig {
             _ => Err(ConfigError::new(
                 "[client]",
                 "certificate and key belong together, and ca needs both: set both for TLS, or none of the three",
+            )),
+        }
+    }
+
+    /// Returns the certificate of the admin port, if it has TLS.
+    fn admin_tls(&self, directory: &Path) -> Result<Option<AdminTls>, ConfigError> {
+        match (&self.admin_tls.certificate, &self.admin_tls.key) {
+            (Some(certificate), Some(key)) => Ok(Some(AdminTls {
+                certificate: directory.join(certificate),
+                key: directory.join(key),
+            })),
+            (None, None) => Ok(None),
+            _ => Err(ConfigError::new(
+                "[admin]",
+                "certificate and key belong together: set both for TLS, or none of them",
             )),
         }
     }
@@ -292,6 +311,9 @@ impl ServerConfig {
             .map(|address| AdminConfig { address, token_file: self.token_file(&member.directory) });
         member.client_tls = self.client_tls(&member.directory)?;
         member.peer_tls = self.peer_tls(&member.directory)?;
+        // Without the port, no one uses its certificate.
+        let admin_tls = self.admin_tls(&member.directory)?;
+        member.admin_tls = admin_tls.filter(|_| self.admin_address.is_some());
         member.client_tokens =
             self.client_token_file.as_ref().map(|file| member.directory.join(file));
         member.certificate_check = self.certificate_check;

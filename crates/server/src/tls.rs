@@ -1,8 +1,9 @@
-//! TLS of the client port and the peer port: what the certificates are, and how they are exchanged while the member runs.
+//! TLS of the three ports: what the certificates are, and how they are exchanged while the member runs.
 //!
 //! Members speak TLS 1.3 only. A peer connection is mutual: each side has a certificate of the CA for peers that names
 //! its cluster and its number. A client sees the member's certificate, and shows one of the CA for clients if the
-//! member has such a CA. The two CAs are separate, so that a client's certificate opens no peer port.
+//! member has such a CA. The two CAs are separate, so that a client's certificate opens no peer port. An operator sees
+//! the member's certificate at the admin port, and shows a token.
 //!
 //! Connections that exist keep the certificates with which they began.
 
@@ -32,11 +33,11 @@ use tokio_rustls::{
 use zraft_replica::{ClusterId, RaftId};
 use zraft_store::Identity;
 
-use crate::{ClientTls, PeerTls};
+use crate::{AdminTls, ClientTls, PeerTls};
 
 use failure::OwnProblem;
 pub use failure::{Port, TlsFailure};
-pub(crate) use failure::{is_tls, of_client, of_peer};
+pub(crate) use failure::{is_tls, of_admin, of_client, of_peer};
 pub use files::TlsError;
 use files::{Contents, KeyPair};
 
@@ -70,8 +71,7 @@ pub enum Reload {
 /// The certificates of one member.
 #[derive(Debug)]
 pub(crate) struct Tls {
-    client: Option<ClientTls>,
-    peer: Option<PeerTls>,
+    files: Files,
     cluster: ClusterId,
     member: RaftId,
     current: RwLock<Current>,
@@ -81,11 +81,20 @@ pub(crate) struct Tls {
     last_failure: Mutex<Option<TlsFailure>>,
 }
 
+/// The files of each port that speaks TLS.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) client: Option<ClientTls>,
+    pub(crate) peer: Option<PeerTls>,
+    pub(crate) admin: Option<AdminTls>,
+}
+
 /// What new connections use.
 struct Current {
     contents: Contents,
     client: Option<Arc<ServerConfig>>,
     peer: Option<PeerConfigs>,
+    admin: Option<Arc<ServerConfig>>,
 }
 
 struct PeerConfigs {
@@ -102,17 +111,11 @@ impl fmt::Debug for Current {
 
 impl Tls {
     /// Reads the files, and checks that they fit each other and the member. Blocks.
-    pub(crate) fn load(
-        client: Option<ClientTls>,
-        peer: Option<PeerTls>,
-        identity: &Identity,
-    ) -> Result<Self, TlsError> {
+    pub(crate) fn load(files: Files, identity: &Identity) -> Result<Self, TlsError> {
         let (cluster, member) = (identity.cluster, identity.raft_id);
-        let contents = Contents::read(client.as_ref(), peer.as_ref())?;
-        let current = Current::new(contents, client.as_ref(), peer.as_ref(), cluster, member)?;
+        let current = Current::new(Contents::read(&files)?, &files, cluster, member)?;
         Ok(Self {
-            client,
-            peer,
+            files,
             cluster,
             member,
             current: RwLock::new(current),
@@ -139,8 +142,18 @@ impl Tls {
         current.peer.as_ref().map(|peer| peer.dial.clone().into())
     }
 
+    /// Returns what accepts a new connection of an operator; none if the port has no TLS.
+    pub(crate) fn admin_acceptor(&self) -> Option<TlsAcceptor> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.admin.clone().map(TlsAcceptor::from)
+    }
+
     pub(crate) fn has_client_port(&self) -> bool {
-        self.client.is_some()
+        self.files.client.is_some()
+    }
+
+    pub(crate) fn has_admin_port(&self) -> bool {
+        self.files.admin.is_some()
     }
 
     /// Returns the name that the certificate of a member of this cluster must have.
@@ -190,12 +203,11 @@ impl Tls {
     }
 
     fn read_again(&self) -> Result<Reload, TlsError> {
-        let (client, peer) = (self.client.as_ref(), self.peer.as_ref());
-        let contents = Contents::read(client, peer)?;
+        let contents = Contents::read(&self.files)?;
         if self.current.read().unwrap_or_else(PoisonError::into_inner).contents == contents {
             return Ok(Reload::Unchanged);
         }
-        let current = Current::new(contents, client, peer, self.cluster, self.member)?;
+        let current = Current::new(contents, &self.files, self.cluster, self.member)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
         Ok(Reload::Changed)
     }
@@ -204,7 +216,7 @@ impl Tls {
     ///
     /// It compares contents: times of files are too coarse, and mounted secrets change by a symbolic link.
     pub(crate) async fn watch_files(self: Arc<Self>, interval: Duration) {
-        if self.client.is_none() && self.peer.is_none() {
+        if matches!(self.files, Files { client: None, peer: None, admin: None }) {
             return;
         }
         loop {
@@ -232,8 +244,7 @@ impl Tls {
 impl Current {
     fn new(
         contents: Contents,
-        client: Option<&ClientTls>,
-        peer: Option<&PeerTls>,
+        Files { client, peer, admin }: &Files,
         cluster: ClusterId,
         member: RaftId,
     ) -> Result<Self, TlsError> {
@@ -258,7 +269,11 @@ impl Current {
             }
             None => None,
         };
-        Ok(Self { contents, client, peer })
+        let admin = match admin {
+            Some(files) => Some(Arc::new(accepting(&provider, contents.admin_pair(files)?, None)?)),
+            None => None,
+        };
+        Ok(Self { contents, client, peer, admin })
     }
 }
 

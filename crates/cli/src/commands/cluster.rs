@@ -13,7 +13,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use zraft_cli::{
-    admin::Admin,
+    admin::{Admin, Trust},
     cluster::{self, Cluster, Failure, Found, serving},
 };
 
@@ -66,6 +66,12 @@ struct Place {
     /// File with the token; admin.token in the first member's folder by default
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// CA that has signed the certificates of the admin ports, in PEM form; needed if they speak TLS
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Name that these certificates have, in place of each port's address
+    #[arg(long, value_name = "NAME", requires = "tls_ca")]
+    tls_server_name: Option<String>,
     /// Use addresses beyond loopback without encryption: send the token to those of --admin, and let a new member listen on its own
     #[arg(long)]
     insecure: bool,
@@ -197,12 +203,12 @@ impl Place {
         })
     }
 
-    /// Returns the addresses of --admin. The token crosses the network in the open to those beyond loopback.
+    /// Returns the addresses of --admin. Without TLS, the token crosses the network in the open to those beyond loopback.
     fn given(&self, text: &str) -> Result<Vec<SocketAddr>, Failure> {
         let addresses = cluster::read_addresses(text).map_err(Failure::Input)?;
         match addresses.iter().find(|address| !address.ip().is_loopback()) {
-            Some(open) if !self.insecure => Err(Failure::Input(format!(
-                "{open} is on another machine, and the token would cross the network in the open: use an SSH tunnel, or --insecure in a network that you trust"
+            Some(open) if !self.insecure && self.tls_ca.is_none() => Err(Failure::Input(format!(
+                "{open} is on another machine, and the token would cross the network in the open: give --tls-ca if the port speaks TLS, use an SSH tunnel, or --insecure in a network that you trust"
             ))),
             _ => Ok(addresses),
         }
@@ -224,7 +230,19 @@ impl Place {
             )));
         }
         let token = cluster::read_token(&self.token(&found)?).map_err(Failure::Input)?;
-        Ok(Cluster::new(addresses, &token, self.timeout))
+        let cluster = Cluster::new(addresses, &token, self.timeout);
+        let Some(ca) = &self.tls_ca else {
+            let speaks_tls = |found: &Found| found.config.admin_tls.certificate.is_some();
+            return match found.iter().find(|found| speaks_tls(found)) {
+                Some(found) if self.admin.is_none() => Err(Failure::Input(format!(
+                    "the admin port of the member in {} speaks TLS: give the CA that has signed its certificate by --tls-ca",
+                    found.directory.display()
+                ))),
+                _ => Ok(cluster),
+            };
+        };
+        let trust = Trust::read(ca, self.tls_server_name.as_deref()).map_err(Failure::Input)?;
+        Ok(cluster.with_tls(&trust))
     }
 }
 

@@ -221,7 +221,8 @@ fn introduce(server: &Server) {
     let address = SocketAddr::new(reachable(address.ip()), address.port());
     let admin = member.admin_address().map(|address| {
         let address = SocketAddr::new(reachable(address.ip()), address.port());
-        format!("\nadmin: http://{address}")
+        let scheme = if member.has_admin_tls() { "https" } else { "http" };
+        format!("\nadmin: {scheme}://{address}")
     });
     let scheme = if member.has_client_tls() { "tls" } else { "tcp" };
     let text = format!(

@@ -205,6 +205,40 @@ fn new_members_of_a_cluster_with_tls_get_certificates_from_its_ca() {
 }
 
 #[test]
+fn commands_reach_admin_ports_with_tls_and_send_the_token_to_no_other_certificate() {
+    let variables = [
+        &PATIENT[..],
+        &[("ZRAFT_ADMIN_CERTIFICATE", "client.pem"), ("ZRAFT_ADMIN_KEY", "client.key")],
+    ];
+    let options = ["--application", "append-log", "--tls"];
+    let mut cluster = Cluster::start_with(&variables.concat(), &options);
+    cluster.leader_at(0);
+    let path = |name: &str| cluster.folder.path().join(name).to_str().unwrap().to_owned();
+    let (ca, other) = (path("client-ca.pem"), path("ca/peer-ca.pem"));
+    let status = cluster.done(&["status", "--tls-ca", &ca, "--json"]);
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(names(&status), ["node-1", "node-2", "node-3"]);
+    let named = ["status", "--tls-ca", &ca, "--tls-server-name", "localhost"];
+    assert!(cluster.done(&named).contains("node-3"));
+    let backup = path("backup");
+    assert!(cluster.done(&["backup", &backup, "--tls-ca", &ca]).contains(&backup));
+
+    for (options, expected) in [
+        (&["--tls-ca", &other][..], "is not signed by the CA in --tls-ca"),
+        (&["--tls-ca", &ca, "--tls-server-name", "other.test"], "by --tls-server-name"),
+        (&[], "no answer"),
+    ] {
+        let dir = cluster.folder.path().to_str().unwrap();
+        let words = ["cluster", "status", "--dir", dir, "--timeout", "1"];
+        let output = run(&[&words[..], options].concat());
+        let texts = stdout(&output) + &stderr(&output);
+        assert!(texts.contains(expected), "{options:?}: {texts}");
+    }
+    let plain = cluster.ask(&["status", "--tls-ca", &path("node.toml")]);
+    assert_eq!(plain.status.code(), Some(1), "{}", stderr(&plain));
+}
+
+#[test]
 fn snapshots_are_taken_by_all_members_or_by_one() {
     let mut cluster = Cluster::start(&PATIENT);
     cluster.leader_at(0);

@@ -30,7 +30,11 @@ pub(crate) struct Tokens {
 /// Refuses what a web page can make a browser send to a port of the same machine.
 ///
 /// A page that has rebound its DNS name to a loopback address sends that name as the host. Other pages send their origin.
-pub(super) fn check_browser(address: SocketAddr, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check_browser(
+    address: SocketAddr,
+    scheme: &str,
+    headers: &HeaderMap,
+) -> Result<(), Problem> {
     let host = text(headers, HOST).ok_or_else(|| {
         Problem::new(StatusCode::BAD_REQUEST, "host", "the request has no single Host header")
     })?;
@@ -41,7 +45,7 @@ pub(super) fn check_browser(address: SocketAddr, headers: &HeaderMap) -> Result<
             "the port listens on loopback: name it by an IP address or as localhost",
         ));
     }
-    let own = |origin: &str| origin.strip_prefix("http://") == Some(host);
+    let own = |origin: &str| origin.strip_prefix(scheme) == Some(host);
     match headers.contains_key(ORIGIN) && !text(headers, ORIGIN).is_some_and(own) {
         true => Err(Problem::new(
             StatusCode::FORBIDDEN,
@@ -146,8 +150,13 @@ mod tests {
             (public, true, &[(HOST, "node-1.example:7003")]),
             (public, false, &[(HOST, "node-1.example"), (ORIGIN, "http://evil.example")]),
         ] {
-            let found = check_browser(address, &headers(pairs)).is_ok();
+            let found = check_browser(address, "http://", &headers(pairs)).is_ok();
             assert_eq!(found, allowed, "{pairs:?} at {address}");
+        }
+        for (origin, allowed) in [("https://localhost", true), ("http://localhost", false)] {
+            let pairs = [(HOST, "localhost"), (ORIGIN, origin)];
+            let found = check_browser(loopback, "https://", &headers(&pairs)).is_ok();
+            assert_eq!(found, allowed, "{origin} at a port with TLS");
         }
     }
 }

@@ -89,7 +89,7 @@ async fn route(
     match path {
         "/livez" => return only(&Method::GET, &request, live(port).await),
         "/readyz" => return only(&Method::GET, &request, ready(port).await),
-        _ => guard::check_browser(port.address, request.headers())?,
+        _ => guard::check_browser(port.address, port.scheme(), request.headers())?,
     }
     if path == "/metrics" {
         return only(&Method::GET, &request, scrape(port).await);

@@ -16,13 +16,19 @@ impl Member {
         self.tls.has_client_port()
     }
 
+    /// Returns true if the admin port speaks TLS, so that its address begins with `https://`.
+    #[must_use]
+    pub fn has_admin_tls(&self) -> bool {
+        self.tls.has_admin_port()
+    }
+
     /// Returns a receiver of what the member did about its certificates.
     #[must_use]
     pub fn certificates(&self) -> watch::Receiver<CertificateStatus> {
         self.tls.status()
     }
 
-    /// Returns the last TLS handshake that failed, on either port.
+    /// Returns the last TLS handshake that failed, on any port.
     #[must_use]
     pub fn last_tls_failure(&self) -> Option<TlsFailure> {
         self.tls.last_failure()

@@ -322,6 +322,26 @@ pub(super) static OPTIONS: &[ConfigOption] = &[
     },
     ConfigOption {
         section: "admin",
+        flag: "admin-certificate",
+        placeholder: "FILE",
+        text: "Certificate that operators see, in PEM form; with it, the admin port speaks TLS",
+        kind: Kind::Text {
+            read: |config| path(config.admin_tls.certificate.as_ref()),
+            write: |config, text| set_path(&mut config.admin_tls.certificate, text),
+        },
+    },
+    ConfigOption {
+        section: "admin",
+        flag: "admin-key",
+        placeholder: "FILE",
+        text: "Private key of that certificate, which only the user of the process may read",
+        kind: Kind::Text {
+            read: |config| path(config.admin_tls.key.as_ref()),
+            write: |config, text| set_path(&mut config.admin_tls.key, text),
+        },
+    },
+    ConfigOption {
+        section: "admin",
         flag: "admin-token-file",
         placeholder: "FILE",
         text: "File with the token that changes and status require; by default admin.token in the data directory",

@@ -232,6 +232,16 @@ fn admin_port_beyond_loopback_is_refused_like_the_others() {
     let config = read("[admin]\naddress = \"0.0.0.0:7003\"\n").expect("valid");
     let problem = config.check().expect_err("it is refused").to_string();
     assert!(problem.starts_with("admin.address: 0.0.0.0:7003 can be reached"), "{problem}");
+    assert!(problem.contains("set admin.certificate and admin.key"), "{problem}");
+    let half = "[admin]\naddress = \"0.0.0.0:7003\"\ncertificate = \"admin.pem\"\n";
+    let problem = read(half).expect("valid").check().expect_err("it has no key").to_string();
+    assert!(problem.starts_with("[admin]: certificate and key belong together"), "{problem}");
+    let mut config = read(&format!("{half}key = \"admin.key\"\n")).expect("valid");
+    let directory = std::path::Path::new("data");
+    let tls = config.member(directory).expect("valid").admin_tls.expect("it is on");
+    assert_eq!(tls.key, directory.join("admin.key"));
+    config.set("admin-address", "none").expect("valid");
+    assert_eq!(config.member(directory).expect("valid").admin_tls, None);
 }
 
 #[test]

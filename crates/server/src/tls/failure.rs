@@ -11,6 +11,8 @@ pub enum Port {
     Client,
     /// The port for other members, or a connection to that of another one.
     Peer,
+    /// The port for operators.
+    Admin,
 }
 
 /// A TLS handshake that failed.
@@ -30,6 +32,7 @@ impl fmt::Display for TlsFailure {
         let whom = match self.port {
             Port::Client => "client",
             Port::Peer => "member",
+            Port::Admin => "operator",
         };
         match self.remote {
             Some(remote) => write!(f, "TLS with the {whom} at {remote}: {}", self.problem),
@@ -78,6 +81,15 @@ const OF_PEERS: Remedies = Remedies {
     no_tls: "set its peer.certificate, peer.key and peer.ca if it has none",
 };
 
+const OF_ADMINS: Remedies = Remedies {
+    no_certificate: "the operator shows no certificate",
+    unknown_issuer: "the operator's certificate is not known",
+    not_valid_now: "the operator's certificate is not valid now",
+    own_not_valid_now: "for the operator, this member's certificate is not valid now: replace the files in admin.certificate and admin.key, or set the operator's clock",
+    own_refused: "the operator does not accept this member's certificate: give zraft cluster by --tls-ca the CA that has signed admin.certificate, and connect by a name in it",
+    no_tls: "let addresses begin with https://, and give zraft cluster the CA by --tls-ca",
+};
+
 /// Returns why the handshake with a client failed.
 pub(crate) fn of_client(error: &io::Error) -> String {
     explain(error, &OF_CLIENTS)
@@ -86,6 +98,11 @@ pub(crate) fn of_client(error: &io::Error) -> String {
 /// Returns why the handshake with another member failed.
 pub(crate) fn of_peer(error: &io::Error) -> String {
     explain(error, &OF_PEERS)
+}
+
+/// Returns why the handshake with an operator failed.
+pub(crate) fn of_admin(error: &io::Error) -> String {
+    explain(error, &OF_ADMINS)
 }
 
 fn explain(error: &io::Error, remedies: &Remedies) -> String {

@@ -13,7 +13,8 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-use crate::{ClientTls, PeerTls};
+use super::Files;
+use crate::{AdminTls, ClientTls, PeerTls};
 
 /// The longest file: the list of public CAs that systems carry is about a quarter of a mebibyte.
 const MAX_FILE: u64 = 4 << 20;
@@ -49,6 +50,7 @@ impl TlsError {
 pub(super) struct Contents {
     client: Option<PortFiles>,
     peer: Option<PortFiles>,
+    admin: Option<PortFiles>,
 }
 
 /// The bytes of the files of one port.
@@ -74,15 +76,16 @@ impl KeyPair {
 }
 
 impl Contents {
-    pub(super) fn read(
-        client: Option<&ClientTls>,
-        peer: Option<&PeerTls>,
-    ) -> Result<Self, TlsError> {
+    pub(super) fn read(Files { client, peer, admin }: &Files) -> Result<Self, TlsError> {
         let client = client
+            .as_ref()
             .map(|files| PortFiles::read(&files.certificate, &files.key, files.ca.as_deref()));
-        let peer =
-            peer.map(|files| PortFiles::read(&files.certificate, &files.key, Some(&files.ca)));
-        Ok(Self { client: client.transpose()?, peer: peer.transpose()? })
+        let peer = peer
+            .as_ref()
+            .map(|files| PortFiles::read(&files.certificate, &files.key, Some(&files.ca)));
+        let admin =
+            admin.as_ref().map(|files| PortFiles::read(&files.certificate, &files.key, None));
+        Ok(Self { client: client.transpose()?, peer: peer.transpose()?, admin: admin.transpose()? })
     }
 
     pub(super) fn client_pair(&self, files: &ClientTls) -> Result<KeyPair, TlsError> {
@@ -98,6 +101,10 @@ impl Contents {
             (Some(pem), Some(path)) => Ok(Some(Arc::new(roots(pem, path)?))),
             _ => Ok(None),
         }
+    }
+
+    pub(super) fn admin_pair(&self, files: &AdminTls) -> Result<KeyPair, TlsError> {
+        pair(self.admin.as_ref(), &files.certificate, &files.key)
     }
 
     pub(super) fn peer_pair(&self, files: &PeerTls) -> Result<KeyPair, TlsError> {

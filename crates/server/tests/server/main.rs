@@ -17,6 +17,7 @@ mod sessions;
 mod stops;
 mod support;
 mod tls;
+mod tls_admin;
 mod tls_peers;
 mod tls_reload;
 mod tokens;
