@@ -322,11 +322,12 @@ impl Counters {
     pub(crate) fn client_unauthorised(&self) {
         self.clients_unauthorised.add();
         if let Some(more) = self.clients_log.next() {
-            tracing::warn!(
-                more,
+            let line = format!(
                 "a client asked for a session without a valid token, and its connection was closed{}",
                 and(more)
             );
+            tracing::warn!(more, "{line}");
+            self.events.add(line);
         }
     }
 
@@ -334,7 +335,9 @@ impl Counters {
     pub(crate) fn client_tls_failed(&self, failure: &dyn fmt::Display) {
         self.clients_tls_failed.add();
         if let Some(more) = self.clients_log.next() {
-            tracing::warn!(more, "{failure}{}", and(more));
+            let line = format!("{failure}{}", and(more));
+            tracing::warn!(more, "{line}");
+            self.events.add(line);
         }
     }
 
@@ -342,7 +345,9 @@ impl Counters {
     pub(crate) fn peer_tls_failed(&self, failure: &dyn fmt::Display) {
         self.peers_tls_failed.add();
         if let Some(more) = self.peers_log.next() {
-            tracing::warn!(more, "{failure}{}", and(more));
+            let line = format!("{failure}{}", and(more));
+            tracing::warn!(more, "{line}");
+            self.events.add(line);
         }
     }
 
