@@ -31,6 +31,9 @@ enum Owed {
     Taken(SnapshotFile),
 }
 
+/// The number of writes from which on an acknowledgement counts, and the term and the index that it names.
+type Acknowledged = (u64, (u64, u64));
+
 pub(super) struct Member {
     replica: Replica,
     machine: Machine<AppendLog>,
@@ -58,7 +61,7 @@ pub(super) struct Member {
     offered: BTreeMap<RaftId, (u64, u64)>,
     /// What each peer has acknowledged of that to this leader, in which term, and after how many writes. A message may wait for the
     /// write that was under way when it was made and for the one after it, and be older than what its peer has acknowledged since.
-    acknowledged: BTreeMap<RaftId, Vec<(u64, (u64, u64))>>,
+    acknowledged: BTreeMap<RaftId, Vec<Acknowledged>>,
     writes: u64,
     stopped: bool,
 }
