@@ -183,6 +183,32 @@ async fn member_whose_application_is_not_deterministic_is_named_with_the_entry()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn member_that_begins_again_at_its_snapshot_is_compared_from_there_on() {
+    let mut cluster = Cluster::start(None).await;
+    for _ in 0..20 {
+        cluster.client.submit_command("same").await.unwrap();
+    }
+    let leader = cluster.members.caught_up().await.unwrap();
+    let follower = leader % 3 + 1;
+    let member = cluster.members.member(follower).unwrap();
+    member.take_snapshot().await;
+    let snapshot = loop {
+        if let Some(snapshot) = member.report().await.unwrap().snapshot {
+            break snapshot.meta.index;
+        }
+    };
+    cluster.client.submit_command("same").await.unwrap();
+    cluster.members.kill(follower).await.unwrap();
+    cluster.members.reopen(follower).await.unwrap();
+    cluster.members.caught_up().await.unwrap();
+    let output = cluster.check(&cluster.admin(&[1, 2, 3]), &["--json"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert!(report["index"].as_u64() > Some(snapshot), "{report}: the snapshot is at {snapshot}");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn comparison_without_one_of_the_members_has_another_exit_status() {
     let mut cluster = Cluster::start(None).await;
     let output = cluster.check(&cluster.admin(&[1, 2]), &[]).await;
