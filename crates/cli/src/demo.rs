@@ -2,14 +2,13 @@
 //! At the end, the replicated log is read back and shows that each command was executed exactly once.
 
 mod faults;
-mod processes;
 mod report;
 mod work;
 
 use std::path::PathBuf;
 
 pub use report::{Acknowledged, Comparison, Report};
-pub use work::run;
+pub use work::{read_log, run};
 
 /// The settings of the demo.
 #[derive(Debug, Clone)]

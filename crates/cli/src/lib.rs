@@ -17,4 +17,5 @@ pub mod members;
 pub mod messages;
 pub mod narrator;
 pub mod patience;
+pub mod processes;
 pub mod time;

@@ -16,7 +16,7 @@ use zraft_chaos::{
     faults::Fault,
     load::Pace,
     plot, report,
-    runs::{cuts, failover, registers, restarts, soak},
+    runs::{cuts, failover, processes, registers, restarts, soak},
 };
 
 #[derive(Debug, Subcommand)]
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Failover(Failover),
     /// Run a steady load under faults of every kind
     Soak(Soak),
+    /// Kill, freeze and cut off real server processes, and check what they did
+    Server(Server),
 }
 
 /// The arguments that all commands have.
@@ -167,6 +169,24 @@ pub(crate) struct Soak {
     common: Common,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// Number of processes to kill by SIGKILL; other faults come between
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    kills: u64,
+    /// Seed of the faults. The moments at which they strike the processes differ from run to run
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// The program zraft [default: the one beside this program]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Write the histories of the registers to this file, for verification/porcupine/run
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
 fn fault(name: &str) -> Result<Fault, String> {
     let named = Fault::ALL.iter().find(|fault| fault.name() == name).copied();
     named.ok_or_else(|| {
@@ -228,6 +248,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
             })
         }
         Command::Soak(arguments) => execute(&arguments.common, soaked(&arguments)),
+        Command::Server(arguments) => execute(&arguments.common, on_processes(&arguments)),
     }
 }
 
@@ -268,6 +289,19 @@ async fn soaked(arguments: &Soak) -> Result<Done, Failure> {
         plot::draw(file, &title, &soaked.series, &soaked.marks)?;
     }
     Ok(Done { report: soaked.report.to_json(), holds: soaked.report.holds() })
+}
+
+async fn on_processes(arguments: &Server) -> Result<Done, Failure> {
+    let program = match &arguments.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe()?.with_file_name("zraft"),
+    };
+    let settings = processes::Settings { program, kills: arguments.kills, seed: arguments.seed };
+    let found = processes::run(&settings).await?;
+    if let Some(file) = &arguments.history {
+        std::fs::write(file, found.history())?;
+    }
+    Ok(Done { report: found.to_json(), holds: found.holds() })
 }
 
 async fn linearizable(arguments: &Registers) -> Result<Done, Failure> {

@@ -14,6 +14,9 @@ pub enum Failure {
     /// The client could not open its session.
     #[error("the client could not open a session: {0}")]
     Client(#[from] zraft_client::Error),
+    /// A member process ended by itself, or cannot be started or asked.
+    #[error("{0}")]
+    Member(String),
     /// A port or a file could not be opened.
     #[error(transparent)]
     Io(#[from] std::io::Error),

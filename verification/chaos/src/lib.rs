@@ -1,4 +1,4 @@
-//! Chaos runs: the real client against the embedded cluster, over real sockets, under faults.
+//! Chaos runs: the real client against the embedded cluster, or against server processes, over real sockets, under faults.
 //!
 //! A run combines an in-process TCP [`proxy`] in front of each member, [`faults`] of every kind and a steady [`load`].
 //! Two checks judge the result: the exactly-once [audit](zraft_test_server::Audit) and the [`linearizability`] checker. The [`runs`] put these
@@ -12,6 +12,7 @@ pub mod faults;
 pub mod guide;
 pub mod linearizability;
 pub mod load;
+pub mod members;
 pub mod numbered;
 pub mod plot;
 pub mod proxy;

@@ -2,6 +2,7 @@
 
 pub mod cuts;
 pub mod failover;
+pub mod processes;
 pub mod registers;
 pub mod restarts;
 pub mod soak;

@@ -5,8 +5,11 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use zraft_protocol::SplitMix64;
 
-use super::{Settings, processes::Members};
-use crate::cluster::{Cluster, Failure};
+use super::Settings;
+use crate::{
+    cluster::{Cluster, Failure},
+    processes::Members,
+};
 
 /// Kills the leader after about a third of the commands, starts it again at half time, and hands leadership over to it after about two
 /// thirds. `losses` counts the losses of the leader. Returns the leaders in order.
@@ -81,20 +84,6 @@ async fn hand_over(cluster: &Cluster, to: &str) -> Result<(), String> {
             Err(failure) => return Err(text(failure)),
         }
     }
-}
-
-/// Waits until all members have applied the same entries, and returns true if they have the same state.
-pub(super) async fn are_equal(members: &Members) -> Result<bool, String> {
-    let count = members.endpoints().count();
-    let differ = "the members do not apply the same entries";
-    poll(members.cluster(), differ, |statuses| {
-        // The acknowledgements of the clients can still be on their way.
-        let applied = |two: &[Value]| two[0]["log"]["applied"] == two[1]["log"]["applied"];
-        let equal = |two: &[Value]| two[0]["state_hash"] == two[1]["state_hash"];
-        let settled = statuses.len() == count && statuses.windows(2).all(applied);
-        settled.then(|| statuses.windows(2).all(equal))
-    })
-    .await
 }
 
 /// Asks all members again and again until `found` finds what it looks for in the statuses of those that answer. `problem` says what

@@ -15,11 +15,10 @@ use zraft_client::{Error, RaftClient};
 
 use super::{
     Settings,
-    faults::{are_equal, inject},
-    processes::Members,
+    faults::inject,
     report::{Acknowledged, Comparison, Report},
 };
-use crate::latency::Latencies;
+use crate::{latency::Latencies, processes::Members};
 
 /// The time limit of the demo, so that a defect cannot make it hang.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -40,7 +39,8 @@ struct Outcome {
 /// A text if the members do not start, one of them ends by itself, a session cannot be opened, a fault cannot be injected, the log
 /// cannot be read, or the time is over. Commands that fail are not errors here; the report counts them.
 pub async fn run(settings: &Settings, progress: &ProgressBar) -> Result<Report, String> {
-    let members = Members::start(&settings.program, PATIENCE)?;
+    let members = Members::prepare(&settings.program, "append-log", PATIENCE)?;
+    members.open_all()?;
     let job = async {
         let report = tokio::select! {
             biased;
@@ -88,7 +88,7 @@ async fn drive(
         acknowledged: answers.acknowledged.len() as u64,
         errors: answers.errors,
         stats,
-        members_equal: are_equal(members).await?,
+        members_equal: members.are_equal().await?,
         comparison: Comparison::new(&answers.acknowledged, &log),
         took,
         latencies: answers.latencies,
@@ -192,8 +192,11 @@ async fn submit_twice(
     }
 }
 
-/// Reads the replicated log back by queries, which see every answered command.
-async fn read_log(client: &RaftClient) -> Result<Vec<Bytes>, String> {
+/// Reads the log of an [`AppendLog`](zraft_session::applications::AppendLog) back by queries, which see every answered command.
+///
+/// # Errors
+/// A text with the reason.
+pub async fn read_log(client: &RaftClient) -> Result<Vec<Bytes>, String> {
     let damaged = || "the cluster answered a query with something else than its log".to_owned();
     let mut items = Vec::new();
     loop {

@@ -87,8 +87,14 @@ pub async fn run_on(settings: &Settings, app: impl Application) -> Result<Found,
     let recorder = Recorder::new(settings.registers);
     let mut faults = stage.faults(settings.seed).lasting(settings.between);
     let mut injected = BTreeMap::new();
+    let load = Load {
+        callers: settings.sessions * settings.callers,
+        registers: settings.registers,
+        prefix: "register",
+        seed: settings.seed,
+    };
     let troubled = tokio::select! {
-        done = work(&clients, settings, &recorder) => done.map_err(Failure::from),
+        done = work(&clients, &load, &recorder) => done.map_err(Failure::from),
         error = trouble(&mut faults, settings, &mut injected) => Err(error),
     };
     faults.heal().await;
@@ -105,8 +111,18 @@ pub async fn run_on(settings: &Settings, app: impl Application) -> Result<Found,
     Ok(Found { registers, faults: injected })
 }
 
+/// Callers that write and read registers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load<'a> {
+    pub(super) callers: usize,
+    pub(super) registers: usize,
+    /// Tells these registers from those of another load.
+    pub(super) prefix: &'a str,
+    pub(super) seed: u64,
+}
+
 /// Sets short timeouts, so that a run sees many faults in little time.
-fn impatient(settings: ClientBuilder) -> ClientBuilder {
+pub(super) fn impatient(settings: ClientBuilder) -> ClientBuilder {
     settings
         .connection_timeout(Duration::from_millis(300))
         .resend_interval(Duration::from_millis(100))
@@ -135,17 +151,19 @@ async fn trouble(
     }
 }
 
-async fn work(
+/// Lets the callers work until every register's history is full.
+pub(super) async fn work(
     clients: &[RaftClient],
-    settings: &Settings,
+    load: &Load<'_>,
     recorder: &Recorder,
 ) -> Result<(), tokio::task::JoinError> {
     let mut callers = JoinSet::new();
-    for number in 0..settings.sessions * settings.callers {
+    for number in 0..load.callers {
         let store = KvClient::new(clients[number % clients.len()].clone());
         // Each caller and each run gets different random choices.
-        let rng = Rng::with_seed(settings.seed.wrapping_mul(1000).wrapping_add(number as u64));
-        callers.spawn(caller(store, rng, settings.registers, recorder.clone()));
+        let rng = Rng::with_seed(load.seed.wrapping_mul(1000).wrapping_add(number as u64));
+        let keys = (0..load.registers).map(|register| format!("{}-{register}", load.prefix));
+        callers.spawn(caller(store, rng, keys.collect(), recorder.clone()));
     }
     while let Some(ended) = callers.join_next().await {
         ended?;
@@ -154,16 +172,17 @@ async fn work(
 }
 
 /// Writes and reads until every register's history is full.
-async fn caller(store: KvClient, mut rng: Rng, registers: usize, recorder: Recorder) {
+async fn caller(store: KvClient, mut rng: Rng, keys: Vec<String>, recorder: Recorder) {
     let impatient = Arc::new(store.clone().timeout(Duration::from_millis(5)));
     while !recorder.is_full() {
-        let register = rng.usize(..registers);
+        let register = rng.usize(..keys.len());
+        let key = keys[register].clone();
         let store = if rng.u8(..20) == 0 { &impatient } else { &store };
         if rng.bool() {
             // 53 random bits make each value unique for all practical purposes.
             let value = rng.u64(..1 << 53);
             let Some(pending) = recorder.write(register, value) else { continue };
-            let written = store.set(key(register), value.to_string());
+            let written = store.set(key, value.to_string());
             if rng.u8(..40) == 0 {
                 give_up(written, pending).await;
             } else {
@@ -171,16 +190,12 @@ async fn caller(store: KvClient, mut rng: Rng, registers: usize, recorder: Recor
             }
         } else {
             let Some(pending) = recorder.read(register) else { continue };
-            match store.get(key(register)).await {
+            match store.get(key).await {
                 Ok(value) => pending.gave(value.map(|value| read(value.as_str()))),
                 Err(_) => pending.not_done(),
             }
         }
     }
-}
-
-fn key(register: usize) -> String {
-    format!("register-{register}")
 }
 
 /// Parses a value. Text that is not a number becomes `u64::MAX`, which is never written, so the checker rejects it.

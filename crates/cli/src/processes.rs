@@ -1,7 +1,7 @@
-//! The members of the demo: processes of `zraft server` with their data in a temporary folder.
+//! The members of a cluster as processes of `zraft server`, with their data in a temporary folder.
 //!
-//! No process outlives the demo. Dropping [`Members`] kills them, and each one ends by itself when its standard input ends, which
-//! covers a demo that is killed.
+//! No process outlives the program. Dropping [`Members`] kills them, and each one ends by itself when its standard input ends, which
+//! covers a program that is killed.
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{net::TcpSocket, time::sleep};
 
@@ -28,7 +29,7 @@ const MEMBERS: u16 = 3;
 const FIRST_PORT: Range<u16> = 10_000..32_000;
 /// Tries to find adjacent free ports. A machine on which that many fail has hardly a free port.
 const PORT_TRIES: u32 = 100;
-/// The disk space that members keep in reserve. The folder is deleted with the demo, so a disk that fills up loses nothing that
+/// The disk space that members keep in reserve. The folder is deleted with the members, so a disk that fills up loses nothing that
 /// matters.
 const RESERVE_BYTES: &str = "1048576";
 /// The pause before the processes are looked at again: short beside an election, and long enough to cost nothing.
@@ -39,6 +40,7 @@ const SHOWN_LINES: usize = 10;
 const TERMINATED: i32 = 143;
 
 /// A process that is killed when this value is dropped.
+#[derive(Debug)]
 struct Process {
     child: Child,
     /// The file with what it writes to standard error.
@@ -49,7 +51,7 @@ impl Process {
     /// Starts a process whose standard input stays open as long as this value exists.
     fn start(command: &mut Command, log: PathBuf) -> io::Result<Self> {
         let stderr = File::create(&log)?;
-        // Ctrl+C in a terminal reaches a process group. The demo has to end its members by itself.
+        // Ctrl+C in a terminal reaches a process group. The program has to end its members by itself.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(command, 0);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(stderr);
@@ -94,10 +96,18 @@ impl Drop for Process {
     }
 }
 
+/// A member's folder, and what its process is started with.
+#[derive(Debug)]
+struct Place {
+    found: Found,
+    flags: Vec<String>,
+}
+
 /// Three members, each a process.
-pub(super) struct Members {
+#[derive(Debug)]
+pub struct Members {
     program: PathBuf,
-    places: BTreeMap<String, Found>,
+    places: BTreeMap<String, Place>,
     cluster: Cluster,
     running: Mutex<BTreeMap<String, Process>>,
     // Dropped after the processes, which write into it.
@@ -106,16 +116,17 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Makes a cluster by `zraft init` and starts its members. Everything that is asked of them is given up after `patience`.
+    /// Makes a cluster by `zraft init`, and starts no member. `application` is the name of the state machine. Everything that is asked
+    /// of the members is given up after `patience`.
     ///
     /// # Errors
     /// A text with the reason.
-    pub(super) fn start(program: &Path, patience: Duration) -> Result<Self, String> {
-        let folder = TempDir::with_prefix("zraft-demo-")
+    pub fn prepare(program: &Path, application: &str, patience: Duration) -> Result<Self, String> {
+        let folder = TempDir::with_prefix("zraft-members-")
             .map_err(|error| format!("cannot make a temporary folder: {error}"))?;
         let (first, ports) =
             reserve().map_err(|error| format!("cannot find free ports: {error}"))?;
-        init(program, folder.path(), first)?;
+        init(program, folder.path(), first, application)?;
         let found = find(folder.path())?;
         let token = found
             .first()
@@ -125,29 +136,46 @@ impl Members {
             Cluster::new(addresses(&found, |address| address), &read_token(&token)?, patience);
         let named = found.into_iter().filter_map(|found| {
             let name = found.config.name.as_ref()?.to_string();
-            Some((name, found))
+            Some((name, Place { found, flags: Vec::new() }))
         });
-        let members = Self {
+        Ok(Self {
             program: program.to_owned(),
             places: named.collect(),
             cluster,
             running: Mutex::default(),
             folder,
             _ports: ports,
-        };
-        members.places.keys().try_for_each(|name| members.open(name))?;
-        Ok(members)
+        })
+    }
+
+    /// Adds flags with which a member is started from now on.
+    pub fn add_flags(&mut self, name: &str, flags: impl IntoIterator<Item = String>) {
+        if let Some(place) = self.places.get_mut(name) {
+            place.flags.extend(flags);
+        }
+    }
+
+    /// Starts all members.
+    ///
+    /// # Errors
+    /// A text with the reason.
+    pub fn open_all(&self) -> Result<(), String> {
+        self.places.keys().try_for_each(|name| self.open(name))
+    }
+
+    /// Returns the names of all members, with their folders and configurations.
+    pub fn places(&self) -> impl Iterator<Item = (&str, &Found)> {
+        self.places.iter().map(|(name, place)| (&name[..], &place.found))
     }
 
     /// Returns the members through their admin ports.
-    pub(super) fn cluster(&self) -> &Cluster {
+    pub fn cluster(&self) -> &Cluster {
         &self.cluster
     }
 
     /// Returns the names of all members, with the endpoints of their client ports.
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = (&str, String)> {
-        let places = self.places.iter();
-        places.map(|(name, found)| (&name[..], format!("tcp://{}", found.config.client_address)))
+    pub fn endpoints(&self) -> impl Iterator<Item = (&str, String)> {
+        self.places().map(|(name, found)| (name, format!("tcp://{}", found.config.client_address)))
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, Process>> {
@@ -156,10 +184,13 @@ impl Members {
     }
 
     /// Starts the process of a member that does not run.
-    pub(super) fn open(&self, name: &str) -> Result<(), String> {
-        let Some(found) = self.places.get(name) else { return Err(format!("no member {name}")) };
+    ///
+    /// # Errors
+    /// A text with the reason.
+    pub fn open(&self, name: &str) -> Result<(), String> {
+        let Some(place) = self.places.get(name) else { return Err(format!("no member {name}")) };
         let mut command = command(&self.program);
-        command.arg("server").arg(&found.directory).args([
+        command.arg("server").arg(&place.found.directory).args(&place.flags).args([
             "--end-with-stdin",
             "--storage-reserve-bytes",
             RESERVE_BYTES,
@@ -172,13 +203,50 @@ impl Members {
     }
 
     /// Kills the process of a member by SIGKILL.
-    pub(super) fn kill(&self, name: &str) {
+    pub fn kill(&self, name: &str) {
         let process = self.running().remove(name);
         drop(process);
     }
 
+    /// Waits until all members have applied the same entries, and returns true if they have the same state.
+    ///
+    /// # Errors
+    /// A text if that takes too long.
+    pub async fn are_equal(&self) -> Result<bool, String> {
+        loop {
+            let answers = self.cluster.ask_all().await;
+            let statuses: Vec<_> =
+                answers.into_iter().filter_map(|answer| answer.status.ok()).collect();
+            // The acknowledgements of the clients can still be on their way.
+            let applied = |two: &[Value]| two[0]["log"]["applied"] == two[1]["log"]["applied"];
+            if statuses.len() == self.places.len() && statuses.windows(2).all(applied) {
+                return Ok(statuses
+                    .windows(2)
+                    .all(|two| two[0]["state_hash"] == two[1]["state_hash"]));
+            }
+            if !self.cluster.pause().await {
+                return Err("the members do not apply the same entries".to_owned());
+            }
+        }
+    }
+
+    /// Freezes the process of a member by SIGSTOP, or lets it go on by SIGCONT.
+    ///
+    /// # Errors
+    /// A text with the reason.
+    #[cfg(unix)]
+    pub fn set_frozen(&self, name: &str, frozen: bool) -> Result<(), String> {
+        use rustix::process::{Pid, Signal, kill_process};
+        let signal = if frozen { Signal::STOP } else { Signal::CONT };
+        match self.running().get(name) {
+            Some(process) => kill_process(Pid::from_child(&process.child), signal)
+                .map_err(|error| format!("cannot signal {name}: {error}")),
+            None => Err(format!("{name} does not run")),
+        }
+    }
+
     /// Waits until a member ends that was not asked to. Returns why it did.
-    pub(super) async fn watch(&self) -> String {
+    pub async fn watch(&self) -> String {
         loop {
             for (name, process) in self.running().iter_mut() {
                 match process.end() {
@@ -195,7 +263,7 @@ impl Members {
     ///
     /// # Errors
     /// A text about a member that ends with another status than 143.
-    pub(super) async fn stop(&self) -> Result<(), String> {
+    pub async fn stop(&self) -> Result<(), String> {
         let mut stopping = std::mem::take(&mut *self.running());
         for (name, process) in &mut stopping {
             process.terminate().map_err(|error| format!("cannot stop {name}: {error}"))?;
@@ -215,7 +283,7 @@ impl Members {
     }
 }
 
-/// Returns a command that runs the program. The variables of the demo's own environment must not configure its members.
+/// Returns a command that runs the program. The variables of the program's own environment must not configure its members.
 fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -227,7 +295,7 @@ fn command(program: &Path) -> Command {
 }
 
 /// Makes the folders of the members.
-fn init(program: &Path, folder: &Path, first_port: u16) -> Result<(), String> {
+fn init(program: &Path, folder: &Path, first_port: u16, application: &str) -> Result<(), String> {
     let (members, first_port) = (MEMBERS.to_string(), first_port.to_string());
     let arguments: [&OsStr; 9] = [
         "init".as_ref(),
@@ -238,7 +306,7 @@ fn init(program: &Path, folder: &Path, first_port: u16) -> Result<(), String> {
         "--base-port".as_ref(),
         first_port.as_ref(),
         "--application".as_ref(),
-        "append-log".as_ref(),
+        application.as_ref(),
     ];
     let output = command(program).args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("cannot start {}: {error}", program.display()))?;
@@ -301,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn reserved_ports_are_kept_from_another_demo() {
+    fn reserved_ports_are_kept_from_another_cluster() {
         let (first, held) = reserve().unwrap();
         assert!(FIRST_PORT.contains(&first));
         for number in 0..held.len() {

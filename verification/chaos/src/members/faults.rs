@@ -1,0 +1,174 @@
+//! Faults of server processes and of the network between them.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::time::sleep;
+
+use super::Cluster;
+use crate::{failure::Failure, proxy::Cut};
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// The leader is killed by SIGKILL and started again.
+    KillLeader,
+    /// A follower is killed and started again.
+    KillFollower,
+    /// The leader and a follower are killed at the same time and started again.
+    KillMajority,
+    /// All members are killed at the same time and started again.
+    KillAll,
+    /// The leader stands still by SIGSTOP, most often for longer than an election takes.
+    FreezeLeader,
+    /// A follower stands still.
+    FreezeFollower,
+    /// Nothing passes between the leader and the others; clients still reach it.
+    CutOff,
+    /// Nothing passes from the others to the leader.
+    Deaf,
+    /// Nothing passes from the leader to the others.
+    Mute,
+    /// Everything between members is delayed.
+    Delay,
+    /// Every client's connection is reset.
+    Reset,
+    /// Leadership is handed over.
+    HandOver,
+}
+
+impl Fault {
+    /// All kinds of faults.
+    pub const ALL: [Self; 12] = [
+        Self::KillLeader,
+        Self::KillFollower,
+        Self::KillMajority,
+        Self::KillAll,
+        Self::FreezeLeader,
+        Self::FreezeFollower,
+        Self::CutOff,
+        Self::Deaf,
+        Self::Mute,
+        Self::Delay,
+        Self::Reset,
+        Self::HandOver,
+    ];
+
+    /// Returns the name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KillLeader => "kill-leader",
+            Self::KillFollower => "kill-follower",
+            Self::KillMajority => "kill-majority",
+            Self::KillAll => "kill-all",
+            Self::FreezeLeader => "freeze-leader",
+            Self::FreezeFollower => "freeze-follower",
+            Self::CutOff => "cut-off",
+            Self::Deaf => "deaf",
+            Self::Mute => "mute",
+            Self::Delay => "delay",
+            Self::Reset => "reset",
+            Self::HandOver => "hand-over",
+        }
+    }
+
+    /// Returns how many processes it kills.
+    #[must_use]
+    pub fn kills(self) -> u64 {
+        match self {
+            Self::KillLeader | Self::KillFollower => 1,
+            Self::KillMajority => 2,
+            Self::KillAll => 3,
+            _ => 0,
+        }
+    }
+}
+
+/// Injects faults at random moments.
+#[derive(Debug)]
+pub struct Faults<'a> {
+    cluster: &'a Cluster,
+    rng: Rng,
+}
+
+impl<'a> Faults<'a> {
+    /// Returns the faults of a cluster.
+    #[must_use]
+    pub fn new(cluster: &'a Cluster, seed: u64) -> Self {
+        Self { cluster, rng: Rng::with_seed(seed) }
+    }
+
+    /// Returns the next fault.
+    pub fn choose(&mut self) -> Fault {
+        Fault::ALL[self.rng.usize(..Fault::ALL.len())]
+    }
+
+    /// Injects a fault at a random moment, keeps it up for a while and takes it back. Completes when a member serves again.
+    ///
+    /// # Errors
+    /// [`Failure`] if a member cannot be started, signalled or asked.
+    pub async fn inject(&mut self, fault: Fault) -> Result<(), Failure> {
+        let cluster = self.cluster;
+        let leader = cluster.leader().await?;
+        let mut others: Vec<&str> = cluster.names().filter(|name| *name != leader).collect();
+        self.rng.shuffle(&mut others);
+        self.pass(5..200).await;
+        match fault {
+            Fault::KillLeader => self.kill(&[&leader]).await?,
+            Fault::KillFollower => self.kill(&others[..1]).await?,
+            Fault::KillMajority => self.kill(&[&leader, others[0]]).await?,
+            Fault::KillAll => self.kill(&[&leader, others[0], others[1]]).await?,
+            Fault::FreezeLeader => self.freeze(&leader).await?,
+            Fault::FreezeFollower => self.freeze(others[0]).await?,
+            Fault::CutOff | Fault::Deaf | Fault::Mute => {
+                for other in &others {
+                    if fault != Fault::Mute {
+                        cluster.block(other, &leader);
+                    }
+                    if fault != Fault::Deaf {
+                        cluster.block(&leader, other);
+                    }
+                }
+                self.pass(100..2500).await;
+            }
+            Fault::Delay => {
+                cluster.delay(Duration::from_millis(self.rng.u64(1..80)));
+                self.pass(200..1500).await;
+            }
+            Fault::Reset => {
+                for name in cluster.names() {
+                    if let Some(door) = cluster.door(name) {
+                        door.cut(Cut::Reset).await;
+                    }
+                }
+            }
+            // It is refused while another one is under way, for example after an election.
+            Fault::HandOver => drop(cluster.hand_over().await),
+        }
+        cluster.heal();
+        cluster.leader().await.map(drop)
+    }
+
+    async fn kill(&mut self, names: &[&str]) -> Result<(), Failure> {
+        let members = self.cluster.members();
+        names.iter().for_each(|name| members.kill(name));
+        self.pass(0..1200).await;
+        for name in names {
+            members.open(name).map_err(Failure::Member)?;
+        }
+        Ok(())
+    }
+
+    async fn freeze(&mut self, name: &str) -> Result<(), Failure> {
+        let members = self.cluster.members();
+        members.set_frozen(name, true).map_err(Failure::Member)?;
+        self.pass(100..3000).await;
+        members.set_frozen(name, false).map_err(Failure::Member)
+    }
+
+    /// Lets a random time pass, in milliseconds.
+    async fn pass(&mut self, time: std::ops::Range<u64>) {
+        sleep(Duration::from_millis(self.rng.u64(time))).await;
+    }
+}
