@@ -101,6 +101,7 @@ impl Drop for Process {
 struct Place {
     found: Found,
     flags: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 /// Three members, each a process.
@@ -136,7 +137,7 @@ impl Members {
             Cluster::new(addresses(&found, |address| address), &read_token(&token)?, patience);
         let named = found.into_iter().filter_map(|found| {
             let name = found.config.name.as_ref()?.to_string();
-            Some((name, Place { found, flags: Vec::new() }))
+            Some((name, Place { found, flags: Vec::new(), variables: Vec::new() }))
         });
         Ok(Self {
             program: program.to_owned(),
@@ -153,6 +154,19 @@ impl Members {
         if let Some(place) = self.places.get_mut(name) {
             place.flags.extend(flags);
         }
+    }
+
+    /// Adds a variable of the environment in which a member is started from now on.
+    pub fn add_variable(&mut self, name: &str, variable: &str, value: &str) {
+        if let Some(place) = self.places.get_mut(name) {
+            place.variables.push((variable.to_owned(), value.to_owned()));
+        }
+    }
+
+    /// Returns the folder that the members' folders are in. It is deleted with this value.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Starts all members.
@@ -190,6 +204,7 @@ impl Members {
     pub fn open(&self, name: &str) -> Result<(), String> {
         let Some(place) = self.places.get(name) else { return Err(format!("no member {name}")) };
         let mut command = command(&self.program);
+        command.envs(place.variables.iter().map(|(name, value)| (name, value)));
         command.arg("server").arg(&place.found.directory).args(&place.flags).args([
             "--end-with-stdin",
             "--storage-reserve-bytes",
@@ -245,6 +260,18 @@ impl Members {
         }
     }
 
+    /// Returns the number of a member's process.
+    #[must_use]
+    pub fn process_id(&self, name: &str) -> Option<u32> {
+        self.running().get(name).map(|process| process.child.id())
+    }
+
+    /// From now on, the end of a member is expected: [`watch`](Self::watch) does not report it.
+    #[must_use]
+    pub fn expect_end(&self, name: &str) -> Option<Ending> {
+        self.running().remove(name).map(|process| Ending { name: name.to_owned(), process })
+    }
+
     /// Waits until a member ends that was not asked to. Returns why it did.
     pub async fn watch(&self) -> String {
         loop {
@@ -280,6 +307,35 @@ impl Members {
             }
         }
         Ok(())
+    }
+}
+
+/// A process whose end is expected. Dropping it kills the process.
+#[derive(Debug)]
+pub struct Ending {
+    name: String,
+    process: Process,
+}
+
+impl Ending {
+    /// Waits until the process ends by itself, and returns its exit status.
+    ///
+    /// # Errors
+    /// A text if it does not end within `patience`, or was ended by a signal.
+    pub async fn status(mut self, patience: Duration) -> Result<i32, String> {
+        let name = &self.name;
+        let ended = async {
+            loop {
+                match self.process.end() {
+                    Ok(Some(status)) => return Ok(status),
+                    Ok(None) => sleep(PAUSE).await,
+                    Err(error) => return Err(format!("cannot watch {name}: {error}")),
+                }
+            }
+        };
+        let status = tokio::time::timeout(patience, ended).await;
+        let status = status.map_err(|_| format!("{name} does not end"))??;
+        status.code().ok_or_else(|| self.process.complaint(name, status))
     }
 }
 

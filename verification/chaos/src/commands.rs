@@ -15,6 +15,7 @@ use zraft_chaos::{
     failure::Failure,
     faults::Fault,
     load::Pace,
+    members::Layer,
     plot, report,
     runs::{cuts, failover, processes, registers, restarts, soak},
 };
@@ -180,6 +181,9 @@ pub(crate) struct Server {
     /// The program zraft [default: the one beside this program]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
+    /// Let disks fail as well, by libfiu in this folder, such as /usr/lib/fiu of Debian's fiu-utils
+    #[arg(long, value_name = "DIR")]
+    fiu: Option<PathBuf>,
     /// Write the histories of the registers to this file, for verification/porcupine/run
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
@@ -296,7 +300,9 @@ async fn on_processes(arguments: &Server) -> Result<Done, Failure> {
         Some(program) => program.clone(),
         None => std::env::current_exe()?.with_file_name("zraft"),
     };
-    let settings = processes::Settings { program, kills: arguments.kills, seed: arguments.seed };
+    let layer = arguments.fiu.as_deref().map(Layer::find).transpose()?;
+    let settings =
+        processes::Settings { program, kills: arguments.kills, seed: arguments.seed, layer };
     let found = processes::run(&settings).await?;
     if let Some(file) = &arguments.history {
         std::fs::write(file, found.history())?;

@@ -1,5 +1,6 @@
 //! A cluster of server processes whose networks can be degraded: every path between two members, and the paths of the clients.
 
+mod disk;
 mod faults;
 mod gate;
 
@@ -19,6 +20,7 @@ use crate::{
     failure::Failure,
     proxy::{Direction, LinkQuality, Proxy},
 };
+pub use disk::Layer;
 pub use faults::{Fault, Faults};
 use gate::Gate;
 
@@ -34,6 +36,7 @@ pub struct Cluster {
     links: BTreeMap<(String, String), Proxy>,
     /// Before the client ports, by member.
     doors: BTreeMap<String, Proxy>,
+    layer: Option<Layer>,
     _gates: Vec<Gate>,
     /// Keep the members' own ports from other processes.
     _ports: Vec<TcpSocket>,
@@ -41,7 +44,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Makes a cluster and starts its members. `application` is the name of its state machine. What is asked of the members is given
-    /// up `patience` from now on.
+    /// up `patience` from now on. `layer` can make their disks fail.
     ///
     /// # Errors
     /// [`Failure`] if a port cannot be opened or a member cannot be started.
@@ -49,6 +52,7 @@ impl Cluster {
         program: &Path,
         application: &str,
         patience: Duration,
+        layer: Option<Layer>,
     ) -> Result<Self, Failure> {
         let mut members =
             Members::prepare(program, application, patience).map_err(Failure::Member)?;
@@ -79,8 +83,11 @@ impl Cluster {
             gates.push(Gate::start(*known_at, ways)?);
             doors.insert(to.clone(), Proxy::start(*client_address).await?);
         }
+        if let Some(layer) = &layer {
+            layer.prepare(&mut members);
+        }
         members.open_all().map_err(Failure::Member)?;
-        Ok(Self { members, links, doors, _gates: gates, _ports: ports })
+        Ok(Self { members, links, doors, layer, _gates: gates, _ports: ports })
     }
 
     /// Returns the processes.

@@ -35,11 +35,17 @@ pub enum Fault {
     Reset,
     /// Leadership is handed over.
     HandOver,
+    /// A member's fsync fails with EIO. The member ends, and is started again.
+    FailedSync,
+    /// A member's write fails with EIO. The member ends, and is started again.
+    FailedWrite,
+    /// A member's write fails with ENOSPC. The member ends, and is started again.
+    FullDisk,
 }
 
 impl Fault {
-    /// All kinds of faults.
-    pub const ALL: [Self; 12] = [
+    /// All kinds of faults. The last ones need a [`Layer`](super::Layer).
+    pub const ALL: [Self; 15] = [
         Self::KillLeader,
         Self::KillFollower,
         Self::KillMajority,
@@ -52,7 +58,12 @@ impl Fault {
         Self::Delay,
         Self::Reset,
         Self::HandOver,
+        Self::FailedSync,
+        Self::FailedWrite,
+        Self::FullDisk,
     ];
+    /// Those that need a layer.
+    const OF_DISKS: usize = 3;
 
     /// Returns the name in reports.
     #[must_use]
@@ -70,6 +81,9 @@ impl Fault {
             Self::Delay => "delay",
             Self::Reset => "reset",
             Self::HandOver => "hand-over",
+            Self::FailedSync => "failed-sync",
+            Self::FailedWrite => "failed-write",
+            Self::FullDisk => "full-disk",
         }
     }
 
@@ -101,7 +115,8 @@ impl<'a> Faults<'a> {
 
     /// Returns the next fault.
     pub fn choose(&mut self) -> Fault {
-        Fault::ALL[self.rng.usize(..Fault::ALL.len())]
+        let of_disks = if self.cluster.layer.is_some() { 0 } else { Fault::OF_DISKS };
+        Fault::ALL[self.rng.usize(..Fault::ALL.len() - of_disks)]
     }
 
     /// Injects a fault at a random moment, keeps it up for a while and takes it back. Completes when a member serves again.
@@ -142,6 +157,12 @@ impl<'a> Faults<'a> {
                         door.cut(Cut::Reset).await;
                     }
                 }
+            }
+            Fault::FailedSync | Fault::FailedWrite | Fault::FullDisk => {
+                let member = if self.rng.bool() { &leader } else { others[0] };
+                cluster.fail_disk(member, fault).await?;
+                self.pass(0..500).await;
+                cluster.members().open(member).map_err(Failure::Member)?;
             }
             // It is refused while another one is under way, for example after an election.
             Fault::HandOver => drop(cluster.hand_over().await),

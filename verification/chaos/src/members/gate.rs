@@ -79,3 +79,69 @@ async fn first_frame(stream: &mut TcpStream) -> io::Result<Bytes> {
     stream.read_exact(&mut frame[HEAD..]).await?;
     Ok(frame.freeze())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+    use zraft_replica::{
+        ClusterId, ConnectionKind, Hello, Incarnation, Introduction, Position, RaftId, Sender,
+    };
+
+    use super::*;
+
+    fn hello(from: u64) -> Vec<u8> {
+        let from = Sender {
+            id: RaftId::new(from).expect("not 0"),
+            introduction: Introduction {
+                cluster: ClusterId::new([1; 16]),
+                incarnation: Incarnation::new([2; 16]),
+                address: "127.0.0.1:1".to_owned(),
+            },
+            oldest: 1,
+            newest: 1,
+            feature_level: 1,
+            durable: Position::default(),
+        };
+        let to = RaftId::new(9).expect("not 0");
+        let hello = Hello { from, to, kind: ConnectionKind::Bulk, remembered: None };
+        let body = HandshakeMessage::Hello(hello).encode();
+        [&(body.len() as u32).to_be_bytes()[..], &body].concat()
+    }
+
+    async fn listen() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let address = listener.local_addr().expect("it is bound");
+        (listener, address)
+    }
+
+    #[tokio::test]
+    async fn connection_takes_the_way_of_the_member_that_opened_it() {
+        let (first, second) = (listen().await, listen().await);
+        // The gate opens at a port that was free a moment ago.
+        let at = listen().await.1;
+        let _gate = Gate::start(at, [(1, first.1), (2, second.1)].into()).expect("it opens");
+        for (member, (way, _)) in [(1, &first), (2, &second)] {
+            let mut dialled = TcpStream::connect(at).await.expect("it is open");
+            let sent = [hello(member), b"more".to_vec()].concat();
+            dialled.write_all(&sent).await.expect("it is open");
+            let (mut arrived, _) = way.accept().await.expect("it listens");
+            let mut bytes = vec![0; sent.len()];
+            arrived.read_exact(&mut bytes).await.expect("all of it arrives");
+            assert_eq!(bytes, sent);
+            arrived.write_all(b"back").await.expect("it is open");
+            let mut back = [0; 4];
+            dialled.read_exact(&mut back).await.expect("it comes back");
+            assert_eq!(&back, b"back");
+        }
+        // Neither a stranger nor garbage goes anywhere.
+        for sent in [hello(3), b"\0\0\0\x04what".to_vec(), vec![0xff; 64]] {
+            let mut dialled = TcpStream::connect(at).await.expect("it is open");
+            dialled.write_all(&sent).await.expect("it is open");
+            let mut nothing = Vec::new();
+            let _ = dialled.read_to_end(&mut nothing).await;
+            assert_eq!(nothing, b"");
+        }
+    }
+}

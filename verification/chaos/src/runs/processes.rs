@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -20,7 +20,7 @@ use super::registers::{self, Load};
 use crate::{
     failure::Failure,
     linearizability::{Operation, Verdict},
-    members::{Cluster, Faults},
+    members::{Cluster, Faults, Layer},
     register::{self, Op, Recorder},
 };
 
@@ -41,6 +41,8 @@ pub struct Settings {
     pub kills: u64,
     /// The seed of the faults.
     pub seed: u64,
+    /// What makes the members' disks fail; without it, they do not fail.
+    pub layer: Option<Layer>,
 }
 
 /// What a run has found.
@@ -129,9 +131,8 @@ pub async fn run(settings: &Settings) -> Result<Found, Failure> {
     let started = Instant::now();
     let mut tally = Tally::default();
     let half = settings.kills.div_ceil(2);
-    let on_log = on_log(&settings.program, half, settings.seed, &mut tally).await?;
-    let on_registers =
-        on_registers(&settings.program, settings.kills, settings.seed, &mut tally).await?;
+    let on_log = on_log(settings, half, &mut tally).await?;
+    let on_registers = on_registers(settings, &mut tally).await?;
     Ok(Found {
         faults: tally.faults,
         kills: tally.kills,
@@ -174,20 +175,15 @@ struct OnLog {
 }
 
 /// Appends to a log under faults, and compares it with the answers at the end.
-async fn on_log(
-    program: &Path,
-    kills: u64,
-    seed: u64,
-    tally: &mut Tally,
-) -> Result<OnLog, Failure> {
-    let cluster = Cluster::start(program, "append-log", PATIENCE).await?;
+async fn on_log(settings: &Settings, kills: u64, tally: &mut Tally) -> Result<OnLog, Failure> {
+    let cluster = start(settings, "append-log").await?;
     let clients = connect(&cluster, patient).await?;
     let (stop, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut callers = JoinSet::new();
     for client in clients.iter().flat_map(|client| std::iter::repeat_n(client, CALLERS)) {
         callers.spawn(append(client.clone(), next.clone(), stop.clone()));
     }
-    let mut faults = Faults::new(&cluster, seed);
+    let mut faults = Faults::new(&cluster, settings.seed);
     unless_one_ends(&cluster, tally.until(kills, &mut faults)).await?;
     stop.store(true, Ordering::Relaxed);
     let (mut acknowledged, mut failed) = (Vec::new(), 0);
@@ -228,18 +224,14 @@ struct OnRegisters {
 }
 
 /// Writes and reads registers under faults. A history has a limit, so new registers follow until enough processes were killed.
-async fn on_registers(
-    program: &Path,
-    kills: u64,
-    seed: u64,
-    tally: &mut Tally,
-) -> Result<OnRegisters, Failure> {
-    let cluster = Cluster::start(program, "kv-store", PATIENCE).await?;
+async fn on_registers(settings: &Settings, tally: &mut Tally) -> Result<OnRegisters, Failure> {
+    let seed = settings.seed;
+    let cluster = start(settings, "kv-store").await?;
     let clients = connect(&cluster, registers::impatient).await?;
     let mut faults = Faults::new(&cluster, seed.wrapping_add(1));
     let mut histories = Vec::new();
     let mut epoch = 0;
-    while tally.kills < kills {
+    while tally.kills < settings.kills {
         let prefix = format!("epoch-{epoch}");
         let load = Load {
             callers: SESSIONS * CALLERS,
@@ -269,6 +261,10 @@ async fn on_registers(
     }
     let members_equal = close(&cluster, &clients).await?;
     Ok(OnRegisters { histories, members_equal })
+}
+
+async fn start(settings: &Settings, application: &str) -> Result<Cluster, Failure> {
+    Cluster::start(&settings.program, application, PATIENCE, settings.layer.clone()).await
 }
 
 /// Does the work. A member that ends by itself ends it with the reason.
