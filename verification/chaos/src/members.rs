@@ -108,7 +108,6 @@ impl Cluster {
     }
 
     /// Returns the settings of a client that reaches each member through its proxy.
-    #[must_use]
     pub fn client(&self) -> ClientBuilder {
         let settings = RaftClient::builder().capability("kind", "chaos");
         self.doors

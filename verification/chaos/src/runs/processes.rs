@@ -210,7 +210,7 @@ async fn append(
         let answer = client.submit_command(payload.clone()).await;
         match answer.ok().and_then(|answer| answer.first_chunk::<8>().copied()) {
             Some(position) => {
-                acknowledged.push(Acknowledged { payload, position: u64::from_be_bytes(position) })
+                acknowledged.push(Acknowledged { payload, position: u64::from_be_bytes(position) });
             }
             None => errors += 1,
         }
