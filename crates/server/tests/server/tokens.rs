@@ -104,3 +104,19 @@ async fn tokens_are_exchanged_while_sessions_go_on() {
     assert_eq!(member.figures().clients_unauthorised, 1);
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_tokens_are_taken_without_being_asked() {
+    let often = |config: &mut MemberConfig| {
+        secure(config, OLD);
+        config.certificate_check = Duration::from_millis(20);
+    };
+    let cluster = LocalCluster::start_with(1, || Echo, often).await.expect("it starts");
+    within(cluster.caught_up()).await.expect("it runs");
+    assert_refused(&cluster, Some(NEW)).await;
+    fs::write(path(&cluster.directory(1).expect("it exists")), NEW).expect("it can be written");
+    let known = async { while client(&cluster, Some(NEW)).connect().await.is_err() {} };
+    within(known).await;
+    assert_refused(&cluster, Some(OLD)).await;
+    cluster.stop().await;
+}
