@@ -151,7 +151,7 @@ struct Tally {
 }
 
 impl Tally {
-    /// Injects faults until so many processes were killed.
+    /// Injects faults until this many processes were killed.
     async fn until(&mut self, kills: u64, faults: &mut Faults<'_>) -> Result<(), Failure> {
         while self.kills < kills {
             self.one(faults).await?;
