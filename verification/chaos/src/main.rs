@@ -1,4 +1,4 @@
-//! `zraft-chaos`: runs the client under faults and reports the figures.
+//! `zraft-chaos`: runs the client and server processes under faults and reports the figures.
 
 mod commands;
 
@@ -8,9 +8,9 @@ use clap::Parser;
 
 /// Run the ZIO Raft client under faults and report how it copes
 ///
-/// Each command starts an embedded cluster in this process, on loopback, and drives it with the real client over TCP,
+/// Each command but `server` starts an embedded cluster in this process, on loopback, and drives it with the real client over TCP,
 /// through a proxy in front of each member. Commands append their number to a replicated log. At the end, the cluster's
-/// journal is compared with the outcomes that the callers were given.
+/// journal is compared with the outcomes that the callers were given. `server` does this with processes of `zraft server`.
 ///
 /// The exit status is 0 if every promise was kept, 1 if one was broken, and 2 if the run failed to execute.
 #[derive(Debug, Parser)]
