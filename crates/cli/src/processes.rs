@@ -266,6 +266,40 @@ impl Members {
         self.running().get(name).map(|process| process.child.id())
     }
 
+    /// Asks a member to end by SIGTERM. Its end is expected from now on.
+    ///
+    /// # Errors
+    /// A text with the reason.
+    pub fn terminate(&self, name: &str) -> Result<Ending, String> {
+        let mut ending = self.expect_end(name).ok_or_else(|| format!("{name} does not run"))?;
+        match ending.process.terminate() {
+            Ok(()) => Ok(ending),
+            Err(error) => Err(format!("cannot stop {name}: {error}")),
+        }
+    }
+
+    /// Waits until a member has applied everything that the leader has committed now.
+    ///
+    /// # Errors
+    /// A text if that takes too long.
+    pub async fn caught_up(&self, name: &str) -> Result<(), String> {
+        let leader = self.cluster.leader().await;
+        let (_, status) = leader.map_err(|failure| failure.text().to_owned())?;
+        let wanted = status["log"]["committed"].as_u64();
+        loop {
+            let answers = self.cluster.ask_all().await;
+            let is_there = |status: &Value| {
+                status["member"] == name && status["log"]["applied"].as_u64() >= wanted
+            };
+            if answers.iter().filter_map(|answer| answer.status.as_ref().ok()).any(is_there) {
+                return Ok(());
+            }
+            if !self.cluster.pause().await {
+                return Err(format!("{name} does not catch up"));
+            }
+        }
+    }
+
     /// From now on, the end of a member is expected: [`watch`](Self::watch) does not report it.
     #[must_use]
     pub fn expect_end(&self, name: &str) -> Option<Ending> {

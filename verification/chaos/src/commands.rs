@@ -17,7 +17,7 @@ use zraft_chaos::{
     load::Pace,
     members::Layer,
     plot, report,
-    runs::{cuts, failover, processes, registers, restarts, soak},
+    runs::{cuts, failover, processes, recovery, registers, restarts, soak},
 };
 
 #[derive(Debug, Subcommand)]
@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Soak(Soak),
     /// Kill, freeze and cut off real server processes, and check what they did
     Server(Server),
+    /// Measure how long clients of real server processes go without an answer when a member is lost, and what idle sessions cost
+    Recovery(Recovery),
 }
 
 /// The arguments that all commands have.
@@ -171,6 +173,30 @@ pub(crate) struct Soak {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Recovery {
+    /// Number of leaders that are killed by SIGKILL
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    kills: u32,
+    /// Number of hand-overs
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    hand_overs: u32,
+    /// Number of members that are stopped by SIGTERM and started again, one after the other
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    restarts: u32,
+    /// Number of idle sessions
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    sessions: u32,
+    /// Time for which idle sessions are watched
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    seconds: u32,
+    /// The program zraft [default: the one beside this program]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Server {
     /// Number of processes to kill by SIGKILL; other faults come between
     #[arg(long, value_name = "N", default_value_t = 200)]
@@ -252,6 +278,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
             })
         }
         Command::Soak(arguments) => execute(&arguments.common, soaked(&arguments)),
+        Command::Recovery(arguments) => execute(&arguments.common, recovered(&arguments)),
         Command::Server(arguments) => execute(&arguments.common, on_processes(&arguments)),
     }
 }
@@ -295,11 +322,29 @@ async fn soaked(arguments: &Soak) -> Result<Done, Failure> {
     Ok(Done { report: soaked.report.to_json(), holds: soaked.report.holds() })
 }
 
-async fn on_processes(arguments: &Server) -> Result<Done, Failure> {
-    let program = match &arguments.program {
-        Some(program) => program.clone(),
-        None => std::env::current_exe()?.with_file_name("zraft"),
+/// Returns the program of the members.
+fn program(given: Option<&PathBuf>) -> io::Result<PathBuf> {
+    match given {
+        Some(program) => Ok(program.clone()),
+        None => Ok(std::env::current_exe()?.with_file_name("zraft")),
+    }
+}
+
+async fn recovered(arguments: &Recovery) -> Result<Done, Failure> {
+    let settings = recovery::Settings {
+        program: program(arguments.program.as_ref())?,
+        kills: arguments.kills,
+        hand_overs: arguments.hand_overs,
+        restarts: arguments.restarts,
+        sessions: arguments.sessions,
+        idle: Duration::from_secs(arguments.seconds.into()),
     };
+    let found = recovery::run(&settings).await?;
+    Ok(Done { report: found.to_json(), holds: found.holds() })
+}
+
+async fn on_processes(arguments: &Server) -> Result<Done, Failure> {
+    let program = program(arguments.program.as_ref())?;
     let layer = arguments.fiu.as_deref().map(Layer::find).transpose()?;
     let settings =
         processes::Settings { program, kills: arguments.kills, seed: arguments.seed, layer };

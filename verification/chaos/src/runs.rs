@@ -3,6 +3,7 @@
 pub mod cuts;
 pub mod failover;
 pub mod processes;
+pub mod recovery;
 pub mod registers;
 pub mod restarts;
 pub mod soak;

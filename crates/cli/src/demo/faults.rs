@@ -40,7 +40,7 @@ pub(super) async fn inject(
     reach(moments[1]).await?;
     progress.set_message(format!("starting {killed} again"));
     members.open(&killed)?;
-    caught_up(cluster, &killed).await?;
+    members.caught_up(&killed).await?;
 
     reach(moments[2]).await?;
     progress.set_message(format!("handing leadership to {killed}"));
@@ -54,18 +54,6 @@ pub(super) async fn inject(
 async fn leader(cluster: &Cluster) -> Result<String, String> {
     let (_, status) = cluster.leader().await.map_err(text)?;
     Ok(name(&status).to_owned())
-}
-
-/// Waits until a member has applied everything that the leader has committed now.
-async fn caught_up(cluster: &Cluster, member: &str) -> Result<(), String> {
-    let (_, status) = cluster.leader().await.map_err(text)?;
-    let wanted = status["log"]["committed"].as_u64();
-    let is_there =
-        |status: &Value| name(status) == member && status["log"]["applied"].as_u64() >= wanted;
-    poll(cluster, &format!("{member} does not catch up"), |statuses| {
-        statuses.iter().any(is_there).then_some(())
-    })
-    .await
 }
 
 /// Hands leadership over to a member and waits until it serves. Tries until it succeeds: a slow member does not take over within an
@@ -82,26 +70,6 @@ async fn hand_over(cluster: &Cluster, to: &str) -> Result<(), String> {
             // It has become the leader by itself meanwhile, on a machine that is busy.
             Err(_) if leader(cluster).await? == to => return Ok(()),
             Err(failure) => return Err(text(failure)),
-        }
-    }
-}
-
-/// Asks all members again and again until `found` finds what it looks for in the statuses of those that answer. `problem` says what
-/// was waited for.
-async fn poll<T>(
-    cluster: &Cluster,
-    problem: &str,
-    found: impl Fn(&[Value]) -> Option<T>,
-) -> Result<T, String> {
-    loop {
-        let answers = cluster.ask_all().await;
-        let statuses: Vec<_> =
-            answers.into_iter().filter_map(|answer| answer.status.ok()).collect();
-        if let Some(found) = found(&statuses) {
-            return Ok(found);
-        }
-        if !cluster.pause().await {
-            return Err(problem.to_owned());
         }
     }
 }
