@@ -336,9 +336,11 @@ impl Cluster {
     /// Ends all faults: every way is open, every disk works, and every member that was set up runs.
     pub(crate) fn heal(&mut self, now: Instant) {
         self.at(now);
+        // A way that opens afterwards, because a fault lasted beyond this moment, must not lose connections again.
+        (self.plan.link.reset, self.plan.link.duplicate) = (0, 0);
         for from in 0..self.members.len() {
             for to in 0..self.members.len() {
-                let link = Link { blocked: false, reset: 0, duplicate: 0, ..self.plan.link };
+                let link = Link { blocked: false, ..self.plan.link };
                 self.set_link(now, from, to, link);
             }
         }

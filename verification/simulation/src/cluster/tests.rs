@@ -355,6 +355,17 @@ fn connections_between_members_that_are_reset_lose_nothing_that_matters() {
 }
 
 #[test]
+fn way_that_opens_after_the_faults_loses_no_connection() {
+    let mut plan = ClusterPlan::calm(9);
+    (plan.link.reset, plan.link.duplicate) = (20, 20);
+    let mut drive = Drive::new(plan);
+    drive.cluster.heal(drive.now);
+    drive.cluster.open_ways(drive.now);
+    let link = *drive.cluster.peers.link(0, 1);
+    assert_eq!((link.reset, link.duplicate), (0, 0));
+}
+
+#[test]
 fn a_member_that_lags_gets_a_snapshot() {
     let mut drive = with_snapshots(10);
     let behind = (drive.leader() + 1) % 3;
