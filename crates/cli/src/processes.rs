@@ -169,6 +169,12 @@ impl Members {
         self.folder.path()
     }
 
+    /// Keeps the folder when this value is dropped, and returns it.
+    pub fn keep_folder(&mut self) -> &Path {
+        self.folder.disable_cleanup(true);
+        self.folder.path()
+    }
+
     /// Starts all members.
     ///
     /// # Errors

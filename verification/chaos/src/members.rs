@@ -96,6 +96,11 @@ impl Cluster {
         &self.members
     }
 
+    /// Keeps the folders and the logs of the members when this value is dropped, and returns where they are.
+    pub fn keep(&mut self) -> &Path {
+        self.members.keep_folder()
+    }
+
     /// Returns the names of the members.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.doors.keys().map(String::as_str)

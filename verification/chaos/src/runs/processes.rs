@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use zraft_cli::demo::{Acknowledged, Comparison, read_log};
 use zraft_client::{ClientBuilder, RaftClient};
+use zraft_kv::{KvClient, Watch};
 
 use super::registers::{self, Load};
 use crate::{
@@ -58,6 +59,8 @@ pub struct Found {
     pub answered: (u64, u64),
     /// The histories of the registers, by name, with the checker's verdict.
     pub histories: Vec<(String, Vec<Operation<Op>>, Verdict)>,
+    /// The folder of the members after a history that is not linearizable, for whoever looks for the reason.
+    pub kept: Option<PathBuf>,
     /// True if all members had the same state at the end of both halves.
     pub members_equal: bool,
     /// The time of both halves.
@@ -101,6 +104,7 @@ impl Found {
             "ofUnknownOutcome": operations().filter(|operation| operation.returned.is_none()).count(),
             "notLinearizable": wrong.collect::<Vec<_>>(),
             "membersEqual": self.members_equal,
+            "membersFiles": self.kept,
         })
     }
 
@@ -139,6 +143,7 @@ pub async fn run(settings: &Settings) -> Result<Found, Failure> {
         log: on_log.comparison,
         answered: on_log.answered,
         histories: on_registers.histories,
+        kept: on_registers.kept,
         members_equal: on_log.members_equal && on_registers.members_equal,
         took: started.elapsed(),
     })
@@ -219,6 +224,7 @@ async fn append(
 }
 
 struct OnRegisters {
+    kept: Option<PathBuf>,
     histories: Vec<(String, Vec<Operation<Op>>, Verdict)>,
     members_equal: bool,
 }
@@ -226,12 +232,19 @@ struct OnRegisters {
 /// Writes and reads registers under faults. A history has a limit, so new registers follow until enough processes were killed.
 async fn on_registers(settings: &Settings, tally: &mut Tally) -> Result<OnRegisters, Failure> {
     let seed = settings.seed;
-    let cluster = start(settings, "kv-store").await?;
+    let mut cluster = start(settings, "kv-store").await?;
     let clients = connect(&cluster, registers::impatient).await?;
-    let mut faults = Faults::new(&cluster, seed.wrapping_add(1));
-    let mut histories = Vec::new();
+    // The store removes keys that no session watches, every 5 minutes.
+    let watcher = patient(cluster.client()).build()?;
+    watcher.connect().await?;
+    let watching = KvClient::new(watcher.clone());
+    let mut watch = None;
+    let (mut histories, mut kept) = (Vec::new(), None);
     let mut epoch = 0;
+    let mut rng = seed.wrapping_add(1);
     while tally.kills < settings.kills {
+        rng = rng.wrapping_add(1);
+        let mut faults = Faults::new(&cluster, rng);
         let prefix = format!("epoch-{epoch}");
         let load = Load {
             callers: SESSIONS * CALLERS,
@@ -239,6 +252,13 @@ async fn on_registers(settings: &Settings, tally: &mut Tally) -> Result<OnRegist
             prefix: &prefix,
             seed: seed.wrapping_add(epoch),
         };
+        let mut watched = match watch.take() {
+            Some(watch) => watch,
+            None => watching.watch(load.key(0)).await.map_err(of_store)?,
+        };
+        for register in 0..REGISTERS {
+            watched.add(load.key(register)).await.map_err(of_store)?;
+        }
         let recorder = Recorder::new(REGISTERS);
         let full = AtomicBool::new(false);
         let work = async {
@@ -252,15 +272,40 @@ async fn on_registers(settings: &Settings, tally: &mut Tally) -> Result<OnRegist
             }
             Ok(())
         };
-        unless_one_ends(&cluster, async { tokio::try_join!(work, trouble).map(drop) }).await?;
+        let both = async { tokio::try_join!(work, trouble).map(drop) };
+        let done = async {
+            tokio::select! {
+                done = both => done,
+                () = follow(&mut watched) => Err(Failure::Member("the watch ended".to_owned())),
+            }
+        };
+        unless_one_ends(&cluster, done).await?;
+        watch = Some(watched);
+        let mut sound = true;
         for (number, history) in recorder.histories().into_iter().enumerate() {
             let verdict = register::check(&history);
+            sound &= verdict == Verdict::Linearizable;
             histories.push((format!("{prefix}-{number}"), history, verdict));
         }
         epoch += 1;
+        if !sound {
+            // The files tell more than a longer run.
+            kept = Some(cluster.keep().to_owned());
+            break;
+        }
     }
+    watcher.disconnect_within(Duration::from_secs(1)).await;
     let members_equal = close(&cluster, &clients).await?;
-    Ok(OnRegisters { histories, members_equal })
+    Ok(OnRegisters { histories, kept, members_equal })
+}
+
+fn of_store(error: zraft_kv::Error) -> Failure {
+    Failure::Member(format!("the keys cannot be watched: {error}"))
+}
+
+/// Takes what the watch tells, so that it is acknowledged.
+async fn follow(watch: &mut Watch) {
+    while watch.next().await.is_some() {}
 }
 
 async fn start(settings: &Settings, application: &str) -> Result<Cluster, Failure> {

@@ -121,6 +121,12 @@ pub(super) struct Load<'a> {
     pub(super) seed: u64,
 }
 
+impl Load<'_> {
+    pub(super) fn key(&self, register: usize) -> String {
+        format!("{}-{register}", self.prefix)
+    }
+}
+
 /// Sets short timeouts, so that a run sees many faults in little time.
 pub(super) fn impatient(settings: ClientBuilder) -> ClientBuilder {
     settings
@@ -162,7 +168,7 @@ pub(super) async fn work(
         let store = KvClient::new(clients[number % clients.len()].clone());
         // Each caller and each run gets different random choices.
         let rng = Rng::with_seed(load.seed.wrapping_mul(1000).wrapping_add(number as u64));
-        let keys = (0..load.registers).map(|register| format!("{}-{register}", load.prefix));
+        let keys = (0..load.registers).map(|register| load.key(register));
         callers.spawn(caller(store, rng, keys.collect(), recorder.clone()));
     }
     while let Some(ended) = callers.join_next().await {
