@@ -6,7 +6,7 @@ use bytes::Bytes;
 use zraft_protocol::{Payload, RequestId, SessionId};
 
 use crate::{
-    FullSession, Policy, Random, SessionEnd, Time,
+    FullSession, Policy, Random, Session, SessionEnd, Time,
     sessions::{Load, NoRoom},
     state::State,
 };
@@ -30,6 +30,15 @@ macro_rules! replicated_facts {
         #[must_use]
         pub fn level(&self) -> u32 {
             self.state.settings.application_level
+        }
+
+        /// Returns the number of server requests that a session has not acknowledged, without those that this call
+        /// pushed; none if there is no such session.
+        ///
+        /// An application can hold back requests of a session that is slow.
+        #[must_use]
+        pub fn unacknowledged(&self, session: &SessionId) -> Option<u64> {
+            self.state.sessions.get(session).map(Session::unacknowledged)
         }
     };
 }

@@ -11,8 +11,8 @@ use crate::support::{payload, session};
 
 /// A command is a list of steps, separated by semicolons; the answer is what they say, in the same form.
 ///
-/// `push S T`, `try S T`, `end S`, `random`, `time`, `index`, `level`, `has S`, `echo T`, `repeat N` (N letters),
-/// `tick MS`, `reject`, `refuse T`, `onend STEPS` (with `,` for `;`): what to do when a session ends.
+/// `push S T`, `try S T`, `end S`, `random`, `time`, `index`, `level`, `has S`, `count S`, `echo T`, `repeat N`
+/// (N letters), `tick MS`, `reject`, `refuse T`, `onend STEPS` (with `,` for `;`): what to do when a session ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Probe {
     pub(crate) notes: Vec<String>,
@@ -40,6 +40,7 @@ impl Probe {
             "index" => context.index().to_string(),
             "level" => context.level().to_string(),
             "repeat" => expand(step),
+            "count" => format!("{:?}", context.unacknowledged(&session(name))),
             "has" => context.has_session(&session(name)).to_string(),
             "tick" => {
                 self.next_tick =

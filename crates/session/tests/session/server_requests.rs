@@ -61,6 +61,17 @@ fn acknowledgement_drops_everything_up_to_it() {
 }
 
 #[test]
+fn application_can_ask_how_many_requests_a_session_has_not_acknowledged() {
+    let mut run = Run::with_sessions(Probe::default(), &["a"]);
+    // Requests of the same call are not among them.
+    let effects = run.command("a", 1, "push a x;push a y;count a;count b");
+    assert_eq!(effects[0], executed("a", 1, "1;2;Some(0);None"));
+    assert_eq!(run.command("a", 2, "count a"), [executed("a", 2, "Some(2)")]);
+    run.apply(acknowledge("a", 1));
+    assert_eq!(run.command("a", 3, "count a"), [executed("a", 3, "Some(1)")]);
+}
+
+#[test]
 fn acknowledgement_past_the_last_server_request_does_not_reach_later_ones() {
     let mut run = Run::with_sessions(Probe::default(), &["a"]);
     run.command("a", 1, "push a x");
