@@ -1,4 +1,4 @@
-//! Starts embedded clusters and clients of them.
+//! Starts clusters and clients of them. `verification/suites` puts replicated members in the place of the embedded cluster.
 
 use zraft_client::{ClientBuilder, Events, RaftClient};
 use zraft_test_server::{AppendLog, Application, ClusterBuilder, TestCluster};
@@ -10,7 +10,7 @@ pub(crate) async fn log_cluster(members: usize) -> TestCluster {
     cluster(members, AppendLog::new()).await
 }
 
-pub(crate) async fn cluster(members: usize, app: impl Application) -> TestCluster {
+pub(crate) async fn cluster(members: usize, app: impl Application + Clone + Sync) -> TestCluster {
     start(TestCluster::builder().members(members).app(app)).await
 }
 
