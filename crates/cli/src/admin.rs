@@ -20,7 +20,7 @@ use tokio::{
     task::AbortHandle,
     time::timeout,
 };
-use zraft_server::AdminToken;
+use zraft_server::Token;
 
 pub use trust::Trust;
 
@@ -34,7 +34,7 @@ const ASK_TIME: Duration = Duration::from_secs(3);
 pub struct Admin {
     /// Its address.
     pub address: SocketAddr,
-    token: AdminToken,
+    token: Token,
     /// What the port's certificate must be; none if it has no TLS.
     trust: Option<Trust>,
 }
@@ -84,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Bytestream for S {}
 impl Admin {
     /// Returns a client. It opens a connection for each request.
     #[must_use]
-    pub fn new(address: SocketAddr, token: AdminToken) -> Self {
+    pub fn new(address: SocketAddr, token: Token) -> Self {
         Self { address, token, trust: None }
     }
 

@@ -12,7 +12,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
-use zraft_server::{AdminToken, ServerConfig, TokenFile};
+use zraft_server::{ServerConfig, Token, TokenFile};
 
 use crate::admin::{Admin, AskError, Trust};
 
@@ -120,7 +120,7 @@ pub fn read_addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
 ///
 /// # Errors
 /// A text that names the remedy.
-pub fn read_token(file: &Path) -> Result<AdminToken, String> {
+pub fn read_token(file: &Path) -> Result<Token, String> {
     let tokens = TokenFile::new(file).read().map_err(|error| error.to_string())?;
     // While the token is changed, the first one is the old one, which all members take.
     tokens.into_iter().next().ok_or_else(|| format!("{} is empty", file.display()))
@@ -129,7 +129,7 @@ pub fn read_token(file: &Path) -> Result<AdminToken, String> {
 impl Cluster {
     /// Returns a cluster of the members with these admin ports. Every command ends within `patience`.
     #[must_use]
-    pub fn new(addresses: Vec<SocketAddr>, token: &AdminToken, patience: Duration) -> Self {
+    pub fn new(addresses: Vec<SocketAddr>, token: &Token, patience: Duration) -> Self {
         let members = addresses.into_iter().map(|address| Admin::new(address, token.clone()));
         Self { members: members.collect(), deadline: Instant::now() + patience }
     }
@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     fn answers(statuses: Vec<Result<Value, AskError>>) -> Vec<Answer> {
-        let token = AdminToken::random().unwrap();
+        let token = Token::random().unwrap();
         let admin = Admin::new(SocketAddr::from(([127, 0, 0, 1], 1)), token);
         statuses.into_iter().map(|status| Answer { admin: admin.clone(), status }).collect()
     }

@@ -19,7 +19,6 @@ mod metrics;
 mod page;
 mod requests;
 mod routes;
-mod token;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -41,7 +40,6 @@ use crate::{
 use deadline::Deadline;
 pub(crate) use guard::Tokens;
 pub use metrics::{Metric, metrics};
-pub use token::{AdminToken, TokenError, TokenFile};
 
 /// Connections at the same time: probes, Prometheus and some operators.
 const CONNECTIONS: usize = 64;

@@ -82,6 +82,7 @@
 // | the client port | `clients.rs`, `clients/connection.rs`, `clients/stream.rs`, `clients/mailbox.rs` |
 // | the peer port, and the connections to other members | `peers.rs`, `peers/listener.rs`, `peers/dialer.rs`, `peers/wire.rs` |
 // | TLS of the three ports: files, reload, reasons of failures | `tls.rs`, `tls/` |
+// | tokens of operators and clients | `token.rs` |
 // | the threads that block: store, snapshots, state machine | `workers.rs`, `workers/` |
 // | the data directory, a new cluster | `directory.rs` |
 // | a new cluster from a backup, or from the data of one member | `recover.rs` |
@@ -115,9 +116,10 @@ mod server;
 mod signals;
 mod status;
 mod tls;
+mod token;
 mod workers;
 
-pub use admin::{AdminToken, Metric, TokenError, TokenFile, metrics};
+pub use admin::{Metric, metrics};
 pub use alarms::Alarm;
 pub use config::{
     AdminConfig, AdminTls, ClientTls, FEATURE_LEVEL, MemberConfig, PeerTls, PortLimits,
@@ -135,6 +137,7 @@ pub use server::{RunError, Server, ServerBuilder};
 pub use signals::{Signal, Signals};
 pub use status::{Ended, Figures, Report, Status};
 pub use tls::{CertificateStatus, Port, Reload, TlsError, TlsFailure, peer_certificate_name};
+pub use token::{Token, TokenError, TokenFile};
 /// What a member's configuration and status are made of.
 pub use zraft_replica::{
     ChangeError, ChangeTicket, Configuration, Limits, MemberInfo, MembershipChange, PeerStatus,

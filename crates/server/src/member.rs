@@ -28,8 +28,8 @@ use zraft_store::{CrashRecord, Identity, StoreError};
 
 use crate::{
     ConfigError, CreateError, Ended, FEATURE_LEVEL, Figures, MemberConfig, Report, Status,
-    TlsError,
-    admin::{self, AdminPort, TokenError, TokenFile, Tokens},
+    TlsError, TokenError, TokenFile,
+    admin::{self, AdminPort, Tokens},
     clients::{self, ClientPort, ClientTokens},
     clock::Clock,
     directory::{self, Opened},

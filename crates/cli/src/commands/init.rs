@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use zraft_cli::certificates::Authorities;
 use zraft_server::{
-    AdminToken, ClusterId, CreateError, NewMember, RaftId, ServerConfig, TokenFile, create_cluster,
+    ClusterId, CreateError, NewMember, RaftId, ServerConfig, Token, TokenFile, create_cluster,
     random_cluster_id,
 };
 
@@ -214,7 +214,7 @@ fn addresses(base: u16, members: u16) -> Result<Vec<SocketAddr>, Refused> {
 fn configure(planned: &[Planned]) -> Result<ClusterId, Refused> {
     let mut cluster = None;
     // One token opens the admin ports of all members.
-    let token = AdminToken::random().map_err(Refused::failure)?;
+    let token = Token::random().map_err(Refused::failure)?;
     for Planned { config, member, .. } in planned {
         config.create_in(&member.directory).map_err(|error| {
             Refused::failure(format!("{}: {error}", member.directory.display()))
@@ -247,7 +247,7 @@ fn make_certificates(
         Ok::<_, io::Error>(())
     };
     make().map_err(Refused::failure)?;
-    let token = AdminToken::random().map_err(Refused::failure)?;
+    let token = Token::random().map_err(Refused::failure)?;
     let folders = planned.iter().map(|planned| &planned.member.directory).chain([&shape.dir]);
     for folder in folders {
         TokenFile::new(folder.join(CLIENT_TOKEN)).create(&token).map_err(Refused::failure)?;

@@ -17,7 +17,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{ANSWER_TIME, AdminToken, TokenError, TokenFile, routes::Problem};
+use super::{ANSWER_TIME, routes::Problem};
+use crate::{Token, TokenError, TokenFile};
 
 /// The tokens that open the port, as its file says at each request.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ impl Tokens {
     }
 
     /// Reads the file. A disk that hangs keeps one thread, and each request gives up in time.
-    async fn read(&self) -> Result<Vec<AdminToken>, TokenError> {
+    async fn read(&self) -> Result<Vec<Token>, TokenError> {
         // Nothing closes the semaphore.
         let turn = self.reading.clone().acquire_owned().await;
         let (file, (reply, tokens)) = (self.file.clone(), oneshot::channel());

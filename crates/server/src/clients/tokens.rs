@@ -7,10 +7,7 @@ use std::{
 
 use zraft_protocol::Capabilities;
 
-use crate::{
-    Reload,
-    admin::{AdminToken, TokenError, TokenFile},
-};
+use crate::{Reload, Token, TokenError, TokenFile};
 
 /// The capability that carries the token.
 const CAPABILITY: &str = "token";
@@ -19,7 +16,7 @@ const CAPABILITY: &str = "token";
 #[derive(Debug, Default)]
 pub(crate) struct ClientTokens {
     file: Option<TokenFile>,
-    valid: RwLock<Vec<AdminToken>>,
+    valid: RwLock<Vec<Token>>,
     /// Why the file as it is now is not used.
     problem: Mutex<Option<String>>,
 }

@@ -194,7 +194,7 @@ fn make(
     config: &mut ServerConfig,
     begun: &serde_json::Value,
     (folder, known): (&std::path::Path, Option<&Found>),
-    token: &zraft_server::AdminToken,
+    token: &zraft_server::Token,
     needs: &Needs,
 ) -> Result<Vec<String>, String> {
     let strange = || "the leader's answer lacks the cluster or the number".to_owned();

@@ -132,12 +132,12 @@ mod tests {
     use std::net::SocketAddr;
 
     use zraft_cli::admin::{Admin, AskError};
-    use zraft_server::AdminToken;
+    use zraft_server::Token;
 
     use super::{super::member, *};
 
     fn answer(status: Result<Value, AskError>) -> Answer {
-        let token = AdminToken::random().unwrap();
+        let token = Token::random().unwrap();
         Answer { admin: Admin::new(SocketAddr::from(([127, 0, 0, 1], 7003)), token), status }
     }
 

@@ -1,4 +1,4 @@
-//! The token of the admin port, and the file that holds it.
+//! The tokens of operators and clients, and the files that hold them.
 
 use std::{
     fmt,
@@ -19,13 +19,13 @@ const MIN_TOKEN: usize = 16;
 /// Tokens that are valid at once: the old and the new one, while the new one is being handed out.
 const MAX_TOKENS: usize = 2;
 
-/// A token that opens the admin port.
+/// A token, which opens the admin port to an operator, or lets a client open a session.
 #[derive(Clone, PartialEq, Eq)]
-pub struct AdminToken(String);
+pub struct Token(String);
 
-/// The file with the token of the admin port: one token on a line, or two while it is being changed.
+/// A file with a token on a line, or two while the token is being changed.
 ///
-/// All members of a cluster have the same token, so that one command can ask all of them.
+/// All members of a cluster have the same tokens, so that one command can ask all of them, and a client can move.
 #[derive(Clone, Debug)]
 pub struct TokenFile {
     path: PathBuf,
@@ -62,7 +62,7 @@ pub enum TokenError {
     },
 }
 
-impl AdminToken {
+impl Token {
     /// Draws a new token.
     ///
     /// # Errors
@@ -93,15 +93,15 @@ impl AdminToken {
     }
 }
 
-impl fmt::Debug for AdminToken {
+impl fmt::Debug for Token {
     /// Does not show the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AdminToken")
+        f.write_str("Token")
     }
 }
 
 impl TokenFile {
-    /// The name of the file in a data directory.
+    /// The name of the admin port's file in a data directory.
     pub const NAME: &str = "admin.token";
 
     /// Returns a token file. Nothing is read.
@@ -113,7 +113,7 @@ impl TokenFile {
     ///
     /// # Errors
     /// [`TokenError`], whose text names the remedy.
-    pub fn read(&self) -> Result<Vec<AdminToken>, TokenError> {
+    pub fn read(&self) -> Result<Vec<Token>, TokenError> {
         let path = || self.path.clone();
         let mut text = String::new();
         let file = File::open(&self.path);
@@ -130,7 +130,7 @@ impl TokenFile {
             Err(error) => return Err(self.failed(error)),
         }
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let tokens: Option<Vec<_>> = lines.map(AdminToken::read).collect();
+        let tokens: Option<Vec<_>> = lines.map(Token::read).collect();
         let few = |tokens: &Vec<_>| (1..=MAX_TOKENS).contains(&tokens.len());
         let tokens = tokens.filter(few).filter(|_| text.len() as u64 <= MAX_FILE);
         tokens.ok_or_else(|| TokenError::Content { path: path() })
@@ -147,14 +147,14 @@ impl TokenFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(self.failed(error)),
         }
-        self.create(&AdminToken::random().map_err(|error| self.failed(error))?)
+        self.create(&Token::random().map_err(|error| self.failed(error))?)
     }
 
     /// Writes a token, which only the owner of the file may read. The folder is made if it does not exist.
     ///
     /// # Errors
     /// [`TokenError::Io`]; the file must not exist.
-    pub fn create(&self, token: &AdminToken) -> Result<(), TokenError> {
+    pub fn create(&self, token: &Token) -> Result<(), TokenError> {
         self.create_all(std::slice::from_ref(token))
     }
 
@@ -162,15 +162,15 @@ impl TokenFile {
     ///
     /// # Errors
     /// [`TokenError::Io`]; the file must not exist.
-    pub fn create_all(&self, tokens: &[AdminToken]) -> Result<(), TokenError> {
+    pub fn create_all(&self, tokens: &[Token]) -> Result<(), TokenError> {
         self.write(tokens).map_err(|error| self.failed(error))
     }
 
-    pub(super) fn failed(&self, error: io::Error) -> TokenError {
+    pub(crate) fn failed(&self, error: io::Error) -> TokenError {
         TokenError::Io { path: self.path.clone(), error }
     }
 
-    fn write(&self, tokens: &[AdminToken]) -> io::Result<()> {
+    fn write(&self, tokens: &[Token]) -> io::Result<()> {
         let parent = self.path.parent().filter(|parent| *parent != Path::new(""));
         let folder = Folder::create(parent.unwrap_or(Path::new(".")))?;
         if self.path.symlink_metadata().is_ok() {
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn one_or_two_tokens_are_read() {
         let (_folder, one) = file(b"0123456789abcdef\n");
-        assert_eq!(one.read().expect("valid"), [AdminToken("0123456789abcdef".to_owned())]);
+        assert_eq!(one.read().expect("valid"), [Token("0123456789abcdef".to_owned())]);
         let (_folder, two) = file(b"0123456789abcdef\r\n\nfedcba9876543210");
         let tokens = two.read().expect("valid");
         assert!(tokens[0].is(b"0123456789abcdef") && tokens[1].is(b"fedcba9876543210"));
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn token_is_neither_a_part_of_itself_nor_shown() {
-        let token = AdminToken("0123456789abcdef".to_owned());
+        let token = Token("0123456789abcdef".to_owned());
         assert!(token.is(b"0123456789abcdef"));
         for wrong in [&b""[..], b"0123456789abcde", b"0123456789abcdef0", b"0123456789abcdeF"] {
             assert!(!token.is(wrong));
@@ -251,7 +251,7 @@ mod tests {
             file.create_if_missing().expect("it exists");
             assert_eq!(file.read().expect("valid"), token);
             assert!(file.create(&token[0]).is_err());
-            let both = [token[0].clone(), AdminToken::random().expect("random numbers")];
+            let both = [token[0].clone(), Token::random().expect("random numbers")];
             let second = TokenFile::new(file.path.with_extension("both"));
             second.create_all(&both).expect("it is written");
             assert_eq!(second.read().expect("valid"), both);
