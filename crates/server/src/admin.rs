@@ -35,7 +35,7 @@ use zraft_store::Identity;
 use crate::{
     clients::ACCEPT_PAUSE,
     handle::Handle,
-    tls::{self, Port, Tls, TlsFailure},
+    tls::{Port, Tls, TlsFailure},
 };
 use deadline::Deadline;
 pub(crate) use guard::Tokens;
@@ -119,8 +119,7 @@ async fn serve(port: Arc<AdminPort>, stream: TcpStream, remote: SocketAddr) {
     match accepted {
         Ok(stream) => answer(port, stream, deadline).await,
         Err(error) => {
-            let (remote, problem) = (Some(remote), tls::of_admin(&error));
-            let failure = TlsFailure { port: Port::Admin, remote, problem };
+            let failure = TlsFailure::explain(Port::Admin, Some(remote), &error);
             port.handle.counters.refused_at_admin_port(&failure.to_string());
             port.tls.failed(failure);
         }

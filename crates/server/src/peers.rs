@@ -12,7 +12,6 @@ mod wire;
 use std::{
     collections::{BTreeMap, HashMap},
     io,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -29,7 +28,7 @@ use crate::{
     PortLimits,
     inputs::{Handshake, Input},
     status::Counters,
-    tls::{Port, Tls, TlsFailure},
+    tls::{Tls, TlsFailure},
 };
 use dialer::Dialer;
 pub(crate) use listener::listen;
@@ -51,8 +50,7 @@ pub(crate) struct PeerPort {
 
 impl PeerPort {
     /// Takes note of a connection on which TLS failed, or whose certificate is for another member.
-    fn tls_failed(&self, remote: Option<SocketAddr>, problem: String) {
-        let failure = TlsFailure { port: Port::Peer, remote, problem };
+    fn tls_failed(&self, failure: TlsFailure) {
         self.counters.peer_tls_failed(&failure);
         self.tls.failed(failure);
     }

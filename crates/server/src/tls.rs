@@ -36,8 +36,8 @@ use zraft_store::Identity;
 use crate::{AdminTls, ClientTls, PeerTls};
 
 use failure::OwnProblem;
+pub(crate) use failure::is_tls;
 pub use failure::{Port, TlsFailure};
-pub(crate) use failure::{is_tls, of_admin, of_client, of_peer};
 pub use files::TlsError;
 use files::{Contents, KeyPair};
 

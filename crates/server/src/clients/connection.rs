@@ -110,8 +110,7 @@ impl Connection {
                 self.reject(*nonce);
             }
             End::Tls(error) => {
-                let (remote, problem) = (self.stream.remote(), tls::of_client(error));
-                let failure = TlsFailure { port: Port::Client, remote, problem };
+                let failure = TlsFailure::explain(Port::Client, self.stream.remote(), error);
                 self.port.counters.client_tls_failed(&failure);
                 self.port.tls.failed(failure);
             }

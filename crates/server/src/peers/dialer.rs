@@ -26,7 +26,7 @@ use super::{
 use crate::{
     inputs::{Handshake, Input},
     log::{Sparing, and},
-    tls,
+    tls::{self, Port, TlsFailure},
 };
 
 /// The pause before the first attempt after a loss, which a restarted process takes as well, and the longest pause. A
@@ -77,7 +77,7 @@ impl Dialer {
                     }
                 }
                 Ok(Err(error)) if tls::is_tls(&error) => {
-                    self.port.tls_failed(self.remote, tls::of_peer(&error));
+                    self.tls_failed(&error);
                 }
                 Ok(Err(_)) | Err(_) => {}
             }
@@ -89,6 +89,10 @@ impl Dialer {
             }
             pause = (2 * pause).min(LONGEST_PAUSE);
         }
+    }
+
+    fn tls_failed(&self, error: &io::Error) {
+        self.port.tls_failed(TlsFailure::explain(Port::Peer, self.remote, error));
     }
 
     /// Logs the state of one of the two connections; the other one has the same fate.
@@ -119,7 +123,7 @@ impl Dialer {
                 let connected = connector.connect(name, socket).await;
                 // A member without TLS closes the connection. `run` takes note of the errors of TLS itself.
                 if let Some(error) = connected.as_ref().err().filter(|error| !tls::is_tls(error)) {
-                    self.port.tls_failed(self.remote, tls::of_peer(error));
+                    self.tls_failed(error);
                 }
                 Box::new(connected?)
             }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clients::ACCEPT_PAUSE,
     inputs::{Handshake, Input},
-    tls,
+    tls::{self, Port, TlsFailure},
 };
 
 /// Accepts connections until the member ends.
@@ -52,7 +52,7 @@ pub(crate) async fn listen(port: Arc<PeerPort>, listener: TcpListener) {
                     () = inbound.receive(from, frames) => {}
                 },
                 Ok(Err(error)) if tls::is_tls(&error) => {
-                    inbound.port.tls_failed(Some(remote), tls::of_peer(&error));
+                    inbound.port.tls_failed(TlsFailure::explain(Port::Peer, Some(remote), &error));
                 }
                 Ok(Err(_)) | Err(_) => {}
             }
@@ -122,7 +122,7 @@ impl Inbound {
         let problem = format!(
             "the dialer says that it is member {id}, and its certificate is for another member or cluster: give each data directory its own certificate"
         );
-        self.port.tls_failed(Some(remote), problem);
+        self.port.tls_failed(TlsFailure { port: Port::Peer, remote: Some(remote), problem });
         Err(io::ErrorKind::PermissionDenied.into())
     }
 

@@ -27,6 +27,14 @@ pub struct TlsFailure {
     pub problem: String,
 }
 
+impl TlsFailure {
+    /// Returns the failure of a handshake at this port, with its reason in words for the operator. Logs, events and errors
+    /// show it by [`Display`](fmt::Display).
+    pub(crate) fn explain(port: Port, remote: Option<SocketAddr>, error: &io::Error) -> Self {
+        Self { port, remote, problem: explain(error, port.remedies()) }
+    }
+}
+
 impl fmt::Display for TlsFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whom = match self.port {
@@ -63,7 +71,7 @@ struct Remedies {
     no_tls: &'static str,
 }
 
-const OF_CLIENTS: Remedies = Remedies {
+static OF_CLIENTS: Remedies = Remedies {
     no_certificate: "the client shows no certificate: give it one that the CA in client.ca has signed",
     unknown_issuer: "the client's certificate is not signed by the CA in client.ca",
     not_valid_now: "the client's certificate is not valid now: give the client a new one, or set the clock of this machine",
@@ -72,7 +80,7 @@ const OF_CLIENTS: Remedies = Remedies {
     no_tls: "let the endpoint in the client begin with tls://",
 };
 
-const OF_PEERS: Remedies = Remedies {
+static OF_PEERS: Remedies = Remedies {
     no_certificate: "the other member shows no certificate: set its peer.certificate and peer.key",
     unknown_issuer: "the other member's certificate is not signed by the CA in peer.ca: all members need certificates of the same CA",
     not_valid_now: "the other member's certificate is not valid now: replace the files in its peer.certificate and peer.key, or set the clock of this machine",
@@ -81,7 +89,7 @@ const OF_PEERS: Remedies = Remedies {
     no_tls: "set its peer.certificate, peer.key and peer.ca if it has none",
 };
 
-const OF_ADMINS: Remedies = Remedies {
+static OF_ADMINS: Remedies = Remedies {
     no_certificate: "the operator shows no certificate",
     unknown_issuer: "the operator's certificate is not known",
     not_valid_now: "the operator's certificate is not valid now",
@@ -90,19 +98,14 @@ const OF_ADMINS: Remedies = Remedies {
     no_tls: "let addresses begin with https://, and give zraft cluster the CA by --tls-ca",
 };
 
-/// Returns why the handshake with a client failed.
-pub(crate) fn of_client(error: &io::Error) -> String {
-    explain(error, &OF_CLIENTS)
-}
-
-/// Returns why the handshake with another member failed.
-pub(crate) fn of_peer(error: &io::Error) -> String {
-    explain(error, &OF_PEERS)
-}
-
-/// Returns why the handshake with an operator failed.
-pub(crate) fn of_admin(error: &io::Error) -> String {
-    explain(error, &OF_ADMINS)
+impl Port {
+    fn remedies(self) -> &'static Remedies {
+        match self {
+            Self::Client => &OF_CLIENTS,
+            Self::Peer => &OF_PEERS,
+            Self::Admin => &OF_ADMINS,
+        }
+    }
 }
 
 fn explain(error: &io::Error, remedies: &Remedies) -> String {
@@ -136,7 +139,7 @@ fn explain(error: &io::Error, remedies: &Remedies) -> String {
             format!("the other side sent bytes that are not TLS: {}", remedies.no_tls)
         }
         Some(other) => other.to_string(),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+        None if is_close(error.kind()) => {
             format!(
                 "the other side closed the connection during the TLS handshake: {}",
                 remedies.no_tls
@@ -144,6 +147,12 @@ fn explain(error: &io::Error, remedies: &Remedies) -> String {
         }
         None => error.to_string(),
     }
+}
+
+/// Returns true if the other side has closed the connection. A side that has not read everything resets it.
+fn is_close(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(kind, UnexpectedEof | ConnectionReset | ConnectionAborted)
 }
 
 /// Returns true if the certificate is refused only because of the time.
@@ -184,4 +193,23 @@ pub(super) fn of_own(error: &Error, name: &str) -> OwnProblem {
         }
         other => format!("the other members would refuse it: {other}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reset_during_the_handshake_is_explained_as_a_close() {
+        let remote = Some(SocketAddr::from(([127, 0, 0, 1], 7002)));
+        let explained =
+            |kind: io::ErrorKind| TlsFailure::explain(Port::Peer, remote, &kind.into()).to_string();
+        let closed = explained(io::ErrorKind::UnexpectedEof);
+        assert_eq!(
+            closed,
+            "TLS with the member at 127.0.0.1:7002: the other side closed the connection during the TLS handshake: set its peer.certificate, peer.key and peer.ca if it has none"
+        );
+        assert_eq!(explained(io::ErrorKind::ConnectionReset), closed);
+        assert_ne!(explained(io::ErrorKind::TimedOut), closed);
+    }
 }
