@@ -38,7 +38,7 @@ use crate::{
     tls::{Port, Tls, TlsFailure},
 };
 use deadline::Deadline;
-pub(crate) use guard::Tokens;
+pub(crate) use guard::AdminTokens;
 pub use metrics::{Metric, metrics};
 
 /// Connections at the same time: probes, Prometheus and some operators.
@@ -67,7 +67,7 @@ pub(crate) struct AdminPort {
     pub(crate) address: SocketAddr,
     pub(crate) client_address: SocketAddr,
     pub(crate) peer_address: SocketAddr,
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: Arc<AdminTokens>,
     pub(crate) backups: Arc<Semaphore>,
     pub(crate) tls: Arc<Tls>,
 }

@@ -22,11 +22,14 @@ pub enum Alarm {
     NoMargin,
     /// The wall clock is so far ahead that replicated time does not follow it.
     ClockAhead,
+    /// Files with certificates, keys or tokens cannot be used as they are now. The member goes on with those that it had, and
+    /// a restart would fail.
+    SecretsUnusable,
 }
 
 impl Alarm {
     /// All alarms.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NoLeader,
         Self::ApplicationStopped,
         Self::DiskLow,
@@ -34,6 +37,7 @@ impl Alarm {
         Self::MemberSilent,
         Self::NoMargin,
         Self::ClockAhead,
+        Self::SecretsUnusable,
     ];
 
     /// Returns its name in metrics and status.
@@ -47,6 +51,7 @@ impl Alarm {
             Self::MemberSilent => "member_silent",
             Self::NoMargin => "no_margin",
             Self::ClockAhead => "clock_ahead",
+            Self::SecretsUnusable => "secrets_unusable",
         }
     }
 
@@ -61,6 +66,19 @@ impl Alarm {
             Self::MemberSilent => "does not hear another member",
             Self::NoMargin => "would lose its majority with the next voter that fails",
             Self::ClockAhead => "has a clock that is ahead of the replicated time",
+            Self::SecretsUnusable => {
+                "cannot use its certificates or tokens as they are on its disk, and goes on with the ones it had"
+            }
+        }
+    }
+
+    /// Returns the text with what the report says of it.
+    #[must_use]
+    pub fn message(self, report: &Report) -> String {
+        let text = self.text();
+        match self {
+            Self::SecretsUnusable => format!("{text}: {}", report.secret_problems.join("; ")),
+            _ => text.to_owned(),
         }
     }
 
@@ -76,6 +94,7 @@ impl Alarm {
             Self::MemberSilent => report.peers.iter().any(|peer| !peer.active),
             Self::NoMargin => has_no_margin(report),
             Self::ClockAhead => report.held_back.is_some(),
+            Self::SecretsUnusable => !report.secret_problems.is_empty(),
         }
     }
 
@@ -155,6 +174,7 @@ mod tests {
             events: Vec::new(),
             stopped_by: None,
             stopping: false,
+            secret_problems: Vec::new(),
         }
     }
 
@@ -201,5 +221,15 @@ mod tests {
         assert_eq!(changed(|report| report.out_of_space = true), [Alarm::CommandsWait]);
         let ahead = changed(|report| report.held_back = Some(Duration::from_secs(60)));
         assert_eq!(ahead, [Alarm::ClockAhead]);
+        let unusable = changed(|report| report.secret_problems.push("client.pem".to_owned()));
+        assert_eq!(unusable, [Alarm::SecretsUnusable]);
+    }
+
+    #[test]
+    fn message_names_the_file() {
+        let mut report = leader(3, 3);
+        report.secret_problems = vec!["client.key: gone".to_owned()];
+        let message = Alarm::SecretsUnusable.message(&report);
+        assert!(message.ends_with("goes on with the ones it had: client.key: gone"), "{message}");
     }
 }

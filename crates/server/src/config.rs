@@ -31,7 +31,7 @@ pub struct MemberConfig {
     pub client_tokens: Option<PathBuf>,
     /// The certificate of the admin port; none if it speaks HTTP without TLS.
     pub admin_tls: Option<AdminTls>,
-    /// How often the member looks whether certificates or client tokens have changed. Default 10 s.
+    /// How often the member reads certificates and tokens again. Default 10 s.
     pub certificate_check: Duration,
     /// The admin port; none by default.
     pub admin: Option<AdminConfig>,
@@ -80,7 +80,8 @@ pub struct AdminConfig {
     /// Where the member listens. Port 0 lets the system choose.
     pub address: SocketAddr,
     /// The file with the token that requests under `/v1` must carry. It is read for each request, so a new token counts
-    /// at once. A second line holds a second valid token, for the time of a change.
+    /// at once; while it cannot be read, the last one counts. A second line holds a second valid token, for the time of a
+    /// change.
     pub token_file: PathBuf,
 }
 

@@ -28,6 +28,7 @@ use crate::{
     inputs::{ClientInput, Control, Handshake, Input},
     latency::Latency,
     log,
+    member::Secrets,
     peers::{Peers, Sent},
     status::Counters,
     workers::{StoreJob, Workers},
@@ -66,6 +67,8 @@ pub(crate) struct Driver {
     pub(crate) latency: Latency,
     /// The panics that keep the application from being run.
     pub(crate) stopped_by: Option<CrashRecord>,
+    /// Certificates and tokens, whose state the report shows.
+    pub(crate) secrets: Secrets,
 }
 
 impl Driver {
@@ -240,6 +243,7 @@ impl Driver {
             events: self.counters.events.read(),
             stopped_by: self.stopped_by.clone(),
             stopping: self.stopping,
+            secret_problems: self.secrets.problems(),
         }
     }
 

@@ -73,7 +73,7 @@
 // | --- | --- |
 // | one member as a program runs it, signals | `server.rs`, `signals.rs` |
 // | members in one process | `local_cluster.rs` |
-// | one member, as its owner holds it | `member.rs`, `member/certificates.rs` |
+// | one member, as its owner holds it; its certificates and tokens | `member.rs`, `member/secrets.rs` |
 // | the ports that it listens on | `ports.rs` |
 // | the task that drives the replica | `driver.rs` |
 // | the admin port: HTTP, what it answers, what it lets through | `admin.rs`, `admin/` |
@@ -81,8 +81,9 @@
 // | what the owner and the admin port ask of the driver | `handle.rs` |
 // | the client port | `clients.rs`, `clients/connection.rs`, `clients/stream.rs`, `clients/mailbox.rs` |
 // | the peer port, and the connections to other members | `peers.rs`, `peers/listener.rs`, `peers/dialer.rs`, `peers/wire.rs` |
-// | TLS of the three ports: files, reload, reasons of failures | `tls.rs`, `tls/` |
+// | TLS of the three ports: files, reasons of failures | `tls.rs`, `tls/` |
 // | tokens of operators and clients | `token.rs` |
+// | the thread that reads certificates or tokens again | `reader.rs` |
 // | the threads that block: store, snapshots, state machine | `workers.rs`, `workers/` |
 // | the data directory, a new cluster | `directory.rs` |
 // | a new cluster from a backup, or from the data of one member | `recover.rs` |
@@ -111,6 +112,7 @@ mod member;
 mod options;
 mod peers;
 mod ports;
+mod reader;
 mod recover;
 mod server;
 mod signals;
@@ -132,11 +134,12 @@ pub use events::MemberEvent;
 pub use local_cluster::{LocalCluster, LocalClusterError};
 pub use member::{Member, StartError};
 pub use options::{ConfigError, ConfigOption, LogFormat, LogLevel, ServerConfig, TlsFiles};
+pub use reader::{Reload, ReloadStatus};
 pub use recover::{Backup, BackupState, Forced, RecoverError, Recovered, check_backup, force_new};
 pub use server::{RunError, Server, ServerBuilder};
 pub use signals::{Signal, Signals};
 pub use status::{Ended, Figures, Report, Status};
-pub use tls::{CertificateStatus, Port, Reload, TlsError, TlsFailure, peer_certificate_name};
+pub use tls::{CertificateStatus, Port, TlsError, TlsFailure, peer_certificate_name};
 pub use token::{Token, TokenError, TokenFile};
 /// What a member's configuration and status are made of.
 pub use zraft_replica::{

@@ -1,6 +1,6 @@
 //! One running member.
 
-mod certificates;
+mod secrets;
 
 use std::{
     collections::HashMap,
@@ -28,9 +28,9 @@ use zraft_store::{CrashRecord, Identity, StoreError};
 
 use crate::{
     ConfigError, CreateError, Ended, FEATURE_LEVEL, Figures, MemberConfig, Report, Status,
-    TlsError, TokenError, TokenFile,
-    admin::{self, AdminPort, Tokens},
-    clients::{self, ClientPort, ClientTokens},
+    TlsError, TokenError,
+    admin::{self, AdminPort},
+    clients::{self, ClientPort},
     clock::Clock,
     directory::{self, Opened},
     driver::{Driver, status_of},
@@ -42,11 +42,10 @@ use crate::{
     peers::{self, PeerPort, Peers},
     ports::Ports,
     status::Counters,
-    tls::{Files, Tls},
     workers::{self, Threads},
 };
 
-pub(crate) use certificates::reload_all;
+pub(crate) use secrets::Secrets;
 
 /// Inputs that wait for the driver. The tasks and threads that report more wait for room.
 const WAITING_INPUTS: usize = 1024;
@@ -68,8 +67,7 @@ pub struct Member {
     peer_address: SocketAddr,
     admin_address: Option<SocketAddr>,
     handle: Handle,
-    tls: Arc<Tls>,
-    tokens: Arc<ClientTokens>,
+    pub(crate) secrets: Secrets,
     /// The task that runs everything else; none once it was waited for.
     root: Option<JoinHandle<()>>,
     threads: Option<Threads>,
@@ -131,7 +129,7 @@ impl Member {
     /// snapshot in the directory replaces it.
     ///
     /// It must be called within a tokio runtime with I/O and time enabled. The member uses three threads beside the
-    /// runtime's.
+    /// runtime's, and one each for certificates, client tokens and the admin port's tokens, if it has them.
     ///
     /// # Errors
     /// [`StartError`], whose text names the remedy.
@@ -142,31 +140,24 @@ impl Member {
         let ports = Ports::open(&config)?;
         let level = application.level();
         let directory = config.directory.clone();
-        let token = config.admin.as_ref().map(|admin| TokenFile::new(&admin.token_file));
-        let files = Files {
-            client: config.client_tls.clone(),
-            peer: config.peer_tls.clone(),
-            admin: config.admin_tls.clone(),
+        let identity = {
+            let directory = directory.clone();
+            tokio::task::spawn_blocking(move || directory::identity(&directory)).await
         };
-        let client_tokens = config.client_tokens.as_ref().map(TokenFile::new);
-        let open = move || {
-            // An admin port that no one can use is noticed now, and not during an incident.
-            token.map(|token| token.read()).transpose()?;
-            let tokens = ClientTokens::load(client_tokens)?;
-            // First, because opening a large directory takes a while.
-            let tls = Tls::load(files, &directory::identity(&directory)?)?;
-            Ok::<_, StartError>((directory::open(&directory, application)?, tls, tokens))
-        };
+        let identity =
+            identity.map_err(|_| io::Error::other("reading the identity panicked"))??;
+        // First, because opening a large directory takes a while.
+        let secrets = Secrets::start(&config, &identity).await?;
+        let open = move || directory::open(&directory, application);
         let opened = tokio::task::spawn_blocking(open).await;
-        let (opened, tls, tokens) =
-            opened.map_err(|_| io::Error::other("opening the directory panicked"))??;
-        Self::run(config, opened, (Arc::new(tls), Arc::new(tokens)), level, ports)
+        let opened = opened.map_err(|_| io::Error::other("opening the directory panicked"))??;
+        Self::run(config, opened, secrets, level, ports)
     }
 
     fn run<A: Application>(
         config: MemberConfig,
         opened: Opened<A>,
-        (tls, tokens): (Arc<Tls>, Arc<ClientTokens>),
+        secrets: Secrets,
         application_level: u32,
         ports: Ports,
     ) -> Result<Self, StartError> {
@@ -204,16 +195,17 @@ impl Member {
         let history = SharedHistory::new(machine.point());
         let handle =
             Handle { control, status, counters: counters.clone(), history: history.clone() };
-        let admin = ports.admin.zip(config.admin).map(|((listener, address), admin)| {
+        let admin = ports.admin.zip(secrets.admin_tokens.clone());
+        let admin = admin.map(|((listener, address), tokens)| {
             let port = AdminPort {
                 handle: handle.clone(),
                 identity: identity.clone(),
                 address,
                 client_address,
                 peer_address,
-                tokens: Tokens::new(TokenFile::new(admin.token_file)),
+                tokens,
                 backups: AdminPort::backups(),
-                tls: tls.clone(),
+                tls: secrets.tls.clone(),
             };
             (Arc::new(port), listener)
         });
@@ -225,14 +217,14 @@ impl Member {
             inputs: to_driver,
             limits: config.ports.clone(),
             counters: counters.clone(),
-            tls: tls.clone(),
+            tls: secrets.tls.clone(),
         });
         let client_port = Arc::new(ClientPort {
             inputs: from_clients,
             limits: config.ports,
             counters: counters.clone(),
-            tls: tls.clone(),
-            tokens: tokens.clone(),
+            tls: secrets.tls.clone(),
+            tokens: secrets.client_tokens.clone(),
             origin: tokio::time::Instant::now(),
         });
         let introduction = Introduction {
@@ -259,13 +251,11 @@ impl Member {
             leadership: Leadership::default(),
             latency: Latency::default(),
             stopped_by,
+            secrets: secrets.clone(),
         };
-        let certificates = tls.clone().watch_files(config.certificate_check);
-        let client_tokens = tokens.clone().watch_file(config.certificate_check);
-        let watches = async { tokio::join!(certificates, client_tokens) };
         let root = tokio::spawn(async move {
             let clients = (client_port, clients);
-            let ended = serve(driver, clients, (peer_port, peers), admin, watches).await;
+            let ended = serve(driver, clients, (peer_port, peers), admin).await;
             sender.send_modify(|status| status.ended = Some(Arc::new(ended)));
         });
         let (root, threads) = (Some(root), Some(threads));
@@ -275,8 +265,7 @@ impl Member {
             peer_address,
             admin_address,
             handle,
-            tls,
-            tokens,
+            secrets,
             root,
             threads,
         })
@@ -452,20 +441,16 @@ impl Drop for Member {
     }
 }
 
-/// Runs the ports, the driver, and the look at changed certificates and tokens. Dropping the future ends all of them.
+/// Runs the ports and the driver. Dropping the future ends all of them.
 async fn serve(
     driver: Driver,
     (client_port, clients): (Arc<ClientPort>, TcpListener),
     (peer_port, peers): (Arc<PeerPort>, TcpListener),
     admin: Option<(Arc<AdminPort>, TcpListener)>,
-    watches: impl Future<Output = ((), ())> + Send + 'static,
 ) -> Ended {
     let (close, closing) = watch::channel(false);
     let mut tasks = JoinSet::new();
     tasks.spawn(peers::listen(peer_port, peers));
-    tasks.spawn(async move {
-        watches.await;
-    });
     if let Some((port, listener)) = admin {
         tasks.spawn(admin::listen(port, listener));
     }

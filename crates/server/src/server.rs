@@ -13,7 +13,7 @@ use zraft_session::Application;
 
 use crate::{
     Ended, Member, MemberConfig, NewMember, ServerConfig, Signal, Signals, StartError, TokenFile,
-    check_vacant, create_cluster, directory, member, random_cluster_id, signals::Asked,
+    check_vacant, create_cluster, directory, random_cluster_id, signals::Asked,
 };
 
 /// The member of a new cluster that has no other and whose configuration does not name it.
@@ -117,20 +117,20 @@ impl Server {
     }
 
     /// Runs until a signal, and then stops the member. A second signal ends it at once. Returns the last signal. SIGHUP lets
-    /// the member read its certificates and client tokens again.
+    /// the member read its certificates and tokens again.
     ///
     /// # Errors
     /// Why the member ended by itself.
     pub async fn run(self, signals: &mut Signals) -> Result<Signal, Arc<Ended>> {
         let (first, wait) = tokio::sync::oneshot::channel();
-        let secrets = self.member.secrets();
+        let secrets = self.member.secrets.clone();
         let mut run = std::pin::pin!(self.run_until(wait));
         let signal = loop {
             tokio::select! {
                 biased;
                 asked = signals.asked() => match asked {
                     Asked::End(signal) => break signal,
-                    Asked::Reload => drop(tokio::spawn(member::reload_all(secrets.clone()))),
+                    Asked::Reload => secrets.ask(),
                 },
                 ended = run.as_mut() => return ended_by_itself(ended),
             }

@@ -26,7 +26,7 @@ impl Signal {
 }
 
 /// Receives the signals of this process: those that ask it to end, and SIGHUP, which asks a member to read its certificates
-/// and client tokens again. While this exists, they no longer end the process by themselves.
+/// and tokens again. While this exists, they no longer end the process by themselves.
 ///
 /// Windows has only Ctrl+C.
 #[derive(Debug)]

@@ -85,6 +85,8 @@ pub struct Report {
     pub events: Vec<MemberEvent>,
     /// True if the member was asked to stop.
     pub stopping: bool,
+    /// Why files with certificates, keys or tokens are not used as they are now; empty if all are used.
+    pub secret_problems: Vec<String>,
 }
 
 /// Why a member ended.

@@ -1,4 +1,4 @@
-//! TLS of the three ports: what the certificates are, and how they are exchanged while the member runs.
+//! TLS of the three ports: what the certificates are, and how they are replaced while the member runs.
 //!
 //! Members speak TLS 1.3 only. A peer connection is mutual: each side has a certificate of the CA for peers that names
 //! its cluster and its number. A client sees the member's certificate, and shows one of the CA for clients if the
@@ -11,8 +11,8 @@ mod failure;
 mod files;
 
 use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    fmt, io,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -33,7 +33,10 @@ use tokio_rustls::{
 use zraft_replica::{ClusterId, RaftId};
 use zraft_store::Identity;
 
-use crate::{AdminTls, ClientTls, PeerTls};
+use crate::{
+    AdminTls, ClientTls, PeerTls, Reload, ReloadStatus,
+    reader::{Reader, Source},
+};
 
 use failure::OwnProblem;
 pub(crate) use failure::is_tls;
@@ -50,34 +53,18 @@ pub fn peer_certificate_name(cluster: ClusterId, member: RaftId) -> String {
 }
 
 /// What a member did about its certificates since its start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CertificateStatus {
-    /// How often files had changed and were taken.
-    pub reloads: u64,
-    /// Why the files as they are now are not used. The member goes on with those that it had before.
-    pub problem: Option<TlsError>,
-}
-
-/// What a reload of the certificates did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reload {
-    /// New connections use the files as they are now.
-    Changed,
-    /// The files are those that are in use.
-    Unchanged,
-}
+pub type CertificateStatus = ReloadStatus<TlsError>;
 
 /// The certificates of one member.
 #[derive(Debug)]
 pub(crate) struct Tls {
-    files: Files,
+    has_client_port: bool,
+    has_admin_port: bool,
     cluster: ClusterId,
-    member: RaftId,
-    current: RwLock<Current>,
-    /// Held while files are read, so that an older read does not replace a newer one.
-    reloading: Mutex<()>,
-    status: watch::Sender<CertificateStatus>,
+    /// None if no port speaks TLS.
+    reader: Option<Reader<Current, TlsError>>,
+    /// The status of a member that reads no certificates.
+    without_files: watch::Sender<CertificateStatus>,
     last_failure: Mutex<Option<TlsFailure>>,
 }
 
@@ -89,9 +76,16 @@ pub(crate) struct Files {
     pub(crate) admin: Option<AdminTls>,
 }
 
+/// The files of one member, whose certificate for the peer port must name it.
+#[derive(Debug)]
+struct MemberFiles {
+    files: Files,
+    cluster: ClusterId,
+    member: RaftId,
+}
+
 /// What new connections use.
-struct Current {
-    contents: Contents,
+pub(crate) struct Current {
     client: Option<Arc<ServerConfig>>,
     peer: Option<PeerConfigs>,
     admin: Option<Arc<ServerConfig>>,
@@ -109,51 +103,89 @@ impl fmt::Debug for Current {
     }
 }
 
+impl Source for MemberFiles {
+    type Content = Contents;
+    type Value = Current;
+    type Error = TlsError;
+
+    fn name(&self) -> &'static str {
+        "certificates"
+    }
+
+    fn changed(&self) -> &'static str {
+        "new connections use the changed certificates"
+    }
+
+    fn read(&self) -> Result<Contents, TlsError> {
+        Contents::read(&self.files)
+    }
+
+    fn check(&self, contents: &Contents) -> Result<Current, TlsError> {
+        Current::new(contents, &self.files, self.cluster, self.member)
+    }
+
+    fn failed(&self, error: io::Error) -> TlsError {
+        TlsError::new("the certificates", error)
+    }
+}
+
 impl Tls {
-    /// Reads the files, and checks that they fit each other and the member. Blocks.
-    pub(crate) fn load(files: Files, identity: &Identity) -> Result<Self, TlsError> {
+    /// Reads the files, and checks that they fit each other and the member. From now on they are read again at the interval.
+    ///
+    /// # Errors
+    /// The files cannot be used.
+    pub(crate) async fn start(
+        files: Files,
+        identity: &Identity,
+        interval: Duration,
+    ) -> Result<Self, TlsError> {
         let (cluster, member) = (identity.cluster, identity.raft_id);
-        let current = Current::new(Contents::read(&files)?, &files, cluster, member)?;
+        let (has_client_port, has_peer_port, has_admin_port) =
+            (files.client.is_some(), files.peer.is_some(), files.admin.is_some());
+        let reader = match has_client_port || has_peer_port || has_admin_port {
+            true => Some(Reader::start(MemberFiles { files, cluster, member }, interval).await?),
+            false => None,
+        };
         Ok(Self {
-            files,
+            has_client_port,
+            has_admin_port,
             cluster,
-            member,
-            current: RwLock::new(current),
-            reloading: Mutex::new(()),
-            status: watch::Sender::default(),
+            reader,
+            without_files: watch::Sender::default(),
             last_failure: Mutex::default(),
         })
     }
 
+    fn current(&self) -> Option<Arc<Current>> {
+        self.reader.as_ref().map(Reader::value)
+    }
+
     /// Returns what a new connection of a client uses; none if the port has no TLS.
     pub(crate) fn client_port(&self) -> Option<Arc<ServerConfig>> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).client.clone()
+        self.current()?.client.clone()
     }
 
     /// Returns what accepts a new connection of a member; none if the port has no TLS.
     pub(crate) fn acceptor(&self) -> Option<TlsAcceptor> {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        current.peer.as_ref().map(|peer| peer.accept.clone().into())
+        self.current()?.peer.as_ref().map(|peer| peer.accept.clone().into())
     }
 
     /// Returns what opens a new connection to a member; none if the port has no TLS.
     pub(crate) fn connector(&self) -> Option<TlsConnector> {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        current.peer.as_ref().map(|peer| peer.dial.clone().into())
+        self.current()?.peer.as_ref().map(|peer| peer.dial.clone().into())
     }
 
     /// Returns what accepts a new connection of an operator; none if the port has no TLS.
     pub(crate) fn admin_acceptor(&self) -> Option<TlsAcceptor> {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        current.admin.clone().map(TlsAcceptor::from)
+        self.current()?.admin.clone().map(TlsAcceptor::from)
     }
 
     pub(crate) fn has_client_port(&self) -> bool {
-        self.files.client.is_some()
+        self.has_client_port
     }
 
     pub(crate) fn has_admin_port(&self) -> bool {
-        self.files.admin.is_some()
+        self.has_admin_port
     }
 
     /// Returns the name that the certificate of a member of this cluster must have.
@@ -170,65 +202,24 @@ impl Tls {
         }
     }
 
-    /// Reads the files again, and takes them if they have changed. Blocks.
+    pub(crate) fn reader(&self) -> Option<&Reader<Current, TlsError>> {
+        self.reader.as_ref()
+    }
+
+    /// Reads the files again, and takes them if they have changed.
     ///
     /// # Errors
     /// The files cannot be used. Nothing has changed then.
-    pub(crate) fn reload(&self) -> Result<Reload, TlsError> {
-        let _reloading = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let reloaded = self.read_again();
-        self.status.send_if_modified(|status| {
-            let before = status.clone();
-            match &reloaded {
-                Ok(Reload::Changed) => {
-                    status.reloads += 1;
-                    status.problem = None;
-                }
-                Ok(Reload::Unchanged) => status.problem = None,
-                Err(error) => status.problem = Some(error.clone()),
-            }
-            let changed = *status != before;
-            match &reloaded {
-                Err(error) if changed => {
-                    tracing::warn!(%error, "the certificates in use stay: {error}");
-                }
-                Ok(Reload::Changed) => {
-                    tracing::info!("new connections use the changed certificates");
-                }
-                _ => {}
-            }
-            changed
-        });
-        reloaded
-    }
-
-    fn read_again(&self) -> Result<Reload, TlsError> {
-        let contents = Contents::read(&self.files)?;
-        if self.current.read().unwrap_or_else(PoisonError::into_inner).contents == contents {
-            return Ok(Reload::Unchanged);
-        }
-        let current = Current::new(contents, &self.files, self.cluster, self.member)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
-        Ok(Reload::Changed)
-    }
-
-    /// Takes changed files from now on, until it is dropped.
-    ///
-    /// It compares contents: times of files are too coarse, and mounted secrets change by a symbolic link.
-    pub(crate) async fn watch_files(self: Arc<Self>, interval: Duration) {
-        if matches!(self.files, Files { client: None, peer: None, admin: None }) {
-            return;
-        }
-        loop {
-            tokio::time::sleep(interval).await;
-            let tls = self.clone();
-            // The status has the result.
-            let _ = tokio::task::spawn_blocking(move || tls.reload()).await;
+    pub(crate) async fn reload(&self) -> Result<Reload, TlsError> {
+        match &self.reader {
+            Some(reader) => reader.read().await,
+            None => Ok(Reload::Unchanged),
         }
     }
 
     pub(crate) fn status(&self) -> watch::Receiver<CertificateStatus> {
-        self.status.subscribe()
+        let without_files = || self.without_files.subscribe();
+        self.reader.as_ref().map_or_else(without_files, Reader::status)
     }
 
     /// Keeps a failure for [`last_failure`](Self::last_failure).
@@ -243,7 +234,7 @@ impl Tls {
 
 impl Current {
     fn new(
-        contents: Contents,
+        contents: &Contents,
         Files { client, peer, admin }: &Files,
         cluster: ClusterId,
         member: RaftId,
@@ -270,10 +261,13 @@ impl Current {
             None => None,
         };
         let admin = match admin {
-            Some(files) => Some(Arc::new(accepting(&provider, contents.admin_pair(files)?, None)?)),
+            Some(files) => {
+                let pair = contents.admin_pair(files)?;
+                Some(Arc::new(accepting(&provider, pair, None)?))
+            }
             None => None,
         };
-        Ok(Self { contents, client, peer, admin })
+        Ok(Self { client, peer, admin })
     }
 }
 

@@ -6,11 +6,12 @@ use std::{
     hint::black_box,
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use zraft_store::{Disk, Folder};
 
-use crate::directory::random;
+use crate::{directory::random, reader::Source};
 
 /// A longer file is not one of tokens.
 const MAX_FILE: u64 = 1024;
@@ -32,7 +33,7 @@ pub struct TokenFile {
 }
 
 /// A token file that cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
     /// There is no such file.
@@ -58,7 +59,7 @@ pub enum TokenError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        error: io::Error,
+        error: Arc<io::Error>,
     },
 }
 
@@ -79,7 +80,7 @@ impl Token {
     }
 
     /// Returns true if the text is this token. The time that it takes tells nothing of the characters.
-    pub(crate) fn is(&self, text: &[u8]) -> bool {
+    fn is(&self, text: &[u8]) -> bool {
         let own = self.0.as_bytes();
         let pairs = own.iter().zip(text);
         // The optimiser must not end the loop at the first difference.
@@ -166,8 +167,8 @@ impl TokenFile {
         self.write(tokens).map_err(|error| self.failed(error))
     }
 
-    pub(crate) fn failed(&self, error: io::Error) -> TokenError {
-        TokenError::Io { path: self.path.clone(), error }
+    fn failed(&self, error: io::Error) -> TokenError {
+        TokenError::Io { path: self.path.clone(), error: Arc::new(error) }
     }
 
     fn write(&self, tokens: &[Token]) -> io::Result<()> {
@@ -194,6 +195,48 @@ impl TokenFile {
         fs::rename(&partial, &self.path)?;
         folder.sync()
     }
+}
+
+/// A token file that a member reads again while it runs.
+#[derive(Debug)]
+pub(crate) struct TokenSource {
+    pub(crate) file: TokenFile,
+    /// Whose tokens they are, such as `client tokens`.
+    pub(crate) name: &'static str,
+    /// Who needs a changed token.
+    pub(crate) changed: &'static str,
+}
+
+impl Source for TokenSource {
+    type Content = Vec<Token>;
+    type Value = Vec<Token>;
+    type Error = TokenError;
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn changed(&self) -> &'static str {
+        self.changed
+    }
+
+    fn read(&self) -> Result<Vec<Token>, TokenError> {
+        self.file.read()
+    }
+
+    fn check(&self, content: &Vec<Token>) -> Result<Vec<Token>, TokenError> {
+        Ok(content.clone())
+    }
+
+    fn failed(&self, error: io::Error) -> TokenError {
+        self.file.failed(error)
+    }
+}
+
+/// Returns true if the text is one of the tokens.
+pub(crate) fn is_one_of(tokens: &[Token], text: &[u8]) -> bool {
+    // All are compared, so that the time tells nothing of which one is valid.
+    tokens.iter().filter(|token| token.is(text)).count() > 0
 }
 
 #[cfg(test)]

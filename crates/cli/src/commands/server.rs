@@ -32,7 +32,7 @@ use crate::{
 /// Prints the member's endpoint and its admin port. Then logs on standard error who leads, whenever that changes, and what an
 /// operator should look at; with --log json, one JSON object on each line. SIGTERM or Ctrl+C make it hand leadership over,
 /// tell its clients where to go, and end within 5 seconds, with exit status 143 or 130. A second signal ends it at once.
-/// SIGHUP makes it read its certificates again. A cluster of one member has no member to hand over to: its clients wait
+/// SIGHUP makes it read its certificates and tokens again. A cluster of one member has no member to hand over to: its clients wait
 /// until it is back.
 ///
 /// The exit status is 1 if the configuration, a certificate or the folder cannot be used, 2 if a port cannot be opened, 3 after any other

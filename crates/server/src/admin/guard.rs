@@ -1,10 +1,8 @@
 //! Who may ask what at the admin port.
 
 use std::{
-    io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
-    thread,
+    time::Duration,
 };
 
 use hyper::{
@@ -12,20 +10,17 @@ use hyper::{
     header::{AUTHORIZATION, HOST, HeaderName, ORIGIN},
 };
 
-use tokio::{
-    sync::{Semaphore, oneshot},
-    time::timeout,
+use super::{ANSWER_TIME, routes::Problem};
+use crate::{
+    Token, TokenError, TokenFile,
+    reader::Reader,
+    token::{TokenSource, is_one_of},
 };
 
-use super::{ANSWER_TIME, routes::Problem};
-use crate::{Token, TokenError, TokenFile};
-
-/// The tokens that open the port, as its file says at each request.
+/// The tokens that open the port. Their file is read at each request, so that a new token counts at once.
 #[derive(Debug)]
-pub(crate) struct Tokens {
-    file: TokenFile,
-    /// One thread reads at a time: on a disk that hangs, each request would leave one behind.
-    reading: Arc<Semaphore>,
+pub(crate) struct AdminTokens {
+    reader: Reader<Vec<Token>, TokenError>,
 }
 
 /// Refuses what a web page can make a browser send to a port of the same machine.
@@ -57,9 +52,22 @@ pub(super) fn check_browser(
     }
 }
 
-impl Tokens {
-    pub(crate) fn new(file: TokenFile) -> Self {
-        Self { file, reading: Arc::new(Semaphore::new(1)) }
+impl AdminTokens {
+    /// Reads the file, and from now on again at the interval, too.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub(crate) async fn start(file: TokenFile, interval: Duration) -> Result<Self, TokenError> {
+        let source = TokenSource {
+            file,
+            name: "admin tokens",
+            changed: "requests of operators need one of the changed admin tokens",
+        };
+        Ok(Self { reader: Reader::start(source, interval).await? })
+    }
+
+    pub(crate) fn reader(&self) -> &Reader<Vec<Token>, TokenError> {
+        &self.reader
     }
 
     /// Checks the token of a request.
@@ -71,33 +79,12 @@ impl Tokens {
                 "the request needs the header Authorization: Bearer with the token in admin.token",
             )
         })?;
-        let tokens = match timeout(ANSWER_TIME, self.read()).await {
-            Ok(tokens) => tokens.map_err(|error| error.to_string()),
-            Err(_) => Err("the disk does not give the token: look at the disk".to_owned()),
-        };
-        let tokens = tokens
-            .map_err(|why| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "token_file", why))?;
-        // Both are compared, so that the time tells nothing of which one is valid.
-        let valid = tokens.iter().filter(|token| token.is(given.as_bytes())).count();
-        if valid > 0 { Ok(()) } else { Err(refused("the token is not the one in admin.token")) }
-    }
-
-    /// Reads the file. A disk that hangs keeps one thread, and each request gives up in time.
-    async fn read(&self) -> Result<Vec<Token>, TokenError> {
-        // Nothing closes the semaphore.
-        let turn = self.reading.clone().acquire_owned().await;
-        let (file, (reply, tokens)) = (self.file.clone(), oneshot::channel());
-        let read = move || {
-            // A request that has given up needs no answer.
-            let _ = reply.send(file.read());
-            drop(turn);
-        };
-        // Not a thread of the runtime: a runtime waits for those when it is dropped, and a disk that hangs must not keep
-        // the process.
-        let thread = thread::Builder::new().name("zraft token".to_owned()).spawn(read);
-        thread.map_err(|error| self.file.failed(error))?;
-        let ended = |_| Err(self.file.failed(io::Error::other("the thread that reads it ended")));
-        tokens.await.unwrap_or_else(ended)
+        // A disk that hangs must not keep operators out, who look for the reason.
+        let tokens = self.reader.fresh(ANSWER_TIME).await;
+        match is_one_of(&tokens, given.as_bytes()) {
+            true => Ok(()),
+            false => Err(refused("the token is not the one in admin.token")),
+        }
     }
 }
 

@@ -15,7 +15,8 @@ pub(super) fn status(port: &AdminPort, report: &Report) -> Value {
     let configuration = &status.configuration;
     let snapshot = report.snapshot.as_ref();
     let alarms = Alarm::raised(report);
-    let alarms = alarms.map(|alarm| json!({ "code": alarm.name(), "message": alarm.text() }));
+    let alarms =
+        alarms.map(|alarm| json!({ "code": alarm.name(), "message": alarm.message(report) }));
     json!({
         "cluster": port.identity.cluster.to_string(),
         "member": port.identity.member.as_str(),
@@ -45,6 +46,7 @@ pub(super) fn status(port: &AdminPort, report: &Report) -> Value {
         "feature_level": configuration.feature_level(),
         "changing_membership": configuration.is_joint(),
         "members": members(report),
+        "secret_problems": report.secret_problems,
         "application_panic": report.stopped_by.as_ref().map(|crash| {
             json!({ "entry": crash.index, "count": crash.count, "trace": crash.trace })
         }),

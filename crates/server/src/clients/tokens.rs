@@ -1,13 +1,14 @@
 //! The tokens with which clients open sessions.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError, RwLock},
-    time::Duration,
-};
+use std::time::Duration;
 
 use zraft_protocol::Capabilities;
 
-use crate::{Reload, Token, TokenError, TokenFile};
+use crate::{
+    Reload, Token, TokenError, TokenFile,
+    reader::Reader,
+    token::{TokenSource, is_one_of},
+};
 
 /// The capability that carries the token.
 const CAPABILITY: &str = "token";
@@ -15,64 +16,51 @@ const CAPABILITY: &str = "token";
 /// The tokens that are valid now. Without a file, every client may open a session.
 #[derive(Debug, Default)]
 pub(crate) struct ClientTokens {
-    file: Option<TokenFile>,
-    valid: RwLock<Vec<Token>>,
-    /// Why the file as it is now is not used.
-    problem: Mutex<Option<String>>,
+    reader: Option<Reader<Vec<Token>, TokenError>>,
 }
 
 impl ClientTokens {
-    /// Reads the file. Blocks.
-    pub(crate) fn load(file: Option<TokenFile>) -> Result<Self, TokenError> {
-        let valid = file.as_ref().map_or(Ok(Vec::new()), TokenFile::read)?;
-        Ok(Self { file, valid: RwLock::new(valid), problem: Mutex::default() })
+    /// Reads the file, and from now on again at the interval.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub(crate) async fn start(
+        file: Option<TokenFile>,
+        interval: Duration,
+    ) -> Result<Self, TokenError> {
+        let Some(file) = file else { return Ok(Self::default()) };
+        let source = TokenSource {
+            file,
+            name: "client tokens",
+            changed: "new sessions need one of the changed client tokens",
+        };
+        Ok(Self { reader: Some(Reader::start(source, interval).await?) })
     }
 
     /// Returns the capabilities without the token; none if the token is not valid.
     ///
     /// The token goes no further: the log and the application never see it.
     pub(super) fn admit(&self, capabilities: Capabilities) -> Option<Capabilities> {
-        if self.file.is_none() {
-            return Some(capabilities);
-        }
+        let Some(reader) = &self.reader else { return Some(capabilities) };
         let given = capabilities.get(CAPABILITY)?.as_bytes();
-        let valid = self.valid.read().unwrap_or_else(PoisonError::into_inner);
-        // All are compared, so that the time tells nothing of which one is valid.
-        let matching = valid.iter().filter(|token| token.is(given)).count();
-        if matching > 0 { without_token(&capabilities) } else { None }
+        match is_one_of(&reader.value(), given) {
+            true => without_token(&capabilities),
+            false => None,
+        }
     }
 
-    /// Reads the file again. The tokens stay as they are if it cannot be used. Blocks.
+    pub(crate) fn reader(&self) -> Option<&Reader<Vec<Token>, TokenError>> {
+        self.reader.as_ref()
+    }
+
+    /// Reads the file again. The tokens stay as they are if it cannot be used.
     ///
     /// # Errors
     /// The file cannot be used.
-    pub(crate) fn reload(&self) -> Result<Reload, TokenError> {
-        let Some(file) = &self.file else { return Ok(Reload::Unchanged) };
-        // Held while the file is read, so that an older read does not replace a newer one.
-        let mut known = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
-        let tokens = file.read().inspect_err(|error| {
-            let problem = error.to_string();
-            if known.as_ref() != Some(&problem) {
-                tracing::warn!(%error, "the client tokens in use stay: {error}");
-                *known = Some(problem);
-            }
-        })?;
-        *known = None;
-        let mut valid = self.valid.write().unwrap_or_else(PoisonError::into_inner);
-        if *valid == tokens {
-            return Ok(Reload::Unchanged);
-        }
-        *valid = tokens;
-        tracing::info!("new sessions need one of the changed client tokens");
-        Ok(Reload::Changed)
-    }
-
-    /// Takes a changed file from now on, until it is dropped.
-    pub(crate) async fn watch_file(self: Arc<Self>, interval: Duration) {
-        while self.file.is_some() {
-            tokio::time::sleep(interval).await;
-            let tokens = self.clone();
-            let _ = tokio::task::spawn_blocking(move || tokens.reload()).await;
+    pub(crate) async fn reload(&self) -> Result<Reload, TokenError> {
+        match &self.reader {
+            Some(reader) => reader.read().await,
+            None => Ok(Reload::Unchanged),
         }
     }
 }
@@ -87,20 +75,22 @@ fn without_token(capabilities: &Capabilities) -> Option<Capabilities> {
 mod tests {
     use super::*;
 
-    fn tokens(text: &str) -> (tempfile::TempDir, ClientTokens) {
+    async fn tokens(text: &str) -> (tempfile::TempDir, ClientTokens) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("client.token");
         std::fs::write(&path, text).expect("it is written");
-        (folder, ClientTokens::load(Some(TokenFile::new(path))).expect("valid"))
+        let never = Duration::from_secs(86_400);
+        let tokens = ClientTokens::start(Some(TokenFile::new(path)), never).await;
+        (folder, tokens.expect("valid"))
     }
 
     fn capabilities(entries: &[(&str, &str)]) -> Capabilities {
         Capabilities::new(entries.iter().copied()).expect("short")
     }
 
-    #[test]
-    fn token_is_checked_and_goes_no_further() {
-        let (_folder, tokens) = tokens("0123456789abcdef\nfedcba9876543210\n");
+    #[tokio::test]
+    async fn token_is_checked_and_goes_no_further() {
+        let (_folder, tokens) = tokens("0123456789abcdef\nfedcba9876543210\n").await;
         for valid in ["0123456789abcdef", "fedcba9876543210"] {
             let admitted = tokens.admit(capabilities(&[("kind", "bank"), ("token", valid)]));
             assert_eq!(admitted, Some(capabilities(&[("kind", "bank")])));
@@ -118,16 +108,16 @@ mod tests {
         assert_eq!(ClientTokens::default().admit(given.clone()), Some(given));
     }
 
-    #[test]
-    fn changed_file_is_taken_and_one_that_cannot_be_used_changes_nothing() {
-        let (folder, tokens) = tokens("0123456789abcdef");
+    #[tokio::test]
+    async fn changed_file_is_taken_and_one_that_cannot_be_used_changes_nothing() {
+        let (folder, tokens) = tokens("0123456789abcdef").await;
         let path = folder.path().join("client.token");
         let admits = |token| tokens.admit(capabilities(&[("token", token)])).is_some();
         std::fs::write(&path, "fedcba9876543210").expect("it is written");
-        assert_eq!(tokens.reload().expect("valid"), Reload::Changed);
+        assert_eq!(tokens.reload().await.expect("valid"), Reload::Changed);
         assert!(admits("fedcba9876543210") && !admits("0123456789abcdef"));
         std::fs::write(&path, "short").expect("it is written");
-        assert!(matches!(tokens.reload(), Err(TokenError::Content { .. })));
+        assert!(matches!(tokens.reload().await, Err(TokenError::Content { .. })));
         assert!(admits("fedcba9876543210"));
     }
 }

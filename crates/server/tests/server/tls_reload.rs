@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use zraft_client::{RaftClient, Tls};
-use zraft_server::{LocalCluster, Member, MemberConfig, Reload};
+use zraft_server::{Alarm, LocalCluster, Member, MemberConfig, Reload};
 use zraft_session::applications::Echo;
 
 use crate::{
@@ -75,12 +75,17 @@ async fn unusable_files_are_reported_and_the_certificates_in_use_stay() {
     write(&folder.join("client.pem"), &identity.certificate, 0o644);
     let error = within(member.reload_certificates()).await.expect_err("the key is of the old one");
     assert!(error.to_string().contains("its key belongs to another certificate"), "{error}");
-    assert_eq!(member.certificates().borrow().problem, Some(error));
+    assert_eq!(member.certificates().borrow().problem.as_ref(), Some(&error));
+    let report = within(member.report()).await.expect("it runs");
+    assert_eq!(report.secret_problems, [error.to_string()]);
+    assert_eq!(Alarm::raised(&report).collect::<Vec<_>>(), [Alarm::SecretsUnusable]);
     assert_works(&client(&cluster, authorities.client())).await;
 
     write(&folder.join("client.key"), &identity.key, 0o600);
     assert_eq!(within(member.reload_certificates()).await, Ok(Reload::Changed));
     assert_eq!(member.certificates().borrow().problem, None);
+    let report = within(member.report()).await.expect("it runs");
+    assert_eq!(Alarm::raised(&report).count(), 0);
     cluster.stop().await;
 }
 
@@ -103,7 +108,7 @@ async fn changed_files_are_taken_without_being_asked() {
 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn sighup_lets_a_server_read_its_certificates_again() {
+async fn sighup_lets_a_server_read_its_certificates_and_tokens_again() {
     use rustix::process::{Signal, getpid, kill_process};
     use zraft_server::{Server, Signals};
 
@@ -113,17 +118,36 @@ async fn sighup_lets_a_server_read_its_certificates_again() {
     let (certificate, key) = write_pair(folder.path(), "client", &servers.issue(&["127.0.0.1"]));
     let server = Server::builder().application(Echo).directory(&data).create(true);
     let server = server.client_address(([127, 0, 0, 1], 0)).peer_address(([127, 0, 0, 1], 0));
+    let token = folder.path().join("client.token");
+    std::fs::write(&token, "0123456789abcdef").expect("it can be written");
+    let token_file = token.clone();
     let server = server.configure(move |config| {
+        config.client_token_file = Some(token_file);
         config.client_tls.certificate = Some(certificate);
         config.client_tls.key = Some(key);
         config.certificate_check = Duration::from_secs(86_400);
     });
     let server = within(server.start()).await.expect("it starts");
     let mut certificates = server.member().certificates();
+    let endpoint = format!("tls://{}", server.member().client_address());
     let run = tokio::spawn(async move { server.run(&mut signals).await });
 
-    replace(folder.path(), &Authority::new("new servers"));
+    let new = Authority::new("new servers");
+    replace(folder.path(), &new);
+    std::fs::write(&token, "fedcba9876543210").expect("it can be written");
     kill_process(getpid(), Signal::HUP).expect("it is this process");
     within(certificates.wait_for(|status| status.reloads == 1)).await.expect("it runs");
+    // Another thread reads the tokens.
+    let connected = async {
+        loop {
+            let builder = RaftClient::builder().member("node-1", &endpoint);
+            let builder = builder.tls(Tls::new().ca(new.pem()));
+            let builder = builder.capability("token", "fedcba9876543210");
+            if builder.build().expect("valid").connect().await.is_ok() {
+                return;
+            }
+        }
+    };
+    within(connected).await;
     run.abort();
 }

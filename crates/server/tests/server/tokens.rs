@@ -7,7 +7,7 @@ use std::{
 };
 
 use zraft_client::{Error, RaftClient, RejectionReason};
-use zraft_server::{LocalCluster, MemberConfig, Reload};
+use zraft_server::{Alarm, LocalCluster, MemberConfig, Reload};
 use zraft_session::{Application, applications::Echo};
 
 use crate::support::{builder, within};
@@ -101,6 +101,9 @@ async fn tokens_are_exchanged_while_sessions_go_on() {
     fs::write(&file, "short").expect("it can be written");
     assert!(within(member.reload_client_tokens()).await.is_err());
     within(client(&cluster, Some(NEW)).connect()).await.expect("the tokens stay");
+    let report = within(member.report()).await.expect("it runs");
+    assert_eq!(Alarm::raised(&report).collect::<Vec<_>>(), [Alarm::SecretsUnusable]);
+    assert!(report.secret_problems[0].contains("client.token must hold one or two tokens"));
     assert_eq!(member.figures().clients_unauthorised, 1);
     cluster.stop().await;
 }
