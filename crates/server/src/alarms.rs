@@ -1,8 +1,10 @@
 //! What an operator must look at.
 
+use std::time::Duration;
+
 use zraft_replica::{Configuration, Space};
 
-use crate::Report;
+use crate::{CertificateValidity, Report};
 
 /// A state of a member that an operator must look at. `docs/server/operations.md` says what to do about each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +27,14 @@ pub enum Alarm {
     /// Files with certificates, keys or tokens cannot be used as they are now. The member goes on with those that it had, and
     /// a restart would fail.
     SecretsUnusable,
+    /// A certificate of the member expires soon, or has expired: see
+    /// [`CertificateValidity::replace_from`](crate::CertificateValidity::replace_from).
+    CertificateExpires,
 }
 
 impl Alarm {
     /// All alarms.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoLeader,
         Self::ApplicationStopped,
         Self::DiskLow,
@@ -38,6 +43,7 @@ impl Alarm {
         Self::NoMargin,
         Self::ClockAhead,
         Self::SecretsUnusable,
+        Self::CertificateExpires,
     ];
 
     /// Returns its name in metrics and status.
@@ -52,6 +58,7 @@ impl Alarm {
             Self::NoMargin => "no_margin",
             Self::ClockAhead => "clock_ahead",
             Self::SecretsUnusable => "secrets_unusable",
+            Self::CertificateExpires => "certificate_expires",
         }
     }
 
@@ -69,6 +76,7 @@ impl Alarm {
             Self::SecretsUnusable => {
                 "cannot use its certificates or tokens as they are on its disk, and goes on with the ones it had"
             }
+            Self::CertificateExpires => "has a certificate that expires soon or has expired",
         }
     }
 
@@ -78,6 +86,19 @@ impl Alarm {
         let text = self.text();
         match self {
             Self::SecretsUnusable => format!("{text}: {}", report.secret_problems.join("; ")),
+            Self::CertificateExpires => {
+                let ports = due(report).map(|validity| {
+                    let (port, left) =
+                        (validity.port.name(), validity.not_after.duration_since(report.at));
+                    match left {
+                        Ok(left) => format!("the {port} port's in {}", about(left)),
+                        Err(past) => {
+                            format!("the {port} port's expired {} ago", about(past.duration()))
+                        }
+                    }
+                });
+                format!("{text}: {}", ports.collect::<Vec<_>>().join(", "))
+            }
             _ => text.to_owned(),
         }
     }
@@ -95,12 +116,26 @@ impl Alarm {
             Self::NoMargin => has_no_margin(report),
             Self::ClockAhead => report.held_back.is_some(),
             Self::SecretsUnusable => !report.secret_problems.is_empty(),
+            Self::CertificateExpires => due(report).next().is_some(),
         }
     }
 
     /// Returns the alarms that a report shows.
     pub fn raised(report: &Report) -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|alarm| alarm.is_raised(report))
+    }
+}
+
+/// Returns the certificates that must be replaced now.
+fn due(report: &Report) -> impl Iterator<Item = &CertificateValidity> {
+    report.certificates.iter().filter(|validity| validity.replace_from <= report.at)
+}
+
+/// Returns a time in days, or in hours if it is short.
+fn about(time: Duration) -> String {
+    match time.as_secs() / 3600 {
+        hours @ ..48 => format!("{hours} h"),
+        hours => format!("{} days", hours / 24),
     }
 }
 
@@ -120,17 +155,24 @@ fn has_no_margin(report: &Report) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::{sync::Arc, time::SystemTime};
 
     use zraft_protocol::MemberId;
     use zraft_replica::{MemberInfo, PeerStatus, RaftId, Role};
     use zraft_session::{CheckedSettings, HistoryHash};
 
     use super::*;
-    use crate::Status;
+    use crate::{Port, Status};
 
     fn id(number: u64) -> RaftId {
         RaftId::new(number).expect("not 0")
+    }
+
+    /// A certificate that must be replaced in this many days, and expires a fortnight later.
+    fn validity(days: u64) -> CertificateValidity {
+        let after = |days| SystemTime::UNIX_EPOCH + Duration::from_secs(days * 86_400);
+        let (replace_from, not_after) = (after(days), after(days + 14));
+        CertificateValidity { port: Port::Client, replace_from, not_after }
     }
 
     /// A leader of this many voters, of which the first ones answer.
@@ -175,6 +217,8 @@ mod tests {
             stopped_by: None,
             stopping: false,
             secret_problems: Vec::new(),
+            certificates: vec![validity(31)],
+            at: SystemTime::UNIX_EPOCH,
         }
     }
 
@@ -223,13 +267,23 @@ mod tests {
         assert_eq!(ahead, [Alarm::ClockAhead]);
         let unusable = changed(|report| report.secret_problems.push("client.pem".to_owned()));
         assert_eq!(unusable, [Alarm::SecretsUnusable]);
+        assert_eq!(changed(|report| report.certificates.push(validity(1))), []);
+        let expires = changed(|report| report.certificates.push(validity(0)));
+        assert_eq!(expires, [Alarm::CertificateExpires]);
     }
 
     #[test]
-    fn message_names_the_file() {
+    fn message_names_the_file_or_the_port_and_the_time_that_is_left() {
         let mut report = leader(3, 3);
         report.secret_problems = vec!["client.key: gone".to_owned()];
         let message = Alarm::SecretsUnusable.message(&report);
         assert!(message.ends_with("goes on with the ones it had: client.key: gone"), "{message}");
+        report.certificates = vec![validity(0), validity(1)];
+        let message = Alarm::CertificateExpires.message(&report);
+        assert!(message.ends_with("or has expired: the client port's in 14 days"), "{message}");
+        report.at += Duration::from_secs((14 * 24 + 5) * 3600);
+        let message = Alarm::CertificateExpires.message(&report);
+        let both = "the client port's expired 5 h ago, the client port's in 19 h";
+        assert!(message.ends_with(both), "{message}");
     }
 }

@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -244,6 +244,8 @@ impl Driver {
             stopped_by: self.stopped_by.clone(),
             stopping: self.stopping,
             secret_problems: self.secrets.problems(),
+            certificates: self.secrets.validities(),
+            at: SystemTime::now(),
         }
     }
 

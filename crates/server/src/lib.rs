@@ -81,7 +81,7 @@
 // | what the owner and the admin port ask of the driver | `handle.rs` |
 // | the client port | `clients.rs`, `clients/connection.rs`, `clients/stream.rs`, `clients/mailbox.rs` |
 // | the peer port, and the connections to other members | `peers.rs`, `peers/listener.rs`, `peers/dialer.rs`, `peers/wire.rs` |
-// | TLS of the three ports: files, reasons of failures | `tls.rs`, `tls/` |
+// | TLS of the three ports: files, dates, reasons of failures | `tls.rs`, `tls/` |
 // | tokens of operators and clients | `token.rs` |
 // | the thread that reads certificates or tokens again | `reader.rs` |
 // | the threads that block: store, snapshots, state machine | `workers.rs`, `workers/` |
@@ -139,7 +139,9 @@ pub use recover::{Backup, BackupState, Forced, RecoverError, Recovered, check_ba
 pub use server::{RunError, Server, ServerBuilder};
 pub use signals::{Signal, Signals};
 pub use status::{Ended, Figures, Report, Status};
-pub use tls::{CertificateStatus, Port, TlsError, TlsFailure, peer_certificate_name};
+pub use tls::{
+    CertificateStatus, CertificateValidity, Port, TlsError, TlsFailure, peer_certificate_name,
+};
 pub use token::{Token, TokenError, TokenFile};
 /// What a member's configuration and status are made of.
 pub use zraft_replica::{

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use prometheus_client::metrics::histogram::Histogram;
@@ -17,7 +17,7 @@ use zraft_session::{CheckedSettings, HistoryHash, RestoreError};
 use zraft_store::{CrashRecord, StoreError};
 
 use crate::{
-    MemberEvent,
+    CertificateValidity, MemberEvent,
     events::Events,
     log::{Sparing, and},
 };
@@ -87,6 +87,10 @@ pub struct Report {
     pub stopping: bool,
     /// Why files with certificates, keys or tokens are not used as they are now; empty if all are used.
     pub secret_problems: Vec<String>,
+    /// How long the certificates in use are valid, for each port that speaks TLS.
+    pub certificates: Vec<CertificateValidity>,
+    /// The wall clock at that moment.
+    pub at: SystemTime,
 }
 
 /// Why a member ended.

@@ -9,6 +9,7 @@
 
 mod failure;
 mod files;
+mod validity;
 
 use std::{
     fmt, io,
@@ -43,6 +44,7 @@ pub(crate) use failure::is_tls;
 pub use failure::{Port, TlsFailure};
 pub use files::TlsError;
 use files::{Contents, KeyPair};
+pub use validity::CertificateValidity;
 
 /// Returns the DNS name that a member's certificate for its peer port must have among its subject alternative names, for
 /// example `member-1.00112233445566778899aabbccddeeff.zraft.internal`. No resolver is asked for it.
@@ -89,6 +91,7 @@ pub(crate) struct Current {
     client: Option<Arc<ServerConfig>>,
     peer: Option<PeerConfigs>,
     admin: Option<Arc<ServerConfig>>,
+    validities: Vec<CertificateValidity>,
 }
 
 struct PeerConfigs {
@@ -188,6 +191,11 @@ impl Tls {
         self.has_admin_port
     }
 
+    /// Returns how long the certificates in use are valid, for each port that has one.
+    pub(crate) fn validities(&self) -> Vec<CertificateValidity> {
+        self.current().map(|current| current.validities.clone()).unwrap_or_default()
+    }
+
     /// Returns the name that the certificate of a member of this cluster must have.
     pub(crate) fn name_of(&self, member: RaftId) -> Result<ServerName<'static>, TlsError> {
         server_name(self.cluster, member)
@@ -240,9 +248,12 @@ impl Current {
         member: RaftId,
     ) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
+        let mut validities = Vec::new();
+        let mut note = |port, pair: &KeyPair| validities.extend(validity::of(port, &pair.chain));
         let client = match client {
             Some(files) => {
                 let pair = contents.client_pair(files)?;
+                note(Port::Client, &pair);
                 let ca = contents.client_ca(files)?;
                 Some(Arc::new(accepting(&provider, pair, ca)?))
             }
@@ -251,6 +262,7 @@ impl Current {
         let peer = match peer {
             Some(files) => {
                 let (pair, ca) = (contents.peer_pair(files)?, Arc::new(contents.peer_ca(files)?));
+                note(Port::Peer, &pair);
                 check_own(&provider, &pair, &ca, cluster, member)?;
                 let accept = accepting(&provider, pair.clone_key(), Some(ca.clone()))?;
                 Some(PeerConfigs {
@@ -263,11 +275,12 @@ impl Current {
         let admin = match admin {
             Some(files) => {
                 let pair = contents.admin_pair(files)?;
+                note(Port::Admin, &pair);
                 Some(Arc::new(accepting(&provider, pair, None)?))
             }
             None => None,
         };
-        Ok(Self { client, peer, admin })
+        Ok(Self { client, peer, admin, validities })
     }
 }
 

@@ -1,6 +1,9 @@
 //! The status of a member as JSON, and the settings by name.
 
-use std::{collections::VecDeque, time::UNIX_EPOCH};
+use std::{
+    collections::VecDeque,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde_json::{Map, Value, json};
 use zraft_replica::{Configuration, HistoryPoint, RaftId, Role, Space};
@@ -46,6 +49,7 @@ pub(super) fn status(port: &AdminPort, report: &Report) -> Value {
         "feature_level": configuration.feature_level(),
         "changing_membership": configuration.is_joint(),
         "members": members(report),
+        "certificates": certificates(report),
         "secret_problems": report.secret_problems,
         "application_panic": report.stopped_by.as_ref().map(|crash| {
             json!({ "entry": crash.index, "count": crash.count, "trace": crash.trace })
@@ -53,6 +57,20 @@ pub(super) fn status(port: &AdminPort, report: &Report) -> Value {
         "events": events(report),
         "settings": settings(&report.settings),
     })
+}
+
+/// Returns how long the certificates in use are valid, by the name of their port.
+fn certificates(report: &Report) -> Value {
+    let certificates = report.certificates.iter().map(|validity| {
+        let not_after = seconds(validity.not_after);
+        (validity.port.name().to_owned(), json!({ "not_after_seconds": not_after }))
+    });
+    Value::Object(certificates.collect())
+}
+
+/// Returns UNIX time.
+pub(super) fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Returns the events, the newest first, as people want to read them.

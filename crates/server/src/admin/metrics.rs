@@ -12,8 +12,8 @@ use prometheus_client::{
 };
 use zraft_replica::{PeerStatus, Space};
 
-use super::AdminPort;
-use crate::{Alarm, Figures, Report};
+use super::{AdminPort, json::seconds};
+use crate::{Alarm, CertificateValidity, Figures, Report};
 
 pub(super) use prometheus_text::CONTENT_TYPE;
 
@@ -33,6 +33,8 @@ enum Values {
     /// One for each member of the configuration, with its name as the label. Only a leader has them.
     PerMember(fn(&Report, &PeerStatus) -> u64),
     PerAlarm,
+    /// One for each port that speaks TLS.
+    PerCertificate(fn(&CertificateValidity) -> u64),
     Info,
     Times(fn(&Sample) -> &Histogram),
 }
@@ -56,6 +58,7 @@ impl Metric {
         match self.values {
             Values::PerMember(_) => "member",
             Values::PerAlarm => "alarm",
+            Values::PerCertificate(_) => "port",
             Values::Info => "cluster, member, version",
             _ => "",
         }
@@ -101,6 +104,10 @@ impl Metric {
             Values::PerAlarm => Alarm::ALL.iter().try_for_each(|alarm| {
                 let raised = u64::from(alarm.is_raised(report));
                 out.encode_family(&[("alarm", alarm.name())])?.encode_gauge(&raised)
+            }),
+            Values::PerCertificate(read) => report.certificates.iter().try_for_each(|validity| {
+                let port = [("port", validity.port.name())];
+                out.encode_family(&port)?.encode_gauge(&read(validity))
             }),
             Values::Info => {
                 let labels = [
@@ -215,6 +222,11 @@ static METRICS: &[Metric] = &[
         name: "clock_ahead_seconds",
         text: "How far the wall clock is ahead of the replicated time that does not follow it; 0 if it follows",
         values: Values::Seconds(|report| report.held_back.unwrap_or_default().as_secs_f64()),
+    },
+    Metric {
+        name: "certificate_not_after_seconds",
+        text: "UNIX time at which the first certificate that the port shows expires; only ports with TLS have it",
+        values: Values::PerCertificate(|validity| seconds(validity.not_after)),
     },
     Metric {
         name: "sessions",

@@ -7,7 +7,8 @@ use zraft_store::Identity;
 
 use super::{Member, StartError};
 use crate::{
-    CertificateStatus, MemberConfig, Reload, TlsError, TlsFailure, TokenError, TokenFile,
+    CertificateStatus, CertificateValidity, MemberConfig, Reload, TlsError, TlsFailure, TokenError,
+    TokenFile,
     admin::AdminTokens,
     clients::ClientTokens,
     reader::Reader,
@@ -67,6 +68,11 @@ impl Secrets {
         let client = self.client_tokens.reader().and_then(Reader::problem);
         let admin = self.admin_tokens.as_ref().and_then(|tokens| tokens.reader().problem());
         [tls, client, admin].into_iter().flatten().collect()
+    }
+
+    /// Returns how long the certificates in use are valid.
+    pub(crate) fn validities(&self) -> Vec<CertificateValidity> {
+        self.tls.validities()
     }
 }
 

@@ -106,6 +106,16 @@ impl Port {
             Self::Admin => &OF_ADMINS,
         }
     }
+
+    /// Returns its name in the configuration, in metrics and in the status.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Peer => "peer",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 fn explain(error: &io::Error, remedies: &Remedies) -> String {

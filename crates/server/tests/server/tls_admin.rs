@@ -1,7 +1,13 @@
 //! The admin port with TLS.
 
-use std::{fs, net::SocketAddr, sync::Arc};
+use std::{
+    fs,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -14,7 +20,9 @@ use tokio_rustls::{
         pki_types::{CertificateDer, ServerName, pem::PemObject},
     },
 };
-use zraft_server::{AdminConfig, AdminTls, LocalCluster, Member, MemberConfig, Port, Reload};
+use zraft_server::{
+    AdminConfig, AdminTls, Alarm, LocalCluster, Member, MemberConfig, Port, Reload,
+};
 use zraft_session::applications::Echo;
 
 use crate::{
@@ -46,6 +54,10 @@ fn address(member: &Member) -> SocketAddr {
 
 /// Asks for the status as an operator who trusts this CA. Returns the answer; none if there is no TLS connection.
 async fn ask(member: &Member, ca: &Authority, token: &str) -> Option<String> {
+    ask_for("/v1/status", member, ca, token).await
+}
+
+async fn ask_for(path: &str, member: &Member, ca: &Authority, token: &str) -> Option<String> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca.pem().as_bytes()).expect("PEM")).expect("a CA");
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -57,11 +69,8 @@ async fn ask(member: &Member, ca: &Authority, token: &str) -> Option<String> {
     let name = ServerName::try_from("127.0.0.1").expect("an address");
     let connected = within(TlsConnector::from(Arc::new(config)).connect(name, socket)).await;
     let mut stream = connected.ok()?;
-    let request = format!(
-        "GET /v1/status HTTP/1.1\r\nHost: {}\r\n{}\r\n\r\n",
-        address(member),
-        bearer(token)
-    );
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{}\r\n\r\n", address(member), bearer(token));
     within(stream.write_all(request.as_bytes())).await.expect("it is open");
     let mut answer = String::new();
     // An end without the last record of TLS would be an error.
@@ -121,5 +130,34 @@ async fn plaintext_garbage_and_stalled_peers_are_closed_at_an_admin_port_with_tl
     let beginning = [0x16, 3, 1, 2, 0, 1, 0];
     tokio::join!(throw(address(member), &[]), throw(address(member), &beginning));
     assert!(ask(member, &ca, TOKEN).await.is_some());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificate_that_expires_soon_is_an_alarm_until_it_is_replaced() {
+    let ca = Authority::new("admins");
+    let in_days = |days: u64| SystemTime::now() + Duration::from_secs(days * 86_400);
+    let cluster = secured(ca.issue_until(&["127.0.0.1"], in_days(13))).await;
+    let member = cluster.member(1).expect("it runs");
+    for (days, alarms) in [(13, &[Alarm::CertificateExpires][..]), (15, &[])] {
+        let end = in_days(days);
+        let directory = cluster.directory(1).expect("it exists");
+        write_pair(&directory, "admin", &ca.issue_until(&["127.0.0.1"], end));
+        assert_eq!(within(member.reload_certificates()).await, Ok(Reload::Changed));
+        let report = within(member.report()).await.expect("it runs");
+        assert_eq!(Alarm::raised(&report).collect::<Vec<_>>(), alarms);
+
+        let end = end.duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let status = ask(member, &ca, TOKEN).await.expect("its certificate is right");
+        let (_, body) = status.split_once("\r\n\r\n").expect("a body");
+        let status: Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!(status["certificates"]["admin"]["not_after_seconds"], end);
+        let message =
+            "has a certificate that expires soon or has expired: the admin port's in 12 days";
+        assert_eq!(status["alarms"][0]["message"] == message, days == 13, "{status}");
+        let metrics = ask_for("/metrics", member, &ca, TOKEN).await.expect("an answer");
+        let line = format!("zraft_certificate_not_after_seconds{{port=\"admin\"}} {end}\n");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
     cluster.stop().await;
 }

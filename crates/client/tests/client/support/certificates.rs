@@ -1,5 +1,7 @@
 //! Certificates of a CA that lives as long as a test. The tests of the server use this file, too.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
@@ -38,9 +40,16 @@ impl Authority {
 
     /// Issues a certificate that has expired.
     pub(crate) fn issue_expired(&self, names: &[&str]) -> Identity {
+        // In 2021.
+        self.issue_until(names, UNIX_EPOCH + Duration::from_secs(1_609_459_200))
+    }
+
+    /// Issues a certificate that is valid from 2020 until this time.
+    pub(crate) fn issue_until(&self, names: &[&str], end: SystemTime) -> Identity {
         let mut params = params(names);
         params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(2021, 1, 1);
+        let since = end.duration_since(UNIX_EPOCH).expect("after 1970");
+        params.not_after = date_time_ymd(1970, 1, 1) + since;
         self.sign(params)
     }
 
