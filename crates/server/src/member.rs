@@ -210,6 +210,10 @@ impl Member {
             (Arc::new(port), listener)
         });
         let admin_address = admin.as_ref().map(|(port, _)| port.address);
+        for warning in exposed(client_address, peer_address, admin_address, &secrets) {
+            tracing::warn!("{warning}");
+            counters.events.add(warning);
+        }
         let (workers, threads) =
             workers::start(store, (machine, history), folder, to_driver.clone(), counters.clone())?;
         let peer_port = Arc::new(PeerPort {
@@ -463,6 +467,36 @@ async fn serve(
         while client_tasks.join_next().await.is_some() {}
     }
     ended
+}
+
+/// Returns a warning for each port without TLS that other machines can reach.
+fn exposed(
+    client: SocketAddr,
+    peer: SocketAddr,
+    admin: Option<SocketAddr>,
+    secrets: &Secrets,
+) -> Vec<String> {
+    let tls = &secrets.tls;
+    let ports = [
+        (
+            "client",
+            Some(client),
+            tls.has_client_port(),
+            "everyone who reads its traffic can take sessions over",
+        ),
+        ("peer", Some(peer), tls.has_peer_port(), "everyone who reaches it can act as a member"),
+        (
+            "admin",
+            admin,
+            tls.has_admin_port(),
+            "everyone who reads its traffic learns the token of operators",
+        ),
+    ];
+    let exposed = ports.into_iter().filter_map(|(port, address, has_tls, danger)| {
+        let address = address.filter(|address| !address.ip().is_loopback() && !has_tls)?;
+        Some(format!("the {port} port at {address} has no certificate: {danger}"))
+    });
+    exposed.collect()
 }
 
 /// The address at which the others know this member, or find it until they do.

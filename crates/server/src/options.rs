@@ -49,8 +49,8 @@ pub struct ServerConfig {
     pub cluster: Option<ClusterId>,
     /// The state machine, for a program that has several. The library ignores it.
     pub application: Option<String>,
-    /// Listen on addresses other than loopback without TLS, although connections are then neither encrypted nor
-    /// authenticated.
+    /// Let ports without TLS listen on addresses other than loopback, although what is sent can then be read and changed
+    /// on the way.
     pub insecure: bool,
     /// Where the member listens for clients. Port 0 lets the system choose.
     pub client_address: SocketAddr,
@@ -62,11 +62,11 @@ pub struct ServerConfig {
     pub peer_address: SocketAddr,
     /// The certificates of the peer port.
     pub peer_tls: TlsFiles,
-    /// How often the member looks whether certificates have changed; see [`MemberConfig::certificate_check`].
+    /// How often the member reads certificates and tokens again; see [`MemberConfig::certificate_check`].
     pub certificate_check: Duration,
     /// Where the member listens for operators; none by default, so that members in one process need no ports for it.
     pub admin_address: Option<SocketAddr>,
-    /// The certificate of the admin port; its CA is not used.
+    /// The certificate of the admin port. Its CA is not used, because operators show a token and no certificate.
     pub admin_tls: TlsFiles,
     /// The file with the token of the admin port; by default [`TokenFile::NAME`] in the data directory.
     pub admin_token_file: Option<PathBuf>,
@@ -242,7 +242,7 @@ impl ServerConfig {
                 return Err(ConfigError::new(
                     format!("{section}.address"),
                     format!(
-                        "{address} can be reached from other machines, and without TLS connections are neither encrypted nor authenticated: {remedy}, use a loopback address, or --insecure in a network that you trust"
+                        "{address} can be reached from other machines, and without TLS all traffic, tokens included, can be read and changed on the way: {remedy}, use a loopback address, or --insecure in a network that you trust"
                     ),
                 ));
             }

@@ -61,6 +61,7 @@ pub type CertificateStatus = ReloadStatus<TlsError>;
 #[derive(Debug)]
 pub(crate) struct Tls {
     has_client_port: bool,
+    has_peer_port: bool,
     has_admin_port: bool,
     cluster: ClusterId,
     /// None if no port speaks TLS.
@@ -151,6 +152,7 @@ impl Tls {
         };
         Ok(Self {
             has_client_port,
+            has_peer_port,
             has_admin_port,
             cluster,
             reader,
@@ -185,6 +187,10 @@ impl Tls {
 
     pub(crate) fn has_client_port(&self) -> bool {
         self.has_client_port
+    }
+
+    pub(crate) fn has_peer_port(&self) -> bool {
+        self.has_peer_port
     }
 
     pub(crate) fn has_admin_port(&self) -> bool {

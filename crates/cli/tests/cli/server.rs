@@ -161,10 +161,34 @@ fn configuration_with_an_error_is_refused_with_its_place() {
     let problem = refused("application = \"chess\"\n", &[], &["--check-config"]);
     assert!(problem.contains("chess is not one of kv-store, append-log"), "{problem}");
     let problem = refused("", &[], &["--client-address", "0.0.0.0:7001"]);
-    assert!(problem.contains("neither encrypted nor authenticated"), "{problem}");
+    assert!(problem.contains("can be read and changed on the way"), "{problem}");
     let insecure = ["server", &dir, "--client-address", "0.0.0.0:7001", "--insecure"];
     let output = run(&[&insecure[..], &["--check-config"]].concat());
     assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn member_warns_of_each_port_that_others_reach_without_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    for (flag, port) in
+        [("--admin-address", "admin"), ("--client-address", "client"), ("--peer-address", "peer")]
+    {
+        let data = folder.path().join(port);
+        let new = ["server", "--new", data.to_str().unwrap(), "--insecure"];
+        let loopback = ["--client-address", "--peer-address"].into_iter();
+        let loopback =
+            loopback.filter(|other| *other != flag).flat_map(|flag| [flag, "127.0.0.1:0"]);
+        let arguments: Vec<_> =
+            new.into_iter().chain([flag, "0.0.0.0:0"]).chain(loopback).collect();
+        let mut member = Running::start(&arguments);
+        assert!(member.line().starts_with("member node-1 of cluster "));
+        let (status, log) = member.terminated();
+        assert_eq!(status, Some(143), "{log}");
+        let warnings: Vec<_> =
+            log.lines().filter(|line| line.contains(" has no certificate: ")).collect();
+        let expected = format!("zraft: warning: the {port} port at 0.0.0.0:");
+        assert!(warnings.len() == 1 && warnings[0].starts_with(&expected), "{log}");
+    }
 }
 
 #[test]

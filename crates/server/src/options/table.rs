@@ -74,7 +74,7 @@ pub(super) static OPTIONS: &[ConfigOption] = &[
         section: "",
         flag: "insecure",
         placeholder: "",
-        text: "Listen on addresses other than loopback without TLS",
+        text: "Let ports without TLS listen on addresses other than loopback",
         kind: Kind::Switch {
             read: |config| config.insecure,
             write: |config, on| config.insecure = on,

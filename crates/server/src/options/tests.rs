@@ -129,7 +129,7 @@ fn address_beyond_loopback_needs_the_switch() {
     ] {
         let error = read(text).expect("valid").check().expect_err("refused").to_string();
         assert!(error.starts_with(&format!("{option}.address: ")), "{error}");
-        assert!(error.contains("neither encrypted nor authenticated"), "{error}");
+        assert!(error.contains("can be read and changed on the way"), "{error}");
         assert!(error.contains(&format!("set {option}.certificate")), "it names a remedy: {error}");
         let allowed = read(&format!("insecure = true\n{text}")).expect("valid");
         allowed.check().expect("allowed");
