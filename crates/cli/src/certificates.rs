@@ -1,7 +1,7 @@
 //! The certificates of a new cluster, which `zraft init --tls` makes: two CAs, and what they sign.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{DirBuilder, OpenOptions},
     io::{self, Write},
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
@@ -13,7 +13,7 @@ use rcgen::{
 };
 use zraft_server::{ClusterId, RaftId, peer_certificate_name};
 
-use crate::time::civil;
+use crate::{pem, time::civil};
 
 /// How long certificates are valid: a CA outlives what it signs, so that there is time to replace it.
 const CA_YEARS: i32 = 10;
@@ -148,7 +148,10 @@ impl Authority {
     fn open(folder: &Path, file: &str, name: &str) -> io::Result<Self> {
         let read = |kind: &str| {
             let path = folder.join(format!("{file}.{kind}"));
-            let text = fs::read_to_string(&path).map_err(|error| named(&path, error))?;
+            let text = pem::read(&path).and_then(|bytes| {
+                String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
+            });
+            let text = text.map_err(|error| named(&path, error))?;
             Ok::<_, io::Error>((path, text))
         };
         let ((_, pem), (path, key)) = (read("pem")?, read("key")?);

@@ -17,5 +17,6 @@ pub mod members;
 pub mod messages;
 pub mod narrator;
 pub mod patience;
+pub mod pem;
 pub mod processes;
 pub mod time;

@@ -13,6 +13,8 @@ use tokio_rustls::{
     },
 };
 
+use crate::pem;
+
 /// The CA that has signed the certificates of the admin ports, and the name that they have.
 #[derive(Clone)]
 pub struct Trust {
@@ -34,8 +36,9 @@ impl Trust {
     /// A text that names the file or the name, and says what is wrong with it.
     pub fn read(ca: &Path, name: Option<&str>) -> Result<Self, String> {
         let place = ca.display();
-        let certificates = CertificateDer::pem_file_iter(ca).and_then(Iterator::collect);
-        let certificates: Vec<_> = certificates.map_err(|error| format!("{place}: {error}"))?;
+        let text = pem::read(ca).map_err(|error| format!("{place}: {error}"))?;
+        let certificates = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+        let certificates = certificates.map_err(|error| format!("{place}: {error}"))?;
         let mut roots = RootCertStore::empty();
         let (read, _) = roots.add_parsable_certificates(certificates);
         if read == 0 {
