@@ -104,6 +104,21 @@ impl Authorities {
         write(&folder.join("client-ca.pem"), &self.clients.pem)
     }
 
+    /// Writes the certificate of a member's admin port, which operators reach under the names of `hosts`, into its folder:
+    /// `admin.pem` and `admin.key`. It is of the clients' CA, which operators trust.
+    ///
+    /// # Errors
+    /// A host is not a name or an address, a file exists, or an error of the file system.
+    pub fn write_admin_port(
+        &self,
+        folder: &Path,
+        member: RaftId,
+        hosts: &[String],
+    ) -> io::Result<()> {
+        let purposes = [ExtendedKeyUsagePurpose::ServerAuth];
+        self.clients.issue(&subject(member), hosts.to_vec(), purposes).write(folder, "admin")
+    }
+
     /// Writes a certificate for clients, `client.pem` with `client.key`, and the CA that they trust, `client-ca.pem`.
     ///
     /// # Errors

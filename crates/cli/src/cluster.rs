@@ -116,14 +116,21 @@ pub fn read_addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     addresses.collect()
 }
 
-/// Reads the token that opens the admin ports.
+/// Reads the tokens that open the admin ports: one, or two while the token is changed.
+///
+/// # Errors
+/// A text that names the remedy.
+pub fn read_tokens(file: &Path) -> Result<Vec<Token>, String> {
+    TokenFile::new(file).read().map_err(|error| error.to_string())
+}
+
+/// Reads the token to open the admin ports with.
 ///
 /// # Errors
 /// A text that names the remedy.
 pub fn read_token(file: &Path) -> Result<Token, String> {
-    let tokens = TokenFile::new(file).read().map_err(|error| error.to_string())?;
     // While the token is changed, the first one is the old one, which all members take.
-    tokens.into_iter().next().ok_or_else(|| format!("{} is empty", file.display()))
+    read_tokens(file)?.into_iter().next().ok_or_else(|| format!("{} is empty", file.display()))
 }
 
 impl Cluster {

@@ -69,6 +69,9 @@ pub(crate) const CLIENT_CA: (&str, &str) = ("client-ca", "client-ca.pem");
 pub(crate) const PEER_FILES: [(&str, &str); 3] =
     [("peer-certificate", "peer.pem"), ("peer-key", "peer.key"), ("peer-ca", "peer-ca.pem")];
 
+pub(crate) const ADMIN_FILES: [(&str, &str); 2] =
+    [("admin-certificate", "admin.pem"), ("admin-key", "admin.key")];
+
 /// The folder of the CAs and their keys.
 const CA_FOLDER: &str = "ca";
 

@@ -113,13 +113,22 @@ fn settings_are_shown_and_changed() {
     }
 }
 
+/// Adds a second token to a file.
+fn add_token(file: &Path) {
+    let tokens = fs::read_to_string(file).unwrap() + "0123456789abcdef\n";
+    fs::write(file, tokens).unwrap();
+}
+
 #[test]
 fn member_is_added_votes_and_is_removed_again() {
     let mut cluster = Cluster::start(&PATIENT);
     cluster.leader_at(0);
+    let token = |member: &str| cluster.folder.path().join(member).join("admin.token");
+    add_token(&token("node-1"));
     let printed = cluster.done(&["add", "node-4"]);
     let folder = cluster.folder.path().join("node-4");
-    assert!(folder.join("admin.token").is_file());
+    // While the token is changed, the new member takes both, too.
+    assert_eq!(fs::read(token("node-4")).unwrap(), fs::read(token("node-1")).unwrap());
     let toml = fs::read_to_string(folder.join("node.toml")).unwrap();
     assert!(toml.contains("application = \"append-log\""), "as the others: {toml}");
     let again = cluster.ask(&["add", "node-4", "--folder", &format!("{}-b", folder.display())]);
@@ -179,7 +188,11 @@ fn new_members_of_a_cluster_with_tls_get_certificates_from_its_ca() {
     // An operator with another CA learns what to ask it for.
     let printed = cluster.done(&["add", "node-5"]);
     let remark = printed.lines().find(|line| line.starts_with("before that, put into ")).unwrap();
-    for part in ["peer.pem, peer.key and peer-ca.pem, for the DNS name member-5.", "client.key"] {
+    for part in [
+        "peer.pem, peer.key and peer-ca.pem, for the DNS name member-5.",
+        "client.pem and client.key, for the name of its endpoint",
+        "client-ca.pem, as the other members have it",
+    ] {
         assert!(remark.contains(part), "{remark}");
     }
     let (status, log) = start(&printed).end();
@@ -369,6 +382,8 @@ fn cluster_that_has_lost_its_majority_is_made_again_from_one_member() {
     assert!(stderr(&unconfirmed).contains("--accept-loss"), "{}", stderr(&unconfirmed));
     assert!(!Path::new(&to).exists(), "nothing was made");
 
+    let token = |folder: &str| Path::new(folder).join("admin.token");
+    add_token(&token(&from));
     // The killed process may hold the folder for a moment.
     let mut output = force(&["--accept-loss"]);
     while stderr(&output).contains("is in use") {
@@ -377,7 +392,11 @@ fn cluster_that_has_lost_its_majority_is_made_again_from_one_member() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stderr(&output).contains("warning: "), "{}", stderr(&output));
     let printed = stdout(&output);
-    assert!(printed.contains(&format!("zraft server {to}")), "{printed}");
+    let name = format!("node-{}", leader + 1);
+    assert!(printed.contains(&format!(" from {name} of cluster ")), "{printed}");
+    let run_it = format!("run its only member, {name}: zraft server {to}");
+    assert!(printed.contains(&run_it), "{printed}");
+    assert_eq!(fs::read(token(&to)).unwrap(), fs::read(token(&from)).unwrap());
     let mut member = Running::start(&["server", &to]);
     let line = member.line();
     assert!(line.starts_with(&format!("member node-{} of cluster ", leader + 1)), "{line}");

@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     };
     let old = Found { directory: from.clone(), config: config.clone() };
     // The new cluster has a new id, which the certificate of the old one does not name.
-    let needs = secrets.needs(&mut config, Some(&old.config))?;
+    let needs = secrets.needs(&mut config, Some(&old.config), false)?;
     let peer_address = config.peer_address.to_string();
     let member = NewMember { name, directory: to.clone(), peer_address };
     complain(&format!(
@@ -73,12 +73,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     };
     let forced = forced.map_err(failure)?;
     let missing = configure(&mut config, &forced, &old, to, &needs)?;
-    let Forced { old_cluster, cluster, recovered, .. } = &forced;
+    let Forced { old_cluster, old_member, cluster, recovered, .. } = &forced;
     let Recovered { last_index, last_term, sessions, .. } = recovered;
     print(&format!(
-        "made cluster {cluster} from cluster {old_cluster}, up to entry {last_index} of term {last_term}, with {sessions} sessions"
+        "made cluster {cluster} from {old_member} of cluster {old_cluster}, up to entry {last_index} of term {last_term}, with {sessions} sessions"
     ));
-    print(&format!("run its member: zraft server {}", quoted(to)));
+    print(&format!("run its only member, {}: zraft server {}", member.name, quoted(to)));
     if let Some(remark) = remark(to, &missing) {
         print(&remark);
     }
@@ -110,7 +110,8 @@ fn configure(
     if config.admin_address.is_some() && config.admin_token_file.is_none() {
         let new = TokenFile::new(config.token_file(to));
         match TokenFile::new(config.token_file(from)).read() {
-            Ok(tokens) => tokens.first().map_or(Ok(()), |token| new.create(token)),
+            // While the token is changed, both are valid.
+            Ok(tokens) => new.create_all(&tokens),
             Err(_) => new.create_if_missing(),
         }
         .map_err(|error| failed(&error))?;

@@ -8,7 +8,9 @@ use std::{
 use clap::Args;
 use serde_json::json;
 use zraft_cli::cluster::{self, Failure, Found};
-use zraft_server::{FEATURE_LEVEL, RaftId, ServerConfig, TokenFile, check_vacant, create_joining};
+use zraft_server::{
+    FEATURE_LEVEL, RaftId, ServerConfig, Token, TokenFile, check_vacant, create_joining,
+};
 
 use super::{
     Place, member,
@@ -92,14 +94,14 @@ async fn join(name: &str, old: Option<&str>, new: &New, place: &Place) -> Result
     let found = place.found()?;
     let folder = folder_of(name, new, place, &found)?;
     check_vacant(&folder).map_err(|error| Failure::Input(error.to_string()))?;
-    let (mut config, needs) = configuration(name, new, place.insecure, &found)?;
+    let (mut config, needs) = configuration(name, new, place, &found)?;
     if new.advertise.is_none() && config.peer_address.ip().is_unspecified() {
         return Err(Failure::Input(format!(
             "other members cannot dial {}: give the one at which they find the new member by --advertise",
             config.peer_address
         )));
     }
-    let token = cluster::read_token(&place.token(&found)?).map_err(Failure::Input)?;
+    let tokens = cluster::read_tokens(&place.token(&found)?).map_err(Failure::Input)?;
     let cluster = place.cluster()?;
 
     // The leader gives the number, so the folder can be made only afterwards.
@@ -112,7 +114,7 @@ async fn join(name: &str, old: Option<&str>, new: &New, place: &Place) -> Result
     }
     let path = if old.is_some() { "/v1/members/replace" } else { "/v1/members/add" };
     let begun = cluster.change(path, &body).await?;
-    let made = make(&mut config, &begun, (&folder, found.first()), &token, &needs);
+    let made = make(&mut config, &begun, (&folder, found.first()), &tokens, &needs);
     let missing = made.map_err(|problem| {
         Failure::Other(format!(
             "{name} was added, and its folder cannot be made: {problem}; run zraft cluster remove {name}, and add it again"
@@ -153,7 +155,7 @@ fn folder_of(name: &str, new: &New, place: &Place, found: &[Found]) -> Result<Pa
 fn configuration(
     name: &str,
     new: &New,
-    insecure: bool,
+    place: &Place,
     found: &[Found],
 ) -> Result<(ServerConfig, Needs), Failure> {
     let input = |error: &dyn std::fmt::Display| Failure::Input(error.to_string());
@@ -168,14 +170,15 @@ fn configuration(
     config.client_address = new.client_address;
     config.peer_address = new.peer_address;
     config.admin_address = Some(new.admin_address);
-    config.insecure = insecure;
-    let needs = new.secrets.needs(&mut config, found.first().map(|found| &found.config))?;
+    config.insecure = place.insecure;
+    let known = found.first().map(|found| &found.config);
+    let needs = new.secrets.needs(&mut config, known, place.tls_ca.is_some())?;
     config.check().map_err(|error| input(&error))?;
     config.choose_ports().map_err(|error| input(&error))?;
     let (client, peer) = (config.client_address.to_string(), config.peer_address.to_string());
     let admin =
         config.admin_address.map_or_else(|| "none".to_owned(), |address| address.to_string());
-    let insecure = insecure.then_some(("insecure", "true"));
+    let insecure = place.insecure.then_some(("insecure", "true"));
     let options = [
         ("name", name),
         ("application", application.name()),
@@ -194,7 +197,7 @@ fn make(
     config: &mut ServerConfig,
     begun: &serde_json::Value,
     (folder, known): (&std::path::Path, Option<&Found>),
-    token: &zraft_server::Token,
+    tokens: &[Token],
     needs: &Needs,
 ) -> Result<Vec<String>, String> {
     let strange = || "the leader's answer lacks the cluster or the number".to_owned();
@@ -206,7 +209,8 @@ fn make(
     };
     config.create_in(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let file = TokenFile::new(config.token_file(folder));
-    file.create(token).map_err(|error| error.to_string())?;
+    // While the token is changed, all members take both.
+    file.create_all(tokens).map_err(|error| error.to_string())?;
     create_joining(folder, cluster, name, raft_id).map_err(|error| error.to_string())?;
     // Last, because the folder of a new member is empty.
     needs.make(folder, (cluster, raft_id), known).map_err(|error| error.to_string())
