@@ -18,6 +18,9 @@ export interface TlsSettings {
 
 const { isUint8Array } = types;
 
+/** The longest text or bytes of a part: the list of public CAs that systems carry is about a quarter of a mebibyte. */
+const MAX_LENGTH = 4 << 20;
+
 /** The parts of the TLS settings. */
 const TLS_PARTS = ['ca', 'cert', 'key', 'serverName'];
 
@@ -29,6 +32,9 @@ export function toTls(given: unknown): Record<string, string> | undefined {
   for (const [name, value] of Object.entries(given as Readonly<Record<string, unknown>>)) {
     if (!TLS_PARTS.includes(name)) throw new ValidationError(`tls.${name}: there is no such setting`);
     if (value === undefined) continue;
+    if ((typeof value === 'string' || isUint8Array(value)) && value.length > MAX_LENGTH) {
+      throw new ValidationError(`tls.${name}: must not be longer than 4 MiB, and is ${value.length} long`);
+    }
     if (typeof value === 'string') parts[name] = value;
     else if (name !== 'serverName' && isUint8Array(value)) parts[name] = new TextDecoder().decode(value);
     else throw new ValidationError(`tls.${name}: must be a string${name === 'serverName' ? '' : ' or a Uint8Array'}`);

@@ -32,6 +32,8 @@ const bad: [string, object, RegExp][] = [
   ['an unknown setting', { keepAliveIntervall: 1 }, /keepAliveIntervall/],
   ['a back-off that is a number', { reconnectBackoff: 5 }, /reconnectBackoff/],
   ['an unknown back-off', { reconnectBackoff: { start: 5 } }, /reconnectBackoff\.start/],
+  ['a CA of more than 4 MiB', { tls: { ca: ' '.repeat((4 << 20) + 1) } }, /tls\.ca: must not be longer than 4 MiB, and is 4194305 long/],
+  ['a key of more than 4 MiB', { tls: { ca: '', key: new Uint8Array((4 << 20) + 1) } }, /tls\.key: must not be longer than 4 MiB/],
   ['a back-off that is a string', { reconnectBackoff: { initial: 'soon' } }, /reconnectBackoff\.initial/],
 ];
 

@@ -8,15 +8,11 @@ use zraft_client::Tls;
 use zraft_client::binding::Sockets;
 use zraft_client::binding::core::{Config, SETTINGS, Setting, SettingKind, ValidationError};
 
-/// Parses and checks settings. The TypeScript half has checked their types: a value of another type counts as absent.
-///
-/// # Errors
-/// The first setting that cannot be accepted.
-pub(crate) fn parse(text: &str) -> Result<Config, ValidationError> {
-    let settings: Value = serde_json::from_str(text).unwrap_or_default();
+/// Checks the settings of the table. The TypeScript half has checked their types: a value of another type counts as absent.
+fn config(settings: &Value) -> Result<Config, ValidationError> {
     let mut builder = Config::builder();
     for setting in SETTINGS {
-        let Some(value) = given(&settings, &setting.camel_case_name()) else { continue };
+        let Some(value) = given(settings, &setting.camel_case_name()) else { continue };
         builder = match setting.kind {
             SettingKind::Entries { add, .. } => {
                 entries(value).fold(builder, |builder, (name, text)| add(builder, name, text))
@@ -41,13 +37,13 @@ pub(crate) fn parse(text: &str) -> Result<Config, ValidationError> {
     builder.build()
 }
 
-/// Returns the configuration and the sockets of a client with these settings.
+/// Parses settings, and returns the configuration and the sockets of a client with these settings.
 ///
 /// # Errors
 /// The first setting that cannot be accepted.
 pub(crate) fn checked(text: &str) -> Result<(Config, Sockets), ValidationError> {
-    let config = parse(text)?;
     let settings: Value = serde_json::from_str(text).unwrap_or_default();
+    let config = config(&settings)?;
     let sockets = match settings.get("tls").and_then(Value::as_object) {
         Some(given) => with_tls(&config, given)?,
         None => Sockets::without_tls(&config)?,
@@ -161,6 +157,10 @@ mod tests {
     use zraft_client::binding::core::{AckServerRequests, Backoff, OnSessionExpired};
 
     use super::*;
+
+    fn parse(settings: &str) -> Result<Config, ValidationError> {
+        checked(settings).map(|(config, _)| config)
+    }
 
     fn refusal(settings: &str) -> String {
         in_javascript(&parse(settings).unwrap_err().to_string())
