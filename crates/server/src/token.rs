@@ -79,7 +79,7 @@ impl Token {
         &self.0
     }
 
-    /// Returns true if the text is this token. The time that it takes tells nothing of the characters.
+    /// Returns true if the text is this token. The time that it takes does not depend on the characters.
     fn is(&self, text: &[u8]) -> bool {
         let own = self.0.as_bytes();
         let pairs = own.iter().zip(text);
@@ -235,7 +235,7 @@ impl Source for TokenSource {
 
 /// Returns true if the text is one of the tokens.
 pub(crate) fn is_one_of(tokens: &[Token], text: &[u8]) -> bool {
-    // All are compared, so that the time tells nothing of which one is valid.
+    // All are compared, so that the time does not show which one is valid.
     tokens.iter().filter(|token| token.is(text)).count() > 0
 }
 

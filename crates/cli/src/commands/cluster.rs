@@ -72,7 +72,7 @@ struct Place {
     /// Name that these certificates have, in place of each port's address
     #[arg(long, value_name = "NAME", requires = "tls_ca")]
     tls_server_name: Option<String>,
-    /// Use addresses beyond loopback without encryption: send the token to those of --admin, and let a new member listen on its own
+    /// Use addresses beyond loopback without TLS: send the token in the open to those of --admin, and let the ports of a new member listen on them
     #[arg(long)]
     insecure: bool,
     /// Seconds to wait for the leader and for the change

@@ -58,7 +58,7 @@ enum End {
     Undecodable,
     /// The client asked for a session without a valid token.
     Unauthorised(Nonce),
-    /// TLS failed. The client has been told.
+    /// TLS failed. The alert for the client has been sent.
     Tls(io::Error),
 }
 
