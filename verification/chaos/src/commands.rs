@@ -15,9 +15,10 @@ use zraft_chaos::{
     failure::Failure,
     faults::Fault,
     load::Pace,
-    members::Layer,
-    plot, report,
-    runs::{cuts, failover, processes, recovery, registers, restarts, soak},
+    plot,
+    processes::Layer,
+    report,
+    runs::{cuts, failover, recovery, registers, restarts, server, soak},
 };
 
 #[derive(Debug, Subcommand)]
@@ -347,8 +348,8 @@ async fn on_processes(arguments: &Server) -> Result<Done, Failure> {
     let program = program(arguments.program.as_ref())?;
     let layer = arguments.fiu.as_deref().map(Layer::find).transpose()?;
     let settings =
-        processes::Settings { program, kills: arguments.kills, seed: arguments.seed, layer };
-    let found = processes::run(&settings).await?;
+        server::Settings { program, kills: arguments.kills, seed: arguments.seed, layer };
+    let found = server::run(&settings).await?;
     if let Some(file) = &arguments.history {
         std::fs::write(file, found.history())?;
     }

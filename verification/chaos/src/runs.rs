@@ -2,10 +2,10 @@
 
 pub mod cuts;
 pub mod failover;
-pub mod processes;
 pub mod recovery;
 pub mod registers;
 pub mod restarts;
+pub mod server;
 pub mod soak;
 
 use std::time::Duration;

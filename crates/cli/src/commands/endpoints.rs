@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use zraft_cli::{members, patience};
+use zraft_cli::{endpoints, patience};
 use zraft_client::{ClientBuilder, RaftClient, Tls};
 use zraft_server::TokenFile;
 
@@ -71,7 +71,7 @@ impl Endpoints {
     fn builder(&self, least: Duration) -> Result<ClientBuilder, String> {
         let members = self.endpoints.split(',').count();
         let each = patience::connection_timeout(self.timeout, members).max(least);
-        let builder = members::builder(&self.endpoints)?.connection_timeout(each);
+        let builder = endpoints::builder(&self.endpoints)?.connection_timeout(each);
         let builder = match self.token()? {
             Some(token) => builder.capability("token", token),
             None => builder,

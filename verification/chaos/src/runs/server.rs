@@ -21,7 +21,7 @@ use super::registers::{self, Load};
 use crate::{
     failure::Failure,
     linearizability::{Operation, Verdict},
-    members::{Cluster, Faults, Layer},
+    processes::{Cluster, Faults, Layer},
     register::{self, Op, Recorder},
 };
 
