@@ -1,6 +1,6 @@
 //! The members of a cluster as processes of `zraft server`, with their data in a temporary folder.
 //!
-//! No process outlives the program. Dropping [`Members`] kills them, and each one ends by itself when its standard input ends, which
+//! No process outlives the program. Dropping [`Processes`] kills them, and each one ends by itself when its standard input ends, which
 //! covers a program that is killed.
 
 use std::{
@@ -106,7 +106,7 @@ struct Place {
 
 /// Three members, each a process.
 #[derive(Debug)]
-pub struct Members {
+pub struct Processes {
     program: PathBuf,
     places: BTreeMap<String, Place>,
     cluster: Cluster,
@@ -116,7 +116,7 @@ pub struct Members {
     _ports: Vec<TcpSocket>,
 }
 
-impl Members {
+impl Processes {
     /// Makes a cluster by `zraft init`, and starts no member. `application` is the name of the state machine. Everything that is asked
     /// of the members is given up after `patience`.
     ///

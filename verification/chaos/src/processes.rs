@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 use tokio::net::TcpSocket;
-use zraft_cli::processes::Members;
+use zraft_cli::processes::Processes;
 use zraft_client::{ClientBuilder, RaftClient};
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     proxy::{Direction, LinkQuality, Proxy},
 };
 pub use disk::Layer;
-pub use faults::{Fault, Faults};
+pub use faults::{Faults, ProcessFault};
 use gate::Gate;
 
 /// What passes no byte.
@@ -31,7 +31,7 @@ const NOTHING: LinkQuality =
 /// Three server processes. Between each two of them, and before each client port, is a proxy.
 #[derive(Debug)]
 pub struct Cluster {
-    members: Members,
+    processes: Processes,
     /// By the member that opens the connections, and the one that accepts them.
     links: BTreeMap<(String, String), Proxy>,
     /// Before the client ports, by member.
@@ -54,9 +54,9 @@ impl Cluster {
         patience: Duration,
         layer: Option<Layer>,
     ) -> Result<Self, Failure> {
-        let mut members =
-            Members::prepare(program, application, patience).map_err(Failure::Member)?;
-        let places: Vec<(String, SocketAddr, SocketAddr)> = members
+        let mut processes =
+            Processes::prepare(program, application, patience).map_err(Failure::Member)?;
+        let places: Vec<(String, SocketAddr, SocketAddr)> = processes
             .places()
             .map(|(name, found)| {
                 (name.to_owned(), found.config.peer_address, found.config.client_address)
@@ -71,7 +71,7 @@ impl Cluster {
             port.bind((Ipv4Addr::LOCALHOST, 0).into())?;
             let own = port.local_addr()?;
             ports.push(port);
-            members.add_flags(to, ["--peer-address".to_owned(), own.to_string()]);
+            processes.add_flags(to, ["--peer-address".to_owned(), own.to_string()]);
             let mut ways = BTreeMap::new();
             for (number, (from, ..)) in (1..).zip(&places) {
                 if from != to {
@@ -84,21 +84,21 @@ impl Cluster {
             doors.insert(to.clone(), Proxy::start(*client_address).await?);
         }
         if let Some(layer) = &layer {
-            layer.prepare(&mut members);
+            layer.prepare(&mut processes);
         }
-        members.open_all().map_err(Failure::Member)?;
-        Ok(Self { members, links, doors, layer, _gates: gates, _ports: ports })
+        processes.open_all().map_err(Failure::Member)?;
+        Ok(Self { processes, links, doors, layer, _gates: gates, _ports: ports })
     }
 
     /// Returns the processes.
     #[must_use]
-    pub fn members(&self) -> &Members {
-        &self.members
+    pub fn processes(&self) -> &Processes {
+        &self.processes
     }
 
     /// Keeps the folders and the logs of the members when this value is dropped, and returns where they are.
     pub fn keep(&mut self) -> &Path {
-        self.members.keep_folder()
+        self.processes.keep_folder()
     }
 
     /// Returns the names of the members.
@@ -125,7 +125,7 @@ impl Cluster {
     /// # Errors
     /// [`Failure::Member`] if none does in time.
     pub async fn leader(&self) -> Result<String, Failure> {
-        let (_, status) = self.members.cluster().leader().await.map_err(failed)?;
+        let (_, status) = self.processes.cluster().leader().await.map_err(failed)?;
         Ok(status["member"].as_str().unwrap_or_default().to_owned())
     }
 
@@ -135,7 +135,7 @@ impl Cluster {
     /// [`Failure::Member`] if it refuses.
     pub async fn hand_over(&self) -> Result<(), Failure> {
         let to_the_best = Value::Object(serde_json::Map::new());
-        let asked = self.members.cluster().change("/v1/leader/move", &to_the_best);
+        let asked = self.processes.cluster().change("/v1/leader/move", &to_the_best);
         asked.await.map(drop).map_err(failed)
     }
 

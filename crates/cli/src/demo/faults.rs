@@ -8,19 +8,19 @@ use zraft_protocol::SplitMix64;
 use super::Settings;
 use crate::{
     cluster::{Cluster, Failure},
-    processes::Members,
+    processes::Processes,
 };
 
 /// Kills the leader after about a third of the commands, starts it again at half time, and hands leadership over to it after about two
 /// thirds. `losses` counts the losses of the leader. Returns the leaders in order.
 pub(super) async fn inject(
-    members: &Members,
+    processes: &Processes,
     settings: &Settings,
     mut done: watch::Receiver<u64>,
     losses: &watch::Sender<u64>,
     progress: &ProgressBar,
 ) -> Result<Vec<String>, String> {
-    let (cluster, commands) = (members.cluster(), settings.commands);
+    let (cluster, commands) = (processes.cluster(), settings.commands);
     let mut random = SplitMix64::new(settings.seed);
     // Up to a twelfth earlier, so that the moments differ from seed to seed.
     let mut about = |count: u64| count - random.below(commands / 12);
@@ -33,14 +33,14 @@ pub(super) async fn inject(
     reach(moments[0]).await?;
     let killed = leader(cluster).await?;
     progress.set_message(format!("killing the leader, {killed}"));
-    members.kill(&killed);
+    processes.kill(&killed);
     losses.send_modify(|count| *count += 1);
     let mut leaders = vec![killed.clone(), leader(cluster).await?];
 
     reach(moments[1]).await?;
     progress.set_message(format!("starting {killed} again"));
-    members.open(&killed)?;
-    members.caught_up(&killed).await?;
+    processes.open(&killed)?;
+    processes.caught_up(&killed).await?;
 
     reach(moments[2]).await?;
     progress.set_message(format!("handing leadership to {killed}"));

@@ -18,7 +18,7 @@ use super::{
     faults::inject,
     report::{Acknowledged, Comparison, Report},
 };
-use crate::{latency::Latencies, processes::Members};
+use crate::{latency::Latencies, processes::Processes};
 
 /// The time limit of the demo, so that a defect cannot make it hang.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -39,15 +39,15 @@ struct Outcome {
 /// A text if the members do not start, one of them ends by itself, a session cannot be opened, a fault cannot be injected, the log
 /// cannot be read, or the time is over. Commands that fail are not errors here; the report counts them.
 pub async fn run(settings: &Settings, progress: &ProgressBar) -> Result<Report, String> {
-    let members = Members::prepare(&settings.program, "append-log", PATIENCE)?;
-    members.open_all()?;
+    let processes = Processes::prepare(&settings.program, "append-log", PATIENCE)?;
+    processes.open_all()?;
     let job = async {
         let report = tokio::select! {
             biased;
-            problem = members.watch() => return Err(problem),
-            report = drive(settings, &members, progress) => report?,
+            problem = processes.watch() => return Err(problem),
+            report = drive(settings, &processes, progress) => report?,
         };
-        members.stop().await?;
+        processes.stop().await?;
         Ok(report)
     };
     let late = || Err("the demo did not end in time".to_owned());
@@ -57,20 +57,20 @@ pub async fn run(settings: &Settings, progress: &ProgressBar) -> Result<Report, 
 /// Submits the commands while the members are killed and started, and looks at the result.
 async fn drive(
     settings: &Settings,
-    members: &Members,
+    processes: &Processes,
     progress: &ProgressBar,
 ) -> Result<Report, String> {
     // A session needs a leader. This wait ends with the reason if there is none.
-    members.cluster().leader().await.map_err(|failure| failure.text().to_owned())?;
+    processes.cluster().leader().await.map_err(|failure| failure.text().to_owned())?;
     let mut clients = Vec::new();
     for _ in 0..SESSIONS {
-        clients.push(connect(members).await?);
+        clients.push(connect(processes).await?);
     }
     let (done, done_count) = watch::channel(0);
     let losses = watch::Sender::new(0);
     let outcomes = work(&clients, settings, &losses);
     let started = Instant::now();
-    let faults = inject(members, settings, done_count, &losses, progress);
+    let faults = inject(processes, settings, done_count, &losses, progress);
     let (answers, leaders) = tokio::try_join!(collect(outcomes, done, progress), faults)?;
     let took = answers.last.duration_since(started);
 
@@ -88,7 +88,7 @@ async fn drive(
         acknowledged: answers.acknowledged.len() as u64,
         errors: answers.errors,
         stats,
-        members_equal: members.are_equal().await?,
+        members_equal: processes.are_equal().await?,
         comparison: Comparison::new(&answers.acknowledged, &log),
         took,
         latencies: answers.latencies,
@@ -128,11 +128,11 @@ async fn collect(
     Ok(Answers { acknowledged, errors, latencies, last: Instant::now() })
 }
 
-async fn connect(members: &Members) -> Result<RaftClient, String> {
+async fn connect(processes: &Processes) -> Result<RaftClient, String> {
     let mut builder = RaftClient::builder()
         .capability("protocol", "append-log")
         .request_timeout(Duration::from_secs(60));
-    for (name, endpoint) in members.endpoints() {
+    for (name, endpoint) in processes.endpoints() {
         builder = builder.member(name, endpoint);
     }
     let client = builder.build().map_err(|error| error.to_string())?;

@@ -10,9 +10,9 @@ use std::{
 };
 
 use tokio::process::Command;
-use zraft_cli::processes::Members;
+use zraft_cli::processes::Processes;
 
-use super::{Cluster, Fault};
+use super::{Cluster, ProcessFault};
 use crate::failure::Failure;
 
 /// The exit status of a member whose disk has failed.
@@ -51,30 +51,30 @@ impl Layer {
             .map(|name| self.folder.join(name).display().to_string())
     }
 
-    pub(super) fn prepare(&self, members: &mut Members) {
-        let pipes = members.folder().join("fiu").display().to_string();
-        let names: Vec<String> = members.places().map(|(name, _)| name.to_owned()).collect();
+    pub(super) fn prepare(&self, processes: &mut Processes) {
+        let pipes = processes.folder().join("fiu").display().to_string();
+        let names: Vec<String> = processes.places().map(|(name, _)| name.to_owned()).collect();
         for name in names {
-            members.add_variable(&name, "LD_PRELOAD", &self.libraries().join(" "));
-            members.add_variable(&name, PIPES, &pipes);
+            processes.add_variable(&name, "LD_PRELOAD", &self.libraries().join(" "));
+            processes.add_variable(&name, PIPES, &pipes);
         }
     }
 }
 
 impl Cluster {
     /// Makes a system call of a member fail until the member ends by itself, as it has to.
-    pub(super) async fn fail_disk(&self, member: &str, fault: Fault) -> Result<(), Failure> {
+    pub(super) async fn fail_disk(&self, member: &str, fault: ProcessFault) -> Result<(), Failure> {
         let (call, error) = match fault {
-            Fault::FailedSync => ("posix/io/sync/fdatasync", "5"),
-            Fault::FullDisk => ("posix/io/rw/pwrite", "28"),
+            ProcessFault::FailedSync => ("posix/io/sync/fdatasync", "5"),
+            ProcessFault::FullDisk => ("posix/io/rw/pwrite", "28"),
             _ => ("posix/io/rw/pwrite", "5"),
         };
         let lost = || Failure::Member(format!("{member} does not run"));
-        let process = self.members.process_id(member).ok_or_else(lost)?;
-        let ending = self.members.expect_end(member).ok_or_else(lost)?;
+        let process = self.processes.process_id(member).ok_or_else(lost)?;
+        let ending = self.processes.expect_end(member).ok_or_else(lost)?;
         let told = Command::new("fiu-ctrl")
             .arg("-f")
-            .arg(self.members.folder().join("fiu"))
+            .arg(self.processes.folder().join("fiu"))
             .arg("-c")
             .arg(format!("enable name={call},failinfo={error}"))
             .arg(process.to_string())

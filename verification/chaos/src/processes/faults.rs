@@ -10,7 +10,7 @@ use crate::{failure::Failure, proxy::Cut};
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fault {
+pub enum ProcessFault {
     /// The leader is killed by SIGKILL and started again.
     KillLeader,
     /// A follower is killed and started again.
@@ -43,7 +43,7 @@ pub enum Fault {
     FullDisk,
 }
 
-impl Fault {
+impl ProcessFault {
     /// All kinds of faults. The last ones need a [`Layer`](super::Layer).
     pub const ALL: [Self; 15] = [
         Self::KillLeader,
@@ -114,78 +114,78 @@ impl<'a> Faults<'a> {
     }
 
     /// Returns the next fault.
-    pub fn choose(&mut self) -> Fault {
-        let of_disks = if self.cluster.layer.is_some() { 0 } else { Fault::OF_DISKS };
-        Fault::ALL[self.rng.usize(..Fault::ALL.len() - of_disks)]
+    pub fn choose(&mut self) -> ProcessFault {
+        let of_disks = if self.cluster.layer.is_some() { 0 } else { ProcessFault::OF_DISKS };
+        ProcessFault::ALL[self.rng.usize(..ProcessFault::ALL.len() - of_disks)]
     }
 
     /// Injects a fault at a random moment, keeps it up for a while and takes it back. Completes when a member serves again.
     ///
     /// # Errors
     /// [`Failure`] if a member cannot be started, signalled or asked.
-    pub async fn inject(&mut self, fault: Fault) -> Result<(), Failure> {
+    pub async fn inject(&mut self, fault: ProcessFault) -> Result<(), Failure> {
         let cluster = self.cluster;
         let leader = cluster.leader().await?;
         let mut others: Vec<&str> = cluster.names().filter(|name| *name != leader).collect();
         self.rng.shuffle(&mut others);
         self.pass(5..200).await;
         match fault {
-            Fault::KillLeader => self.kill(&[&leader]).await?,
-            Fault::KillFollower => self.kill(&others[..1]).await?,
-            Fault::KillMajority => self.kill(&[&leader, others[0]]).await?,
-            Fault::KillAll => self.kill(&[&leader, others[0], others[1]]).await?,
-            Fault::FreezeLeader => self.freeze(&leader).await?,
-            Fault::FreezeFollower => self.freeze(others[0]).await?,
-            Fault::CutOff | Fault::Deaf | Fault::Mute => {
+            ProcessFault::KillLeader => self.kill(&[&leader]).await?,
+            ProcessFault::KillFollower => self.kill(&others[..1]).await?,
+            ProcessFault::KillMajority => self.kill(&[&leader, others[0]]).await?,
+            ProcessFault::KillAll => self.kill(&[&leader, others[0], others[1]]).await?,
+            ProcessFault::FreezeLeader => self.freeze(&leader).await?,
+            ProcessFault::FreezeFollower => self.freeze(others[0]).await?,
+            ProcessFault::CutOff | ProcessFault::Deaf | ProcessFault::Mute => {
                 for other in &others {
-                    if fault != Fault::Mute {
+                    if fault != ProcessFault::Mute {
                         cluster.block(other, &leader);
                     }
-                    if fault != Fault::Deaf {
+                    if fault != ProcessFault::Deaf {
                         cluster.block(&leader, other);
                     }
                 }
                 self.pass(100..2500).await;
             }
-            Fault::Delay => {
+            ProcessFault::Delay => {
                 cluster.delay(Duration::from_millis(self.rng.u64(1..80)));
                 self.pass(200..1500).await;
             }
-            Fault::Reset => {
+            ProcessFault::Reset => {
                 for name in cluster.names() {
                     if let Some(door) = cluster.door(name) {
                         door.cut(Cut::Reset).await;
                     }
                 }
             }
-            Fault::FailedSync | Fault::FailedWrite | Fault::FullDisk => {
+            ProcessFault::FailedSync | ProcessFault::FailedWrite | ProcessFault::FullDisk => {
                 let member = if self.rng.bool() { &leader } else { others[0] };
                 cluster.fail_disk(member, fault).await?;
                 self.pass(0..500).await;
-                cluster.members().open(member).map_err(Failure::Member)?;
+                cluster.processes().open(member).map_err(Failure::Member)?;
             }
             // It is refused while another one is under way, for example after an election.
-            Fault::HandOver => drop(cluster.hand_over().await),
+            ProcessFault::HandOver => drop(cluster.hand_over().await),
         }
         cluster.heal();
         cluster.leader().await.map(drop)
     }
 
     async fn kill(&mut self, names: &[&str]) -> Result<(), Failure> {
-        let members = self.cluster.members();
-        names.iter().for_each(|name| members.kill(name));
+        let processes = self.cluster.processes();
+        names.iter().for_each(|name| processes.kill(name));
         self.pass(0..1200).await;
         for name in names {
-            members.open(name).map_err(Failure::Member)?;
+            processes.open(name).map_err(Failure::Member)?;
         }
         Ok(())
     }
 
     async fn freeze(&mut self, name: &str) -> Result<(), Failure> {
-        let members = self.cluster.members();
-        members.set_frozen(name, true).map_err(Failure::Member)?;
+        let processes = self.cluster.processes();
+        processes.set_frozen(name, true).map_err(Failure::Member)?;
         self.pass(100..3000).await;
-        members.set_frozen(name, false).map_err(Failure::Member)
+        processes.set_frozen(name, false).map_err(Failure::Member)
     }
 
     /// Lets a random time pass, in milliseconds.

@@ -16,7 +16,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use zraft_cli::{latency::Latencies, processes::Members};
+use zraft_cli::{latency::Latencies, processes::Processes};
 use zraft_client::RaftClient;
 
 use crate::failure::Failure;
@@ -105,22 +105,22 @@ impl Found {
 /// # Errors
 /// [`Failure`] if the run fails to execute, or a member ends by itself.
 pub async fn run(settings: &Settings) -> Result<Found, Failure> {
-    let members = Members::prepare(&settings.program, "append-log", PATIENCE);
-    let members = members.map_err(Failure::Member)?;
-    members.open_all().map_err(Failure::Member)?;
+    let processes = Processes::prepare(&settings.program, "append-log", PATIENCE);
+    let processes = processes.map_err(Failure::Member)?;
+    processes.open_all().map_err(Failure::Member)?;
     let found = tokio::select! {
         biased;
-        problem = members.watch() => return Err(Failure::Member(problem)),
-        found = measure(settings, &members) => found?,
+        problem = processes.watch() => return Err(Failure::Member(problem)),
+        found = measure(settings, &processes) => found?,
     };
-    members.stop().await.map_err(Failure::Member)?;
+    processes.stop().await.map_err(Failure::Member)?;
     Ok(found)
 }
 
-async fn measure(settings: &Settings, members: &Members) -> Result<Found, Failure> {
-    leader(members).await?;
-    let idle = idle(settings, members).await?;
-    let client = connect(members).await?;
+async fn measure(settings: &Settings, processes: &Processes) -> Result<Found, Failure> {
+    leader(processes).await?;
+    let idle = idle(settings, processes).await?;
+    let client = connect(processes).await?;
     let mut load = Load::start(&client);
     let mut found = Found {
         kills: Latencies::new(),
@@ -131,32 +131,32 @@ async fn measure(settings: &Settings, members: &Members) -> Result<Found, Failur
         idle,
     };
     for _ in 0..settings.kills {
-        let leads = leader(members).await?;
+        let leads = leader(processes).await?;
         load.begin().await;
-        members.kill(&leads);
+        processes.kill(&leads);
         found.kills.record(load.gap().await);
-        members.open(&leads).map_err(Failure::Member)?;
-        members.caught_up(&leads).await.map_err(Failure::Member)?;
+        processes.open(&leads).map_err(Failure::Member)?;
+        processes.caught_up(&leads).await.map_err(Failure::Member)?;
     }
     for _ in 0..settings.hand_overs {
-        leader(members).await?;
+        leader(processes).await?;
         load.begin().await;
         let to_the_best = Value::Object(serde_json::Map::new());
-        let asked = members.cluster().change("/v1/leader/move", &to_the_best).await;
+        let asked = processes.cluster().change("/v1/leader/move", &to_the_best).await;
         asked.map_err(|failure| Failure::Member(failure.text().to_owned()))?;
         found.hand_overs.record(load.gap().await);
     }
-    let names: Vec<String> = members.places().map(|(name, _)| name.to_owned()).collect();
+    let names: Vec<String> = processes.places().map(|(name, _)| name.to_owned()).collect();
     for name in names.iter().cycle().take(settings.restarts as usize) {
-        let of_leader = leader(members).await? == *name;
+        let of_leader = leader(processes).await? == *name;
         load.begin().await;
-        let ending = members.terminate(name).map_err(Failure::Member)?;
+        let ending = processes.terminate(name).map_err(Failure::Member)?;
         let status = ending.status(END).await.map_err(Failure::Member)?;
         if status != TERMINATED {
             return Err(Failure::Member(format!("{name} ended with {status} after SIGTERM")));
         }
-        members.open(name).map_err(Failure::Member)?;
-        members.caught_up(name).await.map_err(Failure::Member)?;
+        processes.open(name).map_err(Failure::Member)?;
+        processes.caught_up(name).await.map_err(Failure::Member)?;
         let gap = load.gap().await;
         if of_leader { &mut found.restarts_of_leaders } else { &mut found.restarts_of_followers }
             .record(gap);
@@ -166,15 +166,15 @@ async fn measure(settings: &Settings, members: &Members) -> Result<Found, Failur
     Ok(found)
 }
 
-async fn leader(members: &Members) -> Result<String, Failure> {
-    let leader = members.cluster().leader().await;
+async fn leader(processes: &Processes) -> Result<String, Failure> {
+    let leader = processes.cluster().leader().await;
     let (_, status) = leader.map_err(|failure| Failure::Member(failure.text().to_owned()))?;
     Ok(status["member"].as_str().unwrap_or_default().to_owned())
 }
 
-async fn connect(members: &Members) -> Result<RaftClient, Failure> {
+async fn connect(processes: &Processes) -> Result<RaftClient, Failure> {
     let builder = RaftClient::builder().capability("kind", "chaos");
-    let builder = members.endpoints().fold(builder, |builder, (id, at)| builder.member(id, at));
+    let builder = processes.endpoints().fold(builder, |builder, (id, at)| builder.member(id, at));
     let client = builder.build()?;
     client.connect().await?;
     Ok(client)
@@ -252,26 +252,26 @@ impl Load {
 }
 
 /// Measures what members use without sessions, and with idle ones.
-async fn idle(settings: &Settings, members: &Members) -> Result<Vec<(u32, Vec<f64>)>, Failure> {
+async fn idle(settings: &Settings, processes: &Processes) -> Result<Vec<(u32, Vec<f64>)>, Failure> {
     let mut figures = Vec::new();
     let mut clients = Vec::new();
     for sessions in [0, settings.sessions] {
         while clients.len() < sessions as usize {
             let more = (sessions as usize - clients.len()).min(AT_ONCE);
-            let opened = futures_util::future::try_join_all((0..more).map(|_| connect(members)));
+            let opened = futures_util::future::try_join_all((0..more).map(|_| connect(processes)));
             clients.extend(opened.await?);
         }
-        let leads = leader(members).await?;
-        let mut names: Vec<&str> = members.places().map(|(name, _)| name).collect();
+        let leads = leader(processes).await?;
+        let mut names: Vec<&str> = processes.places().map(|(name, _)| name).collect();
         names.sort_by_key(|name| *name != leads);
-        let before: Vec<_> = names.iter().map(|name| cpu(members, name)).collect();
+        let before: Vec<_> = names.iter().map(|name| cpu(processes, name)).collect();
         let from = Instant::now();
         sleep(settings.idle).await;
         let took = from.elapsed().as_secs_f64();
         let used =
-            names.iter().zip(before).map(|(name, before)| Some(cpu(members, name)? - before?));
+            names.iter().zip(before).map(|(name, before)| Some(cpu(processes, name)? - before?));
         // Another leader would mix the figures of leader and follower.
-        if leader(members).await? != leads {
+        if leader(processes).await? != leads {
             return Err(Failure::Member(
                 "another member was elected while nothing happened".to_owned(),
             ));
@@ -287,8 +287,8 @@ async fn idle(settings: &Settings, members: &Members) -> Result<Vec<(u32, Vec<f6
 }
 
 /// Returns the seconds of a core that a member has used; none where the system does not tell.
-fn cpu(members: &Members, name: &str) -> Option<f64> {
-    let process = members.process_id(name)?;
+fn cpu(processes: &Processes, name: &str) -> Option<f64> {
+    let process = processes.process_id(name)?;
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The name of the program is in parentheses and may hold spaces. User time is the 12th field after it, system time the 13th.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();

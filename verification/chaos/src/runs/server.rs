@@ -319,7 +319,7 @@ async fn unless_one_ends(
 ) -> Result<(), Failure> {
     tokio::select! {
         biased;
-        problem = cluster.members().watch() => Err(Failure::Member(problem)),
+        problem = cluster.processes().watch() => Err(Failure::Member(problem)),
         done = work => done,
     }
 }
@@ -348,7 +348,7 @@ async fn close(cluster: &Cluster, clients: &[RaftClient]) -> Result<bool, Failur
     for client in clients {
         client.disconnect_within(Duration::from_secs(1)).await;
     }
-    let equal = cluster.members().are_equal().await.map_err(Failure::Member)?;
-    cluster.members().stop().await.map_err(Failure::Member)?;
+    let equal = cluster.processes().are_equal().await.map_err(Failure::Member)?;
+    cluster.processes().stop().await.map_err(Failure::Member)?;
     Ok(equal)
 }
