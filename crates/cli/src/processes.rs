@@ -36,8 +36,10 @@ const RESERVE_BYTES: &str = "1048576";
 const PAUSE: Duration = Duration::from_millis(20);
 /// The last lines of a member's log that an error shows: the last of them says why the member ended.
 const SHOWN_LINES: usize = 10;
-/// The exit status of a member after SIGTERM. Windows has no such signal, so members are killed there.
+/// The exit status of a member after SIGTERM.
 const TERMINATED: i32 = 143;
+/// The longest time that members have to end after SIGTERM. They need 5 s at most; the rest is for a busy machine.
+const END_TIME: Duration = Duration::from_secs(60);
 
 /// A process that is killed when this value is dropped.
 #[derive(Debug)]
@@ -74,6 +76,28 @@ impl Process {
         self.child.kill()
     }
 
+    /// Freezes the process by SIGSTOP.
+    fn freeze(&self) -> io::Result<()> {
+        #[cfg(unix)]
+        {
+            let process = rustix::process::Pid::from_child(&self.child);
+            Ok(rustix::process::kill_process(process, rustix::process::Signal::STOP)?)
+        }
+        #[cfg(not(unix))]
+        Err(freezing_needs_unix())
+    }
+
+    /// Lets a frozen process go on by SIGCONT.
+    fn thaw(&self) -> io::Result<()> {
+        #[cfg(unix)]
+        {
+            let process = rustix::process::Pid::from_child(&self.child);
+            Ok(rustix::process::kill_process(process, rustix::process::Signal::CONT)?)
+        }
+        #[cfg(not(unix))]
+        Err(freezing_needs_unix())
+    }
+
     /// Returns a text about a process that has ended and should not have, with the end of its log.
     fn complaint(&self, name: &str, status: ExitStatus) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
@@ -96,7 +120,13 @@ impl Drop for Process {
     }
 }
 
-/// A member's folder, and what its process is started with.
+#[cfg(not(unix))]
+fn freezing_needs_unix() -> io::Error {
+    let text = "a process is frozen by SIGSTOP, which only Unix has";
+    io::Error::new(io::ErrorKind::Unsupported, text)
+}
+
+/// A member's folder, and the arguments and variables of its process.
 #[derive(Debug)]
 struct Place {
     found: Found,
@@ -251,18 +281,28 @@ impl Processes {
         }
     }
 
-    /// Freezes the process of a member by SIGSTOP, or lets it go on by SIGCONT.
+    /// Freezes the process of a member by SIGSTOP.
     ///
     /// # Errors
-    /// A text with the reason.
-    #[cfg(unix)]
-    pub fn set_frozen(&self, name: &str, frozen: bool) -> Result<(), String> {
-        use rustix::process::{Pid, Signal, kill_process};
-        let signal = if frozen { Signal::STOP } else { Signal::CONT };
+    /// A text with the reason. Windows cannot freeze a process.
+    pub fn freeze(&self, name: &str) -> Result<(), String> {
+        self.signal(name, Process::freeze)
+    }
+
+    /// Lets the frozen process of a member go on by SIGCONT.
+    ///
+    /// # Errors
+    /// A text with the reason. Windows cannot freeze a process.
+    pub fn thaw(&self, name: &str) -> Result<(), String> {
+        self.signal(name, Process::thaw)
+    }
+
+    fn signal(&self, name: &str, send: fn(&Process) -> io::Result<()>) -> Result<(), String> {
         match self.running().get(name) {
-            Some(process) => kill_process(Pid::from_child(&process.child), signal)
-                .map_err(|error| format!("cannot signal {name}: {error}")),
-            None => Err(format!("{name} does not run")),
+            Some(process) => {
+                send(process).map_err(|error| format!("cannot signal {name}: {error}"))
+            }
+            None => Err(not_running(name)),
         }
     }
 
@@ -272,16 +312,26 @@ impl Processes {
         self.running().get(name).map(|process| process.child.id())
     }
 
-    /// Asks a member to end by SIGTERM. Its end is expected from now on.
+    /// Asks a member to end by SIGTERM. [`watch`](Self::watch) does not report its end.
     ///
     /// # Errors
     /// A text with the reason.
     pub fn terminate(&self, name: &str) -> Result<Ending, String> {
-        let mut ending = self.expect_end(name).ok_or_else(|| format!("{name} does not run"))?;
-        match ending.process.terminate() {
-            Ok(()) => Ok(ending),
-            Err(error) => Err(format!("cannot stop {name}: {error}")),
-        }
+        let mut process = self.take(name)?;
+        process.terminate().map_err(|error| format!("cannot stop {name}: {error}"))?;
+        Ok(Ending::after_sigterm(name, process))
+    }
+
+    /// Expects a member to end by itself with this exit status. [`watch`](Self::watch) does not report its end.
+    ///
+    /// # Errors
+    /// A text if the member does not run.
+    pub fn expect_end(&self, name: &str, status: i32) -> Result<Ending, String> {
+        Ok(Ending::by_itself(name, self.take(name)?, status))
+    }
+
+    fn take(&self, name: &str) -> Result<Process, String> {
+        self.running().remove(name).ok_or_else(|| not_running(name))
     }
 
     /// Waits until a member has applied everything that the leader has committed now.
@@ -306,12 +356,6 @@ impl Processes {
         }
     }
 
-    /// From now on, the end of a member is expected: [`watch`](Self::watch) does not report it.
-    #[must_use]
-    pub fn expect_end(&self, name: &str) -> Option<Ending> {
-        self.running().remove(name).map(|process| Ending { name: name.to_owned(), process })
-    }
-
     /// Waits until a member ends that was not asked to. Returns why it did.
     pub async fn watch(&self) -> String {
         loop {
@@ -329,25 +373,20 @@ impl Processes {
     /// Stops all members by SIGTERM, and waits for their end.
     ///
     /// # Errors
-    /// A text about a member that ends with another status than 143.
+    /// A text about a member that ends with another status than 143, or does not end within 60 s.
     pub async fn stop(&self) -> Result<(), String> {
-        let mut stopping = std::mem::take(&mut *self.running());
-        for (name, process) in &mut stopping {
-            process.terminate().map_err(|error| format!("cannot stop {name}: {error}"))?;
-        }
-        for (name, process) in &mut stopping {
-            let status = loop {
-                match process.end().map_err(|error| format!("cannot watch {name}: {error}"))? {
-                    Some(status) => break status,
-                    None => sleep(PAUSE).await,
-                }
-            };
-            if cfg!(unix) && status.code() != Some(TERMINATED) {
-                return Err(process.complaint(name, status));
-            }
+        let names: Vec<String> = self.running().keys().cloned().collect();
+        // All are asked before the first end is awaited.
+        let endings: Result<Vec<_>, _> = names.iter().map(|name| self.terminate(name)).collect();
+        for ending in endings? {
+            ending.wait(END_TIME).await?;
         }
         Ok(())
     }
+}
+
+fn not_running(name: &str) -> String {
+    format!("{name} does not run")
 }
 
 /// A process whose end is expected. Dropping it kills the process.
@@ -355,14 +394,26 @@ impl Processes {
 pub struct Ending {
     name: String,
     process: Process,
+    /// The expected exit status; none if every end will do.
+    expected: Option<i32>,
 }
 
 impl Ending {
-    /// Waits until the process ends by itself, and returns its exit status.
+    /// Expects exit status 143. Windows has no SIGTERM, so members are killed there and end in any way.
+    fn after_sigterm(name: &str, process: Process) -> Self {
+        let expected = cfg!(unix).then_some(TERMINATED);
+        Self { name: name.to_owned(), process, expected }
+    }
+
+    fn by_itself(name: &str, process: Process, status: i32) -> Self {
+        Self { name: name.to_owned(), process, expected: Some(status) }
+    }
+
+    /// Waits until the process ends as expected.
     ///
     /// # Errors
-    /// A text if it does not end within `patience`, or was ended by a signal.
-    pub async fn status(mut self, patience: Duration) -> Result<i32, String> {
+    /// A text if it does not end within `patience`, or ends in another way.
+    pub async fn wait(mut self, patience: Duration) -> Result<(), String> {
         let name = &self.name;
         let ended = async {
             loop {
@@ -375,7 +426,13 @@ impl Ending {
         };
         let status = tokio::time::timeout(patience, ended).await;
         let status = status.map_err(|_| format!("{name} does not end"))??;
-        status.code().ok_or_else(|| self.process.complaint(name, status))
+        match self.expected {
+            Some(expected) if status.code() != Some(expected) => Err(format!(
+                "exit status {expected} was expected: {}",
+                self.process.complaint(name, status)
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -462,6 +519,24 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "node-1 has ended, exit status: 5; its log ends with:");
         assert_eq!(lines[1..], (2..=11).map(|line| format!("  {line}")).collect::<Vec<_>>());
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn process_that_ends_otherwise_than_expected_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            Process::start(&mut command, folder.path().join("log")).unwrap()
+        };
+        let by_itself = Ending::by_itself("node-1", start("exit 3"), 3);
+        by_itself.wait(END_TIME).await.unwrap();
+        let wrong = Ending::after_sigterm("node-1", start("exit 3")).wait(END_TIME).await;
+        let text = wrong.unwrap_err();
+        assert!(text.starts_with("exit status 143 was expected: node-1 has ended, exit"), "{text}");
+        let never = Ending::by_itself("node-1", start("read line"), 3).wait(PAUSE).await;
+        assert_eq!(never.unwrap_err(), "node-1 does not end");
     }
 
     #[test]

@@ -200,7 +200,7 @@ pub(crate) struct Recovery {
 #[derive(Debug, Args)]
 pub(crate) struct Server {
     /// Number of processes to kill by SIGKILL; other faults come between
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     kills: u64,
     /// Seed of the faults. The moments at which they strike the processes differ from run to run
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -211,7 +211,8 @@ pub(crate) struct Server {
     /// Let disks fail as well, by libfiu in this folder, such as /usr/lib/fiu of Debian's fiu-utils
     #[arg(long, value_name = "DIR")]
     fiu: Option<PathBuf>,
-    /// Write the histories of the registers to this file, for verification/porcupine/run
+    /// Write the histories of the registers to this file, for verification/porcupine/run; without it, those of a run that breaks a
+    /// promise are beside the files of its members
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
     #[command(flatten)]
@@ -350,7 +351,8 @@ async fn on_processes(arguments: &Server) -> Result<Done, Failure> {
     let settings =
         server::Settings { program, kills: arguments.kills, seed: arguments.seed, layer };
     let found = server::run(&settings).await?;
-    if let Some(file) = &arguments.history {
+    let beside = found.kept.last().map(|folder| folder.join("histories.jsonl"));
+    if let Some(file) = arguments.history.clone().or(beside) {
         std::fs::write(file, found.history())?;
     }
     Ok(Done { report: found.to_json(), holds: found.holds() })

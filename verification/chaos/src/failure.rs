@@ -1,6 +1,8 @@
 //! The reason why a run failed to execute. A broken promise that a run finds is not such a failure; the report shows
 //! it.
 
+use std::path::{Path, PathBuf};
+
 /// The reason why a run failed to execute.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -17,6 +19,14 @@ pub enum Failure {
     /// A member process ended by itself, or cannot be started or asked.
     #[error("{0}")]
     Member(String),
+    /// The files of the server processes were kept after a failure.
+    #[error("{failure}; the folders and logs of the members are in {}", .folder.display())]
+    Kept {
+        /// The failure.
+        failure: Box<Failure>,
+        /// The folder with the files.
+        folder: PathBuf,
+    },
     /// A port or a file could not be opened.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -26,4 +36,12 @@ pub enum Failure {
     /// A task of the run panicked.
     #[error("a task of the run panicked: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl Failure {
+    /// Adds the folder in which the files of the server processes were kept.
+    #[must_use]
+    pub fn with_files(self, folder: &Path) -> Self {
+        Self::Kept { failure: Box::new(self), folder: folder.to_owned() }
+    }
 }

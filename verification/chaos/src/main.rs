@@ -12,7 +12,8 @@ use clap::Parser;
 /// through a proxy in front of each member. Commands append their number to a replicated log. At the end, the cluster's
 /// journal is compared with the outcomes that the callers were given. `server` does this with processes of `zraft server`.
 ///
-/// The exit status is 0 if every promise was kept, 1 if one was broken, and 2 if the run failed to execute.
+/// The exit status is 0 if every promise was kept, 1 if one was broken, and 2 if the run failed to execute. A history that the checker
+/// cannot decide counts as a broken promise. After a failure, `server` and `recovery` keep the members' files and name their folder.
 #[derive(Debug, Parser)]
 #[command(name = "zraft-chaos", version, arg_required_else_help = true)]
 struct Arguments {

@@ -71,7 +71,7 @@ impl Cluster {
         };
         let lost = || Failure::Member(format!("{member} does not run"));
         let process = self.processes.process_id(member).ok_or_else(lost)?;
-        let ending = self.processes.expect_end(member).ok_or_else(lost)?;
+        let ending = self.processes.expect_end(member, FAILED).map_err(Failure::Member)?;
         let told = Command::new("fiu-ctrl")
             .arg("-f")
             .arg(self.processes.folder().join("fiu"))
@@ -84,11 +84,6 @@ impl Cluster {
             let problem = String::from_utf8_lossy(&told.stderr);
             return Err(Failure::Member(format!("fiu-ctrl fails: {}", problem.trim_end())));
         }
-        match ending.status(PATIENCE).await.map_err(Failure::Member)? {
-            FAILED => Ok(()),
-            other => {
-                Err(Failure::Member(format!("{member} ended with {other} when its disk failed")))
-            }
-        }
+        ending.wait(PATIENCE).await.map_err(Failure::Member)
     }
 }

@@ -183,9 +183,9 @@ impl<'a> Faults<'a> {
 
     async fn freeze(&mut self, name: &str) -> Result<(), Failure> {
         let processes = self.cluster.processes();
-        processes.set_frozen(name, true).map_err(Failure::Member)?;
+        processes.freeze(name).map_err(Failure::Member)?;
         self.pass(100..3000).await;
-        processes.set_frozen(name, false).map_err(Failure::Member)
+        processes.thaw(name).map_err(Failure::Member)
     }
 
     /// Lets a random time pass, in milliseconds.

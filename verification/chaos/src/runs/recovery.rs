@@ -31,8 +31,6 @@ const AFTER: Duration = Duration::from_millis(500);
 const SILENCE: Duration = Duration::from_millis(150);
 /// Members end within 5 s of SIGTERM.
 const END: Duration = Duration::from_secs(10);
-/// The exit status after SIGTERM.
-const TERMINATED: i32 = 143;
 /// Sessions that are opened at the same time.
 const AT_ONCE: usize = 50;
 /// The clock ticks of a second in `/proc` on Linux.
@@ -106,15 +104,18 @@ impl Found {
 /// [`Failure`] if the run fails to execute, or a member ends by itself.
 pub async fn run(settings: &Settings) -> Result<Found, Failure> {
     let processes = Processes::prepare(&settings.program, "append-log", PATIENCE);
-    let processes = processes.map_err(Failure::Member)?;
-    processes.open_all().map_err(Failure::Member)?;
-    let found = tokio::select! {
-        biased;
-        problem = processes.watch() => return Err(Failure::Member(problem)),
-        found = measure(settings, &processes) => found?,
+    let mut processes = processes.map_err(Failure::Member)?;
+    let measured = async {
+        processes.open_all().map_err(Failure::Member)?;
+        let found = tokio::select! {
+            biased;
+            problem = processes.watch() => return Err(Failure::Member(problem)),
+            found = measure(settings, &processes) => found?,
+        };
+        processes.stop().await.map_err(Failure::Member)?;
+        Ok(found)
     };
-    processes.stop().await.map_err(Failure::Member)?;
-    Ok(found)
+    measured.await.map_err(|failure| failure.with_files(processes.keep_folder()))
 }
 
 async fn measure(settings: &Settings, processes: &Processes) -> Result<Found, Failure> {
@@ -151,10 +152,7 @@ async fn measure(settings: &Settings, processes: &Processes) -> Result<Found, Fa
         let of_leader = leader(processes).await? == *name;
         load.begin().await;
         let ending = processes.terminate(name).map_err(Failure::Member)?;
-        let status = ending.status(END).await.map_err(Failure::Member)?;
-        if status != TERMINATED {
-            return Err(Failure::Member(format!("{name} ended with {status} after SIGTERM")));
-        }
+        ending.wait(END).await.map_err(Failure::Member)?;
         processes.open(name).map_err(Failure::Member)?;
         processes.caught_up(name).await.map_err(Failure::Member)?;
         let gap = load.gap().await;

@@ -53,57 +53,101 @@ pub struct Found {
     pub faults: BTreeMap<&'static str, u64>,
     /// The number of processes that were killed.
     pub kills: u64,
-    /// The log beside the answers, on an append log.
-    pub log: Comparison,
-    /// Commands on the log that were answered, and that ended with an error.
-    pub answered: (u64, u64),
-    /// The histories of the registers, by name, with the checker's verdict.
-    pub histories: Vec<(String, Vec<Operation<Op>>, Verdict)>,
-    /// The folder of the members after a history that is not linearizable, for whoever looks for the reason.
-    pub kept: Option<PathBuf>,
-    /// True if all members had the same state at the end of both halves.
-    pub members_equal: bool,
+    /// The half on an append log.
+    pub log: OnLog,
+    /// The half on registers.
+    pub registers: OnRegisters,
+    /// The folders and logs of the members of each half that broke a promise.
+    pub kept: Vec<PathBuf>,
     /// The time of both halves.
     pub took: Duration,
+}
+
+/// What the half on an append log has found.
+#[derive(Debug)]
+pub struct OnLog {
+    /// The log beside the answers.
+    pub comparison: Comparison,
+    /// The number of commands that were answered.
+    pub answered: u64,
+    /// The number of commands that ended with an error.
+    pub failed: u64,
+    /// True if all members had the same state at the end.
+    pub members_equal: bool,
+}
+
+impl OnLog {
+    /// Returns true if commands were answered, each of them is in the log once, and the members are equal.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.answered > 0
+            && self.comparison.applied_once == self.answered
+            && self.comparison.applied_twice == 0
+            && self.comparison.lost == 0
+            && self.members_equal
+    }
+}
+
+/// What the half on registers has found.
+#[derive(Debug)]
+pub struct OnRegisters {
+    /// The histories of the registers, by name, with the checker's verdict.
+    pub histories: Vec<(String, Vec<Operation<Op>>, Verdict)>,
+    /// True if all members had the same state at the end.
+    pub members_equal: bool,
+}
+
+impl OnRegisters {
+    /// Returns true if there are histories, each of them is known to be linearizable, and the members are equal. A history that
+    /// the checker could not decide counts as one that is not linearizable.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        !self.histories.is_empty()
+            && self.histories.iter().all(|(_, _, verdict)| *verdict == Verdict::Linearizable)
+            && self.members_equal
+    }
 }
 
 impl Found {
     /// Returns true if every promise was kept.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.log.applied_once == self.answered.0
-            && self.log.applied_twice == 0
-            && self.log.lost == 0
-            && self.histories.iter().all(|(_, _, verdict)| *verdict == Verdict::Linearizable)
-            && self.members_equal
+        self.log.holds() && self.registers.holds()
     }
 
     /// Returns the result as one JSON object.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let operations = || self.histories.iter().flat_map(|(_, history, _)| history);
-        let wrong =
-            self.histories.iter().filter(|(_, _, verdict)| *verdict != Verdict::Linearizable);
-        let wrong = wrong.map(
-            |(name, _, verdict)| json!({ "register": name, "verdict": format!("{verdict:?}") }),
-        );
+        let (histories, log) = (&self.registers.histories, &self.log.comparison);
+        let operations = || histories.iter().flat_map(|(_, history, _)| history);
+        let (mut wrong, mut undecided) = (Vec::new(), Vec::new());
+        for (name, _, verdict) in histories {
+            match verdict {
+                Verdict::Linearizable => {}
+                Verdict::NotLinearizable { stuck } => {
+                    wrong.push(json!({ "register": name, "stuckAtOperation": stuck }));
+                }
+                Verdict::TooHard => undecided.push(name),
+            }
+        }
         json!({
             "run": "server",
             "holds": self.holds(),
             "seconds": self.took.as_secs_f64(),
             "kills": self.kills,
             "faults": self.faults,
-            "commandsAnswered": self.answered.0,
-            "commandsFailed": self.answered.1,
-            "appliedOnce": self.log.applied_once,
-            "appliedTwice": self.log.applied_twice,
-            "lost": self.log.lost,
-            "notAcknowledged": self.log.unacknowledged,
-            "registers": self.histories.len(),
+            "commandsAnswered": self.log.answered,
+            "commandsFailed": self.log.failed,
+            "appliedOnce": log.applied_once,
+            "appliedTwice": log.applied_twice,
+            "lost": log.lost,
+            "notAcknowledged": log.unacknowledged,
+            "registers": histories.len(),
             "operations": operations().count(),
             "ofUnknownOutcome": operations().filter(|operation| operation.returned.is_none()).count(),
-            "notLinearizable": wrong.collect::<Vec<_>>(),
-            "membersEqual": self.members_equal,
+            "notLinearizable": wrong,
+            "notDecided": undecided,
+            "membersEqual": self.log.members_equal && self.registers.members_equal,
             "membersFiles": self.kept,
         })
     }
@@ -120,7 +164,7 @@ impl Found {
             let (call, end) = (operation.invoked, operation.returned);
             json!({ "register": name, "kind": kind, "value": value, "call": call, "return": end })
         };
-        let lines = self.histories.iter().flat_map(|(name, history, _)| {
+        let lines = self.registers.histories.iter().flat_map(|(name, history, _)| {
             history.iter().map(move |operation| format!("{}\n", line(name, operation)))
         });
         lines.collect()
@@ -130,23 +174,43 @@ impl Found {
 /// Executes the run.
 ///
 /// # Errors
-/// [`Failure`] if the run fails to execute, or a member ends by itself.
+/// [`Failure`] if the run fails to execute, or a member ends by itself. The files of the members are kept then.
 pub async fn run(settings: &Settings) -> Result<Found, Failure> {
     let started = Instant::now();
     let mut tally = Tally::default();
+    let mut kept = Vec::new();
     let half = settings.kills.div_ceil(2);
-    let on_log = on_log(settings, half, &mut tally).await?;
-    let on_registers = on_registers(settings, &mut tally).await?;
-    Ok(Found {
-        faults: tally.faults,
-        kills: tally.kills,
-        log: on_log.comparison,
-        answered: on_log.answered,
-        histories: on_registers.histories,
-        kept: on_registers.kept,
-        members_equal: on_log.members_equal && on_registers.members_equal,
-        took: started.elapsed(),
-    })
+
+    let mut cluster = start(settings, "append-log").await?;
+    let done = on_log(&cluster, settings, half, &mut tally).await;
+    let log = keep_if(&mut cluster, done, |log| !log.holds(), &mut kept)?;
+    drop(cluster);
+
+    let mut cluster = start(settings, "kv-store").await?;
+    let done = on_registers(&cluster, settings, &mut tally).await;
+    let registers = keep_if(&mut cluster, done, |registers| !registers.holds(), &mut kept)?;
+    drop(cluster);
+
+    let (faults, kills) = (tally.faults, tally.kills);
+    Ok(Found { faults, kills, log, registers, kept, took: started.elapsed() })
+}
+
+/// Keeps the files of the members if the work failed, or if its result is broken.
+fn keep_if<T>(
+    cluster: &mut Cluster,
+    done: Result<T, Failure>,
+    is_broken: impl FnOnce(&T) -> bool,
+    kept: &mut Vec<PathBuf>,
+) -> Result<T, Failure> {
+    match done {
+        Ok(found) => {
+            if is_broken(&found) {
+                kept.push(cluster.keep().to_owned());
+            }
+            Ok(found)
+        }
+        Err(failure) => Err(failure.with_files(cluster.keep())),
+    }
 }
 
 #[derive(Debug, Default)]
@@ -173,23 +237,21 @@ impl Tally {
     }
 }
 
-struct OnLog {
-    comparison: Comparison,
-    answered: (u64, u64),
-    members_equal: bool,
-}
-
 /// Appends to a log under faults, and compares it with the answers at the end.
-async fn on_log(settings: &Settings, kills: u64, tally: &mut Tally) -> Result<OnLog, Failure> {
-    let cluster = start(settings, "append-log").await?;
-    let clients = connect(&cluster, patient).await?;
+async fn on_log(
+    cluster: &Cluster,
+    settings: &Settings,
+    kills: u64,
+    tally: &mut Tally,
+) -> Result<OnLog, Failure> {
+    let clients = connect(cluster, patient).await?;
     let (stop, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut callers = JoinSet::new();
     for client in clients.iter().flat_map(|client| std::iter::repeat_n(client, CALLERS)) {
         callers.spawn(append(client.clone(), next.clone(), stop.clone()));
     }
-    let mut faults = Faults::new(&cluster, settings.seed);
-    unless_one_ends(&cluster, tally.until(kills, &mut faults)).await?;
+    let mut faults = Faults::new(cluster, settings.seed);
+    unless_one_ends(cluster, tally.until(kills, &mut faults)).await?;
     stop.store(true, Ordering::Relaxed);
     let (mut acknowledged, mut failed) = (Vec::new(), 0);
     while let Some(caller) = callers.join_next().await {
@@ -199,8 +261,8 @@ async fn on_log(settings: &Settings, kills: u64, tally: &mut Tally) -> Result<On
     }
     let log = read_log(&clients[0]).await.map_err(Failure::Member)?;
     let comparison = Comparison::new(&acknowledged, &log);
-    let members_equal = close(&cluster, &clients).await?;
-    Ok(OnLog { comparison, answered: (acknowledged.len() as u64, failed), members_equal })
+    let members_equal = close(cluster, &clients).await?;
+    Ok(OnLog { comparison, answered: acknowledged.len() as u64, failed, members_equal })
 }
 
 /// Appends items one after the other. Returns what was answered, and how many commands ended with an error.
@@ -223,28 +285,26 @@ async fn append(
     (acknowledged, errors)
 }
 
-struct OnRegisters {
-    kept: Option<PathBuf>,
-    histories: Vec<(String, Vec<Operation<Op>>, Verdict)>,
-    members_equal: bool,
-}
-
-/// Writes and reads registers under faults. A history has a limit, so new registers follow until enough processes were killed.
-async fn on_registers(settings: &Settings, tally: &mut Tally) -> Result<OnRegisters, Failure> {
+/// Writes and reads registers under faults. A history has a limit, so new registers follow until enough processes were killed. The first
+/// ones are always used.
+async fn on_registers(
+    cluster: &Cluster,
+    settings: &Settings,
+    tally: &mut Tally,
+) -> Result<OnRegisters, Failure> {
     let seed = settings.seed;
-    let mut cluster = start(settings, "kv-store").await?;
-    let clients = connect(&cluster, registers::impatient).await?;
+    let clients = connect(cluster, registers::impatient).await?;
     // The store removes keys that no session watches, every 5 minutes.
     let watcher = patient(cluster.client()).build()?;
     watcher.connect().await?;
     let watching = KvClient::new(watcher.clone());
     let mut watch = None;
-    let (mut histories, mut kept) = (Vec::new(), None);
+    let mut histories = Vec::new();
     let mut epoch = 0;
     let mut rng = seed.wrapping_add(1);
-    while tally.kills < settings.kills {
+    loop {
         rng = rng.wrapping_add(1);
-        let mut faults = Faults::new(&cluster, rng);
+        let mut faults = Faults::new(cluster, rng);
         let prefix = format!("epoch-{epoch}");
         let load = Load {
             callers: SESSIONS * CALLERS,
@@ -279,7 +339,7 @@ async fn on_registers(settings: &Settings, tally: &mut Tally) -> Result<OnRegist
                 () = follow(&mut watched) => Err(Failure::Member("the watch ended".to_owned())),
             }
         };
-        unless_one_ends(&cluster, done).await?;
+        unless_one_ends(cluster, done).await?;
         watch = Some(watched);
         let mut sound = true;
         for (number, history) in recorder.histories().into_iter().enumerate() {
@@ -288,15 +348,14 @@ async fn on_registers(settings: &Settings, tally: &mut Tally) -> Result<OnRegist
             histories.push((format!("{prefix}-{number}"), history, verdict));
         }
         epoch += 1;
-        if !sound {
-            // The files tell more than a longer run.
-            kept = Some(cluster.keep().to_owned());
+        // The files of a broken promise tell more than a longer run.
+        if !sound || tally.kills >= settings.kills {
             break;
         }
     }
     watcher.disconnect_within(Duration::from_secs(1)).await;
-    let members_equal = close(&cluster, &clients).await?;
-    Ok(OnRegisters { histories, kept, members_equal })
+    let members_equal = close(cluster, &clients).await?;
+    Ok(OnRegisters { histories, members_equal })
 }
 
 fn of_store(error: zraft_kv::Error) -> Failure {
@@ -351,4 +410,50 @@ async fn close(cluster: &Cluster, clients: &[RaftClient]) -> Result<bool, Failur
     let equal = cluster.processes().are_equal().await.map_err(Failure::Member)?;
     cluster.processes().stop().await.map_err(Failure::Member)?;
     Ok(equal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registers(verdicts: &[Verdict]) -> OnRegisters {
+        let histories =
+            verdicts.iter().map(|verdict| ("register".to_owned(), Vec::new(), *verdict));
+        OnRegisters { histories: histories.collect(), members_equal: true }
+    }
+
+    #[test]
+    fn history_that_is_wrong_or_not_decided_breaks_the_run_and_so_does_none_at_all() {
+        let (right, wrong) = (Verdict::Linearizable, Verdict::NotLinearizable { stuck: 0 });
+        assert!(registers(&[right, right]).holds());
+        for verdicts in [&[right, wrong][..], &[right, Verdict::TooHard], &[]] {
+            assert!(!registers(verdicts).holds(), "{verdicts:?}");
+        }
+    }
+
+    #[test]
+    fn report_tells_wrong_histories_from_those_that_are_not_decided() {
+        let log = OnLog {
+            comparison: Comparison::new(&[], &[]),
+            answered: 0,
+            failed: 0,
+            members_equal: true,
+        };
+        let found = Found {
+            faults: BTreeMap::new(),
+            kills: 0,
+            log,
+            registers: registers(&[Verdict::TooHard, Verdict::NotLinearizable { stuck: 7 }]),
+            kept: vec![PathBuf::from("kept")],
+            took: Duration::ZERO,
+        };
+        let report = found.to_json();
+        assert_eq!(report["holds"], false);
+        assert_eq!(report["notDecided"], json!(["register"]));
+        assert_eq!(
+            report["notLinearizable"],
+            json!([{ "register": "register", "stuckAtOperation": 7 }])
+        );
+        assert_eq!(report["membersFiles"], json!(["kept"]));
+    }
 }
