@@ -20,7 +20,15 @@ mod page;
 mod requests;
 mod routes;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -35,6 +43,7 @@ use zraft_store::Identity;
 use crate::{
     clients::ACCEPT_PAUSE,
     handle::Handle,
+    refusals::{Reason, Remote},
     tls::{Port, Tls, TlsFailure},
 };
 use deadline::Deadline;
@@ -82,6 +91,14 @@ impl AdminPort {
     fn scheme(&self) -> &'static str {
         if self.tls.has_admin_port() { "https://" } else { "http://" }
     }
+
+    /// Takes note of a connection that is refused.
+    fn refused(&self, remote: SocketAddr, reason: Reason) {
+        self.handle.counters.refused(Port::Admin, Remote::From(Some(remote)), &reason);
+        if let Reason::Tls(problem) = reason {
+            self.tls.failed(TlsFailure { port: Port::Admin, remote: Some(remote), problem });
+        }
+    }
 }
 
 /// Accepts connections until the member ends.
@@ -99,7 +116,7 @@ pub(crate) async fn listen(port: Arc<AdminPort>, listener: TcpListener) {
             continue;
         };
         if connections.len() >= CONNECTIONS {
-            port.handle.counters.refused_at_admin_port("too many connections");
+            port.refused(remote, Reason::TooMany { limit: CONNECTIONS });
             continue;
         }
         connections.spawn(serve(port.clone(), stream, remote));
@@ -110,19 +127,15 @@ pub(crate) async fn listen(port: Arc<AdminPort>, listener: TcpListener) {
 async fn serve(port: Arc<AdminPort>, stream: TcpStream, remote: SocketAddr) {
     let deadline = Deadline::after(CONNECTION_TIME);
     let Some(acceptor) = port.tls.admin_acceptor() else {
-        return answer(port, stream, deadline).await;
+        return answer(port, stream, remote, deadline).await;
     };
     let accepted = tokio::select! {
         accepted = acceptor.accept(stream) => accepted,
-        () = deadline.passed() => return,
+        () = deadline.passed() => return port.refused(remote, Reason::TimedOut),
     };
     match accepted {
-        Ok(stream) => answer(port, stream, deadline).await,
-        Err(error) => {
-            let failure = TlsFailure::explain(Port::Admin, Some(remote), &error);
-            port.handle.counters.refused_at_admin_port(&failure.to_string());
-            port.tls.failed(failure);
-        }
+        Ok(stream) => answer(port, stream, remote, deadline).await,
+        Err(error) => port.refused(remote, Reason::of_tls(Port::Admin, &error)),
     }
 }
 
@@ -130,12 +143,17 @@ async fn serve(port: Arc<AdminPort>, stream: TcpStream, remote: SocketAddr) {
 async fn answer(
     port: Arc<AdminPort>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    remote: SocketAddr,
     deadline: Deadline,
 ) {
-    let passed = deadline.clone();
-    let service = service_fn(move |request| {
-        let (port, deadline) = (port.clone(), deadline.clone());
-        async move { Ok::<_, Infallible>(routes::answer(&port, request, deadline).await) }
+    let (passed, answered) = (deadline.clone(), AtomicBool::new(false));
+    let service = service_fn(|request| {
+        let (port, answered, deadline) = (&port, &answered, deadline.clone());
+        async move {
+            let answer = routes::answer(port, request, remote, deadline).await;
+            answered.store(true, Ordering::Relaxed);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .keep_alive(false)
@@ -145,7 +163,16 @@ async fn answer(
         .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         // An error is the peer's, and was answered as far as that is possible.
-        _ = connection => {}
-        () = passed.passed() => {}
+        ended = connection => {
+            if ended.is_err_and(|error| error.is_parse()) {
+                port.refused(remote, Reason::Garbage);
+            }
+        }
+        // An answer that its receiver does not take is given up silently.
+        () = passed.passed() => {
+            if !answered.load(Ordering::Relaxed) {
+                port.refused(remote, Reason::TimedOut);
+            }
+        }
     }
 }

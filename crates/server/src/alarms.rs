@@ -214,6 +214,7 @@ mod tests {
             snapshot: None,
             connections: 0,
             events: Vec::new(),
+            refusals: Vec::new(),
             stopped_by: None,
             stopping: false,
             secret_problems: Vec::new(),

@@ -15,7 +15,13 @@ use tokio::{
 use zraft_replica::ConnectionId;
 use zraft_zmtp::Instant;
 
-use crate::{PortLimits, inputs::ClientInput, status::Counters, tls::Tls};
+use crate::{
+    PortLimits,
+    inputs::ClientInput,
+    refusals::{Reason, Remote},
+    status::Counters,
+    tls::{Port, Tls},
+};
 use connection::Connection;
 pub(crate) use mailbox::{Close, Mailbox, Push};
 pub(crate) use tokens::ClientTokens;
@@ -65,13 +71,15 @@ pub(crate) async fn listen(
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, remote)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
         port.counters.clients.add();
-        if connections.len() >= port.limits.client_connections {
-            port.counters.clients_over_limit.add();
+        let limit = port.limits.client_connections;
+        if connections.len() >= limit {
+            let remote = Remote::From(Some(remote));
+            port.counters.refused(Port::Client, remote, &Reason::TooMany { limit });
             continue;
         }
         number += 1;

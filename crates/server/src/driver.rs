@@ -241,6 +241,7 @@ impl Driver {
             snapshot: replica.newest_snapshot().cloned(),
             connections: self.connections.len(),
             events: self.counters.events.read(),
+            refusals: self.counters.refusals.read(),
             stopped_by: self.stopped_by.clone(),
             stopping: self.stopping,
             secret_problems: self.secrets.problems(),

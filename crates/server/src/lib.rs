@@ -90,6 +90,7 @@
 // | what a file, variables and flags configure | `options.rs`, `options/` |
 // | what tasks and threads tell the driver | `inputs.rs` |
 // | what a member remembers of its history | `history.rs` |
+// | connections that it refuses | `refusals.rs` |
 // | the lines of the log | `log.rs` |
 // | state, figures, and why a member ended | `status.rs` |
 // | settings and limits, clocks | `config.rs`, `clock.rs` |
@@ -114,6 +115,7 @@ mod peers;
 mod ports;
 mod reader;
 mod recover;
+mod refusals;
 mod server;
 mod signals;
 mod status;

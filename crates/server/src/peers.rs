@@ -27,8 +27,9 @@ use zraft_replica::{Configuration, ConnectionKind, Peer, PeerMessage, RaftId};
 use crate::{
     PortLimits,
     inputs::{Handshake, Input},
+    refusals::{Reason, Remote},
     status::Counters,
-    tls::{Tls, TlsFailure},
+    tls::{Port, Tls, TlsFailure},
 };
 use dialer::Dialer;
 pub(crate) use listener::listen;
@@ -49,10 +50,13 @@ pub(crate) struct PeerPort {
 }
 
 impl PeerPort {
-    /// Takes note of a connection on which TLS failed, or whose certificate is for another member.
-    fn tls_failed(&self, failure: TlsFailure) {
-        self.counters.peer_tls_failed(&failure);
-        self.tls.failed(failure);
+    /// Takes note of a connection that is refused.
+    fn refused(&self, remote: Remote, reason: Reason) {
+        self.counters.refused(Port::Peer, remote, &reason);
+        let (Remote::From(remote) | Remote::To(remote)) = remote;
+        if let Reason::Tls(problem) = reason {
+            self.tls.failed(TlsFailure { port: Port::Peer, remote, problem });
+        }
     }
 
     /// Lets the replica take a step of a handshake.

@@ -1,7 +1,6 @@
 //! What a member says about itself, and why it ended.
 
 use std::{
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,16 +9,14 @@ use std::{
 };
 
 use prometheus_client::metrics::histogram::Histogram;
-use zraft_replica::{
-    Configuration, HandshakeError, PeerStatus, RaftId, Role, SnapshotFile, Space, StopReason,
-};
+use zraft_replica::{Configuration, PeerStatus, RaftId, Role, SnapshotFile, Space, StopReason};
 use zraft_session::{CheckedSettings, HistoryHash, RestoreError};
 use zraft_store::{CrashRecord, StoreError};
 
 use crate::{
     CertificateValidity, MemberEvent,
     events::Events,
-    log::{Sparing, and},
+    refusals::{Reason, Refusals},
 };
 
 /// A member's state, as of its last step.
@@ -81,8 +78,10 @@ pub struct Report {
     pub connections: usize,
     /// The panics that keep the application from being run, with the entry and the backtrace.
     pub stopped_by: Option<CrashRecord>,
-    /// The last events, the oldest first.
+    /// The last events of the member itself, the oldest first.
     pub events: Vec<MemberEvent>,
+    /// The last refused connections that were logged, the oldest first.
+    pub refusals: Vec<MemberEvent>,
     /// True if the member was asked to stop.
     pub stopping: bool,
     /// Why files with certificates, keys or tokens are not used as they are now; empty if all are used.
@@ -152,8 +151,10 @@ impl PartialEq for Ended {
 pub struct Figures {
     /// Connections of clients that were accepted.
     pub clients: u64,
-    /// Connections of clients that were refused or closed because of a limit.
+    /// Connections of clients that were closed because there were too many.
     pub clients_over_limit: u64,
+    /// Connections of clients that were closed because their handshake was not complete in time.
+    pub clients_timed_out: u64,
     /// Connections of clients that were closed because they sent what cannot be read.
     pub clients_undecodable: u64,
     /// Connections of clients that were closed because their TLS handshake failed, or TLS after it.
@@ -170,6 +171,10 @@ pub struct Figures {
     pub answers: u64,
     /// Connections at the peer port that were accepted.
     pub peers: u64,
+    /// Connections at the peer port that were closed because too many others were in their handshake.
+    pub peers_over_limit: u64,
+    /// Connections at the peer port that were closed because their handshake was not complete in time.
+    pub peers_timed_out: u64,
     /// Connections at the peer port that were closed because they sent what cannot be read.
     pub peers_undecodable: u64,
     /// Connections from and to other members whose TLS handshake failed, or whose certificate was for another member.
@@ -184,8 +189,8 @@ pub struct Figures {
     pub snapshots: u64,
     /// Requests at the admin port.
     pub admin: u64,
-    /// Requests and connections at the admin port that were refused: without the right token, from a web page, or beyond
-    /// a limit.
+    /// Requests and connections at the admin port that were refused: without the right token, from a web page, beyond
+    /// a limit, unreadable, or not complete in time.
     pub admin_refused: u64,
 }
 
@@ -194,6 +199,7 @@ pub struct Figures {
 pub(crate) struct Counters {
     pub(crate) clients: Counter,
     pub(crate) clients_over_limit: Counter,
+    pub(crate) clients_timed_out: Counter,
     pub(crate) clients_undecodable: Counter,
     pub(crate) clients_tls_failed: Counter,
     pub(crate) clients_unauthorised: Counter,
@@ -202,6 +208,8 @@ pub(crate) struct Counters {
     pub(crate) queries: Counter,
     pub(crate) answers: Counter,
     pub(crate) peers: Counter,
+    pub(crate) peers_over_limit: Counter,
+    pub(crate) peers_timed_out: Counter,
     pub(crate) peers_undecodable: Counter,
     pub(crate) peers_tls_failed: Counter,
     pub(crate) peers_refused: Counter,
@@ -213,10 +221,7 @@ pub(crate) struct Counters {
     pub(crate) write_times: Times,
     pub(crate) command_times: Times,
     pub(crate) events: Events,
-    /// Lines about peers and clients that sent what cannot be read are rare, however many such connections there are.
-    pub(crate) peers_log: Sparing,
-    pub(crate) clients_log: Sparing,
-    pub(crate) admin_log: Sparing,
+    pub(crate) refusals: Refusals,
 }
 
 /// The upper bounds of the times that are told apart, in seconds: from a write to a fast SSD to a command that waits for
@@ -264,6 +269,7 @@ impl Counters {
         Figures {
             clients: self.clients.get(),
             clients_over_limit: self.clients_over_limit.get(),
+            clients_timed_out: self.clients_timed_out.get(),
             clients_undecodable: self.clients_undecodable.get(),
             clients_tls_failed: self.clients_tls_failed.get(),
             clients_unauthorised: self.clients_unauthorised.get(),
@@ -272,6 +278,8 @@ impl Counters {
             queries: self.queries.get(),
             answers: self.answers.get(),
             peers: self.peers.get(),
+            peers_over_limit: self.peers_over_limit.get(),
+            peers_timed_out: self.peers_timed_out.get(),
             peers_undecodable: self.peers_undecodable.get(),
             peers_tls_failed: self.peers_tls_failed.get(),
             peers_refused: self.peers_refused.get(),
@@ -283,87 +291,25 @@ impl Counters {
         }
     }
 
-    /// Counts and logs a handshake that failed.
-    pub(crate) fn handshake_failed(&self, error: &HandshakeError) {
-        match error {
-            HandshakeError::Format(_) => self.peer_undecodable(),
-            _ => {
-                self.peers_refused.add();
-                if let Some(more) = self.peers_log.next() {
-                    let line = format!("a member was refused: {error}{}", and(more));
-                    tracing::warn!(%error, more, "{line}");
-                    self.events.add(line);
-                }
-            }
+    /// Returns the counter of clients that were refused for this reason.
+    pub(crate) fn of_clients(&self, reason: &Reason) -> &Counter {
+        match reason {
+            Reason::TooMany { .. } => &self.clients_over_limit,
+            Reason::TimedOut => &self.clients_timed_out,
+            Reason::Token(_) => &self.clients_unauthorised,
+            Reason::Tls(_) => &self.clients_tls_failed,
+            Reason::Garbage | Reason::Member(_) | Reason::Page(_) => &self.clients_undecodable,
         }
     }
 
-    /// Counts and logs a connection at the peer port that sent what cannot be read.
-    pub(crate) fn peer_undecodable(&self) {
-        self.peers_undecodable.add();
-        if let Some(more) = self.peers_log.next() {
-            let line = format!(
-                "a connection at the peer port sent what is not a member's message, and was closed{}",
-                and(more)
-            );
-            tracing::warn!(more, "{line}");
-            self.events.add(line);
-        }
-    }
-
-    /// Counts and logs a client that sent what cannot be read.
-    pub(crate) fn client_undecodable(&self) {
-        self.clients_undecodable.add();
-        if let Some(more) = self.clients_log.next() {
-            let line = format!(
-                "a client sent what cannot be read, and its connection was closed{}",
-                and(more)
-            );
-            tracing::warn!(more, "{line}");
-            self.events.add(line);
-        }
-    }
-
-    /// Counts and logs a client without a valid token.
-    pub(crate) fn client_unauthorised(&self) {
-        self.clients_unauthorised.add();
-        if let Some(more) = self.clients_log.next() {
-            let line = format!(
-                "a client asked for a session without a valid token, and its connection was closed{}",
-                and(more)
-            );
-            tracing::warn!(more, "{line}");
-            self.events.add(line);
-        }
-    }
-
-    /// Counts and logs a client with which TLS failed.
-    pub(crate) fn client_tls_failed(&self, failure: &dyn fmt::Display) {
-        self.clients_tls_failed.add();
-        if let Some(more) = self.clients_log.next() {
-            let line = format!("{failure}{}", and(more));
-            tracing::warn!(more, "{line}");
-            self.events.add(line);
-        }
-    }
-
-    /// Counts and logs a member with which TLS failed, or whose certificate is for another one.
-    pub(crate) fn peer_tls_failed(&self, failure: &dyn fmt::Display) {
-        self.peers_tls_failed.add();
-        if let Some(more) = self.peers_log.next() {
-            let line = format!("{failure}{}", and(more));
-            tracing::warn!(more, "{line}");
-            self.events.add(line);
-        }
-    }
-
-    /// Counts and logs a request at the admin port that was refused.
-    pub(crate) fn refused_at_admin_port(&self, why: &str) {
-        self.admin_refused.add();
-        if let Some(more) = self.admin_log.next() {
-            let line = format!("refused at the admin port: {why}{}", and(more));
-            tracing::warn!(why, more, "{line}");
-            self.events.add(line);
+    /// Returns the counter of connections between members that were refused for this reason.
+    pub(crate) fn of_peers(&self, reason: &Reason) -> &Counter {
+        match reason {
+            Reason::TooMany { .. } => &self.peers_over_limit,
+            Reason::TimedOut => &self.peers_timed_out,
+            Reason::Tls(_) => &self.peers_tls_failed,
+            Reason::Garbage => &self.peers_undecodable,
+            Reason::Member(_) | Reason::Token(_) | Reason::Page(_) => &self.peers_refused,
         }
     }
 }

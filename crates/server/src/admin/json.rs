@@ -10,7 +10,7 @@ use zraft_replica::{Configuration, HistoryPoint, RaftId, Role, Space};
 use zraft_session::Settings;
 
 use super::AdminPort;
-use crate::{Alarm, Report};
+use crate::{Alarm, MemberEvent, Report};
 
 /// Returns everything that a member knows.
 pub(super) fn status(port: &AdminPort, report: &Report) -> Value {
@@ -54,7 +54,8 @@ pub(super) fn status(port: &AdminPort, report: &Report) -> Value {
         "application_panic": report.stopped_by.as_ref().map(|crash| {
             json!({ "entry": crash.index, "count": crash.count, "trace": crash.trace })
         }),
-        "events": events(report),
+        "events": events(&report.events),
+        "refusals": events(&report.refusals),
         "settings": settings(&report.settings),
     })
 }
@@ -74,8 +75,8 @@ pub(super) fn seconds(time: SystemTime) -> u64 {
 }
 
 /// Returns the events, the newest first, as people want to read them.
-fn events(report: &Report) -> Value {
-    let events = report.events.iter().rev().map(|event| {
+fn events(events: &[MemberEvent]) -> Value {
+    let events = events.iter().rev().map(|event| {
         let since = event.at.duration_since(UNIX_EPOCH).unwrap_or_default();
         json!({ "at_millis": since.as_millis() as u64, "text": event.text })
     });

@@ -284,6 +284,11 @@ static METRICS: &[Metric] = &[
         values: Values::Count(|figures| figures.clients_over_limit),
     },
     Metric {
+        name: "client_connections_timed_out",
+        text: "Connections of clients that were closed because their handshake was not complete in time",
+        values: Values::Count(|figures| figures.clients_timed_out),
+    },
+    Metric {
         name: "client_connections_undecodable",
         text: "Connections of clients that were closed because they sent what cannot be read",
         values: Values::Count(|figures| figures.clients_undecodable),
@@ -307,6 +312,16 @@ static METRICS: &[Metric] = &[
         name: "peer_connections_accepted",
         text: "Connections at the peer port that were accepted",
         values: Values::Count(|figures| figures.peers),
+    },
+    Metric {
+        name: "peer_connections_over_limit",
+        text: "Connections at the peer port that were closed because of peer.handshakes",
+        values: Values::Count(|figures| figures.peers_over_limit),
+    },
+    Metric {
+        name: "peer_connections_timed_out",
+        text: "Connections at the peer port that were closed because their handshake was not complete in time",
+        values: Values::Count(|figures| figures.peers_timed_out),
     },
     Metric {
         name: "peer_connections_undecodable",

@@ -1,5 +1,7 @@
 //! What the admin port answers.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::{
@@ -21,7 +23,7 @@ use super::{
     json::{history, status},
     metrics, page, requests,
 };
-use crate::{Alarm, Report};
+use crate::{Alarm, Report, refusals::Reason};
 
 /// Why a request is refused. The client gets it as JSON, or as text where it asked for text.
 #[derive(Debug)]
@@ -58,14 +60,18 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 pub(super) async fn answer(
     port: &AdminPort,
     request: Request<Incoming>,
+    remote: SocketAddr,
     deadline: Deadline,
 ) -> Response<Content> {
     port.handle.counters.admin.add();
     let mut response = match route(port, request, deadline).await {
         Ok(answer) => answer.into_response(),
         Err(problem) => {
-            if matches!(problem.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-                port.handle.counters.refused_at_admin_port(&problem.text);
+            let text = problem.text.clone();
+            match problem.status {
+                StatusCode::UNAUTHORIZED => port.refused(remote, Reason::Token(text)),
+                StatusCode::FORBIDDEN => port.refused(remote, Reason::Page(text)),
+                _ => {}
             }
             problem.into_response()
         }

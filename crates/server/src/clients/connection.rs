@@ -11,11 +11,12 @@ use tokio::{
 };
 use zraft_protocol::{ClientMessage, Nonce, RejectionReason, ServerMessage};
 use zraft_replica::ConnectionId;
-use zraft_zmtp::{Config, Event};
+use zraft_zmtp::{Config, Error, Event};
 
 use super::{ClientPort, Close, Mailbox, stream::Stream};
 use crate::{
     inputs::ClientInput,
+    refusals::{Reason, Remote},
     tls::{self, Port, TlsFailure},
 };
 
@@ -50,16 +51,46 @@ pub(super) struct Connection {
 /// Why a connection ends.
 #[derive(Debug)]
 enum End {
-    /// The client or the network ended it, or the driver has ended.
+    /// The client or the network ended it, the client was silent for too long, or the driver has ended.
     Peer,
     /// The driver closes it.
     Ordered(Close),
     /// The client sent what cannot be read, or broke a rule of the transport.
     Undecodable,
+    /// The handshake was not complete in time.
+    TimedOut,
     /// The client asked for a session without a valid token.
     Unauthorised(Nonce),
     /// TLS failed. The alert for the client has been sent.
     Tls(io::Error),
+}
+
+impl End {
+    /// Returns why the member refuses the connection; none if it does not.
+    fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Undecodable => Some(Reason::Garbage),
+            Self::TimedOut => Some(Reason::TimedOut),
+            Self::Unauthorised(_) => {
+                Some(Reason::Token("it asked for a session without a valid token".to_owned()))
+            }
+            Self::Tls(error) => Some(Reason::of_tls(Port::Client, error)),
+            Self::Peer | Self::Ordered(_) => None,
+        }
+    }
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::HandshakeTimeout => Self::TimedOut,
+            Error::HeartbeatTimeout
+            | Error::IdleTimeout
+            | Error::Closed
+            | Error::ClosedDuringHandshake => Self::Peer,
+            _ => Self::Undecodable,
+        }
+    }
 }
 
 impl Connection {
@@ -103,20 +134,17 @@ impl Connection {
             // The driver does not mind if it has closed the connection itself.
             let _ = self.port.inputs.send(ClientInput::Disconnected(self.id)).await;
         }
-        match &end {
-            End::Undecodable => self.port.counters.client_undecodable(),
-            End::Unauthorised(nonce) => {
-                self.port.counters.client_unauthorised();
-                self.reject(*nonce);
+        if let Some(reason) = end.reason() {
+            let remote = self.stream.remote();
+            self.port.counters.refused(Port::Client, Remote::From(remote), &reason);
+            if let Reason::Tls(problem) = reason {
+                self.port.tls.failed(TlsFailure { port: Port::Client, remote, problem });
             }
-            End::Tls(error) => {
-                let failure = TlsFailure::explain(Port::Client, self.stream.remote(), error);
-                self.port.counters.client_tls_failed(&failure);
-                self.port.tls.failed(failure);
-            }
-            End::Peer | End::Ordered(_) => {}
         }
-        if matches!(end, End::Undecodable | End::Unauthorised(_) | End::Ordered(Close::Flush)) {
+        if let End::Unauthorised(nonce) = end {
+            self.reject(nonce);
+        }
+        if !matches!(end, End::Peer | End::Tls(_) | End::Ordered(Close::Drop)) {
             // What cannot be sent in this time is lost; the client resumes its session.
             let _ = tokio::time::timeout(FLUSH_TIME, self.flush()).await;
         }
@@ -172,7 +200,7 @@ impl Connection {
                         Err(_) => end = Some(End::Undecodable),
                     }
                 }
-                Event::Failed(_) => end = Some(End::Undecodable),
+                Event::Failed(error) => end = Some(error.into()),
                 _ => {}
             }
             if end.is_some() {

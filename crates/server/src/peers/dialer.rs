@@ -17,7 +17,9 @@ use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     time::timeout,
 };
-use zraft_replica::{ConnectionKind, HandshakeMessage, PeerFrame, PeerMessage, RaftId};
+use zraft_replica::{
+    ConnectionKind, HandshakeError, HandshakeMessage, PeerFrame, PeerMessage, RaftId,
+};
 
 use super::{
     PeerPort, size,
@@ -26,7 +28,8 @@ use super::{
 use crate::{
     inputs::{Handshake, Input},
     log::{Sparing, and},
-    tls::{self, Port, TlsFailure},
+    refusals::{Reason, Remote},
+    tls::{self, Port},
 };
 
 /// The pause before the first attempt after a loss, which a restarted process takes as well, and the longest pause. A
@@ -77,7 +80,7 @@ impl Dialer {
                     }
                 }
                 Ok(Err(error)) if tls::is_tls(&error) => {
-                    self.tls_failed(&error);
+                    self.refuse(Reason::of_tls(Port::Peer, &error));
                 }
                 Ok(Err(_)) | Err(_) => {}
             }
@@ -91,8 +94,8 @@ impl Dialer {
         }
     }
 
-    fn tls_failed(&self, error: &io::Error) {
-        self.port.tls_failed(TlsFailure::explain(Port::Peer, self.remote, error));
+    fn refuse(&self, reason: Reason) {
+        self.port.refused(Remote::To(self.remote), reason);
     }
 
     /// Logs the state of one of the two connections; the other one has the same fate.
@@ -123,7 +126,7 @@ impl Dialer {
                 let connected = connector.connect(name, socket).await;
                 // A member without TLS closes the connection. `run` takes note of the errors of TLS itself.
                 if let Some(error) = connected.as_ref().err().filter(|error| !tls::is_tls(error)) {
-                    self.tls_failed(error);
+                    self.refuse(Reason::of_tls(Port::Peer, error));
                 }
                 Box::new(connected?)
             }
@@ -144,8 +147,9 @@ impl Dialer {
                 Ok(frames)
             }
             Err(error) => {
-                self.port.counters.handshake_failed(&error);
-                if let Some(reply) = error.reply() {
+                let reply = error.reply();
+                self.refuse(Reason::of_handshake(error));
+                if let Some(reply) = reply {
                     frames.write(&reply).await?;
                 }
                 Err(io::ErrorKind::ConnectionRefused.into())
@@ -165,7 +169,7 @@ impl Dialer {
                         && let Ok(HandshakeMessage::Refusal(refusal)) =
                             HandshakeMessage::decode(&bytes)
                     {
-                        self.port.counters.peers_refused.add();
+                        self.refuse(Reason::Member(HandshakeError::Refused(refusal)));
                         let _ = self.port.inputs.send(Input::Refused(self.peer, refusal)).await;
                     }
                     return;

@@ -19,7 +19,8 @@ use super::{
 use crate::{
     clients::ACCEPT_PAUSE,
     inputs::{Handshake, Input},
-    tls::{self, Port, TlsFailure},
+    refusals::{Reason, Remote},
+    tls::{self, Port},
 };
 
 /// Accepts connections until the member ends.
@@ -38,11 +39,14 @@ pub(crate) async fn listen(port: Arc<PeerPort>, listener: TcpListener) {
             continue;
         };
         port.counters.peers.add();
-        // Too many strangers: a member tries again.
-        let Ok(permit) = handshakes.clone().try_acquire_owned() else { continue };
-        let inbound = Inbound { port: port.clone() };
+        let inbound = Inbound { port: port.clone(), remote };
+        let Ok(permit) = handshakes.clone().try_acquire_owned() else {
+            // Too many strangers: a member tries again.
+            inbound.refuse(Reason::TooMany { limit: port.limits.peer_handshakes });
+            continue;
+        };
         connections.spawn(async move {
-            let accept = inbound.accept(socket, remote);
+            let accept = inbound.accept(socket);
             let handshake = timeout(inbound.port.limits.handshake, accept).await;
             drop(permit);
             match handshake {
@@ -52,9 +56,10 @@ pub(crate) async fn listen(port: Arc<PeerPort>, listener: TcpListener) {
                     () = inbound.receive(from, frames) => {}
                 },
                 Ok(Err(error)) if tls::is_tls(&error) => {
-                    inbound.port.tls_failed(TlsFailure::explain(Port::Peer, Some(remote), &error));
+                    inbound.refuse(Reason::of_tls(Port::Peer, &error));
                 }
-                Ok(Err(_)) | Err(_) => {}
+                Ok(Err(_)) => {}
+                Err(_) => inbound.refuse(Reason::TimedOut),
             }
         });
     }
@@ -62,20 +67,25 @@ pub(crate) async fn listen(port: Arc<PeerPort>, listener: TcpListener) {
 
 struct Inbound {
     port: Arc<PeerPort>,
+    remote: SocketAddr,
 }
 
 type Accepted = (RaftId, PeerFrames, oneshot::Receiver<()>);
 
 impl Inbound {
+    fn refuse(&self, reason: Reason) {
+        self.port.refused(Remote::From(Some(self.remote)), reason);
+    }
+
     /// Completes the handshakes: of TLS, if the port has it, and of the members.
-    async fn accept(&self, socket: TcpStream, remote: SocketAddr) -> io::Result<Accepted> {
+    async fn accept(&self, socket: TcpStream) -> io::Result<Accepted> {
         // A socket that refuses the option still works, but slower.
         let _ = socket.set_nodelay(true);
         let (stream, certificate) = self.secure(socket).await?;
         let mut frames = Frames::new(stream);
         let hello = self.read(&mut frames).await?;
         if let Some(certificate) = certificate {
-            self.check_sender(&hello, &certificate, remote)?;
+            self.check_sender(&hello, &certificate)?;
         }
         let (reply, answer) = oneshot::channel();
         let accepted = self.port.ask(Handshake::Accept { hello, reply }, answer).await?;
@@ -105,12 +115,7 @@ impl Inbound {
 
     /// Checks that the dialer is the member that its certificate names. The replica must see nothing of any other one: what
     /// a member says it remembers can end this process.
-    fn check_sender(
-        &self,
-        hello: &Bytes,
-        certificate: &CertificateDer<'_>,
-        remote: SocketAddr,
-    ) -> io::Result<()> {
+    fn check_sender(&self, hello: &Bytes, certificate: &CertificateDer<'_>) -> io::Result<()> {
         // The replica refuses everything else, whoever sends it.
         let Ok(HandshakeMessage::Hello(hello)) = HandshakeMessage::decode(hello) else {
             return Ok(());
@@ -122,14 +127,14 @@ impl Inbound {
         let problem = format!(
             "the dialer says that it is member {id}, and its certificate is for another member or cluster: give each data directory its own certificate"
         );
-        self.port.tls_failed(TlsFailure { port: Port::Peer, remote: Some(remote), problem });
+        self.refuse(Reason::Tls(problem));
         Err(io::ErrorKind::PermissionDenied.into())
     }
 
     async fn read(&self, frames: &mut PeerFrames) -> io::Result<Bytes> {
         let frame = frames.next(HandshakeMessage::MAX_LEN).await;
         if frame.as_ref().is_err_and(is_too_long) {
-            self.port.counters.peer_undecodable();
+            self.refuse(Reason::Garbage);
         }
         frame?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
@@ -143,8 +148,9 @@ impl Inbound {
         match answer {
             Ok(answer) => Ok(answer),
             Err(error) => {
-                self.port.counters.handshake_failed(&error);
-                if let Some(reply) = error.reply() {
+                let reply = error.reply();
+                self.refuse(Reason::of_handshake(error));
+                if let Some(reply) = reply {
                     frames.write(&reply).await?;
                 }
                 Err(io::ErrorKind::ConnectionRefused.into())
@@ -158,14 +164,14 @@ impl Inbound {
             let bytes = match frames.next(MAX_FRAME).await {
                 Ok(Some(bytes)) => bytes,
                 Err(error) if is_too_long(&error) => {
-                    self.port.counters.peer_undecodable();
+                    self.refuse(Reason::Garbage);
                     return;
                 }
                 Ok(None) | Err(_) => return,
             };
             let Ok(PeerFrame { message, .. }) = PeerFrame::decode(&bytes, from, self.port.id)
             else {
-                self.port.counters.peer_undecodable();
+                self.refuse(Reason::Garbage);
                 return;
             };
             if self.port.inputs.send(Input::Peer { from, message }).await.is_err() {

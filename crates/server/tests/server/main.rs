@@ -12,6 +12,7 @@ mod leadership;
 mod membership;
 mod panics;
 mod recover;
+mod refusals;
 mod server;
 mod sessions;
 mod stops;

@@ -150,15 +150,17 @@ function showCluster(status) {
   const pairs = Object.entries(details).flatMap(([name, value]) => [make('dt', name), make('dd', value)]);
   element('details').replaceChildren(...pairs);
 
-  const events = status.events.map((event) => {
-    const at = new Date(event.at_millis);
-    const item = document.createElement('li');
-    const when = make('time', at.toLocaleString());
-    when.dateTime = at.toISOString();
-    item.append(when, event.text);
-    return item;
-  });
-  element('events').replaceChildren(...events);
+  element('events').replaceChildren(...status.events.map(eventItem));
+  element('refusals').replaceChildren(...status.refusals.map(eventItem));
+}
+
+function eventItem(event) {
+  const at = new Date(event.at_millis);
+  const item = document.createElement('li');
+  const when = make('time', at.toLocaleString());
+  when.dateTime = at.toISOString();
+  item.append(when, event.text);
+  return item;
 }
 
 function show(what) {
