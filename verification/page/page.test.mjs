@@ -145,6 +145,50 @@ test('an operator sees the cluster, its load and what happens to it', { timeout:
   assert.deepEqual([...asked], [origin], 'the page asks its member alone');
 });
 
+test('a token that the member no longer takes leads back to the question for a token, with the reason', { timeout: 60_000 }, async () => {
+  const shown = await leader();
+  const file = join(folder, 'cluster', shown, 'admin.token');
+  const [old, fresh] = [token(), 'f'.repeat(32)];
+  const isShown = () => shows(page.locator('h1'), shown);
+  const stale = 'The member no longer takes the token that this tab kept';
+  const enter = async (text) => {
+    await page.getByLabel('Token of the admin port').fill(text);
+    await page.getByRole('button', { name: 'Show' }).click();
+  };
+  await page.goto(`http://${setting(shown, 'admin')}/`);
+  await enter(old);
+  await isShown();
+  await page.locator('#shown').waitFor();
+  problems.splice(0);
+
+  try {
+    // While the page is open.
+    writeFileSync(file, fresh);
+    await shows(page.getByRole('alert'), stale);
+    assert.equal(await page.locator('#shown').isVisible(), false);
+    assert.equal(await text('state'), 'needs the token');
+    assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+    assert.equal(problems.splice(0).length, 1, 'the page asks with the old token no second time');
+    await enter(fresh);
+    await page.locator('#shown').waitFor();
+    await shows(page.locator('#refusals'), 'at the admin port');
+    assert.equal(await page.locator('#refusal').textContent(), '');
+
+    // While the tab holds it and the page is gone.
+    await page.goto('about:blank');
+    writeFileSync(file, old);
+    await page.goBack();
+    await shows(page.getByRole('alert'), stale);
+    assert.equal(problems.splice(0).length, 1);
+    // A browser cannot send such a token at all.
+    await enter('grün');
+    await shows(page.getByRole('alert'), 'The token is not the one in admin.token');
+    assert.deepEqual(problems, []);
+  } finally {
+    writeFileSync(file, old);
+  }
+});
+
 test('forgetting the token brings the form back and stops the questions', { timeout: 60_000 }, async () => {
   const leads = await leader();
   await page.goto(`http://${setting(leads, 'admin')}/`);

@@ -8,9 +8,13 @@ const SAMPLES = 121;
 // Rates and times are of the last ten seconds.
 const WINDOW = 10;
 const TOKEN = 'zraft admin token';
+// The characters of tokens. A browser cannot send others.
+const VISIBLE = /^[!-~]+$/;
 
 const element = (id) => document.getElementById(id);
 let token = sessionStorage.getItem(TOKEN);
+// True if the member has taken the token before, in this page or before a reload.
+let known = token !== null;
 let samples = [];
 
 class Refused extends Error {}
@@ -169,16 +173,22 @@ function show(what) {
 }
 
 async function update() {
-  if (token === null) {
+  const used = token;
+  if (used === null) {
     show('login');
     state('needs the token', '');
     return;
   }
   try {
+    if (!VISIBLE.test(used)) throw new Refused('the token cannot be sent');
     const [status, metrics] = await Promise.all([
-      ask('v1/status', { Authorization: `Bearer ${token}` }).then((response) => response.json()),
+      ask('v1/status', { Authorization: `Bearer ${used}` }).then((response) => response.json()),
       ask('metrics', {}).then((response) => response.text()),
     ]);
+    // An answer to a token that was forgotten or replaced meanwhile says nothing about the new one.
+    if (token !== used) return;
+    if (!known) sessionStorage.setItem(TOKEN, used);
+    known = true;
     const sample = readMetrics(metrics);
     const last = samples.at(-1);
     // The counters of a member that was started again begin at 0.
@@ -190,9 +200,13 @@ async function update() {
     state(`as of ${new Date().toLocaleTimeString()}`, 'good');
     element('refusal').textContent = '';
   } catch (error) {
+    if (token !== used) return;
     if (error instanceof Refused) {
+      const stale = known;
       forget();
-      element('refusal').textContent = 'The token is not the one in admin.token.';
+      element('refusal').textContent = stale
+        ? 'The member no longer takes the token that this tab kept: enter the one in admin.token.'
+        : 'The token is not the one in admin.token.';
       return;
     }
     state(`no answer: ${error.name === 'TimeoutError' ? 'the member is silent' : error.message}`, 'bad');
@@ -201,15 +215,18 @@ async function update() {
 
 function forget() {
   token = null;
+  known = false;
   samples = [];
   sessionStorage.removeItem(TOKEN);
+  element('refusal').textContent = '';
   show('login');
+  state('needs the token', '');
 }
 
 element('login').addEventListener('submit', (event) => {
   event.preventDefault();
   token = element('token').value.trim();
-  sessionStorage.setItem(TOKEN, token);
+  known = false;
   element('token').value = '';
   update();
 });
