@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use zraft_interop::{Library, within};
-use zraft_kv::{Command, Notification};
-use zraft_protocol::{
-    Capabilities, ClientMessage, CloseReason, CorrelationId, Nonce, Payload, RejectionReason,
-    ServerMessage, SessionCloseReason, Timestamp,
-};
+use zraft_protocol::{ClientMessage, CloseReason, Nonce, ServerMessage, SessionCloseReason};
 use zraft_test_server::{AppendLog, Echo, KillLoss, KvStore, TestCluster};
 
 use crate::message_client::MessageClient;
@@ -31,38 +27,17 @@ async fn cluster() -> TestCluster {
 }
 
 #[tokio::test]
-async fn session_with_commands_queries_and_keep_alives_works() {
+async fn commands_queries_and_keep_alives_are_answered_until_the_session_is_closed() {
     for library in Library::ready() {
         let cluster = cluster().await;
         let mut client = connect(library, &cluster).await;
         client.create().await;
         for id in 1..=3 {
             client.command(id, b"entry").await;
-            match client.receive().await {
-                ServerMessage::ClientResponse { request_id, result } => {
-                    assert_eq!(request_id.get(), id);
-                    assert_eq!(result.len(), 8);
-                }
-                other => panic!("{other:?}"),
-            }
+            assert_eq!(client.answer(id).await.len(), 8);
         }
-        let correlation_id = CorrelationId::new("a-query").unwrap();
-        let payload = Payload::new(&b"length"[..]).unwrap();
-        let created_at = Timestamp::from_millis(1);
-        client
-            .send(&ClientMessage::Query {
-                correlation_id: correlation_id.clone(),
-                payload,
-                created_at,
-            })
-            .await;
-        assert!(matches!(
-            client.receive().await,
-            ServerMessage::QueryResponse { correlation_id: answered, .. } if answered == correlation_id
-        ));
-        let timestamp = Timestamp::from_millis(42);
-        client.send(&ClientMessage::KeepAlive { timestamp }).await;
-        assert_eq!(client.receive().await, ServerMessage::KeepAliveResponse { timestamp });
+        client.query(b"length").await;
+        client.keep_alive().await;
         client.send(&ClientMessage::CloseSession { reason: CloseReason::ClientShutdown }).await;
         cluster.wait_for(|engine| engine.sessions().next().is_none()).await;
         cluster.shutdown().await;
@@ -76,7 +51,7 @@ async fn socket_reconnects_after_a_restart_and_continues_its_session() {
         let mut client = connect(library, &cluster).await;
         let session_id = client.create().await;
         client.command(1, b"once").await;
-        client.receive().await;
+        client.answer(1).await;
         cluster.kill("node-1", KillLoss::default()).await.unwrap();
         cluster.restart("node-1").await.unwrap();
         cluster.leader_elected().await;
@@ -84,44 +59,31 @@ async fn socket_reconnects_after_a_restart_and_continues_its_session() {
         client.send(&ClientMessage::ContinueSession { session_id, nonce }).await;
         assert_eq!(client.receive().await, ServerMessage::SessionContinued { nonce });
         client.command(1, b"once").await;
-        assert!(matches!(client.receive().await, ServerMessage::ClientResponse { .. }));
+        client.answer(1).await;
         assert_eq!(cluster.journal().len(), 1, "the copy is not executed");
         cluster.shutdown().await;
     }
 }
 
 #[tokio::test]
-async fn a_mebibyte_goes_both_ways() {
+async fn payload_of_a_mebibyte_arrives_unchanged_in_both_directions() {
     for library in Library::ready() {
         let cluster = TestCluster::builder().app(Echo).start().await.unwrap();
         let mut client = connect(library, &cluster).await;
         client.create().await;
-        let payload: Vec<u8> = (0..1 << 20).map(|n: u32| (n % 251) as u8).collect();
-        client.command(1, &payload).await;
-        match client.receive().await {
-            ServerMessage::ClientResponse { result, .. } => assert!(result[..] == payload[..]),
-            other => panic!("{other:?}"),
-        }
+        client.assert_echo_of_a_mebibyte().await;
         cluster.shutdown().await;
     }
 }
 
 #[tokio::test]
-async fn follower_rejects_and_names_the_leader() {
+async fn follower_rejects_a_session_and_names_the_leader() {
     for library in Library::ready() {
         let cluster = TestCluster::builder().members(3).start().await.unwrap();
         let leader = cluster.leader_elected().await;
         assert_eq!(leader.as_str(), "node-1");
         let mut client = connect_to(library, &cluster, 2, &[]).await;
-        let capabilities = Capabilities::new([("kind", "interop")]).unwrap();
-        let nonce = Nonce::new(-9).unwrap();
-        client.send(&ClientMessage::CreateSession { capabilities, nonce }).await;
-        let rejected = ServerMessage::SessionRejected {
-            reason: RejectionReason::NotLeader,
-            nonce,
-            leader_id: Some(leader),
-        };
-        assert_eq!(client.receive().await, rejected);
+        client.assert_rejected_in_favour_of(leader).await;
         cluster.shutdown().await;
     }
 }
@@ -148,22 +110,7 @@ async fn watch_notifies_and_its_acknowledgement_ends_the_redelivery() {
         let cluster = TestCluster::builder().app(KvStore::new()).start().await.unwrap();
         let mut client = connect(library, &cluster).await;
         client.create().await;
-        let watch = Command::Watch { key: zraft_kv::Key::new("k").unwrap() };
-        let value = zraft_kv::Value::new("v").unwrap();
-        let set = Command::Set { key: zraft_kv::Key::new("k").unwrap(), value: value.clone() };
-        client.command(1, &watch.encode()).await;
-        assert!(matches!(client.receive().await, ServerMessage::ClientResponse { .. }));
-        client.command(2, &set.encode()).await;
-        // The answer to a Set precedes its notification.
-        assert!(matches!(client.receive().await, ServerMessage::ClientResponse { .. }));
-        let request_id = match client.receive().await {
-            ServerMessage::ServerRequest { request_id, payload, .. } => {
-                let notification = Notification::decode(payload.as_bytes()).unwrap();
-                assert_eq!((notification.key.as_str(), notification.value), ("k", value));
-                request_id
-            }
-            other => panic!("{other:?}"),
-        };
+        let request_id = client.watch_and_set().await;
         assert_eq!(cluster.sessions()[0].unacknowledged, 1);
         client.send(&ClientMessage::ServerRequestAck { request_id }).await;
         within(cluster.wait_for(|engine| engine.sessions().all(|it| it.unacknowledged == 0))).await;
@@ -179,11 +126,10 @@ async fn undecodable_message_closes_only_its_connection() {
         other.create().await;
         let mut client = connect(library, &cluster).await;
         let session_id = client.create().await;
-        // Message type 99.
-        client.0.tell("send 7a726166740163").await;
+        client.send_undecodable().await;
         within(cluster.stats_reached(|stats| stats.engine.closed_undecodable == 1)).await;
         other.command(1, b"goes on").await;
-        assert!(matches!(other.receive().await, ServerMessage::ClientResponse { .. }));
+        other.answer(1).await;
         // The socket reconnects without being asked.
         client.resume(&session_id).await;
         cluster.shutdown().await;
@@ -242,9 +188,7 @@ async fn frozen_client_is_closed_after_its_ttl_and_reconnects() {
                 if dropped {
                     return;
                 }
-                let timestamp = Timestamp::from_millis(1);
-                client.send(&ClientMessage::KeepAlive { timestamp }).await;
-                client.receive().await;
+                client.keep_alive().await;
             }
         })
         .await;
