@@ -182,12 +182,12 @@ pub async fn run(settings: &Settings) -> Result<Found, Failure> {
     let half = settings.kills.div_ceil(2);
 
     let mut cluster = start(settings, "append-log").await?;
-    let done = on_log(&cluster, settings, half, &mut tally).await;
+    let done = unless_one_ends(&cluster, on_log(&cluster, settings, half, &mut tally)).await;
     let log = keep_if(&mut cluster, done, |log| !log.holds(), &mut kept)?;
     drop(cluster);
 
     let mut cluster = start(settings, "kv-store").await?;
-    let done = on_registers(&cluster, settings, &mut tally).await;
+    let done = unless_one_ends(&cluster, on_registers(&cluster, settings, &mut tally)).await;
     let registers = keep_if(&mut cluster, done, |registers| !registers.holds(), &mut kept)?;
     drop(cluster);
 
@@ -251,7 +251,7 @@ async fn on_log(
         callers.spawn(append(client.clone(), next.clone(), stop.clone()));
     }
     let mut faults = Faults::new(cluster, settings.seed);
-    unless_one_ends(cluster, tally.until(kills, &mut faults)).await?;
+    tally.until(kills, &mut faults).await?;
     stop.store(true, Ordering::Relaxed);
     let (mut acknowledged, mut failed) = (Vec::new(), 0);
     while let Some(caller) = callers.join_next().await {
@@ -333,13 +333,12 @@ async fn on_registers(
             Ok(())
         };
         let both = async { tokio::try_join!(work, trouble).map(drop) };
-        let done = async {
-            tokio::select! {
-                done = both => done,
-                () = follow(&mut watched) => Err(Failure::Member("the watch ended".to_owned())),
+        tokio::select! {
+            done = both => done?,
+            () = follow(&mut watched) => {
+                return Err(Failure::Member("the watch ended".to_owned()));
             }
-        };
-        unless_one_ends(cluster, done).await?;
+        }
         watch = Some(watched);
         let mut sound = true;
         for (number, history) in recorder.histories().into_iter().enumerate() {
@@ -372,10 +371,10 @@ async fn start(settings: &Settings, application: &str) -> Result<Cluster, Failur
 }
 
 /// Does the work. A member that ends by itself ends it with the reason.
-async fn unless_one_ends(
+async fn unless_one_ends<T>(
     cluster: &Cluster,
-    work: impl Future<Output = Result<(), Failure>>,
-) -> Result<(), Failure> {
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     tokio::select! {
         biased;
         problem = cluster.processes().watch() => Err(Failure::Member(problem)),

@@ -72,6 +72,45 @@ fn soak_writes_its_figures_and_its_plot_into_files() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+/// A program whose members end at once. Everything else does what `zraft` does for a cluster of three.
+#[cfg(unix)]
+const ENDING: &str = r#"#!/bin/sh
+if [ "$1" = server ]; then
+    echo "cannot go on" >&2
+    exit 3
+fi
+while [ "$1" != --dir ]; do shift; done
+for number in 1 2 3; do
+    folder="$2/node-$number"
+    mkdir "$folder"
+    printf 'name = "node-%s"\n[client]\naddress = "127.0.0.1:0"\n[peer]\naddress = "127.0.0.1:0"\n[admin]\naddress = "127.0.0.1:1"\n' \
+        $number > "$folder/node.toml"
+    echo 0123456789abcdef0123456789abcdef > "$folder/admin.token"
+done
+"#;
+
+#[cfg(unix)]
+#[test]
+fn run_whose_members_end_exits_with_2_and_names_the_folder_that_it_keeps() {
+    use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+    let folder = std::env::temp_dir().join(format!("zraft-chaos-ending-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let program = folder.join("zraft");
+    fs::write(&program, ENDING).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    for run in ["server", "recovery"] {
+        let output = chaos(&[run, "--program", program.to_str().unwrap()]);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains("cannot go on"), "{message}");
+        let kept = message.trim_end().rsplit_once(" are in ").unwrap().1;
+        assert!(Path::new(kept).join("node-1.log").is_file(), "{message}");
+        fs::remove_dir_all(kept).unwrap();
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
 #[test]
 fn unknown_fault_exits_with_2_and_lists_the_known_ones() {
     let output = chaos(&["soak", "--fault", "gremlins"]);
