@@ -2,6 +2,7 @@
 //! server.
 
 mod budget;
+mod compare;
 mod drive;
 mod rig;
 mod servers;
@@ -36,6 +37,8 @@ enum Command {
     Recovery(recovery::Arguments),
     Large(large::Arguments),
     Opening(opening::Arguments),
+    Compare(compare::Arguments),
+    DriveMembers(compare::drive::Arguments),
     Run(suite::Arguments),
 }
 
@@ -51,6 +54,8 @@ fn main() -> ExitCode {
         Command::Recovery(arguments) => recovery::run(&arguments),
         Command::Large(arguments) => large::run(&arguments),
         Command::Opening(arguments) => opening::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
+        Command::DriveMembers(arguments) => compare::drive::run(&arguments),
         Command::Run(arguments) => suite::run(&arguments),
     };
     match done {

@@ -4,7 +4,7 @@ mod counts;
 mod figures;
 mod measure;
 mod plots;
-mod process;
+pub(crate) mod process;
 mod report;
 mod verdict;
 

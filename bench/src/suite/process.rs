@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use crate::budget;
 
 /// Returns the path of this program.
-pub(super) fn itself() -> io::Result<PathBuf> {
+pub(crate) fn itself() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
 /// Returns the path of libzmq's contender, or `None` if it was not built.
-pub(super) fn libzmq() -> Option<PathBuf> {
+pub(crate) fn libzmq() -> Option<PathBuf> {
     let program = budget::root().join("target/libzmq-echo/release/zraft-libzmq-echo");
     program.exists().then_some(program)
 }
@@ -31,7 +31,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn start(arguments: &[&str]) -> io::Result<Self> {
+    pub(crate) fn start(arguments: &[&str]) -> io::Result<Self> {
         let mut child = Command::new(itself()?)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -45,7 +45,7 @@ impl Server {
     }
 
     /// Ends the process and reads the line that it prints at the end.
-    pub(super) fn finish(mut self) -> io::Result<Value> {
+    pub(crate) fn finish(mut self) -> io::Result<Value> {
         drop(self.child.stdin.take());
         self.line()
     }
@@ -65,7 +65,7 @@ impl Drop for Server {
 }
 
 /// Runs a program to its end and reads the line of JSON that it prints last.
-pub(super) fn measured<S: AsRef<OsStr>>(
+pub(crate) fn measured<S: AsRef<OsStr>>(
     program: impl AsRef<OsStr>,
     arguments: &[S],
 ) -> io::Result<Value> {
@@ -84,7 +84,7 @@ fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
 }
 
 /// Returns the machine, its load and the commit.
-pub(super) fn conditions(rounds: usize) -> Value {
+pub(crate) fn conditions(rounds: usize) -> Value {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -102,7 +102,7 @@ pub(super) fn conditions(rounds: usize) -> Value {
 }
 
 /// Prints a line.
-pub(super) fn say(text: &str) -> io::Result<()> {
+pub(crate) fn say(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout();
     writeln!(stdout, "{text}")?;
     stdout.flush()
