@@ -141,8 +141,9 @@ pub struct Processes {
     places: BTreeMap<String, Place>,
     cluster: Cluster,
     running: Mutex<BTreeMap<String, Process>>,
+    folder: PathBuf,
     // Dropped after the processes, which write into it.
-    folder: TempDir,
+    own: Option<TempDir>,
     _ports: Vec<TcpSocket>,
 }
 
@@ -158,25 +159,61 @@ impl Processes {
         let (first, ports) =
             reserve().map_err(|error| format!("cannot find free ports: {error}"))?;
         init(program, folder.path(), first, application)?;
-        let found = find(folder.path())?;
-        let token = found
-            .first()
-            .map(|found| found.config.token_file(&found.directory))
-            .unwrap_or_default();
-        let cluster =
-            Cluster::new(addresses(&found, |address| address), &read_token(&token)?, patience);
-        let named = found.into_iter().filter_map(|found| {
-            let name = found.config.name.as_ref()?.to_string();
-            Some((name, Place { found, flags: Vec::new(), variables: Vec::new() }))
-        });
+        let mut members = Self::in_folder(program, folder.path(), patience)?;
+        members.own = Some(folder);
+        members._ports = ports;
+        Ok(members)
+    }
+
+    /// Takes the members whose folders are in `folder`, and starts none. The folder is not deleted.
+    ///
+    /// # Errors
+    /// A text with the reason.
+    pub fn in_folder(program: &Path, folder: &Path, patience: Duration) -> Result<Self, String> {
+        let (places, cluster) = look(folder, BTreeMap::new(), patience)?;
         Ok(Self {
             program: program.to_owned(),
-            places: named.collect(),
+            places,
             cluster,
             running: Mutex::default(),
-            folder,
-            _ports: ports,
+            folder: folder.to_owned(),
+            own: None,
+            _ports: Vec::new(),
         })
+    }
+
+    /// Runs a command of the program, such as `["cluster", "add", "node-4"]`, and returns what it prints. A command of `zraft cluster`
+    /// needs the folder of the members by `--dir`, [`folder`](Self::folder).
+    ///
+    /// # Errors
+    /// A text if it fails, with what it says.
+    pub async fn execute(&self, words: &[&str]) -> Result<String, String> {
+        let mut command = command(&self.program);
+        command.args(words).stdin(Stdio::null());
+        let name = words.join(" ");
+        let output = tokio::task::spawn_blocking(move || command.output()).await;
+        let output = output
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(|error| format!("cannot run zraft {name}: {error}"))?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => {
+                let problem = String::from_utf8_lossy(&output.stderr);
+                Err(format!("zraft {name} fails, {}: {}", output.status, problem.trim_end()))
+            }
+        }
+    }
+
+    /// Looks at the folders again: members that were added since can be opened, and those whose folder is gone are forgotten. `patience`
+    /// begins again.
+    ///
+    /// # Errors
+    /// A text with the reason.
+    pub fn refresh(&mut self, patience: Duration) -> Result<(), String> {
+        let known = std::mem::take(&mut self.places);
+        (self.places, self.cluster) = look(&self.folder, known, patience)?;
+        Ok(())
     }
 
     /// Adds flags with which a member is started from now on.
@@ -193,16 +230,18 @@ impl Processes {
         }
     }
 
-    /// Returns the folder that the members' folders are in. It is deleted with this value.
+    /// Returns the folder that the members' folders are in. It is deleted with this value if [`prepare`](Self::prepare) made it.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     /// Keeps the folder when this value is dropped, and returns it.
     pub fn keep_folder(&mut self) -> &Path {
-        self.folder.disable_cleanup(true);
-        self.folder.path()
+        if let Some(own) = &mut self.own {
+            own.disable_cleanup(true);
+        }
+        &self.folder
     }
 
     /// Starts all members.
@@ -246,7 +285,7 @@ impl Processes {
             "--storage-reserve-bytes",
             RESERVE_BYTES,
         ]);
-        let log = self.folder.path().join(format!("{name}.log"));
+        let log = self.folder.join(format!("{name}.log"));
         let process = Process::start(&mut command, log)
             .map_err(|error| format!("cannot start {}: {error}", self.program.display()))?;
         self.running().insert(name.to_owned(), process);
@@ -434,6 +473,27 @@ impl Ending {
             _ => Ok(()),
         }
     }
+}
+
+/// Finds the members in a folder. Those that are `known` keep their flags and variables.
+fn look(
+    folder: &Path,
+    mut known: BTreeMap<String, Place>,
+    patience: Duration,
+) -> Result<(BTreeMap<String, Place>, Cluster), String> {
+    let found = find(folder)?;
+    let token = found.first().map(|found| found.config.token_file(&found.directory));
+    let token = read_token(&token.unwrap_or_default())?;
+    let cluster = Cluster::new(addresses(&found, |address| address), &token, patience);
+    let places = found.into_iter().filter_map(|found| {
+        let name = found.config.name.as_ref()?.to_string();
+        let place = match known.remove(&name) {
+            Some(known) => Place { found, ..known },
+            None => Place { found, flags: Vec::new(), variables: Vec::new() },
+        };
+        Some((name, place))
+    });
+    Ok((places.collect(), cluster))
 }
 
 /// Returns a command that runs the program. The variables of the program's own environment must not configure its members.

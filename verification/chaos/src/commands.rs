@@ -18,7 +18,7 @@ use zraft_chaos::{
     plot,
     processes::Layer,
     report,
-    runs::{cuts, failover, recovery, registers, restarts, server, soak},
+    runs::{cuts, failover, operations, recovery, registers, restarts, server, soak},
 };
 
 #[derive(Debug, Subcommand)]
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Soak(Soak),
     /// Kill, freeze and cut off real server processes, and check what they did
     Server(Server),
+    /// Replace, add and remove members of real server processes under load, back them up and restore them
+    Operations(Operations),
     /// Measure how long clients of real server processes go without an answer when a member is lost, and what idle sessions cost
     Recovery(Recovery),
 }
@@ -184,12 +186,24 @@ pub(crate) struct Recovery {
     /// Number of members that are stopped by SIGTERM and started again, one after the other
     #[arg(long, value_name = "N", default_value_t = 100)]
     restarts: u32,
-    /// Number of idle sessions
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    sessions: u32,
+    /// Numbers of idle sessions, from few to many
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 1000, 10_000])]
+    sessions: Vec<u32>,
     /// Time for which idle sessions are watched
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     seconds: u32,
+    /// The program zraft [default: the one beside this program]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Operations {
+    /// Size of the state that a new member receives, in MiB; the application takes at most 1,024, of which the load needs a part
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    mib: usize,
     /// The program zraft [default: the one beside this program]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
@@ -281,6 +295,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         }
         Command::Soak(arguments) => execute(&arguments.common, soaked(&arguments)),
         Command::Recovery(arguments) => execute(&arguments.common, recovered(&arguments)),
+        Command::Operations(arguments) => execute(&arguments.common, operated(&arguments)),
         Command::Server(arguments) => execute(&arguments.common, on_processes(&arguments)),
     }
 }
@@ -338,10 +353,17 @@ async fn recovered(arguments: &Recovery) -> Result<Done, Failure> {
         kills: arguments.kills,
         hand_overs: arguments.hand_overs,
         restarts: arguments.restarts,
-        sessions: arguments.sessions,
+        sessions: arguments.sessions.clone(),
         idle: Duration::from_secs(arguments.seconds.into()),
     };
     let found = recovery::run(&settings).await?;
+    Ok(Done { report: found.to_json(), holds: found.holds() })
+}
+
+async fn operated(arguments: &Operations) -> Result<Done, Failure> {
+    let program = program(arguments.program.as_ref())?;
+    let settings = operations::Settings { program, mib: arguments.mib };
+    let found = operations::run(&settings).await?;
     Ok(Done { report: found.to_json(), holds: found.holds() })
 }
 

@@ -1,7 +1,9 @@
 //! The runs, which the program executes at full length and the tests at a short one.
 
+mod callers;
 pub mod cuts;
 pub mod failover;
+pub mod operations;
 pub mod recovery;
 pub mod registers;
 pub mod restarts;

@@ -2,33 +2,18 @@
 
 use std::{
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::time::sleep;
 use zraft_cli::{latency::Latencies, processes::Processes};
-use zraft_client::RaftClient;
 
+use super::callers::{Callers, connect, leader};
 use crate::failure::Failure;
 
 /// A run must end by then. It is far longer than the longest one takes.
 const PATIENCE: Duration = Duration::from_secs(3600);
-/// Callers that submit one command after the other.
-const CALLERS: usize = 8;
-/// A loss is over when commands were answered for this long, without a longer silence than that. A follower stands for election after 300 ms
-/// at the earliest, so the silence after a kill is longer.
-const AFTER: Duration = Duration::from_millis(500);
-const SILENCE: Duration = Duration::from_millis(150);
 /// Members end within 5 s of SIGTERM.
 const END: Duration = Duration::from_secs(10);
 /// Sessions that are opened at the same time.
@@ -47,8 +32,8 @@ pub struct Settings {
     pub hand_overs: u32,
     /// The number of members that are stopped by SIGTERM and started again.
     pub restarts: u32,
-    /// The number of idle sessions.
-    pub sessions: u32,
+    /// The numbers of idle sessions.
+    pub sessions: Vec<u32>,
     /// The time for which idle sessions are watched.
     pub idle: Duration,
 }
@@ -66,9 +51,19 @@ pub struct Found {
     pub restarts_of_followers: Latencies,
     /// Commands that were answered, and that ended with an error.
     pub commands: (u64, u64),
-    /// The part of a core that the leader and each follower use while sessions idle, without and with them. Empty where the system
-    /// does not tell.
-    pub idle: Vec<(u32, Vec<f64>)>,
+    /// What idle sessions cost. Empty where the system does not tell.
+    pub idle: Vec<Idle>,
+}
+
+/// What members use while sessions idle: the leader first, then each follower.
+#[derive(Debug)]
+pub struct Idle {
+    /// The number of sessions.
+    pub sessions: u32,
+    /// The part of a core.
+    pub cores: Vec<f64>,
+    /// The resident memory in KiB.
+    pub memory: Vec<u64>,
 }
 
 impl Found {
@@ -81,8 +76,9 @@ impl Found {
     /// Returns the figures as one JSON object.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let idle = self.idle.iter().map(|(sessions, cores)| {
-            json!({ "sessions": sessions, "leader": cores.first(), "followers": cores.get(1..) })
+        let idle = self.idle.iter().map(|idle| {
+            let Idle { sessions, cores, memory } = idle;
+            json!({ "sessions": sessions, "cores": cores, "memoryKiB": memory })
         });
         json!({
             "run": "recovery",
@@ -93,7 +89,7 @@ impl Found {
             "handOverMs": self.hand_overs.to_json(),
             "restartOfLeaderMs": self.restarts_of_leaders.to_json(),
             "restartOfFollowerMs": self.restarts_of_followers.to_json(),
-            "idleCores": idle.collect::<Vec<_>>(),
+            "idleLeaderFirst": idle.collect::<Vec<_>>(),
         })
     }
 }
@@ -121,8 +117,8 @@ pub async fn run(settings: &Settings) -> Result<Found, Failure> {
 async fn measure(settings: &Settings, processes: &Processes) -> Result<Found, Failure> {
     leader(processes).await?;
     let idle = idle(settings, processes).await?;
-    let client = connect(processes).await?;
-    let mut load = Load::start(&client);
+    let client = connect(processes.endpoints()).await?;
+    let mut load = Callers::start(&client);
     let mut found = Found {
         kills: Latencies::new(),
         hand_overs: Latencies::new(),
@@ -164,99 +160,16 @@ async fn measure(settings: &Settings, processes: &Processes) -> Result<Found, Fa
     Ok(found)
 }
 
-async fn leader(processes: &Processes) -> Result<String, Failure> {
-    let leader = processes.cluster().leader().await;
-    let (_, status) = leader.map_err(|failure| Failure::Member(failure.text().to_owned()))?;
-    Ok(status["member"].as_str().unwrap_or_default().to_owned())
-}
-
-async fn connect(processes: &Processes) -> Result<RaftClient, Failure> {
-    let builder = RaftClient::builder().capability("kind", "chaos");
-    let builder = processes.endpoints().fold(builder, |builder, (id, at)| builder.member(id, at));
-    let client = builder.build()?;
-    client.connect().await?;
-    Ok(client)
-}
-
-/// Callers that submit one command after the other, and the longest time without an answer.
-struct Load {
-    callers: JoinSet<(u64, u64)>,
-    stop: Arc<AtomicBool>,
-    /// The moment of the last answer, and the longest time between two of them since the last look.
-    answers: watch::Sender<(Instant, Duration)>,
-}
-
-impl Load {
-    fn start(client: &RaftClient) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let answers = watch::Sender::new((Instant::now(), Duration::ZERO));
-        let next = Arc::new(AtomicU64::new(0));
-        let mut callers = JoinSet::new();
-        for _ in 0..CALLERS {
-            let (client, stop, next) = (client.clone(), stop.clone(), next.clone());
-            let answers = answers.clone();
-            callers.spawn(async move {
-                let (mut answered, mut failed) = (0, 0);
-                while !stop.load(Ordering::Relaxed) {
-                    let item =
-                        Bytes::from(format!("item {}", next.fetch_add(1, Ordering::Relaxed)));
-                    match client.submit_command(item).await {
-                        Ok(_) => answered += 1,
-                        Err(_) => failed += 1,
-                    }
-                    answers.send_modify(|(last, longest)| {
-                        let now = Instant::now();
-                        *longest = now.duration_since(*last).max(*longest);
-                        *last = now;
-                    });
-                }
-                (answered, failed)
-            });
-        }
-        Self { callers, stop, answers }
-    }
-
-    /// Waits until commands are answered, and forgets what was.
-    async fn begin(&mut self) {
-        let mut answers = self.answers.subscribe();
-        // This value holds the sender.
-        let _ = answers.changed().await;
-        self.answers.send_modify(|(_, longest)| *longest = Duration::ZERO);
-    }
-
-    /// Waits until commands have been answered for a while, and returns the longest time without an answer since the last
-    /// [`begin`](Self::begin).
-    async fn gap(&mut self) -> Duration {
-        let mut answers = self.answers.subscribe();
-        let mut flows_since = Instant::now();
-        while flows_since.elapsed() < AFTER {
-            if timeout(SILENCE, answers.changed()).await.is_err() {
-                let _ = answers.changed().await;
-                flows_since = Instant::now();
-            }
-        }
-        self.answers.borrow().1
-    }
-
-    async fn stop(mut self) -> Result<(u64, u64), Failure> {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut sum = (0, 0);
-        while let Some(caller) = self.callers.join_next().await {
-            let (answered, failed) = caller?;
-            sum = (sum.0 + answered, sum.1 + failed);
-        }
-        Ok(sum)
-    }
-}
-
 /// Measures what members use without sessions, and with idle ones.
-async fn idle(settings: &Settings, processes: &Processes) -> Result<Vec<(u32, Vec<f64>)>, Failure> {
+async fn idle(settings: &Settings, processes: &Processes) -> Result<Vec<Idle>, Failure> {
     let mut figures = Vec::new();
     let mut clients = Vec::new();
-    for sessions in [0, settings.sessions] {
+    for sessions in std::iter::once(0).chain(settings.sessions.iter().copied()) {
         while clients.len() < sessions as usize {
             let more = (sessions as usize - clients.len()).min(AT_ONCE);
-            let opened = futures_util::future::try_join_all((0..more).map(|_| connect(processes)));
+            let opened = futures_util::future::try_join_all(
+                (0..more).map(|_| connect(processes.endpoints())),
+            );
             clients.extend(opened.await?);
         }
         let leads = leader(processes).await?;
@@ -274,8 +187,12 @@ async fn idle(settings: &Settings, processes: &Processes) -> Result<Vec<(u32, Ve
                 "another member was elected while nothing happened".to_owned(),
             ));
         }
-        if let Some(used) = used.collect::<Option<Vec<f64>>>() {
-            figures.push((sessions, used.into_iter().map(|seconds| seconds / took).collect()));
+        let memory = names.iter().map(|name| memory(processes, name));
+        if let (Some(used), Some(memory)) =
+            (used.collect::<Option<Vec<f64>>>(), memory.collect::<Option<_>>())
+        {
+            let cores = used.into_iter().map(|seconds| seconds / took).collect();
+            figures.push(Idle { sessions, cores, memory });
         }
     }
     for client in &clients {
@@ -292,4 +209,12 @@ fn cpu(processes: &Processes, name: &str) -> Option<f64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
     Some((ticks(11)? + ticks(12)?) / TICKS)
+}
+
+/// Returns the resident memory of a member in KiB; none where the system does not tell.
+fn memory(processes: &Processes, name: &str) -> Option<u64> {
+    let process = processes.process_id(name)?;
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
