@@ -10,6 +10,7 @@ pub mod beat;
 pub mod failure;
 pub mod faults;
 pub mod guide;
+pub mod journal;
 pub mod linearizability;
 pub mod load;
 pub mod numbered;
