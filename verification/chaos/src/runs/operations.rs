@@ -216,7 +216,7 @@ impl Operations {
         self.members.execute(&words).await.map_err(Failure::Member)
     }
 
-    /// Starts the member that `words` add, and waits until it votes.
+    /// Starts the member that `words` add, and waits until it votes and has applied everything.
     async fn join(&mut self, words: &[&str], new: &'static str) -> Result<(), Failure> {
         let port = self.ports.get(new).copied().unwrap_or(0);
         let address = format!("127.0.0.1:{port}");
@@ -224,7 +224,8 @@ impl Operations {
         self.members.refresh(PATIENCE).map_err(Failure::Member)?;
         self.members.open(new).map_err(Failure::Member)?;
         self.cluster(&["promote", new]).await?;
-        Ok(())
+        // It votes before its state machine has taken the snapshot.
+        self.members.caught_up(new).await.map_err(Failure::Member)
     }
 
     async fn add(&mut self, new: &'static str) -> Result<(), Failure> {
