@@ -225,6 +225,12 @@ pub(crate) struct Server {
     /// Let disks fail as well, by libfiu in this folder, such as /usr/lib/fiu of Debian's fiu-utils
     #[arg(long, value_name = "DIR")]
     fiu: Option<PathBuf>,
+    /// Let disks lose writes that were not synced, and set clocks, by this library, which verification/chaos/layer/build makes
+    #[arg(long, value_name = "FILE")]
+    layer: Option<PathBuf>,
+    /// Let disks say that they have synced when they have not, so that the run fails, to test the run itself
+    #[arg(long, hide = true, requires = "layer")]
+    lying_disks: bool,
     /// Write the histories of the registers to this file, for verification/porcupine/run; without it, those of a run that breaks a
     /// promise are beside the files of its members
     #[arg(long, value_name = "FILE")]
@@ -369,7 +375,8 @@ async fn operated(arguments: &Operations) -> Result<Done, Failure> {
 
 async fn on_processes(arguments: &Server) -> Result<Done, Failure> {
     let program = program(arguments.program.as_ref())?;
-    let layer = arguments.fiu.as_deref().map(Layer::find).transpose()?;
+    let layer = Layer::find(arguments.fiu.as_deref(), arguments.layer.as_deref())?
+        .with_lies(arguments.lying_disks);
     let settings =
         server::Settings { program, kills: arguments.kills, seed: arguments.seed, layer };
     let found = server::run(&settings).await?;

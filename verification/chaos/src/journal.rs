@@ -101,12 +101,12 @@ fn write(file: &mut File, offset: u64, bytes: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// [`io::Error`] if the file or the journal cannot be read or changed.
-pub fn lose_power(file: &Path, journal: &Path, rng: &mut Rng) -> io::Result<usize> {
+pub fn lose_power(file: &Path, journal: &Path, fate: impl FnMut() -> Fate) -> io::Result<usize> {
     let mut bytes = Vec::new();
     File::open(journal)?.read_to_end(&mut bytes)?;
     let changes = read(&bytes);
     let mut file = File::options().write(true).open(file)?;
-    lose(&mut file, &changes, || Fate::draw(rng))?;
+    lose(&mut file, &changes, fate)?;
     Ok(changes.len())
 }
 

@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
+    sync::atomic::AtomicU64,
     time::Duration,
 };
 
@@ -36,7 +37,9 @@ pub struct Cluster {
     links: BTreeMap<(String, String), Proxy>,
     /// Before the client ports, by member.
     doors: BTreeMap<String, Proxy>,
-    layer: Option<Layer>,
+    layer: Layer,
+    /// Writes that were not synced when members lost power.
+    lost_writes: AtomicU64,
     _gates: Vec<Gate>,
     /// Keep the members' own ports from other processes.
     _ports: Vec<TcpSocket>,
@@ -44,7 +47,8 @@ pub struct Cluster {
 
 impl Cluster {
     /// Makes a cluster and starts its members. `application` is the name of its state machine. What is asked of the members is given
-    /// up `patience` from now on. `layer` can make their disks fail.
+    /// up `patience` from now on. `layer` can make their disks fail or lose
+    /// writes, and set their clocks.
     ///
     /// # Errors
     /// [`Failure`] if a port cannot be opened or a member cannot be started.
@@ -52,7 +56,7 @@ impl Cluster {
         program: &Path,
         application: &str,
         patience: Duration,
-        layer: Option<Layer>,
+        layer: Layer,
     ) -> Result<Self, Failure> {
         let mut processes =
             Processes::prepare(program, application, patience).map_err(Failure::Member)?;
@@ -83,11 +87,10 @@ impl Cluster {
             gates.push(Gate::start(*known_at, ways)?);
             doors.insert(to.clone(), Proxy::start(*client_address).await?);
         }
-        if let Some(layer) = &layer {
-            layer.prepare(&mut processes);
-        }
+        layer.prepare(&mut processes)?;
         processes.open_all().map_err(Failure::Member)?;
-        Ok(Self { processes, links, doors, layer, _gates: gates, _ports: ports })
+        let lost_writes = AtomicU64::new(0);
+        Ok(Self { processes, links, doors, layer, lost_writes, _gates: gates, _ports: ports })
     }
 
     /// Returns the processes.

@@ -5,8 +5,11 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::sleep;
 
-use super::Cluster;
+use super::{Cluster, Layer};
 use crate::{failure::Failure, proxy::Cut};
+
+/// How far a clock is set at most: the cluster's time follows a leap of 10 s, and waits for an operator at a longer one.
+const MOST_MILLIS: i64 = 120_000;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,11 +44,17 @@ pub enum ProcessFault {
     FailedWrite,
     /// A member's write fails with ENOSPC. The member ends, and is started again.
     FullDisk,
+    /// The leader is killed, its disk loses writes that were not synced, and it is started again.
+    LeaderLosesPower,
+    /// The same of all members at the same time.
+    AllLosePower,
+    /// A member's wall clock is set ahead or back by up to two minutes.
+    SetClock,
 }
 
 impl ProcessFault {
-    /// All kinds of faults. The last ones need a [`Layer`](super::Layer).
-    pub const ALL: [Self; 15] = [
+    /// All kinds of faults.
+    pub const ALL: [Self; 18] = [
         Self::KillLeader,
         Self::KillFollower,
         Self::KillMajority,
@@ -61,9 +70,19 @@ impl ProcessFault {
         Self::FailedSync,
         Self::FailedWrite,
         Self::FullDisk,
+        Self::LeaderLosesPower,
+        Self::AllLosePower,
+        Self::SetClock,
     ];
-    /// Those that need a layer.
-    const OF_DISKS: usize = 3;
+
+    /// Returns true if the layer has the library that this fault needs.
+    fn is_possible(self, layer: &Layer) -> bool {
+        match self {
+            Self::FailedSync | Self::FailedWrite | Self::FullDisk => layer.fails_disks(),
+            Self::LeaderLosesPower | Self::AllLosePower | Self::SetClock => layer.loses_power(),
+            _ => true,
+        }
+    }
 
     /// Returns the name in reports.
     #[must_use]
@@ -84,6 +103,9 @@ impl ProcessFault {
             Self::FailedSync => "failed-sync",
             Self::FailedWrite => "failed-write",
             Self::FullDisk => "full-disk",
+            Self::LeaderLosesPower => "leader-loses-power",
+            Self::AllLosePower => "all-lose-power",
+            Self::SetClock => "set-clock",
         }
     }
 
@@ -91,9 +113,9 @@ impl ProcessFault {
     #[must_use]
     pub fn kills(self) -> u64 {
         match self {
-            Self::KillLeader | Self::KillFollower => 1,
+            Self::KillLeader | Self::KillFollower | Self::LeaderLosesPower => 1,
             Self::KillMajority => 2,
-            Self::KillAll => 3,
+            Self::KillAll | Self::AllLosePower => 3,
             _ => 0,
         }
     }
@@ -115,8 +137,10 @@ impl<'a> Faults<'a> {
 
     /// Returns the next fault.
     pub fn choose(&mut self) -> ProcessFault {
-        let of_disks = if self.cluster.layer.is_some() { 0 } else { ProcessFault::OF_DISKS };
-        ProcessFault::ALL[self.rng.usize(..ProcessFault::ALL.len() - of_disks)]
+        let possible = ProcessFault::ALL.into_iter();
+        let possible: Vec<_> =
+            possible.filter(|fault| fault.is_possible(&self.cluster.layer)).collect();
+        possible[self.rng.usize(..possible.len())]
     }
 
     /// Injects a fault at a random moment, keeps it up for a while and takes it back. Completes when a member serves again.
@@ -164,6 +188,19 @@ impl<'a> Faults<'a> {
                 self.pass(0..500).await;
                 cluster.processes().open(member).map_err(Failure::Member)?;
             }
+            ProcessFault::LeaderLosesPower => self.lose_power(&[&leader]).await?,
+            ProcessFault::AllLosePower => {
+                self.lose_power(&[&leader, others[0], others[1]]).await?;
+            }
+            ProcessFault::SetClock => {
+                let member = if self.rng.bool() { &leader } else { others[0] };
+                cluster.set_clock(member, self.rng.i64(-MOST_MILLIS..MOST_MILLIS))?;
+                self.pass(200..2000).await;
+                // Else it stays wrong until it is set again.
+                if self.rng.bool() {
+                    cluster.set_clock(member, 0)?;
+                }
+            }
             // It is refused while another one is under way, for example after an election.
             ProcessFault::HandOver => drop(cluster.hand_over().await),
         }
@@ -177,6 +214,15 @@ impl<'a> Faults<'a> {
         self.pass(0..1200).await;
         for name in names {
             processes.open(name).map_err(Failure::Member)?;
+        }
+        Ok(())
+    }
+
+    async fn lose_power(&mut self, names: &[&str]) -> Result<(), Failure> {
+        self.cluster.lose_power(names, &mut self.rng)?;
+        self.pass(0..1200).await;
+        for name in names {
+            self.cluster.processes().open(name).map_err(Failure::Member)?;
         }
         Ok(())
     }

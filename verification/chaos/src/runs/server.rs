@@ -42,8 +42,8 @@ pub struct Settings {
     pub kills: u64,
     /// The seed of the faults.
     pub seed: u64,
-    /// What makes the members' disks fail; without it, they do not fail.
-    pub layer: Option<Layer>,
+    /// What makes the members' disks fail or lose writes, and sets their clocks.
+    pub layer: Layer,
 }
 
 /// What a run has found.
@@ -53,6 +53,8 @@ pub struct Found {
     pub faults: BTreeMap<&'static str, u64>,
     /// The number of processes that were killed.
     pub kills: u64,
+    /// The writes that were not synced when a member lost power; some of them were kept.
+    pub lost_writes: u64,
     /// The half on an append log.
     pub log: OnLog,
     /// The half on registers.
@@ -135,6 +137,7 @@ impl Found {
             "holds": self.holds(),
             "seconds": self.took.as_secs_f64(),
             "kills": self.kills,
+            "writesInDoubt": self.lost_writes,
             "faults": self.faults,
             "commandsAnswered": self.log.answered,
             "commandsFailed": self.log.failed,
@@ -191,8 +194,8 @@ pub async fn run(settings: &Settings) -> Result<Found, Failure> {
     let registers = keep_if(&mut cluster, done, |registers| !registers.holds(), &mut kept)?;
     drop(cluster);
 
-    let (faults, kills) = (tally.faults, tally.kills);
-    Ok(Found { faults, kills, log, registers, kept, took: started.elapsed() })
+    let Tally { faults, kills, lost_writes } = tally;
+    Ok(Found { faults, kills, lost_writes, log, registers, kept, took: started.elapsed() })
 }
 
 /// Keeps the files of the members if the work failed, or if its result is broken.
@@ -217,6 +220,7 @@ fn keep_if<T>(
 struct Tally {
     faults: BTreeMap<&'static str, u64>,
     kills: u64,
+    lost_writes: u64,
 }
 
 impl Tally {
@@ -261,6 +265,7 @@ async fn on_log(
     }
     let log = read_log(&clients[0]).await.map_err(Failure::Member)?;
     let comparison = Comparison::new(&acknowledged, &log);
+    tally.lost_writes += cluster.lost_writes();
     let members_equal = close(cluster, &clients).await?;
     Ok(OnLog { comparison, answered: acknowledged.len() as u64, failed, members_equal })
 }
@@ -353,6 +358,7 @@ async fn on_registers(
         }
     }
     watcher.disconnect_within(Duration::from_secs(1)).await;
+    tally.lost_writes += cluster.lost_writes();
     let members_equal = close(cluster, &clients).await?;
     Ok(OnRegisters { histories, members_equal })
 }
