@@ -81,7 +81,7 @@ impl Requests {
             Mix::Commands => false,
             Mix::Queries => true,
             // Not the parity of the number: a session would carry one kind only.
-            Mix::Mixed => self.next / clients.len() % 2 == 0,
+            Mix::Mixed => (self.next / clients.len()).is_multiple_of(2),
         };
         let payloads = if is_query { &self.queries } else { &self.commands };
         let payload = payloads[self.next % KEYS].clone();
@@ -93,7 +93,7 @@ async fn drive(arguments: &Arguments) -> io::Result<()> {
     let share = arguments.in_flight.div_ceil(arguments.connections);
     let named = arguments.endpoints.iter().zip(1..);
     let builder = named.fold(RaftClient::builder(), |builder, (endpoint, number)| {
-        builder.member(&format!("node-{number}"), endpoint)
+        builder.member(format!("node-{number}"), endpoint)
     });
     let builder = builder
         .capability("kind", "bench")

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use zraft_cli::processes::Members;
+use zraft_cli::processes::Processes;
 
 use super::Point;
 use crate::suite::process::{itself, measured};
@@ -75,14 +75,15 @@ impl System {
 
 /// Three members of this project with default settings and the key-value application.
 pub(super) struct Zraft {
-    members: Members,
+    members: Processes,
     /// Members report through their admin ports.
     runtime: tokio::runtime::Runtime,
 }
 
 impl Zraft {
     pub(super) fn start(program: &Path, patience: Duration) -> io::Result<Self> {
-        let members = Members::prepare(program, "kv-store", patience).map_err(io::Error::other)?;
+        let members =
+            Processes::prepare(program, "kv-store", patience).map_err(io::Error::other)?;
         members.open_all().map_err(io::Error::other)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let leader = runtime.block_on(members.cluster().leader());

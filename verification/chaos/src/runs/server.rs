@@ -447,6 +447,7 @@ mod tests {
         let found = Found {
             faults: BTreeMap::new(),
             kills: 0,
+            lost_writes: 0,
             log,
             registers: registers(&[Verdict::TooHard, Verdict::NotLinearizable { stuck: 7 }]),
             kept: vec![PathBuf::from("kept")],
