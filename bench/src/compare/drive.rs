@@ -1,4 +1,4 @@
-//! Load on a key-value cluster by the client, in a process of its own: some sessions, each with a share of the requests.
+//! Load on a key-value cluster by the client, in a separate process: some sessions, each with a share of the requests.
 
 use std::{
     io,

@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `systems.rs` | the processes of each system: start, leader, processor time, memory |
-//! | `drive.rs` | load on the project's members by its client, in a process of its own |
+//! | `drive.rs` | load on the project's members by its client, in a separate process |
 //! | `disk.rs` | how often a second the disk can sync |
 //! | `table.rs` | the report |
 //!
