@@ -21,6 +21,13 @@ const TIMING: Timing = Timing {
     election_min: Duration::from_millis(600),
     election_max: Duration::from_millis(900),
 };
+/// A member alone leads after one election timeout, for which most tests wait once. It steps down if it does not get to run for
+/// about as long, so the timeout is not shorter than the server's default.
+const ALONE: Timing = Timing {
+    heartbeat: Duration::from_millis(50),
+    election_min: Duration::from_millis(300),
+    election_max: Duration::from_millis(320),
+};
 
 type Make = Box<dyn Fn() -> Box<dyn Application> + Send + Sync>;
 
@@ -134,7 +141,7 @@ impl ClusterBuilder {
         let settings = settings.check()?;
         let record = Record::new(self.restore);
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(4)
             .thread_name("members")
             .enable_all()
             .build()?;
@@ -181,16 +188,17 @@ impl ClusterBuilder {
         record: &Arc<Record>,
         settings: CheckedSettings,
     ) -> Result<LocalCluster<Recorded>, StartError> {
-        let (record, make, address) = (record.clone(), self.make, self.address);
+        let (record, make) = (record.clone(), self.make);
+        let (count, address) = (self.members, self.address);
         let application = move || Recorded::new(record.clone(), make());
         let configure = move |config: &mut MemberConfig| {
-            config.timing = TIMING;
+            config.timing = if count == 1 { ALONE } else { TIMING };
             config.settings = settings.clone();
             if address.is_ipv6() {
                 config.client_address = SocketAddr::new(address, 0);
             }
         };
-        let members = LocalCluster::start_with(self.members, application, configure).await?;
+        let members = LocalCluster::start_with(count, application, configure).await?;
         members.hand_over(1).await?;
         Ok(members)
     }

@@ -22,6 +22,8 @@ use crate::record::{Execution, Record, SessionView, View};
 
 /// Longer than this is a hang.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long answers may take after their commands were executed.
+const ANSWERS: Duration = Duration::from_millis(200);
 /// How often a wait looks again, for changes that no one announces.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -80,6 +82,7 @@ impl TestCluster {
             for member in 0..inner.doors.names().len() {
                 inner.doors.close(member).await;
             }
+            inner.doors.cut(None).await;
             if let Some(members) = inner.members.lock().await.take() {
                 members.stop().await;
             }
@@ -139,9 +142,12 @@ impl ClusterHandle {
         self.wait_until(|record| wanted(&record.view())).await;
     }
 
-    /// Waits until the cluster has executed `count` commands since its start.
+    /// Waits until the cluster has executed `count` commands since its start. Their answers have reached the proxies when this
+    /// returns, or their sessions have lost their connections: a test may stop to drop answers next.
     pub async fn journal_reached(&self, count: u64) {
         self.wait_until(|record| record.count() >= count).await;
+        // An answer that a member lost does not come before its command is sent again.
+        let _ = timeout(ANSWERS, self.wait_until(|record| record.has_answers(count))).await;
     }
 
     async fn wait_until(&self, mut wanted: impl FnMut(&Record) -> bool) {
@@ -187,9 +193,13 @@ impl ClusterHandle {
         let inner = self.inner.clone();
         self.on(async move {
             let mut members = inner.members().await;
-            let killed = running_mut(&mut members).kill(number(index)).await;
-            killed.map_err(|_| SwitchError::NotRunning(name))?;
+            let members = running_mut(&mut members);
+            if members.member(number(index)).is_err() {
+                return Err(SwitchError::NotRunning(name));
+            }
             inner.doors.close(index).await;
+            members.kill(number(index)).await.expect("it runs");
+            inner.doors.cut(Some(index)).await;
             Ok(())
         })
         .await

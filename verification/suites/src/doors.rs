@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use zraft_protocol::{ClientMessageKind, MemberId, ServerMessageKind};
 use zraft_test_server::{Hints, MessageClass};
 
@@ -63,7 +63,7 @@ struct Door {
     hints: Hints,
     deaf: bool,
     /// Accepts connections while the member runs.
-    accepting: Option<AbortHandle>,
+    accepting: Option<JoinHandle<()>>,
     /// Keeps the port from other processes while the member does not run.
     _reserved: Option<TcpSocket>,
 }
@@ -180,7 +180,7 @@ impl Doors {
                 tokio::spawn(async move { doors.accept_unix(member, &listener, target).await })
             }
         };
-        door.accepting = Some(task.abort_handle());
+        door.accepting = Some(task);
         Ok(())
     }
 
@@ -263,13 +263,14 @@ impl Doors {
         self.ended.notify_waiters();
     }
 
-    /// Closes the port of a member that has ended, and resets its connections.
+    /// Closes the port of a member: the system refuses connections when this returns.
     pub(crate) async fn close(&self, member: usize) {
         let accepting = self.state().doors.get_mut(member).and_then(|door| door.accepting.take());
         if let Some(accepting) = accepting {
             accepting.abort();
+            // The listener is closed once its task has ended.
+            let _ = accepting.await;
         }
-        self.cut(Some(member)).await;
     }
 
     /// Resets all connections of a member, or of all members, and waits until they have ended.

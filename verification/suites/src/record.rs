@@ -1,6 +1,6 @@
 //! What the cluster has executed, as the members note it while they apply the log.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
@@ -71,6 +71,8 @@ struct Facts {
     steps: Vec<Step>,
     executed: Vec<Execution>,
     sessions: Vec<SessionId>,
+    /// The commands whose answers have left the members.
+    answered: HashSet<(SessionId, RequestId)>,
     /// The member to which each session is bound, by the number of its connection.
     bindings: BTreeMap<u64, (SessionId, MemberId)>,
 }
@@ -146,6 +148,27 @@ impl Record {
     pub(crate) fn unbind(&self, connection: u64) {
         self.facts().bindings.remove(&connection);
         self.changed.notify_waiters();
+    }
+
+    /// Notes that a connection carries the answer to a command.
+    pub(crate) fn answer(&self, connection: u64, request_id: RequestId) {
+        let mut facts = self.facts();
+        let Some((session, _)) = facts.bindings.get(&connection) else { return };
+        let command = (session.clone(), request_id);
+        facts.answered.insert(command);
+        drop(facts);
+        self.changed.notify_waiters();
+    }
+
+    /// Returns true if each of the first `count` commands was answered, or its session is bound to no connection.
+    pub(crate) fn has_answers(&self, count: u64) -> bool {
+        let facts = self.facts();
+        let count = usize::try_from(count).unwrap_or(usize::MAX).min(facts.executed.len());
+        facts.executed[..count].iter().all(|command| {
+            let key = (command.session.clone(), command.request_id);
+            facts.answered.contains(&key)
+                || facts.bindings.values().all(|(session, _)| *session != command.session)
+        })
     }
 
     pub(crate) fn executed(&self) -> Vec<Execution> {

@@ -43,6 +43,12 @@ impl Doors {
         let continued = Mutex::new(None);
         let up = self.up(number, &continued, from_client, to_server);
         let down = self.down(number, &continued, from_server, to_client);
+        // A member that closes a connection may have sent a last message, so its direction is carried to its end even if the
+        // other one fails.
+        let up = async {
+            let _ = up.await;
+            Ok(())
+        };
         tokio::select! {
             _ = cut => false,
             ended = async { tokio::try_join!(up, down) } => ended.is_ok(),
@@ -121,8 +127,11 @@ impl Doors {
         to.shutdown().await
     }
 
-    /// Notes to which session the connection is bound.
+    /// Notes to which session the connection is bound, and which commands were answered.
     fn note(&self, number: u64, continued: &Mutex<Option<SessionId>>, message: &ServerMessage) {
+        if let ServerMessage::ClientResponse { request_id, .. } = message {
+            return self.record.answer(number, *request_id);
+        }
         let session = match message {
             ServerMessage::SessionCreated { session_id, .. } => Some(session_id.clone()),
             ServerMessage::SessionContinued { .. } => {
