@@ -31,16 +31,25 @@ const clusterMembers = JSON.parse(process.env.CLUSTER_MEMBERS ?? '{}');
 const capabilities = { role: 'program' };
 `;
 
+/** If the suite runs on replicated members, so do the clusters of programs. */
+const members = process.env['TEST_MEMBERS'];
+const replicated = members === undefined ? [] : ['--import', new URL('./replicated.mjs', import.meta.url).href];
+
 /**
  * Starts a program. `RaftClient` and `TestCluster` are imported, and `clusterMembers` (of `cluster`) and `capabilities` are
  * defined.
  */
 export function startProgram(code: string, cluster?: Pick<ClientConfig, 'clusterMembers'>, flags: string[] = []): Program {
-  const members = cluster === undefined ? {} : Object.fromEntries(cluster.clusterMembers as Map<string, string>);
-  const child = spawn(process.execPath, [...flags, '--input-type=module', '--eval', OPENING + code], {
+  const clusterMembers = cluster === undefined ? {} : Object.fromEntries(cluster.clusterMembers as Map<string, string>);
+  const child = spawn(process.execPath, [...flags, ...replicated, '--input-type=module', '--eval', OPENING + code], {
     cwd: fileURLToPath(new URL('../..', import.meta.url)),
     // The test runner's settings must not reach the program.
-    env: { PATH: process.env['PATH'], SystemRoot: process.env['SystemRoot'], CLUSTER_MEMBERS: JSON.stringify(members) },
+    env: {
+      PATH: process.env['PATH'],
+      SystemRoot: process.env['SystemRoot'],
+      CLUSTER_MEMBERS: JSON.stringify(clusterMembers),
+      ...(members === undefined ? {} : { TEST_MEMBERS: members }),
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const output = { stdout: '', stderr: '' };
