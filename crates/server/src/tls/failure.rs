@@ -4,6 +4,10 @@ use std::{fmt, io, net::SocketAddr};
 
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
 
+/// The longest text about a failure, in bytes. rustls repeats the purposes of a refused certificate, of which a stranger can give
+/// thousands, and a stranger must not fill the disk with lines of the log.
+const PROBLEM_BYTES: usize = 400;
+
 /// A port of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
@@ -31,7 +35,11 @@ impl TlsFailure {
     /// Returns the failure of a handshake at this port, with its reason in words for the operator. Logs, events and errors
     /// show it by [`Display`](fmt::Display).
     pub(crate) fn explain(port: Port, remote: Option<SocketAddr>, error: &io::Error) -> Self {
-        Self { port, remote, problem: explain(error, port.remedies()) }
+        let mut problem = explain(error, port.remedies());
+        while problem.len() > PROBLEM_BYTES {
+            problem.pop();
+        }
+        Self { port, remote, problem }
     }
 }
 
@@ -207,6 +215,8 @@ pub(super) fn of_own(error: &Error, name: &str) -> OwnProblem {
 
 #[cfg(test)]
 mod tests {
+    use tokio_rustls::rustls::ExtendedKeyPurpose;
+
     use super::*;
 
     #[test]
@@ -221,5 +231,17 @@ mod tests {
         );
         assert_eq!(explained(io::ErrorKind::ConnectionReset), closed);
         assert_ne!(explained(io::ErrorKind::TimedOut), closed);
+    }
+
+    #[test]
+    fn certificate_with_thousands_of_purposes_is_explained_in_a_short_line() {
+        let error = Error::InvalidCertificate(CertificateError::InvalidPurposeContext {
+            required: ExtendedKeyPurpose::ClientAuth,
+            presented: vec![ExtendedKeyPurpose::Other(vec![1, 2, 840]); 10_000],
+        });
+        let failure = TlsFailure::explain(Port::Client, None, &io::Error::other(error));
+        let begin = "the certificate of the other side is refused: certificate does not allow ";
+        assert!(failure.problem.starts_with(begin), "{failure}");
+        assert!(failure.problem.len() <= PROBLEM_BYTES, "{} bytes", failure.problem.len());
     }
 }
