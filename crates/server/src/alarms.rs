@@ -134,6 +134,7 @@ fn due(report: &Report) -> impl Iterator<Item = &CertificateValidity> {
 /// Returns a time in days, or in hours if it is short.
 fn about(time: Duration) -> String {
     match time.as_secs() / 3600 {
+        0 => "less than 1 h".to_owned(),
         hours @ ..48 => format!("{hours} h"),
         hours => format!("{} days", hours / 24),
     }
@@ -286,5 +287,11 @@ mod tests {
         let message = Alarm::CertificateExpires.message(&report);
         let both = "the client port's expired 5 h ago, the client port's in 19 h";
         assert!(message.ends_with(both), "{message}");
+        report.at -= Duration::from_secs(5 * 3600 + 60);
+        let message = Alarm::CertificateExpires.message(&report);
+        assert!(
+            message.ends_with(": the client port's in less than 1 h, the client port's in 24 h"),
+            "{message}"
+        );
     }
 }
