@@ -11,7 +11,9 @@ use zraft_server::{
 };
 use zraft_session::applications::AppendLog;
 
-use super::{Cluster, alarms};
+use super::Cluster;
+#[cfg(unix)]
+use super::alarms;
 use crate::{
     http::{TOKEN, bearer, exchange, get, request},
     support::within,
