@@ -37,13 +37,14 @@ pub struct Signals {
     terminate: Stream,
     #[cfg(unix)]
     hangup: Stream,
+    /// SIGHUP came while no member ran that could follow it.
+    reload: bool,
 }
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     End(Signal),
-    #[cfg_attr(not(unix), expect(dead_code, reason = "only SIGHUP asks for this"))]
     Reload,
 }
 
@@ -58,22 +59,29 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            reload: false,
         });
         #[cfg(not(unix))]
-        return Ok(Self {});
+        return Ok(Self { reload: false });
     }
 
-    /// Waits for the next signal that asks the process to end. SIGHUP is ignored meanwhile.
+    /// Waits for the next signal that asks the process to end. A SIGHUP that comes meanwhile is kept for the member that runs
+    /// next, which may have read its files before.
     pub async fn next(&mut self) -> Signal {
         loop {
-            if let Asked::End(signal) = self.asked().await {
-                return signal;
+            match self.receive().await {
+                Asked::End(signal) => return signal,
+                Asked::Reload => self.reload = true,
             }
         }
     }
 
-    /// Waits for the next signal.
+    /// Waits for the next signal, and first returns a SIGHUP that was kept.
     pub(crate) async fn asked(&mut self) -> Asked {
+        if std::mem::take(&mut self.reload) { Asked::Reload } else { self.receive().await }
+    }
+
+    async fn receive(&mut self) -> Asked {
         #[cfg(unix)]
         tokio::select! {
             biased;
@@ -89,5 +97,32 @@ impl Signals {
             }
             Asked::End(Signal::Interrupt)
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::time::Duration;
+
+    use rustix::process::{getpid, kill_process};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn sighup_while_a_member_starts_counts_once_it_runs() {
+        let mut signals = Signals::listen().expect("the system has signals");
+        let mut other = signal(SignalKind::hangup()).expect("the system has signals");
+        kill_process(getpid(), rustix::process::Signal::HUP).expect("it is this process");
+        tokio::select! {
+            biased;
+            signal = signals.next() => panic!("{signal:?} came"),
+            // All receivers get a signal at the same moment.
+            received = other.recv() => assert!(received.is_some()),
+        }
+        let asked = timeout(Duration::from_secs(60), signals.asked()).await;
+        assert_eq!(asked, Ok(Asked::Reload));
+        let again = timeout(Duration::ZERO, signals.asked()).await;
+        assert!(again.is_err(), "it counts once");
     }
 }
