@@ -109,7 +109,11 @@ impl Driver {
             // The owner has dropped the member.
             Next::Control(None) => return Err(Ended::Killed),
             Next::Input(input) => self.take(input)?,
-            Next::Client(input) => self.take_from_client(input),
+            Next::Client(input) => {
+                self.take_from_client(input);
+                // Connections that are ready now deliver first, so that their commands share one write.
+                tokio::task::yield_now().await;
+            }
             Next::Time => {}
         }
         Ok(())
