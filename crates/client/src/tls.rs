@@ -17,6 +17,8 @@ use zraft_core::{OpenFailure, ValidationError};
 
 /// The longest file: the list of public CAs that systems carry is about a quarter of a mebibyte.
 const MAX_FILE: u64 = 4 << 20;
+/// The longest part of an error of rustls that a text repeats, in bytes: room for the usual names of a certificate.
+const BRIEF_BYTES: usize = 500;
 
 /// How the client speaks TLS with the members whose endpoint begins with `tls://`.
 ///
@@ -268,7 +270,10 @@ fn explain(error: &io::Error) -> String {
         rustls::Error::InvalidCertificate(
             error @ (CertificateError::NotValidForName
             | CertificateError::NotValidForNameContext { .. }),
-        ) => format!("{error}: connect by a name that the certificate has, or set the server name"),
+        ) => format!(
+            "{}: connect by a name that the certificate has, or set the server name",
+            brief(error)
+        ),
         rustls::Error::InvalidCertificate(
             error @ (CertificateError::Expired
             | CertificateError::ExpiredContext { .. }
@@ -278,7 +283,7 @@ fn explain(error: &io::Error) -> String {
             "the member's certificate is not valid now: replace it on the member, or set the clock of this machine ({error})"
         ),
         rustls::Error::InvalidCertificate(error) => {
-            format!("the member's certificate is refused: {error}")
+            format!("the member's certificate is refused: {}", brief(error))
         }
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
             "the member asks for a client certificate: give one, and its key".to_owned()
@@ -302,6 +307,40 @@ fn explain(error: &io::Error) -> String {
             "the client port does not speak TLS: write tcp://, or give the member a certificate"
                 .to_owned()
         }
-        other => format!("the TLS handshake failed: {other}"),
+        other => format!("the TLS handshake failed: {}", brief(other)),
+    }
+}
+
+/// Returns the beginning of an error's text. rustls repeats the names and purposes of a refused certificate, which can hold thousands.
+fn brief(error: &impl fmt::Display) -> String {
+    let mut text = error.to_string();
+    while text.len() > BRIEF_BYTES {
+        text.pop();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_rustls::rustls::ExtendedKeyPurpose;
+
+    use super::*;
+
+    #[test]
+    fn certificate_with_thousands_of_names_or_purposes_is_explained_in_a_short_text() {
+        let expected = ServerName::try_from("node-1.example").expect("a name");
+        let presented = vec!["other.example".to_owned(); 10_000];
+        let names = CertificateError::NotValidForNameContext { expected, presented };
+        let (required, other) = (ExtendedKeyPurpose::ServerAuth, vec![1, 2, 840]);
+        let presented = vec![ExtendedKeyPurpose::Other(other); 10_000];
+        let purposes = CertificateError::InvalidPurposeContext { required, presented };
+        for (error, begin, end) in [
+            (names, "certificate not valid for name \"node-1.example\"", "set the server name"),
+            (purposes, "the member's certificate is refused: certificate does not allow ", ""),
+        ] {
+            let text = explain(&io::Error::other(rustls::Error::InvalidCertificate(error)));
+            assert!(text.starts_with(begin) && text.ends_with(end), "{text}");
+            assert!(text.len() < BRIEF_BYTES + 100, "{} bytes", text.len());
+        }
     }
 }
