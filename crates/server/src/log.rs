@@ -162,6 +162,60 @@ pub(crate) fn space(before: Space, after: Space, events: &Events) {
     }
 }
 
+/// A subscriber for tests, which gives the level and the message of each line to a function.
+#[cfg(test)]
+pub(crate) struct Listening<F> {
+    line: F,
+    most: tracing::level_filters::LevelFilter,
+}
+
+#[cfg(test)]
+impl<F: Fn(tracing::Level, String) + Send + Sync + 'static> Listening<F> {
+    pub(crate) fn new(line: F) -> Self {
+        use tracing::{Dispatch, level_filters::LevelFilter};
+
+        // While a process has one subscriber, tracing asks that of the thread that reaches a line first, and remembers its
+        // answer for all threads. Tests without a subscriber would silence the line. With a second one it asks both.
+        static SECOND: std::sync::OnceLock<Dispatch> = std::sync::OnceLock::new();
+        let ignore: fn(tracing::Level, String) = |_, _| {};
+        SECOND.get_or_init(|| Dispatch::new(Listening { line: ignore, most: LevelFilter::OFF }));
+        Self { line, most: LevelFilter::TRACE }
+    }
+}
+
+#[cfg(test)]
+impl<F: Fn(tracing::Level, String) + Send + Sync + 'static> tracing::Subscriber for Listening<F> {
+    fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
+        Some(self.most)
+    }
+
+    fn enabled(&self, line: &tracing::Metadata<'_>) -> bool {
+        *line.level() <= self.most
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::Id {
+        tracing::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::Id, _: &tracing::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut message = String::new();
+        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            if field.name() == "message" {
+                message = format!("{value:?}");
+            }
+        });
+        (self.line)(*event.metadata().level(), message);
+    }
+
+    fn enter(&self, _: &tracing::Id) {}
+
+    fn exit(&self, _: &tracing::Id) {}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

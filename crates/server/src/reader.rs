@@ -272,33 +272,42 @@ fn guarded<S: Source, T>(
         .unwrap_or_else(|_| Err(source.failed(io::Error::other("reading it panicked"))))
 }
 
-/// Logs what has changed, and shows it in the status.
+/// Shows the outcome in the status, and logs it if it is new.
 fn note<S: Source>(
     source: &S,
     shared: &Shared<S::Value, S::Error>,
     outcome: &Result<Reload, S::Error>,
 ) {
-    shared.status.send_if_modified(|status| {
+    let is_new = shared.status.send_if_modified(|status| {
         let text = |problem: &Option<S::Error>| problem.as_ref().map(ToString::to_string);
-        let (reloads, before) = (status.reloads, text(&status.problem));
-        match outcome {
-            Ok(Reload::Changed) => {
-                status.reloads += 1;
-                status.problem = None;
-                tracing::info!("{}", source.changed());
-            }
-            Ok(Reload::Unchanged) => status.problem = None,
-            Err(error) => status.problem = Some(error.clone()),
-        }
-        let now = text(&status.problem);
-        match outcome {
-            Err(error) if now != before => {
-                tracing::warn!(%error, "the {} in use stay: {error}", source.name());
-            }
-            _ => {}
-        }
-        now != before || status.reloads != reloads
+        let before = text(&status.problem);
+        let changed = matches!(outcome, Ok(Reload::Changed));
+        status.reloads += u64::from(changed);
+        status.problem = outcome.as_ref().err().cloned();
+        changed || text(&status.problem) != before
     });
+    // The driver reads the status, so a subscriber that blocks must not hold its lock.
+    match outcome {
+        Ok(Reload::Changed) => tracing::info!("{}", source.changed()),
+        Err(error) if is_new => {
+            tracing::warn!(%error, "the {} in use stay: {error}", source.name());
+        }
+        _ => {}
+    }
+}
+
+/// Reads the source as [`Reader::start`] does, with a subscriber for what the thread logs.
+#[cfg(test)]
+pub(crate) async fn start_under<S: Source>(
+    subscriber: impl tracing::Subscriber + Send + Sync + 'static,
+    source: S,
+) -> Result<Reader<S::Value, S::Error>, S::Error> {
+    let (reply, started) = oneshot::channel();
+    let never = Duration::from_secs(86_400);
+    thread::spawn(move || {
+        tracing::subscriber::with_default(subscriber, || run(&source, never, reply));
+    });
+    started.await.expect("it answers")
 }
 
 #[cfg(test)]
@@ -306,6 +315,7 @@ mod tests {
     use std::{pin::pin, sync::mpsc};
 
     use super::*;
+    use crate::log::Listening;
 
     /// A source that gives what the test sends. Until then it hangs.
     struct Sent(mpsc::Receiver<Result<u32, String>>);
@@ -407,5 +417,27 @@ mod tests {
             drop((reader, send));
         });
         end.recv_timeout(Duration::from_secs(60)).expect("it does not wait for the source");
+    }
+
+    #[tokio::test]
+    async fn status_can_be_read_while_a_subscriber_blocks() {
+        let (entered, enters) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let released = Mutex::new(released);
+        let subscriber = Listening::new(move |_, _| {
+            let _ = entered.send(());
+            let _ = released.lock().expect("one line is written").recv();
+        });
+        let (send, sent) = mpsc::channel();
+        send.send(Ok(1)).expect("it is open");
+        let reader = start_under(subscriber, Sent(sent)).await.expect("it is usable");
+        send.send(Ok(2)).expect("it reads");
+        reader.ask();
+        enters.recv_timeout(Duration::from_secs(60)).expect("it logs the change");
+        let (answer, answered) = mpsc::channel();
+        thread::spawn(move || answer.send((reader.problem(), reader.status().borrow().reloads)));
+        let answered = answered.recv_timeout(Duration::from_secs(10));
+        assert_eq!(answered.expect("it does not wait for the subscriber"), (None, 1));
+        drop(release);
     }
 }
