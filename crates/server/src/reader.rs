@@ -146,7 +146,7 @@ impl<V: Send + Sync + 'static, E: Clone + fmt::Display + Send + Sync + 'static> 
     /// Reads the source again.
     ///
     /// # Errors
-    /// The source cannot be used. The value stays as it was.
+    /// The source cannot be used, and the value stays as it was; or a subscriber panicked at the line about the outcome.
     pub(crate) async fn read(&self) -> Result<Reload, E> {
         let number = self.ask();
         let mut finished = self.shared.finished.subscribe();
@@ -247,7 +247,7 @@ fn run<S: Source>(source: &S, interval: Duration, started: oneshot::Sender<Start
             let value = source.check(&next)?;
             Ok(Some((next, value)))
         });
-        let outcome = match read {
+        let mut outcome = match read {
             Ok(Some((next, value))) => {
                 content = next;
                 *shared.value.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
@@ -257,18 +257,26 @@ fn run<S: Source>(source: &S, interval: Duration, started: oneshot::Sender<Start
             Err(error) => Err(error),
         };
         shared.turn().reading_since = None;
-        note(source, &shared, &outcome);
+        // A subscriber is code of the application. This thread outlives its panic, or no change would be noticed again.
+        let noted = guarded(source, || {
+            note(source, &shared, &outcome);
+            Ok(())
+        });
+        if let (Ok(_), Err(error)) = (&outcome, noted) {
+            shared.status.send_modify(|status| status.problem = Some(error.clone()));
+            outcome = Err(error);
+        }
         shared.finished.send_replace(Finished { number, outcome });
     }
 }
 
-/// Reads, and turns a panic into an error.
+/// Does a step of a read, and turns its panic into an error.
 fn guarded<S: Source, T>(
     source: &S,
-    read: impl FnOnce() -> Result<T, S::Error>,
+    step: impl FnOnce() -> Result<T, S::Error>,
 ) -> Result<T, S::Error> {
-    // Nothing of a read is used after its panic.
-    catch_unwind(AssertUnwindSafe(read))
+    // A panic leaves no half of a step behind: content and value are replaced after the step that makes them.
+    catch_unwind(AssertUnwindSafe(step))
         .unwrap_or_else(|_| Err(source.failed(io::Error::other("reading it panicked"))))
 }
 
@@ -439,5 +447,25 @@ mod tests {
         let answered = answered.recv_timeout(Duration::from_secs(10));
         assert_eq!(answered.expect("it does not wait for the subscriber"), (None, 1));
         drop(release);
+    }
+
+    #[tokio::test]
+    async fn panic_of_a_subscriber_is_an_error_and_reading_goes_on() {
+        let subscriber = Listening::new(|_, _| panic!("the subscriber is faulty"));
+        let (send, sent) = mpsc::channel();
+        send.send(Ok(1)).expect("it is open");
+        let reader = start_under(subscriber, Sent(sent)).await.expect("it is usable");
+        let panicked = "reading it panicked";
+        for (given, outcome, problem) in [
+            (Ok(2), Err(panicked.to_owned()), Some(panicked)),
+            // A problem of the source is not hidden.
+            (Err("gone".to_owned()), Err("gone".to_owned()), Some("gone")),
+            (Ok(2), Ok(Reload::Unchanged), None),
+        ] {
+            send.send(given).expect("it reads");
+            let read = timeout(Duration::from_secs(10), reader.read());
+            assert_eq!(read.await.expect("it ends"), outcome);
+            assert_eq!((*reader.value(), reader.problem().as_deref()), (2, problem));
+        }
     }
 }
