@@ -64,8 +64,11 @@ pub(crate) trait Source: Send + 'static {
     /// Reads the files. Blocks.
     fn read(&self) -> Result<Self::Content, Self::Error>;
 
-    /// Checks the content.
+    /// Checks the content. Logs nothing: content that cannot be used is checked again at each read.
     fn check(&self, content: &Self::Content) -> Result<Self::Value, Self::Error>;
+
+    /// Logs what an operator must know of a value that is used from now on.
+    fn taken(&self, _value: &Self::Value) {}
 
     /// Returns the error of a read for which the system has no thread, or that panicked.
     fn failed(&self, error: io::Error) -> Self::Error;
@@ -131,7 +134,7 @@ impl<V: Send + Sync + 'static, E: Clone + fmt::Display + Send + Sync + 'static> 
 
     /// Returns the last usable value.
     pub(crate) fn value(&self) -> Arc<V> {
-        self.shared.value.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.value()
     }
 
     /// Lets the thread read the source again, and returns the number of that read. Does not wait.
@@ -188,6 +191,10 @@ impl<V, E> Drop for Reader<V, E> {
 }
 
 impl<V, E> Shared<V, E> {
+    fn value(&self) -> Arc<V> {
+        self.value.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn turn(&self) -> MutexGuard<'_, Turn> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -218,6 +225,7 @@ fn run<S: Source>(source: &S, interval: Duration, started: oneshot::Sender<Start
     let first = guarded(source, || {
         let content = source.read()?;
         let value = source.check(&content)?;
+        source.taken(&value);
         Ok((content, value))
     });
     let (mut content, value) = match first {
@@ -296,7 +304,11 @@ fn note<S: Source>(
     });
     // The driver reads the status, so a subscriber that blocks must not hold its lock.
     match outcome {
-        Ok(Reload::Changed) => tracing::info!("{}", source.changed()),
+        Ok(Reload::Changed) => {
+            tracing::info!("{}", source.changed());
+            let value = shared.value();
+            source.taken(&value);
+        }
         Err(error) if is_new => {
             tracing::warn!(%error, "the {} in use stay: {error}", source.name());
         }

@@ -93,6 +93,8 @@ pub(crate) struct Current {
     peer: Option<PeerConfigs>,
     admin: Option<Arc<ServerConfig>>,
     validities: Vec<CertificateValidity>,
+    /// Why the other members refuse the certificate for the peer port at this time.
+    not_valid_now: Option<TlsError>,
 }
 
 struct PeerConfigs {
@@ -126,6 +128,12 @@ impl Source for MemberFiles {
 
     fn check(&self, contents: &Contents) -> Result<Current, TlsError> {
         Current::new(contents, &self.files, self.cluster, self.member)
+    }
+
+    fn taken(&self, current: &Current) {
+        if let Some(problem) = &current.not_valid_now {
+            tracing::warn!(file = problem.place(), "{problem}");
+        }
     }
 
     fn failed(&self, error: io::Error) -> TlsError {
@@ -254,7 +262,7 @@ impl Current {
         member: RaftId,
     ) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let mut validities = Vec::new();
+        let (mut validities, mut not_valid_now) = (Vec::new(), None);
         let mut note = |port, pair: &KeyPair| validities.extend(validity::of(port, &pair.chain));
         let client = match client {
             Some(files) => {
@@ -269,7 +277,7 @@ impl Current {
             Some(files) => {
                 let (pair, ca) = (contents.peer_pair(files)?, Arc::new(contents.peer_ca(files)?));
                 note(Port::Peer, &pair);
-                check_own(&provider, &pair, &ca, cluster, member)?;
+                not_valid_now = check_own(&provider, &pair, &ca, cluster, member)?;
                 let accept = accepting(&provider, pair.clone_key(), Some(ca.clone()))?;
                 Some(PeerConfigs {
                     accept: Arc::new(accept),
@@ -286,7 +294,7 @@ impl Current {
             }
             None => None,
         };
-        Ok(Self { client, peer, admin, validities })
+        Ok(Self { client, peer, admin, validities, not_valid_now })
     }
 }
 
@@ -334,27 +342,24 @@ fn dialing(
 }
 
 /// Checks that the other members will accept this one. Otherwise each of them would refuse it, and only they could say
-/// why.
+/// why. Returns what is wrong with a certificate that a member uses all the same.
 fn check_own(
     provider: &Arc<CryptoProvider>,
     pair: &KeyPair,
     ca: &Arc<RootCertStore>,
     cluster: ClusterId,
     member: RaftId,
-) -> Result<(), TlsError> {
-    let Some((own, intermediates)) = pair.chain.split_first() else { return Ok(()) };
+) -> Result<Option<TlsError>, TlsError> {
+    let Some((own, intermediates)) = pair.chain.split_first() else { return Ok(None) };
     let verifier = WebPkiServerVerifier::builder_with_provider(ca.clone(), provider.clone());
     let verifier = verifier.build().map_err(|error| TlsError::new(&pair.place, error))?;
     let name = server_name(cluster, member)?;
     let verified = verifier.verify_server_cert(own, intermediates, &name, &[], UnixTime::now());
     match verified {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(None),
         Err(error) => match failure::of_own(&error, &peer_certificate_name(cluster, member)) {
             OwnProblem::Wrong(problem) => Err(TlsError::new(&pair.place, problem)),
-            OwnProblem::NotValidNow(problem) => {
-                tracing::warn!(file = pair.place, "{}: {problem}", pair.place);
-                Ok(())
-            }
+            OwnProblem::NotValidNow(problem) => Ok(Some(TlsError::new(&pair.place, problem))),
         },
     }
 }
@@ -362,4 +367,92 @@ fn check_own(
 fn server_name(cluster: ClusterId, member: RaftId) -> Result<ServerName<'static>, TlsError> {
     let name = peer_certificate_name(cluster, member);
     ServerName::try_from(name.clone()).map_err(|error| TlsError::new(name, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::{self, OpenOptions},
+        io::Write,
+        path::{Path, PathBuf},
+    };
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+
+    use super::*;
+    use crate::{log::Listening, reader::start_under};
+
+    /// Writes a certificate with its key, and returns both paths.
+    fn write(folder: &Path, name: &str, pem: &str, key: &KeyPair) -> (PathBuf, PathBuf) {
+        let paths = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
+        fs::write(&paths.0, pem).expect("it is written");
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&paths.1).expect("it is open");
+        file.write_all(key.serialize_pem().as_bytes()).expect("it is written");
+        paths
+    }
+
+    #[tokio::test]
+    async fn own_certificate_that_has_expired_is_logged_once_when_it_is_used() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (cluster, member) = (ClusterId::new([7; 16]), RaftId::new(1).expect("not 0"));
+        let generate = || KeyPair::generate().expect("the system has random numbers");
+        let mut params = CertificateParams::new([]).expect("no name");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = generate();
+        let ca = folder.path().join("ca.pem");
+        fs::write(&ca, params.self_signed(&key).expect("it signs").pem()).expect("it is written");
+        let issuer = Issuer::new(params, key);
+        let expired = || {
+            let name = peer_certificate_name(cluster, member);
+            let mut params = CertificateParams::new([name]).expect("a name");
+            params.not_before = date_time_ymd(2020, 1, 1);
+            params.not_after = date_time_ymd(2021, 1, 1);
+            let key = generate();
+            let pem = params.signed_by(&key, &issuer).expect("it signs").pem();
+            write(folder.path(), "peer", &pem, &key)
+        };
+        let params = CertificateParams::new(["a.test".to_owned()]).expect("a name");
+        let key = generate();
+        let pem = params.signed_by(&key, &issuer).expect("it signs").pem();
+        let admin = || write(folder.path(), "admin", &pem, &key);
+
+        let (lines, logged) = std::sync::mpsc::channel();
+        let lines_since = || {
+            let lines = logged.try_iter();
+            // The problem ends with the time.
+            let line = |text: String| {
+                let text = text.replace(&format!("{}/", folder.path().display()), "");
+                text.split(", and the other members").next().unwrap_or_default().to_owned()
+            };
+            lines.map(line).collect::<Vec<_>>()
+        };
+        let ((peer_pem, peer_key), (admin_pem, admin_key)) = (expired(), admin());
+        let files = Files {
+            client: None,
+            peer: Some(PeerTls { certificate: peer_pem, key: peer_key, ca }),
+            admin: Some(AdminTls { certificate: admin_pem, key: admin_key.clone() }),
+        };
+        let subscriber = Listening::new(move |_, text| drop(lines.send(text)));
+        let reader = start_under(subscriber, MemberFiles { files, cluster, member }).await;
+        let reader = reader.expect("it is usable");
+        let not_valid = "peer.pem: it is not valid now";
+        assert_eq!(lines_since(), [not_valid]);
+
+        expired();
+        fs::write(&admin_key, "").expect("it is written");
+        for _ in 0..3 {
+            reader.read().await.expect_err("the admin port has no key");
+        }
+        let lines = lines_since();
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        assert!(line.starts_with("the certificates in use stay: admin.key: "), "{line}");
+
+        admin();
+        assert_eq!(reader.read().await, Ok(Reload::Changed));
+        assert_eq!(lines_since(), ["new connections use the changed certificates", not_valid]);
+    }
 }

@@ -32,6 +32,11 @@ impl TlsError {
         Self { place: place.into(), problem: problem.to_string() }
     }
 
+    /// Returns the file.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
     /// Returns the error of a certificate and a key that were refused.
     pub(super) fn pair(place: &str, error: &rustls::Error) -> Self {
         let problem = match error {
