@@ -224,7 +224,7 @@ static METRICS: &[Metric] = &[
         values: Values::Seconds(|report| report.held_back.unwrap_or_default().as_secs_f64()),
     },
     Metric {
-        name: "certificate_not_after_seconds",
+        name: "certificate_expiration_timestamp_seconds",
         text: "UNIX time at which the first certificate that the port shows expires; only ports with TLS have it",
         values: Values::PerCertificate(|validity| seconds(validity.not_after)),
     },

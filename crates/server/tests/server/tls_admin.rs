@@ -156,7 +156,8 @@ async fn certificate_that_expires_soon_is_an_alarm_until_it_is_replaced() {
             "has a certificate that expires soon or has expired: the admin port's in 12 days";
         assert_eq!(status["alarms"][0]["message"] == message, days == 13, "{status}");
         let metrics = ask_for("/metrics", member, &ca, TOKEN).await.expect("an answer");
-        let line = format!("zraft_certificate_not_after_seconds{{port=\"admin\"}} {end}\n");
+        let line =
+            format!("zraft_certificate_expiration_timestamp_seconds{{port=\"admin\"}} {end}\n");
         assert!(metrics.contains(&line), "{metrics}");
     }
     cluster.stop().await;
