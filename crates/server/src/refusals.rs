@@ -5,7 +5,7 @@
 
 use std::{fmt, io, net::SocketAddr};
 
-use zraft_replica::HandshakeError;
+use zraft_replica::{HandshakeError, Refusal};
 
 use crate::{
     MemberEvent,
@@ -79,6 +79,10 @@ impl fmt::Display for Reason {
             Self::Token(text) | Self::Page(text) => f.write_str(text),
             Self::Tls(problem) => write!(f, "TLS: {problem}"),
             Self::Member(HandshakeError::Refuses(refusal)) => write!(f, "{refusal}"),
+            // The other member has said so, or this one has found it itself.
+            Self::Member(HandshakeError::Refused(refusal @ Refusal::RolledBack { .. })) => {
+                write!(f, "{refusal}")
+            }
             Self::Member(error) => write!(f, "the other member refuses this one: {error}"),
         }
     }
@@ -139,6 +143,8 @@ impl Counters {
 
 #[cfg(test)]
 mod tests {
+    use zraft_replica::{Position, Remembered};
+
     use super::*;
 
     fn stranger(number: u16) -> Remote {
@@ -165,6 +171,18 @@ mod tests {
         let counted =
             (figures.clients_undecodable, figures.admin_refused, figures.peers_tls_failed);
         assert_eq!(counted, (1, 1, 1));
+    }
+
+    #[test]
+    fn own_directory_that_was_rolled_back_is_not_blamed_on_the_other_member() {
+        // The other member has said so, or this one has found it. The error does not say which.
+        let remembered = Remembered { term: 4, matched: 50, committed: 51 };
+        let rolled_back = Refusal::RolledBack { remembered, durable: Position::default() };
+        let text = |refusal| Reason::of_handshake(HandshakeError::Refused(refusal)).to_string();
+        let begin = "this member's data directory was rolled back or copied: ";
+        assert!(text(rolled_back).starts_with(begin), "{}", text(rolled_back));
+        let begin = "the other member refuses this one: the cluster has removed this member; ";
+        assert!(text(Refusal::Removed).starts_with(begin), "{}", text(Refusal::Removed));
     }
 
     #[test]
