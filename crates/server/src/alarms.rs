@@ -91,9 +91,14 @@ impl Alarm {
                     let (port, left) =
                         (validity.port.name(), validity.not_after.duration_since(report.at));
                     match left {
-                        Ok(left) => format!("the {port} port's in {}", about(left)),
+                        Ok(left) => {
+                            format!("the certificate of the {port} port expires in {}", about(left))
+                        }
                         Err(past) => {
-                            format!("the {port} port's expired {} ago", about(past.duration()))
+                            format!(
+                                "the certificate of the {port} port expired {} ago",
+                                about(past.duration())
+                            )
                         }
                     }
                 });
@@ -282,16 +287,15 @@ mod tests {
         assert!(message.ends_with("goes on with the ones it had: client.key: gone"), "{message}");
         report.certificates = vec![validity(0), validity(1)];
         let message = Alarm::CertificateExpires.message(&report);
-        assert!(message.ends_with("or has expired: the client port's in 14 days"), "{message}");
+        let soon = "or has expired: the certificate of the client port expires in 14 days";
+        assert!(message.ends_with(soon), "{message}");
         report.at += Duration::from_secs((14 * 24 + 5) * 3600);
         let message = Alarm::CertificateExpires.message(&report);
-        let both = "the client port's expired 5 h ago, the client port's in 19 h";
+        let both = "the certificate of the client port expired 5 h ago, the certificate of the client port expires in 19 h";
         assert!(message.ends_with(both), "{message}");
         report.at -= Duration::from_secs(5 * 3600 + 60);
         let message = Alarm::CertificateExpires.message(&report);
-        assert!(
-            message.ends_with(": the client port's in less than 1 h, the client port's in 24 h"),
-            "{message}"
-        );
+        let both = ": the certificate of the client port expires in less than 1 h, the certificate of the client port expires in 24 h";
+        assert!(message.ends_with(both), "{message}");
     }
 }

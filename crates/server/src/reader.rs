@@ -177,7 +177,9 @@ impl<V: Send + Sync + 'static, E: Clone + fmt::Display + Send + Sync + 'static> 
     pub(crate) fn problem(&self) -> Option<String> {
         if let Some(time) = self.shared.reading_for().filter(|time| *time > LATE) {
             let (name, seconds) = (self.shared.name, time.as_secs());
-            return Some(format!("the disk has not given the {name} for {seconds} s: look at it"));
+            return Some(format!(
+                "reading the {name} has taken {seconds} s so far: check the disk that holds them"
+            ));
         }
         self.shared.status.borrow().problem.as_ref().map(ToString::to_string)
     }

@@ -152,8 +152,7 @@ async fn certificate_that_expires_soon_is_an_alarm_until_it_is_replaced() {
         let (_, body) = status.split_once("\r\n\r\n").expect("a body");
         let status: Value = serde_json::from_str(body).expect("JSON");
         assert_eq!(status["certificates"]["admin"]["not_after_seconds"], end);
-        let message =
-            "has a certificate that expires soon or has expired: the admin port's in 12 days";
+        let message = "has a certificate that expires soon or has expired: the certificate of the admin port expires in 12 days";
         assert_eq!(status["alarms"][0]["message"] == message, days == 13, "{status}");
         let metrics = ask_for("/metrics", member, &ca, TOKEN).await.expect("an answer");
         let line =
