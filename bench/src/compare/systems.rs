@@ -10,15 +10,13 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use zraft_cli::processes::Processes;
+use zraft_cli::processes::{Processes, usage};
 
 use super::Point;
 use crate::suite::process::{itself, measured};
 
 /// etcd and Redis must answer by then.
 const START: Duration = Duration::from_secs(30);
-/// The clock ticks of a second in `/proc` on Linux.
-const TICKS: f64 = 100.0;
 /// Connections of `redis-benchmark` at most: it polls each of them. Beyond, requests are sent in pipelines.
 const REDIS_CONNECTIONS: usize = 1000;
 
@@ -48,7 +46,15 @@ impl System {
 
     /// Returns the resident memory of each process in MiB.
     pub(super) fn memory(&self) -> Value {
-        self.processes().into_iter().map(|id| json!(resident(id))).collect()
+        self.processes()
+            .into_iter()
+            .map(|id| json!(usage::memory_kib(id).map(|kib| kib / 1024)))
+            .collect()
+    }
+
+    /// Returns the processor time of all processes in seconds, or 0 if the system does not tell it.
+    fn used(&self) -> f64 {
+        self.processes().into_iter().filter_map(usage::cpu_seconds).sum()
     }
 
     /// Puts a load on the system. Returns nothing if the system's own program cannot make this load.
@@ -58,13 +64,13 @@ impl System {
         connections: usize,
         millis: u64,
     ) -> io::Result<Option<Value>> {
-        let before: f64 = self.processes().into_iter().map(used).sum();
+        let before = self.used();
         let sample = match self {
             Self::Zraft(zraft) => Some(zraft.measure(point, connections, millis)?),
             Self::Etcd(etcd) => Some(etcd.measure(point, connections, millis)?),
             Self::Redis(redis) => redis.measure(point, millis)?,
         };
-        let after: f64 = self.processes().into_iter().map(used).sum();
+        let after = self.used();
         Ok(sample.map(|mut sample| {
             let total = sample["total"].as_f64().unwrap_or(1.0).max(1.0);
             sample["members_cpu"] = json!((after - before) * 1e6 / total);
@@ -257,21 +263,4 @@ fn free_ports(count: usize) -> io::Result<Vec<u16>> {
         .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
         .collect::<io::Result<Vec<_>>>()?;
     listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
-}
-
-/// Returns the processor time of a process in seconds, or 0 if the system does not tell it.
-fn used(process: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // The name in parentheses may contain spaces. User and system time are the 12th and 13th fields after it.
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ticks: f64 = fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-    ticks / TICKS
-}
-
-/// Returns the resident memory of a process in MiB, or 0 if the system does not tell it.
-fn resident(process: u32) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
-    (kib.unwrap_or(0.0) / 1024.0).round()
 }

@@ -1,17 +1,19 @@
-//! The members of a cluster as processes of `zraft server`, with their data in a temporary folder.
+//! The members of a cluster as processes of `zraft server`.
 //!
 //! No process outlives the program. Dropping [`Processes`] kills them, and each one ends by itself when its standard input ends, which
 //! covers a program that is killed.
 
+mod process;
+pub mod usage;
+
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    fs::{self, File},
     io,
     net::{Ipv4Addr, SocketAddr},
     ops::Range,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -21,6 +23,8 @@ use tempfile::TempDir;
 use tokio::{net::TcpSocket, time::sleep};
 
 use crate::cluster::{Cluster, Found, addresses, find, read_token};
+pub use process::Ending;
+use process::{PAUSE, Process};
 
 /// The number of members: the fewest that go on while one is down.
 const MEMBERS: u16 = 3;
@@ -32,99 +36,8 @@ const PORT_TRIES: u32 = 100;
 /// The disk space that members keep in reserve. The folder is deleted with the members, so a disk that fills up loses nothing that
 /// matters.
 const RESERVE_BYTES: &str = "1048576";
-/// The pause before the processes are looked at again: short beside an election, and long enough to cost nothing.
-const PAUSE: Duration = Duration::from_millis(20);
-/// The last lines of a member's log that an error shows: the last of them says why the member ended.
-const SHOWN_LINES: usize = 10;
-/// The exit status of a member after SIGTERM.
-const TERMINATED: i32 = 143;
 /// The longest time that members have to end after SIGTERM. They need 5 s at most; the rest is for a busy machine.
 const END_TIME: Duration = Duration::from_secs(60);
-
-/// A process that is killed when this value is dropped.
-#[derive(Debug)]
-struct Process {
-    child: Child,
-    /// The file with what it writes to standard error.
-    log: PathBuf,
-}
-
-impl Process {
-    /// Starts a process whose standard input stays open as long as this value exists.
-    fn start(command: &mut Command, log: PathBuf) -> io::Result<Self> {
-        let stderr = File::create(&log)?;
-        // Ctrl+C in a terminal reaches a process group. The program has to end its members by itself.
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(command, 0);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(stderr);
-        Ok(Self { child: command.spawn()?, log })
-    }
-
-    /// Returns how the process has ended; none while it runs.
-    fn end(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.child.try_wait()
-    }
-
-    /// Asks the process to end.
-    fn terminate(&mut self) -> io::Result<()> {
-        #[cfg(unix)]
-        {
-            let process = rustix::process::Pid::from_child(&self.child);
-            Ok(rustix::process::kill_process(process, rustix::process::Signal::TERM)?)
-        }
-        #[cfg(not(unix))]
-        self.child.kill()
-    }
-
-    /// Freezes the process by SIGSTOP.
-    fn freeze(&self) -> io::Result<()> {
-        #[cfg(unix)]
-        {
-            let process = rustix::process::Pid::from_child(&self.child);
-            Ok(rustix::process::kill_process(process, rustix::process::Signal::STOP)?)
-        }
-        #[cfg(not(unix))]
-        Err(freezing_needs_unix())
-    }
-
-    /// Lets a frozen process go on by SIGCONT.
-    fn thaw(&self) -> io::Result<()> {
-        #[cfg(unix)]
-        {
-            let process = rustix::process::Pid::from_child(&self.child);
-            Ok(rustix::process::kill_process(process, rustix::process::Signal::CONT)?)
-        }
-        #[cfg(not(unix))]
-        Err(freezing_needs_unix())
-    }
-
-    /// Returns a text about a process that has ended and should not have, with the end of its log.
-    fn complaint(&self, name: &str, status: ExitStatus) -> String {
-        let log = fs::read(&self.log).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let lines: Vec<_> = log.lines().collect();
-        if lines.is_empty() {
-            return format!("{name} has ended, {status}, and has logged nothing");
-        }
-        let first = lines.len().saturating_sub(SHOWN_LINES);
-        let shown: String = lines[first..].iter().map(|line| format!("\n  {line}")).collect();
-        format!("{name} has ended, {status}; its log ends with:{shown}")
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Fails if the process has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[cfg(not(unix))]
-fn freezing_needs_unix() -> io::Error {
-    let text = "a process is frozen by SIGSTOP, which only Unix has";
-    io::Error::new(io::ErrorKind::Unsupported, text)
-}
 
 /// A member's folder, and the arguments and variables of its process.
 #[derive(Debug)]
@@ -182,8 +95,8 @@ impl Processes {
         })
     }
 
-    /// Runs a command of the program, such as `["cluster", "add", "node-4"]`, and returns what it prints. A command of `zraft cluster`
-    /// needs the folder of the members by `--dir`, [`folder`](Self::folder).
+    /// Runs a command of the program, such as `["cluster", "add", "node-4"]`, and returns what it prints. Give a command of
+    /// `zraft cluster` the [`folder`](Self::folder) of the members by `--dir`.
     ///
     /// # Errors
     /// A text if it fails, with what it says.
@@ -348,7 +261,7 @@ impl Processes {
     /// Returns the number of a member's process.
     #[must_use]
     pub fn process_id(&self, name: &str) -> Option<u32> {
-        self.running().get(name).map(|process| process.child.id())
+        self.running().get(name).map(Process::id)
     }
 
     /// Asks a member to end by SIGTERM. [`watch`](Self::watch) does not report its end.
@@ -426,53 +339,6 @@ impl Processes {
 
 fn not_running(name: &str) -> String {
     format!("{name} does not run")
-}
-
-/// A process whose end is expected. Dropping it kills the process.
-#[derive(Debug)]
-pub struct Ending {
-    name: String,
-    process: Process,
-    /// The expected exit status; none if every end will do.
-    expected: Option<i32>,
-}
-
-impl Ending {
-    /// Expects exit status 143. Windows has no SIGTERM, so members are killed there and end in any way.
-    fn after_sigterm(name: &str, process: Process) -> Self {
-        let expected = cfg!(unix).then_some(TERMINATED);
-        Self { name: name.to_owned(), process, expected }
-    }
-
-    fn by_itself(name: &str, process: Process, status: i32) -> Self {
-        Self { name: name.to_owned(), process, expected: Some(status) }
-    }
-
-    /// Waits until the process ends as expected.
-    ///
-    /// # Errors
-    /// A text if it does not end within `patience`, or ends in another way.
-    pub async fn wait(mut self, patience: Duration) -> Result<(), String> {
-        let name = &self.name;
-        let ended = async {
-            loop {
-                match self.process.end() {
-                    Ok(Some(status)) => return Ok(status),
-                    Ok(None) => sleep(PAUSE).await,
-                    Err(error) => return Err(format!("cannot watch {name}: {error}")),
-                }
-            }
-        };
-        let status = tokio::time::timeout(patience, ended).await;
-        let status = status.map_err(|_| format!("{name} does not end"))??;
-        match self.expected {
-            Some(expected) if status.code() != Some(expected) => Err(format!(
-                "exit status {expected} was expected: {}",
-                self.process.complaint(name, status)
-            )),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// Finds the members in a folder. Those that are `known` keep their flags and variables.
@@ -565,39 +431,6 @@ fn bind(port: u16) -> io::Result<TcpSocket> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[cfg(unix)]
-    #[test]
-    fn text_about_a_member_that_has_ended_shows_the_end_of_its_log() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new("sh");
-        command.args(["-c", "seq 1 $((10 + 1)) >&2; read line; exit 5"]);
-        let mut process = Process::start(&mut command, folder.path().join("log")).unwrap();
-        drop(process.child.stdin.take());
-        let status = process.child.wait().unwrap();
-        let text = process.complaint("node-1", status);
-        let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines[0], "node-1 has ended, exit status: 5; its log ends with:");
-        assert_eq!(lines[1..], (2..=11).map(|line| format!("  {line}")).collect::<Vec<_>>());
-    }
-
-    #[cfg(unix)]
-    #[tokio::test]
-    async fn process_that_ends_otherwise_than_expected_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let start = |script: &str| {
-            let mut command = Command::new("sh");
-            command.args(["-c", script]);
-            Process::start(&mut command, folder.path().join("log")).unwrap()
-        };
-        let by_itself = Ending::by_itself("node-1", start("exit 3"), 3);
-        by_itself.wait(END_TIME).await.unwrap();
-        let wrong = Ending::after_sigterm("node-1", start("exit 3")).wait(END_TIME).await;
-        let text = wrong.unwrap_err();
-        assert!(text.starts_with("exit status 143 was expected: node-1 has ended, exit"), "{text}");
-        let never = Ending::by_itself("node-1", start("read line"), 3).wait(PAUSE).await;
-        assert_eq!(never.unwrap_err(), "node-1 does not end");
-    }
 
     #[test]
     fn reserved_ports_are_kept_from_another_cluster() {

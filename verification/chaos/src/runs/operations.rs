@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
-use zraft_cli::processes::{Ending, Processes};
+use zraft_cli::processes::{Ending, Processes, usage};
 use zraft_client::RaftClient;
 
 use super::callers::{Callers, connect, leader};
@@ -185,7 +185,10 @@ impl Operations {
             .members
             .places()
             .filter_map(|(name, _)| Some((name, self.members.process_id(name)?)));
-        let memory = ids.filter_map(|(name, id)| Some((name.to_owned(), forget_peak(id)?)));
+        let memory = ids.filter_map(|(name, id)| {
+            usage::forget_peak(id);
+            Some((name.to_owned(), usage::memory_kib(id)? / 1024))
+        });
         Running { name, memory: memory.collect(), from: Instant::now() }
     }
 
@@ -198,7 +201,7 @@ impl Operations {
             .filter_map(|(name, _)| Some((name, self.members.process_id(name)?)));
         let memory = ids.filter_map(|(name, id)| {
             let before = running.memory.get(name).copied().unwrap_or(0);
-            Some((name.to_owned(), (before, in_status(id, "VmHWM:")?)))
+            Some((name.to_owned(), (before, usage::peak_kib(id)? / 1024)))
         });
         self.steps.push(Step { name: running.name, took, gap, memory: memory.collect() });
         // Looks at each member once.
@@ -343,18 +346,4 @@ fn free_ports(count: usize) -> io::Result<Vec<u16>> {
     let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let listeners = (0..count).map(bind).collect::<io::Result<Vec<_>>>()?;
     listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
-}
-
-/// Returns the resident memory of a process in MiB, and lets the most that the system knows of it begin there.
-fn forget_peak(process: u32) -> Option<u64> {
-    // Fails on other systems than Linux, which do not tell the memory either.
-    let _ = fs::write(format!("/proc/{process}/clear_refs"), "5");
-    in_status(process, "VmRSS:")
-}
-
-/// Returns a size from a process's status in MiB.
-fn in_status(process: u32, name: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
 }

@@ -7,7 +7,13 @@ use std::{
 
 use serde_json::{Value, json};
 use tokio::time::sleep;
-use zraft_cli::{latency::Latencies, processes::Processes};
+use zraft_cli::{
+    latency::Latencies,
+    processes::{
+        Processes,
+        usage::{cpu_seconds, memory_kib},
+    },
+};
 
 use super::callers::{Callers, connect, leader};
 use crate::failure::Failure;
@@ -18,8 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 const END: Duration = Duration::from_secs(10);
 /// Sessions that are opened at the same time.
 const AT_ONCE: usize = 50;
-/// The clock ticks of a second in `/proc` on Linux.
-const TICKS: f64 = 100.0;
 
 /// The settings of the run.
 #[derive(Clone, Debug)]
@@ -175,19 +179,19 @@ async fn idle(settings: &Settings, processes: &Processes) -> Result<Vec<Idle>, F
         let leads = leader(processes).await?;
         let mut names: Vec<&str> = processes.places().map(|(name, _)| name).collect();
         names.sort_by_key(|name| *name != leads);
-        let before: Vec<_> = names.iter().map(|name| cpu(processes, name)).collect();
+        let cpu = |name: &str| cpu_seconds(processes.process_id(name)?);
+        let before: Vec<_> = names.iter().map(|name| cpu(name)).collect();
         let from = Instant::now();
         sleep(settings.idle).await;
         let took = from.elapsed().as_secs_f64();
-        let used =
-            names.iter().zip(before).map(|(name, before)| Some(cpu(processes, name)? - before?));
+        let used = names.iter().zip(before).map(|(name, before)| Some(cpu(name)? - before?));
         // Another leader would mix the figures of leader and follower.
         if leader(processes).await? != leads {
             return Err(Failure::Member(
                 "another member was elected while nothing happened".to_owned(),
             ));
         }
-        let memory = names.iter().map(|name| memory(processes, name));
+        let memory = names.iter().map(|name| memory_kib(processes.process_id(name)?));
         if let (Some(used), Some(memory)) =
             (used.collect::<Option<Vec<f64>>>(), memory.collect::<Option<_>>())
         {
@@ -199,22 +203,4 @@ async fn idle(settings: &Settings, processes: &Processes) -> Result<Vec<Idle>, F
         client.disconnect_within(Duration::from_secs(1)).await;
     }
     Ok(figures)
-}
-
-/// Returns the seconds of a core that a member has used; none where the system does not tell.
-fn cpu(processes: &Processes, name: &str) -> Option<f64> {
-    let process = processes.process_id(name)?;
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name of the program is in parentheses and may hold spaces. User time is the 12th field after it, system time the 13th.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
-    Some((ticks(11)? + ticks(12)?) / TICKS)
-}
-
-/// Returns the resident memory of a member in KiB; none where the system does not tell.
-fn memory(processes: &Processes, name: &str) -> Option<u64> {
-    let process = processes.process_id(name)?;
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.split_whitespace().next()?.parse().ok()
 }
