@@ -13,7 +13,7 @@ use zraft_bench::load::{process_cpu, resident};
 use zraft_client::RaftClient;
 use zraft_kv::{Command, Key, Query, Value};
 
-use crate::drive::Mix;
+use crate::drive::{self, Mix};
 
 /// The keys that are written and read in turn, as in the load on etcd.
 const KEYS: usize = 1000;
@@ -27,24 +27,8 @@ pub(crate) struct Arguments {
     /// Sessions, each with a connection.
     #[arg(long, default_value_t = 1)]
     connections: usize,
-    /// Requests in flight, if no rate is given.
-    #[arg(long, default_value_t = 1)]
-    in_flight: usize,
-    /// Requests per second, each due at a fixed time.
-    #[arg(long)]
-    rate: Option<f64>,
-    /// Length of a value in bytes.
-    #[arg(long, default_value_t = 64)]
-    payload: usize,
-    /// Kinds of requests.
-    #[arg(long, value_enum, default_value_t = Mix::Commands)]
-    mix: Mix,
-    /// Duration of the measurement in milliseconds.
-    #[arg(long, default_value_t = 1000)]
-    millis: u64,
-    /// Duration of the warm-up in milliseconds.
-    #[arg(long, default_value_t = 300)]
-    warm_up_millis: u64,
+    #[command(flatten)]
+    requests: drive::Requests,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
@@ -53,22 +37,22 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
 }
 
 /// The payloads, encoded once.
-struct Requests {
+struct Payloads {
     commands: Vec<Bytes>,
     queries: Vec<Bytes>,
     mix: Mix,
     next: usize,
 }
 
-impl Requests {
+impl Payloads {
     fn new(arguments: &Arguments) -> io::Result<Self> {
-        let value = Value::new("v".repeat(arguments.payload)).map_err(io::Error::other)?;
+        let value = Value::new("v".repeat(arguments.requests.payload)).map_err(io::Error::other)?;
         let keys = (0..KEYS).map(|number| Key::new(format!("key-{number:04}")));
         let keys = keys.collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
         let set = |key: &Key| Command::Set { key: key.clone(), value: value.clone() }.encode();
         let commands = keys.iter().map(set).collect();
         let queries = keys.iter().map(|key| Query::Get { key: key.clone() }.encode()).collect();
-        Ok(Self { commands, queries, mix: arguments.mix, next: 0 })
+        Ok(Self { commands, queries, mix: arguments.requests.mix, next: 0 })
     }
 
     fn submit(
@@ -90,14 +74,14 @@ impl Requests {
 }
 
 async fn drive(arguments: &Arguments) -> io::Result<()> {
-    let share = arguments.in_flight.div_ceil(arguments.connections);
+    let share = arguments.requests.in_flight.div_ceil(arguments.connections);
     let named = arguments.endpoints.iter().zip(1..);
     let builder = named.fold(RaftClient::builder(), |builder, (endpoint, number)| {
         builder.member(format!("node-{number}"), endpoint)
     });
     let builder = builder
         .capability("kind", "bench")
-        .max_in_flight(arguments.rate.map_or(share, |_| 1 << 16))
+        .max_in_flight(arguments.requests.rate.map_or(share, |_| 1 << 16))
         .max_queued(1 << 17)
         .max_queued_bytes(4 << 30);
     let mut clients = Vec::new();
@@ -106,13 +90,13 @@ async fn drive(arguments: &Arguments) -> io::Result<()> {
         client.connect().await.map_err(io::Error::other)?;
         clients.push(client);
     }
-    let mut requests = Requests::new(arguments)?;
+    let mut payloads = Payloads::new(arguments)?;
     let mut latencies: Histogram<u64> =
         Histogram::new_with_bounds(1, 60_000_000, 3).map_err(io::Error::other)?;
     let mut pending = FuturesUnordered::new();
     let start = Instant::now();
-    let from = start + Duration::from_millis(arguments.warm_up_millis);
-    let to = from + Duration::from_millis(arguments.millis);
+    let from = start + Duration::from_millis(arguments.requests.warm_up_millis);
+    let to = from + Duration::from_millis(arguments.requests.millis);
     let mut cpu = None;
     let mut sent = 0u64;
     let mut total = 0u64;
@@ -124,17 +108,17 @@ async fn drive(arguments: &Arguments) -> io::Result<()> {
         if now >= to {
             break;
         }
-        let due = match arguments.rate {
+        let due = match arguments.requests.rate {
             Some(rate) => ((now - start).as_secs_f64() * rate) as u64 + 1 - sent,
-            None => (arguments.in_flight - pending.len()) as u64,
+            None => (arguments.requests.in_flight - pending.len()) as u64,
         };
         for _ in 0..due {
-            let begin = match arguments.rate {
+            let begin = match arguments.requests.rate {
                 Some(rate) => start + Duration::from_secs_f64(sent as f64 / rate),
                 None => now,
             };
             sent += 1;
-            let answer = requests.submit(&clients).map_err(io::Error::other)?;
+            let answer = payloads.submit(&clients).map_err(io::Error::other)?;
             pending.push(async move { answer.await.map(|_| begin) });
         }
         let mut answered = |done: Option<Result<Instant, zraft_client::Error>>| {
@@ -147,7 +131,7 @@ async fn drive(arguments: &Arguments) -> io::Result<()> {
             }
             Ok::<_, io::Error>(())
         };
-        match arguments.rate {
+        match arguments.requests.rate {
             None => answered(pending.next().await)?,
             Some(_) => tokio::select! {
                 done = pending.next(), if !pending.is_empty() => answered(done)?,

@@ -30,6 +30,8 @@ use systems::{Etcd, Redis, System, Zraft};
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// A pause between measurements, in which a system finishes what it has put off.
 const PAUSE: Duration = Duration::from_millis(200);
+/// The warm-up of each measurement.
+const WARM_UP_MILLIS: u64 = 300;
 /// Requests in flight at which payloads and the disk's own rate are compared.
 const TYPICAL: usize = 64;
 
@@ -99,6 +101,8 @@ impl Point {
             self.payload.to_string(),
             "--mix".to_owned(),
             self.mix.to_owned(),
+            "--warm-up-millis".to_owned(),
+            WARM_UP_MILLIS.to_string(),
             "--millis".to_owned(),
             millis.to_string(),
         ];

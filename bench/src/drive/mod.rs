@@ -18,30 +18,37 @@ pub(crate) struct Arguments {
     /// Endpoint of the server: tcp://host:port.
     #[arg(long)]
     endpoint: String,
-    /// Requests in flight, if no rate is given.
-    #[arg(long, default_value_t = 1)]
-    in_flight: usize,
-    /// Requests per second, each due at a fixed time.
-    #[arg(long)]
-    rate: Option<f64>,
-    /// Length of a payload in bytes.
-    #[arg(long, default_value_t = 64)]
-    payload: usize,
-    /// Kinds of requests.
-    #[arg(long, value_enum, default_value_t = Mix::Commands)]
-    mix: Mix,
-    /// Duration of the measurement in milliseconds.
-    #[arg(long, default_value_t = 1000)]
-    millis: u64,
+    #[command(flatten)]
+    requests: Requests,
     /// Measure this many answers instead, without a warm-up.
     #[arg(long)]
     count: Option<u64>,
-    /// Duration of the warm-up in milliseconds.
-    #[arg(long, default_value_t = 200)]
-    warm_up_millis: u64,
     /// Worker threads of the runtime; 0 for a current_thread runtime.
     #[arg(long, default_value_t = 0)]
     threads: usize,
+}
+
+/// The requests of a load, and how long they are measured.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Requests {
+    /// Requests in flight, if no rate is given.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) in_flight: usize,
+    /// Requests per second, each due at a fixed time.
+    #[arg(long)]
+    pub(crate) rate: Option<f64>,
+    /// Length of a payload or value in bytes.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) payload: usize,
+    /// Kinds of requests.
+    #[arg(long, value_enum, default_value_t = Mix::Commands)]
+    pub(crate) mix: Mix,
+    /// Duration of the measurement in milliseconds.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) millis: u64,
+    /// Duration of the warm-up in milliseconds.
+    #[arg(long, default_value_t = 200)]
+    pub(crate) warm_up_millis: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -70,8 +77,8 @@ const QUERY: usize = zraft_protocol::HEADER_LEN + 14 + 36;
 impl Arguments {
     /// Returns the length of a message in bytes.
     fn message(&self) -> usize {
-        let head = if self.mix == Mix::Queries { QUERY } else { COMMAND };
-        head + self.payload
+        let head = if self.requests.mix == Mix::Queries { QUERY } else { COMMAND };
+        head + self.requests.payload
     }
 
     fn address(&self) -> &str {
@@ -79,15 +86,15 @@ impl Arguments {
     }
 
     fn load(&self) -> Load {
-        let pace = match self.rate {
+        let pace = match self.requests.rate {
             Some(rate) => Pace::Open { rate },
-            None => Pace::Closed { in_flight: self.in_flight },
+            None => Pace::Closed { in_flight: self.requests.in_flight },
         };
         let millis = Duration::from_millis;
         if let Some(count) = self.count {
             return Load::of_count(pace, count);
         }
-        Load::new(pace, millis(self.warm_up_millis), millis(self.millis))
+        Load::new(pace, millis(self.requests.warm_up_millis), millis(self.requests.millis))
     }
 }
 

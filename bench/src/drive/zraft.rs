@@ -22,14 +22,14 @@ pub(crate) async fn drive(arguments: &Arguments) -> io::Result<Sample> {
         .member("node-1", &arguments.endpoint)
         .capability("kind", "bench")
         // With a rate, requests beyond the window wait in the queue, and their latency includes the wait.
-        .max_in_flight(arguments.rate.map_or(arguments.in_flight, |_| 1 << 20))
+        .max_in_flight(arguments.requests.rate.map_or(arguments.requests.in_flight, |_| 1 << 20))
         .max_queued(1 << 21)
         .max_queued_bytes(4 << 30)
         .build()
         .map_err(io::Error::other)?;
     client.connect().await.map_err(io::Error::other)?;
-    let payload = Bytes::from(vec![7; arguments.payload]);
-    let mix = arguments.mix;
+    let payload = Bytes::from(vec![7; arguments.requests.payload]);
+    let mix = arguments.requests.mix;
     let mut turn = false;
     let mut submit = || {
         turn = !turn;
