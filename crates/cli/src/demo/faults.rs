@@ -1,8 +1,10 @@
 //! What happens to the members while the demo runs.
 
+use std::time::Duration;
+
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 use zraft_protocol::SplitMix64;
 
 use super::Settings;
@@ -10,6 +12,9 @@ use crate::{
     cluster::{Cluster, Failure},
     processes::Processes,
 };
+
+/// After this time without an answer, a frozen leader has sent all that it could.
+const QUIET: Duration = Duration::from_millis(20);
 
 /// Kills the leader after about a third of the commands, starts it again at half time, and hands leadership over to it after about two
 /// thirds. `losses` counts the losses of the leader. Returns the leaders in order.
@@ -25,29 +30,34 @@ pub(super) async fn inject(
     // Up to a twelfth earlier, so that the moments differ from seed to seed.
     let mut about = |count: u64| count - random.below(commands / 12);
     let moments = [about(commands / 3), commands / 2, about(commands / 3 * 2)];
-    let mut reach = async |count| {
-        let reached = done.wait_for(|done| *done >= count).await.map(drop);
-        reached.map_err(|error| error.to_string())
-    };
 
-    reach(moments[0]).await?;
+    reach(&mut done, moments[0]).await?;
     let killed = leader(cluster).await?;
     progress.set_message(format!("killing the leader, {killed}"));
+    // So every caller has a command on its way when the leader dies. Windows cannot freeze a process.
+    if processes.freeze(&killed).is_ok() {
+        while let Ok(Ok(())) = timeout(QUIET, done.changed()).await {}
+    }
     processes.kill(&killed);
     losses.send_modify(|count| *count += 1);
     let mut leaders = vec![killed.clone(), leader(cluster).await?];
 
-    reach(moments[1]).await?;
+    reach(&mut done, moments[1]).await?;
     progress.set_message(format!("starting {killed} again"));
     processes.open(&killed)?;
     processes.caught_up(&killed).await?;
 
-    reach(moments[2]).await?;
+    reach(&mut done, moments[2]).await?;
     progress.set_message(format!("handing leadership to {killed}"));
     hand_over(cluster, &killed).await?;
     losses.send_modify(|count| *count += 1);
     leaders.push(killed);
     Ok(leaders)
+}
+
+async fn reach(done: &mut watch::Receiver<u64>, count: u64) -> Result<(), String> {
+    let reached = done.wait_for(|done| *done >= count).await.map(drop);
+    reached.map_err(|error| error.to_string())
 }
 
 /// Waits until a member serves as leader, and returns its name.
