@@ -20,6 +20,11 @@ export class Calls<T> {
     return entry;
   }
 
+  /** Returns all entries with their numbers. */
+  entries(): { number: number; entry: T }[] {
+    return Array.from(this.#entries, ([number, entry]) => ({ number, entry }));
+  }
+
   /** Removes all entries and returns them. */
   drain(): T[] {
     const entries = [...this.#entries.values()];

@@ -21,13 +21,18 @@ export interface NativeClient {
 /** @internal One embedded cluster of the native half. */
 export interface NativeCluster {
   call(number: number, name: string, args: string, payload: Uint8Array): void;
+  endCall(outcome: string, payloads: Buffer[]): void;
   release(): void;
 }
 
 /** @internal The native half. */
 export interface Native {
   NativeClient: new (settings: string, wake: () => void) => NativeClient;
-  NativeCluster: new (options: string, answer: (number: number, result: string) => void) => NativeCluster;
+  NativeCluster: new (
+    options: string,
+    answer: (number: number, result: string) => void,
+    run?: (description: string, payload: Buffer) => void,
+  ) => NativeCluster;
   checkSettings(settings: string): string | null;
   runtimeUsers(): number;
   names(): string;

@@ -6,18 +6,28 @@
 
 import { inspect, type InspectOptions } from 'node:util';
 
+import { type Application, ApplicationError, FAILED, isApplication, run } from './application';
 import { Calls } from './calls';
 import { ValidationError } from './errors';
 import type { MemberId, RequestId, SessionId } from './ids';
 import type { ClientMessage, ServerMessage } from './messages';
 import { native, type NativeCluster } from './native';
 
+export {
+  type Application,
+  ApplicationError,
+  type CommandContext,
+  type QueryContext,
+  RejectedPayload,
+  type SessionContext,
+} from './application';
+
 /** The settings of an embedded cluster. Times are in milliseconds. */
 export interface TestClusterOptions {
   /** The number of members, named `node-1`, `node-2`, … At most 64. Default 1. */
   readonly members?: number | undefined;
-  /** The application: the key-value store, an echo of every payload, or a log of every command. Default 'kv'. */
-  readonly application?: 'kv' | 'echo' | 'appendLog' | undefined;
+  /** The application: the key-value store, an echo of every payload, a log of every command, or your own. Default 'kv'. */
+  readonly application?: 'kv' | 'echo' | 'appendLog' | Application | undefined;
   /** The time from a command's arrival to its commit. Default 1. */
   readonly commitDelay?: number | undefined;
   /** The most commits a second. Default: any number. */
@@ -159,25 +169,33 @@ function checked(options: TestClusterOptions): string {
   for (const [name, value] of Object.entries(options) as [string, unknown][]) {
     if (value === undefined) continue;
     if (name === 'application') {
-      if (!APPLICATIONS.includes(value)) throw new ValidationError(`application: must be one of ${APPLICATIONS.join(', ')}`);
+      if (isApplication(value) || APPLICATIONS.includes(value)) continue;
+      throw new ValidationError(`application: must be one of ${APPLICATIONS.join(', ')}, or an object with the functions apply and query`);
     } else if (!NUMBERS.has(name)) {
       throw new ValidationError(`${name}: there is no such setting`);
     } else if (typeof value !== 'number' || !(value >= 0) || value === Infinity) {
       throw new ValidationError(`${name}: must be a number of at least 0`);
     }
   }
-  return JSON.stringify(options);
+  const { application } = options;
+  if (typeof application !== 'object') return JSON.stringify(options);
+  const hooks = application.sessionCreated !== undefined || application.sessionEnded !== undefined;
+  return JSON.stringify({ ...options, application: 'javascript', hooks });
 }
 
 interface Call {
+  readonly name: string;
   readonly resolve: (value: unknown) => void;
-  readonly reject: (message: string) => void;
+  readonly reject: (why: string | ApplicationError) => void;
 }
 
 const EMPTY = new Uint8Array(0);
 
-function raise(message: string): never {
-  throw new Error(message);
+/** The name of the call that stops a cluster, which goes on after a failure of the application. */
+const STOP = 'stop';
+
+function raise(why: string | ApplicationError): never {
+  throw why instanceof ApplicationError ? why : new Error(why);
 }
 
 /** A running cluster. Each switch has taken effect when its promise resolves. A cluster keeps the process alive until `stop()`. */
@@ -187,6 +205,7 @@ export class TestCluster {
   #alive: NodeJS.Timeout | undefined;
   #stopped: Promise<void> | undefined;
   #members: ReadonlyMap<MemberId, string> = new Map();
+  #failure: ApplicationError | undefined;
 
   private constructor() {}
 
@@ -194,12 +213,17 @@ export class TestCluster {
   static async start(options: TestClusterOptions = {}): Promise<TestCluster> {
     const settings = checked(options);
     const cluster = new TestCluster();
-    const started = cluster.#wait();
+    const started = cluster.#wait('start');
     // If the constructor throws, no one awaits this promise, and its rejection must not count as unhandled.
     started.promise.catch(() => {});
     cluster.#alive = setInterval(() => {}, 2 ** 31 - 1);
     try {
-      cluster.#native = new native.NativeCluster(settings, (number, result) => cluster.#answer(number, result));
+      const answer = (number: number, result: string): void => cluster.#answer(number, result);
+      const { application } = options;
+      cluster.#native =
+        typeof application === 'object'
+          ? new native.NativeCluster(settings, answer, (description, payload) => cluster.#run(application, description, payload))
+          : new native.NativeCluster(settings, answer);
       await started.promise;
       cluster.#members = new Map((await cluster.#call('endpoints')) as [MemberId, string][]);
     } catch (error) {
@@ -214,9 +238,20 @@ export class TestCluster {
     return this.#members;
   }
 
-  /** Stops the cluster. When this resolves its ports are closed and it no longer uses the thread. */
+  /** Why your application has failed; undefined if it has not, and for the other applications. */
+  get failure(): ApplicationError | undefined {
+    return this.#failure;
+  }
+
+  /**
+   * Stops the cluster. When this resolves its ports are closed and it no longer uses the thread. If your application has failed,
+   * it stops as well and then rejects with that error, so that a test which looks at nothing else fails.
+   */
   stop(): Promise<void> {
-    this.#stopped ??= this.#call('stop', null).then(() => this.#release());
+    this.#stopped ??= this.#call(STOP, null).then(() => {
+      this.#release();
+      if (this.#failure !== undefined) throw this.#failure;
+    });
     return this.#stopped;
   }
 
@@ -374,17 +409,18 @@ export class TestCluster {
     return `TestCluster ${inspect(this.#members, options)}`;
   }
 
-  #wait(): { number: number; promise: Promise<unknown> } {
+  #wait(name: string): { number: number; promise: Promise<unknown> } {
     let number = 0;
     const promise = new Promise<unknown>((resolve, reject) => {
-      number = this.#calls.add({ resolve, reject });
+      number = this.#calls.add({ name, resolve, reject });
     });
     return { number, promise: promise.then(undefined, raise) };
   }
 
   #call(name: string, args: unknown = {}, payload: Uint8Array = EMPTY): Promise<unknown> {
     if (this.#stopped !== undefined) return Promise.reject(new Error('the cluster has stopped'));
-    const { number, promise } = this.#wait();
+    if (this.#failure !== undefined && name !== STOP) return Promise.reject(this.#failure);
+    const { number, promise } = this.#wait(name);
     this.#native.call(number, name, JSON.stringify(args), payload);
     return promise;
   }
@@ -394,6 +430,28 @@ export class TestCluster {
     const result = JSON.parse(text) as { value?: unknown; error?: string };
     if (result.error === undefined) call?.resolve(result.value);
     else call?.reject(result.error);
+  }
+
+  /** Runs a call of the application, for which the cluster's thread waits. */
+  #run(application: Application, description: string, payload: Buffer): void {
+    try {
+      this.#native.endCall(...run(application, description, payload));
+    } catch (error) {
+      this.#native.endCall(...FAILED);
+      this.#fail(
+        error instanceof ApplicationError ? error : new ApplicationError(`the application failed: ${String(error)}`, { cause: error }),
+      );
+    }
+  }
+
+  /** Ends what waits for a cluster that will execute nothing more. */
+  #fail(failure: ApplicationError): void {
+    this.#failure ??= failure;
+    for (const { number, entry } of this.#calls.entries()) {
+      if (entry.name === STOP) continue;
+      this.#calls.take(number);
+      entry.reject(failure);
+    }
   }
 
   #release(): void {

@@ -10,6 +10,12 @@ import { expect, onTestFinished, test } from 'vitest';
 const folder = fileURLToPath(new URL('../examples/', import.meta.url));
 
 const OUTPUT: Record<string, string> = {
+  'bank.mjs': `
+{ balance: 100 } { balance: 0 }
+{ error: 'not enough money' }
+ann 50, bob 50, together 100
+bob was notified of 50
+`,
   'key-value.mjs': `
 light was never set
 light is now red

@@ -1,17 +1,19 @@
-//! The embedded cluster for tests in JavaScript. It runs on the clients' thread.
+//! The embedded cluster for tests in JavaScript. It runs on the clients' thread, or on its own thread if its application
+//! is in JavaScript.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use napi::Status;
-use napi::bindgen_prelude::{FnArgs, Function};
+use napi::bindgen_prelude::{Buffer, FnArgs, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use zraft_test_server::{AppendLog, Echo, KvStore, TestCluster};
 
-use crate::runtime::Lease;
+use crate::application::{self, Gate, JavaScript, Outcome};
+use crate::runtime::{Lease, Own};
 use crate::switches;
 
 /// A function of JavaScript that takes the number of a call and its result.
@@ -31,27 +33,73 @@ struct Call {
 #[napi]
 pub struct NativeCluster {
     calls: Option<mpsc::UnboundedSender<Call>>,
-    lease: Option<Lease>,
+    thread: Option<Thread>,
+}
+
+/// The thread of a cluster.
+enum Thread {
+    /// The clients' thread, if nothing in the cluster waits for the event loop.
+    Shared { _lease: Lease },
+    /// A thread that waits for the functions of an application.
+    Own { gate: Arc<Gate>, _thread: Own },
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        // The thread is joined next, and must not wait for this one.
+        if let Self::Own { gate, .. } = self {
+            gate.close();
+        }
+    }
 }
 
 #[napi]
 impl NativeCluster {
     /// Starts a cluster with the options in a JSON text. `answer` is called with the number and the result of each call; the
-    /// number of the start is 1.
+    /// number of the start is 1. `run` runs the functions of the application if that is in JavaScript, and reports the end
+    /// of each call by `end_call()`.
     #[napi(constructor)]
     pub fn new(
         options: String,
         answer: Function<'_, FnArgs<(u32, String)>, ()>,
+        run: Option<Function<'_, FnArgs<(String, Buffer)>, ()>>,
     ) -> napi::Result<Self> {
         let answer: Answer = answer
             .build_threadsafe_function::<(u32, String)>()
             .weak::<true>()
             .build_callback(|context| Ok(context.value.into()))?;
-        let lease = Lease::new().map_err(|error| napi::Error::from_reason(error.to_string()))?;
+        let no_thread = |error: std::io::Error| napi::Error::from_reason(error.to_string());
         let (calls, inbox) = mpsc::unbounded_channel();
-        let options = serde_json::from_str(&options).unwrap_or_default();
-        lease.handle().spawn(serve(options, inbox, Arc::new(answer)));
-        Ok(Self { calls: Some(calls), lease: Some(lease) })
+        let options: Value = serde_json::from_str(&options).unwrap_or_default();
+        let answer = Arc::new(answer);
+        let thread = match run {
+            None => {
+                let lease = Lease::new().map_err(no_thread)?;
+                lease.handle().spawn(serve(options, None, inbox, answer));
+                Thread::Shared { _lease: lease }
+            }
+            Some(run) => {
+                let run = application::runner(&run)?;
+                let gate = Gate::new();
+                let hooks = options["hooks"].as_bool().unwrap_or_default();
+                let application = JavaScript::new(run, gate.clone(), hooks);
+                let thread = Own::new().map_err(no_thread)?;
+                thread.handle().spawn(serve(options, Some(application), inbox, answer));
+                Thread::Own { gate, _thread: thread }
+            }
+        };
+        Ok(Self { calls: Some(calls), thread: Some(thread) })
+    }
+
+    /// Reports how the call of the application's function that is under way has ended, with its answer and the payloads of
+    /// its server requests.
+    #[napi]
+    pub fn end_call(&self, outcome: String, payloads: Vec<Buffer>) -> napi::Result<()> {
+        let outcome = Outcome::parse(&outcome, payloads).map_err(napi::Error::from_reason)?;
+        if let Some(Thread::Own { gate, .. }) = &self.thread {
+            gate.end(outcome);
+        }
+        Ok(())
     }
 
     /// Calls a switch or an inspection by name. Its result goes to the function given at the start.
@@ -67,11 +115,16 @@ impl NativeCluster {
     #[napi]
     pub fn release(&mut self) {
         self.calls = None;
-        self.lease = None;
+        self.thread = None;
     }
 }
 
-async fn serve(options: Value, mut inbox: mpsc::UnboundedReceiver<Call>, answer: Arc<Answer>) {
+async fn serve(
+    options: Value,
+    application: Option<JavaScript>,
+    mut inbox: mpsc::UnboundedReceiver<Call>,
+    answer: Arc<Answer>,
+) {
     let reply = move |number: u32, result: Result<Value, String>| {
         let result = match result {
             Ok(value) => json!({ "value": value }),
@@ -79,7 +132,7 @@ async fn serve(options: Value, mut inbox: mpsc::UnboundedReceiver<Call>, answer:
         };
         answer.call((number, result.to_string()), ThreadsafeFunctionCallMode::NonBlocking);
     };
-    let cluster = match start(&options).await {
+    let cluster = match start(&options, application).await {
         Ok(cluster) => cluster,
         Err(error) => return reply(START, Err(error)),
     };
@@ -98,15 +151,16 @@ async fn serve(options: Value, mut inbox: mpsc::UnboundedReceiver<Call>, answer:
     }
 }
 
-async fn start(options: &Value) -> Result<TestCluster, String> {
+async fn start(options: &Value, application: Option<JavaScript>) -> Result<TestCluster, String> {
     let mut builder = TestCluster::builder();
     if let Some(count) = options["members"].as_u64() {
         builder = builder.members(usize::try_from(count).unwrap_or(usize::MAX).min(64));
     }
-    builder = match options["application"].as_str() {
-        Some("echo") => builder.app(Echo),
-        Some("appendLog") => builder.app(AppendLog::default()),
-        _ => builder.app(KvStore::default()),
+    builder = match (application, options["application"].as_str()) {
+        (Some(application), _) => builder.app(application),
+        (None, Some("echo")) => builder.app(Echo),
+        (None, Some("appendLog")) => builder.app(AppendLog::default()),
+        (None, _) => builder.app(KvStore::default()),
     };
     let time = |name: &str| {
         options[name].as_f64().and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok())

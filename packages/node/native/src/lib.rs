@@ -12,17 +12,19 @@
 //! | memory of batches, reused | `batch_memory.rs` |
 //! | inbox, outbox and status, shared by both sides | `channel.rs` |
 //! | a driver, running or parked | `host.rs` |
-//! | the one thread | `runtime.rs` |
+//! | the threads | `runtime.rs` |
 //! | the driver's application side | `bridge.rs` |
 //! | operations of a batch; completions as records | `bridge/operations.rs`, `bridge/completions.rs` |
 //! | slots of requests; records being written | `bridge/requests.rs`, `bridge/records.rs` |
 //! | settings; failures, events and names as JSON | `settings.rs`, `json.rs`, `names.rs` |
 //! | the payloads of the key-value store | `store.rs` |
 //! | the embedded cluster and its switches | `cluster.rs`, `switches.rs` |
+//! | an application of the embedded cluster in JavaScript | `application.rs` |
 
 // The napi macros omit the functions for JavaScript from test builds, so much looks unused there.
 #![cfg_attr(test, allow(dead_code))]
 
+mod application;
 mod batch_memory;
 mod bridge;
 mod channel;
