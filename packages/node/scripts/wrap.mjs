@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 import { build } from 'esbuild';
 
-const NAMES = ['index', 'kv', 'testing'];
+const NAMES = ['index', 'kv', 'opentelemetry', 'testing'];
 
 for (const name of NAMES) {
   writeFileSync(`dist/${name}.mjs`, `export * from './${name}.js';\n`);
@@ -32,5 +32,7 @@ await build({
   target: 'node20',
   sourcemap: true,
   sourcesContent: false,
+  // An optional peer, which the application brings.
+  external: ['@opentelemetry/api'],
   plugins: [here],
 });

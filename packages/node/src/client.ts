@@ -9,11 +9,13 @@ import type { ClientEvent, ClientEventMap, ClientStateName } from './events';
 import type { MemberId, SessionId } from './ids';
 import { Operation } from './layout';
 import { type ConnectOptions, type DisconnectOptions, type RequestOptions, toOptions } from './options';
+import { isPayload, lengthOf } from './payloads';
 import { cancelled } from './rejections';
 import { type IncomingServerRequest, type ServerRequestHandler, ServerRequests } from './serverRequests';
 import { listen, unlisten } from './signals';
 import type { Stats } from './stats';
 import { ready, submit } from './submission';
+import { channels, trace, type TracedCall } from './tracing';
 
 /** The longest interval that a timer of Node can have, in milliseconds. */
 const MAX_INTERVAL = 2 ** 31 - 1;
@@ -55,10 +57,15 @@ export class RaftClient extends EventEmitter {
   #timer: NodeJS.Timeout | undefined;
   #isUnreferenced = false;
 
+  /** The endpoints of the members, for traces. */
+  readonly #endpoints: ReadonlyMap<string, string>;
+
   /** Checks the settings and opens nothing. Throws a `ValidationError` that names the setting at fault. */
   constructor(config: ClientConfig) {
     super();
-    this.#bridge = new Bridge(checked(config), {
+    const settings = checked(config);
+    this.#endpoints = new Map((JSON.parse(settings) as { clusterMembers: [string, string][] }).clusterMembers);
+    this.#bridge = new Bridge(settings, {
       event: (event) => this.#emit(event),
       sessionBegan: () => this.#serverRequests.begin(),
       serverRequest: (id, createdAt, payload, epoch) => this.#serverRequests.push(id, createdAt, payload, epoch),
@@ -106,6 +113,11 @@ export class RaftClient extends EventEmitter {
    * `ClosedError`.
    */
   connect(options: ConnectOptions = {}): Promise<void> {
+    if (!channels.connect.hasSubscribers) return this.#connect(options);
+    return trace({ operation: 'connect' }, this.#locate, () => this.#connect(options));
+  }
+
+  #connect(options: ConnectOptions): Promise<void> {
     const { timeout, signal } = toOptions(options);
     if (signal?.aborted) return cancelled(signal);
     let number = 0;
@@ -137,12 +149,14 @@ export class RaftClient extends EventEmitter {
    * payload's bytes are copied at the call. Throws a `ValidationError` if the payload or an option cannot be accepted.
    */
   submitCommand(payload: Uint8Array, options?: RequestOptions): Promise<Buffer> {
-    return submit(this.#bridge, Operation.Command, payload, options);
+    if (!channels.command.hasSubscribers) return submit(this.#bridge, Operation.Command, payload, options);
+    return trace(traced('command', payload), this.#locate, () => submit(this.#bridge, Operation.Command, payload, options));
   }
 
   /** As `submitCommand()`, for a query, which reads the replicated state linearizably. A query is always safe to repeat. */
   submitQuery(payload: Uint8Array, options?: RequestOptions): Promise<Buffer> {
-    return submit(this.#bridge, Operation.Query, payload, options);
+    if (!channels.query.hasSubscribers) return submit(this.#bridge, Operation.Query, payload, options);
+    return trace(traced('query', payload), this.#locate, () => submit(this.#bridge, Operation.Query, payload, options));
   }
 
   /**
@@ -233,6 +247,12 @@ export class RaftClient extends EventEmitter {
     return `RaftClient ${inspect(this.toJSON(), options)}`;
   }
 
+  /** Writes the member of the session into a traced call. */
+  readonly #locate = (call: TracedCall): void => {
+    call.memberId = this.memberId;
+    call.endpoint = call.memberId === undefined ? undefined : this.#endpoints.get(call.memberId);
+  };
+
   /** Has events made of messages only while a listener wants them. */
   #updateObservation(client: this): this {
     const observes = this.listenerCount('messageSent') + this.listenerCount('messageReceived') > 0;
@@ -265,6 +285,11 @@ export class RaftClient extends EventEmitter {
     this.#timer = undefined;
     this.#serverRequests.end();
   }
+}
+
+/** Returns the beginning of a request's trace. What is not a payload is refused later. */
+function traced(operation: 'command' | 'query', payload: Uint8Array): TracedCall {
+  return isPayload(payload) ? { operation, payloadBytes: lengthOf(payload) } : { operation };
 }
 
 function nothing(_client: RaftClient): void {}

@@ -80,3 +80,4 @@ export type {
 export type { ConnectOptions, DisconnectOptions, RequestOptions } from './options';
 export type { IncomingServerRequest, ServerRequestHandler } from './serverRequests';
 export type { Stats } from './stats';
+export type { TracedCall } from './tracing';

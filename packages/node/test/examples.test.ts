@@ -26,6 +26,13 @@ light is now green
 10000 rows
 { sent: 11000, resent: 0, notExecuted: 0, unknown: 0 }
 `,
+  'opentelemetry.mjs': `
+zraft.Session/Connect: parent handle an order, member node-1, error none
+zraft.Session/SubmitCommand: parent handle an order, member node-1, error none
+zraft.Session/SubmitQuery: parent handle an order, member node-1, error none
+zraft.Session/SubmitCommand: parent handle an order, member node-1, error CANCELLED
+handle an order: parent none
+`,
   'errors.mjs': `
 before connect(): NOT_CONNECTED, not executed: connect() first
 empty: VALIDATION, not executed: a bug in the program: nothing was sent

@@ -1,7 +1,7 @@
 /** The package as users get it: released, installed into an empty folder by npm, and run. */
 
 import { execFile, execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -115,11 +115,19 @@ test('the installed package runs from ESM', () => {
   expect(program('work.mjs', code)).toBe('value\n');
 });
 
+test('zraft-client/opentelemetry needs its peer, which is not installed with the package', () => {
+  const alone = "try { require('zraft-client/opentelemetry') } catch (error) { console.log(error.message.split('\\n')[0]) }";
+  expect(program('alone.cjs', alone)).toBe("Cannot find module '@opentelemetry/api'\n");
+  mkdirSync(join(app, 'node_modules/@opentelemetry'));
+  symlinkSync(join(home, 'node_modules/@opentelemetry/api'), join(app, 'node_modules/@opentelemetry/api'), 'junction');
+  expect(program('peer.cjs', "console.log(typeof require('zraft-client/opentelemetry').instrument())")).toBe('function\n');
+});
+
 test('CommonJS and ESM export the same objects under the same names', () => {
   const code = `
     import { createRequire } from 'node:module';
     const require = createRequire(import.meta.url);
-    for (const name of ['zraft-client', 'zraft-client/kv', 'zraft-client/testing']) {
+    for (const name of ['zraft-client', 'zraft-client/kv', 'zraft-client/opentelemetry', 'zraft-client/testing']) {
       const esm = await import(name);
       const cjs = require(name);
       for (const key of new Set([...Object.keys(esm), ...Object.keys(cjs)])) {
@@ -134,7 +142,9 @@ test('CommonJS and ESM find the types, and all code of the README compiles', asy
   const code = `
     import { RaftClient, type SessionId, TimeoutError } from 'zraft-client';
     import { readValue } from 'zraft-client/kv';
+    import { instrument } from 'zraft-client/opentelemetry';
     import { TestCluster } from 'zraft-client/testing';
+    export const stop: () => void = instrument();
     export const client = new RaftClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:7001' }, capabilities: { role: 'x' } });
     export const session: SessionId | undefined = client.sessionId;
     export const answer: Promise<Buffer> = client.submitCommand(new Uint8Array(1));
