@@ -1,4 +1,4 @@
-//! Exit codes, which are those of the live tools, and printing.
+//! Exit codes, which are those of the live tools but for arguments that are not understood, and printing.
 
 use std::{
     future::Future,
@@ -17,10 +17,12 @@ use zraft_server::Signal;
 pub(crate) enum Exit {
     /// 0: the command succeeded.
     Success,
-    /// 1: bad input, or the demo failed.
+    /// 1: a value that cannot be used, or the demo failed.
     BadInput,
     /// 1: `cluster check` found members that differ.
     Different,
+    /// 2: the arguments are not understood, as programs say by custom.
+    Usage,
     /// 2: no connection, or no answer in time.
     Connection,
     /// 3: any other failure.
@@ -42,7 +44,7 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Success => 0,
             Exit::BadInput | Exit::Different => 1,
-            Exit::Connection => 2,
+            Exit::Usage | Exit::Connection => 2,
             Exit::Failure => 3,
             Exit::Absent | Exit::Alarm => 4,
             Exit::Unusable => 5,

@@ -38,8 +38,8 @@ Durable members:
 
 Exit status:
   0    success
-  1    bad input, or the demo failed; cluster check: members differ
-  2    no connection, or no answer in time
+  1    a value that cannot be used, or the demo failed; cluster check: members differ
+  2    arguments that are not understood; no connection, or no answer in time
   3    any other failure
   4    get --exit-code: the key has no value; cluster status --exit-code: an alarm is raised
   5    server: the member cannot go on with its data; the message says what to do
@@ -57,6 +57,7 @@ enum Command {
     Get(store::Get),
     Watch(store::Watch),
     Ping(ping::Arguments),
+    Context(context::Arguments),
     Inspect(inspect::Arguments),
     Bench(bench::Arguments),
 }
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
             // clap prints help and version to standard output, and errors to standard error.
             let asked = !error.use_stderr();
             let _ = error.print();
-            return if asked { Exit::Success } else { Exit::BadInput }.into();
+            return if asked { Exit::Success } else { Exit::Usage }.into();
         }
     };
     match arguments.command {
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
         Command::Get(arguments) => store::get(arguments),
         Command::Watch(arguments) => store::watch(arguments),
         Command::Ping(arguments) => ping::run(&arguments),
+        Command::Context(arguments) => context::run(arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     }

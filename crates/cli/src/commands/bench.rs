@@ -7,7 +7,7 @@ use zraft_cli::bench::{self, Settings};
 use zraft_client::RaftClient;
 use zraft_test_server::{KvStore, TestCluster};
 
-use super::endpoints::{Endpoints, seconds};
+use super::endpoints::{Endpoints, Wait, seconds};
 use crate::exit::{Exit, complain, print_at_end, run as run_command};
 
 /// Measure the throughput and latency of a key-value store under load
@@ -19,6 +19,8 @@ use crate::exit::{Exit, complain, print_at_end, run as run_command};
 pub(crate) struct Arguments {
     #[command(flatten)]
     endpoints: Endpoints,
+    #[command(flatten)]
+    wait: Wait,
     /// Measure an embedded server in this process instead
     #[arg(long, conflicts_with = "endpoints")]
     embedded: bool,
@@ -47,57 +49,66 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Exit {
-    run_command(async {
-        measure(arguments).await.unwrap_or_else(|(error, exit)| {
-            complain(&error);
-            exit
-        })
-    })
+    let in_flight = arguments.in_flight as usize;
+    if arguments.embedded {
+        return run_command(embedded(arguments));
+    }
+    arguments.endpoints.lasting(
+        arguments.wait,
+        |builder| builder.max_in_flight(in_flight),
+        async |session| match session.connect().await {
+            Ok(()) => measure(&session.client, arguments, false).await,
+            Err(exit) => exit,
+        },
+    )
 }
 
-async fn measure(arguments: &Arguments) -> Result<Exit, (String, Exit)> {
-    let cluster = match arguments.embedded {
-        true => Some(
-            TestCluster::builder()
-                .app(KvStore::default())
-                .start()
-                .await
-                .map_err(|error| (error.to_string(), Exit::Connection))?,
-        ),
-        false => None,
+/// Measures a server in this process.
+async fn embedded(arguments: &Arguments) -> Exit {
+    let cluster = match TestCluster::builder().app(KvStore::default()).start().await {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Connection;
+        }
     };
-    let client = client(arguments, cluster.as_ref()).map_err(|error| (error, Exit::BadInput))?;
-    client
-        .connect_within(arguments.endpoints.patience())
-        .await
-        .map_err(|error| (error.to_string(), Exit::of(&error)))?;
+    let mut builder = RaftClient::builder().capability("protocol", "kvstore");
+    for (id, endpoint) in cluster.endpoints() {
+        builder = builder.member(id.as_str(), endpoint);
+    }
+    let client = match builder.max_in_flight(arguments.in_flight as usize).build() {
+        Ok(client) => client,
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::BadInput;
+        }
+    };
+    let exit = match client.connect().await {
+        Ok(()) => measure(&client, arguments, true).await,
+        Err(error) => {
+            complain(&error.to_string());
+            Exit::of(&error)
+        }
+    };
+    client.disconnect().await;
+    cluster.shutdown().await;
+    exit
+}
+
+async fn measure(client: &RaftClient, arguments: &Arguments, embedded: bool) -> Exit {
     let settings = Settings {
         in_flight: arguments.in_flight,
         payload: arguments.payload,
         queries: arguments.queries,
         duration: arguments.duration,
     };
-    let report = bench::run(&client, settings, cluster.is_some()).await;
-    client.disconnect().await;
-    if let Some(cluster) = cluster {
-        cluster.shutdown().await;
-    }
-    let report = report.map_err(|error| (error, Exit::Failure))?;
-    let text = if arguments.json { report.to_json().to_string() } else { report.to_text() };
-    Ok(print_at_end(&text, if report.errors == 0 { Exit::Success } else { Exit::Failure }))
-}
-
-fn client(arguments: &Arguments, cluster: Option<&TestCluster>) -> Result<RaftClient, String> {
-    let builder = match cluster {
-        Some(cluster) => {
-            let mut builder = RaftClient::builder().capability("protocol", "kvstore");
-            for (id, endpoint) in cluster.endpoints() {
-                builder = builder.member(id.as_str(), endpoint);
-            }
-            builder
+    let report = match bench::run(client, settings, embedded).await {
+        Ok(report) => report,
+        Err(error) => {
+            complain(&error);
+            return Exit::Failure;
         }
-        None => arguments.endpoints.lasting()?,
     };
-    let builder = builder.max_in_flight(arguments.in_flight as usize);
-    builder.build().map_err(|error| error.to_string())
+    let text = if arguments.json { report.to_json().to_string() } else { report.to_text() };
+    print_at_end(&text, if report.errors == 0 { Exit::Success } else { Exit::Failure })
 }

@@ -3,6 +3,7 @@
 pub(crate) mod applications;
 pub(crate) mod bench;
 pub(crate) mod cluster;
+pub(crate) mod context;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod endpoints;

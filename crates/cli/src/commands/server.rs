@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
         complain(
             "give the folder of a member, such as one that zraft init has made, or --new data for a new one; zraft dev runs a cluster in memory",
         );
-        return Exit::BadInput;
+        return Exit::Usage;
     };
     let prepared =
         configuration(arguments, directory).map_err(|error| error.to_string()).and_then(|config| {

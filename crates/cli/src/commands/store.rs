@@ -1,15 +1,13 @@
 //! `zraft set`, `get` and `watch`: the key-value store, with the output of the live tools.
 
-use std::time::{Duration, Instant};
-
 use clap::Args;
 use serde_json::json;
 use zraft_cli::{narrator::Narrator, time::utc};
 use zraft_client::RaftClient;
 use zraft_kv::{Change, Error, Key, KvClient, Value};
 
-use super::endpoints::Endpoints;
-use crate::exit::{Exit, complain, print, run_then};
+use super::endpoints::{Endpoints, Session, Wait};
+use crate::exit::{Exit, complain, print};
 
 /// Set the value of a key
 ///
@@ -18,6 +16,8 @@ use crate::exit::{Exit, complain, print, run_then};
 pub(crate) struct Set {
     #[command(flatten)]
     endpoints: Endpoints,
+    #[command(flatten)]
+    wait: Wait,
     /// Key of 1 to 256 bytes
     key: String,
     /// Value of 1 byte to 1 MiB; after -- it may begin with a dash
@@ -32,6 +32,8 @@ pub(crate) struct Set {
 pub(crate) struct Get {
     #[command(flatten)]
     endpoints: Endpoints,
+    #[command(flatten)]
+    wait: Wait,
     /// Key of 1 to 256 bytes
     key: String,
     /// Print one JSON object with the key and its value or null
@@ -51,6 +53,8 @@ pub(crate) struct Get {
 pub(crate) struct Watch {
     #[command(flatten)]
     endpoints: Endpoints,
+    #[command(flatten)]
+    wait: Wait,
     /// Key of 1 to 256 bytes
     key: String,
     /// Print one JSON object per line
@@ -59,13 +63,13 @@ pub(crate) struct Watch {
 }
 
 pub(crate) fn set(arguments: Set) -> Exit {
-    let Set { endpoints, key, value } = arguments;
+    let Set { endpoints, wait, key, value } = arguments;
     if let Some(exit) =
         refuse(Key::new(key.clone()).err()).or(refuse(Value::new(value.clone()).err()))
     {
         return exit;
     }
-    once(&endpoints, async move |store| {
+    once(&endpoints, wait, async move |store| {
         store.set(key, value).await?;
         print("OK");
         Ok(Exit::Success)
@@ -73,11 +77,11 @@ pub(crate) fn set(arguments: Set) -> Exit {
 }
 
 pub(crate) fn get(arguments: Get) -> Exit {
-    let Get { endpoints, key, json, exit_code } = arguments;
+    let Get { endpoints, wait, key, json, exit_code } = arguments;
     if let Some(exit) = refuse(Key::new(key.clone()).err()) {
         return exit;
     }
-    once(&endpoints, async move |store| {
+    once(&endpoints, wait, async move |store| {
         let value = store.get(key.clone()).await?;
         let value = value.as_ref().map(Value::as_str);
         if json {
@@ -90,16 +94,16 @@ pub(crate) fn get(arguments: Get) -> Exit {
 }
 
 pub(crate) fn watch(arguments: Watch) -> Exit {
-    let Watch { endpoints, key, json } = arguments;
+    let Watch { endpoints, wait, key, json } = arguments;
     if let Some(exit) = refuse(Key::new(key.clone()).err()) {
         return exit;
     }
-    let patience = endpoints.patience();
     // To watch the key again in a new session may take as long as an outage.
-    let client = endpoints.lasting().and_then(|builder| {
-        builder.request_timeout(None).build().map_err(|error| error.to_string())
-    });
-    with_client(client, async move |client| follow(&client, key, patience, json).await)
+    endpoints.lasting(
+        wait,
+        |builder| builder.request_timeout(None),
+        async move |session| follow(session, key, json).await,
+    )
 }
 
 fn refuse(error: Option<zraft_kv::ValueError>) -> Option<Exit> {
@@ -110,34 +114,20 @@ fn refuse(error: Option<zraft_kv::ValueError>) -> Option<Exit> {
 /// Opens a session, runs one operation within the time that is left, and closes the session.
 fn once(
     endpoints: &Endpoints,
+    wait: Wait,
     operation: impl AsyncFnOnce(KvClient) -> Result<Exit, Error>,
 ) -> Exit {
-    let patience = endpoints.patience();
-    with_client(endpoints.client(), async |client| {
-        let started = Instant::now();
-        let work = async {
-            client.connect_within(patience).await?;
-            let left = patience.saturating_sub(started.elapsed());
-            operation(KvClient::new(client.clone()).timeout(left)).await
-        };
-        work.await.unwrap_or_else(|error| fail(&error))
-    })
-}
-
-/// Runs a command with a client and closes its session afterwards, after Ctrl+C too.
-fn with_client(
-    client: Result<RaftClient, String>,
-    command: impl AsyncFnOnce(RaftClient) -> Exit,
-) -> Exit {
-    match client {
-        Ok(client) => run_then(command(client.clone()), async move {
-            client.disconnect_within(Duration::from_secs(1)).await;
-        }),
-        Err(error) => {
-            complain(&error);
-            Exit::BadInput
+    endpoints.once(wait, async move |session| {
+        if let Err(exit) = session.connect().await {
+            return exit;
         }
-    }
+        let store = KvClient::new(session.client.clone()).timeout(session.left());
+        match operation(store).await {
+            Ok(exit) => exit,
+            Err(Error::Client(error)) => session.fail(&error).await,
+            Err(error) => fail(&error),
+        }
+    })
 }
 
 fn fail(error: &Error) -> Exit {
@@ -150,13 +140,13 @@ fn fail(error: &Error) -> Exit {
 }
 
 /// Prints the changes of a key until an error that a new session does not repair.
-async fn follow(client: &RaftClient, key: String, patience: Duration, json: bool) -> Exit {
-    let started = Instant::now();
+async fn follow(session: &mut Session, key: String, json: bool) -> Exit {
+    let client = &session.client.clone();
     let (mut events, mut narrator) = (client.events(), Narrator::new());
-    if let Err(error) = client.connect_within(patience).await {
-        return fail(&error.into());
+    if let Err(exit) = session.connect().await {
+        return exit;
     }
-    let left = patience.saturating_sub(started.elapsed());
+    let left = session.left();
     let store = KvClient::new(client.clone());
     let mut watch = match tokio::time::timeout(left, store.watch(key.clone())).await {
         Ok(Ok(watch)) => watch,

@@ -2,12 +2,13 @@
 
 use std::{fs, path::Path, process::Command};
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "README.md",
     "docs/guide/rust.md",
     "docs/guide/node.md",
     "docs/guide/testing.md",
     "docs/guide/tuning.md",
+    "docs/guide/command-line.md",
     "docs/guide/operating.md",
     "docs/server/operations.md",
     "docs/server/running.md",

@@ -18,6 +18,7 @@ mod members;
 mod packaging;
 #[cfg(unix)]
 mod processes;
+mod reach;
 #[cfg(unix)]
 mod server;
 #[cfg(unix)]

@@ -194,11 +194,11 @@ fn member_warns_of_each_port_that_others_reach_without_tls() {
 #[test]
 fn server_without_a_folder_names_the_ways_to_run_one() {
     let output = run(&["server"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     let problem = stderr(&output);
     assert!(problem.contains("--new") && problem.contains("zraft dev"), "{problem}");
     // The options of the command that had this name before.
-    assert_eq!(run(&["server", "--members", "3"]).status.code(), Some(1));
+    assert_eq!(run(&["server", "--members", "3"]).status.code(), Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,4 +261,14 @@ fn admin_port_can_be_left_out() {
     let status = run(&["cluster", "status", "--dir", &data]);
     assert_eq!(status.status.code(), Some(1));
     assert!(stderr(&status).contains("has an admin port"), "{}", stderr(&status));
+}
+
+#[test]
+fn variables_of_commands_do_not_keep_a_member_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = text(&folder.path().join("data"));
+    let variables =
+        [("ZRAFT_ENDPOINTS", "a:1"), ("ZRAFT_CONTEXT", "none"), ("ZRAFT_TOKEN_FILE", "none")];
+    let output = run_in(&["server", "--new", &data, "--check-config"], &variables, b"");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }

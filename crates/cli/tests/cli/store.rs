@@ -145,7 +145,7 @@ fn bench_prints_throughput_latency_and_cpu() {
 }
 
 #[test]
-fn bad_input_exits_1_and_says_why() {
+fn value_that_cannot_be_used_exits_1_and_the_text_says_why() {
     let long = "k".repeat(257);
     for arguments in [
         &["set", "-e", "no-address", "key", "value"][..],
@@ -153,20 +153,36 @@ fn bad_input_exits_1_and_says_why() {
         &["get", &long],
         &["get", ""],
         &["set", "key", ""],
+        &["dev", "--port", "65535", "--members", "2"],
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(!stderr(&output).is_empty());
+        assert_eq!(stdout(&output), "");
+    }
+}
+
+#[test]
+fn arguments_that_are_not_understood_exit_2_with_the_usage() {
+    for arguments in [
+        &[][..],
         &["set", "key"],
         &["fly"],
+        &["get", "--colour", "key"],
         &["dev", "--members", "0"],
-        &["dev", "--port", "65535", "--members", "2"],
         &["ping", "--count", "0"],
         &["ping", "--timeout", "0"],
         &["get", "--timeout", "soon", "key"],
         &["bench", "--queries", "1.5"],
         &["bench", "--duration", "0"],
         &["bench", "--embedded", "-e", "node-1=tcp://127.0.0.1:1"],
+        &["server", "--colour"],
+        &["cluster", "fly"],
+        &["context", "use"],
     ] {
         let output = run(arguments);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-        assert!(!stderr(&output).is_empty());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&output).contains("--help"), "{}", stderr(&output));
         assert_eq!(stdout(&output), "");
     }
 }

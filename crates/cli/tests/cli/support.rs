@@ -89,6 +89,8 @@ impl Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zraft"));
         command
             .args(arguments)
+            // The contexts of the person who runs the tests do not count.
+            .env("ZRAFT_CONFIG", concat!(env!("CARGO_TARGET_TMPDIR"), "/none.toml"))
             .envs(variables.iter().copied())
             .stdin(stdin)
             .stdout(stdout)

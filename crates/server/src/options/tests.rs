@@ -250,3 +250,15 @@ fn unknown_forms_and_levels_of_the_log_are_refused_with_the_known_ones() {
     let level = error("log_level = \"loud\"");
     assert!(level.contains("loud is not one of error, warn, info, debug, trace"), "{level}");
 }
+
+#[test]
+fn variables_of_the_client_commands_are_ignored_and_name_no_option() {
+    let all: Vec<_> =
+        ServerConfig::CLIENT_VARIABLES.iter().map(|name| (*name, "anything")).collect();
+    with_variables(&all).expect("ignored");
+    for (name, _) in all {
+        assert!(name.starts_with("ZRAFT_") && ServerConfig::is_known_variable(name));
+        assert!(OPTIONS.iter().all(|option| option.variable() != name), "{name}");
+    }
+    assert!(!ServerConfig::is_known_variable("ZRAFT_ENDPOINT"));
+}
