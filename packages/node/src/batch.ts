@@ -28,9 +28,15 @@ export class Batch {
     if (spare.length < SPARE) spare.push(this);
   }
 
-  readonly bytes: Buffer = Buffer.allocUnsafeSlow(FULL + HEADER + MAX_INLINE);
-  readonly #words: Int32Array = new Int32Array(this.bytes.buffer);
+  readonly bytes: Buffer;
+  readonly #words: Int32Array;
   length = 0;
+
+  /** Throws if there is no memory for this many bytes. */
+  constructor(size = FULL + HEADER + MAX_INLINE) {
+    this.bytes = Buffer.allocUnsafeSlow(size);
+    this.#words = new Int32Array(this.bytes.buffer);
+  }
 
   get isFull(): boolean {
     return this.length >= FULL;

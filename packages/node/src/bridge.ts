@@ -8,7 +8,7 @@ import { type ClientEvent, toEvent } from './events';
 import type { MemberId } from './ids';
 import { HEADER, Kind, MAX_INLINE, NEXT, Operation, OUT_OF_LINE, Pushed } from './layout';
 import { native, type NativeClient } from './native';
-import { plain } from './payloads';
+import { lengthOf, plain } from './payloads';
 import { raise, Rejection } from './rejections';
 import { Requests } from './requests';
 import { SpinWait } from './spinWait';
@@ -32,6 +32,16 @@ interface Limits {
   readonly bytes: number;
 }
 
+/** How the requests of one call are reported. The functions run no code of the caller before the call has returned. */
+export interface Batched {
+  /** A request is answered, or its error is the promise's. */
+  settle(index: number, answer: Buffer | Promise<never>): void;
+  /** There is no room for a request. */
+  overloaded(index: number): void;
+  /** A request has this slot and generation. */
+  readonly hook?: ((slot: number, generation: number) => void) | undefined;
+}
+
 /** What the bridge passes to its client. */
 export interface Receiver {
   event(event: ClientEvent): void;
@@ -46,6 +56,8 @@ export interface Receiver {
 
 const CRASHED = 'the client stopped after an internal error';
 const EMPTY = Buffer.alloc(0);
+/** The requests of one call cross the boundary together, up to this many bytes, which are copied twice meanwhile. */
+const MAX_PUSH = 64 * 1024 * 1024;
 /** At most this many chunks are taken before the event loop gets a turn: 2 MiB of records. */
 const MAX_CHUNKS = 256;
 
@@ -56,6 +68,7 @@ export class Bridge {
   readonly #receiver: Receiver;
   readonly #native: NativeClient;
   readonly #push: ReturnType<NativeClient['pusher']>;
+  readonly #pushAll: ReturnType<NativeClient['allPusher']>;
   readonly #take: ReturnType<NativeClient['taker']>;
   readonly #spin = new SpinWait(this.requests);
   readonly #calls = new Calls<Call>();
@@ -70,6 +83,7 @@ export class Bridge {
     this.#native = new native.NativeClient(settings, wakeFunction(new WeakRef(this)));
     this.#limits = JSON.parse(this.#native.limits()) as Limits;
     this.#push = this.#native.pusher();
+    this.#pushAll = this.#native.allPusher();
     this.#take = this.#native.taker();
   }
 
@@ -126,6 +140,55 @@ export class Bridge {
     return promise;
   }
 
+  /** Adds requests and pushes them at once, in one batch however many they are. */
+  requestAll(operation: Operation, payloads: readonly Uint8Array[], timeout: number, batched: Batched): void {
+    // What was asked before is first.
+    this.flush();
+    for (let from = 0; from < payloads.length;) from = this.#requestSome(operation, payloads, from, timeout, batched);
+  }
+
+  /** Pushes the payloads from an index on that fit into one batch, at least one, and returns the index of the next. */
+  #requestSome(operation: Operation, payloads: readonly Uint8Array[], from: number, timeout: number, batched: Batched): number {
+    const { requests } = this;
+    const lengths: number[] = [];
+    let size = 0;
+    for (let index = from; index < payloads.length; index++) {
+      const length = lengthOf(payloads[index] as Uint8Array);
+      const padded = (HEADER + length + 3) & ~3;
+      if (index > from && size + padded > MAX_PUSH) break;
+      lengths.push(length);
+      size += padded;
+    }
+    let batch: Batch;
+    try {
+      batch = new Batch(size);
+    } catch (error) {
+      // There is no memory for the copy.
+      // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- it is Node's own error
+      for (const offset of lengths.keys()) batched.settle(from + offset, Promise.reject(error));
+      return from + lengths.length;
+    }
+    for (const [offset, length] of lengths.entries()) {
+      const index = from + offset;
+      if (this.hasRoom(length)) {
+        batch.copy(payloads[index] as Uint8Array, length);
+        requests.place(length, false, (answer) => batched.settle(index, answer as Buffer | Promise<never>));
+        const { slot, generation } = requests;
+        batch.addCopied(operation, slot, timeout, length, generation);
+        batched.hook?.(slot, generation);
+      } else {
+        requests.refused = length;
+        batched.overloaded(index);
+      }
+    }
+    try {
+      this.#afterPush(this.#pushAll(batch.bytes, batch.length) as Pushed);
+    } catch (error) {
+      this.#abort(error);
+    }
+    return from + lengths.length;
+  }
+
   /** Calls the native half and returns its answer. */
   call<T>(operation: Operation, argument: number): Promise<T> {
     return new Promise<T>((resolve, reject) => {
@@ -169,6 +232,10 @@ export class Bridge {
       return;
     }
     batch.release();
+    this.#afterPush(pushed);
+  }
+
+  #afterPush(pushed: Pushed): void {
     if (pushed === Pushed.Ended) {
       this.#drain();
       this.#end(CRASHED);

@@ -4,11 +4,13 @@ import { EventEmitter } from 'node:events';
 import { inspect, type InspectOptions } from 'node:util';
 
 import { Bridge } from './bridge';
+import { checkedPayloads, submitAll } from './bulk';
 import { checked, type ClientConfig } from './config';
 import type { ClientEvent, ClientEventMap, ClientStateName } from './events';
 import type { MemberId, SessionId } from './ids';
 import { Operation } from './layout';
 import { type ConnectOptions, type DisconnectOptions, type RequestOptions, toOptions } from './options';
+import { CommandOutcomes } from './outcomes';
 import { isPayload, lengthOf } from './payloads';
 import { cancelled } from './rejections';
 import { type IncomingServerRequest, type ServerRequestHandler, ServerRequests } from './serverRequests';
@@ -151,6 +153,21 @@ export class RaftClient extends EventEmitter {
   submitCommand(payload: Uint8Array, options?: RequestOptions): Promise<Buffer> {
     if (!channels.command.hasSubscribers) return submit(this.#bridge, Operation.Command, payload, options);
     return trace(traced('command', payload), this.#locate, () => submit(this.#bridge, Operation.Command, payload, options));
+  }
+
+  /**
+   * Submits many commands in one call, which costs less for each than a call for each: they reach the native half together, and
+   * there is no promise for each. Every command has the outcome that it would have alone, `OverloadedError` included; the signal
+   * and the timeout are for each of them. Throws a `ValidationError`, and submits none, if a payload cannot be accepted.
+   */
+  submitCommands(payloads: Iterable<Uint8Array>, options: RequestOptions = {}): CommandOutcomes {
+    if (!channels.command.hasSubscribers) return submitAll(this.#bridge, payloads, options);
+    // Each command has its own trace.
+    const all = checkedPayloads(this.#bridge, payloads);
+    toOptions(options);
+    const outcomes = new CommandOutcomes(all.length);
+    for (const [index, payload] of all.entries()) outcomes.settle(index, this.submitCommand(payload, options));
+    return outcomes;
   }
 
   /** As `submitCommand()`, for a query, which reads the replicated state linearizably. A query is always safe to repeat. */

@@ -77,6 +77,7 @@ export type {
   SessionCreated,
   SessionRejected,
 } from './messages';
+export { type CommandOutcome, CommandOutcomes } from './outcomes';
 export type { ConnectOptions, DisconnectOptions, RequestOptions } from './options';
 export type { IncomingServerRequest, ServerRequestHandler } from './serverRequests';
 export type { Stats } from './stats';

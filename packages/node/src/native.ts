@@ -5,6 +5,7 @@ import { home, load } from './here';
 /** @internal One client of the native half. */
 export interface NativeClient {
   pusher(): (batch: Buffer, length: number) => number;
+  allPusher(): (batch: Buffer, length: number) => number;
   taker(): (into: Buffer, offset: number) => number;
   stage(payload: Uint8Array): void;
   takeOutOfLine(into: Buffer): void;

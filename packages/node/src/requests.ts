@@ -32,8 +32,8 @@ class Resolution {
   }
 }
 
-/** Settles a request's promise. */
-type Resolve = (answer: Buffer | Promise<never>) => void;
+/** Settles a request. */
+export type Resolve = (answer: Buffer | Promise<never>) => void;
 
 let resolveLast: Resolve | undefined;
 
@@ -74,6 +74,14 @@ export class Requests {
 
   /** Adds a request with a payload of this length and returns its promise. */
   add(length: number, isQuery: boolean): Promise<Buffer> {
+    const promise = new Promise<Buffer>(executor);
+    this.place(length, isQuery, resolveLast as Resolve);
+    resolveLast = undefined;
+    return promise;
+  }
+
+  /** Adds a request with a payload of this length, which is settled by a function. */
+  place(length: number, isQuery: boolean, resolve: Resolve): void {
     let slot = this.#free;
     if (slot === NONE) {
       slot = this.#resolves.length;
@@ -81,15 +89,12 @@ export class Requests {
     } else {
       this.#free = this.#numbers[slot] as number;
     }
-    const promise = new Promise<Buffer>(executor);
-    this.#resolves[slot] = resolveLast;
-    resolveLast = undefined;
+    this.#resolves[slot] = resolve;
     this.#numbers[slot] = isQuery ? ~length : length;
     this.unsettled += 1;
     this.bytes += length;
     this.slot = slot;
     this.generation = this.#generations[slot] as number;
-    return promise;
   }
 
   /** Returns the payload's length of an unsettled request. */

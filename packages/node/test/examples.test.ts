@@ -24,7 +24,8 @@ light is now green
   'many-commands.mjs': `
 1000 answers, the last to command 999
 10000 rows
-{ sent: 11000, resent: 0, notExecuted: 0, unknown: 0 }
+10000 rows in blocks
+{ sent: 21000, resent: 0, notExecuted: 0, unknown: 0 }
 `,
   'opentelemetry.mjs': `
 zraft.Session/Connect: parent handle an order, member node-1, error none

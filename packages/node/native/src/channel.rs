@@ -22,6 +22,9 @@ const CROWD: usize = 512;
 /// greatest length.
 const CROWD_BYTES: usize = 64 << 20;
 
+/// The length of the batches into which a long one is split: about that of a batch of one turn of the event loop.
+const SPLIT: usize = 16 << 10;
+
 /// The most empty chunks that are kept for reuse: 256 KiB at most.
 const SPARE: usize = 16;
 
@@ -44,6 +47,29 @@ impl Batch {
         let mut entries = Vec::new();
         layout::push_entry(&mut entries, Operation::Disconnect, 0, 0);
         Self { entries: entries.into(), staged: Bytes::new() }
+    }
+
+    /// Copies entries into batches of a few entries each. A payload keeps its batch alive until it is answered, so one batch
+    /// would keep the memory of all payloads until the last is answered.
+    pub(crate) fn split(entries: &[u8]) -> Vec<Self> {
+        let mut batches = Vec::with_capacity(entries.len() / SPLIT + 1);
+        let (mut from, mut at) = (0, 0);
+        let mut cut = |from: &mut usize, to: usize| {
+            if let Some(entries) = entries.get(*from..to).filter(|entries| !entries.is_empty()) {
+                let entries = Bytes::copy_from_slice(entries);
+                batches.push(Self { entries, staged: Bytes::new() });
+            }
+            *from = to;
+        };
+        while let Some((_, next)) = layout::read(entries, at) {
+            // A long payload has its own batch.
+            if next - from > SPLIT {
+                cut(&mut from, at);
+            }
+            at = next;
+        }
+        cut(&mut from, at.min(entries.len()));
+        batches
     }
 
     /// Returns true if the batch is one entry with its payload inside.
@@ -213,11 +239,20 @@ impl Channel {
     /// crashed.
     #[must_use = "the driver must be woken"]
     pub(crate) fn push(&self, batch: Batch) -> Option<Option<Waker>> {
+        self.push_all([batch])
+    }
+
+    /// As [`push`](Self::push), for several batches under one lock.
+    #[must_use = "the driver must be woken"]
+    pub(crate) fn push_all(
+        &self,
+        batches: impl IntoIterator<Item = Batch>,
+    ) -> Option<Option<Waker>> {
         let mut inbox = lock(&self.inbox);
         if inbox.closed {
             return None;
         }
-        inbox.batches.push_back(batch);
+        inbox.batches.extend(batches);
         Some(inbox.sleeper.take())
     }
 }
@@ -270,6 +305,34 @@ mod tests {
         assert!(channel.is_crowded(0));
         while channel.take(CHUNK).is_ok_and(|taken| taken.is_some()) {}
         assert!(!channel.is_still_crowded());
+    }
+
+    #[test]
+    fn a_long_batch_is_split_between_entries_and_loses_none() {
+        let lengths: Vec<_> = (0..500).map(|index| index * 7 % 400).chain([100_000, 3]).collect();
+        let long = batch(&lengths).entries;
+        let parts = Batch::split(&long);
+        assert!(parts.len() > 5);
+        assert_eq!(parts.iter().flat_map(|part| part.entries.to_vec()).collect::<Vec<_>>(), long);
+        for part in &parts {
+            assert!(part.entries.len() <= SPLIT || part.is_single());
+        }
+        assert!(Batch::split(&[]).is_empty());
+        assert_eq!(Batch::split(&batch(&[5]).entries).len(), 1);
+    }
+
+    #[test]
+    fn batches_that_are_pushed_together_wake_the_driver_once() {
+        let channel = Channel::new();
+        lock(&channel.inbox).sleeper = Some(Waker::noop().clone());
+        assert!(
+            channel
+                .push_all(Batch::split(&batch(&[9_000; 8]).entries))
+                .is_some_and(|waker| waker.is_some())
+        );
+        assert_eq!(lock(&channel.inbox).batches.len(), 8);
+        lock(&channel.inbox).closed = true;
+        assert!(channel.push_all([batch(&[1])]).is_none());
     }
 
     #[test]

@@ -49,6 +49,21 @@ impl NativeClient {
         })
     }
 
+    /// Returns a function as that of `pusher`, for a batch of any length without staged payloads. The driver is woken once
+    /// for all of it.
+    #[napi]
+    pub fn all_pusher<'env>(
+        &self,
+        env: &'env Env,
+    ) -> napi::Result<Function<'env, (BufferSlice<'env>, u32), u32>> {
+        let host = self.host.clone();
+        env.create_function_from_closure("pushAll", move |call| {
+            let (batch, length) = call.args::<(BufferSlice<'_>, u32)>()?;
+            let entries = batch.get(..length as usize).unwrap_or(&batch);
+            Ok(host.push_all(Batch::split(entries)) as u32)
+        })
+    }
+
     /// Returns a function `(into, offset)` that writes the next chunk of records into `into` from `offset` on. The function
     /// returns the chunk's length and the next chunk's, packed by [`layout::lengths`]: 0 if there is no chunk, and the
     /// negative length of the chunk if there is not enough room for it.

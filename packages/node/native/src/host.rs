@@ -117,6 +117,26 @@ impl Host {
         }
     }
 
+    /// Brings several batches to the driver, and wakes it once.
+    pub(crate) fn push_all(self: &Arc<Self>, batches: Vec<Batch>) -> Pushed {
+        let state = lock(&self.state);
+        match &*state {
+            State::Running(running) if !running.task.is_finished() => {
+                let Some(sleeper) = self.channel.push_all(batches) else { return Pushed::Ended };
+                if let Some(sleeper) = sleeper {
+                    sleeper.wake();
+                }
+                Pushed::Running
+            }
+            State::Parked(_) => {
+                // As in `push`.
+                let _ = self.channel.push_all(batches);
+                self.settle(state)
+            }
+            _ => Pushed::Ended,
+        }
+    }
+
     /// Lets a parked driver settle its batch here, or starts it on the shared thread if it has to open connections.
     fn settle(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> Pushed {
         let State::Parked(driver) = &mut *state else { return Pushed::Ended };
