@@ -254,8 +254,8 @@ export class ProtocolError extends RaftClientError {
   readonly code = 'PROTOCOL';
 
   /** @internal Only the client makes errors. */
-  constructor(failure: Failure) {
-    super(failure.message, failure.maybeExecuted);
+  constructor(failure: Failure, options?: ErrorOptions) {
+    super(failure.message, failure.maybeExecuted, options);
   }
 }
 
@@ -264,8 +264,8 @@ export class ValidationError extends RaftClientError {
   readonly code = 'VALIDATION';
 
   /** @internal Only the client makes errors. */
-  constructor(message: string) {
-    super(message, false);
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, false, options);
   }
 }
 

@@ -5,6 +5,7 @@
  */
 
 export { RaftClient } from './client';
+export { type Codec, type Decoder, type Encoder, json, type PayloadCodec } from './codec';
 export { ClientConfig, type ReconnectBackoff } from './config';
 export type { TlsSettings } from './tls';
 export * from './constants';
@@ -82,3 +83,14 @@ export type { ConnectOptions, DisconnectOptions, RequestOptions } from './option
 export type { IncomingServerRequest, ServerRequestHandler } from './serverRequests';
 export type { Stats } from './stats';
 export type { TracedCall } from './tracing';
+export {
+  type AnswerOf,
+  type AnyCodec,
+  type CommandOf,
+  type NoticeOf,
+  type QueryOf,
+  type ResultOf,
+  TypedClient,
+  type TypedServerRequest,
+  type Untyped,
+} from './typed';

@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 
+import type { Codec } from './codec';
 import { ProtocolError, ValidationError } from './errors';
 import { native } from './native';
 
@@ -48,3 +49,20 @@ export function readNotification(payload: Uint8Array): Notification {
   const [key, value] = decoding(() => native.storeNotification(payload));
   return { key, value };
 }
+
+/** A command of the store. */
+export type StoreCommand = { readonly set: string; readonly value: string } | { readonly watch: string };
+
+/** A query of the store. */
+export interface StoreQuery {
+  readonly get: string;
+}
+
+/** The codec of the store for a `TypedClient`. A query's result is the value of its key, or undefined if the key has none. */
+export const storeCodec: Codec<StoreCommand, undefined, StoreQuery, string | undefined, Notification> = {
+  command: { encode: (command) => ('set' in command ? set(command.set, command.value) : watch(command.watch)) },
+  answer: { decode: () => undefined },
+  query: { encode: (query) => get(query.get) },
+  result: { decode: readValue },
+  serverRequest: { decode: readNotification },
+};

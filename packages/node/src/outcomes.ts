@@ -13,6 +13,9 @@ export class CommandOutcomes<T = Buffer> implements AsyncIterable<CommandOutcome
   /** Iterations that wait for an outcome, and calls of `settled()`, which wait for the number of commands. */
   readonly #waiting = new Map<number, (() => void)[]>();
 
+  /** Passes outcomes on to the outcomes that were made of these. */
+  #forward: ((index: number, outcome: CommandOutcome<T>) => void) | undefined;
+
   /** @internal Only the client makes outcomes. */
   constructor(length: number) {
     this.#outcomes = new Array<CommandOutcome<T> | undefined>(length).fill(undefined);
@@ -58,8 +61,27 @@ export class CommandOutcomes<T = Buffer> implements AsyncIterable<CommandOutcome
     }
   }
 
+  /** @internal Returns outcomes whose answers are converted. An answer whose conversion throws is rejected with the error. */
+  map<U>(convert: (answer: T) => U): CommandOutcomes<U> {
+    const mapped = new CommandOutcomes<U>(this.length);
+    this.#forward = (index, outcome) => {
+      if (outcome.status === 'rejected') {
+        mapped.#settle(index, outcome);
+        return;
+      }
+      try {
+        mapped.#settle(index, { status: 'fulfilled', value: convert(outcome.value) });
+      } catch (reason) {
+        mapped.#settle(index, { status: 'rejected', reason });
+      }
+    };
+    for (const [index, outcome] of this.#outcomes.entries()) if (outcome !== undefined) this.#forward(index, outcome);
+    return mapped;
+  }
+
   #settle(index: number, outcome: CommandOutcome<T>): void {
     this.#outcomes[index] = outcome;
+    this.#forward?.(index, outcome);
     this.#unsettled -= 1;
     this.#wake(index);
     if (this.#unsettled === 0) this.#wake(this.length);

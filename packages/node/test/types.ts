@@ -1,14 +1,19 @@
 /** Code that the compiler must accept or refuse. `npm run typecheck` compiles this file; nothing runs it. */
 
+/* eslint-disable @typescript-eslint/no-unsafe-call, @typescript-eslint/no-unsafe-argument -- what the compiler refuses has no type */
+
 import { expectTypeOf } from 'vitest';
 import {
   type ClientConfig,
   type ClientEvent,
   type ClientMessage,
   ClientMessageType,
+  type Codec,
+  type CommandOutcome,
   type ConnectedEvent,
   type CorrelationId,
   type IncomingServerRequest,
+  json,
   MemberId,
   type MessageSentEvent,
   RaftClient,
@@ -19,9 +24,11 @@ import {
   type SessionExpiredError,
   type Stats,
   TimeoutError,
+  type TracedCall,
+  type TypedClient,
 } from 'zraft-client';
-import { type Notification, readNotification, readValue, set } from 'zraft-client/kv';
-import { TestCluster } from 'zraft-client/testing';
+import { type Notification, readNotification, readValue, set, type storeCodec } from 'zraft-client/kv';
+import { type Application, TestCluster } from 'zraft-client/testing';
 
 declare const client: RaftClient;
 
@@ -106,4 +113,66 @@ export function others(): void {
   expectTypeOf(ClientMessageType.CreateSession).toExtend<number>();
   // @ts-expect-error: only start() makes a cluster
   new TestCluster();
+}
+
+interface Deposit {
+  readonly deposit: number;
+}
+declare const bank: TypedClient<Codec<Deposit, bigint, 'total', number, { readonly from: string }>>;
+
+export function typedPayloads(store: TypedClient<typeof storeCodec>): void {
+  expectTypeOf(bank.submitCommand({ deposit: 1 })).resolves.toEqualTypeOf<bigint>();
+  expectTypeOf(bank.submitQuery('total', { timeout: 5 })).resolves.toEqualTypeOf<number>();
+  expectTypeOf(bank.submitCommands([{ deposit: 1 }]).settled()).resolves.toEqualTypeOf<CommandOutcome<bigint>[]>();
+  bank.onServerRequest(({ payload }) => expectTypeOf(payload).toEqualTypeOf<{ readonly from: string }>());
+  expectTypeOf(bank.client.stats()).toEqualTypeOf<Stats>();
+  expectTypeOf(bank).toExtend<AsyncDisposable>();
+  // @ts-expect-error: bytes are not a command
+  void bank.submitCommand(Buffer.from('x'));
+  // @ts-expect-error: there is no such command
+  void bank.submitCommand({ withdraw: 1 });
+  // @ts-expect-error: there is no such query
+  void bank.submitQuery('balance');
+  // @ts-expect-error: a command is not a query
+  void bank.submitQuery({ deposit: 1 });
+  // @ts-expect-error: there is no such command
+  void bank.submitCommands([{ withdraw: 1 }]);
+  // @ts-expect-error: the client below cannot send bytes
+  void bank.client.submitCommand(Buffer.from('x'));
+  // @ts-expect-error: nor queries
+  void bank.client.submitQuery(Buffer.from('x'));
+
+  expectTypeOf(store.submitQuery({ get: 'key' })).resolves.toEqualTypeOf<string | undefined>();
+  store.onServerRequest(({ payload }) => expectTypeOf(payload).toEqualTypeOf<Notification>());
+  // @ts-expect-error: a value is a text
+  void store.submitCommand({ set: 'key', value: 1 });
+
+  const checked = json((value: unknown): Deposit => value as Deposit);
+  expectTypeOf(checked.decode(Buffer.from('{}'))).toEqualTypeOf<Deposit>();
+  // @ts-expect-error: the codec is one of deposits
+  checked.encode('text');
+}
+
+export function bulk(): void {
+  expectTypeOf(client.submitCommands([Buffer.from('x')], { timeout: 1 }).settled()).resolves.toEqualTypeOf<
+    PromiseSettledResult<Buffer>[]
+  >();
+  // @ts-expect-error: one payload is not many
+  client.submitCommands(Buffer.from('x'));
+}
+
+export function applications(apply: Application['apply']): void {
+  void TestCluster.start({ application: { apply, query: (query, { time }) => query.subarray(time) } });
+  // @ts-expect-error: an answer is bytes
+  void TestCluster.start({ application: { apply, query: () => 'text' } });
+  // @ts-expect-error: an answer is not a promise
+  void TestCluster.start({ application: { apply: async (command) => Promise.resolve(command), query: (query) => query } });
+  // @ts-expect-error: a query has no random numbers
+  void TestCluster.start({ application: { apply, query: (query, { random }) => query.subarray(random()) } });
+}
+
+export function traces(call: TracedCall): void {
+  expectTypeOf(call.operation).toEqualTypeOf<'command' | 'query' | 'connect'>();
+  // @ts-expect-error: there is no payload
+  void call.payload;
 }
