@@ -34,7 +34,7 @@ struct Seen {
 enum Outlook {
     /// It may answer at any time.
     Open,
-    /// It answers once somebody starts it, or repairs the network.
+    /// It answers once an operator starts it, or repairs the network.
     Poor,
     /// It never answers these settings.
     None,

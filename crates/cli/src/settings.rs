@@ -99,7 +99,7 @@ impl Setting {
 pub struct Layer {
     /// Entries such as `node-1=tcp://127.0.0.1:7001` or `127.0.0.1:7001`.
     pub endpoints: Option<Vec<String>>,
-    /// Seconds.
+    /// How long a command may take, in seconds.
     pub timeout: Option<String>,
     /// A file.
     pub token_file: Option<PathBuf>,

@@ -89,7 +89,7 @@ pub(super) fn current(file: Option<&Path>) -> Result<Option<Context>, Problem> {
 pub struct Contexts {
     /// The file. It need not exist.
     pub file: PathBuf,
-    /// The context that commands use if they are told of no other.
+    /// The context that commands use if they name no other.
     pub current: Option<String>,
     /// All contexts, in the order of the file.
     pub all: Vec<(String, Layer)>,
