@@ -17,7 +17,7 @@ import { type IncomingServerRequest, type ServerRequestHandler, ServerRequests }
 import { listen, unlisten } from './signals';
 import type { Stats } from './stats';
 import { ready, submit } from './submission';
-import { channels, trace, type TracedCall } from './tracing';
+import { isTraced, trace, type TracedCall } from './tracing';
 
 /** The longest interval that a timer of Node can have, in milliseconds. */
 const MAX_INTERVAL = 2 ** 31 - 1;
@@ -115,7 +115,7 @@ export class RaftClient extends EventEmitter {
    * `ClosedError`.
    */
   connect(options: ConnectOptions = {}): Promise<void> {
-    if (!channels.connect.hasSubscribers) return this.#connect(options);
+    if (!isTraced('connect')) return this.#connect(options);
     return trace({ operation: 'connect' }, this.#locate, () => this.#connect(options));
   }
 
@@ -151,7 +151,7 @@ export class RaftClient extends EventEmitter {
    * payload's bytes are copied at the call. Throws a `ValidationError` if the payload or an option cannot be accepted.
    */
   submitCommand(payload: Uint8Array, options?: RequestOptions): Promise<Buffer> {
-    if (!channels.command.hasSubscribers) return submit(this.#bridge, Operation.Command, payload, options);
+    if (!isTraced('command')) return submit(this.#bridge, Operation.Command, payload, options);
     return trace(traced('command', payload), this.#locate, () => submit(this.#bridge, Operation.Command, payload, options));
   }
 
@@ -161,7 +161,7 @@ export class RaftClient extends EventEmitter {
    * and the timeout are for each of them. Throws a `ValidationError`, and submits none, if a payload cannot be accepted.
    */
   submitCommands(payloads: Iterable<Uint8Array>, options: RequestOptions = {}): CommandOutcomes {
-    if (!channels.command.hasSubscribers) return submitAll(this.#bridge, payloads, options);
+    if (!isTraced('command')) return submitAll(this.#bridge, payloads, options);
     // Each command has its own trace.
     const all = checkedPayloads(this.#bridge, payloads);
     toOptions(options);
@@ -172,7 +172,7 @@ export class RaftClient extends EventEmitter {
 
   /** As `submitCommand()`, for a query, which reads the replicated state linearizably. A query is always safe to repeat. */
   submitQuery(payload: Uint8Array, options?: RequestOptions): Promise<Buffer> {
-    if (!channels.query.hasSubscribers) return submit(this.#bridge, Operation.Query, payload, options);
+    if (!isTraced('query')) return submit(this.#bridge, Operation.Query, payload, options);
     return trace(traced('query', payload), this.#locate, () => submit(this.#bridge, Operation.Query, payload, options));
   }
 

@@ -32,6 +32,12 @@ export const channels: Readonly<Record<TracedCall['operation'], Channel>> = {
   connect: tracingChannel<unknown, TracedCall>('zraft:connect'),
 };
 
+/** @internal Returns true if a channel has subscribers. `TracingChannel.hasSubscribers` is the same, but Bun does not have it. */
+export function isTraced(operation: TracedCall['operation']): boolean {
+  const { start, end, asyncStart, asyncEnd, error } = channels[operation];
+  return start.hasSubscribers || asyncEnd.hasSubscribers || error.hasSubscribers || end.hasSubscribers || asyncStart.hasSubscribers;
+}
+
 /**
  * @internal Traces a call. `locate` writes the present member into the message. `tracePromise()` cannot be used, since it adds
  * the result to the message.
