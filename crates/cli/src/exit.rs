@@ -33,6 +33,8 @@ pub(crate) enum Exit {
     Alarm,
     /// 5: a member cannot go on with its data, so starting it again does not help.
     Unusable,
+    /// 6: it is not known whether a command was executed.
+    Unknown,
     /// 130: Ctrl+C.
     Interrupted,
     /// 143: SIGTERM.
@@ -48,6 +50,7 @@ impl From<Exit> for ExitCode {
             Exit::Failure => 3,
             Exit::Absent | Exit::Alarm => 4,
             Exit::Unusable => 5,
+            Exit::Unknown => 6,
             Exit::Interrupted => 130,
             Exit::Terminated => 143,
         })

@@ -30,6 +30,11 @@ To begin with:
   zraft set colour green
   zraft get colour
 
+Your own application:
+  zraft query --help            sends bytes that you give as text, hexadecimal digits or base64
+  zraft status                  shows which members answer, and who leads
+  zraft context --help          keeps the addresses of clusters under names
+
 Durable members:
   zraft server --new data       runs a cluster of one member, with its data in the folder data
   zraft init --members 3        makes the folders of three members, and says how to run them
@@ -41,8 +46,9 @@ Exit status:
   1    a value that cannot be used, or the demo failed; cluster check: members differ
   2    arguments that are not understood; no connection, or no answer in time
   3    any other failure
-  4    get --exit-code: the key has no value; cluster status --exit-code: an alarm is raised
+  4    get --exit-code: the key has no value; status and cluster status --exit-code: something needs attention
   5    server: the member cannot go on with its data; the message says what to do
+  6    command: it is not known whether the command was executed
   130  after Ctrl+C
   143  after SIGTERM";
 
@@ -56,6 +62,9 @@ enum Command {
     Set(store::Set),
     Get(store::Get),
     Watch(store::Watch),
+    Command(request::Command),
+    Query(request::Query),
+    Status(status::Arguments),
     Ping(ping::Arguments),
     Context(context::Arguments),
     Inspect(inspect::Arguments),
@@ -81,6 +90,9 @@ fn main() -> ExitCode {
         Command::Set(arguments) => store::set(arguments),
         Command::Get(arguments) => store::get(arguments),
         Command::Watch(arguments) => store::watch(arguments),
+        Command::Command(arguments) => request::command(arguments),
+        Command::Query(arguments) => request::query(arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Ping(arguments) => ping::run(&arguments),
         Command::Context(arguments) => context::run(arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),

@@ -104,13 +104,13 @@ pub use zraft_protocol::{
     Capabilities, CorrelationId, MemberId, RejectionReason, RequestId, SessionId, Timestamp,
 };
 
-/// The driver with a frontend other than [`RaftClient`], for this project's bindings to other languages. It is not part
-/// of the public interface.
+/// The driver with a frontend other than [`RaftClient`], for this project's bindings to other languages, and the sockets, for
+/// its command line. They are not part of the public interface.
 #[doc(hidden)]
 pub mod binding {
     pub use crate::driver::Driver;
     pub use crate::driver::frontend::{Frontend, Progress};
     pub use crate::shared::{CONNECT_TIMEOUT, DISCONNECT_TIMEOUT};
-    pub use crate::transport::Sockets;
+    pub use crate::transport::{ByteStream, Sockets};
     pub use zraft_core as core;
 }

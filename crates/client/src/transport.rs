@@ -43,7 +43,7 @@ pub(crate) type Connecting =
 ///   after a completed flush until it completes, and goes on reading.
 /// - **Read.** Zero bytes mean that the peer ended its write half; an error means that the connection is lost.
 /// - **Drop.** It closes both halves without waiting.
-pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
@@ -89,6 +89,19 @@ impl Sockets {
             return Err(ValidationError::Tls { problem: problem.to_owned() });
         }
         Ok(Self { tls: Some(settings.connector()?) })
+    }
+
+    /// Opens a byte stream, for a caller that speaks the protocol itself.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub async fn open(&self, endpoint: Endpoint) -> Result<Box<dyn ByteStream>, OpenFailure> {
+        self.connect(endpoint).await
+    }
+
+    /// Returns why the peer refused a connection that was open already, if the error of a read says so.
+    pub fn refusal(error: &io::Error) -> Option<OpenFailure> {
+        refusal(error)
     }
 
     #[cfg(feature = "tls")]

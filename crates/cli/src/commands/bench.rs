@@ -17,10 +17,6 @@ use crate::exit::{Exit, complain, print_at_end, run as run_command};
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:\n  zraft bench --embedded --in-flight 256 --queries 0.5")]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    endpoints: Endpoints,
-    #[command(flatten)]
-    wait: Wait,
     /// Measure an embedded server in this process instead
     #[arg(long, conflicts_with = "endpoints")]
     embedded: bool,
@@ -39,6 +35,10 @@ pub(crate) struct Arguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    endpoints: Endpoints,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -22,6 +22,9 @@ const LASTING: Duration = Duration::from_millis(2500);
 /// How the commands of the key-value store describe themselves, as the live tools do.
 const KV_STORE: [(&str, &str); 2] = [("protocol", "kvstore"), ("version", "1.0.0")];
 
+/// How a command for any application describes itself: servers want at least one capability.
+pub(crate) const ANY: [(&str, &str); 1] = [("client", "zraft")];
+
 /// Where else the options come from, as a heading in the help.
 const HEADING: &str =
     "Cluster (each value also as a variable, such as ZRAFT_ENDPOINTS, or from zraft context)";
@@ -126,6 +129,11 @@ impl Endpoints {
     /// afterwards, after Ctrl+C too.
     pub(crate) fn once(&self, wait: Wait, command: impl AsyncFnOnce(&mut Session) -> Exit) -> Exit {
         self.run(wait, &KV_STORE, once, command)
+    }
+
+    /// Does the same with a client that describes itself as no application's.
+    pub(crate) fn any(&self, wait: Wait, command: impl AsyncFnOnce(&mut Session) -> Exit) -> Exit {
+        self.run(wait, &ANY, once, command)
     }
 
     /// Does the same with a client for a long-running command, whose settings `change` completes.

@@ -11,5 +11,8 @@ pub(crate) mod flags;
 pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod ping;
+pub(crate) mod request;
 pub(crate) mod server;
+pub(crate) mod status;
 pub(crate) mod store;
+pub(crate) mod table;

@@ -11,13 +11,13 @@ use crate::exit::{Exit, complain, print};
 /// Gives up after 15 seconds without a session, or without an answer to a keep-alive. --timeout changes this.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
+    /// Number of round trips
+    #[arg(short = 'c', long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
     #[command(flatten)]
     endpoints: Endpoints,
     #[command(flatten)]
     wait: Wait,
-    /// Number of round trips
-    #[arg(short = 'c', long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
-    count: u32,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Exit {

@@ -14,14 +14,14 @@ use crate::exit::{Exit, complain, print};
 /// Prints OK. Gives up after 15 seconds, which include opening the session. --timeout changes this.
 #[derive(Debug, Args)]
 pub(crate) struct Set {
-    #[command(flatten)]
-    endpoints: Endpoints,
-    #[command(flatten)]
-    wait: Wait,
     /// Key of 1 to 256 bytes
     key: String,
     /// Value of 1 byte to 1 MiB; after -- it may begin with a dash
     value: String,
+    #[command(flatten)]
+    endpoints: Endpoints,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 /// Print the value of a key
@@ -30,10 +30,6 @@ pub(crate) struct Set {
 /// `<none>`. Gives up after 15 seconds, which include opening the session. --timeout changes this.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    #[command(flatten)]
-    endpoints: Endpoints,
-    #[command(flatten)]
-    wait: Wait,
     /// Key of 1 to 256 bytes
     key: String,
     /// Print one JSON object with the key and its value or null
@@ -42,6 +38,10 @@ pub(crate) struct Get {
     /// Exit with status 4 if the key has no value
     #[arg(long)]
     exit_code: bool,
+    #[command(flatten)]
+    endpoints: Endpoints,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 /// Print each new value of a key, until Ctrl+C
@@ -51,15 +51,15 @@ pub(crate) struct Get {
 /// is lost, it watches the key in a new session and prints the current value again.
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
-    #[command(flatten)]
-    endpoints: Endpoints,
-    #[command(flatten)]
-    wait: Wait,
     /// Key of 1 to 256 bytes
     key: String,
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    endpoints: Endpoints,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub(crate) fn set(arguments: Set) -> Exit {

@@ -19,8 +19,10 @@ mod packaging;
 #[cfg(unix)]
 mod processes;
 mod reach;
+mod request;
 #[cfg(unix)]
 mod server;
+mod status;
 #[cfg(unix)]
 mod store;
 mod support;

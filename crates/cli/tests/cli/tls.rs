@@ -68,6 +68,8 @@ fn commands_reach_members_with_the_right_certificates_only() {
     assert_eq!(stdout(&output), "OK\n", "{}", stderr(&output));
     let output = with(&["get", "colour"], &right);
     assert!(stdout(&output).contains("green"), "{}", stderr(&output));
+    let status = with(&["status", "--exit-code"], &right);
+    assert_eq!(status.status.code(), Some(0), "{}", stdout(&status));
 
     let get = ["get", "colour"];
     let output = with(&get, &certified);
@@ -79,10 +81,16 @@ fn commands_reach_members_with_the_right_certificates_only() {
     let output = with(&get, &["--timeout", "3", "--tls-ca", &ca]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("asks for a client certificate"), "{}", stderr(&output));
+    // No certificate gets better by waiting.
     let peer_ca = file("ca/peer-ca.pem");
-    let output = with(&get, &["--timeout", "3", "--tls-ca", &peer_ca]);
+    let output = with(&get, &["--timeout", "600", "--tls-ca", &peer_ca]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("not signed by a CA that was given"), "{}", stderr(&output));
+    let text = stderr(&output);
+    assert!(text.matches("not signed by a CA that was given").count() == 3, "{text}");
+    let status = with(&["status"], &["--tls-ca", &ca]);
+    assert_eq!(status.status.code(), Some(2));
+    let text = stdout(&status);
+    assert!(text.matches("asks for a client certificate").count() == 3, "{text}");
     let plain = endpoints.replace("tls://", "tcp://");
     let output = run(&["get", "-e", &plain, "--timeout", "3", "colour"]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));

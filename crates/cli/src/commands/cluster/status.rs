@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use zraft_cli::cluster::{Answer, Failure};
 
 use super::{Place, leader_of};
-use crate::exit::{Exit, print};
+use crate::{
+    commands::table::table,
+    exit::{Exit, print},
+};
 
 /// Show who leads, how far each member is, and which alarms are raised
 ///
@@ -114,17 +117,6 @@ fn row(name: &str, known: &Value, own: Option<&Value>) -> [String; 6] {
         None => (&known["matched"], &Value::Null, &known["disk"]),
     };
     [name.to_owned(), role, text(log), text(applied), text(disk), text(&known["peer_address"])]
-}
-
-/// Returns the lines of a table whose columns are as wide as their longest cell.
-fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<_> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]
