@@ -7,7 +7,6 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
 use zraft_protocol::MemberId;
@@ -136,5 +135,5 @@ fn fill(folder: &Path, mib: u64) -> Result<(), StoreError> {
 fn entry(index: u64) -> LogEntry {
     // Not all the same, as a file system that compresses would notice.
     let data: Vec<u8> = index.to_be_bytes().into_iter().cycle().take(ENTRY).collect();
-    LogEntry { index, term: 1, kind: EntryKind::Normal, data: Bytes::from(data) }
+    LogEntry { index, term: 1, kind: EntryKind::Normal, data: data.into() }
 }

@@ -125,3 +125,4 @@ pub use replica::{
 pub use stop::{Role, StopReason};
 pub use storage::{Boot, EntryKind, HardState, LogEntry, SnapshotMeta, Space, StartError, Write};
 pub use timing::Timing;
+pub use zraft_session::EntryBytes;

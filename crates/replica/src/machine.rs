@@ -209,8 +209,8 @@ impl<A: Application> Machine<A> {
         if data.is_empty() || *kind == EntryKind::Change || index <= self.state.applied() {
             return Ok(());
         }
-        let entry =
-            Entry::decode(data).map_err(|error| StopReason::UnknownEntry { index, error })?;
+        let entry = Entry::decode_shared(data)
+            .map_err(|error| StopReason::UnknownEntry { index, error })?;
         self.applying = Some(index);
         let done = self.state.apply(index, &entry, effects);
         self.applying = None;

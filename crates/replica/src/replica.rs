@@ -444,7 +444,7 @@ impl Replica {
 fn last_time(entries: &[LogEntry], snapshot: Time) -> Time {
     let normal = entries.iter().filter(|entry| entry.kind == EntryKind::Normal);
     // An entry that cannot be read stops the member when it is applied.
-    let times = normal.filter_map(|entry| Some(Entry::decode(&entry.data).ok()?.time));
+    let times = normal.filter_map(|entry| Some(Entry::decode_shared(&entry.data).ok()?.time));
     times.fold(snapshot, Time::max)
 }
 

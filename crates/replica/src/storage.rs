@@ -1,6 +1,6 @@
 //! What a store must keep, and what it reads when a member starts.
 
-use bytes::Bytes;
+use zraft_session::EntryBytes;
 
 use crate::{Configuration, RaftId};
 
@@ -14,7 +14,7 @@ pub struct LogEntry {
     /// What `data` is.
     pub kind: EntryKind,
     /// A session entry, a change of the configuration, or nothing: the entry by which a leader begins its term.
-    pub data: Bytes,
+    pub data: EntryBytes,
 }
 
 /// What an entry of the Raft log holds.

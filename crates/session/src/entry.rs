@@ -1,5 +1,6 @@
 //! The entries of the replicated log that belong to sessions.
 
+mod bytes;
 mod codec;
 mod error;
 
@@ -7,6 +8,7 @@ use std::fmt;
 
 use zraft_protocol::{Payload, RequestId, SessionId};
 
+pub use bytes::EntryBytes;
 pub(crate) use codec::{SETTINGS_LEN, put_settings, read_settings};
 pub use error::EntryError;
 

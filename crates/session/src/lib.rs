@@ -146,7 +146,7 @@
 // | `machine.rs` | entries in, effects out |
 // | `sessions.rs`, `sessions/session.rs` | the tables: cached answers, server requests, totals |
 // | `application.rs`, `context.rs` | the trait that users implement; what a call sees and can do |
-// | `entry.rs`, `entry/codec.rs` | log entries and their bytes |
+// | `entry.rs`, `entry/codec.rs`, `entry/bytes.rs` | log entries; their bytes; a long payload that stays where it was received |
 // | `admission.rs`, `clock.rs` | what a leader asks before it proposes: whether there is room, and the time |
 // | `snapshot.rs`, `snapshot/` | freezing, writing, verifying and restoring a state |
 // | `policy.rs` | the rules in which the replicated server and the live system differ |
@@ -180,7 +180,7 @@ pub use capabilities::Capabilities;
 pub use clock::LeaderClock;
 pub use context::{Context, PushError, QueryContext, detached};
 pub use effect::{Answer, Effect, Refusal, ServerRequest, SessionEnd};
-pub use entry::{Acknowledgement, EndReason, Entry, EntryError, Genesis, Operation};
+pub use entry::{Acknowledgement, EndReason, Entry, EntryBytes, EntryError, Genesis, Operation};
 pub use hash::{HistoryHash, StateHash};
 pub use machine::{ApplyError, QueryError, StateMachine};
 pub use policy::{FullCache, FullSession, LowestPending, Policy, RejectedId};

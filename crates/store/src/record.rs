@@ -8,7 +8,9 @@
 //! | snapshots | version 1, u8 count, then each, oldest first: u64 index, u64 term, u64 file length, u128 file hash, u32 length and configuration |
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use zraft_replica::{Configuration, EntryKind, HardState, LogEntry, RaftId, SnapshotMeta};
+use zraft_replica::{
+    Configuration, EntryBytes, EntryKind, HardState, LogEntry, RaftId, SnapshotMeta,
+};
 
 const VERSION: u8 = 1;
 /// The bytes before the data in an entry's first chunk.
@@ -32,10 +34,12 @@ pub(crate) struct SnapshotRecord {
 /// What does not decode, in words for a person.
 pub(crate) type Decoded<T> = Result<T, &'static str>;
 
-/// Returns the chunks of an entry, the first one with its head.
+/// Returns the chunks of an entry, the first one with its head. Those after it share the entry's bytes. The first is a copy,
+/// because the database takes a value only in one piece.
 pub(crate) fn entry_chunks(entry: &LogEntry) -> impl Iterator<Item = Bytes> {
-    let first = entry.data.len().min(CHUNK);
-    let mut head = BytesMut::with_capacity(ENTRY_HEAD + first);
+    let mut rest = entry.data.clone();
+    let first = rest.split_to(CHUNK);
+    let mut head = BytesMut::with_capacity(ENTRY_HEAD + first.len());
     head.put_u8(VERSION);
     head.put_u64(entry.term);
     head.put_u8(match entry.kind {
@@ -43,11 +47,9 @@ pub(crate) fn entry_chunks(entry: &LogEntry) -> impl Iterator<Item = Bytes> {
         EntryKind::Change => 1,
     });
     head.put_u32(entry.data.len() as u32);
-    head.put_slice(&entry.data[..first]);
-    let mut rest = entry.data.slice(first..);
-    let further = std::iter::from_fn(move || {
-        (!rest.is_empty()).then(|| rest.split_to(rest.len().min(CHUNK)))
-    });
+    first.put_into(&mut head);
+    let further =
+        std::iter::from_fn(move || (!rest.is_empty()).then(|| rest.split_to(CHUNK).to_bytes()));
     std::iter::once(head.freeze()).chain(further)
 }
 
@@ -81,7 +83,11 @@ impl PartialEntry {
         let mut data = BytesMut::with_capacity(len.min(LONG));
         data.put_slice(chunk);
         let missing = len - chunk.len();
-        Ok(Self { entry: LogEntry { index, term, kind, data: Bytes::new() }, data, missing })
+        Ok(Self {
+            entry: LogEntry { index, term, kind, data: EntryBytes::default() },
+            data,
+            missing,
+        })
     }
 
     pub(crate) fn further(&mut self, chunk: &[u8]) -> Decoded<()> {
@@ -95,7 +101,7 @@ impl PartialEntry {
         if self.missing > 0 {
             return Err("an entry lacks a part");
         }
-        self.entry.data = self.data.freeze();
+        self.entry.data = self.data.freeze().into();
         Ok(self.entry)
     }
 }
@@ -155,4 +161,28 @@ pub(crate) fn decode_snapshots(bytes: &[u8]) -> Decoded<Vec<SnapshotRecord>> {
         snapshots.push(SnapshotRecord { meta, len, hash });
     }
     if bytes.has_remaining() { Err(BAD) } else { Ok(snapshots) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entry_in_two_pieces_has_the_chunks_of_the_same_entry_in_one() {
+        let data: Bytes = (0..200_000_u32).map(|number| number as u8).collect();
+        let chunks = |data| {
+            let entry = LogEntry { index: 2, term: 1, kind: EntryKind::Normal, data };
+            entry_chunks(&entry).collect::<Vec<_>>()
+        };
+        for length in [0, 1, 100, CHUNK, CHUNK + 1, 200_000] {
+            let whole = chunks(data.slice(..length).into());
+            for at in [0, 1, 100, CHUNK, CHUNK + 1].into_iter().filter(|at| *at <= length) {
+                let divided = EntryBytes::of_pieces(data.slice(..at), data.slice(at..length));
+                assert_eq!(chunks(divided), whole, "{at} of {length}");
+            }
+            let mut read = PartialEntry::first(2, &whole[0]).expect("a first chunk");
+            whole[1..].iter().for_each(|chunk| read.further(chunk).expect("the next chunk"));
+            assert_eq!(read.finish().expect("a whole entry").data.to_bytes(), data[..length]);
+        }
+    }
 }

@@ -6,8 +6,9 @@ mod receiving;
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
-    Config, Error, Event, Instant, NotReady, SocketType, TxBuffer, command, frame, greeting,
-    memory, tx,
+    Config, Error, Event, Instant, NotReady, SocketType, TxBuffer, command,
+    frame::{self, Header},
+    greeting, memory, tx,
 };
 pub use messages::Messages;
 use receiving::Step;
@@ -122,6 +123,21 @@ impl Connection {
     /// Returns the receive buffer. The caller reserves room at its end and reads into it.
     pub fn recv_buffer(&mut self) -> &mut BytesMut {
         &mut self.rx
+    }
+
+    /// Returns how many bytes the message at the front of the receive buffer still lacks; 0 if its header has not arrived, if it
+    /// is complete, and if it is too long to be received.
+    ///
+    /// A caller that reserves this much reads the rest of the message without moving its beginning again. The peer has only
+    /// announced these bytes, so the caller must bound what it reserves.
+    pub fn missing(&self) -> usize {
+        if self.stage != Stage::Ready || self.skip > 0 {
+            return 0;
+        }
+        let header = Header::read(&self.rx)
+            .filter(|header| !header.is_command() && header.length <= self.config.max_frame as u64);
+        let whole = header.map_or(0, |header| header.size + header.length as usize);
+        whole.saturating_sub(self.rx.len())
     }
 
     /// Handles the bytes that the caller has appended to the receive buffer.

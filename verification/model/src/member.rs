@@ -436,7 +436,7 @@ impl Member {
 fn hashed(disk: &Disk) -> Vec<(u64, u64)> {
     let entries = disk.entries().iter().map(|entry| {
         let mut hasher = DefaultHasher::new();
-        (entry.index, &entry.data[..]).hash(&mut hasher);
+        (entry.index, entry.data.to_bytes()).hash(&mut hasher);
         (entry.term, hasher.finish())
     });
     entries.collect()

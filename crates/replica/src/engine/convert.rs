@@ -8,6 +8,7 @@ use raft::{
         EntryType, HardState as RaftHardState, Message, MessageType, Snapshot, SnapshotMetadata,
     },
 };
+use zraft_session::EntryBytes;
 
 use crate::{
     Change, ChangeStep, Configuration, EntryKind, HardState, LogEntry, PeerMessage, Position,
@@ -17,26 +18,42 @@ use crate::{
 /// The engine keeps a change as protobuf in `data`, on the leader that proposed it alone, and never reads it again.
 /// This crate keeps its own encoding in `context`, which is what goes to peers and to the disk.
 pub(super) fn entry_to_raft(entry: &LogEntry) -> Entry {
-    let mut raft = Entry::default();
-    (raft.index, raft.term) = (entry.index, entry.term);
-    match entry.kind {
-        EntryKind::Normal => raft.data = entry.data.clone(),
+    let mut raft = match entry.kind {
+        EntryKind::Normal => normal_to_raft(entry.data.clone()),
         EntryKind::Change => {
+            let mut raft = Entry { context: entry.data.to_bytes(), ..Entry::default() };
             raft.set_entry_type(EntryType::EntryConfChangeV2);
-            raft.context = entry.data.clone();
+            raft
         }
-    }
+    };
+    (raft.index, raft.term) = (entry.index, entry.term);
     raft
+}
+
+/// An entry in two pieces has the first one in `context`, and its payload in `data`: the engine treats an entry without `data`
+/// as its own.
+pub(super) fn normal_to_raft(data: EntryBytes) -> Entry {
+    let [head, payload] = data.into_pieces();
+    match payload.is_empty() {
+        true => Entry { data: head, ..Entry::default() },
+        false => Entry { data: payload, context: head, ..Entry::default() },
+    }
 }
 
 pub(super) fn entry_from_raft(entry: &Entry) -> LogEntry {
     let (kind, data) = match entry.get_entry_type() {
-        EntryType::EntryNormal => (EntryKind::Normal, &entry.data),
+        EntryType::EntryNormal => {
+            let data = match entry.context.is_empty() {
+                true => entry.data.clone().into(),
+                false => EntryBytes::of_pieces(entry.context.clone(), entry.data.clone()),
+            };
+            (EntryKind::Normal, data)
+        }
         EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
-            (EntryKind::Change, &entry.context)
+            (EntryKind::Change, entry.context.clone().into())
         }
     };
-    LogEntry { index: entry.index, term: entry.term, kind, data: data.clone() }
+    LogEntry { index: entry.index, term: entry.term, kind, data }
 }
 
 pub(super) fn hard_state_to_raft(state: HardState) -> RaftHardState {

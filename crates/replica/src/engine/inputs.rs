@@ -1,10 +1,10 @@
 //! What goes into the engine, checked first.
 
-use bytes::Bytes;
 use raft::{
     SnapshotStatus, StateRole,
     eraftpb::{Entry, EntryType, Message, MessageType},
 };
+use zraft_session::EntryBytes;
 
 use super::{Engine, Refused, convert};
 use crate::{
@@ -136,9 +136,8 @@ impl Engine {
     }
 
     /// Appends entries to the log. Returns the index of the first.
-    pub(crate) fn propose(&mut self, entries: Vec<Bytes>) -> Result<u64, Refused> {
-        let entry = |data| Entry { data, ..Entry::default() };
-        self.append(entries.into_iter().map(entry).collect())
+    pub(crate) fn propose<E: Into<EntryBytes>>(&mut self, entries: Vec<E>) -> Result<u64, Refused> {
+        self.append(entries.into_iter().map(|data| convert::normal_to_raft(data.into())).collect())
     }
 
     fn append(&mut self, entries: Vec<Entry>) -> Result<u64, Refused> {

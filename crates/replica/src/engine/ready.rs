@@ -175,8 +175,8 @@ impl Engine {
     fn configure(&mut self, entry: &LogEntry) -> Result<(), StopReason> {
         let LogEntry { index, data, .. } = entry;
         let index = *index;
-        let change =
-            Change::decode(data).map_err(|error| StopReason::UnknownChange { index, error })?;
+        let change = Change::decode(&data.to_bytes())
+            .map_err(|error| StopReason::UnknownChange { index, error })?;
         let raft = convert::change_to_raft(&change, &self.configuration);
         // The proposer checked it against the same configuration.
         self.node.apply_conf_change(&raft).map_err(|_| StopReason::ImpossibleChange { index })?;

@@ -19,6 +19,7 @@
 //! A position is u64 index and u64 term; a round is u64 term and u64 count. The transport limits the length of a frame.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use zraft_session::EntryBytes;
 
 use super::{PeerMessage, Position, ReadRound, SnapshotProgress, VoteKind};
 use crate::{
@@ -79,7 +80,14 @@ impl PeerFrame {
     /// Returns the frame's bytes.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(self.capacity());
+        let mut out = BytesMut::new();
+        self.encode_into(&mut out);
+        out.freeze()
+    }
+
+    /// Appends the frame's bytes.
+    pub fn encode_into(&self, out: &mut BytesMut) {
+        out.reserve(self.capacity());
         out.put_u8(VERSION);
         out.put_u8(self.kind());
         for number in [self.from.get(), self.to.get(), self.message.term()] {
@@ -87,13 +95,13 @@ impl PeerFrame {
         }
         match &self.message {
             PeerMessage::Append { previous, commit, entries, .. } => {
-                put_position(&mut out, *previous);
+                put_position(out, *previous);
                 out.put_u64(*commit);
                 out.put_u32(entries.len() as u32);
                 for LogEntry { term, kind, data, .. } in entries {
                     out.put_u64(*term);
                     out.put_u8(u8::from(*kind == EntryKind::Change));
-                    put_bytes(&mut out, data);
+                    put_entry(out, data);
                 }
             }
             PeerMessage::AppendResponse { index, commit, rejected, .. } => {
@@ -101,7 +109,7 @@ impl PeerFrame {
                 out.put_u64(*commit);
                 out.put_u8(u8::from(rejected.is_some()));
                 if let Some(position) = rejected {
-                    put_position(&mut out, *position);
+                    put_position(out, *position);
                 }
             }
             PeerMessage::Heartbeat { commit, round, .. }
@@ -115,13 +123,13 @@ impl PeerFrame {
             }
             PeerMessage::VoteRequest { kind, last, commit, .. } => {
                 out.put_u8(vote_code(*kind));
-                put_position(&mut out, *last);
-                put_position(&mut out, *commit);
+                put_position(out, *last);
+                put_position(out, *commit);
             }
             PeerMessage::VoteResponse { kind, granted, commit, .. } => {
                 out.put_u8(vote_code(*kind));
                 out.put_u8(u8::from(*granted));
-                put_position(&mut out, *commit);
+                put_position(out, *commit);
             }
             PeerMessage::TimeoutNow { .. } => {}
             PeerMessage::SnapshotOffer { snapshot, bytes, hash, .. } => {
@@ -129,12 +137,12 @@ impl PeerFrame {
                 out.put_u64(snapshot.term);
                 out.put_u64(*bytes);
                 out.put_slice(hash);
-                put_bytes(&mut out, &snapshot.configuration.encode());
+                put_bytes(out, &snapshot.configuration.encode());
             }
             PeerMessage::SnapshotChunk { index, offset, data, .. } => {
                 out.put_u64(*index);
                 out.put_u64(*offset);
-                put_bytes(&mut out, data);
+                put_bytes(out, data);
             }
             PeerMessage::SnapshotStatus { index, progress, .. } => {
                 out.put_u64(*index);
@@ -152,7 +160,6 @@ impl PeerFrame {
             }
             PeerMessage::Space { space, .. } => out.put_u8(u8::from(*space == Space::Low)),
         }
-        out.freeze()
     }
 
     /// Reads a frame that came on a connection of `authenticated`. Entries and chunks share `bytes`.
@@ -304,6 +311,12 @@ impl PeerFrame {
     }
 }
 
+fn put_entry(out: &mut BytesMut, data: &EntryBytes) {
+    // Entries are at most 1 GiB and 64 KiB long.
+    out.put_u32(data.len() as u32);
+    data.put_into(out);
+}
+
 fn put_position(out: &mut BytesMut, position: Position) {
     out.put_u64(position.index);
     out.put_u64(position.term);
@@ -352,7 +365,7 @@ fn entries(fields: &mut Fields<'_>, previous: Position, term: u64) -> Result<Vec
         if kind == EntryKind::Change {
             Change::decode(&data)?;
         }
-        entries.push(LogEntry { index: entry.index, term: entry.term, kind, data });
+        entries.push(LogEntry { index: entry.index, term: entry.term, kind, data: data.into() });
     }
     Ok(entries)
 }

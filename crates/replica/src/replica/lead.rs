@@ -323,7 +323,7 @@ impl Replica {
         let mut entries = Vec::new();
         let mut bytes = 0;
         for queued in lead.queue.iter().take(BATCH_ENTRIES) {
-            let entry = Entry { time, operation: queued.operation.clone() }.encode();
+            let entry = Entry { time, operation: queued.operation.clone() }.encode_shared();
             bytes += entry.len();
             entries.push(entry);
             if bytes >= BATCH_BYTES {

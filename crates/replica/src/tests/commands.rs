@@ -1,8 +1,9 @@
-use zraft_protocol::{RequestErrorReason, ServerMessage, SessionCloseReason};
+use bytes::BytesMut;
+use zraft_protocol::{ClientMessage, RequestErrorReason, ServerMessage, SessionCloseReason};
 use zraft_session::Settings;
 
 use super::world::{MS, World, ack, answered, closed, command, keep_alive, query, request};
-use crate::{ConnectionId, Output, PeerMessage};
+use crate::{ConnectionId, EntryBytes, Output, PeerMessage};
 
 #[test]
 fn a_command_costs_one_entry_and_its_copies_none() {
@@ -37,6 +38,44 @@ fn commands_that_come_together_run_in_order_and_share_a_write() {
     assert_eq!(last, "50");
     let expected: Vec<String> = (1..=50).map(|number| format!("{number}")).collect();
     assert_eq!(world.lines(leader), expected);
+}
+
+#[test]
+fn a_long_payload_reaches_the_write_where_it_was_received() {
+    let mut world = World::new(3);
+    let leader = world.settle();
+    let (connection, _) = world.session(leader);
+    let text = "x".repeat(EntryBytes::SHARE_FROM);
+    let mut received = BytesMut::new();
+    command(1, 1, &text).encode(&mut received);
+    let received = received.freeze();
+    let message = ClientMessage::decode(&received).expect("it was encoded");
+    world.send(connection, message);
+    world.until("it is written", |world| {
+        let write = world.member(leader).write.as_ref();
+        let entries = write.map_or(&[][..], |(_, write)| &write.entries[..]);
+        let long = entries.iter().find(|entry| entry.data.len() > text.len());
+        long.is_some_and(|entry| {
+            let [head, payload] = entry.data.pieces();
+            assert_eq!((payload.len(), head.is_empty()), (text.len(), false));
+            assert!(received.as_ptr_range().contains(&payload.as_ptr()), "it is a copy");
+            true
+        })
+    });
+    assert_eq!(world.answer(connection, 1), "1");
+    for number in 1..=3 {
+        world.until("it is applied", |world| world.lines(number).len() == 1);
+        assert_eq!(world.lines(number), [text.as_str()]);
+    }
+    let [own, other] = [leader, world.others(leader)[0]].map(|number| {
+        world
+            .member(number)
+            .disk
+            .read(1, 100)
+            .into_iter()
+            .find(|entry| entry.data.len() > text.len())
+    });
+    assert_eq!(own, other, "the same entry in two pieces and in one");
 }
 
 #[test]

@@ -104,7 +104,8 @@ fn a_configuration_has_at_most_64_members_and_room_for_their_removed_ids() {
 #[test]
 fn a_large_frame_fits_its_buffer_which_is_hardly_larger() {
     let data = Bytes::from(vec![7; 100_000]);
-    let entry = |index| LogEntry { index, term: 2, kind: EntryKind::Normal, data: data.clone() };
+    let entry =
+        |index| LogEntry { index, term: 2, kind: EntryKind::Normal, data: data.clone().into() };
     let previous = Position { index: 4, term: 2 };
     let entries = (5..8).map(entry).collect();
     let append = PeerMessage::Append { term: 2, previous, commit: 4, entries };

@@ -5,9 +5,11 @@ use super::{
     application::Journal,
     world::{MS, World},
 };
-use crate::{Change, EntryKind, Job, LogEntry, Machine, Role, SnapshotMeta, StopReason};
+use crate::{
+    Change, EntryBytes, EntryKind, Job, LogEntry, Machine, Role, SnapshotMeta, StopReason,
+};
 
-fn entry(index: u64, data: impl Into<Bytes>) -> LogEntry {
+fn entry(index: u64, data: impl Into<EntryBytes>) -> LogEntry {
     LogEntry { index, term: 1, kind: EntryKind::Normal, data: data.into() }
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Member {
     pub(crate) replica: Replica,
     pub(crate) machine: Machine<Journal>,
     pub(crate) disk: Disk,
-    write: Option<(Duration, Write)>,
+    pub(super) write: Option<(Duration, Write)>,
     jobs: VecDeque<Job>,
     /// The files of complete snapshots, by index.
     pub(crate) files: Files,

@@ -37,7 +37,7 @@ fn samples() -> Vec<PeerMessage> {
         index: 0,
         term: 6,
         kind: EntryKind::Normal,
-        data: Bytes::from_static(data),
+        data: Bytes::from_static(data).into(),
     };
     // Version 1, steps, one step: remove member 3.
     let change = &[1, 1, 0, 1, 3, 0, 0, 0, 0, 0, 0, 0, 3];
@@ -173,8 +173,12 @@ fn values_that_the_engine_cannot_take_are_refused() {
     // Its sums would overflow.
     assert!(decode(encoded(PeerMessage::TimeoutNow { term: 1 << 62 })).is_err());
     let append = |previous, term| {
-        let entry =
-            LogEntry { index: 6, term, kind: EntryKind::Normal, data: Bytes::from_static(b"a") };
+        let entry = LogEntry {
+            index: 6,
+            term,
+            kind: EntryKind::Normal,
+            data: Bytes::from_static(b"a").into(),
+        };
         let previous = Position { index: 5, term: previous };
         encoded(PeerMessage::Append { term: 4, previous, commit: 0, entries: vec![entry] })
     };
@@ -188,15 +192,19 @@ fn values_that_the_engine_cannot_take_are_refused() {
     };
     assert!(decode(offer(4)).is_ok());
     assert!(decode(offer(5)).is_err(), "no snapshot is newer than its leader");
-    let mut change =
-        LogEntry { index: 6, term: 4, kind: EntryKind::Change, data: Bytes::from_static(&[1, 9]) };
+    let mut change = LogEntry {
+        index: 6,
+        term: 4,
+        kind: EntryKind::Change,
+        data: Bytes::from_static(&[1, 9]).into(),
+    };
     let gap = |previous| {
         encoded(PeerMessage::Append { term: 4, previous, commit: 0, entries: Vec::new() })
     };
     assert!(decode(gap(Position { index: 9, term: 0 })).is_err(), "term 0 is beyond any log");
     assert!(decode(gap(Position { index: 0, term: 3 })).is_err());
     let mut append = |data| {
-        change.data = Bytes::from_static(data);
+        change.data = Bytes::from_static(data).into();
         let previous = Position { index: 5, term: 4 };
         let entries = vec![change.clone()];
         encoded(PeerMessage::Append { term: 4, previous, commit: 0, entries })
@@ -213,8 +221,12 @@ fn a_count_of_more_entries_than_the_frame_can_hold_is_refused_before_any_is_read
         commit: 0,
         entries,
     };
-    let entry =
-        LogEntry { index: 1, term: 7, kind: EntryKind::Normal, data: Bytes::from_static(b"a") };
+    let entry = LogEntry {
+        index: 1,
+        term: 7,
+        kind: EntryKind::Normal,
+        data: Bytes::from_static(b"a").into(),
+    };
     let at = frame(append(Vec::new())).encode().len() - 4;
     for (entries, count) in [(vec![], 1), (vec![], u32::MAX), (vec![entry], 2)] {
         let mut bytes = frame(append(entries)).encode().to_vec();
@@ -251,7 +263,7 @@ fn append() -> impl Strategy<Value = PeerMessage> {
             let entries = (index + 1..).zip(entries).map(|(index, (later, data))| {
                 // No entry is of term 0.
                 term = (term + later).max(1);
-                LogEntry { index, term, kind: EntryKind::Normal, data }
+                LogEntry { index, term, kind: EntryKind::Normal, data: data.into() }
             });
             let entries = entries.collect();
             PeerMessage::Append { term: 1000, previous, commit, entries }

@@ -10,7 +10,7 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 use zraft_protocol::{ClientMessage, Nonce, RejectionReason, ServerMessage};
-use zraft_replica::ConnectionId;
+use zraft_replica::{ConnectionId, EntryBytes};
 use zraft_zmtp::{Config, Error, Event};
 
 use super::{ClientPort, Close, Mailbox, stream::Stream};
@@ -22,6 +22,9 @@ use crate::{
 
 /// The room that a read gets: a read of this size fetches hundreds of usual requests with one system call.
 const READ_ROOM: usize = 64 << 10;
+/// The room after a long message, whose payload stays in the read buffer: a buffer of this size holds several, and only the
+/// part that was read of the last one must be moved to the next buffer.
+const LONG_READ_ROOM: usize = 128 << 10;
 /// The bytes that the task reads before it handles them, so that one fast client does not starve the others.
 const READ_TURN: usize = 256 << 10;
 /// Messages, and about the bytes, that are handed to the driver at once.
@@ -41,6 +44,8 @@ pub(super) struct Connection {
     announced: bool,
     /// The received bytes hold no further whole message.
     drained: bool,
+    /// The last message was a long one.
+    long: bool,
     /// The client has ended its side of the stream.
     eof: bool,
     outbox: Vec<ServerMessage>,
@@ -116,6 +121,7 @@ impl Connection {
             stream,
             announced: false,
             drained: false,
+            long: false,
             eof: false,
             outbox: Vec::new(),
             scratch: BytesMut::new(),
@@ -192,6 +198,7 @@ impl Connection {
                 }
                 Event::Message(frame) => {
                     bytes += frame.len();
+                    self.long = frame.len() >= EntryBytes::SHARE_FROM;
                     match ClientMessage::decode(&frame) {
                         Ok(message) => match self.admit(message) {
                             Ok(message) => batch.push(message),
@@ -332,10 +339,13 @@ impl Connection {
 
     fn read(&mut self) -> Result<(), End> {
         let mut turn = 0;
+        let wanted = if self.long { LONG_READ_ROOM } else { READ_ROOM };
         while turn < READ_TURN {
+            // The rest of a message that has begun, as far as it is announced. Memory for more grows with what arrives.
+            let missing = self.zmtp.missing().min(READ_TURN);
             let buffer = self.zmtp.recv_buffer();
-            if buffer.capacity() - buffer.len() < READ_ROOM / 8 {
-                buffer.reserve(READ_ROOM);
+            if buffer.capacity() - buffer.len() < missing.max(READ_ROOM / 8) {
+                buffer.reserve(missing.max(wanted));
             }
             let room = buffer.capacity() - buffer.len();
             match self.stream.try_read(buffer) {

@@ -23,7 +23,7 @@ use zraft_replica::{
 
 use super::{
     PeerPort, size,
-    wire::{Bytestream, Frames, PeerFrames, put},
+    wire::{Bytestream, Frames, PeerFrames, put_frame},
 };
 use crate::{
     inputs::{Handshake, Input},
@@ -203,7 +203,7 @@ impl Dialer {
 
     fn encode(&self, message: PeerMessage, out: &mut BytesMut) {
         self.bytes.fetch_sub(size(&message), Ordering::AcqRel);
-        put(out, &PeerFrame { from: self.port.id, to: self.peer, message }.encode());
+        put_frame(out, &PeerFrame { from: self.port.id, to: self.peer, message });
     }
 
     /// Drops what was queued for a connection that is lost, or could not be opened. Raft sends again what matters.

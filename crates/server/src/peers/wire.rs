@@ -5,6 +5,7 @@ use std::io;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use zraft_replica::PeerFrame;
 
 /// The longest frame: an Append holds 512 KiB of entries or a single one, and the replicated settings allow payloads of up to
 /// 1 GiB. The fields around them take far less than 128 KiB.
@@ -17,6 +18,15 @@ pub(super) fn put(out: &mut BytesMut, body: &[u8]) {
     // No message reaches 4 GiB: a chunk is at most 1 MiB, and the log refuses longer entries.
     out.put_u32(body.len() as u32);
     out.put_slice(body);
+}
+
+/// Appends a frame whose body is this message, without encoding it elsewhere first.
+pub(super) fn put_frame(out: &mut BytesMut, frame: &PeerFrame) {
+    let start = out.len();
+    out.put_u32(0);
+    frame.encode_into(out);
+    let length = (out.len() - start - 4) as u32;
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }
 
 /// A connection between two members. TLS may hold written bytes back until the flush.
@@ -87,6 +97,8 @@ impl<S: AsyncRead + Unpin> Frames<S> {
 
 #[cfg(test)]
 mod tests {
+    use zraft_replica::{EntryBytes, EntryKind, LogEntry, PeerMessage, Position, RaftId};
+
     use super::*;
 
     async fn read(bytes: &[u8], most: usize) -> (Vec<Bytes>, Option<io::ErrorKind>) {
@@ -116,6 +128,23 @@ mod tests {
         for (found, body) in found.iter().zip(bodies) {
             assert_eq!(&found[..], body);
         }
+    }
+
+    #[test]
+    fn message_is_put_as_its_encoding_is_and_pieces_of_an_entry_as_one() {
+        let id = |number| RaftId::new(number).expect("not 0");
+        let long = Bytes::from(vec![7; 100_000]);
+        let frame = |data| {
+            let entry = LogEntry { index: 5, term: 2, kind: EntryKind::Normal, data };
+            let previous = Position { index: 4, term: 2 };
+            let message =
+                PeerMessage::Append { term: 2, previous, commit: 4, entries: vec![entry] };
+            PeerFrame { from: id(1), to: id(2), message }
+        };
+        let whole = frame(long.clone().into()).encode();
+        let mut out = frames(&[b"another"]);
+        put_frame(&mut out, &frame(EntryBytes::of_pieces(long.slice(..50), long.slice(50..))));
+        assert_eq!(out, frames(&[b"another", &whole]));
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use zraft_protocol::{Payload, RequestId, SessionId};
 
-use super::{Acknowledgement, EndReason, Entry, EntryError, Genesis, Operation};
+use super::{Acknowledgement, EndReason, Entry, EntryBytes, EntryError, Genesis, Operation};
 use crate::{Capabilities, CheckedSettings, Settings, Time};
 
 const VERSION: u8 = 1;
@@ -36,11 +36,33 @@ impl Entry {
         out.freeze()
     }
 
+    /// Returns the entry's bytes. A command's payload is not copied if it has at least
+    /// [`EntryBytes::SHARE_FROM`] bytes.
+    #[must_use]
+    pub fn encode_shared(&self) -> EntryBytes {
+        match &self.operation {
+            Operation::Command { payload, .. } if payload.len() >= EntryBytes::SHARE_FROM => {
+                let mut head = BytesMut::with_capacity(self.encoded_len() - payload.len());
+                self.put_head(&mut head);
+                EntryBytes::of_pieces(head.freeze(), payload.clone().into_bytes())
+            }
+            _ => self.encode().into(),
+        }
+    }
+
     /// Appends the entry's bytes, [`encoded_len`](Self::encoded_len) of them.
     ///
     /// # Panics
     /// If `out` is a fixed buffer without room for them.
     pub fn encode_into(&self, out: &mut impl BufMut) {
+        self.put_head(out);
+        if let Operation::Command { payload, .. } = &self.operation {
+            out.put_slice(payload);
+        }
+    }
+
+    /// Appends the entry's bytes up to a command's payload, which ends the encoding.
+    fn put_head(&self, out: &mut impl BufMut) {
         let kind = match &self.operation {
             Operation::Genesis(_) => GENESIS,
             Operation::CreateSession { .. } => CREATE_SESSION,
@@ -72,7 +94,6 @@ impl Entry {
                 out.put_u64(request_id.get());
                 out.put_u64(lowest_pending.get());
                 out.put_u32(payload.len() as u32);
-                out.put_slice(payload);
             }
             Operation::Acknowledge(acknowledgements) => {
                 out.put_u32(acknowledgements.len() as u32);
@@ -119,7 +140,24 @@ impl Entry {
     /// If `bytes` is not exactly one entry of a version and kind that this member knows. The member must then stop
     /// before it applies the entry.
     pub fn decode(bytes: &Bytes) -> Result<Self> {
-        let mut fields = Fields { bytes, at: 0 };
+        Self::read(Fields::new(bytes))
+    }
+
+    /// Reads an entry from its pieces. A command's payload shares the second piece if that is what it is.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_shared(bytes: &EntryBytes) -> Result<Self> {
+        let [head, payload] = bytes.pieces();
+        // Only a command's payload is ever apart. Bytes that are divided elsewhere are joined.
+        let apart = !payload.is_empty();
+        match Self::read(Fields { bytes: head, payload: apart.then_some(payload), at: 0 }) {
+            Err(_) if apart => Self::decode(&bytes.to_bytes()),
+            read => read,
+        }
+    }
+
+    fn read(mut fields: Fields<'_>) -> Result<Self> {
         let version = fields.u8("the version")?;
         if version != VERSION {
             return Err(EntryError::UnsupportedVersion(version));
@@ -150,7 +188,7 @@ impl Entry {
             SETTINGS => Operation::Settings(fields.settings()?),
             _ => return Err(EntryError::UnknownKind(kind)),
         };
-        match bytes.len() - fields.at {
+        match fields.left() {
             0 => Ok(Self { time, operation }),
             left => Err(EntryError::TrailingBytes(left)),
         }
@@ -195,7 +233,7 @@ pub(crate) fn put_settings(out: &mut impl BufMut, settings: &Settings) {
 
 /// Reads settings that [`put_settings`] wrote.
 pub(crate) fn read_settings(bytes: &Bytes) -> Result<CheckedSettings> {
-    Fields { bytes, at: 0 }.settings()
+    Fields::new(bytes).settings()
 }
 
 fn end_reason_code(reason: EndReason) -> u8 {
@@ -205,10 +243,20 @@ fn end_reason_code(reason: EndReason) -> u8 {
 /// Reads fields, one after the other.
 struct Fields<'a> {
     bytes: &'a Bytes,
+    /// A payload that follows `bytes` apart from them.
+    payload: Option<&'a Bytes>,
     at: usize,
 }
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    fn new(bytes: &'a Bytes) -> Self {
+        Self { bytes, payload: None, at: 0 }
+    }
+
+    fn left(&self) -> usize {
+        self.bytes.len() - self.at + self.payload.map_or(0, Bytes::len)
+    }
+
     fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N]> {
         let rest = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<N>);
         let array = rest.ok_or(EntryError::Truncated(field))?;
@@ -268,7 +316,13 @@ impl Fields<'_> {
     fn payload(&mut self) -> Result<Payload> {
         let field = "the payload";
         let length = self.u32(field)?;
-        let bytes = self.slice(length as usize, field)?;
+        let bytes = match self.payload {
+            Some(apart) if self.at == self.bytes.len() && apart.len() == length as usize => {
+                self.payload = None;
+                apart.clone()
+            }
+            _ => self.slice(length as usize, field)?,
+        };
         Payload::new(bytes).map_err(|_| EntryError::Invalid(field))
     }
 

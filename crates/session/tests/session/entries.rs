@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use zraft_session::{
-    Acknowledgement, Capabilities, EndReason, Entry, EntryError, Genesis, Operation, Payload,
-    Settings, Time,
+    Acknowledgement, Capabilities, EndReason, Entry, EntryBytes, EntryError, Genesis, Operation,
+    Payload, Settings, Time,
 };
 
 use crate::support::{self, acknowledge, command, create, end, genesis, hex, session, time};
@@ -194,6 +194,66 @@ fn payload_of_a_decoded_command_shares_the_entry_and_ids_do_not() {
     };
     assert!(bytes.as_ptr_range().contains(&payload.as_ptr()));
     assert!(!bytes.as_ptr_range().contains(&session.as_bytes().as_ptr()));
+}
+
+#[test]
+fn entry_in_two_pieces_is_the_same_entry_wherever_it_is_divided() {
+    for (entry, _) in golden() {
+        let whole = entry.encode();
+        for at in 0..=whole.len() {
+            let divided = EntryBytes::of_pieces(whole.slice(..at), whole.slice(at..));
+            assert_eq!(divided.to_bytes(), whole);
+            assert_eq!((divided.len(), divided.is_empty()), (whole.len(), false));
+            assert_eq!(divided, EntryBytes::from(whole.clone()));
+            assert_eq!(Entry::decode_shared(&divided).unwrap(), entry);
+            let shorter = EntryBytes::of_pieces(
+                whole.slice(..at),
+                whole.slice(at..).slice(1.min(whole.len() - at)..),
+            );
+            assert_eq!(Entry::decode_shared(&shorter), Entry::decode(&shorter.to_bytes()));
+        }
+    }
+    let [a, b] = ["a", "b"].map(|tail| EntryBytes::of_pieces("head".into(), tail.into()));
+    assert_ne!(a, b);
+}
+
+#[test]
+fn pieces_are_cut_off_in_order_without_a_copy() {
+    let whole = Bytes::from((0..=255).collect::<Vec<u8>>());
+    for divided in [0, 1, 100, 255, 256] {
+        for most in [1, 7, 99, 100, 101, 256] {
+            let mut rest = EntryBytes::of_pieces(whole.slice(..divided), whole.slice(divided..));
+            let mut found = Vec::new();
+            while !rest.is_empty() {
+                let part = rest.split_to(most);
+                assert_eq!(part.len(), most.min(whole.len() - found.len()));
+                for piece in part.pieces().into_iter().filter(|piece| !piece.is_empty()) {
+                    assert_eq!(piece.as_ptr(), whole[found.len()..].as_ptr());
+                    found.extend_from_slice(piece);
+                }
+            }
+            assert_eq!(found, whole, "{divided} {most}");
+        }
+    }
+}
+
+#[test]
+fn long_payload_is_neither_copied_into_an_entry_nor_out_of_it() {
+    let of = |length| command("abc", 1, 1, vec![7; length]);
+    let entry = Entry { time: Time::ZERO, operation: of(EntryBytes::SHARE_FROM) };
+    let encoded = entry.encode_shared();
+    assert_eq!(encoded.to_bytes(), entry.encode());
+    let decoded = Entry::decode_shared(&encoded).unwrap();
+    assert_eq!(decoded, entry);
+    let at = |entry: &Entry| match &entry.operation {
+        Operation::Command { payload, .. } => payload.as_ptr(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(at(&decoded), at(&entry));
+
+    let short = Entry { time: Time::ZERO, operation: of(EntryBytes::SHARE_FROM - 1) };
+    let [all, none] = short.encode_shared().into_pieces();
+    assert_eq!((all, none), (short.encode(), Bytes::new()), "a short one does not keep its buffer");
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn a_machine_names_the_entry_at_which_its_application_panicked() {
             index,
             term: 1,
             kind: EntryKind::Normal,
-            data: Entry { time: Time::from_millis(1), operation }.encode(),
+            data: Entry { time: Time::from_millis(1), operation }.encode_shared(),
         })
         .collect();
     let disk = SimulatedDisk::new(1);

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, io::Write as _};
 use bytes::Bytes;
 use zraft_protocol::MemberId;
 use zraft_replica::{
-    Boot, Configuration, EntryKind, HardState, LogEntry, MemberInfo, RaftId, SnapshotFile,
-    SnapshotMeta, Write,
+    Boot, Configuration, EntryBytes, EntryKind, HardState, LogEntry, MemberInfo, RaftId,
+    SnapshotFile, SnapshotMeta, Write,
 };
 use zraft_store::{RedbStore, Store, StoreError};
 
@@ -24,7 +24,7 @@ pub(crate) fn new_cluster() -> Boot {
     Boot::of_new_cluster(configuration())
 }
 
-pub(crate) fn entry(index: u64, term: u64, data: impl Into<Bytes>) -> LogEntry {
+pub(crate) fn entry(index: u64, term: u64, data: impl Into<EntryBytes>) -> LogEntry {
     LogEntry { index, term, kind: EntryKind::Normal, data: data.into() }
 }
 

@@ -35,6 +35,27 @@ fn long_header_with_a_short_length_is_read() {
 }
 
 #[test]
+fn missing_bytes_are_those_of_the_unfinished_message_at_the_front() {
+    let mut config = Config::server();
+    config.max_frame = 70_000;
+    let mut connection = crate::common::open(config, at(0));
+    assert_eq!(connection.missing(), 0);
+    let bytes = message(&[7; 70_000]);
+    for (end, missing) in [(5, 0), (9, 70_000), (40_009, 30_000), (bytes.len(), 0)] {
+        let from = connection.recv_buffer().len();
+        connection.handle_bytes(at(1), &bytes[from..end]);
+        assert_eq!(connection.missing(), missing, "{end}");
+        let complete = end == bytes.len();
+        assert_eq!(connection.poll_event(at(1)).is_some(), complete, "{end}");
+    }
+    connection.handle_bytes(at(1), &header(0, 70_001));
+    assert_eq!(connection.missing(), 0, "it is refused");
+    let mut command = open_server();
+    command.handle_bytes(at(1), &header(COMMAND, 200));
+    assert_eq!(command.missing(), 0);
+}
+
+#[test]
 fn length_of_2_to_the_63_or_more_fails_on_the_header() {
     for length in [1 << 63, (1 << 63) + 5, u64::MAX] {
         for flags in [0, MORE, COMMAND] {

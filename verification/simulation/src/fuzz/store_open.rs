@@ -109,7 +109,7 @@ const STATE: &[u8] =
     b"the state of the application, some hundred bytes of it, as a snapshot has it";
 
 fn entry(index: u64, term: u64, data: Bytes) -> LogEntry {
-    LogEntry { index, term, kind: EntryKind::Normal, data }
+    LogEntry { index, term, kind: EntryKind::Normal, data: data.into() }
 }
 
 fn append(number: u64, term: u64, commit: u64, entries: Vec<LogEntry>) -> Write {

@@ -323,6 +323,6 @@ impl Cluster {
     pub(crate) fn texts(&self, number: u64) -> Vec<String> {
         let applied = self.nodes[&number].applied.values();
         let texts = applied.filter(|entry| !entry.data.is_empty());
-        texts.map(|entry| String::from_utf8_lossy(&entry.data).into_owned()).collect()
+        texts.map(|entry| String::from_utf8_lossy(&entry.data.to_bytes()).into_owned()).collect()
     }
 }

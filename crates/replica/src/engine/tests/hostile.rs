@@ -22,7 +22,7 @@ fn message(random: &mut SplitMix64, term: u64, last: u64) -> PeerMessage {
         index: index + offset,
         term: at.max(1),
         kind: EntryKind::Normal,
-        data: bytes::Bytes::from_static(b"hostile"),
+        data: bytes::Bytes::from_static(b"hostile").into(),
     });
     match random.below(8) {
         0 => PeerMessage::Append { term, previous: position, commit, entries: entries.collect() },

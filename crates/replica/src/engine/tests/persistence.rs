@@ -253,8 +253,12 @@ fn a_member_with_another_committed_entry_stops() {
     let index = cluster.propose(1, "a");
     cluster.run(10);
     let term = cluster.engine(2).standing().term;
-    let entry =
-        LogEntry { index, term: term + 1, kind: EntryKind::Normal, data: bytes::Bytes::new() };
+    let entry = LogEntry {
+        index,
+        term: term + 1,
+        kind: EntryKind::Normal,
+        data: crate::EntryBytes::default(),
+    };
     let append = PeerMessage::Append {
         term: term + 1,
         previous: Position { index: index - 1, term },
@@ -273,7 +277,7 @@ fn a_member_does_not_start_from_a_damaged_store() {
             index,
             term,
             kind: EntryKind::Normal,
-            data: bytes::Bytes::new(),
+            data: crate::EntryBytes::default(),
         };
         boot.entries = vec![entry(2, 2), entry(3, 2), entry(4, 3)];
         boot.hard_state = HardState { term: 3, vote: None, commit: 3 };

@@ -83,7 +83,7 @@ impl Schedule {
         for leader in leaders {
             self.proposed += 1;
             let text = format!("{}", self.proposed);
-            let _ = self.cluster.engine(leader).propose(vec![text.into()]);
+            let _ = self.cluster.engine(leader).propose(vec![text]);
             let _ = self.cluster.engine(leader).drain();
             self.cluster.collect(leader);
         }

@@ -22,7 +22,7 @@ impl Configurations {
 
     /// Takes a committed change.
     pub(super) fn commit(&mut self, verdict: &mut Verdict, entry: &LogEntry) {
-        let Ok(change) = Change::decode(&entry.data) else {
+        let Ok(change) = Change::decode(&entry.data.to_bytes()) else {
             verdict.demand(false, Rule::ConfigurationFollows, || {
                 format!("entry {} is not a change", entry.index)
             });
@@ -92,7 +92,7 @@ impl ClusterJudge {
     pub(super) fn proposes_change(&mut self, member: usize, entry: &LogEntry) {
         let Some(id) = self.id(member) else { return };
         // One that cannot be read is noticed when it is committed.
-        let Ok(change) = Change::decode(&entry.data) else { return };
+        let Ok(change) = Change::decode(&entry.data.to_bytes()) else { return };
         let current = self.configurations.at(self.members[member].place);
         let takes = match &change {
             // The only voter has no one to hand over to before a joint change. It does so before that is left.

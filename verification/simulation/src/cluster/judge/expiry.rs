@@ -39,8 +39,10 @@ pub(super) struct WallClock {
 
 impl WallClock {
     pub(super) fn started(at: At, boot: &Boot, view: &View) -> Self {
-        let times =
-            boot.entries.iter().filter_map(|entry| Some(Entry::decode(&entry.data).ok()?.time));
+        let times = boot
+            .entries
+            .iter()
+            .filter_map(|entry| Some(Entry::decode_shared(&entry.data).ok()?.time));
         let (now, origin) = (at.wall, origin(at));
         Self { now, origin, set: None, began: times.fold(view.time, Time::max), known: None }
     }

@@ -116,7 +116,7 @@ impl Ledger {
     pub(super) fn take(&mut self, verdict: &mut Verdict, now: Instant, applied: Applied<'_>) {
         let Applied { entry: log_entry, executed, effects, view } = applied;
         let index = log_entry.index;
-        let Ok(entry) = Entry::decode(&log_entry.data) else {
+        let Ok(entry) = Entry::decode_shared(&log_entry.data) else {
             verdict.demand(false, Rule::AppliesCommitted, || format!("entry {index} is none"));
             return;
         };

@@ -94,7 +94,7 @@ impl ClusterJudge {
         if !state.standing.leads() {
             // It proposed the entry before it lost its lead, and its disk was busy until now.
             if state.served == entry.term
-                && let Ok(decoded) = Entry::decode(&entry.data)
+                && let Ok(decoded) = Entry::decode_shared(&entry.data)
             {
                 self.stamps(member, decoded.time);
             }
@@ -103,7 +103,7 @@ impl ClusterJudge {
         if entry.kind == EntryKind::Change {
             return self.proposes_change(member, entry);
         }
-        let Ok(decoded) = Entry::decode(&entry.data) else { return };
+        let Ok(decoded) = Entry::decode_shared(&entry.data) else { return };
         self.stamps(member, decoded.time);
         match decoded.operation {
             Operation::Acknowledge(_) => self.acknowledges(member),

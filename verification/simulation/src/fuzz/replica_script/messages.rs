@@ -59,7 +59,7 @@ fn entry(script: &mut Script<'_>, index: u64, term: u64) -> LogEntry {
             (EntryKind::Normal, Entry { time, operation: Operation::Tick }.encode())
         }
     };
-    LogEntry { index, term, kind, data }
+    LogEntry { index, term, kind, data: data.into() }
 }
 
 /// A message in or near this term. The codec may refuse it.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use zraft_protocol::{ClientMessage, Nonce, RejectionReason, ServerMessage, SessionCloseReason};
 use zraft_replica::{
-    Change, ChangeStep, Configuration, ConnectionId, EntryKind, HardState, LogEntry, MemberInfo,
-    PeerMessage, Role, SnapshotMeta, VoteKind, Write,
+    Change, ChangeStep, Configuration, ConnectionId, EntryBytes, EntryKind, HardState, LogEntry,
+    MemberInfo, PeerMessage, Role, SnapshotMeta, VoteKind, Write,
 };
 use zraft_session::{Acknowledgement, Effect, EndReason, Operation, ServerRequest, Sessions};
 
@@ -79,7 +79,7 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
     (Rule::LogsMatch, |history| {
         let entry = history.entry(Operation::Tick);
         history.propose(&entry);
-        history.propose(&LogEntry { data: Bytes::new(), ..entry });
+        history.propose(&LogEntry { data: EntryBytes::default(), ..entry });
     }),
     (Rule::CommittedDurable, |history| {
         let entry = history.entry(Operation::Tick);
@@ -602,7 +602,7 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
     (Rule::RestsEqual, |history| {
         history.finish(|member, (_, entries)| {
             if member == 1 {
-                entries[0].data = Bytes::from_static(b"other");
+                entries[0].data = Bytes::from_static(b"other").into();
             }
         });
     }),

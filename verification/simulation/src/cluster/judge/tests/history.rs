@@ -322,7 +322,7 @@ impl History {
     }
 
     pub(super) fn raw(&self, kind: EntryKind, data: Bytes) -> LogEntry {
-        LogEntry { index: self.last() + 1, term: self.term, kind, data }
+        LogEntry { index: self.last() + 1, term: self.term, kind, data: data.into() }
     }
 
     /// Returns the next entry of the log, which holds this operation.
@@ -438,7 +438,7 @@ impl History {
     pub(super) fn configure_all(&mut self) {
         let changes = self.log.iter().filter(|entry| entry.kind == EntryKind::Change);
         let after = changes.fold(self.first.clone(), |configuration, entry| {
-            configuration.after(&Change::decode(&entry.data).expect("a change"))
+            configuration.after(&Change::decode(&entry.data.to_bytes()).expect("a change"))
         });
         for member in 0..3 {
             let write = self.write_of(member, &[]);
@@ -503,7 +503,7 @@ fn executed(entry: &LogEntry, effects: &[Effect]) -> Option<Executed> {
         let Effect::Answered { answer, .. } = effect else { return false };
         matches!(answer, Answer::Executed(_) | Answer::Rejected(_) | Answer::TooLong)
     });
-    match Entry::decode(&entry.data).expect("sound").operation {
+    match Entry::decode_shared(&entry.data).expect("sound").operation {
         Operation::Command { session, request_id, payload, .. } if ran => {
             Some(Executed { session, request: request_id, payload })
         }

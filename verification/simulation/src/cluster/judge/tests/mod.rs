@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use zraft_replica::{
-    Boot, Change, ChangeStep, EntryKind, LogEntry, PeerMessage, Role, SnapshotMeta, Timing,
-    VoteKind,
+    Boot, Change, ChangeStep, EntryBytes, EntryKind, LogEntry, PeerMessage, Role, SnapshotMeta,
+    Timing, VoteKind,
 };
 use zraft_session::{Acknowledgement, EndReason, Operation};
 
@@ -164,7 +164,8 @@ fn a_leader_elected_late_by_old_votes_lacks_what_later_terms_have_committed() {
     assert_eq!(history.violated(), None, "{:?}", history.judge.violation());
     *history.standing(2) = Standing { term: term + 1, role, ..*history.standing(2) };
     history.stand(2);
-    let noop = LogEntry { term: term + 1, kind: EntryKind::Normal, data: Bytes::new(), ..entry };
+    let noop =
+        LogEntry { term: term + 1, kind: EntryKind::Normal, data: EntryBytes::default(), ..entry };
     history.store(2, &noop);
     assert_eq!(history.violated(), None, "{:?}", history.judge.violation());
 }
