@@ -30,12 +30,12 @@ pub enum Input {
 /// How an answer is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
-    /// UTF-8, with \xNN for each byte that is no printable character
+    /// UTF-8, with \xNN for each byte that is not a printable character
     #[default]
     Text,
     /// Hexadecimal digits
     Hex,
-    /// Base64
+    /// Base64 with padding
     Base64,
     /// Byte for byte, without a line end
     Raw,

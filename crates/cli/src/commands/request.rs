@@ -27,7 +27,7 @@ const UNANSWERED: usize = 1024;
 /// A command changes the replicated state. It is executed exactly once, or the exit status is 6: it is not known whether it was
 /// executed. The payload is what the application's own codec makes of it: zraft sends the bytes as they are.
 ///
-/// Careful: a member of ZIO Raft's own server that cannot decode a payload answers nobody from then on, until it is restarted.
+/// Careful: a member of ZIO Raft's own server that cannot decode a payload answers no one from then on, until it is restarted.
 ///
 /// Gives up after 15 seconds, which include opening the session. --timeout changes this.
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub(crate) struct Command {
 /// A query only reads. It sees every command that was answered before it. The payload is what the application's own codec makes of it:
 /// zraft sends the bytes as they are.
 ///
-/// Careful: a member of ZIO Raft's own server that cannot decode a payload answers nobody from then on, until it is restarted.
+/// Careful: a member of ZIO Raft's own server that cannot decode a payload answers no one from then on, until it is restarted.
 ///
 /// Gives up after 15 seconds, which include opening the session. --timeout changes this.
 #[derive(Debug, Args)]
@@ -137,7 +137,7 @@ impl Request {
             }
             _ => {
                 let mut text = Vec::new();
-                // White space does not count for all forms, so a little more is no error yet.
+                // White space does not count for all forms, so a little more is not an error yet.
                 let most = self.input.longest(MAX_PAYLOAD).saturating_mul(2);
                 let read = io::stdin().lock().take(most as u64).read_to_end(&mut text);
                 read.map_err(|error| (format!("standard input: {error}"), Exit::Failure))?;
@@ -290,7 +290,7 @@ async fn submit(client: &RaftClient, kind: Kind, payload: Bytes) -> Result<Answe
     }
 }
 
-/// Reads the payload of each line of standard input, in a thread of its own, because reading cannot be cancelled.
+/// Reads the payload of each line of standard input, in a separate thread, because reading cannot be cancelled.
 fn read_lines(input: Input) -> mpsc::Receiver<(u64, Result<Bytes, Problem>)> {
     let (sender, lines) = mpsc::channel(READ_AHEAD);
     thread::spawn(move || {

@@ -91,7 +91,7 @@ async fn each_line_is_a_command_and_answers_come_in_the_order_of_the_lines() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn line_that_is_no_payload_is_reported_and_the_others_are_sent() {
+async fn line_that_is_not_a_payload_is_reported_and_the_others_are_sent() {
     let setting = Setting::echo().await;
     let arguments = ["query", "-e", &setting.endpoints, "--lines", "-i", "hex", "-o", "hex"];
     let output = run_with(&arguments, b"6 1\r\n\nwxyz\n62");
