@@ -98,6 +98,15 @@ pub(crate) fn write(line: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Prints bytes as they are. A closed pipe is not a failure.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Exit {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Exit::Success,
+        Err(error) => Exit::of_io(&error),
+    }
+}
+
 /// Prints a line. Ends the program if that fails.
 pub(crate) fn print(line: &str) {
     if let Err(error) = write(line) {

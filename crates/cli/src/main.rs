@@ -14,7 +14,8 @@ use crate::{commands::*, exit::Exit};
 ///
 /// The members of a ZIO Raft cluster replicate a state machine: they execute the same commands in the same order. A client
 /// opens a session and submits commands and queries. Each command is executed exactly once, even if connections break and
-/// leaders fail. Queries read the result of all commands before them. These commands use a key-value store; demo uses a log.
+/// leaders fail. Queries read the result of all commands before them. set, get,
+/// watch and bench use a key-value store; command and query serve any application.
 #[derive(Debug, Parser)]
 #[command(name = "zraft", version, arg_required_else_help = true, after_long_help = HELP)]
 struct Arguments {
@@ -69,6 +70,8 @@ enum Command {
     Context(context::Arguments),
     Inspect(inspect::Arguments),
     Bench(bench::Arguments),
+    Completion(completion::Arguments),
+    Man(man::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -97,6 +100,8 @@ fn main() -> ExitCode {
         Command::Context(arguments) => context::run(arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Completion(arguments) => completion::run(&arguments, &mut Arguments::command()),
+        Command::Man(arguments) => man::run(&arguments, Arguments::command()),
     }
     .into()
 }

@@ -342,6 +342,14 @@ impl ServerConfig {
         })
     }
 
+    /// Returns each option that has a value: its path such as `client.address`, the value as a file writes it, and where it comes from.
+    pub fn effective_options(&self) -> impl Iterator<Item = (String, String, &str)> {
+        OPTIONS.iter().filter_map(|option| {
+            let origin = self.origins.get(option.flag).map_or("default", String::as_str);
+            Some((option.path(), option.value(self)?, origin))
+        })
+    }
+
     /// Returns the options that were read or set by [`set`](Self::set) as a file.
     #[must_use]
     pub fn chosen(&self) -> String {

@@ -17,7 +17,7 @@ use zraft_cli::{
     cluster::{self, Cluster, Failure, Found, serving},
 };
 
-use super::{dev::reachable, endpoints::seconds};
+use super::{dev::reachable, endpoints::seconds, json::Json};
 use crate::exit::{Exit, complain, print, run as run_command};
 
 /// Look at a running cluster, and change it
@@ -88,6 +88,8 @@ struct Promote {
     /// Name of the member
     member: String,
     #[command(flatten)]
+    json: Json,
+    #[command(flatten)]
     place: Place,
 }
 
@@ -100,6 +102,8 @@ struct Remove {
     /// Name of the member
     member: String,
     #[command(flatten)]
+    json: Json,
+    #[command(flatten)]
     place: Place,
 }
 
@@ -108,6 +112,8 @@ struct Remove {
 struct MoveLeader {
     /// Name of the next leader; by default the member with the most of the log
     member: Option<String>,
+    #[command(flatten)]
+    json: Json,
     #[command(flatten)]
     place: Place,
 }
@@ -134,6 +140,8 @@ struct Snapshot {
     #[arg(long, value_name = "NAME")]
     member: Option<String>,
     #[command(flatten)]
+    json: Json,
+    #[command(flatten)]
     place: Place,
 }
 
@@ -143,6 +151,8 @@ struct Snapshot {
 /// timers at once. Check the clock of the leader's machine first.
 #[derive(Debug, Args)]
 struct AcceptClock {
+    #[command(flatten)]
+    json: Json,
     #[command(flatten)]
     place: Place,
 }
@@ -279,7 +289,8 @@ async fn promote(arguments: &Promote) -> Result<Exit, Failure> {
     let votes =
         |status: &Value| member(status, name).is_some_and(|member| member["role"] == "voter");
     cluster.until(pending, votes).await?;
-    print(&format!("{name} votes"));
+    let object = json!({ "member": name, "role": "voter" });
+    arguments.json.print(&object, &format!("{name} votes"));
     Ok(Exit::Success)
 }
 
@@ -291,7 +302,8 @@ async fn remove(arguments: &Remove) -> Result<Exit, Failure> {
         format!("the removal of {name} has begun and is not done: zraft cluster status tells")
     };
     cluster.until(pending, |status| member(status, name).is_none()).await?;
-    print(&format!("removed {name}; its process ends by itself, and its folder can be deleted"));
+    let text = format!("removed {name}; its process ends by itself, and its folder can be deleted");
+    arguments.json.print(&json!({ "removed": name }), &text);
     Ok(Exit::Success)
 }
 
@@ -321,7 +333,7 @@ async fn move_leader(arguments: &MoveLeader) -> Result<Exit, Failure> {
             "{next} leads: the member that was asked did not take over in time"
         )));
     }
-    print(&format!("{next} leads"));
+    arguments.json.print(&json!({ "leader": next }), &format!("{next} leads"));
     Ok(Exit::Success)
 }
 
@@ -381,7 +393,8 @@ async fn snapshot(arguments: &Snapshot) -> Result<Exit, Failure> {
     }
     for (admin, name, applied) in waiting {
         let index = has_snapshot(&cluster, &admin, &name, applied).await?;
-        print(&format!("{name} has a snapshot at entry {index}"));
+        let object = json!({ "member": name, "index": index });
+        arguments.json.print(&object, &format!("{name} has a snapshot at entry {index}"));
     }
     Ok(Exit::Success)
 }
@@ -411,7 +424,10 @@ async fn accept_clock(arguments: &AcceptClock) -> Result<Exit, Failure> {
     let cluster = arguments.place.cluster()?;
     cluster.change("/v1/clock/accept", &json!({})).await?;
     // The alarm ends with the next entry, which may be long in coming.
-    print("the cluster's time follows the leader's clock, from the next entry of the log on");
+    arguments.json.print(
+        &json!({ "accepted": true }),
+        "the cluster's time follows the leader's clock, from the next entry of the log on",
+    );
     Ok(Exit::Success)
 }
 

@@ -6,10 +6,12 @@ use std::{
 };
 
 use clap::Args;
+use serde_json::json;
 use zraft_cli::incidents;
 use zraft_test_server::{KvStore, TestCluster};
 
-use crate::exit::{Exit, complain, print, run as run_command};
+use super::json::Json;
+use crate::exit::{Exit, complain, run as run_command};
 
 /// Run an embedded cluster with the key-value store, for development
 ///
@@ -42,6 +44,8 @@ pub(crate) struct Arguments {
     /// Report no incidents
     #[arg(short = 'q', long)]
     quiet: bool,
+    #[command(flatten)]
+    json: Json,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Exit {
@@ -80,13 +84,19 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
         }
         let port =
             |number: u16| SocketAddr::new(reachable(arguments.bind), arguments.port + number);
-        let endpoints: Vec<String> = (0..arguments.members)
-            .map(|number| format!("node-{}=tcp://{}", number + 1, port(number)))
+        let members: Vec<_> = (0..arguments.members)
+            .map(|number| (format!("node-{}", number + 1), format!("tcp://{}", port(number))))
             .collect();
+        let endpoints: Vec<_> =
+            members.iter().map(|(name, address)| format!("{name}={address}")).collect();
+        let objects =
+            members.iter().map(|(name, address)| json!({ "member": name, "endpoint": address }));
+        let object =
+            json!({ "endpoints": endpoints.join(","), "members": objects.collect::<Vec<_>>() });
         // Subscribe before printing the ports, so that the report does not miss the first connection.
         let incidents = cluster.incidents();
-        print(&format!("endpoints: {}", endpoints.join(",")));
-        print("press Ctrl+C to stop");
+        let text = format!("endpoints: {}\npress Ctrl+C to stop", endpoints.join(","));
+        arguments.json.print(&object, &text);
         if !arguments.quiet {
             incidents::follow(incidents, complain).await;
         }

@@ -7,14 +7,15 @@ use std::{
 };
 
 use clap::Args;
+use serde_json::{Value, json};
 use zraft_cli::certificates::Authorities;
 use zraft_server::{
     ClusterId, CreateError, NewMember, RaftId, ServerConfig, Token, TokenFile, create_cluster,
     random_cluster_id,
 };
 
-use super::applications::Application;
-use crate::exit::{Exit, complain, print};
+use super::{applications::Application, json::Json};
+use crate::exit::{Exit, complain};
 
 /// Make the data directories of a new cluster on this machine
 ///
@@ -57,6 +58,8 @@ pub(crate) struct Shape {
     /// Host name or address under which clients reach the members, besides localhost; may be given several times
     #[arg(long, value_name = "HOST", requires = "tls")]
     host: Vec<String>,
+    #[command(flatten)]
+    json: Json,
 }
 
 /// The file with the token of clients, in each member's folder and in DIR.
@@ -87,10 +90,11 @@ struct Planned {
 
 pub(crate) fn run(arguments: &Arguments) -> Exit {
     let found = |cluster, members: &[NewMember]| {
-        create_cluster(cluster, members).map_err(|error| match error {
+        let created = create_cluster(cluster, members).map_err(|error| match error {
             CreateError::System(_) => Refused::failure(error),
             _ => Refused::input(error),
-        })
+        });
+        created.map(|()| None)
     };
     match make(&arguments.shape, found) {
         Ok(()) => Exit::Success,
@@ -101,41 +105,65 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
     }
 }
 
-/// Makes the folders of a new cluster, with `found` for the members' data, and prints how to run them.
+/// Makes the folders of a new cluster, with `found` for the members' data, and prints how to run them. `found` can return what it
+/// has restored, as text and as an object.
 pub(crate) fn make(
     shape: &Shape,
-    found: impl FnOnce(ClusterId, &[NewMember]) -> Result<(), Refused>,
+    found: impl FnOnce(ClusterId, &[NewMember]) -> Result<Option<(String, Value)>, Refused>,
 ) -> Result<(), Refused> {
     let planned = plan(shape)?;
     let cluster = configure(&planned)?;
     let members: Vec<_> = planned.iter().map(|planned| planned.member.clone()).collect();
-    found(cluster, &members)?;
+    let restored = found(cluster, &members)?;
     if shape.tls {
         make_certificates(shape, cluster, &planned)?;
     }
-    let commands: Vec<_> = planned
-        .iter()
-        .map(|planned| format!("  zraft server {}", quoted(&planned.member.directory)))
-        .collect();
     let scheme = if shape.tls { "tls" } else { "tcp" };
-    let endpoints: Vec<_> = planned
-        .iter()
-        .map(|planned| format!("{}={scheme}://{}", planned.name, planned.config.client_address))
-        .collect();
-    print("made a cluster; run each member in its own terminal:");
-    print(&commands.join("\n"));
-    print(&format!("endpoints: {}", endpoints.join(",")));
-    if shape.tls {
-        let file = |name| quoted(&shape.dir.join(name));
-        print(&format!(
-            "for clients: --tls-ca {} --tls-cert {} --tls-key {} --token-file {}",
-            file("client-ca.pem"),
-            file("client.pem"),
-            file("client.key"),
-            file(CLIENT_TOKEN)
-        ));
-        print(&format!("keep {} where no member runs", file(CA_FOLDER)));
+    let address = |planned: &Planned| format!("{scheme}://{}", planned.config.client_address);
+    let endpoints: Vec<_> =
+        planned.iter().map(|planned| format!("{}={}", planned.name, address(planned))).collect();
+    let mut lines: Vec<_> = restored.iter().map(|(text, _)| text.clone()).collect();
+    lines.push("made a cluster; run each member in its own terminal:".to_owned());
+    let run = |planned: &Planned| format!("  zraft server {}", quoted(&planned.member.directory));
+    lines.extend(planned.iter().map(run));
+    lines.push(format!("endpoints: {}", endpoints.join(",")));
+    let objects = planned.iter().map(|planned| {
+        json!({
+            "member": planned.name,
+            "directory": planned.member.directory.display().to_string(),
+            "endpoint": address(planned),
+            "admin": planned.config.admin_address.map(|address| address.to_string()),
+        })
+    });
+    let mut object = json!({
+        "cluster": cluster.to_string(),
+        "endpoints": endpoints.join(","),
+        "members": objects.collect::<Vec<_>>(),
+    });
+    if let Some((_, restored)) = restored {
+        object["restored"] = restored;
     }
+    if shape.tls {
+        let path = |name| shape.dir.join(name);
+        let (ca, certificate, key, token) =
+            (path("client-ca.pem"), path("client.pem"), path("client.key"), path(CLIENT_TOKEN));
+        lines.push(format!(
+            "for clients: --tls-ca {} --tls-cert {} --tls-key {} --token-file {}",
+            quoted(&ca),
+            quoted(&certificate),
+            quoted(&key),
+            quoted(&token)
+        ));
+        lines.push(format!("keep {} where no member runs", quoted(&path(CA_FOLDER))));
+        let text = |path: PathBuf| path.display().to_string();
+        object["client"] = json!({
+            "tls_ca": text(ca),
+            "tls_cert": text(certificate),
+            "tls_key": text(key),
+            "token_file": text(token),
+        });
+    }
+    shape.json.print(&object, &lines.join("\n"));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! `zraft ping`: finds the leader and measures round trips to it.
 
 use clap::Args;
+use serde_json::{Value, json};
 use zraft_cli::latency::Latencies;
 
 use super::endpoints::{Endpoints, Session, Wait};
@@ -14,6 +15,9 @@ pub(crate) struct Arguments {
     /// Number of round trips
     #[arg(short = 'c', long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
+    /// Print JSON, one object per line: the leader, each round trip, and their distribution
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     endpoints: Endpoints,
     #[command(flatten)]
@@ -31,14 +35,19 @@ async fn ping(session: &mut Session, arguments: &Arguments) -> Exit {
     let (client, patience) = (session.client.clone(), session.patience());
     let id = client.session_id().map_or("?".to_owned(), |id| id.to_string());
     let leader = client.member_id().map_or("?".to_owned(), |id| id.to_string());
-    print(&format!("session {id}, leader {leader}"));
+    let say = |object: &Value, text: String| {
+        print(&if arguments.json { object.to_string() } else { text });
+    };
+    say(&json!({ "leader": leader }), format!("session {id}, leader {leader}"));
     let mut times = Latencies::new();
     let mut exit = Exit::Success;
     for number in 1..=arguments.count {
         match tokio::time::timeout(patience, client.ping()).await {
             Ok(Ok(time)) => {
                 times.record(time);
-                print(&format!("round trip {number}: {:.3} ms", time.as_secs_f64() * 1e3));
+                let millis = time.as_secs_f64() * 1e3;
+                let object = json!({ "roundTrip": number, "millis": millis });
+                say(&object, format!("round trip {number}: {millis:.3} ms"));
             }
             Ok(Err(error)) => {
                 exit = session.fail(&error).await;
@@ -50,7 +59,7 @@ async fn ping(session: &mut Session, arguments: &Arguments) -> Exit {
         }
     }
     if exit == Exit::Success {
-        print(&times.to_text());
+        say(&json!({ "latencyMs": times.to_json() }), times.to_text());
     }
     exit
 }

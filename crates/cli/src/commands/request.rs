@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, BufRead, IsTerminal, Read, Write},
+    io::{self, BufRead, IsTerminal, Read},
     thread,
 };
 
@@ -13,7 +13,7 @@ use zraft_cli::payload::{Input, Output};
 use zraft_client::{Answer, Bytes, Error, RaftClient};
 
 use super::endpoints::{Endpoints, Session, Wait};
-use crate::exit::{Exit, complain, print};
+use crate::exit::{Exit, complain, print, print_bytes};
 
 /// The longest payload: the `max_message_size` of the client.
 const MAX_PAYLOAD: usize = 16 << 20;
@@ -223,7 +223,7 @@ impl Request {
                     let (form, value) = self.output.field(answer);
                     object.insert(form.to_owned(), value);
                 } else if self.output == Output::Raw {
-                    return raw(answer);
+                    return print_bytes(answer);
                 } else {
                     print(&self.output.line(answer));
                 }
@@ -343,13 +343,4 @@ fn payload_of(
     }
     let payload = input.read(&line);
     payload.map(Bytes::from).map_err(|problem| Problem::Input(problem, Exit::BadInput))
-}
-
-/// Writes an answer as it is.
-fn raw(answer: &[u8]) -> Exit {
-    let mut out = io::stdout().lock();
-    match out.write_all(answer).and_then(|()| out.flush()) {
-        Ok(()) => Exit::Success,
-        Err(error) => Exit::of_io(&error),
-    }
 }

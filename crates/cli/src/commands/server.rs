@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::Args;
+use serde_json::{Value, json};
 use zraft_server::{
     ConfigError, CreateError, Ended, LogLevel, Server, ServerBuilder, ServerConfig, Signals,
     StartError, StopReason, StoreError, check_vacant, random_cluster_id,
@@ -60,6 +61,9 @@ pub(crate) struct Arguments {
     /// Log warnings and errors only
     #[arg(short = 'q', long)]
     quiet: bool,
+    /// Print the effective configuration, or who the member is and where it listens, as one JSON object
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     flags: Flags,
 }
@@ -84,7 +88,10 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
         }
     };
     if arguments.check_config {
-        print(config.effective().trim_end());
+        match arguments.json {
+            true => print(&effective(&config).to_string()),
+            false => print(config.effective().trim_end()),
+        }
         return Exit::Success;
     }
     if arguments.end_with_stdin
@@ -109,9 +116,19 @@ pub(crate) fn run(arguments: &Arguments) -> Exit {
     }
     let builder = Server::builder().directory(directory).config(config).create(arguments.new);
     match application {
-        Application::KvStore => serve(builder.application(KvStore::new())),
-        Application::AppendLog => serve(builder.application(AppendLog::new())),
+        Application::KvStore => serve(builder.application(KvStore::new()), arguments.json),
+        Application::AppendLog => serve(builder.application(AppendLog::new()), arguments.json),
     }
+}
+
+/// Returns the effective configuration, with the source of each value.
+fn effective(config: &ServerConfig) -> Value {
+    let options = config.effective_options().map(|(path, value, source)| {
+        // What TOML writes of text, numbers and switches is JSON too.
+        let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
+        (path, json!({ "value": value, "source": source }))
+    });
+    Value::Object(options.collect())
 }
 
 /// Lets this process end when standard input ends, at once: what it has told anyone is durable.
@@ -181,7 +198,7 @@ fn admin_address(client: SocketAddr) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-fn serve<A: zraft_session::Application>(builder: ServerBuilder<A>) -> Exit {
+fn serve<A: zraft_session::Application>(builder: ServerBuilder<A>, json: bool) -> Exit {
     run_alone(async {
         let mut signals = match Signals::listen() {
             Ok(signals) => signals,
@@ -202,7 +219,7 @@ fn serve<A: zraft_session::Application>(builder: ServerBuilder<A>) -> Exit {
                 return of_start(&error);
             }
         };
-        introduce(&server);
+        introduce(&server, json);
         let ended = server.run(&mut signals).await;
         match ended {
             Ok(signal) => signal.into(),
@@ -215,23 +232,28 @@ fn serve<A: zraft_session::Application>(builder: ServerBuilder<A>) -> Exit {
 }
 
 /// Prints who the member is. It goes on serving if no one reads this.
-fn introduce(server: &Server) {
+fn introduce(server: &Server, json: bool) {
     let (member, identity) = (server.member(), server.member().identity());
     let address = member.client_address();
     let address = SocketAddr::new(reachable(address.ip()), address.port());
     let admin = member.admin_address().map(|address| {
         let address = SocketAddr::new(reachable(address.ip()), address.port());
         let scheme = if member.has_admin_tls() { "https" } else { "http" };
-        format!("\nadmin: {scheme}://{address}")
+        format!("{scheme}://{address}")
     });
     let scheme = if member.has_client_tls() { "tls" } else { "tcp" };
-    let text = format!(
-        "member {} of cluster {}\nendpoint: {}={scheme}://{address}{}\npress Ctrl+C to stop",
-        identity.member,
-        identity.cluster,
-        identity.member,
-        admin.unwrap_or_default()
-    );
+    let endpoint = format!("{scheme}://{address}");
+    let (name, cluster) = (identity.member.to_string(), identity.cluster.to_string());
+    let text = match json {
+        true => json!({ "member": name, "cluster": cluster, "endpoint": endpoint, "admin": admin })
+            .to_string(),
+        false => {
+            let admin = admin.map(|admin| format!("\nadmin: {admin}")).unwrap_or_default();
+            format!(
+                "member {name} of cluster {cluster}\nendpoint: {name}={endpoint}{admin}\npress Ctrl+C to stop"
+            )
+        }
+    };
     let _ = write(&text);
 }
 

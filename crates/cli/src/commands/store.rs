@@ -6,7 +6,10 @@ use zraft_cli::{narrator::Narrator, time::utc};
 use zraft_client::RaftClient;
 use zraft_kv::{Change, Error, Key, KvClient, Value};
 
-use super::endpoints::{Endpoints, Session, Wait};
+use super::{
+    endpoints::{Endpoints, Session, Wait},
+    json::Json,
+};
 use crate::exit::{Exit, complain, print};
 
 /// Set the value of a key
@@ -18,6 +21,8 @@ pub(crate) struct Set {
     key: String,
     /// Value of 1 byte to 1 MiB; after -- it may begin with a dash
     value: String,
+    #[command(flatten)]
+    json: Json,
     #[command(flatten)]
     endpoints: Endpoints,
     #[command(flatten)]
@@ -63,15 +68,15 @@ pub(crate) struct Watch {
 }
 
 pub(crate) fn set(arguments: Set) -> Exit {
-    let Set { endpoints, wait, key, value } = arguments;
+    let Set { endpoints, wait, key, value, json } = arguments;
     if let Some(exit) =
         refuse(Key::new(key.clone()).err()).or(refuse(Value::new(value.clone()).err()))
     {
         return exit;
     }
     once(&endpoints, wait, async move |store| {
-        store.set(key, value).await?;
-        print("OK");
+        store.set(key.clone(), value.clone()).await?;
+        json.print(&json!({ "key": key, "value": value }), "OK");
         Ok(Exit::Success)
     })
 }

@@ -61,6 +61,8 @@ fn names(status: &Value) -> Vec<String> {
 fn status_shows_the_leader_and_every_member() {
     let mut cluster = Cluster::start(&PATIENT);
     let leader = format!("node-{}", cluster.leader_at(0) + 1);
+    // This waits until the leader serves.
+    cluster.done(&["settings"]);
     let status = cluster.status();
     assert_eq!(status["leader"], leader.as_str());
     let members = status["members"].as_array().unwrap();
@@ -150,6 +152,59 @@ fn member_is_added_votes_and_is_removed_again() {
     assert_eq!(status, Some(5), "{log}");
     assert!(log.contains("the cluster has removed this member"), "{log}");
     assert_eq!(names(&cluster.status()), ["node-1", "node-2", "node-3"]);
+}
+
+#[test]
+fn each_change_prints_one_object_of_json() {
+    let mut cluster = Cluster::start(&PATIENT);
+    let leader = cluster.leader_at(0) + 1;
+    let json = |words: &[&str]| -> Value {
+        let printed = cluster.done(&[words, &["--json"]].concat());
+        assert_eq!(printed.lines().count(), 1, "{printed}");
+        serde_json::from_str(&printed).unwrap()
+    };
+    let next = format!("node-{}", leader % 3 + 1);
+    assert_eq!(json(&["move-leader", &next])["leader"], next.as_str());
+    assert!(json(&["snapshot", "--member", "node-1"])["index"].as_u64().unwrap() > 0);
+    let file = cluster.folder.path().join("backup");
+    let file = file.to_str().unwrap();
+    let backup = json(&["backup", file]);
+    assert_eq!(backup["file"], file);
+    assert!(backup["bytes"].as_u64().unwrap() > 0, "{backup}");
+    let added = json(&["add", "node-4"]);
+    let folder = cluster.folder.path().join("node-4");
+    assert_eq!(
+        (&added["member"], &added["directory"]),
+        (&"node-4".into(), &folder.to_str().unwrap().into())
+    );
+    assert!(added["endpoint"].as_str().unwrap().starts_with("tcp://127.0.0.1:"), "{added}");
+    assert_eq!(added["missing"], serde_json::json!([]));
+    let member = Running::start_in(&["server", folder.to_str().unwrap()], &PATIENT);
+    assert_eq!(
+        json(&["promote", "node-4"]),
+        serde_json::json!({ "member": "node-4", "role": "voter" })
+    );
+    assert_eq!(json(&["remove", "node-4"]), serde_json::json!({ "removed": "node-4" }));
+    assert_eq!(member.end().0, Some(5));
+
+    let dir = cluster.folder.path().join("restored");
+    let arguments = [
+        "cluster",
+        "restore",
+        file,
+        "--dir",
+        dir.to_str().unwrap(),
+        "--base-port",
+        "0",
+        "--application",
+        "append-log",
+        "--json",
+    ];
+    let output = run(&arguments);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let restored: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(restored["restored"]["index"], backup["index"]);
+    assert_eq!(restored["members"][2]["member"], "node-3");
 }
 
 #[test]

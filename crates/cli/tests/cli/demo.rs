@@ -81,7 +81,7 @@ fn report_for_people_names_every_figure() {
 #[test]
 fn numbers_of_commands_outside_the_range_are_refused() {
     for count in ["0", "999", "-5", "1000001", "many"] {
-        assert_eq!(run(&["demo", &format!("--commands={count}")]).status.code(), Some(1));
+        assert_eq!(run(&["demo", &format!("--commands={count}")]).status.code(), Some(2));
     }
 }
 

@@ -53,6 +53,16 @@ async fn quiet_server_reports_nothing() {
 }
 
 #[test]
+fn endpoints_are_one_object_of_json() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let mut server = Running::start(&["dev", "--port", &port, "--json", "--quiet"]);
+    let line: serde_json::Value = serde_json::from_str(&server.line()).unwrap();
+    let endpoint = format!("tcp://127.0.0.1:{port}");
+    assert_eq!(line["endpoints"], format!("node-1={endpoint}"));
+    assert_eq!(line["members"], serde_json::json!([{ "member": "node-1", "endpoint": endpoint }]));
+}
+
+#[test]
 fn only_an_address_other_than_loopback_causes_a_warning() {
     let (server, _) = dev(&["--bind", "127.0.0.1"]);
     assert_eq!(server.interrupted().1, "");

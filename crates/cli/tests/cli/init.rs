@@ -53,6 +53,23 @@ fn directories_of_new_members_are_private_and_configured() {
 }
 
 #[test]
+fn new_cluster_is_one_object_of_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("cluster");
+    let output = init(&dir, &["--members", "1", "--base-port", "9001", "--tls", "--json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let made: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(made["endpoints"], "node-1=tls://127.0.0.1:9001");
+    let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let member = serde_json::json!({
+        "member": "node-1", "directory": path("node-1"), "endpoint": "tls://127.0.0.1:9001", "admin": "127.0.0.1:9003",
+    });
+    assert_eq!(made["members"], serde_json::json!([member]));
+    assert_eq!(made["client"]["tls_ca"], path("client-ca.pem"));
+    assert_eq!(made["client"]["token_file"], path("client.token"));
+}
+
+#[test]
 fn existing_directory_is_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("node-2")).unwrap();

@@ -8,6 +8,7 @@ mod cluster;
 mod demo;
 #[cfg(unix)]
 mod dev;
+mod documents;
 mod guide;
 #[cfg(unix)]
 mod init;

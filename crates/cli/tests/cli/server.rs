@@ -264,6 +264,27 @@ fn admin_port_can_be_left_out() {
 }
 
 #[test]
+fn member_says_in_json_who_it_is_and_how_it_is_configured() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = text(&folder.path().join("data"));
+    let anywhere = ["--client-address", "127.0.0.1:0", "--peer-address", "127.0.0.1:0"];
+    let arguments =
+        [&["server", "--new", &data, "--json", "--admin-address", "127.0.0.1:0"], &anywhere[..]]
+            .concat();
+    let output = run(&[&arguments[..], &["--check-config"]].concat());
+    let config: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let expected = serde_json::json!({ "value": "127.0.0.1:0", "source": "--client-address" });
+    assert_eq!(config["client.address"], expected);
+    assert_eq!(config["client.connections"]["value"], 65_536);
+    let mut server = Running::start(&arguments);
+    let line: serde_json::Value = serde_json::from_str(&server.line()).unwrap();
+    assert_eq!((&line["member"], line["cluster"].as_str().unwrap().len()), (&"node-1".into(), 32));
+    assert!(line["endpoint"].as_str().unwrap().starts_with("tcp://127.0.0.1:"), "{line}");
+    assert!(line["admin"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{line}");
+    assert_eq!(server.terminate(), Some(143));
+}
+
+#[test]
 fn variables_of_commands_do_not_keep_a_member_from_starting() {
     let folder = tempfile::tempdir().unwrap();
     let data = text(&folder.path().join("data"));

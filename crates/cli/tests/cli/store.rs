@@ -92,6 +92,19 @@ fn value_of_several_lines_is_one_line_of_json() {
 }
 
 #[test]
+fn set_and_ping_print_json_objects() {
+    let (_server, endpoints) = server(1);
+    let set = run(&["set", "-e", &endpoints, "--json", "key", "value"]);
+    assert_eq!(stdout(&set), "{\"key\":\"key\",\"value\":\"value\"}\n");
+    let ping = stdout(&run(&["ping", "-e", &endpoints, "--json", "-c", "2"]));
+    let lines: Vec<Value> = ping.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 4, "{ping}");
+    assert_eq!(lines[0]["leader"], "node-1");
+    assert!(lines[1]["roundTrip"] == 1 && lines[2]["millis"].as_f64().unwrap() > 0.0, "{ping}");
+    assert!(lines[3]["latencyMs"]["max"].as_f64().unwrap() > 0.0, "{ping}");
+}
+
+#[test]
 fn ping_prints_no_percentile_with_too_few_samples() {
     let (_server, endpoints) = server(1);
     let last = |count: &str| {

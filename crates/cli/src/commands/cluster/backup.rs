@@ -12,7 +12,7 @@ use zraft_cli::cluster::{Answer, Failure};
 use zraft_server::{Backup, check_backup};
 
 use super::{Place, has_snapshot};
-use crate::exit::{Exit, print};
+use crate::{commands::json::Json, exit::Exit};
 
 /// Write the state of the cluster to a file, while the cluster serves
 ///
@@ -27,11 +27,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME")]
     member: Option<String>,
     #[command(flatten)]
+    json: Json,
+    #[command(flatten)]
     place: Place,
 }
 
 pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let Arguments { file, member, place } = arguments;
+    let Arguments { file, member, json, place } = arguments;
     let partial = Partial::create(file)?;
     let cluster = place.cluster()?;
     let answers = cluster.ask_all().await;
@@ -52,10 +54,11 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     has_snapshot(&cluster, &admin, &name, applied).await?;
     admin.backup(&partial.file).await.map_err(|error| other(&error))?;
     let Backup { index, term, bytes, .. } = partial.complete(applied)?;
-    print(&format!(
-        "backed up {name} at entry {index} of term {term}: {bytes} bytes in {}",
-        file.display()
-    ));
+    let place = file.display();
+    let object = json!({ "member": name, "index": index, "term": term, "bytes": bytes, "file": place.to_string() });
+    let text =
+        format!("backed up {name} at entry {index} of term {term}: {bytes} bytes in {place}");
+    json.print(&object, &text);
     Ok(Exit::Success)
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::json;
 use zraft_cli::cluster::{Failure, Found};
 use zraft_server::{
     Forced, NewMember, RaftId, RecoverError, Recovered, ServerConfig, StartError, StoreError,
@@ -12,8 +13,8 @@ use zraft_session::applications::{AppendLog, KvStore};
 
 use super::secrets::{Needs, Secrets, remark};
 use crate::{
-    commands::{applications::Application, init::quoted},
-    exit::{Exit, complain, print},
+    commands::{applications::Application, init::quoted, json::Json},
+    exit::{Exit, complain},
 };
 
 /// Make a new cluster from the folder of one member, after a majority was lost for ever
@@ -36,10 +37,12 @@ pub(super) struct Arguments {
     accept_loss: bool,
     #[command(flatten)]
     secrets: Secrets,
+    #[command(flatten)]
+    json: Json,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let Arguments { from, to, accept_loss, secrets } = arguments;
+    let Arguments { from, to, accept_loss, secrets, json } = arguments;
     if !accept_loss {
         return Err(Failure::Input(
             "answered commands can be lost, and failed ones can run: start the other members if they can come back, or confirm with --accept-loss"
@@ -75,17 +78,30 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let missing = configure(&mut config, &forced, &old, to, &needs)?;
     let Forced { old_cluster, old_member, cluster, recovered, .. } = &forced;
     let Recovered { last_index, last_term, sessions, .. } = recovered;
-    print(&format!(
-        "made cluster {cluster} from {old_member} of cluster {old_cluster}, up to entry {last_index} of term {last_term}, with {sessions} sessions"
-    ));
-    print(&format!("run its only member, {}: zraft server {}", member.name, quoted(to)));
-    if let Some(remark) = remark(to, &missing) {
-        print(&remark);
-    }
-    print(&format!(
-        "delete the folders of the old cluster, {} included, once the data is right",
-        from.display()
-    ));
+    let text = [
+        Some(format!(
+            "made cluster {cluster} from {old_member} of cluster {old_cluster}, up to entry {last_index} of term {last_term}, with {sessions} sessions"
+        )),
+        Some(format!("run its only member, {}: zraft server {}", member.name, quoted(to))),
+        remark(to, &missing),
+        Some(format!(
+            "delete the folders of the old cluster, {} included, once the data is right",
+            from.display()
+        )),
+    ];
+    let text: Vec<_> = text.into_iter().flatten().collect();
+    let object = json!({
+        "cluster": cluster.to_string(),
+        "member": member.name.to_string(),
+        "directory": to.display().to_string(),
+        "oldCluster": old_cluster.to_string(),
+        "oldMember": old_member.to_string(),
+        "index": last_index,
+        "term": last_term,
+        "sessions": sessions,
+        "missing": missing,
+    });
+    json.print(&object, &text.join("\n"));
     Ok(Exit::Success)
 }
 

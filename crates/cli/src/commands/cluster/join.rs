@@ -17,8 +17,8 @@ use super::{
     secrets::{Needs, Secrets, remark},
 };
 use crate::{
-    commands::{applications::Application, dev::reachable, init::quoted},
-    exit::{Exit, print},
+    commands::{applications::Application, dev::reachable, init::quoted, json::Json},
+    exit::Exit,
 };
 
 /// Add a member, and make its folder on this machine
@@ -74,6 +74,8 @@ struct New {
     advertise: Option<String>,
     #[command(flatten)]
     secrets: Secrets,
+    #[command(flatten)]
+    json: Json,
 }
 
 fn anywhere() -> SocketAddr {
@@ -126,13 +128,22 @@ async fn join(name: &str, old: Option<&str>, new: &New, place: &Place) -> Result
     cluster.until(pending, |status| member(status, name).is_some()).await?;
     let client = config.client_address;
     let client = SocketAddr::new(reachable(client.ip()), client.port());
-    print(&format!("added {name}; run it, and it votes once it has caught up:"));
-    print(&format!("  zraft server {}", quoted(&folder)));
-    if let Some(remark) = remark(&folder, &missing) {
-        print(&remark);
-    }
     let scheme = if config.client_tls.certificate.is_some() { "tls" } else { "tcp" };
-    print(&format!("endpoint: {name}={scheme}://{client}"));
+    let endpoint = format!("{scheme}://{client}");
+    let text = [
+        Some(format!("added {name}; run it, and it votes once it has caught up:")),
+        Some(format!("  zraft server {}", quoted(&folder))),
+        remark(&folder, &missing),
+        Some(format!("endpoint: {name}={endpoint}")),
+    ];
+    let text: Vec<_> = text.into_iter().flatten().collect();
+    let object = json!({
+        "member": name,
+        "directory": folder.display().to_string(),
+        "endpoint": endpoint,
+        "missing": missing,
+    });
+    new.json.print(&object, &text.join("\n"));
     Ok(Exit::Success)
 }
 

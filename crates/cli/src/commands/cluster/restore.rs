@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::json;
 use zraft_cli::cluster::Failure;
 use zraft_server::{BackupState, RecoverError, Recovered};
 use zraft_session::applications::{AppendLog, KvStore};
@@ -12,7 +13,7 @@ use crate::{
         applications::Application,
         init::{Refused, Shape, make},
     },
-    exit::{Exit, print},
+    exit::Exit,
 };
 
 /// Make the data directories of a new cluster on this machine, with the state in a backup
@@ -48,10 +49,11 @@ fn restore<A: zraft_session::Application>(backup: &Path, shape: &Shape) -> Resul
     make(shape, |cluster, members| {
         let recovered = state.create_cluster(cluster, members).map_err(refused)?;
         let Recovered { last_index, last_term, sessions, .. } = recovered;
-        print(&format!(
+        let text = format!(
             "restored the state at entry {last_index} of term {last_term}, with {sessions} sessions"
-        ));
-        Ok(())
+        );
+        let object = json!({ "index": last_index, "term": last_term, "sessions": sessions });
+        Ok(Some((text, object)))
     })
 }
 
