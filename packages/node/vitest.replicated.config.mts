@@ -18,6 +18,7 @@ if (!existsSync(members)) throw new Error(`${members} is missing: run ".ci/tests
 const EMBEDDED_ONLY: Readonly<Record<string, string>> = {
   testCluster: 'tests the embedded cluster itself',
   application: 'runs applications in JavaScript, which the embedded cluster alone can do',
+  typed: 'runs applications in JavaScript',
   package: 'tests the package as npm installs it, with the embedded cluster that it contains',
   guide: "runs the guide's programs, which start the embedded cluster or need none",
   workers: "counts the users of the package's thread, and the embedded cluster is one",

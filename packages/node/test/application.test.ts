@@ -166,10 +166,12 @@ test.each<[string, Application['apply'], string]>([
   ['crypto.randomUUID()', () => bytes(crypto.randomUUID()), 'crypto.randomUUID() differs from run to run'],
 ])('a command that is answered with %s fails the application', async (_, apply, message) => {
   const cluster = await startFailing({ apply });
-  await failureOf((await connectedClient(cluster)).submitCommand(bytes('x'), { timeout: 100 }));
+  const settled = Promise.allSettled([(await connectedClient(cluster)).submitCommand(bytes('x'), { timeout: 100 })]);
+  await until(() => cluster.failure !== undefined);
   expect(cluster.failure?.message).toContain(message);
   expect([Math.random() < 1, Date.now() > 0, new Date() instanceof Date, performance.now() > 0]).toEqual([true, true, true, true]);
   expect(crypto.randomUUID()).toHaveLength(36);
+  await settled;
 });
 
 test('dates that do not come from the clock are allowed, and a query may use the clock', async () => {
@@ -231,6 +233,11 @@ test('a value that is not an application is refused at the start', async () => {
     expect(error).toBeInstanceOf(ValidationError);
     expect((error as Error).message).toContain(message);
   }
+});
+
+test('a cluster that cannot start gives its thread back', async () => {
+  const error = await failureOf(TestCluster.start({ members: 2, basePort: 65_535, application: list() }));
+  expect((error as Error).message).toContain('65535');
 });
 
 test('a cluster stops while it waits for a function of the application', async () => {

@@ -134,8 +134,11 @@ await part('an application in JavaScript', { application }, async (client, clust
   await cluster.stepDown();
   assert.equal(`${await client.submitCommand(bytes('2'))}`, '42 true true');
   assert.equal(`${await client.submitQuery(bytes('sum'))}`, '42');
-  await rejection(client.submitCommand(bytes('clock'), { timeout: 200 }));
-  assert.match(cluster.failure.message, /Date\.now\(\) differs/);
+  const refused = rejection(client.submitCommand(bytes('clock'), { timeout: 200 }));
+  const failure = await rejection(cluster.journalReached(1000));
+  assert(failure instanceof ApplicationError && failure === cluster.failure);
+  assert.match(failure.message, /Date\.now\(\) differs/);
+  await refused;
 });
 
 await part('tracing channels', { application: 'echo' }, async (client) => {
