@@ -168,8 +168,10 @@ export class Bridge {
       for (const offset of lengths.keys()) batched.settle(from + offset, Promise.reject(error));
       return from + lengths.length;
     }
-    for (const [offset, length] of lengths.entries()) {
+    // This loop and those of `checkedPayloads()` run for each command: an iterator of pairs would cost as much as the copy.
+    for (let offset = 0; offset < lengths.length; offset++) {
       const index = from + offset;
+      const length = lengths[offset] as number;
       if (this.hasRoom(length)) {
         batch.copy(payloads[index] as Uint8Array, length);
         requests.place(length, false, (answer) => batched.settle(index, answer as Buffer | Promise<never>));

@@ -15,7 +15,8 @@ export function checkedPayloads(bridge: Bridge, payloads: Iterable<Uint8Array>):
     throw new ValidationError('the payloads must be an array, or another iterable');
   }
   const all = Array.from(payloads);
-  for (const [index, payload] of all.entries()) {
+  for (let index = 0; index < all.length; index++) {
+    const payload = all[index];
     if (!isPayload(payload)) throw new ValidationError(`payload ${index}: must be a Uint8Array or a Buffer`);
     const failure = bridge.payloadFailure(lengthOf(payload));
     if (failure !== undefined) throw new ValidationError(`payload ${index}: ${failure.message}`);

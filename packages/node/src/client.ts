@@ -156,9 +156,9 @@ export class RaftClient extends EventEmitter {
   }
 
   /**
-   * Submits many commands in one call, which costs less for each than a call for each: they reach the native half together, and
-   * there is no promise for each. Every command has the outcome that it would have alone, `OverloadedError` included; the signal
-   * and the timeout are for each of them. Throws a `ValidationError`, and submits none, if a payload cannot be accepted.
+   * Submits many commands in one call: they reach the native half together, and there is no promise for each. Every command has
+   * the outcome that it would have alone, `OverloadedError` included; the signal and the timeout are for each of them. Throws a
+   * `ValidationError`, and submits none, if a payload cannot be accepted.
    */
   submitCommands(payloads: Iterable<Uint8Array>, options: RequestOptions = {}): CommandOutcomes {
     if (!isTraced('command')) return submitAll(this.#bridge, payloads, options);
