@@ -157,11 +157,20 @@ impl Reach {
             return Vec::new();
         }
         let lines = self.members.iter().map(|seen| {
-            let why = seen.last.as_ref().map_or("was not asked in time".to_owned(), text);
             // A member that was given without an id has its address as the id.
-            match seen.endpoint.ends_with(&format!("://{}", seen.id)) {
-                true => format!("{}: {why}", seen.endpoint),
-                false => format!("{} at {}: {why}", seen.id, seen.endpoint),
+            let has_id = !seen.endpoint.ends_with(&format!("://{}", seen.id));
+            let why = match &seen.last {
+                None => "was not asked in time".to_owned(),
+                // The named leader may be one of the others.
+                Some(ConnectionCause::LeaderNotConfigured { .. }) if !has_id => {
+                    "does not lead, and names a leader by its id: write id=address for each member"
+                        .to_owned()
+                }
+                Some(cause) => text(cause),
+            };
+            match has_id {
+                true => format!("{} at {}: {why}", seen.id, seen.endpoint),
+                false => format!("{}: {why}", seen.endpoint),
             }
         });
         lines.collect()

@@ -220,7 +220,8 @@ impl Session {
             Err(NoSession::Failed(error)) => Err(self.fail(&error).await),
             Err(hopeless @ NoSession::Hopeless(_)) => {
                 complain(&hopeless.to_string());
-                self.name_members(None).await;
+                let lines = self.reach.failures(None).await;
+                self.name_members(&lines);
                 Err(Exit::Connection)
             }
         }
@@ -229,15 +230,24 @@ impl Session {
     /// Says why an operation failed, and returns the exit code. If there was no connection, adds the failure of each member.
     pub(crate) async fn fail(&mut self, error: &Error) -> Exit {
         let exit = Exit::of(error);
-        complain(&error.to_string());
-        if exit == Exit::Connection {
-            self.name_members(Some(error)).await;
+        let lines = match exit {
+            Exit::Connection => self.reach.failures(Some(error)).await,
+            _ => Vec::new(),
+        };
+        match error {
+            // The lines say what the error says of one member.
+            Error::Connection { .. } if !lines.is_empty() => complain(&format!(
+                "no session could be opened in {} s",
+                self.patience().as_secs_f64()
+            )),
+            _ => complain(&error.to_string()),
         }
+        self.name_members(&lines);
         exit
     }
 
-    async fn name_members(&mut self, error: Option<&Error>) {
-        let lines = self.reach.failures(error).await;
+    /// Prints the failure of each member, and where the list of members comes from.
+    fn name_members(&self, lines: &[String]) {
         if lines.is_empty() {
             return;
         }

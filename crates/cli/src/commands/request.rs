@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io::{self, BufRead, IsTerminal, Read},
+    ops::ControlFlow,
     thread,
 };
 
@@ -13,7 +14,7 @@ use zraft_cli::payload::{Input, Output};
 use zraft_client::{Answer, Bytes, Error, RaftClient};
 
 use super::endpoints::{Endpoints, Session, Wait};
-use crate::exit::{Exit, complain, print, print_bytes};
+use crate::exit::{Exit, complain, print_bytes, write};
 
 /// The longest payload: the `max_message_size` of the client.
 const MAX_PAYLOAD: usize = 16 << 20;
@@ -123,7 +124,9 @@ impl Request {
                 Kind::Query => session.client.submit_query(payload),
             };
             let answered = submission.timeout(session.left()).await;
-            self.report(kind, session, None, &answered).await
+            match self.report(kind, session, None, &answered).await {
+                ControlFlow::Continue(exit) | ControlFlow::Break(exit) => exit,
+            }
         })
     }
 
@@ -171,21 +174,33 @@ impl Request {
                 biased;
                 answered = front => {
                     let Some((number, _)) = waiting.pop_front() else { continue };
-                    let exit = match answered {
+                    if let Err(Problem::Request(error)) = &answered
+                        && has_ended(error)
+                        && std::mem::take(&mut more)
+                    {
+                        complain("the session has ended: no further lines are sent");
+                    }
+                    let told = match answered {
                         Ok(answer) => self.report(kind, session, Some(number), &Ok(answer)).await,
                         Err(Problem::Request(error)) => {
                             self.report(kind, session, Some(number), &Err(error)).await
                         }
                         Err(Problem::Input(problem, exit)) => {
                             complain(&format!("line {number}: {problem}"));
-                            if self.json {
-                                let outcome = outcome(kind, None);
-                                print(&json!({ "line": number, "outcome": outcome, "error": "VALIDATION", "message": problem }).to_string());
-                            }
-                            exit
+                            let object = json!({
+                                "line": number,
+                                "outcome": outcome(kind, None),
+                                "error": "VALIDATION",
+                                "message": problem,
+                            });
+                            self.say(object, None, exit)
                         }
                     };
-                    worst = worse(worst, exit);
+                    match told {
+                        ControlFlow::Continue(exit) => worst = worse(worst, exit),
+                        // No one reads the answers. Leaving here closes the session.
+                        ControlFlow::Break(exit) => return exit,
+                    }
                 }
                 line = lines.recv(), if room => match line {
                     Some((number, Ok(payload))) => {
@@ -207,29 +222,23 @@ impl Request {
         session: &mut Session,
         line: Option<u64>,
         answered: &Result<Bytes, Error>,
-    ) -> Exit {
+    ) -> ControlFlow<Exit, Exit> {
         let mut object = Map::new();
         if let Some(line) = line {
             object.insert("line".to_owned(), json!(line));
         }
-        let outcome = match answered {
-            Ok(_) => "answered",
-            Err(error) => outcome(kind, Some(error)),
-        };
-        object.insert("outcome".to_owned(), json!(outcome));
-        let exit = match answered {
+        match answered {
+            Ok(answer) if self.output == Output::Raw && !self.json => {
+                ControlFlow::Break(print_bytes(answer))
+            }
             Ok(answer) => {
-                if self.json {
-                    let (form, value) = self.output.field(answer);
-                    object.insert(form.to_owned(), value);
-                } else if self.output == Output::Raw {
-                    return print_bytes(answer);
-                } else {
-                    print(&self.output.line(answer));
-                }
-                Exit::Success
+                object.insert("outcome".to_owned(), json!("answered"));
+                let (form, value) = self.output.field(answer);
+                object.insert(form.to_owned(), value);
+                self.say(Value::Object(object), Some(self.output.line(answer)), Exit::Success)
             }
             Err(error) => {
+                object.insert("outcome".to_owned(), json!(outcome(kind, Some(error))));
                 object.insert("error".to_owned(), json!(error.code()));
                 object.insert("message".to_owned(), json!(error.to_string()));
                 let exit = match line {
@@ -239,14 +248,31 @@ impl Request {
                         Exit::of(error)
                     }
                 };
-                if error.maybe_executed() { Exit::Unknown } else { exit }
+                let exit = if error.maybe_executed() { Exit::Unknown } else { exit };
+                self.say(Value::Object(object), None, exit)
             }
-        };
-        if self.json {
-            print(&Value::Object(object).to_string());
         }
-        exit
     }
+
+    /// Prints the object, or the text if there is one. Breaks if standard output cannot be written.
+    fn say(&self, object: Value, text: Option<String>, exit: Exit) -> ControlFlow<Exit, Exit> {
+        let line = if self.json { Some(object.to_string()) } else { text };
+        match line.map_or(Ok(()), |line| write(&line)) {
+            Ok(()) => ControlFlow::Continue(exit),
+            Err(error) => ControlFlow::Break(Exit::of_io(&error)),
+        }
+    }
+}
+
+/// Returns true if every further request fails for the same reason.
+fn has_ended(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::SessionExpired { .. }
+            | Error::SessionRejected { .. }
+            | Error::NotConnected
+            | Error::Closed { .. }
+    )
 }
 
 /// Why a line has no answer.

@@ -100,6 +100,20 @@ fn failure_names_where_the_members_come_from() {
     assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_without_ids_are_not_said_to_lack_their_leader() {
+    let cluster = TestCluster::builder().members(3).app(KvStore::default()).start().await.unwrap();
+    let leader = cluster.leader_elected().await;
+    let followers = cluster.endpoints().into_iter().filter(|(id, _)| *id != leader);
+    let endpoints: Vec<_> = followers.map(|(_, address)| address).collect();
+    let output = run(&["get", "-e", &endpoints.join(","), "--timeout", "1", "key"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(text.starts_with("zraft: no session could be opened in 1 s\n"), "{text}");
+    assert!(text.contains("write id=address for each member"), "{text}");
+    assert!(!text.contains("not configured"), "{text}");
+}
+
 #[test]
 fn misspelt_variable_is_refused_by_commands() {
     for command in [&["get", "key"][..], &["ping"], &["context", "list"]] {

@@ -1,6 +1,6 @@
 //! `zraft command` and `zraft query`: requests of any application.
 
-use crate::support::{run, run_with, stderr, stdout};
+use crate::support::{Running, run, run_with, stderr, stdout};
 use serde_json::{Value, json};
 use zraft_protocol::ClientMessageKind;
 use zraft_test_server::{AppendLog, Echo, KvStore, MessageClass, TestCluster};
@@ -88,6 +88,40 @@ async fn each_line_is_a_command_and_answers_come_in_the_order_of_the_lines() {
     assert_eq!(setting.cluster.executed().0, 2000);
     // The session is closed.
     setting.cluster.wait_for(|engine| engine.sessions().count() == 0).await;
+}
+
+/// A program that reads the first answers only, such as `head`, closes the pipe.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn session_is_closed_when_no_one_reads_the_answers() {
+    let setting = Setting::echo().await;
+    let program = env!("CARGO_BIN_EXE_zraft");
+    let script = format!("yes | '{program}' query -e '{}' --lines | head -n 3", setting.endpoints);
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert_eq!(stdout(&output), "y\ny\ny\n");
+    setting.cluster.wait_for(|engine| engine.sessions().count() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_are_sent_until_the_session_ends() {
+    let setting = Setting::echo().await;
+    let arguments = ["query", "-e", &setting.endpoints, "--lines", "--json"];
+    let mut running = Running::start_fed(&arguments);
+    running.feed("one\n");
+    assert!(running.line().contains("\"text\":\"one\""));
+    let session = setting.cluster.sessions()[0].id.clone();
+    setting.cluster.expire_session(&session).unwrap();
+    setting.cluster.wait_for(|engine| engine.sessions().count() == 0).await;
+    // The client learns it by the next request at the latest.
+    running.feed("two\n");
+    let two: Value = serde_json::from_str(&running.line()).unwrap();
+    assert_eq!((&two["line"], &two["outcome"]), (&json!(2), &json!("failed")));
+    let (exit, complaints) = running.end();
+    assert_eq!(exit, Some(2), "{complaints}");
+    assert!(
+        complaints.contains("the session has ended: no further lines are sent"),
+        "{complaints}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -126,7 +126,20 @@ impl Running {
 
     /// Starts the program with these variables.
     pub(crate) fn start_in(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut program = Program::start(arguments, variables, Stdio::null(), Stdio::piped());
+        Self::of(Program::start(arguments, variables, Stdio::null(), Stdio::piped()))
+    }
+
+    /// Starts the program with a standard input for [`feed`](Self::feed).
+    pub(crate) fn start_fed(arguments: &[&str]) -> Self {
+        Self::of(Program::start(arguments, &[], Stdio::piped(), Stdio::piped()))
+    }
+
+    /// Writes to the program's standard input.
+    pub(crate) fn feed(&mut self, text: &str) {
+        self.program.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn of(mut program: Program) -> Self {
         let lines = lines_of(program.child.stdout.take().unwrap());
         let complaints = lines_of(program.child.stderr.take().unwrap());
         Self { program, lines, complaints }
