@@ -14,8 +14,8 @@ use crate::{commands::*, exit::Exit};
 ///
 /// The members of a ZIO Raft cluster replicate a state machine: they execute the same commands in the same order. A client
 /// opens a session and submits commands and queries. Each command is executed exactly once, even if connections break and
-/// leaders fail. Queries read the result of all commands before them. set, get,
-/// watch and bench use a key-value store; command and query serve any application.
+/// leaders fail. Queries read the result of all commands before them. set, get, watch and bench use a key-value store; command
+/// and query serve any application.
 #[derive(Debug, Parser)]
 #[command(name = "zraft", version, arg_required_else_help = true, after_long_help = HELP)]
 struct Arguments {

@@ -91,23 +91,24 @@ struct Show {
 ///
 /// The first context becomes the current one. Variables do not count here.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Settings")]
 struct Set {
     /// Name of the context
-    #[arg(help_heading = "Arguments")]
     name: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
     /// Members of the cluster: id=address or host:port; several times, or with commas
-    #[arg(short = 'e', long, value_name = "ENDPOINTS", required = true)]
+    #[arg(short = 'e', long, value_name = "ENDPOINTS", required = true, help_heading = SETTINGS)]
     endpoints: Vec<String>,
     /// Seconds to wait for a session and for an answer
-    #[arg(long, value_name = "SECONDS", value_parser = seconds_as_given)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds_as_given, help_heading = SETTINGS)]
     timeout: Option<String>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = SETTINGS)]
     access: Access,
-    /// Print one JSON object
-    #[arg(long, help_heading = "Options")]
-    json: bool,
 }
+
+/// The heading of what a context holds.
+const SETTINGS: &str = "Settings";
 
 /// Remove a context
 #[derive(Debug, Args)]

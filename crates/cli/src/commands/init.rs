@@ -143,17 +143,19 @@ pub(crate) fn make(
     if let Some((_, restored)) = restored {
         object["restored"] = restored;
     }
+    let mut flags = String::new();
     if shape.tls {
         let path = |name| shape.dir.join(name);
         let (ca, certificate, key, token) =
             (path("client-ca.pem"), path("client.pem"), path("client.key"), path(CLIENT_TOKEN));
-        lines.push(format!(
-            "for clients: --tls-ca {} --tls-cert {} --tls-key {} --token-file {}",
+        flags = format!(
+            "--tls-ca {} --tls-cert {} --tls-key {} --token-file {}",
             quoted(&ca),
             quoted(&certificate),
             quoted(&key),
             quoted(&token)
-        ));
+        );
+        lines.push(format!("for clients: {flags}"));
         lines.push(format!("keep {} where no member runs", quoted(&path(CA_FOLDER))));
         let text = |path: PathBuf| path.display().to_string();
         object["client"] = json!({
@@ -163,6 +165,8 @@ pub(crate) fn make(
             "token_file": text(token),
         });
     }
+    let keep = format!("zraft context set NAME -e {} {flags}", endpoints.join(","));
+    lines.push(format!("to give commands this cluster by a name: {}", keep.trim_end()));
     shape.json.print(&object, &lines.join("\n"));
     Ok(())
 }

@@ -92,6 +92,9 @@ pub(super) fn capabilities(entries: &[String]) -> Result<Vec<(String, String)>, 
                 "capability number {number} is not of the form name=value, such as protocol=kvstore"
             )
         })?;
+        if name == "token" {
+            return Err("give the token in a file, by --token-file, ZRAFT_TOKEN_FILE or token_file of a context".to_owned());
+        }
         Ok((name.to_owned(), value.to_owned()))
     });
     entries.collect()

@@ -213,6 +213,15 @@ fn capabilities_that_are_given_replace_those_of_the_command() {
     assert!(!error.contains("secret"), "{error}");
 }
 
+/// A token in an argument or a variable is seen by every process of the machine.
+#[test]
+fn token_is_given_by_a_file_only() {
+    let capabilities = Some(vec!["token=secret".to_owned()]);
+    let error = find(Layer { capabilities, ..Layer::default() }).unwrap_err();
+    assert!(error.starts_with("--capability: give the token in a file"), "{error}");
+    assert!(!error.contains("secret"), "{error}");
+}
+
 #[test]
 fn unknown_key_or_wrong_type_in_the_file_is_named_with_its_line_and_without_its_value() {
     for (text, expected) in [

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::{
     processes::Cluster,
-    support::{run, stderr, stdout},
+    support::{run, run_in, stderr, stdout},
 };
 
 fn mode(path: &Path) -> u32 {
@@ -27,6 +27,9 @@ fn certificates_of_a_new_cluster_are_private_and_no_member_has_the_key_of_a_ca()
             "for clients: --tls-ca {text}/client-ca.pem --tls-cert {text}/client.pem --tls-key {text}/client.key --token-file {text}/client.token"
         ),
         format!("keep {text}/ca where no member runs"),
+        format!(
+            "to give commands this cluster by a name: zraft context set NAME -e node-1=tls://127.0.0.1:9001,node-2=tls://127.0.0.1:9002 --tls-ca {text}/client-ca.pem --tls-cert {text}/client.pem --tls-key {text}/client.key --token-file {text}/client.token"
+        ),
     ] {
         assert!(printed.lines().any(|printed| printed == line), "{line} is missing in\n{printed}");
     }
@@ -67,6 +70,15 @@ fn commands_reach_members_with_the_right_certificates_only() {
     let output = with(&["set", "colour", "green"], &right);
     assert_eq!(stdout(&output), "OK\n", "{}", stderr(&output));
     let output = with(&["get", "colour"], &right);
+    assert!(stdout(&output).contains("green"), "{}", stderr(&output));
+    // The settings can be kept under a name, as init says.
+    let config = file("config.toml");
+    let variables = [("ZRAFT_CONFIG", config.as_str())];
+    let set = [&["context", "set", "home", "-e", &endpoints], &right[..]].concat();
+    let output = run_in(&set, &variables, b"");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!fs::read_to_string(&config).unwrap().contains(&cluster.token()), "only its path");
+    let output = run_in(&["get", "colour"], &variables, b"");
     assert!(stdout(&output).contains("green"), "{}", stderr(&output));
     let status = with(&["status", "--exit-code"], &right);
     assert_eq!(status.status.code(), Some(0), "{}", stdout(&status));
