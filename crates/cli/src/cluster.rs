@@ -288,8 +288,12 @@ fn missing(answers: &[Answer]) -> String {
             "no member leads: start the members that are down, until a majority runs".to_owned()
         }
         _ => {
-            let first = answers.iter().find_map(|answer| answer.status.as_ref().err());
-            let why = first.map_or_else(|| "no member was named".to_owned(), ToString::to_string);
+            let errors = answers.iter().filter_map(|answer| answer.status.as_ref().err());
+            let mut all: Vec<_> = errors.map(ToString::to_string).collect();
+            if all.is_empty() {
+                all.push("no member was named".to_owned());
+            }
+            let why = all.join("; ");
             format!("no member answers ({why}): start them, or give their addresses with --admin")
         }
     }
@@ -333,6 +337,10 @@ mod tests {
         assert!(none.starts_with("no member leads"), "{none}");
         let silent = missing(&answers(vec![Err(unreachable())]));
         assert!(silent.starts_with("no member answers (no answer: refused)"), "{silent}");
+        let both =
+            missing(&answers(vec![Err(unreachable()), Err(AskError::Strange("a".to_owned()))]));
+        let expected = "no member answers (no answer: refused; not the answer of an admin port: a)";
+        assert!(both.starts_with(expected), "{both}");
     }
 
     #[test]

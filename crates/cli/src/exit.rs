@@ -98,6 +98,12 @@ pub(crate) fn write(line: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Prints a line of a command that has a session. If that fails, returns the exit code, with which the command ends and closes
+/// its session.
+pub(crate) fn say(line: &str) -> Result<(), Exit> {
+    write(line).map_err(|error| Exit::of_io(&error))
+}
+
 /// Prints bytes as they are. A closed pipe is not a failure.
 pub(crate) fn print_bytes(bytes: &[u8]) -> Exit {
     let mut out = io::stdout().lock();

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use crate::exit::print;
+use crate::exit::{Exit, print, say};
 
 /// How a result is printed.
 #[derive(Clone, Copy, Debug, Args)]
@@ -16,6 +16,15 @@ pub(crate) struct Json {
 impl Json {
     /// Prints a result, as the object or as text.
     pub(crate) fn print(self, object: &Value, text: &str) {
-        print(&if self.json { object.to_string() } else { text.to_owned() });
+        print(&self.line(object, text));
+    }
+
+    /// Does the same for a command that has a session, which must be closed if printing fails.
+    pub(crate) fn say(self, object: &Value, text: &str) -> Result<(), Exit> {
+        say(&self.line(object, text))
+    }
+
+    fn line(self, object: &Value, text: &str) -> String {
+        if self.json { object.to_string() } else { text.to_owned() }
     }
 }

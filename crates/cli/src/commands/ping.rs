@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use zraft_cli::latency::Latencies;
 
 use super::endpoints::{Endpoints, Session, Wait};
-use crate::exit::{Exit, complain, print};
+use crate::exit::{Exit, complain, say};
 
 /// Open a session, print the leader, and measure round trips with keep-alives
 ///
@@ -25,20 +25,19 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Exit {
-    arguments.endpoints.once(arguments.wait, async |session| ping(session, arguments).await)
+    arguments.endpoints.once(arguments.wait, async |session| {
+        ping(session, arguments).await.unwrap_or_else(|exit| exit)
+    })
 }
 
-async fn ping(session: &mut Session, arguments: &Arguments) -> Exit {
-    if let Err(exit) = session.connect().await {
-        return exit;
-    }
+async fn ping(session: &mut Session, arguments: &Arguments) -> Result<Exit, Exit> {
+    session.connect().await?;
     let (client, patience) = (session.client.clone(), session.patience());
     let id = client.session_id().map_or("?".to_owned(), |id| id.to_string());
     let leader = client.member_id().map_or("?".to_owned(), |id| id.to_string());
-    let say = |object: &Value, text: String| {
-        print(&if arguments.json { object.to_string() } else { text });
-    };
-    say(&json!({ "leader": leader }), format!("session {id}, leader {leader}"));
+    let say =
+        |object: &Value, text: String| say(&if arguments.json { object.to_string() } else { text });
+    say(&json!({ "leader": leader }), format!("session {id}, leader {leader}"))?;
     let mut times = Latencies::new();
     let mut exit = Exit::Success;
     for number in 1..=arguments.count {
@@ -47,7 +46,7 @@ async fn ping(session: &mut Session, arguments: &Arguments) -> Exit {
                 times.record(time);
                 let millis = time.as_secs_f64() * 1e3;
                 let object = json!({ "roundTrip": number, "millis": millis });
-                say(&object, format!("round trip {number}: {millis:.3} ms"));
+                say(&object, format!("round trip {number}: {millis:.3} ms"))?;
             }
             Ok(Err(error)) => {
                 exit = session.fail(&error).await;
@@ -59,7 +58,7 @@ async fn ping(session: &mut Session, arguments: &Arguments) -> Exit {
         }
     }
     if exit == Exit::Success {
-        say(&json!({ "latencyMs": times.to_json() }), times.to_text());
+        say(&json!({ "latencyMs": times.to_json() }), times.to_text())?;
     }
-    exit
+    Ok(exit)
 }

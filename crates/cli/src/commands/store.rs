@@ -10,7 +10,7 @@ use super::{
     endpoints::{Endpoints, Session, Wait},
     json::Json,
 };
-use crate::exit::{Exit, complain, print};
+use crate::exit::{Exit, complain, say};
 
 /// Set the value of a key
 ///
@@ -76,8 +76,7 @@ pub(crate) fn set(arguments: Set) -> Exit {
     }
     once(&endpoints, wait, async move |store| {
         store.set(key.clone(), value.clone()).await?;
-        json.print(&json!({ "key": key, "value": value }), "OK");
-        Ok(Exit::Success)
+        Ok(json.say(&json!({ "key": key, "value": value }), "OK").err().unwrap_or(Exit::Success))
     })
 }
 
@@ -89,10 +88,12 @@ pub(crate) fn get(arguments: Get) -> Exit {
     once(&endpoints, wait, async move |store| {
         let value = store.get(key.clone()).await?;
         let value = value.as_ref().map(Value::as_str);
-        if json {
-            print(&json!({ "key": key, "value": value }).to_string());
-        } else {
-            print(&format!("{key} = {}", value.unwrap_or("<none>")));
+        let text = match json {
+            true => json!({ "key": key, "value": value }).to_string(),
+            false => format!("{key} = {}", value.unwrap_or("<none>")),
+        };
+        if let Err(exit) = say(&text) {
+            return Ok(exit);
         }
         Ok(if exit_code && value.is_none() { Exit::Absent } else { Exit::Success })
     })
@@ -161,8 +162,8 @@ async fn follow(session: &mut Session, key: String, json: bool) -> Exit {
             return Exit::Connection;
         }
     };
-    if !json {
-        print(&format!("watching {key} - press Ctrl+C to stop"));
+    if !json && let Err(exit) = say(&format!("watching {key} - press Ctrl+C to stop")) {
+        return exit;
     }
     let narrate = async {
         while let Some(event) = events.next().await {
@@ -176,7 +177,10 @@ async fn follow(session: &mut Session, key: String, json: bool) -> Exit {
         loop {
             match watch.next().await {
                 Some(Ok(change)) => {
-                    print(&if json { object(&change).to_string() } else { line(&change) });
+                    let text = if json { object(&change).to_string() } else { line(&change) };
+                    if let Err(exit) = say(&text) {
+                        return exit;
+                    }
                 }
                 Some(Err(Error::NotWatching)) => {
                     if let Err(error) = connect_again(client).await {

@@ -1,5 +1,10 @@
 //! `zraft watch` while leaders and sessions are lost.
 
+use std::{
+    process::{Command, Stdio},
+    time::Instant,
+};
+
 use crate::support::{PATIENCE, Running, run};
 use zraft_protocol::ClientMessageKind;
 use zraft_test_server::{KillLoss, KvStore, MessageClass, TestCluster};
@@ -109,6 +114,23 @@ async fn commands_leave_no_session_behind() {
     setting.set("value");
     assert_eq!(run(&["get", "-e", &setting.endpoints, "key"]).status.code(), Some(0));
     assert_eq!(run(&["ping", "-e", &setting.endpoints]).status.code(), Some(0));
+    setting.sessions_are(0).await;
+}
+
+/// A program that reads the first lines only, such as `head`, closes the pipe.
+#[tokio::test(flavor = "multi_thread")]
+async fn watch_whose_lines_no_one_reads_closes_its_session() {
+    let setting = Setting::new(1).await;
+    setting.set("first");
+    let program = env!("CARGO_BIN_EXE_zraft");
+    let script = format!("'{program}' watch -e '{}' key | head -n 2", setting.endpoints);
+    let mut watch = Command::new("sh").args(["-c", &script]).stdout(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    // It notices at the first line that it writes after the end of `head`.
+    while watch.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < PATIENCE, "the watch goes on");
+        setting.set("next");
+    }
     setting.sessions_are(0).await;
 }
 
