@@ -109,8 +109,8 @@ impl<F: Frontend> Driver<F> {
         let now = self.clock.now();
         self.machine.handle_timeout(now);
         progress |= self.run_actions();
-        self.frontend.deliver_outputs(&mut self.machine);
 
+        // Requests that the answers made room for go first: the server works on them while the answers are delivered.
         if !self.connections.is_empty() {
             let wall = wall_clock();
             for connection in &mut self.connections {

@@ -9,8 +9,8 @@ use zraft_core::{Instant, Machine};
 ///
 /// This crate's handles are one implementation; the Node binding is another. In each turn the driver calls
 /// [`process_inputs`](Self::process_inputs) and [`wants_messages`](Self::wants_messages) first, and
-/// [`deliver_outputs`](Self::deliver_outputs) after it has read and again after it has written. When nothing is left
-/// to do, it calls [`prepare_sleep`](Self::prepare_sleep).
+/// [`deliver_outputs`](Self::deliver_outputs) after it has read and written. When nothing is left to do, it calls
+/// [`prepare_sleep`](Self::prepare_sleep).
 pub trait Frontend {
     /// Passes calls of the application to the machine. `now` reads the clock. Returns [`Progress::More`] if calls
     /// are left for the next turn.
