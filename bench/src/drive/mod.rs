@@ -55,6 +55,8 @@ pub(crate) struct Requests {
 pub(crate) enum Contender {
     /// The client.
     Zraft,
+    /// The client's call for many commands.
+    Batch,
     /// A ZMTP CLIENT of this project, without sessions and requests.
     Zmtp,
     /// A TCP stream without messages.
@@ -110,6 +112,7 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
     let sample = async move {
         match own.contender {
             Contender::Zraft => zraft::drive(&own).await,
+            Contender::Batch => zraft::drive_batch(&own).await,
             Contender::Zmtp => zmtp::drive(&own).await,
             Contender::Tcp => tcp::drive(&own).await,
         }

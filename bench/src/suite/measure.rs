@@ -41,6 +41,7 @@ impl Servers {
             "tcp" => ("tcp", &self.tcp),
             "zmtp" => ("zmtp", &self.zmtp),
             "embedded" => ("zraft", &self.embedded),
+            "batch" => ("batch", &self.peer),
             _ => ("zraft", &self.peer),
         };
         let mut arguments =
@@ -97,6 +98,7 @@ pub(super) fn closed(extent: Extent) -> io::Result<Value> {
             servers.entrant("tcp", &at, &more)?,
             servers.entrant("zmtp", &at, &more)?,
             servers.entrant("zraft", &at, &more)?,
+            servers.entrant("batch", &at, &more)?,
         ];
         if *level <= 10_000 {
             entrants.push(servers.entrant("embedded", &at, &more)?);

@@ -111,10 +111,11 @@ pub(super) fn draw(folder: &Path, results: &Value) -> io::Result<()> {
     Ok(())
 }
 
-const CONTENDERS: [(&str, &str, RGBColor); 5] = [
+const CONTENDERS: [(&str, &str, RGBColor); 6] = [
     ("tcp", "raw TCP echo", RGBColor(140, 140, 140)),
     ("zmtp", "bare ZMTP echo", RGBColor(31, 119, 180)),
     ("zraft", "zraft-client", RGBColor(214, 39, 40)),
+    ("batch", "zraft-client, submit_commands", RGBColor(148, 103, 189)),
     ("embedded", "zraft-client, embedded server", RGBColor(255, 152, 150)),
     ("libzmq", "libzmq CLIENT echo", RGBColor(44, 160, 44)),
 ];

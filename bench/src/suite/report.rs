@@ -31,6 +31,7 @@ fn name(contender: &str) -> &str {
         "tcp" => "raw TCP echo",
         "zmtp" => "bare ZMTP echo",
         "zraft" => "zraft-client",
+        "batch" => "zraft-client, submit_commands",
         "embedded" => "zraft-client, embedded server",
         "libzmq" => "libzmq CLIENT echo",
         other => other,

@@ -54,6 +54,13 @@ pub(super) fn of(results: &Value) -> Vec<Verdict> {
     let what = "1,024 in flight: rate against the bare ZMTP echo";
     let rate = against("closed", full.clone(), "zmtp", "rate");
     judge(Part::Closed, what, rate, 2, true, Some(0.5), Some(0.7));
+    let of_batch = |row: &Value| {
+        let batch = same(rows(results, "closed"), row, "batch")?;
+        ratio(batch, same(rows(results, "closed"), row, "zmtp")?, "rate")
+    };
+    let batch = find(results, "closed", &full).and_then(of_batch);
+    let what = "1,024 in flight by submit_commands: rate against the bare ZMTP echo";
+    judge(Part::Closed, what, batch, 2, true, Some(0.85), None);
     let what = "1,024 in flight: CPU against the bare ZMTP echo";
     let cpu = against("closed", full, "zmtp", "cpu");
     judge(Part::Closed, what, cpu, 2, false, Some(2.5), Some(1.6));

@@ -12,6 +12,7 @@ use zraft_core::{Config, RequestKind, StateName, Stats, ValidationError};
 use zraft_protocol::{MemberId, SessionId};
 
 use crate::answer::Answer;
+use crate::bulk::CommandOutcomes;
 use crate::error::Error;
 use crate::events::Events;
 use crate::handle::Handle;
@@ -115,6 +116,30 @@ impl RaftClient {
     /// ([`Error::maybe_executed`]). It is queued when it is first polled. If the queue is full, it waits for room.
     pub fn submit_command(&self, payload: impl Into<Bytes>) -> Submission {
         Submission::new(self.handle.clone(), RequestKind::Command, payload.into())
+    }
+
+    /// Submits many commands and returns their outcomes as a stream, in the order of the payloads.
+    ///
+    /// This costs less for each command than [`submit_command`](Self::submit_command): up to 1,024 commands are queued under one
+    /// lock and with one wake-up, and their outcomes are taken in the same way. Each command has the outcome that it would have
+    /// alone. The payloads are taken from the iterator while the stream is polled, as far as the queue has room.
+    ///
+    /// ```no_run
+    /// # async fn example(client: zraft_client::RaftClient, rows: Vec<Vec<u8>>) {
+    /// let mut outcomes = client.submit_commands(rows);
+    /// let mut failed = Vec::new();
+    /// while let Some(outcome) = outcomes.next().await {
+    ///     if let Err(error) = outcome {
+    ///         failed.push(error);
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn submit_commands<P>(&self, payloads: P) -> CommandOutcomes<P::IntoIter>
+    where
+        P: IntoIterator<Item: Into<Bytes>>,
+    {
+        CommandOutcomes::new(self.handle.clone(), payloads.into_iter())
     }
 
     /// Submits a query: a request that reads the replicated state. Awaiting it returns the answer.

@@ -25,6 +25,7 @@
 //!   `#[tokio::main]`. With [`ClientBuilder::own_thread`] the client works in any runtime, or in none.
 //! - **Outcomes.** Every request settles exactly once. [`Error::maybe_executed`] says whether a command that failed may
 //!   have been executed, and [`Error::resolution`] returns the late answer of one that timed out.
+//! - **Bulk loads.** [`RaftClient::submit_commands`] queues many commands together and returns their outcomes as a stream.
 //! - **Cancellation.** [`Answer::cancel`] cancels a request and returns its outcome. Dropping the future cancels it
 //!   without an outcome.
 //! - **Server requests.** [`RaftClient::server_requests`] returns the requests that the server makes, once and in
@@ -43,6 +44,7 @@
 // | settings | `builder.rs` |
 // | the client as the application holds it, and its futures | `client.rs`, `client/futures.rs` |
 // | a request on its way into the queue, and its answer | `submission.rs`, `answer.rs` |
+// | many commands of one call | `bulk.rs` |
 // | requests that the server makes | `server_requests.rs` |
 // | starting the driver | `spawn.rs` |
 // | the driver's frontend for handles, and the calls that wait | `handle_frontend.rs`, `handle_frontend/` |
@@ -60,6 +62,7 @@
 
 mod answer;
 mod builder;
+mod bulk;
 mod client;
 mod driver;
 mod error;
@@ -84,6 +87,7 @@ use interleavings as spawn;
 
 pub use answer::Answer;
 pub use builder::ClientBuilder;
+pub use bulk::CommandOutcomes;
 pub use bytes::Bytes;
 pub use client::{Connect, Disconnect, Ping, RaftClient, Ready};
 pub use error::{Error, LateAnswer, Resolution};

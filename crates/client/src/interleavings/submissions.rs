@@ -38,6 +38,52 @@ fn requests_of_several_threads_get_their_own_answers_and_run_once() {
 }
 
 #[test]
+fn commands_of_a_batch_get_their_own_answers_in_order_and_run_once() {
+    in_many_orders(|| {
+        future::block_on(async {
+            let (client, cluster) = connected().await;
+            let single = client.clone();
+            let single = future::spawn(async move { single.submit_command("single").await });
+            let commands = (0..3).map(|number| format!("command {number}"));
+            let mut outcomes = client.submit_commands(commands.clone());
+            for command in commands.clone() {
+                assert_eq!(outcomes.next().await.unwrap().unwrap(), command);
+            }
+            assert!(outcomes.next().await.is_none());
+            assert_eq!(single.await.unwrap().unwrap(), "single");
+            for command in commands {
+                assert_eq!(lock(&cluster).executed(&command), 1);
+            }
+            drop((client, outcomes));
+            ended(&cluster, 1).await;
+        });
+    });
+}
+
+#[test]
+fn dropped_batch_runs_each_command_at_most_once_and_disturbs_no_other() {
+    in_many_orders(|| {
+        future::block_on(async {
+            let (client, cluster) = connected().await;
+            let dropping = client.clone();
+            let dropping = future::spawn(async move {
+                let commands = (0..3).map(|number| format!("dropped {number}"));
+                let mut outcomes = dropping.submit_commands(commands);
+                let _first = outcomes.next().await;
+            });
+            assert_eq!(client.submit_command("kept").await.unwrap(), "kept");
+            dropping.await.unwrap();
+            assert_eq!(client.submit_command("last").await.unwrap(), "last");
+            drop(client);
+            ended(&cluster, 1).await;
+            let cluster = lock(&cluster);
+            assert!((0..3).all(|number| cluster.executed(&format!("dropped {number}")) <= 1));
+            assert_eq!(cluster.executed("kept"), 1);
+        });
+    });
+}
+
+#[test]
 fn dropped_request_runs_at_most_once_and_disturbs_no_other() {
     in_many_orders(|| {
         future::block_on(async {

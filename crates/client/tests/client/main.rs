@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "test helpers may unwrap as tests do")]
 
 mod backpressure;
+mod bulk;
 mod cancellation;
 mod closing;
 mod endpoints;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::support::raw::connected;
 use crate::support::{builder, within};
 use zraft_client::{
-    Answer, Bytes, Connect, Disconnect, Error, Events, Ping, RaftClient, Ready, Resolution,
-    ServerRequests, SubmissionFuture,
+    Answer, Bytes, CommandOutcomes, Connect, Disconnect, Error, Events, Ping, RaftClient, Ready,
+    Resolution, ServerRequests, SubmissionFuture,
 };
 
 #[test]
@@ -22,6 +22,7 @@ fn futures_and_streams_borrow_nothing_and_can_move_to_another_task() {
     fn moves<T: Send + Unpin + 'static>() {}
     moves::<Answer>();
     moves::<SubmissionFuture>();
+    moves::<CommandOutcomes<std::vec::IntoIter<Bytes>>>();
     moves::<Connect>();
     moves::<Disconnect>();
     moves::<Ping>();
@@ -31,6 +32,7 @@ fn futures_and_streams_borrow_nothing_and_can_move_to_another_task() {
     moves::<ServerRequests>();
     fn stream<T: futures_util::Stream>() {}
     stream::<Events>();
+    stream::<CommandOutcomes<std::vec::IntoIter<Bytes>>>();
     stream::<ServerRequests>();
 }
 
