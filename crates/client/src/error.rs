@@ -17,7 +17,10 @@ use zraft_protocol::{CorrelationId, RejectionReason, RequestId, SessionId};
 /// [`Error::maybe_executed`] returns true if a command may have run, or may still run. If it is
 /// false, it is safe to submit the request again. Neither `Display` nor `Debug` shows the session
 /// id.
-#[derive(Clone, Debug)]
+///
+/// `{:?}` shows the same sentence as `{}`, so that a `main` that returns the error ends with a
+/// sentence. `{:#?}` shows the fields.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Error {
     /// No answer came in time.
@@ -105,6 +108,13 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.to_failure().fmt(f)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let failure = self.to_failure();
+        if f.alternate() { fmt::Debug::fmt(&failure, f) } else { fmt::Display::fmt(&failure, f) }
     }
 }
 
@@ -343,6 +353,16 @@ mod tests {
         }
         let error = Error::from(Failure::Protocol { detail: "too long".into(), sent: false });
         assert!(matches!(&error, Error::Protocol { detail, .. } if detail == "too long"));
+    }
+
+    #[test]
+    fn error_of_main_is_printed_as_a_sentence_and_the_fields_on_demand() {
+        let error = Error::from(Failure::Timeout { id: None, sent: false });
+        assert_eq!(format!("{error:?}"), error.to_string());
+        let fields = format!("{error:#?}");
+        assert!(fields.starts_with("Timeout {\n") && fields.contains("sent: false"), "{fields}");
+        let boxed: Box<dyn std::error::Error> = error.clone().into();
+        assert_eq!(format!("{boxed:?}"), error.to_string());
     }
 
     #[test]
