@@ -26,6 +26,8 @@
 //! - **Outcomes.** Every request settles exactly once. [`Error::maybe_executed`] says whether a command that failed may
 //!   have been executed, and [`Error::resolution`] returns the late answer of one that timed out.
 //! - **Bulk loads.** [`RaftClient::submit_commands`] queues many commands together and returns their outcomes as a stream.
+//! - **Typed payloads.** [`TypedClient`] sends and receives values by a [`Codec`]. With the features `json` and `postcard`, `Json` and
+//!   `Postcard` are codecs of serde's types.
 //! - **Cancellation.** [`Answer::cancel`] cancels a request and returns its outcome. Dropping the future cancels it
 //!   without an outcome.
 //! - **Server requests.** [`RaftClient::server_requests`] returns the requests that the server makes, once and in
@@ -42,6 +44,7 @@
 // | idea | file |
 // | --- | --- |
 // | settings | `builder.rs` |
+// | values in place of payloads, in JSON or postcard too | `typed.rs`, `typed/` |
 // | the client as the application holds it, and its futures | `client.rs`, `client/futures.rs` |
 // | a request on its way into the queue, and its answer | `submission.rs`, `answer.rs` |
 // | many commands of one call | `bulk.rs` |
@@ -80,6 +83,7 @@ mod sync;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
+mod typed;
 
 // The tests under shuttle start their own drivers.
 #[cfg(all(test, shuttle))]
@@ -96,6 +100,11 @@ pub use server_requests::{ServerRequest, ServerRequests};
 pub use submission::{Submission, SubmissionFuture};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
+pub use typed::{Codec, TypedClient, TypedError, TypedOutcomes};
+#[cfg(feature = "json")]
+pub use typed::{Json, JsonError};
+#[cfg(feature = "postcard")]
+pub use typed::{Postcard, PostcardError};
 /// The content of [`Event::ServerRequestReceived`].
 pub use zraft_core::ServerRequest as ReceivedServerRequest;
 pub use zraft_core::{

@@ -1,14 +1,16 @@
 //! The typed client: the store's operations over a [`RaftClient`].
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
-use zraft_client::{RaftClient, Submission};
+use zraft_client::{Codec, RaftClient, Submission};
 
 use crate::{Command, DecodeError, GetResult, Key, Query, Value, ValueError, Watch};
 
 /// The reason why an operation on the store failed.
-#[derive(Debug, Clone, thiserror::Error)]
+///
+/// `{:?}` shows the same sentence as `{}`, for a `main` that returns the error.
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The key or the value is outside the limits. Nothing was sent.
@@ -29,6 +31,12 @@ pub enum Error {
     NotWatching,
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl Error {
     /// Returns true if a set or watch may have been executed, or may still be executed. Always false for a get, which
     /// changes nothing.
@@ -37,6 +45,35 @@ impl Error {
             Self::Client(error) => error.maybe_executed(),
             Self::Value(_) | Self::Decode(_) | Self::NotWatching => false,
         }
+    }
+}
+
+/// The store's payloads as a [`Codec`], for a [`TypedClient`](zraft_client::TypedClient): to set many keys in one call, for example.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StoreCodec;
+
+impl Codec for StoreCodec {
+    type Command = Command;
+    /// It only shows that the command was executed.
+    type Answer = ();
+    type Query = Query;
+    type Result = GetResult;
+    type Error = DecodeError;
+
+    fn encode_command(&self, command: &Command) -> Result<Bytes, DecodeError> {
+        Ok(command.encode())
+    }
+
+    fn decode_answer(&self, _answer: Bytes) -> Result<(), DecodeError> {
+        Ok(())
+    }
+
+    fn encode_query(&self, query: &Query) -> Result<Bytes, DecodeError> {
+        Ok(query.encode())
+    }
+
+    fn decode_result(&self, result: Bytes) -> Result<GetResult, DecodeError> {
+        GetResult::decode(&result)
     }
 }
 

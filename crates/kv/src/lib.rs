@@ -39,7 +39,7 @@ mod text;
 mod watch;
 
 #[cfg(feature = "client")]
-pub use client::{Error, KvClient};
+pub use client::{Error, KvClient, StoreCodec};
 pub use error::{DecodeError, ValueError};
 pub use payload::{Command, GetResult, Notification, Query};
 pub use text::{Key, Value};

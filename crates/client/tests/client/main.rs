@@ -22,3 +22,4 @@ mod stress;
 mod support;
 mod timeouts;
 mod tls;
+mod typed;
