@@ -9,6 +9,7 @@ use zraft_core::{RequestKind, Timeout};
 
 use crate::error::Error;
 use crate::handle::Handle;
+use crate::observe::Call;
 use crate::shared::calls::{CallId, Polled};
 use crate::shared::inbox::DriverState;
 use crate::sync::{lock, wake_all};
@@ -24,31 +25,39 @@ pub struct Answer {
     handle: Handle,
     /// `None` once the answer was taken.
     call: Option<CallId>,
+    observed: Call,
 }
 
 impl Answer {
-    pub(crate) fn new(handle: Handle, call: CallId) -> Self {
-        Self { handle, call: Some(call) }
+    pub(crate) fn new(handle: Handle, call: CallId, observed: Call) -> Self {
+        Self { handle, call: Some(call), observed }
     }
 
     /// Queues a request at once, or fails.
     #[inline]
     pub(crate) fn queue(handle: &Handle, kind: RequestKind, payload: Bytes) -> Result<Self, Error> {
         handle.check_payload(&payload)?;
+        let mut observed = Call::request(kind, payload.len());
         let (call, driver_waker) = {
             let mut inbox = lock(&handle.inbox);
-            if inbox.driver == DriverState::Stopped {
-                return Err(Error::NotConnected);
-            }
-            if !inbox.backpressure.try_take(payload.len()) {
-                return Err(Error::Overloaded);
+            let refused = if inbox.driver == DriverState::Stopped {
+                Some(Error::NotConnected)
+            } else if inbox.backpressure.try_take(payload.len()) {
+                None
+            } else {
+                Some(Error::Overloaded)
+            };
+            if let Some(error) = refused {
+                drop(inbox);
+                observed.settled(Some(&error));
+                return Err(error);
             }
             inbox.submit(kind, payload, Timeout::Default)
         };
         if let Some(waker) = driver_waker {
             waker.wake();
         }
-        Ok(Self::new(handle.clone(), call))
+        Ok(Self::new(handle.clone(), call, observed))
     }
 
     /// Cancels the request and returns a future of its outcome.
@@ -105,10 +114,12 @@ impl Future for Answer {
             Polled::Pending { .. } => Poll::Pending,
             Polled::Answered(answer) => {
                 self.call = None;
+                self.observed.settled(None);
                 Poll::Ready(Ok(answer))
             }
             Polled::Failed(error) => {
                 self.call = None;
+                self.observed.settled(Some(&error));
                 Poll::Ready(Err(*error))
             }
         }

@@ -12,6 +12,7 @@ use zraft_core::{RequestKind, Timeout};
 
 use crate::error::Error;
 use crate::handle::Handle;
+use crate::observe::Call;
 use crate::shared::backpressure::Ticket;
 use crate::shared::calls::{CallId, Polled};
 use crate::shared::inbox::{DriverState, Inbox, Leftovers};
@@ -41,13 +42,13 @@ pub struct CommandOutcomes<I> {
     /// The most commands that are queued and have no outcome yet.
     window: usize,
     /// Payloads that wait for room in the queue.
-    waiting: VecDeque<Bytes>,
+    waiting: VecDeque<(Bytes, Call)>,
     /// The place of the first of them among all submissions that wait for room.
     ticket: Option<Ticket>,
     /// The commands that follow those in `ready`.
-    expected: VecDeque<Expected>,
+    expected: VecDeque<(Expected, Call)>,
     /// The next outcomes.
-    ready: VecDeque<Result<Bytes, Box<Error>>>,
+    ready: VecDeque<(Result<Bytes, Box<Error>>, Call)>,
 }
 
 /// A command whose outcome was not taken yet.
@@ -103,8 +104,10 @@ impl<I> CommandOutcomes<I> {
             }
             after.finish();
         }
-        let unsent =
-            self.waiting.drain(..).map(|_| Expected::Failed(Box::new(Error::cancelled_unsent())));
+        let unsent = self
+            .waiting
+            .drain(..)
+            .map(|(_, observed)| (Expected::Failed(Box::new(Error::cancelled_unsent())), observed));
         self.expected.extend(unsent);
         self
     }
@@ -112,7 +115,7 @@ impl<I> CommandOutcomes<I> {
     /// Stops waiting for room, or returns the room if it was granted.
     fn stop_waiting(&mut self) {
         let Some(ticket) = self.ticket.take() else { return };
-        let length = self.waiting.front().map_or(0, Bytes::len);
+        let length = self.waiting.front().map_or(0, |(payload, _)| payload.len());
         let mut woken = Vec::new();
         {
             let backpressure = &mut lock(&self.handle.inbox).backpressure;
@@ -135,7 +138,7 @@ impl<I> CommandOutcomes<I> {
             granted = true;
         }
         for _ in 0..PER_LOCK {
-            let Some(payload) = self.waiting.pop_front() else { return };
+            let Some((payload, observed)) = self.waiting.pop_front() else { return };
             let length = payload.len();
             let refused = match self.handle.check_payload(&payload) {
                 Err(error) => Some(error),
@@ -149,41 +152,42 @@ impl<I> CommandOutcomes<I> {
             let was_granted = std::mem::take(&mut granted);
             if let Some(error) = refused {
                 after.refused.push(payload);
-                self.expected.push_back(Expected::Failed(Box::new(error)));
+                self.expected.push_back((Expected::Failed(Box::new(error)), observed));
                 continue;
             }
             if was_granted {
                 inbox.backpressure.use_granted(length);
             } else if !inbox.backpressure.take_in_turn(length) {
                 self.ticket = Some(inbox.backpressure.wait(length, waker));
-                self.waiting.push_front(payload);
+                self.waiting.push_front((payload, observed));
                 return;
             }
             let (call, driver_waker) = inbox.submit(RequestKind::Command, payload, self.timeout);
             after.woken.extend(driver_waker);
-            self.expected.push_back(Expected::Queued(call));
+            self.expected.push_back((Expected::Queued(call), observed));
         }
     }
 
     /// Takes the next outcomes that are known.
     fn take(&mut self, inbox: &mut Inbox, waker: &Waker, after: &mut Unlocked) {
         for _ in 0..PER_LOCK {
-            let Some(Expected::Queued(call)) = self.expected.front() else {
-                match self.expected.pop_front() {
-                    Some(Expected::Failed(error)) => self.ready.push_back(Err(error)),
-                    _ => return,
-                }
-                continue;
+            let answered = match self.expected.front() {
+                Some((Expected::Queued(call), _)) => match inbox.calls.poll(*call, waker) {
+                    Polled::Answered(answer) => Some(Ok(answer)),
+                    Polled::Failed(error) => Some(Err(error)),
+                    pending @ Polled::Pending { .. } => {
+                        after._pending = Some(pending);
+                        return;
+                    }
+                },
+                Some((Expected::Failed(_), _)) => None,
+                None => return,
             };
-            let outcome = match inbox.calls.poll(*call, waker) {
-                Polled::Answered(answer) => Ok(answer),
-                Polled::Failed(error) => Err(error),
-                pending @ Polled::Pending { .. } => {
-                    after._pending = Some(pending);
-                    return;
-                }
+            let outcome = match (answered, self.expected.pop_front()) {
+                (Some(outcome), Some((_, observed))) => (outcome, observed),
+                (None, Some((Expected::Failed(error), observed))) => (Err(error), observed),
+                _ => return,
             };
-            self.expected.pop_front();
             self.ready.push_back(outcome);
         }
     }
@@ -210,7 +214,11 @@ impl<I: Iterator<Item: Into<Bytes>>> CommandOutcomes<I> {
             && self.expected.len() + self.waiting.len() < self.window
         {
             match payloads.next() {
-                Some(payload) => self.waiting.push_back(payload.into()),
+                Some(payload) => {
+                    let payload = payload.into();
+                    let observed = Call::request(RequestKind::Command, payload.len());
+                    self.waiting.push_back((payload, observed));
+                }
                 None => self.payloads = None,
             }
         }
@@ -226,7 +234,8 @@ impl<I: Iterator<Item: Into<Bytes>>> Stream for CommandOutcomes<I> {
     ) -> Poll<Option<Result<Bytes, Error>>> {
         let this = &mut *self;
         loop {
-            if let Some(outcome) = this.ready.pop_front() {
+            if let Some((outcome, mut observed)) = this.ready.pop_front() {
+                observed.settled(outcome.as_ref().err().map(|error| &**error));
                 return Poll::Ready(Some(outcome.map_err(|error| *error)));
             }
             this.take_payloads();
@@ -292,8 +301,8 @@ impl Unlocked {
     }
 }
 
-fn queued(expected: &VecDeque<Expected>) -> Vec<CallId> {
-    let calls = expected.iter().filter_map(|each| match each {
+fn queued(expected: &VecDeque<(Expected, Call)>) -> Vec<CallId> {
+    let calls = expected.iter().filter_map(|(each, _)| match each {
         Expected::Queued(call) => Some(*call),
         Expected::Failed(_) => None,
     });

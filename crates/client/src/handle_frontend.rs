@@ -10,6 +10,7 @@ use zraft_core::{Completion, Instant, Machine, StateName};
 
 use crate::driver::frontend::{Frontend, Progress};
 use crate::error::Error;
+use crate::observe;
 use crate::shared::backpressure::Load;
 use crate::shared::inbox::Input;
 use crate::shared::{DISCONNECT_TIMEOUT, Shared, Status};
@@ -60,7 +61,8 @@ impl HandleFrontend {
     fn exchange_with_inbox(&mut self, machine: &Machine, sleep: Option<&Waker>) -> Progress {
         let stats = machine.stats();
         if sleep.is_some() {
-            lock(&self.shared.status).stats = stats;
+            let before = std::mem::replace(&mut lock(&self.shared.status).stats, stats);
+            observe::counted(&before, &stats);
             self.waiters.shrink();
         }
         let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
@@ -175,12 +177,13 @@ impl HandleFrontend {
             member_id: machine.member_id().cloned(),
             stats: machine.stats(),
         };
-        let new_session = {
+        let (new_session, before) = {
             let mut published = lock(&self.shared.status);
             let new_session = published.session_id != status.session_id;
-            *published = status;
-            new_session
+            let before = std::mem::replace(&mut *published, status);
+            (new_session, before.stats)
         };
+        observe::counted(&before, &machine.stats());
         if new_session {
             self.shared.deliveries.begin_epoch();
         }
@@ -224,6 +227,7 @@ impl Frontend for HandleFrontend {
                 published = true;
                 self.publish_status(machine);
             }
+            observe::event(&event);
             self.shared.events.publish(&event);
         }
         if machine.has_completions() && !published {

@@ -33,9 +33,17 @@
 //! - **Server requests.** [`RaftClient::server_requests`] returns the requests that the server makes, once and in
 //!   order.
 //! - **Observation.** [`RaftClient::events`] and [`RaftClient::stats`] report what happens to the client.
+//!   With the feature `tracing` the client has spans for `connect`, `command` and `query`, and events for what happens to it; with the
+//!   feature `metrics`, the metrics below. Neither shows a payload or the session id.
 //! - **TLS.** With the feature `tls`, endpoints may begin with `tls://`; `Tls` has the certificates.
 //! - **Backpressure.** Memory is bounded. While the queue is full, [`RaftClient::submit_command`] waits and
 //!   [`RaftClient::try_submit_command`] fails.
+//!
+//! | metric | labels | counts |
+//! | --- | --- | --- |
+//! | `zraft_client_duration_seconds`, a histogram | `kind`: connect, command, query; `outcome`: ok, an error's [code](Error::code), or dropped | the time of each call until its outcome was taken |
+//! | `zraft_client_events_total` | `event`: the [name](Event::name) | what happened to the clients of the process |
+//! | `zraft_client_resent_total` | | requests that were sent again |
 //!
 //! `zraft-core` makes all decisions about sessions and requests, without sockets or clocks. This crate adds both.
 
@@ -58,6 +66,7 @@
 // | event streams | `events.rs` |
 // | transports: the traits, TCP, Unix sockets | `transport.rs`, `transport/` |
 // | TLS: the settings, certificates, errors | `tls.rs` |
+// | what the features `tracing` and `metrics` report | `observe.rs` |
 // | errors and late answers | `error.rs` |
 // | locks, or shuttle's in their place | `sync.rs` |
 //
@@ -74,6 +83,7 @@ mod handle;
 mod handle_frontend;
 #[cfg(all(test, shuttle))]
 mod interleavings;
+mod observe;
 mod server_requests;
 mod shared;
 #[cfg(not(all(test, shuttle)))]

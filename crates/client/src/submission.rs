@@ -12,6 +12,7 @@ use zraft_core::{RequestKind, Timeout};
 use crate::answer::Answer;
 use crate::error::Error;
 use crate::handle::Handle;
+use crate::observe::Call;
 use crate::shared::backpressure::Ticket;
 use crate::shared::inbox::DriverState;
 use crate::sync::{lock, wake_all};
@@ -54,32 +55,40 @@ impl Submission {
     /// Queues the request, or starts to wait for room.
     fn queue(self, context: &Context<'_>) -> Result<Stage, Error> {
         self.handle.check_payload(&self.payload)?;
+        let mut observed = Call::request(self.kind, self.payload.len());
         let (call, driver_waker) = {
             let mut inbox = lock(&self.handle.inbox);
             if inbox.driver == DriverState::Stopped {
+                drop(inbox);
+                observed.settled(Some(&Error::NotConnected));
                 return Err(Error::NotConnected);
             }
             if !inbox.backpressure.take_in_turn(self.payload.len()) {
                 let ticket = inbox.backpressure.wait(self.payload.len(), context.waker());
                 drop(inbox);
-                return Ok(Stage::Waiting(self, ticket));
+                return Ok(Stage::Waiting(self, ticket, observed));
             }
             inbox.submit(self.kind, self.payload, self.timeout)
         };
         if let Some(waker) = driver_waker {
             waker.wake();
         }
-        Ok(Stage::Queued(Answer::new(self.handle, call)))
+        Ok(Stage::Queued(Answer::new(self.handle, call, observed)))
     }
 
     /// Queues the request if it was granted room since it started to wait.
-    fn queue_if_granted(self, ticket: Ticket, context: &Context<'_>) -> Result<Stage, Error> {
+    fn queue_if_granted(
+        self,
+        ticket: Ticket,
+        mut observed: Call,
+        context: &Context<'_>,
+    ) -> Result<Stage, Error> {
         let mut woken = Vec::new();
         let call = {
             let mut inbox = lock(&self.handle.inbox);
             if !inbox.backpressure.poll_turn(ticket, context.waker()) {
                 drop(inbox);
-                return Ok(Stage::Waiting(self, ticket));
+                return Ok(Stage::Waiting(self, ticket, observed));
             }
             let length = self.payload.len();
             if inbox.driver == DriverState::Stopped {
@@ -94,8 +103,12 @@ impl Submission {
         };
         wake_all(woken);
         match call {
-            Some(call) => Ok(Stage::Queued(Answer::new(self.handle, call))),
-            None => Err(Error::closed(false)),
+            Some(call) => Ok(Stage::Queued(Answer::new(self.handle, call, observed))),
+            None => {
+                let error = Error::closed(false);
+                observed.settled(Some(&error));
+                Err(error)
+            }
         }
     }
 
@@ -142,7 +155,7 @@ pub struct SubmissionFuture {
 enum Stage {
     New(Submission),
     /// The queue is full, and the submission waits for room.
-    Waiting(Submission, Ticket),
+    Waiting(Submission, Ticket, Call),
     Queued(Answer),
     /// Cancelled before it was queued.
     Cancelled,
@@ -157,8 +170,9 @@ impl SubmissionFuture {
     pub fn cancel(mut self) -> Self {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Finished) {
             Stage::New(_) => Stage::Cancelled,
-            Stage::Waiting(submission, ticket) => {
+            Stage::Waiting(submission, ticket, mut observed) => {
                 submission.stop_waiting(ticket);
+                observed.settled(Some(&Error::cancelled_unsent()));
                 Stage::Cancelled
             }
             Stage::Queued(answer) => Stage::Queued(answer.cancel()),
@@ -180,8 +194,8 @@ impl Future for SubmissionFuture {
                 Ok(stage) => self.stage = stage,
                 Err(error) => return Poll::Ready(Err(error)),
             },
-            Stage::Waiting(submission, ticket) => {
-                match submission.queue_if_granted(ticket, context) {
+            Stage::Waiting(submission, ticket, observed) => {
+                match submission.queue_if_granted(ticket, observed, context) {
                     Ok(stage) => self.stage = stage,
                     Err(error) => return Poll::Ready(Err(error)),
                 }
@@ -198,7 +212,7 @@ impl Future for SubmissionFuture {
 
 impl Drop for SubmissionFuture {
     fn drop(&mut self) {
-        if let Stage::Waiting(submission, ticket) = &self.stage {
+        if let Stage::Waiting(submission, ticket, _) = &self.stage {
             submission.stop_waiting(*ticket);
         }
     }

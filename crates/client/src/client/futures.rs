@@ -10,6 +10,7 @@ use zraft_core::ValidationError;
 
 use crate::error::Error;
 use crate::handle::Handle;
+use crate::observe::Call;
 use crate::shared::backpressure::WatchKey;
 use crate::shared::inbox::{DriverState, Input};
 use crate::sync::lock;
@@ -27,6 +28,7 @@ struct Attempt {
     handle: Handle,
     ticket: u64,
     answer: oneshot::Receiver<Result<(), Error>>,
+    observed: Call,
 }
 
 impl Connect {
@@ -39,7 +41,8 @@ impl Connect {
         ticket: u64,
         answer: oneshot::Receiver<Result<(), Error>>,
     ) -> Self {
-        Self { attempt: Some(Attempt { handle, ticket, answer }) }
+        let observed = Call::connect();
+        Self { attempt: Some(Attempt { handle, ticket, answer, observed }) }
     }
 }
 
@@ -51,7 +54,9 @@ impl Future for Connect {
             None => Poll::Ready(Err(ValidationError::NoRuntime.into())),
             Some(attempt) => {
                 let answer = std::task::ready!(Pin::new(&mut attempt.answer).poll(context));
-                Poll::Ready(answer.unwrap_or(Err(Error::closed(false))))
+                let outcome = answer.unwrap_or(Err(Error::closed(false)));
+                attempt.observed.settled(outcome.as_ref().err());
+                Poll::Ready(outcome)
             }
         }
     }

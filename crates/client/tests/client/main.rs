@@ -12,6 +12,7 @@ mod hostile_peers;
 mod keep_alive;
 mod leadership;
 mod long_transfers;
+mod observe;
 mod public_api;
 mod scenario_table;
 mod scenarios;

@@ -6,10 +6,14 @@ mod batching;
 mod errors;
 #[path = "../../examples/own_application.rs"]
 mod own_application;
+#[path = "../../examples/prometheus.rs"]
+mod prometheus;
 #[path = "../../examples/server_requests.rs"]
 mod server_requests;
 #[path = "../../examples/shutdown.rs"]
 mod shutdown;
+#[path = "../../examples/tracing_json.rs"]
+mod tracing_json;
 
 #[test]
 fn batching_loads_every_entry() {
@@ -27,6 +31,11 @@ fn own_application_counts_right_although_its_leader_is_killed() {
 }
 
 #[test]
+fn prometheus_gets_the_metrics() {
+    prometheus::main().unwrap();
+}
+
+#[test]
 fn server_requests_are_handled() {
     server_requests::main().unwrap();
 }
@@ -34,4 +43,9 @@ fn server_requests_are_handled() {
 #[test]
 fn shutdown_closes_the_session() {
     shutdown::main().unwrap();
+}
+
+#[test]
+fn tracing_writes_json() {
+    tracing_json::main().unwrap();
 }
