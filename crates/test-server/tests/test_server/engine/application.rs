@@ -49,7 +49,7 @@ fn rejection_without_an_answer_closes_the_connection_and_leaves_the_id() {
     let member = member_ids(1).remove(0);
     let closed = Incident::ConnectionClosed { member, address: None, session: Some(1), reason };
     assert_eq!(rig.incidents, [closed]);
-    assert_eq!(rig.executed(), []);
+    assert_eq!(rig.executed(), [0; 0]);
     assert_eq!(rig.engine.session(&session).expect("alive").lowest_pending, id(0));
     let peer = rig.resumed(&session);
     rig.command_of(peer, 1, 1, payload(b"answer one"));
@@ -68,7 +68,7 @@ fn rejection_with_an_answer_answers_and_uses_up_the_id() {
     rig.commit();
     let no = || answer(1, payload(b"no"));
     assert_eq!(rig.received(peer), [no(), no(), query_answer("q", payload(b"no"))]);
-    assert_eq!(rig.executed(), []);
+    assert_eq!(rig.executed(), [0; 0]);
     assert!(rig.closed.is_empty());
 }
 
