@@ -180,6 +180,9 @@ pub(crate) struct Recovery {
     /// Number of leaders that are killed by SIGKILL
     #[arg(long, value_name = "N", default_value_t = 100)]
     kills: u32,
+    /// Number of leaders that are frozen by SIGSTOP until commands are answered again
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    freezes: u32,
     /// Number of hand-overs
     #[arg(long, value_name = "N", default_value_t = 100)]
     hand_overs: u32,
@@ -357,6 +360,7 @@ async fn recovered(arguments: &Recovery) -> Result<Done, Failure> {
     let settings = recovery::Settings {
         program: program(arguments.program.as_ref())?,
         kills: arguments.kills,
+        freezes: arguments.freezes,
         hand_overs: arguments.hand_overs,
         restarts: arguments.restarts,
         sessions: arguments.sessions.clone(),

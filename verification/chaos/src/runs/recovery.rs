@@ -32,6 +32,8 @@ pub struct Settings {
     pub program: PathBuf,
     /// The number of leaders that are killed.
     pub kills: u32,
+    /// The number of leaders that are frozen.
+    pub freezes: u32,
     /// The number of hand-overs.
     pub hand_overs: u32,
     /// The number of members that are stopped by SIGTERM and started again.
@@ -47,6 +49,8 @@ pub struct Settings {
 pub struct Found {
     /// The longest time without an answer after each kill.
     pub kills: Latencies,
+    /// The same after each freeze.
+    pub freezes: Latencies,
     /// The same at each hand-over.
     pub hand_overs: Latencies,
     /// The same at each restart of a leader.
@@ -90,6 +94,7 @@ impl Found {
             "commandsAnswered": self.commands.0,
             "commandsFailed": self.commands.1,
             "killMs": self.kills.to_json(),
+            "freezeMs": self.freezes.to_json(),
             "handOverMs": self.hand_overs.to_json(),
             "restartOfLeaderMs": self.restarts_of_leaders.to_json(),
             "restartOfFollowerMs": self.restarts_of_followers.to_json(),
@@ -125,6 +130,7 @@ async fn measure(settings: &Settings, processes: &Processes) -> Result<Found, Fa
     let mut load = Callers::start(&client);
     let mut found = Found {
         kills: Latencies::new(),
+        freezes: Latencies::new(),
         hand_overs: Latencies::new(),
         restarts_of_leaders: Latencies::new(),
         restarts_of_followers: Latencies::new(),
@@ -137,6 +143,14 @@ async fn measure(settings: &Settings, processes: &Processes) -> Result<Found, Fa
         processes.kill(&leads);
         found.kills.record(load.gap().await);
         processes.open(&leads).map_err(Failure::Member)?;
+        processes.caught_up(&leads).await.map_err(Failure::Member)?;
+    }
+    for _ in 0..settings.freezes {
+        let leads = leader(processes).await?;
+        load.begin().await;
+        processes.freeze(&leads).map_err(Failure::Member)?;
+        found.freezes.record(load.gap().await);
+        processes.thaw(&leads).map_err(Failure::Member)?;
         processes.caught_up(&leads).await.map_err(Failure::Member)?;
     }
     for _ in 0..settings.hand_overs {
