@@ -50,7 +50,8 @@ struct Side {
     habit: Habit,
     /// The client submits commands.
     busy: bool,
-    line: Option<Line>,
+    /// The oldest first.
+    lines: Vec<Line>,
     inputs: VecDeque<(Duration, Input)>,
     /// When the next command of each free place in the window may be submitted.
     free: VecDeque<Duration>,
@@ -61,7 +62,7 @@ struct Side {
     expired: bool,
 }
 
-/// The connection that a client uses, with the member's end of it.
+/// A connection of a client, with the member's end of it.
 #[derive(Debug)]
 struct Line {
     conn: ConnId,
@@ -106,7 +107,7 @@ impl World {
                 number,
                 habit,
                 busy: true,
-                line: None,
+                lines: Vec::new(),
                 inputs: VecDeque::new(),
                 free: (0..habit.window).map(|_| cluster.now()).collect(),
                 submitted: 0,
@@ -183,11 +184,9 @@ impl World {
         let all = self.cluster.take_told();
         let moved = !all.is_empty();
         for (connection, told) in all {
-            let bound = |client: &&mut Client| {
-                client.side.line.as_ref().is_some_and(|line| line.peer == Some(connection))
-            };
+            let bound = |client: &&mut Client| client.side.place_of(connection).is_some();
             match self.clients.iter_mut().find(bound) {
-                Some(client) => client.side.told(now, &told),
+                Some(client) => client.side.told(now, connection, &told),
                 None => self.others.push((now, connection, told)),
             }
         }
@@ -228,7 +227,7 @@ impl Client {
 
     fn next_event(&self) -> Option<Duration> {
         let side = &self.side;
-        let line = side.line.as_ref().and_then(|line| line.up.front().map(|(at, _)| *at));
+        let line = side.lines.iter().filter_map(|line| Some(line.up.front()?.0)).min();
         let input = side.inputs.front().map(|(at, _)| *at);
         let submit = side.free.front().copied().filter(|_| side.busy && self.session().is_some());
         [self.rig.next_wake().map(elapsed), line, input, submit].into_iter().flatten().min()
@@ -247,10 +246,16 @@ impl Side {
         payload(self.number, number)
     }
 
-    /// Lets the member read what has arrived.
+    /// Lets the members read what has arrived.
     fn serve(&mut self, cluster: &mut Cluster) {
+        for at in 0..self.lines.len() {
+            self.serve_line(at, cluster);
+        }
+    }
+
+    fn serve_line(&mut self, at: usize, cluster: &mut Cluster) {
         let now = cluster.now();
-        let Some(line) = &mut self.line else { return };
+        let line = &mut self.lines[at];
         while line.up.front().is_some_and(|(at, _)| *at <= now) {
             let Some((_, bytes)) = line.up.pop_front() else { break };
             line.served.handle_bytes(instant(now), &bytes);
@@ -269,44 +274,56 @@ impl Side {
             Some(peer) => cluster.say(peer, messages),
             None if cluster.runs(line.member) => {}
             None => {
-                self.end(now, ConnEnd::Reset);
+                self.end(at, now, ConnEnd::Reset);
                 return;
             }
         }
-        self.flush(now);
+        self.flush(at, now);
     }
 
-    /// Takes what a member says to this client.
-    fn told(&mut self, now: Duration, told: &Told) {
+    fn place_of(&self, connection: ConnectionId) -> Option<usize> {
+        self.lines.iter().position(|line| line.peer == Some(connection))
+    }
+
+    /// Takes what a member says on this connection.
+    fn told(&mut self, now: Duration, connection: ConnectionId, told: &Told) {
+        let Some(at) = self.place_of(connection) else { return };
         match told {
             Told::Message(message) => {
-                let Some(line) = &mut self.line else { return };
                 let mut bytes = BytesMut::new();
                 message.encode(&mut bytes);
-                line.served.send_shared(bytes.freeze()).expect("it is ready");
-                self.flush(now);
+                self.lines[at].served.send_shared(bytes.freeze()).expect("it is ready");
+                self.flush(at, now);
             }
-            Told::Closed => self.end(now, ConnEnd::Eof),
-            Told::Reset => self.end(now, ConnEnd::Reset),
+            Told::Closed => self.end(at, now, ConnEnd::Eof),
+            Told::Reset => self.end(at, now, ConnEnd::Reset),
         }
     }
 
-    fn flush(&mut self, now: Duration) {
-        let Some(line) = &mut self.line else { return };
+    fn flush(&mut self, at: usize, now: Duration) {
+        let line = &mut self.lines[at];
         let tx = line.served.tx();
         let bytes = tx.copy_to_bytes(tx.remaining());
         if !bytes.is_empty() && !line.ended {
-            self.inputs.push_back((now + LATENCY, Input::Received(line.conn, bytes)));
+            let input = Input::Received(line.conn, bytes);
+            self.arrives(now + LATENCY, input);
         }
     }
 
-    fn end(&mut self, now: Duration, how: ConnEnd) {
-        let Some(line) = &mut self.line else { return };
+    fn end(&mut self, at: usize, now: Duration, how: ConnEnd) {
+        let line = &mut self.lines[at];
         if !std::mem::replace(&mut line.ended, true) {
             line.up.clear();
             line.peer = None;
-            self.inputs.push_back((now + LATENCY, Input::Ended(line.conn, how)));
+            let input = Input::Ended(line.conn, how);
+            self.arrives(now + LATENCY, input);
         }
+    }
+
+    /// Queues an input behind all that arrive no later.
+    fn arrives(&mut self, at: Duration, input: Input) {
+        let place = self.inputs.partition_point(|(other, _)| *other <= at);
+        self.inputs.insert(place, (at, input));
     }
 }
 
@@ -334,7 +351,7 @@ impl Host for Seat<'_> {
                     .find(|at| super::cluster::name(*at) == member)
                     .expect("it was configured");
                 let input = if self.cluster.runs(member) {
-                    self.side.line = Some(Line {
+                    self.side.lines.push(Line {
                         conn,
                         member,
                         open: false,
@@ -347,12 +364,12 @@ impl Host for Seat<'_> {
                 } else {
                     Input::OpenFailed(conn, OpenFailure::Refused)
                 };
-                self.side.inputs.push_back((now + 2 * LATENCY, input));
+                self.side.arrives(now + 2 * LATENCY, input);
             }
             Action::Close { conn } => {
                 self.side.inputs.retain(|(_, input)| !is_of(input, conn));
-                if let Some(line) = self.side.line.take_if(|line| line.conn == conn)
-                    && let Some(peer) = line.peer
+                if let Some(at) = self.side.lines.iter().position(|line| line.conn == conn)
+                    && let Some(peer) = self.side.lines.remove(at).peer
                 {
                     self.cluster.hang_up(peer);
                 }
@@ -366,15 +383,17 @@ impl Host for Seat<'_> {
         let now = self.cluster.now();
         self.side.inputs.front().filter(|(at, _)| *at <= now)?;
         let (_, input) = self.side.inputs.pop_front()?;
-        if let (Input::Opened(_), Some(line)) = (&input, &mut self.side.line) {
+        if let Input::Opened(conn) = &input
+            && let Some(line) = self.side.lines.iter_mut().find(|line| line.conn == *conn)
+        {
             line.open = true;
         }
         Some(input)
     }
 
-    fn socket(&self) -> Option<ConnId> {
-        let line = self.side.line.as_ref()?;
-        (line.open && !line.ended).then_some(line.conn)
+    fn sockets(&self) -> Vec<ConnId> {
+        let open = self.side.lines.iter().filter(|line| line.open && !line.ended);
+        open.map(|line| line.conn).collect()
     }
 
     fn wall(&self, _: Instant) -> Timestamp {
@@ -385,7 +404,8 @@ impl Host for Seat<'_> {
         let at = self.cluster.now() + LATENCY;
         let bytes = tx.copy_to_bytes(tx.remaining());
         let taken = bytes.len();
-        if let Some(line) = self.side.line.as_mut().filter(|line| line.conn == conn && taken > 0) {
+        let line = self.side.lines.iter_mut().find(|line| line.conn == conn);
+        if let Some(line) = line.filter(|_| taken > 0) {
             line.up.push_back((at, bytes));
         }
         taken

@@ -7,6 +7,8 @@ use zraft_client::{DisconnectReason, Event, StateName};
 #[derive(Debug, Default)]
 pub struct Narrator {
     connected: bool,
+    /// The connection was lost. Members may also be asked beside a connection that seems frozen, which gives no line.
+    lost: bool,
     attempts: u32,
     last_failure: Option<String>,
 }
@@ -22,6 +24,7 @@ impl Narrator {
         match event {
             Event::Connected { resumed, member_id, .. } => {
                 self.attempts = 0;
+                self.lost = false;
                 self.last_failure = None;
                 if !std::mem::replace(&mut self.connected, true) {
                     return None;
@@ -34,11 +37,15 @@ impl Narrator {
                 })
             }
             Event::Disconnected { reason, member_id } if self.connected => {
+                self.lost = true;
                 let why = why(*reason)?;
                 let from =
                     member_id.as_ref().map(|member| format!(" to {member}")).unwrap_or_default();
                 Some(format!("lost the connection{from}: {why}; reconnecting"))
             }
+            Event::SessionDoubted { member_id } if self.connected => Some(format!(
+                "{member_id} does not know the session, which may be a mistake; asking the others"
+            )),
             Event::SessionExpired { .. } => Some("the session expired".to_owned()),
             Event::StateChange { new_state: StateName::ConnectingNewSession, .. }
                 if self.connected =>
@@ -49,7 +56,7 @@ impl Narrator {
                 self.last_failure = Some(format!("{member_id}: {error}"));
                 None
             }
-            Event::ConnectionAttempt { member_id, .. } if self.connected => {
+            Event::ConnectionAttempt { member_id, .. } if self.lost => {
                 self.attempts = self.attempts.saturating_add(1);
                 // The line about the loss stands for the first attempts. Later lines get rarer: an outage may be long.
                 if self.attempts < 4 || !self.attempts.is_power_of_two() {
@@ -115,6 +122,22 @@ mod tests {
     }
 
     #[test]
+    fn members_asked_beside_a_connection_give_no_line() {
+        let mut narrator = narrator();
+        for _ in 0..20 {
+            assert_eq!(narrator.line(&attempt()), None);
+        }
+    }
+
+    #[test]
+    fn a_doubtful_expiry_is_a_line() {
+        let doubted = Event::SessionDoubted { member_id: member() };
+        assert_eq!(Narrator::new().line(&doubted), None, "there is no session yet");
+        let line = narrator().line(&doubted).unwrap();
+        assert!(line.starts_with("node-1 does not know the session"), "{line}");
+    }
+
+    #[test]
     fn a_lost_connection_and_its_replacement_are_a_line_each() {
         let mut narrator = narrator();
         for reason in DisconnectReason::ALL {
@@ -154,6 +177,8 @@ mod tests {
     #[test]
     fn a_long_outage_makes_fewer_and_fewer_lines_that_say_why() {
         let mut narrator = narrator();
+        let (reason, member_id) = (DisconnectReason::ConnectionLost, Some(member()));
+        assert!(narrator.line(&Event::Disconnected { reason, member_id }).is_some());
         let mut lines = Vec::new();
         for _ in 0..1000 {
             lines.extend(narrator.line(&attempt()));

@@ -139,6 +139,9 @@ fn trace(event: &Event) {
         Event::Reconnecting { attempt, member_id, endpoint } => {
             debug!(target: TARGET, attempt, member = member_id.as_str(), endpoint, "reconnecting");
         }
+        Event::SessionDoubted { member_id } => {
+            warn!(target: TARGET, member = %member_id, "a member denies the session, which may be false");
+        }
         Event::SessionExpired { .. } => warn!(target: TARGET, "session expired"),
         Event::StateChange { old_state, new_state } => {
             debug!(target: TARGET, from = old_state.name(), to = new_state.name(), "state changed");

@@ -53,7 +53,8 @@ impl StateName {
 pub enum DisconnectReason {
     /// The stream ended or broke, or the peer violated ZMTP.
     ConnectionLost,
-    /// No byte came for `heartbeatTimeout`.
+    /// No byte came for `heartbeatTimeout`; or none for `heartbeatInterval` with requests in flight, and another member
+    /// continued the session.
     HeartbeatTimeout,
     /// A KeepAlive was not answered for `connectionTimeout`.
     KeepAliveTimeout,
@@ -136,6 +137,12 @@ pub enum Event {
         /// The member's endpoint.
         endpoint: String,
     },
+    /// A member denies that the session exists, which may be false. The client asks the other members, ever less often,
+    /// until one continues the session or the expiry is certain. Once per loss of the connection.
+    SessionDoubted {
+        /// The member that denies it.
+        member_id: MemberId,
+    },
     /// The session expired.
     SessionExpired {
         /// The id of the session that expired.
@@ -148,7 +155,8 @@ pub enum Event {
         /// The state from now on.
         new_state: StateName,
     },
-    /// A connection to a member is being opened.
+    /// A connection to a member is being opened. If another member continues or creates the session first, the attempt ends
+    /// without an event.
     ConnectionAttempt {
         /// The member of that connection.
         member_id: MemberId,
@@ -215,6 +223,7 @@ impl Event {
         "connected",
         "disconnected",
         "reconnecting",
+        "sessionDoubted",
         "sessionExpired",
         "stateChange",
         "connectionAttempt",
@@ -236,6 +245,7 @@ impl Event {
             Self::Connected { .. } => "connected",
             Self::Disconnected { .. } => "disconnected",
             Self::Reconnecting { .. } => "reconnecting",
+            Self::SessionDoubted { .. } => "sessionDoubted",
             Self::SessionExpired { .. } => "sessionExpired",
             Self::StateChange { .. } => "stateChange",
             Self::ConnectionAttempt { .. } => "connectionAttempt",
@@ -266,7 +276,9 @@ impl Event {
             | Self::ProtocolError { member_id, detail: text } => {
                 member_id.as_str().len() + text.len()
             }
-            Self::ConnectionSuccess { member_id } => member_id.as_str().len(),
+            Self::ConnectionSuccess { member_id } | Self::SessionDoubted { member_id } => {
+                member_id.as_str().len()
+            }
             Self::ConnectionFailure { member_id, error } => {
                 member_id.as_str().len() + error.to_string().len()
             }

@@ -50,7 +50,7 @@
 // | file | idea |
 // | --- | --- |
 // | `machine.rs`, `machine/interface.rs`, `machine/outputs.rs` | the surface: inputs, outputs, the parts of a machine |
-// | `machine/disconnected.rs`, `connecting.rs`, `connected.rs` | the states: how each begins, what it does, how it ends |
+// | `machine/disconnected.rs`, `connecting.rs`, `connected.rs` | the states: how each begins, what it does, how it ends; in `connecting.rs` the search for a connection, in `connected.rs` the search beside a frozen one |
 // | `machine/session.rs` | sessions: created, continued, expired, rejected |
 // | `machine/connect.rs`, `machine/drain.rs` | connect() and its waiting callers; disconnect() |
 // | `machine/received.rs` | what a message means in each state |

@@ -31,8 +31,10 @@ pub(crate) struct Link {
     pub(crate) zmtp: Connection,
     /// The socket is open.
     pub(crate) open: bool,
-    /// CreateSession or ContinueSession was sent.
-    pub(crate) asked: bool,
+    /// When a PING beside those of the heartbeat was queued.
+    pub(crate) pinged: Instant,
+    /// When the socket last took bytes and left some: they may hold up a PING.
+    pub(crate) pushed: Instant,
     /// It carried requests.
     pub(crate) carried: bool,
     /// One of them was answered.
@@ -51,7 +53,8 @@ impl Link {
             member,
             zmtp: Connection::new(config, now),
             open: false,
-            asked: false,
+            pinged: now,
+            pushed: now,
             carried: false,
             answered: false,
             on_the_wire: 0,

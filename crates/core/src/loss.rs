@@ -44,6 +44,11 @@ impl Loss {
         }
     }
 
+    /// Returns true if the member dropped the session's connection without a reason to seek another member.
+    pub(crate) fn is_drop(self) -> bool {
+        matches!(self, Self::Broken | Self::Closed { reason: SessionCloseReason::SessionError, .. })
+    }
+
     /// Returns true if the member ended the connection by a message.
     pub(crate) fn is_closed(self) -> bool {
         matches!(self, Self::Closed { .. })

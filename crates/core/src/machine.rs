@@ -34,7 +34,7 @@ use crate::{
 };
 use connect::Callers;
 use connected::Connected;
-use connecting::{Attempt, ConnectingNew};
+use connecting::{ConnectingNew, Search};
 use disconnected::Disconnected;
 use drain::Drain;
 pub use interface::{Action, Completion, ConnEnd, OpenFailure, Timeout};
@@ -197,8 +197,11 @@ pub struct Machine {
     state: State,
     /// The session that the server knows, in the states that have one: ConnectingExistingSession and Connected.
     session: Option<Session>,
-    /// The present connection. The machine looks at no other.
+    /// The session's connection, in Connected.
     link: Option<Link>,
+    /// The search for the session's next connection: in the two connecting states, and in Connected if the member seems
+    /// frozen.
+    search: Search,
     requests: Requests,
     members: Members,
     resend: Resend,
@@ -217,7 +220,7 @@ pub struct Machine {
 enum State {
     Disconnected(Disconnected),
     ConnectingNew(ConnectingNew),
-    ConnectingExisting(Attempt),
+    ConnectingExisting,
     Connected(Connected),
 }
 
@@ -246,6 +249,7 @@ impl Machine {
             state: State::Disconnected(Disconnected::default()),
             session: None,
             link: None,
+            search: Search::default(),
             quarantine: Quarantine::default(),
             callers: Callers::default(),
             drain: None,
@@ -327,10 +331,10 @@ impl Machine {
 
     /// Returns counts since the machine was made, and present sizes.
     pub fn stats(&self) -> Stats {
-        let (bytes_in, bytes_out) = self
-            .link
-            .as_ref()
-            .map_or((0, 0), |link| (link.zmtp.bytes_received(), link.zmtp.tx_written()));
+        let links = self.link.iter().chain(self.search.links());
+        let (bytes_in, bytes_out) = links.fold((0, 0), |(received, written), link| {
+            (received + link.zmtp.bytes_received(), written + link.zmtp.tx_written())
+        });
         Stats {
             in_flight: self.requests.in_flight() as u64,
             detached: self.requests.detached() as u64,
@@ -355,8 +359,7 @@ impl Machine {
     /// Returns the buffer to append received bytes to; then call [`handle_received`](Self::handle_received). `None`
     /// if the connection is closed.
     pub fn recv_buffer(&mut self, conn: ConnId) -> Option<&mut BytesMut> {
-        let link = self.link.as_mut().filter(|link| link.id == conn)?;
-        Some(link.zmtp.recv_buffer())
+        Some(self.link_mut(conn)?.zmtp.recv_buffer())
     }
 
     /// Encodes what may be sent now, and returns the buffer to write from. Advance it by what the socket took, then
@@ -370,17 +373,20 @@ impl Machine {
         wall: Timestamp,
         conn: ConnId,
     ) -> Option<&mut TxBuffer> {
-        if self.link.as_ref().is_none_or(|link| link.id != conn || !link.open)
-            || self.write_half_is_shut()
-        {
+        let is_session = self.is_session(conn);
+        if !self.link(conn)?.open || is_session && self.write_half_is_shut() {
             return None;
         }
         self.clock.latest = now;
         // After a jump of the clock what can be read is read first, and the timers start again.
         if !self.clock.jumped {
-            self.fill(now, wall);
+            if is_session {
+                self.fill_session(now, wall);
+            } else {
+                self.fill_handshake(now, conn);
+            }
         }
-        self.link.as_mut().map(|link| link.zmtp.tx())
+        self.link_mut(conn).map(|link| link.zmtp.tx())
     }
 
     // ---- helpers of the states
@@ -409,13 +415,37 @@ impl Machine {
         (member.id.clone(), member.endpoint.to_string())
     }
 
-    /// Closes the connection, if there is one. From here on its bytes are ignored.
+    /// Returns true if this is the session's connection.
+    #[inline]
+    fn is_session(&self, conn: ConnId) -> bool {
+        self.link.as_ref().is_some_and(|link| link.id == conn)
+    }
+
+    /// Returns this connection, if it is the session's or an attempt's.
+    #[inline]
+    fn link(&self, conn: ConnId) -> Option<&Link> {
+        let session = self.link.as_ref().filter(|link| link.id == conn);
+        session.or_else(|| self.search.link(conn))
+    }
+
+    #[inline]
+    fn link_mut(&mut self, conn: ConnId) -> Option<&mut Link> {
+        let session = self.link.as_mut().filter(|link| link.id == conn);
+        session.or_else(|| self.search.link_mut(conn))
+    }
+
+    /// Closes the session's connection, if there is one.
     fn close_link(&mut self) {
         if let Some(link) = self.link.take() {
-            self.stats.bytes_in += link.zmtp.bytes_received();
-            self.stats.bytes_out += link.zmtp.tx_written();
-            self.out.act(Action::Close { conn: link.id });
+            self.forget_link(link);
         }
+    }
+
+    /// Closes a connection that the machine no longer holds. From here on its bytes are ignored.
+    fn forget_link(&mut self, link: Link) {
+        self.stats.bytes_in += link.zmtp.bytes_received();
+        self.stats.bytes_out += link.zmtp.tx_written();
+        self.out.act(Action::Close { conn: link.id });
     }
 
     fn draw_nonce(&mut self) -> Nonce {
@@ -450,7 +480,7 @@ impl State {
         match self {
             Self::Disconnected(_) => StateName::Disconnected,
             Self::ConnectingNew(_) => StateName::ConnectingNewSession,
-            Self::ConnectingExisting(_) => StateName::ConnectingExistingSession,
+            Self::ConnectingExisting => StateName::ConnectingExistingSession,
             Self::Connected(_) => StateName::Connected,
         }
     }

@@ -28,6 +28,9 @@ pub struct Stats {
     pub queued_bytes: u64,
     /// Times the session was continued on a new connection.
     pub reconnects: u64,
+    /// CreateSessions whose attempt ended without an answer. Each may have left a session that no client knows, until it
+    /// expires.
+    pub orphans: u64,
     /// The moving average of the time from a request's last byte to its answer. `None` before the first answer.
     pub smoothed_answer: Option<Duration>,
     /// Server requests delivered to the application.
@@ -45,7 +48,7 @@ pub struct Stats {
 impl Stats {
     /// Returns all figures by name. The names are the same in every language; times are in milliseconds. A value is
     /// `None` if there is none yet.
-    pub fn figures(&self) -> [(&'static str, Option<f64>); 17] {
+    pub fn figures(&self) -> [(&'static str, Option<f64>); 18] {
         // Every field is named, so a field that is added does not compile until it has a name here.
         let Self {
             sent,
@@ -59,6 +62,7 @@ impl Stats {
             queued,
             queued_bytes,
             reconnects,
+            orphans,
             smoothed_answer,
             server_requests,
             duplicates,
@@ -79,6 +83,7 @@ impl Stats {
             ("queued", count(queued)),
             ("queuedBytes", count(queued_bytes)),
             ("reconnects", count(reconnects)),
+            ("orphans", count(orphans)),
             ("smoothedAnswer", smoothed_answer.map(|time| time.as_secs_f64() * 1000.0)),
             ("serverRequests", count(server_requests)),
             ("duplicates", count(duplicates)),

@@ -405,6 +405,14 @@ impl Connection {
 
     // ---- time
 
+    /// Queues a PING now, and restarts the interval of PINGs. Does nothing before the handshake is complete, without
+    /// heartbeats, and while a PING waits to be written.
+    pub fn ping_now(&mut self, now: Instant) {
+        if self.stage == Stage::Ready {
+            self.ping(now);
+        }
+    }
+
     fn ping(&mut self, now: Instant) {
         let Some(beat) = self.config.heartbeat else { return };
         self.next_ping = Some(now + beat.interval);

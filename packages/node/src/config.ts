@@ -58,7 +58,10 @@ export interface ClientConfig {
   readonly maxServerRequests?: number | undefined;
   /** When a server request may be acknowledged: once it is delivered, or once it is handled. Default 'delivered'. */
   readonly ackServerRequests?: 'delivered' | 'handled' | undefined;
-  /** The time between two ZMTP PINGs. Default 1000, from 1 ms to 1 h. */
+  /**
+   * The time between two ZMTP PINGs. With requests in flight, a member that is silent for this long, or for 300 ms if that is longer,
+   * counts as frozen: others are asked beside it. Default 1000, from 1 ms to 1 h.
+   */
   readonly heartbeatInterval?: number | undefined;
   /**
    * How long a connection may be silent before it counts as lost; not shorter than `heartbeatInterval`. Default 10000, from 1 ms to 1 h.

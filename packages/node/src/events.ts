@@ -47,6 +47,15 @@ export interface ReconnectingEvent {
   readonly endpoint: string;
 }
 
+/**
+ * A member denies that the session exists, which may be false. The client asks the other members, ever less often, until one
+ * continues the session or the expiry is certain. Once per loss of the connection.
+ */
+export interface SessionDoubtedEvent {
+  readonly type: 'sessionDoubted';
+  readonly memberId: MemberId;
+}
+
 /** The session expired. */
 export interface SessionExpiredEvent {
   readonly type: 'sessionExpired';
@@ -144,6 +153,7 @@ export type ClientEvent =
   | ConnectedEvent
   | DisconnectedEvent
   | ReconnectingEvent
+  | SessionDoubtedEvent
   | SessionExpiredEvent
   | StateChangeEvent
   | ConnectionAttemptEvent
@@ -167,6 +177,7 @@ export const ClientEvents = {
   CONNECTED: 'connected',
   DISCONNECTED: 'disconnected',
   RECONNECTING: 'reconnecting',
+  SESSION_DOUBTED: 'sessionDoubted',
   SESSION_EXPIRED: 'sessionExpired',
   STATE_CHANGE: 'stateChange',
   CONNECTION_ATTEMPT: 'connectionAttempt',

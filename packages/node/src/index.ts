@@ -48,6 +48,7 @@ export {
   type RequestQuarantinedEvent,
   type RequestTimeoutEvent,
   type ServerRequestReceivedEvent,
+  type SessionDoubtedEvent,
   type SessionExpiredEvent,
   type StateChangeEvent,
 } from './events';

@@ -22,6 +22,8 @@ export interface Stats {
   readonly queuedBytes: number;
   /** How often the client lost its connection and looked for another. */
   readonly reconnects: number;
+  /** CreateSessions of attempts that ended without an answer; each may have left a session that no client knows. */
+  readonly orphans: number;
   /** The smoothed answer time in milliseconds; undefined before the first answer. */
   readonly smoothedAnswer: number | undefined;
   /** Server requests delivered. */

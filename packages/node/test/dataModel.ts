@@ -145,6 +145,7 @@ export function laterEvents(): void {
   }>();
   expectTypeOf<zraft.DisconnectedEvent>().toExtend<{ type: 'disconnected'; reason: zraft.DisconnectReason; memberId?: zraft.MemberId }>();
   expectTypeOf<zraft.ReconnectingEvent>().toExtend<{ type: 'reconnecting'; attempt: number; memberId: zraft.MemberId; endpoint: string }>();
+  expectTypeOf<zraft.SessionDoubtedEvent>().toExtend<{ type: 'sessionDoubted'; memberId: zraft.MemberId }>();
   expectTypeOf<zraft.HandlerErrorEvent>().toExtend<{ type: 'handlerError'; error: unknown; request: zraft.ServerRequest }>();
   expectTypeOf<zraft.ProtocolErrorEvent>().toExtend<{ type: 'protocolError'; memberId: zraft.MemberId; detail: string }>();
   expectTypeOf<zraft.RequestQuarantinedEvent>().toExtend<{

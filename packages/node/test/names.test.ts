@@ -79,6 +79,7 @@ const stats: Record<keyof zraft.Stats, 1> = {
   queued: 1,
   queuedBytes: 1,
   reconnects: 1,
+  orphans: 1,
   smoothedAnswer: 1,
   serverRequests: 1,
   duplicates: 1,

@@ -34,7 +34,7 @@
 //!     fn input(&mut self, _: Instant, _: &Machine) -> Option<Input> {
 //!         self.inputs.pop()
 //!     }
-//!     fn socket(&self) -> Option<ConnId> { None }
+//!     fn sockets(&self) -> Vec<ConnId> { Vec::new() }
 //!     fn wall(&self, _: Instant) -> Timestamp {
 //!         Timestamp::from_millis(0)
 //!     }
@@ -83,8 +83,8 @@ pub trait Host {
     /// Returns the next input, or `None` if there is none at this moment. The machine has taken all inputs before it.
     fn input(&mut self, now: Instant, machine: &Machine) -> Option<Input>;
 
-    /// Returns the open connection that the machine writes to, if there is one.
-    fn socket(&self) -> Option<ConnId>;
+    /// Returns the open connections, the oldest first. The machine writes to each of them.
+    fn sockets(&self) -> Vec<ConnId>;
 
     /// Returns the wall clock, which only fills timestamps of messages.
     fn wall(&self, now: Instant) -> Timestamp;
@@ -183,11 +183,20 @@ impl Rig {
         moved
     }
 
-    /// Writes for as long as the socket takes bytes. Returns true if it took some.
+    /// Writes for as long as the sockets take bytes. Returns true if one took some.
     pub fn write(&mut self, now: Instant, host: &mut impl Host) -> bool {
         let mut moved = false;
-        while let Some(conn) = host.socket() {
+        for conn in host.sockets() {
+            moved |= self.write_to(now, host, conn);
+        }
+        moved
+    }
+
+    fn write_to(&mut self, now: Instant, host: &mut impl Host, conn: ConnId) -> bool {
+        let mut moved = false;
+        loop {
             let wall = host.wall(now);
+            // `None` also if the connection was closed meanwhile.
             let Some(tx) = self.machine.transmit(now, wall, conn) else { break };
             let taken = host.write(now, conn, tx);
             if taken > 0 {

@@ -13,8 +13,8 @@ use crate::{SystemKind, judge::Violation, run::run_seed};
 pub struct Visit<'a> {
     /// The system behind the clients.
     pub system: SystemKind,
-    /// The bugs, by their numbers and names.
-    pub bugs: &'a [(usize, &'a str)],
+    /// The bugs, by their numbers and names, with the first seed to run for each.
+    pub bugs: &'a [(usize, &'a str, u64)],
     /// The most seeds to run for each bug.
     pub seeds: u64,
     /// How many threads run seeds.
@@ -30,9 +30,10 @@ pub fn visit(request: &Visit<'_>, plant: fn(Option<usize>)) -> bool {
     std::thread::scope(|scope| {
         for _ in 0..request.jobs.max(1) {
             scope.spawn(|| {
-                while let Some((bug, name)) = request.bugs.get(next.fetch_add(1, Ordering::Relaxed))
+                while let Some((bug, name, from)) =
+                    request.bugs.get(next.fetch_add(1, Ordering::Relaxed))
                 {
-                    let first = seek(request, || plant(Some(*bug)), || plant(None));
+                    let first = seek(request, *from, || plant(Some(*bug)), || plant(None));
                     match first {
                         Some((seed, violation)) => {
                             println!("{name:<30} seed {seed:>3}: “{}”", violation.rule);
@@ -54,8 +55,13 @@ pub fn visit(request: &Visit<'_>, plant: fn(Option<usize>)) -> bool {
 ///
 /// A panic within the client's machine would be an assertion beside the bug, and does not count. A panic within a member counts: the
 /// Raft engine panics where its rules are left out, and that ends the process.
-fn seek(request: &Visit<'_>, plant: impl Fn(), clear: impl Fn()) -> Option<(u64, Violation)> {
-    (0..request.seeds).find_map(|seed| {
+fn seek(
+    request: &Visit<'_>,
+    from: u64,
+    plant: impl Fn(),
+    clear: impl Fn(),
+) -> Option<(u64, Violation)> {
+    (from..from.saturating_add(request.seeds)).find_map(|seed| {
         plant();
         let violation = run_seed(request.system, seed, false).violation;
         clear();

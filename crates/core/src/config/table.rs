@@ -76,7 +76,8 @@ macro_rules! with_settings {
                 choice(AckServerRequests::Delivered);
 
             // Ten PINGs fit into `heartbeat_timeout`, so one lost packet ends no connection.
-            /// The time between two ZMTP PINGs.
+            /// The time between two ZMTP PINGs. With requests in flight, a member that is silent for this long, or for
+            /// 300 ms if that is longer, counts as frozen: others are asked beside it.
             heartbeat_interval(Duration) -> Duration = time(1 s, 1 ms ..= 1 h);
 
             // Longer than the pauses of a garbage collector, shorter than `session_timeout` by far.

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use zraft_protocol::SessionCloseReason;
-
 use super::{Machine, State};
 use crate::{
     Instant,
@@ -19,6 +17,14 @@ use crate::{
 /// A connection that stood for this long was worth the attempt, even if nothing was answered on it. A shorter one
 /// counts as a failed round, so a member that drops connections is not asked without pauses.
 const STANDS: Duration = Duration::from_secs(5);
+
+/// A member with requests in flight gets this many PINGs in a `heartbeatInterval`, and counts as frozen if it is silent all
+/// that time. A pause of a garbage collector can be as long: the other members reject
+/// the session then, and the connection is kept.
+const FROZEN_PINGS: u32 = 3;
+
+/// If `heartbeatInterval` is shorter, this time is taken instead: a round trip to another continent takes 200 ms.
+const LEAST_SILENCE: Duration = Duration::from_millis(300);
 
 #[derive(Debug)]
 pub(super) struct Connected {
@@ -43,7 +49,58 @@ impl Connected {
     }
 }
 
+/// A session connection that ended.
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    member: usize,
+    /// It counts as a failed round.
+    short_lived: bool,
+    /// The member served on it.
+    served: bool,
+}
+
 impl Machine {
+    /// Returns since when the member owes a sign of life: requests are on the wire, and nothing came. `None` if it owes
+    /// none, or there is no other member to ask.
+    fn owes_since(&self) -> Option<Instant> {
+        let since = self.liveness.silent_since()?;
+        let link = self.link.as_ref()?;
+        Some(since.max(link.zmtp.last_received()).max(link.pushed))
+    }
+
+    /// Returns when a PING is due beside those of the heartbeat, and when the member counts as frozen.
+    fn frozen_times(&self) -> Option<(Instant, Option<Instant>)> {
+        if self.is_closing() || self.search.is_under_way() {
+            return None;
+        }
+        let since = self.owes_since()?;
+        let silence = self.config.heartbeat_interval.max(LEAST_SILENCE);
+        let pinged = self.link.as_ref().map_or(since, |link| link.pinged);
+        let ping = since.max(pinged) + silence / (FROZEN_PINGS + 1);
+        // The client itself may have been stopped. Only a PING that had its time and is not answered says something.
+        let frozen = (pinged > since).then(|| ping.max(since + silence));
+        Some((ping, frozen))
+    }
+
+    /// Returns when [`seek_beside`](Self::seek_beside) has something to do.
+    pub(super) fn frozen_at(&self) -> Option<Instant> {
+        self.frozen_times().map(|(ping, _)| ping)
+    }
+
+    /// Looks for another member if this one seems frozen. The connection is kept until another has the session, or until
+    /// the member shows that it lives.
+    pub(super) fn seek_beside(&mut self, now: Instant) {
+        let Some((ping, frozen)) = self.frozen_times() else { return };
+        let Some(link) = &mut self.link else { return };
+        if frozen.is_some_and(|at| at <= now) {
+            let next = self.members.beside(link.member);
+            self.seek(now, next);
+        } else if ping <= now {
+            link.pinged = now;
+            link.zmtp.ping_now(now);
+        }
+    }
+
     /// A request or a KeepAlive was answered, so the connection was worth the attempt.
     #[inline]
     pub(super) fn heard(&mut self) {
@@ -60,9 +117,32 @@ impl Machine {
         if self.is_closing() {
             return self.end(now, Some(DisconnectReason::Closed), &Failure::Closed { sent: false });
         }
-        let (State::Connected(connected), Some(link)) = (&self.state, &self.link) else {
+        let Some(ended) = self.leave(now, loss) else {
             debug_assert!(false, "only a session connection is lost");
             return;
+        };
+        let keeps_dropping = self.judge_member(now, loss, ended);
+        self.enter(State::ConnectingExisting);
+        if self.search.is_under_way() {
+            self.go_on(now, loss.is_drop() && !keeps_dropping);
+        } else {
+            let next = self.after_loss(now, loss, ended, keeps_dropping);
+            self.seek(now, next);
+        }
+    }
+
+    /// Another member continues the session, because this one seems frozen.
+    pub(super) fn leave_frozen(&mut self, now: Instant) {
+        if let Some(ended) = self.leave(now, Loss::HeartbeatTimeout) {
+            self.judge_member(now, Loss::HeartbeatTimeout, ended);
+        }
+        self.enter(State::ConnectingExisting);
+    }
+
+    /// Closes the session's connection, reports it, and tells the policies what it carried.
+    fn leave(&mut self, now: Instant, loss: Loss) -> Option<Ended> {
+        let (State::Connected(connected), Some(link)) = (&self.state, &self.link) else {
+            return None;
         };
         let (heard, stands) = (connected.heard, connected.stands(now));
         let short_lived = connected.is_short_lived(now);
@@ -103,32 +183,26 @@ impl Machine {
             }
             Finding::GiveUp => self.give_up_suspect(),
         }
-        let next = self.after_loss(now, loss, member, short_lived, served);
-        self.seek_connection(now, next);
+        Some(Ended { member, short_lived, served })
     }
 
-    /// Returns where to continue the session.
-    fn after_loss(
-        &mut self,
-        now: Instant,
-        loss: Loss,
-        member: usize,
-        short_lived: bool,
-        served: bool,
-    ) -> Next {
+    /// Notes what the loss says of the member. Returns true if it continues the session each time and drops it again, so
+    /// that it must not keep the client to itself.
+    fn judge_member(&mut self, now: Instant, loss: Loss, ended: Ended) -> bool {
+        let Ended { member, served, .. } = ended;
         if served {
             self.members.served(member);
         }
         if matches!(loss, Loss::KeepAliveTimeout | Loss::Stalled) {
             self.members.deaf(now, member);
         }
-        let dropped = matches!(
-            loss,
-            Loss::Broken | Loss::Closed { reason: SessionCloseReason::SessionError, .. }
-        );
-        // A member that continues the session each time and drops it again must not keep the client to itself.
-        let keeps_dropping = dropped && !served && self.members.dropped(now, member);
-        let same = (dropped && !keeps_dropping).then_some(member);
+        loss.is_drop() && !served && self.members.dropped(now, member)
+    }
+
+    /// Returns where to continue the session.
+    fn after_loss(&mut self, now: Instant, loss: Loss, ended: Ended, keeps_dropping: bool) -> Next {
+        let Ended { member, short_lived, .. } = ended;
+        let same = (loss.is_drop() && !keeps_dropping).then_some(member);
         let hint = match loss {
             Loss::Closed { hint, .. } if !keeps_dropping => hint,
             _ => None,
@@ -137,7 +211,7 @@ impl Machine {
             return self.members.after_short_lived(now, member, same, hint, &mut self.rng);
         }
         if let Some(member) = same {
-            return Next::Now(self.members.same_again(member));
+            return self.members.same_again(member);
         }
         let answered = !keeps_dropping && matches!(loss, Loss::Silent | Loss::Closed { .. });
         self.members.after_session(now, member, answered, hint, &mut self.rng)

@@ -1,13 +1,29 @@
-//! ConnectingNewSession and ConnectingExistingSession: attempts at one member after the other, until one answers with a
-//! session.
+//! The search for a session's connection: attempts at several members, until one answers with a session.
+//!
+//! A member that does not answer delays the search by [`HEDGE`] and no more: the next member is asked beside it, and the
+//! first answer wins. The states ConnectingNewSession and ConnectingExistingSession are such a search. Connected begins
+//! one beside its connection if the member seems frozen; see `connected.rs`.
 
 use std::time::Duration;
 
 use zraft_protocol::{MemberId, Nonce};
 
 use super::{Action, Machine, State};
-use crate::{Instant, event::Event, failure::ConnectionCause, link::Link, policy::members::Next};
+use crate::{
+    ConnId, Instant,
+    event::Event,
+    failure::ConnectionCause,
+    link::Link,
+    policy::members::{Ended, Next},
+};
 
+/// If an attempt has no session after this time, the next member is asked beside it. A member in the same region answers
+/// within some 10 ms, one on another continent needs six round trips of 50 ms.
+const HEDGE: Duration = Duration::from_millis(300);
+/// At most this many attempts run at once: as many as most clusters have members.
+const MAX_ATTEMPTS: usize = 5;
+/// While a CreateSession is unanswered, the next one is sent after this long. Each may leave an orphan session.
+const CREATE_APART: Duration = Duration::from_secs(1);
 /// If a CreateSession was not answered in time, the next one waits this many times longer. Each leaves an orphan
 /// session, and a busy leader answers late.
 const CREATE_WAIT_GROWTH: u32 = 4;
@@ -15,105 +31,192 @@ const CREATE_WAIT_GROWTH: u32 = 4;
 /// took 18 s.
 const MAX_CREATE_WAIT: Duration = Duration::from_secs(30);
 
-/// A search for a new session.
+/// What ConnectingNewSession knows besides its search.
 #[derive(Debug)]
 pub(super) struct ConnectingNew {
-    pub(super) attempt: Attempt,
     /// How long the next SessionCreated is awaited.
     create_wait: Duration,
     /// The session before expired. The search goes on even if no call of connect() waits.
     pub(super) renews: bool,
 }
 
-/// An attempt at a session connection, or the pause before the next.
-#[derive(Debug)]
-pub(super) struct Attempt {
-    pub(super) phase: AttemptPhase,
-    /// Counts the attempts since the session was lost, or since connect().
+impl ConnectingNew {
+    pub(super) fn begin(create_wait: Duration, renews: bool) -> Self {
+        Self { create_wait, renews }
+    }
+}
+
+/// The attempts that run, and when the next one begins.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    /// The oldest first.
+    attempts: Vec<Attempt>,
+    /// Counts the attempts since the search began.
     number: u32,
+    step: Step,
+}
+
+/// What a search does next, unless an attempt ends before.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Nothing: there is no search, or an attempt must end first.
+    #[default]
+    None,
+    /// Ask the next member of the round at this time.
+    Hedge(Instant),
+    /// Begin a new round at this time.
+    Round(Instant),
+}
+
+/// An attempt at a session connection.
+#[derive(Debug)]
+struct Attempt {
+    link: Link,
+    /// The session's answer must carry it.
+    nonce: Nonce,
+    opened: Instant,
+    until: Instant,
+    /// When CreateSession or ContinueSession was encoded.
+    asked: Option<Instant>,
+    /// Since when its CreateSession waits because another is unanswered. That time does not count against the attempt.
+    held: Option<Instant>,
+    /// How long its SessionCreated is awaited, once CreateSession was encoded.
+    create_wait: Option<Duration>,
     /// A jump of the clock restarted its timer. The next jump does not.
     restarted: bool,
 }
 
-#[derive(Debug)]
-pub(super) enum AttemptPhase {
-    Trying { nonce: Nonce, until: Instant },
-    Pausing { until: Instant },
-}
-
-impl ConnectingNew {
-    pub(super) fn begin(now: Instant, create_wait: Duration, renews: bool) -> Self {
-        Self { attempt: Attempt::begin(now), create_wait, renews }
+impl Search {
+    fn find(&self, conn: ConnId) -> Option<&Attempt> {
+        self.attempts.iter().find(|attempt| attempt.link.id == conn)
     }
-}
 
-impl Attempt {
-    /// Returns the pause before the first attempt, which is over at once.
-    pub(super) fn begin(now: Instant) -> Self {
-        Self { phase: AttemptPhase::Pausing { until: now }, number: 0, restarted: false }
+    fn find_mut(&mut self, conn: ConnId) -> Option<&mut Attempt> {
+        self.attempts.iter_mut().find(|attempt| attempt.link.id == conn)
+    }
+
+    fn take(&mut self, conn: ConnId) -> Option<Attempt> {
+        let place = self.attempts.iter().position(|attempt| attempt.link.id == conn)?;
+        Some(self.attempts.remove(place))
+    }
+
+    pub(super) fn link(&self, conn: ConnId) -> Option<&Link> {
+        self.find(conn).map(|attempt| &attempt.link)
+    }
+
+    pub(super) fn link_mut(&mut self, conn: ConnId) -> Option<&mut Link> {
+        self.find_mut(conn).map(|attempt| &mut attempt.link)
+    }
+
+    /// Returns the connections of the attempts, the oldest first.
+    pub(super) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.attempts.iter().map(|attempt| &attempt.link)
+    }
+
+    pub(super) fn links_mut(&mut self) -> impl Iterator<Item = &mut Link> {
+        self.attempts.iter_mut().map(|attempt| &mut attempt.link)
+    }
+
+    /// Returns true if members are asked, now or later.
+    #[inline]
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.attempts.is_empty() || self.step != Step::None
+    }
+
+    /// Returns true if an attempt at this member runs.
+    pub(super) fn asks(&self, member: usize) -> bool {
+        self.links().any(|link| link.member == member)
+    }
+
+    /// Returns true if the answer to this connection's session message must carry this nonce.
+    pub(super) fn expects(&self, conn: ConnId, nonce: Nonce) -> bool {
+        self.find(conn).is_some_and(|attempt| attempt.asked.is_some() && attempt.nonce == nonce)
+    }
+
+    /// Returns true if an attempt has not had [`HEDGE`] yet.
+    fn is_young(&self, now: Instant) -> bool {
+        self.attempts.iter().any(|attempt| now < attempt.opened + HEDGE)
+    }
+
+    /// Returns when one more CreateSession may be sent; `None` if none is unanswered.
+    fn create_at(&self) -> Option<Instant> {
+        self.attempts.iter().filter_map(|attempt| attempt.asked).max().map(|at| at + CREATE_APART)
+    }
+
+    /// `creates` says whether its attempts send CreateSession.
+    fn next_timeout(&self, creates: bool) -> Option<Instant> {
+        let step = match self.step {
+            Step::None => None,
+            Step::Hedge(at) | Step::Round(at) => Some(at),
+        };
+        let timed = self.attempts.iter().filter(|attempt| attempt.held.is_none());
+        let ends = timed.map(|attempt| attempt.until).min();
+        let held = |attempt: &Attempt| attempt.asked.is_none() && attempt.link.zmtp.is_ready();
+        let create = self.create_at().filter(|_| creates && self.attempts.iter().any(held));
+        [step, ends, create].into_iter().flatten().min()
     }
 }
 
 impl Machine {
-    fn attempt(&self) -> Option<&Attempt> {
-        match &self.state {
-            State::ConnectingNew(new) => Some(&new.attempt),
-            State::ConnectingExisting(attempt) => Some(attempt),
-            State::Disconnected(_) | State::Connected(_) => None,
+    /// Begins a search.
+    pub(super) fn seek(&mut self, now: Instant, next: Next) {
+        debug_assert!(!self.search.is_under_way());
+        self.search.number = 0;
+        self.go(now, next);
+    }
+
+    /// The session lost its connection while a search ran beside it. The search goes on, and may ask that member too; at
+    /// once if it `dropped` the connection, since it may run again.
+    pub(super) fn go_on(&mut self, now: Instant, dropped: bool) {
+        self.search.number = 0;
+        if self.search.step == Step::None {
+            self.search.step = Step::Round(if dropped { now } else { now + HEDGE });
         }
     }
 
-    fn attempt_mut(&mut self) -> Option<&mut Attempt> {
-        match &mut self.state {
-            State::ConnectingNew(new) => Some(&mut new.attempt),
-            State::ConnectingExisting(attempt) => Some(attempt),
-            State::Disconnected(_) | State::Connected(_) => None,
-        }
+    /// Returns true if the member has a connection: it is being asked, or the session is connected to it.
+    fn busy(search: &Search, link: Option<&Link>) -> impl Fn(usize) -> bool {
+        let session = link.map(|link| link.member);
+        move |member| session == Some(member) || search.asks(member)
     }
 
-    /// Returns the nonce that the answer to the present attempt must carry.
-    pub(super) fn expected_nonce(&self) -> Option<Nonce> {
-        match self.attempt()?.phase {
-            AttemptPhase::Trying { nonce, .. } => Some(nonce),
-            AttemptPhase::Pausing { .. } => None,
-        }
-    }
-
-    /// Returns true if the answer to the present attempt must carry this nonce.
-    pub(super) fn is_expected(&self, nonce: Nonce) -> bool {
-        self.expected_nonce() == Some(nonce)
-    }
-
-    /// Tries a member now, or pauses.
+    /// Asks a member now, or pauses.
     pub(super) fn go(&mut self, now: Instant, next: Next) {
         match next {
-            Next::Now(member) => self.try_member(now, member),
-            Next::At(until) => {
-                if let Some(attempt) = self.attempt_mut() {
-                    attempt.phase = AttemptPhase::Pausing { until };
-                }
-            }
+            Next::Now(member) => self.open_attempt(now, member),
+            Next::At(until) => self.search.step = Step::Round(until),
+            Next::Wait => {}
         }
     }
 
-    fn try_member(&mut self, now: Instant, member: usize) {
-        debug_assert!(self.link.is_none());
+    fn open_attempt(&mut self, now: Instant, member: usize) {
+        debug_assert!(!self.search.asks(member));
         let conn = self.next_connection();
-        self.link = Some(Link::new(conn, member, self.zmtp_config(), now));
+        let link = Link::new(conn, member, self.zmtp_config(), now);
         let nonce = self.draw_nonce();
         let until = now + self.config.connection_timeout;
-        let had_session = match &self.state {
+        let reconnects = match &self.state {
             State::ConnectingNew(new) => new.renews,
-            State::ConnectingExisting(_) => true,
-            State::Disconnected(_) | State::Connected(_) => false,
+            State::ConnectingExisting => true,
+            // In Connected the session has its connection, and may keep it.
+            State::Connected(_) | State::Disconnected(_) => false,
         };
-        let Some(attempt) = self.attempt_mut() else { return };
-        attempt.number = attempt.number.saturating_add(1);
-        let number = attempt.number;
-        attempt.phase = AttemptPhase::Trying { nonce, until };
-        attempt.restarted = false;
+        let search = &mut self.search;
+        search.number = search.number.saturating_add(1);
+        search.step = Step::Hedge(now + HEDGE);
+        let number = search.number;
+        search.attempts.push(Attempt {
+            link,
+            nonce,
+            opened: now,
+            until,
+            asked: None,
+            held: None,
+            create_wait: None,
+            restarted: false,
+        });
         let (member_id, address) = self.member(member);
-        if had_session {
+        if reconnects {
             self.out.event(Event::Reconnecting {
                 attempt: number,
                 member_id: member_id.clone(),
@@ -135,91 +238,157 @@ impl Machine {
         config
     }
 
-    /// The present attempt ended without a session: goes on to the next. `hint` is the configured leader that the
-    /// member named, if it answered.
+    /// Returns true if the session message may be sent on this connection now, and notes that it is. Each connection
+    /// carries one.
+    pub(super) fn may_ask(&mut self, now: Instant, conn: ConnId) -> Option<Nonce> {
+        let creates = matches!(self.state, State::ConnectingNew(_));
+        let waits = creates && self.search.create_at().is_some_and(|at| now < at);
+        let limit = self.config.connection_timeout;
+        let attempt = self.search.find_mut(conn).filter(|attempt| attempt.asked.is_none())?;
+        if waits {
+            attempt.held.get_or_insert(now);
+            return None;
+        }
+        attempt.asked = Some(now);
+        if let Some(since) = attempt.held.take() {
+            attempt.until = attempt.until + (now - since);
+        }
+        // A new session may be awaited for longer than the rest of an attempt.
+        if let State::ConnectingNew(new) = &self.state {
+            attempt.until = attempt.until + new.create_wait.saturating_sub(limit);
+            attempt.create_wait = Some(new.create_wait);
+        }
+        Some(attempt.nonce)
+    }
+
+    /// An attempt ended without a session: the search goes on. `hint` is the configured leader that the member named, if
+    /// it answered.
     pub(super) fn attempt_failed(
         &mut self,
         now: Instant,
+        conn: ConnId,
         cause: ConnectionCause,
         hint: Option<usize>,
     ) {
+        let Some(attempt) = self.search.take(conn) else { return };
         let answered = is_answer(&cause);
-        if let Some(link) = &self.link {
-            let (member_id, address) = self.member(link.member);
-            self.callers.failed(address, cause.clone());
-            self.out.event(Event::ConnectionFailure { member_id, error: cause });
+        let member = attempt.link.member;
+        let (member_id, address) = self.member(member);
+        self.callers.failed(address, cause.clone());
+        self.out.event(Event::ConnectionFailure { member_id, error: cause });
+        self.close_attempt(attempt, answered);
+        if hint.is_some_and(|leader| self.awaits_new_session(leader)) {
+            self.members.leader_is_busy();
         }
-        self.close_link();
-        let next = self.members.after_attempt(now, answered, hint, &mut self.rng);
+        let busy = Self::busy(&self.search, self.link.as_ref());
+        let pauses = match self.search.step {
+            Step::None => true,
+            Step::Hedge(_) => !self.search.is_young(now),
+            Step::Round(_) => false,
+        };
+        let ended = Ended { member, answered, hint };
+        let next = self.members.after_attempt(now, ended, busy, pauses, &mut self.rng);
         self.go(now, next);
     }
 
-    /// Returns the index of the member that the connected server named as the leader, if it is configured. One that
-    /// is not configured is remembered for the error of connect().
-    pub(super) fn hint(&mut self, leader_id: Option<&MemberId>) -> Option<usize> {
+    /// Returns true if this member was asked for a new session and has not answered yet.
+    fn awaits_new_session(&self, member: usize) -> bool {
+        let asked = |attempt: &Attempt| attempt.link.member == member && attempt.asked.is_some();
+        matches!(self.state, State::ConnectingNew(_)) && self.search.attempts.iter().any(asked)
+    }
+
+    /// Closes the connection of an attempt. `answered` says whether its session message has its answer.
+    fn close_attempt(&mut self, attempt: Attempt, answered: bool) {
+        let creates = matches!(self.state, State::ConnectingNew(_));
+        if creates && attempt.asked.is_some() && !answered {
+            self.stats.orphans += 1;
+        }
+        self.forget_link(attempt.link);
+    }
+
+    /// Ends the search. No attempt is left.
+    pub(super) fn end_search(&mut self) {
+        self.search.step = Step::None;
+        for attempt in std::mem::take(&mut self.search.attempts) {
+            self.close_attempt(attempt, false);
+        }
+    }
+
+    /// This connection has the session: it becomes the session's connection, and the search ends.
+    pub(super) fn promote(&mut self, conn: ConnId) {
+        debug_assert!(self.link.is_none());
+        self.link = self.search.take(conn).map(|attempt| attempt.link);
+        if let Some(link) = &self.link {
+            self.members.found(link.member);
+        }
+        self.end_search();
+    }
+
+    /// Ends all attempts but this one, whose session message has its answer.
+    pub(super) fn end_other_attempts(&mut self, conn: ConnId) {
+        let kept = self.search.take(conn);
+        self.end_search();
+        // Closing it leaves no orphan.
+        self.search.attempts.extend(kept.map(|attempt| Attempt { asked: None, ..attempt }));
+    }
+
+    /// Returns the index of the member that this one named as the leader, if it is configured. One that is not
+    /// configured is remembered for the error of connect().
+    pub(super) fn hint(&mut self, giver: usize, leader_id: Option<&MemberId>) -> Option<usize> {
         // A member id may be empty on the wire. Then it names no member.
         let leader_id = leader_id.filter(|id| !id.as_str().is_empty())?;
         let hint = self.config.members.iter().position(|member| member.id == *leader_id);
-        match (hint, &self.link) {
-            (None, Some(link)) => self.members.named_unconfigured(link.member, leader_id.clone()),
-            _ => self.members.forget_unconfigured(),
+        match hint {
+            None => self.members.named_unconfigured(giver, leader_id.clone()),
+            Some(_) => self.members.forget_unconfigured(),
         }
         hint
     }
 
-    /// Ends the attempt, or the pause after one, if its time is over.
-    pub(super) fn attempt_timeout(&mut self, now: Instant) {
-        let Some(attempt) = self.attempt_mut() else { return };
-        match attempt.phase {
-            AttemptPhase::Trying { until, .. } if until <= now => {
-                let (ready, asked) = self
-                    .link
-                    .as_ref()
-                    .map_or((false, false), |link| (link.zmtp.is_ready(), link.asked));
-                if asked && let State::ConnectingNew(new) = &mut self.state {
-                    let limit = MAX_CREATE_WAIT.max(self.config.connection_timeout);
-                    new.create_wait = (new.create_wait * CREATE_WAIT_GROWTH).min(limit);
-                }
-                let cause =
-                    if ready { ConnectionCause::NeverAnswered } else { ConnectionCause::TimedOut };
-                self.attempt_failed(now, cause, None);
-            }
-            AttemptPhase::Pausing { until } if until <= now => {
-                let member = self.members.begin_round();
-                self.go(now, Next::Now(member));
-            }
-            AttemptPhase::Trying { .. } | AttemptPhase::Pausing { .. } => {}
-        }
+    /// Returns when the search has something to do, besides the timers of its connections.
+    pub(super) fn search_at(&self) -> Option<Instant> {
+        self.search.next_timeout(matches!(self.state, State::ConnectingNew(_)))
     }
 
-    /// CreateSession was sent: it may be awaited for longer than the rest of an attempt.
-    pub(super) fn await_created(&mut self) {
-        if let State::ConnectingNew(new) = &mut self.state
-            && let AttemptPhase::Trying { until, .. } = &mut new.attempt.phase
-        {
-            *until = *until + new.create_wait.saturating_sub(self.config.connection_timeout);
+    /// Ends the attempts whose time is over, and goes on with the search if it is time.
+    pub(super) fn search_timeouts(&mut self, now: Instant) {
+        let late = |attempt: &&Attempt| attempt.held.is_none() && attempt.until <= now;
+        while let Some(attempt) = self.search.attempts.iter().find(late) {
+            let (conn, ready, waited) =
+                (attempt.link.id, attempt.link.zmtp.is_ready(), attempt.create_wait);
+            if let (Some(waited), State::ConnectingNew(new)) = (waited, &mut self.state) {
+                let limit = MAX_CREATE_WAIT.max(self.config.connection_timeout);
+                new.create_wait = new.create_wait.max((waited * CREATE_WAIT_GROWTH).min(limit));
+            }
+            let cause =
+                if ready { ConnectionCause::NeverAnswered } else { ConnectionCause::TimedOut };
+            self.attempt_failed(now, conn, cause, None);
         }
-    }
-
-    /// The clock jumped: the attempt has all of its time again, but only once.
-    pub(super) fn restart_attempt(&mut self, now: Instant) {
-        let asked = self.link.as_ref().is_some_and(|link| link.asked);
-        let wait = match &self.state {
-            State::ConnectingNew(new) if asked => new.create_wait,
-            _ => self.config.connection_timeout,
+        let (Step::Hedge(at) | Step::Round(at)) = self.search.step else { return };
+        if now < at {
+            return;
+        }
+        let step = std::mem::take(&mut self.search.step);
+        if self.search.attempts.len() >= MAX_ATTEMPTS {
+            // The end of an attempt goes on.
+            return;
+        }
+        let busy = Self::busy(&self.search, self.link.as_ref());
+        let next = match step {
+            Step::Round(_) => self.members.begin_round(busy),
+            _ => self.members.hedge(now, busy, &mut self.rng),
         };
-        if let Some(Attempt { phase: AttemptPhase::Trying { until, .. }, restarted, .. }) =
-            self.attempt_mut()
-            && !std::mem::replace(restarted, true)
-        {
-            *until = now + wait;
-        }
+        self.go(now, next);
     }
 
-    /// Returns when the attempt, or the pause, is over.
-    pub(super) fn attempt_until(&self) -> Option<Instant> {
-        match self.attempt()?.phase {
-            AttemptPhase::Trying { until, .. } | AttemptPhase::Pausing { until } => Some(until),
+    /// The clock jumped: each attempt has all of its time again, but only once.
+    pub(super) fn restart_attempts(&mut self, now: Instant) {
+        for attempt in &mut self.search.attempts {
+            let wait = attempt.create_wait.unwrap_or(self.config.connection_timeout);
+            if !std::mem::replace(&mut attempt.restarted, true) {
+                attempt.until = now + wait;
+                attempt.held = attempt.held.map(|_| now);
+            }
         }
     }
 }

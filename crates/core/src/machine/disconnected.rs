@@ -7,7 +7,6 @@ use crate::{
     Instant,
     event::{DisconnectReason, Event},
     failure::Failure,
-    policy::members::Next,
 };
 
 #[derive(Debug, Default)]
@@ -31,22 +30,25 @@ impl Machine {
     pub(super) fn start(&mut self, now: Instant) {
         debug_assert!(matches!(self.state, State::Disconnected(_)));
         debug_assert!(self.link.is_none() && self.session.is_none() && self.drain.is_none());
+        debug_assert!(!self.search.is_under_way());
         self.callers.forget_failure();
         self.members.forget_unconfigured();
         self.forget_session();
-        let member = self.members.first();
+        let first = self.members.first();
         let create_wait = self.config.connection_timeout;
-        self.enter(State::ConnectingNew(ConnectingNew::begin(now, create_wait, false)));
-        self.go(now, Next::Now(member));
+        self.enter(State::ConnectingNew(ConnectingNew::begin(create_wait, false)));
+        self.seek(now, first);
     }
 
     /// Enters Disconnected, with everything settled. `why` is the failure of the calls that wait for a session.
     pub(super) fn end(&mut self, now: Instant, reason: Option<DisconnectReason>, why: &Failure) {
         debug_assert_eq!(self.requests.queued() + self.requests.in_flight(), 0);
-        let member_id = self.link.as_ref().map(|link| self.config.members[link.member].id.clone());
+        let link = self.link.as_ref().or(self.search.links().last());
+        let member_id = link.map(|link| self.config.members[link.member].id.clone());
         let pings = self.liveness.disconnected();
         self.fail_pings(pings, why);
         self.close_link();
+        self.end_search();
         self.forget_session();
         self.session = None;
         self.enter(State::Disconnected(Disconnected::default()));

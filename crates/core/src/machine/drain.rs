@@ -44,7 +44,7 @@ impl Machine {
                 self.drain = Some(Drain { until, closing: None });
                 self.end(now, Some(DisconnectReason::Closed), &why);
             }
-            State::ConnectingExisting(_) | State::Connected(_) => {
+            State::ConnectingExisting | State::Connected(_) => {
                 // Even with nothing to wait for, the session is closed on a connection.
                 self.drain = Some(Drain { until, closing: None });
             }
@@ -78,6 +78,8 @@ impl Machine {
 
     fn begin_closing(&mut self, now: Instant) {
         self.settle_all(|sent| Failure::Closed { sent });
+        // A frozen member gets CloseSession too: nothing waits for its answer any more.
+        self.end_search();
         self.send_close();
         if let Some(drain) = &mut self.drain {
             // CloseSession has at least a second to be written.

@@ -19,7 +19,7 @@ impl Machine {
     /// The connection is open. Ignored for a connection that was closed.
     pub fn handle_opened(&mut self, now: Instant, conn: ConnId) {
         let config = self.zmtp_config();
-        if let Some(link) = self.link.as_mut().filter(|link| link.id == conn && !link.open) {
+        if let Some(link) = self.link_mut(conn).filter(|link| !link.open) {
             link.zmtp = Connection::new(config, now);
             link.open = true;
         }
@@ -27,8 +27,8 @@ impl Machine {
 
     /// The connection could not be opened. Ignored for a connection that was closed.
     pub fn handle_open_failed(&mut self, now: Instant, conn: ConnId, why: OpenFailure) {
-        if self.link.as_ref().is_some_and(|link| link.id == conn && !link.open) {
-            self.attempt_failed(now, cause_of(why), None);
+        if self.link(conn).is_some_and(|link| !link.open) {
+            self.attempt_failed(now, conn, cause_of(why), None);
         }
     }
 
@@ -36,12 +36,17 @@ impl Machine {
     /// closed.
     pub fn handle_received(&mut self, now: Instant, conn: ConnId) {
         self.note_jump(now);
-        let Some(link) = self.link.as_mut().filter(|link| link.id == conn) else { return };
+        let Some(link) = self.link_mut(conn) else { return };
         let (bytes, before) = (link.zmtp.bytes_received(), link.zmtp.message_bytes_received());
         let mid_message = link.zmtp.mid_message();
         link.zmtp.handle_received(now);
         if link.zmtp.bytes_received() != bytes {
             self.clock.grace.earn();
+            if self.search.is_under_way() && self.is_session(conn) {
+                // The member was not frozen, or is no longer.
+                self.end_search();
+                self.members.heard();
+            }
         }
         self.take_events(now, conn);
         let Some(link) = self.link.as_ref().filter(|link| link.id == conn) else { return };
@@ -67,23 +72,22 @@ impl Machine {
     /// Ends the connection, for this cause if it has brought no message.
     fn ended(&mut self, now: Instant, conn: ConnId, before_first_message: ConnectionCause) {
         self.take_events(now, conn);
-        let Some(link) = self.link.as_ref().filter(|link| link.id == conn) else { return };
-        if matches!(self.state, State::Connected(_)) {
-            self.lost(now, Loss::Broken);
-        } else {
-            let cause = if link.zmtp.received_messages() == 0 {
-                before_first_message
-            } else {
-                ConnectionCause::Lost
-            };
-            self.attempt_failed(now, cause, None);
+        if self.is_session(conn) {
+            return self.lost(now, Loss::Broken);
         }
+        let Some(link) = self.search.link(conn) else { return };
+        let cause = if link.zmtp.received_messages() == 0 {
+            before_first_message
+        } else {
+            ConnectionCause::Lost
+        };
+        self.attempt_failed(now, conn, cause, None);
     }
 
     /// Handles what the connection has decoded, until there is no more or the connection is closed.
     pub(super) fn take_events(&mut self, now: Instant, conn: ConnId) {
         loop {
-            let Some(link) = self.link.as_mut().filter(|link| link.id == conn) else { return };
+            let Some(link) = self.link_mut(conn) else { return };
             if let Some(messages) = link.zmtp.poll_messages(now) {
                 self.take_messages(now, conn, messages);
                 continue;
@@ -95,15 +99,15 @@ impl Machine {
                     let (member_id, _) = self.member(member);
                     self.out.event(Event::ConnectionSuccess { member_id });
                 }
-                zraft_zmtp::Event::Message(frame) => self.message(now, &frame),
+                zraft_zmtp::Event::Message(frame) => self.message(now, conn, &frame),
                 zraft_zmtp::Event::Oversized { length, head } => {
                     let detail = format!("a message of {length} bytes is over `max_message_size`");
-                    self.unusable(now, &head, &detail);
+                    self.unusable(now, conn, &head, &detail);
                 }
                 zraft_zmtp::Event::MultipartDiscarded => {
-                    self.protocol_error("a multipart message was discarded".to_owned());
+                    self.protocol_error(conn, "a multipart message was discarded".to_owned());
                 }
-                zraft_zmtp::Event::Failed(error) => self.zmtp_failed(now, error),
+                zraft_zmtp::Event::Failed(error) => self.zmtp_failed(now, conn, error),
                 _ => {}
             }
         }
@@ -111,12 +115,12 @@ impl Machine {
 
     /// Handles messages that came together, until the connection is closed.
     fn take_messages(&mut self, now: Instant, conn: ConnId, mut messages: Messages) {
-        while self.link.as_ref().is_some_and(|link| link.id == conn) {
-            if matches!(self.state, State::Connected(_)) && !self.out.observes_messages() {
+        while self.link(conn).is_some() {
+            if self.is_session(conn) && !self.out.observes_messages() {
                 self.take_answers(now, &mut messages);
             }
             let Some(frame) = messages.take_first() else { return };
-            self.message(now, &frame);
+            self.message(now, conn, &frame);
         }
     }
 
@@ -135,30 +139,30 @@ impl Machine {
         }
     }
 
-    fn zmtp_failed(&mut self, now: Instant, error: zraft_zmtp::Error) {
-        if matches!(self.state, State::Connected(_)) {
+    fn zmtp_failed(&mut self, now: Instant, conn: ConnId, error: zraft_zmtp::Error) {
+        if self.is_session(conn) {
             let loss = match error {
                 zraft_zmtp::Error::HeartbeatTimeout => Loss::HeartbeatTimeout,
                 error => {
-                    self.protocol_error(error.to_string());
+                    self.protocol_error(conn, error.to_string());
                     Loss::Violation
                 }
             };
             self.lost(now, loss);
         } else {
-            self.attempt_failed(now, ConnectionCause::Zmtp(error), None);
+            self.attempt_failed(now, conn, ConnectionCause::Zmtp(error), None);
         }
     }
 
-    pub(super) fn message(&mut self, now: Instant, frame: &Bytes) {
+    pub(super) fn message(&mut self, now: Instant, conn: ConnId, frame: &Bytes) {
         let message = match ServerMessage::decode(frame) {
             Ok(message) => message,
-            Err(error) => return self.undecodable(now, frame, &error),
+            Err(error) => return self.undecodable(now, conn, frame, &error),
         };
         if self.out.observes_messages() {
             self.out.event(Event::MessageReceived { message: message.clone() });
         }
-        let connected = matches!(self.state, State::Connected(_));
+        let connected = self.is_session(conn);
         match message {
             ServerMessage::ClientResponse { request_id, result } if connected => {
                 self.command_answered(now, request_id, Ok(result.into_bytes()));
@@ -180,27 +184,28 @@ impl Machine {
                 self.keep_alive_answered(now, timestamp);
             }
             ServerMessage::SessionClosed { reason, leader_id } => {
-                self.session_closed(now, reason, leader_id.as_ref());
+                self.session_closed(now, conn, reason, leader_id.as_ref());
             }
-            ServerMessage::SessionCreated { session_id, nonce } if self.is_expected(nonce) => {
+            ServerMessage::SessionCreated { session_id, nonce }
+                if self.search.expects(conn, nonce) =>
+            {
                 match self.state {
-                    State::ConnectingNew(_) => self.created(now, &session_id),
-                    // Ignored: this attempt did not ask for a new session. The other states expect no answer.
-                    State::ConnectingExisting(_) | State::Disconnected(_) | State::Connected(_) => {
-                    }
+                    State::ConnectingNew(_) => self.created(now, conn, &session_id),
+                    // Ignored: this attempt did not ask for a new session.
+                    State::ConnectingExisting | State::Disconnected(_) | State::Connected(_) => {}
                 }
             }
-            ServerMessage::SessionContinued { nonce } if self.is_expected(nonce) => {
+            ServerMessage::SessionContinued { nonce } if self.search.expects(conn, nonce) => {
                 match self.state {
-                    State::ConnectingExisting(_) => self.continued(now),
-                    // Ignored: this attempt did not continue a session. The other states expect no answer.
-                    State::ConnectingNew(_) | State::Disconnected(_) | State::Connected(_) => {}
+                    State::ConnectingExisting | State::Connected(_) => self.continued(now, conn),
+                    // Ignored: this attempt did not continue a session.
+                    State::ConnectingNew(_) | State::Disconnected(_) => {}
                 }
             }
             ServerMessage::SessionRejected { reason, nonce, leader_id }
-                if self.is_expected(nonce) =>
+                if self.search.expects(conn, nonce) =>
             {
-                self.rejected(now, reason, leader_id.as_ref());
+                self.rejected(now, conn, reason, leader_id.as_ref());
             }
             // Ignored: the answer to an earlier attempt.
             ServerMessage::SessionCreated { .. }
@@ -264,15 +269,15 @@ impl Machine {
         }
     }
 
-    fn undecodable(&mut self, now: Instant, frame: &Bytes, error: &DecodeError) {
+    fn undecodable(&mut self, now: Instant, conn: ConnId, frame: &Bytes, error: &DecodeError) {
         let head = frame.slice(..frame.len().min(64));
-        self.unusable(now, &head, &error.to_string());
+        self.unusable(now, conn, &head, &error.to_string());
     }
 
     /// A message cannot be used. Its first bytes may still say which request it belongs to.
-    fn unusable(&mut self, now: Instant, head: &Bytes, detail: &str) {
-        self.protocol_error(detail.to_owned());
-        if !matches!(self.state, State::Connected(_)) {
+    fn unusable(&mut self, now: Instant, conn: ConnId, head: &Bytes, detail: &str) {
+        self.protocol_error(conn, detail.to_owned());
+        if !self.is_session(conn) {
             return;
         }
         let failure = |kind| Failure::Protocol {
@@ -299,9 +304,9 @@ impl Machine {
         }
     }
 
-    fn protocol_error(&mut self, detail: String) {
+    fn protocol_error(&mut self, conn: ConnId, detail: String) {
         self.stats.protocol_errors += 1;
-        if let Some(link) = &self.link {
+        if let Some(link) = self.link(conn) {
             let (member_id, _) = self.member(link.member);
             self.out.event(Event::ProtocolError { member_id, detail });
         }

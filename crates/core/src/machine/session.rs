@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use zraft_protocol::{MemberId, RejectionReason, SessionCloseReason, SessionId};
 
-use super::{Attempt, Connected, ConnectingNew, Machine, State};
+use super::{Connected, ConnectingNew, Machine, State};
 use crate::{
-    Instant,
+    ConnId, Instant,
     config::OnSessionExpired,
     event::{DisconnectReason, Event},
     failure::{ConnectionCause, Failure},
     loss::Loss,
-    policy::members::Next,
     resend::Resume,
     tables::server_requests::ServerRequests,
 };
@@ -19,6 +18,10 @@ use crate::{
 /// The client believes a lone member that the session expired if it says so again after this long. A leader that just
 /// resumed may say it falsely, but there is no other member to ask.
 const SAID_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// The client believes the leader that the others name if it denied the session this often, and first this long ago. A
+/// leader that resumed with an old session map is replaced within seconds, and the others then name its successor.
+const LEADER_DENIES: u32 = 3;
+const LEADER_DENIES_FOR: Duration = Duration::from_secs(10);
 
 /// A session that the server knows.
 #[derive(Debug)]
@@ -30,30 +33,76 @@ pub(super) struct Session {
     pub(super) proof: Instant,
     /// How the last session connection ended.
     pub(super) lost_by: Option<Loss>,
-    /// When a member first said that the session expired. That may be false.
-    doubted: Option<Instant>,
+    /// A member said that the session expired, which may be false.
+    doubt: Option<Doubt>,
     pub(super) tracker: ServerRequests,
 }
 
+/// What the members said since one of them first denied the session.
+#[derive(Debug)]
+struct Doubt {
+    since: Instant,
+    /// By the index of the member.
+    words: Vec<Words>,
+}
+
+/// What one member said.
+#[derive(Debug, Clone, Default)]
+struct Words {
+    denials: u32,
+    first_denial: Option<Instant>,
+    /// The configured member that it named as the leader when it last rejected the session for not leading.
+    names: Option<usize>,
+}
+
+impl Doubt {
+    fn begin(now: Instant, members: usize) -> Self {
+        Self { since: now, words: vec![Words::default(); members] }
+    }
+
+    fn denied(&mut self, now: Instant, member: usize) {
+        let words = &mut self.words[member];
+        words.denials = words.denials.saturating_add(1);
+        words.first_denial.get_or_insert(now);
+        words.names = None;
+    }
+
+    /// Returns true if this member denied the session often enough, and is the leader for all others that name one.
+    fn convinces(&self, now: Instant, member: usize) -> bool {
+        let words = &self.words[member];
+        let long = words.first_denial.is_some_and(|first| now - first >= LEADER_DENIES_FOR);
+        let others = self.words.iter().enumerate().filter(|(other, _)| *other != member);
+        let mut named = others.filter_map(|(_, words)| words.names).peekable();
+        long && words.denials >= LEADER_DENIES
+            && named.peek().is_some()
+            && named.all(|leader| leader == member)
+    }
+}
+
 impl Machine {
-    /// SessionCreated came, with the right nonce.
-    pub(super) fn created(&mut self, now: Instant, session_id: &SessionId) {
+    /// SessionCreated came on this connection, with the right nonce.
+    pub(super) fn created(&mut self, now: Instant, conn: ConnId, session_id: &SessionId) {
         debug_assert!(self.session.is_none());
+        self.promote(conn);
         let Some(link) = &self.link else { return };
         self.session = Some(Session {
             id: session_id.to_detached(),
             member: link.member,
             proof: now,
             lost_by: None,
-            doubted: None,
+            doubt: None,
             tracker: ServerRequests::new(self.config.max_server_requests),
         });
         self.resend.created(link.id);
         self.become_connected(now, false);
     }
 
-    /// SessionContinued came, with the right nonce.
-    pub(super) fn continued(&mut self, now: Instant) {
+    /// SessionContinued came on this connection, with the right nonce.
+    pub(super) fn continued(&mut self, now: Instant, conn: ConnId) {
+        if matches!(self.state, State::Connected(_)) {
+            self.leave_frozen(now);
+        }
+        self.promote(conn);
         let (Some(link), Some(session)) = (&self.link, &mut self.session) else {
             debug_assert!(false, "a session is continued on a connection");
             return;
@@ -65,62 +114,76 @@ impl Machine {
         };
         session.member = link.member;
         session.proof = now;
-        session.doubted = None;
+        session.doubt = None;
         self.resend.resumed(now, &mut self.requests, link.id, resume);
         self.stats.reconnects += 1;
         self.become_connected(now, true);
     }
 
-    /// SessionClosed came.
+    /// SessionClosed came on this connection.
     pub(super) fn session_closed(
         &mut self,
         now: Instant,
+        conn: ConnId,
         reason: SessionCloseReason,
         leader_id: Option<&MemberId>,
     ) {
-        let hint = self.hint(leader_id);
-        match (&self.state, reason) {
+        let Some(member) = self.link(conn).map(|link| link.member) else { return };
+        let hint = self.hint(member, leader_id);
+        let expired = reason == SessionCloseReason::SessionExpired;
+        if self.is_session(conn) {
             // A session that is being closed has ended either way.
-            (State::Connected(_), _) if self.is_closing() => {
+            if expired && !self.is_closing() {
+                self.session_expired(now, Some(member));
+            } else {
                 self.lost(now, Loss::Closed { reason, hint });
             }
-            (
-                State::Connected(_) | State::ConnectingExisting(_),
-                SessionCloseReason::SessionExpired,
-            ) => self.session_expired(now),
-            (State::Connected(_), _) => self.lost(now, Loss::Closed { reason, hint }),
-            (State::ConnectingNew(_) | State::ConnectingExisting(_), _) => {
-                self.attempt_failed(now, ConnectionCause::SessionClosed, hint);
-            }
-            // Ignored: there is no connection that it could come on.
-            (State::Disconnected(_), _) => {}
+        } else if expired && matches!(self.state, State::ConnectingExisting) {
+            self.session_expired(now, Some(member));
+        } else {
+            self.attempt_failed(now, conn, ConnectionCause::SessionClosed, hint);
         }
     }
 
-    /// SessionRejected came, with the right nonce.
+    /// SessionRejected came on this connection, with the right nonce.
     pub(super) fn rejected(
         &mut self,
         now: Instant,
+        conn: ConnId,
         reason: RejectionReason,
         leader_id: Option<&MemberId>,
     ) {
-        let hint = self.hint(leader_id);
+        let Some(member) = self.link(conn).map(|link| link.member) else { return };
+        let hint = self.hint(member, leader_id);
         match reason {
             RejectionReason::NotLeader => {
+                if let Some(doubt) =
+                    self.session.as_mut().and_then(|session| session.doubt.as_mut())
+                {
+                    doubt.words[member].names = hint;
+                }
                 let cause = match leader_id.filter(|id| hint.is_none() && !id.as_str().is_empty()) {
                     Some(id) => ConnectionCause::LeaderNotConfigured { leader_id: id.clone() },
                     None => ConnectionCause::NoLeader,
                 };
-                self.attempt_failed(now, cause, hint);
+                self.attempt_failed(now, conn, cause, hint);
             }
             RejectionReason::SessionExpired => {
-                if self.expiry_is_believed(now) {
-                    self.session_expired(now);
+                // While the session has a connection, it lives until that one says otherwise.
+                if self.link.is_none() && self.expiry_is_believed(now, member) {
+                    self.session_expired(now, Some(member));
                 } else {
-                    self.attempt_failed(now, ConnectionCause::SessionUnknown, hint);
+                    self.members.denied(member);
+                    self.attempt_failed(now, conn, ConnectionCause::SessionUnknown, hint);
                 }
             }
+            RejectionReason::InvalidCapabilities | RejectionReason::Other
+                if self.link.is_some() =>
+            {
+                self.attempt_failed(now, conn, ConnectionCause::SessionUnknown, hint);
+            }
             RejectionReason::InvalidCapabilities | RejectionReason::Other => {
+                self.end_other_attempts(conn);
                 self.settle_all(|sent| Failure::SessionRejected { reason, sent });
                 let why = Failure::SessionRejected { reason, sent: false };
                 self.end(now, Some(DisconnectReason::Rejected), &why);
@@ -128,34 +191,42 @@ impl Machine {
         }
     }
 
-    /// Returns true if the session may really have expired. A member that resumed or was just elected may reject a
-    /// session that lives, so the client believes it only when time allows it.
-    fn expiry_is_believed(&mut self, now: Instant) -> bool {
-        let single = self.config.members.len() == 1;
+    /// A member denies the session. Returns true if the session may really have expired. A member that resumed or was just
+    /// elected may reject a session that lives, so the client believes it only when time, or the others, allow it.
+    fn expiry_is_believed(&mut self, now: Instant, member: usize) -> bool {
+        let members = self.config.members.len();
         let limit = self.config.session_timeout;
         let Some(session) = &mut self.session else { return false };
         if now - session.proof >= limit {
             return true;
         }
-        let first = *session.doubted.get_or_insert(now);
-        single && now - first >= SAID_AGAIN_AFTER
+        let begins = session.doubt.is_none();
+        let doubt = session.doubt.get_or_insert_with(|| Doubt::begin(now, members));
+        doubt.denied(now, member);
+        let alone = members == 1 && now - doubt.since >= SAID_AGAIN_AFTER;
+        let believed = alone || doubt.convinces(now, member);
+        if begins && !believed {
+            let (member_id, _) = self.member(member);
+            self.out.event(Event::SessionDoubted { member_id });
+        }
+        believed
     }
 
     /// Returns when a session that a member rejected counts as expired, if no other member continues it.
     pub(super) fn doubt_until(&self) -> Option<Instant> {
         let session = self.session.as_ref()?;
-        let connecting = matches!(self.state, State::ConnectingExisting(_));
-        (connecting && session.doubted.is_some())
-            .then(|| session.proof + self.config.session_timeout)
+        let connecting = matches!(self.state, State::ConnectingExisting);
+        (connecting && session.doubt.is_some()).then(|| session.proof + self.config.session_timeout)
     }
 
     /// The session expired, and the client believes it: everything settles, or goes on in a new session.
-    pub(super) fn session_expired(&mut self, now: Instant) {
-        debug_assert!(matches!(self.state, State::Connected(_) | State::ConnectingExisting(_)));
+    /// `member` said it, or else the time did.
+    pub(super) fn session_expired(&mut self, now: Instant, member: Option<usize>) {
+        debug_assert!(matches!(self.state, State::Connected(_) | State::ConnectingExisting));
         let Some(Session { id, .. }) = self.session.take() else { return };
         self.out.event(Event::SessionExpired { session_id: id.clone() });
         if self.config.on_session_expired == OnSessionExpired::NewSession && self.drain.is_none() {
-            self.renew(now, id);
+            self.renew(now, id, member);
         } else {
             self.terminate(now, id);
         }
@@ -173,9 +244,8 @@ impl Machine {
     }
 
     /// Goes on in a new session: sent commands settle as unknown, everything else is sent in that session.
-    fn renew(&mut self, now: Instant, id: SessionId) {
+    fn renew(&mut self, now: Instant, id: SessionId, member: Option<usize>) {
         let why = Failure::SessionExpired { session_id: Some(id), sent: true };
-        let member = self.link.as_ref().map(|link| link.member);
         let mut short_lived = false;
         if let State::Connected(connected) = &self.state {
             short_lived = connected.is_short_lived(now);
@@ -188,20 +258,21 @@ impl Machine {
             });
         }
         self.close_link();
+        self.end_search();
         self.settle_sent_commands(&why);
         self.forget_session();
         let create_wait = self.config.connection_timeout;
-        self.enter(State::ConnectingNew(ConnectingNew::begin(now, create_wait, true)));
+        self.enter(State::ConnectingNew(ConnectingNew::begin(create_wait, true)));
         // The member that ended the session leads, or did.
         let next = match member {
             // A member whose sessions expire at once must not be asked without a pause.
             Some(member) if short_lived => {
                 self.members.after_short_lived(now, member, Some(member), None, &mut self.rng)
             }
-            Some(member) => Next::Now(self.members.same_again(member)),
-            None => Next::Now(self.members.begin_round()),
+            Some(member) => self.members.same_again(member),
+            None => self.members.begin_round(|_| false),
         };
-        self.go(now, next);
+        self.seek(now, next);
     }
 
     /// The session has a connection.
@@ -227,12 +298,5 @@ impl Machine {
         self.resend.new_session(&mut self.requests);
         self.requests.new_session();
         self.quarantine.reset();
-    }
-
-    /// The session lost its connection: a search for another begins.
-    pub(super) fn seek_connection(&mut self, now: Instant, next: Next) {
-        debug_assert!(self.session.is_some() && self.link.is_none());
-        self.enter(State::ConnectingExisting(Attempt::begin(now)));
-        self.go(now, next);
     }
 }

@@ -3,7 +3,7 @@
 use std::{cell::Cell, time::Duration};
 
 use super::{Machine, State, settle::GaveUp};
-use crate::Instant;
+use crate::{ConnId, Instant};
 
 /// If the driver wakes later than planned by more than this, the process or the computer was stopped meanwhile. A busy
 /// computer delays a timer by less.
@@ -87,11 +87,10 @@ impl Machine {
             [self.requests.next_deadline(), self.callers.next_timeout(), self.drain_until()];
         let deadline = deadlines.into_iter().flatten().min();
         let deadline = deadline.map(|at| self.clock.grace.until.map_or(at, |grace| at.max(grace)));
-        let zmtp = self.link.as_ref().filter(|link| link.open);
-        let zmtp = zmtp.and_then(|link| link.zmtp.poll_timeout());
+        let links = self.link.iter().chain(self.search.links()).filter(|link| link.open);
+        let zmtp = links.filter_map(|link| link.zmtp.poll_timeout()).min();
         let jumped = self.clock.jumped.then_some(self.clock.latest);
-        let network =
-            [zmtp, self.attempt_until(), self.doubt_until(), self.next_connected(), jumped];
+        let network = [zmtp, self.search_at(), self.doubt_until(), self.next_connected(), jumped];
         network.into_iter().flatten().chain(deadline).min()
     }
 
@@ -106,7 +105,7 @@ impl Machine {
         // An acknowledgement that waits for room in the buffer waits for the socket, not for the time.
         let room = self.link.as_ref().is_some_and(crate::link::Link::has_room);
         let ack = self.session.as_ref().and_then(|session| session.tracker.ack_due());
-        [live, resend, ack.filter(|_| room)].into_iter().flatten().min()
+        [live, resend, ack.filter(|_| room), self.frozen_at()].into_iter().flatten().min()
     }
 
     /// Notices that the clock jumped. Bytes that can be read are read before the machine concludes anything from that.
@@ -139,20 +138,29 @@ impl Machine {
     }
 
     fn network_timeouts(&mut self, now: Instant) {
-        if let Some(link) = self.link.as_mut().filter(|link| link.open) {
-            let conn = link.id;
-            link.zmtp.handle_timeout(now);
-            self.take_events(now, conn);
-        }
+        self.zmtp_timeouts(now);
         if self.doubt_until().is_some_and(|until| until <= now) {
-            self.session_expired(now);
+            self.session_expired(now, None);
         }
-        self.attempt_timeout(now);
+        self.search_timeouts(now);
         if matches!(self.state, State::Connected(_)) && !self.is_closing() {
             self.resend.tick(now, &mut self.requests);
             let (smoothed, timeout) = (self.resend.smoothed(), self.resend.timeout());
             if let Some(loss) = self.liveness.tick(now, smoothed, timeout) {
-                self.lost(now, loss);
+                return self.lost(now, loss);
+            }
+            self.seek_beside(now);
+        }
+    }
+
+    fn zmtp_timeouts(&mut self, now: Instant) {
+        // Drivers call this in each turn. Without a search it allocates nothing.
+        let attempts: Vec<ConnId> = self.search.links().map(|link| link.id).collect();
+        let session = self.link.as_ref().map(|link| link.id);
+        for conn in session.into_iter().chain(attempts) {
+            if let Some(link) = self.link_mut(conn).filter(|link| link.open) {
+                link.zmtp.handle_timeout(now);
+                self.take_events(now, conn);
             }
         }
     }
@@ -163,10 +171,10 @@ impl Machine {
     /// application that blocks its thread, would otherwise never time anything out.
     fn restart_timers(&mut self, now: Instant) {
         self.clock.grace.begin(now);
-        if let Some(link) = self.link.as_mut().filter(|link| link.open) {
+        for link in self.link.iter_mut().chain(self.search.links_mut()).filter(|link| link.open) {
             link.zmtp.restart_timers(now);
         }
-        self.restart_attempt(now);
+        self.restart_attempts(now);
         if matches!(self.state, State::Connected(_)) {
             self.liveness.restart_keep_alive(now);
             if self.liveness.restart_requests(now) {

@@ -4,7 +4,7 @@ use zraft_protocol::{
     ClientMessage, CloseReason, CorrelationId, Payload, RequestId, Timestamp, encode,
 };
 
-use super::{Machine, State};
+use super::Machine;
 use crate::{
     ConnId, Instant, RequestKind,
     event::Event,
@@ -27,26 +27,12 @@ enum Choice {
 }
 
 impl Machine {
-    pub(super) fn fill(&mut self, now: Instant, wall: Timestamp) {
-        let Some(link) = &self.link else { return };
-        if !link.zmtp.is_ready() {
-            return;
-        }
-        match self.state {
-            // There is no connection.
-            State::Disconnected(_) => {}
-            State::ConnectingNew(_) | State::ConnectingExisting(_) => self.fill_handshake(),
-            State::Connected(_) => self.fill_session(now, wall),
-        }
-    }
-
     /// Sends CreateSession or ContinueSession, once per connection. Nothing else is sent before its answer.
-    fn fill_handshake(&mut self) {
-        let Some(nonce) = self.expected_nonce() else { return };
-        let Some(link) = &mut self.link else { return };
-        if std::mem::replace(&mut link.asked, true) {
+    pub(super) fn fill_handshake(&mut self, now: Instant, conn: ConnId) {
+        if !self.search.link(conn).is_some_and(|link| link.zmtp.is_ready()) {
             return;
         }
+        let Some(nonce) = self.may_ask(now, conn) else { return };
         let message = match &self.session {
             Some(session) => {
                 ClientMessage::ContinueSession { session_id: session.id.clone(), nonce }
@@ -56,20 +42,27 @@ impl Machine {
                 nonce,
             },
         };
-        self.send(message);
-        self.await_created();
+        self.send_on(conn, message);
     }
 
+    /// Sends a message on the session's connection.
     fn send(&mut self, message: ClientMessage) {
-        let Some(link) = &mut self.link else { return };
+        if let Some(conn) = self.link.as_ref().map(|link| link.id) {
+            self.send_on(conn, message);
+        }
+    }
+
+    fn send_on(&mut self, conn: ConnId, message: ClientMessage) {
+        let Some(link) = self.link_mut(conn) else { return };
         link.send(&message);
         if self.out.observes_messages() {
             self.out.event(Event::MessageSent { message });
         }
     }
 
-    fn fill_session(&mut self, now: Instant, wall: Timestamp) {
-        if self.is_closing() {
+    pub(super) fn fill_session(&mut self, now: Instant, wall: Timestamp) {
+        let ready = self.link.as_ref().is_some_and(|link| link.zmtp.is_ready());
+        if !ready || self.is_closing() {
             return;
         }
         self.fill_keep_alive(now, wall);
@@ -251,6 +244,7 @@ impl Machine {
     /// The socket took bytes of the buffer that [`transmit`](Self::transmit) returned. Answers to the frames whose
     /// last byte it took are awaited from now on. Ignored for a connection that was closed.
     pub fn handle_written(&mut self, now: Instant, conn: ConnId) {
+        // Nothing that an attempt writes is awaited.
         let Some(link) = self.link.as_mut().filter(|link| link.id == conn) else { return };
         while let Some(frame) = link.next_written() {
             match frame {
@@ -261,6 +255,9 @@ impl Machine {
                     }
                 }
             }
+        }
+        if link.zmtp.tx_queued() > 0 {
+            link.pushed = now;
         }
         self.liveness.bytes_written(now, link.zmtp.tx_written());
         self.shut_down_when_written(now);

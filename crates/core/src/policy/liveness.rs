@@ -276,6 +276,12 @@ impl Liveness {
         self.fruitless_moves = 0;
     }
 
+    /// Returns since when requests are on the wire without an answer to any, if there is another member to move to.
+    #[inline]
+    pub(crate) fn silent_since(&self) -> Option<Instant> {
+        self.silent_since.filter(|_| self.can_move)
+    }
+
     /// The last request on the wire was forgotten.
     pub(crate) fn nothing_on_the_wire(&mut self) {
         self.silent_since = None;
@@ -312,7 +318,7 @@ impl Liveness {
 
     /// Returns when the member counts as silent.
     fn silent_at(&self, smoothed: Option<Duration>) -> Option<Instant> {
-        let since = self.silent_since.filter(|_| self.can_move)?;
+        let since = self.silent_since()?;
         Some(since + self.patience(smoothed))
     }
 

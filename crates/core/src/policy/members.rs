@@ -26,6 +26,18 @@ pub(crate) enum Next {
     Now(usize),
     /// Begin a new round then.
     At(Instant),
+    /// Wait until an attempt ends or the present pause is over.
+    Wait,
+}
+
+/// An attempt that ended without a session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ended {
+    pub(crate) member: usize,
+    /// The member answered it.
+    pub(crate) answered: bool,
+    /// The configured leader that it named, if it answered.
+    pub(crate) hint: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -37,6 +49,9 @@ pub(crate) struct Members {
     hints_in_a_row: u8,
     /// A member answered in this round, though not with a session.
     anyone_answered: bool,
+    /// In this round a member denied the session, or named a leader that is already being asked for a new one: it may be long
+    /// before another question has another answer.
+    patient: bool,
     /// Where the next round begins; if `None`, after the member tried last.
     round_start: Option<usize>,
     /// The next pause after a round without any answer.
@@ -60,7 +75,7 @@ struct Unconfigured {
 struct Member {
     /// It was asked in this round.
     asked: bool,
-    /// It gave no answer in this round.
+    /// It gave no answer in this round, or denied the session.
     failed: bool,
     deaf_until: Option<Instant>,
     /// Losses in a row of connections on which it continued the session and served nothing.
@@ -76,6 +91,7 @@ impl Members {
             last: count - 1,
             hints_in_a_row: 0,
             anyone_answered: false,
+            patient: false,
             round_start: None,
             down,
             election,
@@ -85,29 +101,69 @@ impl Members {
     }
 
     /// Begins the first round after connect(), and returns its first member: the first one configured.
-    pub(crate) fn first(&mut self) -> usize {
+    pub(crate) fn first(&mut self) -> Next {
         self.heard();
         for member in &mut self.members {
             member.drops = 0;
         }
         self.round_start = Some(0);
-        self.begin_round()
+        self.begin_round(|_| false)
     }
 
-    /// Begins a new round, and returns its first member.
-    pub(crate) fn begin_round(&mut self) -> usize {
+    /// Begins a new round, and returns its first member. A member is busy if it has a connection: it is not asked again.
+    pub(crate) fn begin_round(&mut self, busy: impl Fn(usize) -> bool) -> Next {
         self.forget_round();
-        self.unconfigured = self.unconfigured.take().filter(|leader| leader.in_this_round);
-        if let Some(leader) = &mut self.unconfigured {
-            leader.in_this_round = false;
+        let count = self.members.len();
+        // A member that is still being asked may yet name the same leader.
+        if !(0..count).any(&busy) {
+            self.unconfigured = self.unconfigured.take().filter(|leader| leader.in_this_round);
+            if let Some(leader) = &mut self.unconfigured {
+                leader.in_this_round = false;
+            }
         }
-        let first = self.round_start.take().unwrap_or((self.last + 1) % self.members.len());
-        self.take(first)
+        for member in 0..count {
+            self.members[member].asked = busy(member);
+        }
+        let first = self.round_start.take().unwrap_or((self.last + 1) % count);
+        let free = (0..count).map(|step| (first + step) % count).find(|&member| !busy(member));
+        free.map_or(Next::Wait, |member| Next::Now(self.take(member)))
+    }
+
+    /// Begins a round beside the connection of a session that seems frozen, and returns its first member.
+    pub(crate) fn beside(&mut self, member: usize) -> Next {
+        self.forget_round();
+        self.take(member);
+        self.next_unasked(member, |_| false).map_or(Next::Wait, Next::Now)
+    }
+
+    /// The attempts of the round take long: returns the member to ask beside them.
+    pub(crate) fn hedge(
+        &mut self,
+        now: Instant,
+        busy: impl Fn(usize) -> bool,
+        rng: &mut Rng,
+    ) -> Next {
+        if let Some(member) = self.next_unasked(self.last, &busy) {
+            return Next::Now(member);
+        }
+        if (0..self.members.len()).all(busy) {
+            return Next::Wait;
+        }
+        Next::At(now + self.pause(now, rng))
+    }
+
+    fn next_unasked(&mut self, from: usize, busy: impl Fn(usize) -> bool) -> Option<usize> {
+        let count = self.members.len();
+        let member = (1..=count)
+            .map(|step| (from + step) % count)
+            .find(|&member| !self.members[member].asked && !busy(member))?;
+        Some(self.take(member))
     }
 
     fn forget_round(&mut self) {
         self.hints_in_a_row = 0;
         self.anyone_answered = false;
+        self.patient = false;
         for member in &mut self.members {
             member.asked = false;
             member.failed = false;
@@ -118,6 +174,11 @@ impl Members {
         self.members[member].asked = true;
         self.last = member;
         member
+    }
+
+    /// The session has a connection to this member: the next round begins after it.
+    pub(crate) fn found(&mut self, member: usize) {
+        self.last = member;
     }
 
     /// The first answer came on a session connection, or it stood for five seconds: the pauses start small again.
@@ -159,28 +220,48 @@ impl Members {
         too_often
     }
 
+    /// The member denies the session: it is asked again in its turn, but on no hint in this round.
+    pub(crate) fn denied(&mut self, member: usize) {
+        self.patient = true;
+        self.members[member].failed = true;
+    }
+
+    /// The leader that was named is already being asked for a new session, and is busy.
+    pub(crate) fn leader_is_busy(&mut self) {
+        self.patient = true;
+    }
+
     /// The member served on a session connection.
     pub(crate) fn served(&mut self, member: usize) {
         self.members[member].drops = 0;
     }
 
-    /// An attempt ended without a session. `answered` says whether the member answered it; then `hint` is the
-    /// configured leader that it named.
+    /// An attempt ended without a session. `pauses` says whether a pause begins if no member of the round is left.
     pub(crate) fn after_attempt(
         &mut self,
         now: Instant,
-        answered: bool,
-        hint: Option<usize>,
+        ended: Ended,
+        busy: impl Fn(usize) -> bool,
+        pauses: bool,
         rng: &mut Rng,
     ) -> Next {
+        let Ended { member: giver, answered, hint } = ended;
         debug_assert!(answered || hint.is_none());
-        let giver = self.last;
         if answered {
             self.anyone_answered = true;
         } else {
             self.members[giver].failed = true;
         }
-        self.go_on(now, giver, hint, rng)
+        if let Some(hint) = hint.filter(|&hint| !busy(hint) && self.usable(now, giver, hint)) {
+            self.hints_in_a_row = self.hints_in_a_row.saturating_add(1);
+            return Next::Now(self.take(hint));
+        }
+        self.hints_in_a_row = 0;
+        match self.next_unasked(self.last, busy) {
+            Some(member) => Next::Now(member),
+            None if pauses => Next::At(now + self.pause(now, rng)),
+            None => Next::Wait,
+        }
     }
 
     /// A session connection ended for a reason for which the others are asked first.
@@ -194,13 +275,13 @@ impl Members {
     ) -> Next {
         self.forget_round();
         self.take(member);
-        self.after_attempt(now, answered, hint, rng)
+        self.after_attempt(now, Ended { member, answered, hint }, |_| false, true, rng)
     }
 
     /// A session connection broke: begins a new round at the same member.
-    pub(crate) fn same_again(&mut self, member: usize) -> usize {
+    pub(crate) fn same_again(&mut self, member: usize) -> Next {
         self.round_start = Some(member);
-        self.begin_round()
+        self.begin_round(|_| false)
     }
 
     /// A session connection was short-lived, which counts as a round without any answer. The next one begins at
@@ -216,21 +297,6 @@ impl Members {
         self.forget_round();
         self.round_start = same.or(hint.filter(|&hint| self.usable(now, giver, hint)));
         Next::At(now + self.pause_down(rng))
-    }
-
-    fn go_on(&mut self, now: Instant, giver: usize, hint: Option<usize>, rng: &mut Rng) -> Next {
-        if let Some(hint) = hint.filter(|&hint| self.usable(now, giver, hint)) {
-            self.hints_in_a_row = self.hints_in_a_row.saturating_add(1);
-            return Next::Now(self.take(hint));
-        }
-        self.hints_in_a_row = 0;
-        let count = self.members.len();
-        let unasked =
-            (1..=count).map(|step| (giver + step) % count).find(|&m| !self.members[m].asked);
-        match unasked {
-            Some(member) => Next::Now(self.take(member)),
-            None => Next::At(now + self.pause(now, rng)),
-        }
     }
 
     /// Returns true if the hint may be followed now.
@@ -257,7 +323,7 @@ impl Members {
 
     fn pause_election(&mut self, now: Instant, rng: &mut Rng) -> Duration {
         let since = *self.election_since.get_or_insert(now);
-        let limit = if now - since < ELECTION_FAST {
+        let limit = if now - since < ELECTION_FAST && !self.patient {
             self.backoff.election_max.max(self.backoff.election_initial)
         } else {
             self.backoff.max.max(self.backoff.election_max)

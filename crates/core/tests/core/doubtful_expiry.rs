@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::common::rounds::redirect;
 use crate::common::*;
 use zraft_core::{Event, Failure, RequestKind, StateName, Timeout};
 use zraft_protocol::{RejectionReason, SessionCloseReason};
@@ -123,7 +124,7 @@ fn a_lone_member_is_believed_when_it_says_so_again_at_least_5_s_later() {
         deny(&mut world);
     }
     assert!(expired(&world));
-    assert!(world.now - first < seconds(6));
+    assert!(world.now - first < seconds(8));
     assert_eq!(world.state(), StateName::Disconnected);
 }
 
@@ -133,4 +134,97 @@ fn session_closed_with_session_expired_is_believed_at_once() {
     world.closed(conn, SessionCloseReason::SessionExpired, None);
     assert!(expired(&world));
     assert_eq!(world.state(), StateName::Disconnected);
+}
+
+/// A cluster of three in which `denier` leads and denies the session. The others name `named` as the leader, until the session
+/// expires. Returns how long that took, and how often the denier was asked.
+fn leader_denies(denier: &str, named: impl Fn(&str) -> Option<&'static str>) -> (Duration, u32) {
+    let mut world = World::continuing(three());
+    let (start, mut denials) = (world.now, 0);
+    while !expired(&world) {
+        let Some(member) = world.asks() else {
+            let step = world.machine.poll_timeout().unwrap() - world.now;
+            world.advance(step);
+            continue;
+        };
+        if member == denier {
+            deny(&mut world);
+            denials += 1;
+        } else {
+            redirect(&mut world, named(&member));
+        }
+        assert!(world.now - start < seconds(200));
+    }
+    (world.now - start, denials)
+}
+
+#[test]
+fn a_leader_that_the_others_name_is_believed_when_it_has_denied_the_session_for_10_s() {
+    for denier in ["node-1", "node-2", "node-3"] {
+        let leader = denier.to_owned();
+        let names = |_: &str| match leader.as_str() {
+            "node-1" => Some("node-1"),
+            "node-2" => Some("node-2"),
+            _ => Some("node-3"),
+        };
+        let (took, denials) = leader_denies(denier, names);
+        assert!((seconds(10)..seconds(15)).contains(&took), "{took:?}");
+        assert!((3..=20).contains(&denials), "asked {denials} times");
+    }
+}
+
+#[test]
+fn a_member_that_no_other_names_or_one_of_them_does_not_is_not_believed_before_the_session_timeout()
+{
+    let (took, _) = leader_denies("node-1", |_| None);
+    assert_eq!(took, seconds(90));
+    // The other two disagree: one of them knows a newer leader.
+    let names = |member: &str| Some(if member == "node-2" { "node-1" } else { "node-2" });
+    assert_eq!(leader_denies("node-1", names).0, seconds(90));
+}
+
+#[test]
+fn a_denying_member_is_asked_ever_less_often() {
+    let (took, denials) = leader_denies("node-1", |_| None);
+    assert_eq!(took, seconds(90));
+    assert!(denials <= 40, "asked {denials} times in 90 s");
+}
+
+#[test]
+fn a_doubt_is_reported_once_until_the_session_is_continued() {
+    let doubts =
+        |world: &World| world.count_events(|event| matches!(event, Event::SessionDoubted { .. }));
+    let mut world = World::continuing(three());
+    for _ in 0..5 {
+        deny(&mut world);
+    }
+    assert_eq!(doubts(&world), 1);
+    let conn = world.resumed();
+    world.answer_keep_alive(conn);
+    world.closed(conn, SessionCloseReason::NotLeaderAnymore, None);
+    deny(&mut world);
+    assert_eq!(doubts(&world), 2);
+}
+
+#[test]
+fn a_session_that_another_leader_knows_survives_a_leader_with_an_old_session_map() {
+    // node-1 resumed and denies; node-2 leads by now, and node-3 names it.
+    let mut world = World::continuing(three());
+    let start = world.now;
+    let mut asked = Vec::new();
+    while world.state() != StateName::Connected {
+        let (member, _) = world.next_asked(seconds(10));
+        match member.as_str() {
+            "node-1" => deny(&mut world),
+            "node-2" if world.now - start > seconds(20) => {
+                let conn = world.accept("node-2");
+                world.resume(conn);
+            }
+            "node-2" => drop(redirect(&mut world, None)),
+            _ => drop(redirect(&mut world, Some("node-2"))),
+        }
+        asked.push(member);
+    }
+    assert!(!expired(&world));
+    assert!(world.now - start < seconds(26), "{asked:?}");
 }

@@ -22,7 +22,7 @@ const STATES: [(&str, &str, &str); 4] = [
 ];
 
 /// The events, in the order of the table, and the states in which each can happen.
-const EVENTS: [(&str, &[usize]); 25] = [
+const EVENTS: [(&str, &[usize]); 27] = [
     ("connect", &[0, 1, 2, 3]),
     ("submit_command", &[0, 1, 2, 3]),
     ("submit_query", &[0, 1, 2, 3]),
@@ -42,7 +42,9 @@ const EVENTS: [(&str, &[usize]); 25] = [
     ("session_closed_expired", &[0, 1, 2, 3]),
     ("undecodable", &[0, 1, 2, 3]),
     ("connection_lost", &[1, 2, 3]),
-    ("attempt_timeout", &[1, 2]),
+    ("attempt_timeout", &[1, 2, 3]),
+    ("attempt_slow", &[1, 2]),
+    ("frozen", &[3]),
     ("keep_alive_tick", &[3]),
     ("keep_alive_unanswered", &[3]),
     ("resend_due", &[3]),

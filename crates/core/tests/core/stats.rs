@@ -92,12 +92,13 @@ fn each_figure_has_the_name_and_the_value_of_its_field() {
     stats.queued = 9;
     stats.queued_bytes = 10;
     stats.reconnects = 11;
-    stats.smoothed_answer = Some(millis(12));
-    stats.server_requests = 13;
-    stats.duplicates = 14;
-    stats.protocol_errors = 15;
-    stats.bytes_in = 16;
-    stats.bytes_out = 17;
+    stats.orphans = 12;
+    stats.smoothed_answer = Some(millis(13));
+    stats.server_requests = 14;
+    stats.duplicates = 15;
+    stats.protocol_errors = 16;
+    stats.bytes_in = 17;
+    stats.bytes_out = 18;
     // One line for each field, in the order of the struct.
     let shown = format!("{stats:#?}");
     let fields: Vec<_> = shown

@@ -90,7 +90,9 @@ pub(crate) fn event(event: &Event) -> (Value, Bytes) {
         Event::ConnectionAttempt { member_id, address } => {
             json!({ "memberId": member_id.as_str(), "address": address })
         }
-        Event::ConnectionSuccess { member_id } => json!({ "memberId": member_id.as_str() }),
+        Event::ConnectionSuccess { member_id } | Event::SessionDoubted { member_id } => {
+            json!({ "memberId": member_id.as_str() })
+        }
         Event::ConnectionFailure { member_id, error } => {
             json!({ "memberId": member_id.as_str(), "error": connection_cause(error) })
         }

@@ -14,6 +14,8 @@ pub struct Bug {
     pub by_simulation: bool,
     pub by_corpus: bool,
     pub by_cluster: bool,
+    /// The first seed to run.
+    pub from: u64,
 }
 
 /// Plants the bug with this number in everything that runs on this thread, or none.

@@ -29,8 +29,8 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
             let seen = |system, bugs: Vec<usize>| {
-                let bugs: Vec<(usize, &str)> =
-                    bugs.iter().map(|&bug| (bug, BUGS[bug].name)).collect();
+                let bugs: Vec<(usize, &str, u64)> =
+                    bugs.iter().map(|&bug| (bug, BUGS[bug].name, BUGS[bug].from)).collect();
                 let request =
                     Visit { system, bugs: &bugs, seeds: number(seeds), jobs: number(jobs) };
                 bugs.is_empty() || visit(&request, plant)

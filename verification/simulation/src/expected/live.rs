@@ -42,6 +42,7 @@ pub(super) const EXPECTED: &[Key] = &[
     ("cell", "other_nonce", "ConnectingExistingSession"),
     ("cell", "other_nonce", "ConnectingNewSession"),
     ("cell", "other_nonce", "Disconnected"),
+    ("cell", "frozen", "Connected"),
     ("cell", "query_response", "Connected"),
     ("cell", "query_response", "ConnectingExistingSession"),
     ("cell", "query_response", "ConnectingNewSession"),
@@ -171,6 +172,7 @@ pub(super) const EXPECTED: &[Key] = &[
 #[rustfmt::skip]
 pub(super) const RARE: &[Key] = &[
     ("ping()", "SESSION_EXPIRED", ""),
+    ("cell", "attempt_timeout", "Connected"),
     ("cell", "attempt_timeout", "Disconnected"),
     ("cell", "client_response", "Disconnected"),
     ("cell", "disconnect", "ConnectingNewSession"),

@@ -29,6 +29,7 @@ pub(super) const EXPECTED: &[Key] = &[
     ("cell", "keep_alive_response", "Connected"),
     ("cell", "keep_alive_tick", "Connected"),
     ("cell", "keep_alive_unanswered", "Connected"),
+    ("cell", "frozen", "Connected"),
     ("cell", "query_response", "Connected"),
     ("cell", "rejected_not_leader", "ConnectingExistingSession"),
     ("cell", "rejected_not_leader", "ConnectingNewSession"),

@@ -52,10 +52,13 @@ const TOO_LONG: usize = zraft_zmtp::FRAME_ALLOWANCE + MESSAGE + 1;
 /// A connection, as the one who carries its bytes sees it.
 struct Wire {
     conn: ConnId,
+    member: MemberId,
     open: bool,
     /// Nothing of it concerns the machine any more.
     over: bool,
     shut: bool,
+    /// Bytes that its socket did not take wait in the machine.
+    backlog: bool,
 }
 
 struct Client {
@@ -70,10 +73,10 @@ struct Client {
 struct Around {
     wires: Vec<Wire>,
     observer: Observer,
-    /// The socket takes this many more bytes; all of them when it does not stall.
+    /// The sockets take this many more bytes; all of them when they do not stall.
     socket_takes: Option<usize>,
-    /// Bytes that it did not take wait in the machine.
-    backlog: bool,
+    /// Which of several connections the script speaks on, counted from the oldest.
+    focus: usize,
 }
 
 impl Client {
@@ -111,7 +114,7 @@ impl Client {
                 wires: Vec::new(),
                 observer: Observer::new(session_may_be_renewed),
                 socket_takes: None,
-                backlog: false,
+                focus: 0,
             },
             submitted: 0,
             connects: Vec::new(),
@@ -150,8 +153,9 @@ impl Client {
             }
             30 => self.too_late(script),
             _ => {
-                let times = script.byte();
-                self.rig.machine.observe_messages(times & 1 == 1);
+                let choice = script.byte();
+                self.rig.machine.observe_messages(choice & 1 == 1);
+                self.around.focus = usize::from(choice >> 1);
             }
         }
     }
@@ -216,10 +220,8 @@ impl Client {
 
     fn open(&mut self, script: &mut Script<'_>) {
         let (now, choice) = (self.now, script.byte());
-        let Some(wire) = self.around.wires.last_mut().filter(|wire| !wire.over && !wire.open)
-        else {
-            return;
-        };
+        let mut waiting = self.around.wires.iter_mut();
+        let Some(wire) = waiting.find(|wire| !wire.over && !wire.open) else { return };
         let conn = wire.conn;
         if choice < 200 {
             wire.open = true;
@@ -319,13 +321,13 @@ impl Client {
     fn message(&mut self, script: &mut Script<'_>) -> ServerMessage {
         let nonce = match script.byte() {
             255 => Nonce::new(1).unwrap(),
-            _ => self.around.observer.nonce().unwrap_or(Nonce::new(1).unwrap()),
+            _ => self.around.nonce().unwrap_or(Nonce::new(1).unwrap()),
         };
         let id = |script: &mut Script<'_>| RequestId::new((script.byte() % 24).into()).unwrap();
         let answer =
             |script: &mut Script<'_>| Payload::new(script.byte().to_string().into_bytes()).unwrap();
         match script.byte() % 24 {
-            0..=5 => match self.around.observer.continues() {
+            0..=5 => match self.around.continues() {
                 Some(true) => ServerMessage::SessionContinued { nonce },
                 _ => {
                     let session_id = format!("session-{}", self.around.observer.sessions() + 1);
@@ -453,21 +455,38 @@ impl Client {
 }
 
 impl Around {
-    /// The connection that the machine wants, if it wants one.
+    /// Returns one of the connections that the machine wants, if it wants one.
     fn wire(&mut self) -> Option<&mut Wire> {
-        self.wires.last_mut().filter(|wire| !wire.over)
+        let live = self.wires.iter().filter(|wire| !wire.over).count();
+        let nth = self.focus.checked_rem(live)?;
+        self.wires.iter_mut().filter(|wire| !wire.over).nth(nth)
+    }
+}
+
+impl Around {
+    /// The nonce that the connection in focus waits for.
+    fn nonce(&mut self) -> Option<Nonce> {
+        let conn = self.wire()?.conn;
+        self.observer.nonce(conn)
+    }
+
+    /// Returns true if the connection in focus asked to continue its session, and `None` if it asked for nothing yet.
+    fn continues(&mut self) -> Option<bool> {
+        let conn = self.wire()?.conn;
+        self.observer.continues(conn)
     }
 }
 
 impl Host for Around {
     fn act(&mut self, now: Instant, action: Action) {
         match action {
-            Action::Open { conn, .. } => {
-                assert!(self.wires.iter().all(|wire| wire.over), "one connection at a time");
+            Action::Open { conn, member, .. } => {
+                let mut live = self.wires.iter().filter(|wire| !wire.over);
+                assert!(live.all(|wire| wire.member != member), "one connection to each member");
                 assert!(self.wires.last().is_none_or(|wire| wire.conn < conn), "numbered upwards");
-                self.wires.push(Wire { conn, open: false, over: false, shut: false });
-                let cut = std::mem::take(&mut self.backlog);
-                self.observer.opened(conn, now, cut);
+                let (open, over, shut, backlog) = (false, false, false, false);
+                self.wires.push(Wire { conn, member, open, over, shut, backlog });
+                self.observer.opened(conn, now);
             }
             Action::ShutdownWrite { conn } => {
                 if let Some(wire) = self.wires.iter_mut().find(|wire| wire.conn == conn) {
@@ -488,9 +507,9 @@ impl Host for Around {
         None
     }
 
-    fn socket(&self) -> Option<ConnId> {
-        let wire = self.wires.last().filter(|wire| wire.open && !wire.over)?;
-        Some(wire.conn)
+    fn sockets(&self) -> Vec<ConnId> {
+        let live = self.wires.iter().filter(|wire| wire.open && !wire.over);
+        live.map(|wire| wire.conn).collect()
     }
 
     fn wall(&self, now: Instant) -> Timestamp {
@@ -499,17 +518,17 @@ impl Host for Around {
 
     /// The socket takes what it takes of what waits to be written.
     fn write(&mut self, now: Instant, conn: ConnId, tx: &mut TxBuffer) -> usize {
+        let wire = self.wires.iter_mut().find(|wire| wire.conn == conn).expect("it was opened");
         let count = tx.remaining().min(self.socket_takes.unwrap_or(usize::MAX));
         if count == 0 {
-            self.backlog |= tx.has_remaining();
+            wire.backlog |= tx.has_remaining();
             return 0;
         }
-        let shut = self.wires.last().is_some_and(|wire| wire.shut);
-        assert!(!shut, "nothing follows the end of the stream");
+        assert!(!wire.shut, "nothing follows the end of the stream");
         let mut bytes = vec![0; count];
         tx.copy_to_slice(&mut bytes);
         // What is left will have been encoded at an earlier moment.
-        let fresh = !std::mem::replace(&mut self.backlog, tx.has_remaining());
+        let fresh = !std::mem::replace(&mut wire.backlog, tx.has_remaining());
         if let Some(room) = &mut self.socket_takes {
             *room -= count;
         }
@@ -518,8 +537,15 @@ impl Host for Around {
     }
 
     fn event(&mut self, _: Instant, machine: &Machine, event: Event) {
-        let conn = self.wires.last().map(|wire| wire.conn);
-        self.observer.event(&event, conn, machine.session_id());
+        if let Event::Connected { member_id, .. } = &event {
+            let live = |wire: &&Wire| !wire.over && wire.member == *member_id;
+            let conn = self.wires.iter().rfind(live).expect("the session has a connection").conn;
+            let others = self.wires.iter_mut().filter(|wire| wire.conn != conn);
+            // Every backlog is looked at, so that each counts once.
+            let cut = others.fold(false, |cut, wire| cut | std::mem::take(&mut wire.backlog));
+            self.observer.stands(conn, cut);
+        }
+        self.observer.event(&event, machine.session_id());
     }
 
     fn completion(&mut self, _: Instant, _: &Machine, completion: Completion) {

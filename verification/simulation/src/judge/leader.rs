@@ -1,9 +1,9 @@
 //! Leaders that members name: the client dials configured members only, and reports a leader that is not among them.
 
-use zraft_core::{ConnectionCause, Endpoint, Failure};
+use zraft_core::{ConnId, ConnectionCause, Endpoint, Failure};
 use zraft_protocol::MemberId;
 
-use super::Judge;
+use super::{Judge, Wire};
 
 impl Judge {
     /// The machine dials a member. Returns the member's index.
@@ -16,8 +16,8 @@ impl Judge {
         index
     }
 
-    /// A message that the machine must believe names a leader.
-    pub(super) fn names_leader(&mut self, leader: Option<MemberId>) {
+    /// A message on this connection, which the machine must believe, names a leader.
+    pub(super) fn names_leader(&mut self, id: ConnId, leader: Option<MemberId>) {
         let known = |leader: &MemberId| self.terms.configured.iter().any(|m| m.id == *leader);
         // An empty name names no member.
         let outsider = leader.filter(|leader| !leader.as_str().is_empty() && !known(leader));
@@ -25,14 +25,16 @@ impl Judge {
             self.coverage.count("leader", "not configured");
             self.outsiders.insert(outsider.clone());
         }
-        if let Some(wire) = &mut self.wire {
+        if let Some(wire) = self.any_wire_mut(id) {
             wire.outsider = outsider;
         }
     }
 
-    /// An attempt failed: a rejection that names an outsider is reported with that name, and no other failure is.
-    pub(super) fn leader_is_reported(&mut self, error: &ConnectionCause) {
-        let named = self.wire.as_ref().and_then(|wire| wire.outsider.as_ref());
+    /// An attempt at this member failed: a rejection that names an outsider is reported with that name, and no other
+    /// failure is.
+    pub(super) fn leader_is_reported(&mut self, member: &MemberId, error: &ConnectionCause) {
+        let asked = |attempt: &&Wire| self.terms.configured[attempt.member].id == *member;
+        let named = self.attempts.iter().find(asked).and_then(|wire| wire.outsider.as_ref());
         let holds = match error {
             ConnectionCause::LeaderNotConfigured { leader_id } => named == Some(leader_id),
             ConnectionCause::NoLeader => named.is_none(),

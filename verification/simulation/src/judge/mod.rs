@@ -120,6 +120,9 @@ struct Session {
     /// When the cluster last showed that it knows the session.
     proof: Instant,
     doubted: Option<Instant>,
+    /// By member: how often it denied the session since then, when first, and the member that it named as the leader last.
+    denials: BTreeMap<usize, (u32, Instant)>,
+    named: BTreeMap<usize, usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +137,7 @@ enum Stage {
     Over,
 }
 
-/// The present connection.
+/// A connection.
 #[derive(Debug)]
 struct Wire {
     id: ConnId,
@@ -143,7 +146,11 @@ struct Wire {
     stage: Stage,
     /// The nonce of its handshake message, or 0 before that was sent.
     nonce: i64,
+    /// When that was sent.
+    asked_at: Instant,
     connected_at: Instant,
+    /// The session was connected on it.
+    stood: bool,
     /// Requests were sent on it, and one of them was answered.
     carried: bool,
     answered: bool,
@@ -155,8 +162,12 @@ struct Wire {
     progress: (u64, Instant),
     /// The leader that its member named, if that one is not configured.
     outsider: Option<MemberId>,
+    /// Its end says nothing of its member.
+    blameless: bool,
     pace: pace::Copies,
     on_it: usize,
+    /// When a request on it last settled.
+    left_at: Option<Instant>,
     /// How many copies went in slow start, and how many requests settled meanwhile.
     copies: u64,
     /// Something was resent on it in slow start.
@@ -254,12 +265,19 @@ pub(crate) struct Judge {
     pub(crate) sessions: usize,
     /// Ids of the sessions opened so far, in that order.
     pub(crate) session_ids: Vec<String>,
+    /// The session's connection.
     wire: Option<Wire>,
+    /// The connections on which a session is sought, the oldest first.
+    attempts: Vec<Wire>,
+    /// The session's connection before, if another member continued the session while it stood, until it is closed.
+    left: Option<Wire>,
     past_nonces: VecDeque<i64>,
     /// Requests answered in this turn that have not settled yet.
     expected: Vec<usize>,
     /// A message of this turn lets the client believe that the session expired.
     expiry_told: bool,
+    /// The leader that the others name denied the session again and again, in this turn: the client must believe it.
+    expiry_certain: bool,
     expired_at: Option<Instant>,
     rejected_permanently: bool,
     connects: BTreeMap<u64, Option<Instant>>,
@@ -339,9 +357,12 @@ impl Judge {
             sessions: 0,
             session_ids: Vec::new(),
             wire: None,
+            attempts: Vec::new(),
+            left: None,
             past_nonces: VecDeque::new(),
             expected: Vec::new(),
             expiry_told: false,
+            expiry_certain: false,
             expired_at: None,
             rejected_permanently: false,
             connects: BTreeMap::new(),
@@ -404,8 +425,23 @@ impl Judge {
 
     /// Returns the nonce of the handshake message that waits for its answer.
     pub(crate) fn open_nonce(&self) -> Option<i64> {
-        let wire = self.wire.as_ref()?;
-        matches!(wire.stage, Stage::Asked { .. }).then_some(wire.nonce)
+        let oldest = self.attempts.first().filter(|_| self.wire.is_none())?;
+        matches!(oldest.stage, Stage::Asked { .. }).then_some(oldest.nonce)
+    }
+
+    fn any_wire(&self, id: ConnId) -> Option<&Wire> {
+        self.wire.iter().chain(&self.attempts).find(|wire| wire.id == id)
+    }
+
+    fn any_wire_mut(&mut self, id: ConnId) -> Option<&mut Wire> {
+        self.wire.iter_mut().chain(&mut self.attempts).find(|wire| wire.id == id)
+    }
+
+    /// What ends the attempts from now on says nothing of their members.
+    fn attempts_are_blameless(&mut self) {
+        for attempt in &mut self.attempts {
+            attempt.blameless = true;
+        }
     }
 
     /// Returns the nonce of an earlier connection.
@@ -425,7 +461,7 @@ impl Judge {
 
     pub(crate) fn connect_called(&mut self, key: ConnectKey, until: Option<Instant>) {
         // From Disconnected, the search begins at the first member, with a new round.
-        if self.session.is_none() && self.wire.is_none() {
+        if self.session.is_none() && self.wire.is_none() && self.attempts.is_empty() {
             self.tries.stand();
             self.drops.fill(0);
         }

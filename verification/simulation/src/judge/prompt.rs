@@ -61,7 +61,7 @@ pub(super) struct Promises {
 /// Since when the requests of a connection wait while none is answered.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
-    since: Option<Instant>,
+    pub(super) since: Option<Instant>,
     /// Requests whose frames are not written yet, with the place in the stream where the frame ends.
     unwritten: BTreeMap<usize, u64>,
     /// When the socket took the last answered KeepAlive.

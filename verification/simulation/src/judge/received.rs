@@ -1,12 +1,13 @@
 //! Each frame that the machine reads, and what it means for the session.
 
 use bytes::Bytes;
-use zraft_core::{ConnId, Instant, RequestKind, StateName};
+use zraft_core::{ConnId, DisconnectReason, Instant, RequestKind, StateName};
 use zraft_protocol::{
-    PeekedId, RejectionReason, RequestErrorReason, ServerMessage, SessionCloseReason, peek_server,
+    MemberId, PeekedId, RejectionReason, RequestErrorReason, ServerMessage, SessionCloseReason,
+    peek_server,
 };
 
-use super::{Judge, KeepAlive, Resume, Session, Stage, Unusable, resume::Loss, watch};
+use super::{Judge, KeepAlive, Session, Stage, Unusable, resume::Loss, watch};
 
 /// What a frame means for the present connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,10 +33,19 @@ pub(crate) struct Read {
 impl Judge {
     /// Bytes of the connection reach the machine, after the frames that they complete.
     pub(crate) fn bytes(&mut self, now: Instant, id: ConnId, read: Read) {
+        self.promises.byte(now);
+        if let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.id == id) {
+            attempt.last_bytes = now;
+            attempt.mid_message = read.ends_mid_message;
+        }
         let Some(wire) = self.wire.as_mut().filter(|wire| wire.id == id) else { return };
         wire.last_bytes = now;
         wire.mid_message = read.ends_mid_message;
-        self.promises.byte(now);
+        // The member is not frozen, so nothing is sought beside it.
+        self.tries.found_session();
+        for attempt in &mut self.attempts {
+            attempt.blameless = true;
+        }
         if read.message_bytes == 0 {
             return;
         }
@@ -60,7 +70,7 @@ impl Judge {
         state: StateName,
         fits: bool,
     ) -> Meaning {
-        let Some(wire) = self.wire.as_ref().filter(|wire| wire.id == id) else {
+        let Some(wire) = self.any_wire(id) else {
             self.coverage.cell("superseded_connection", state);
             if let Ok(message) = ServerMessage::decode(frame) {
                 self.count_cell(&message, state, None);
@@ -84,12 +94,12 @@ impl Judge {
         let nonce = wire.nonce;
         self.count_cell(&message, state, Some(nonce));
         match stage {
-            Stage::Connected => self.in_session(now, message),
-            Stage::Asked { nonce, create } => self.answer_to(now, message, nonce, create),
+            Stage::Connected => self.in_session(now, id, message),
+            Stage::Asked { nonce, create } => self.answer_to(now, id, message, nonce, create),
             Stage::Fresh => match message {
                 ServerMessage::SessionClosed { reason, leader_id } => {
-                    self.names_leader(leader_id);
-                    self.told_too_early(reason)
+                    self.names_leader(id, leader_id);
+                    self.told_too_early(id, reason)
                 }
                 _ => Meaning::Nothing,
             },
@@ -97,23 +107,26 @@ impl Judge {
         }
     }
 
-    fn over(&mut self) -> Meaning {
-        if let Some(wire) = &mut self.wire {
+    fn over(&mut self, id: ConnId) -> Meaning {
+        if let Some(wire) = self.any_wire_mut(id) {
             wire.stage = Stage::Over;
         }
         Meaning::Over
     }
 
-    fn told_too_early(&mut self, reason: SessionCloseReason) -> Meaning {
-        if reason == SessionCloseReason::SessionExpired && self.session.is_some() {
+    fn told_too_early(&mut self, id: ConnId, reason: SessionCloseReason) -> Meaning {
+        // While the session has a connection, that one tells.
+        let believed = self.session.is_some() && self.wire.is_none();
+        if reason == SessionCloseReason::SessionExpired && believed {
             self.expiry_told = true;
         }
-        self.over()
+        self.over(id)
     }
 
     fn answer_to(
         &mut self,
         now: Instant,
+        id: ConnId,
         message: ServerMessage,
         nonce: i64,
         create: bool,
@@ -135,62 +148,108 @@ impl Judge {
                     acknowledged: 0,
                     proof: now,
                     doubted: None,
+                    denials: std::collections::BTreeMap::new(),
+                    named: std::collections::BTreeMap::new(),
                 });
-                self.stands(now, Resume::Nothing)
+                self.stands(now, id);
+                Meaning::Connected
             }
             ServerMessage::SessionContinued { nonce: its } if !create && its.get() == nonce => {
                 if let Some(session) = &mut self.session {
                     session.proof = now;
                     session.doubted = None;
+                    session.denials.clear();
+                    session.named.clear();
                 }
+                if self.wire.is_some() {
+                    self.coverage.cell("frozen", StateName::Connected);
+                    self.lost(now, DisconnectReason::HeartbeatTimeout);
+                    self.left = self.wire.take();
+                }
+                self.stands(now, id);
                 let resume = self.resume();
-                self.stands(now, resume)
+                if let Some(wire) = &mut self.wire {
+                    wire.resume = resume;
+                }
+                Meaning::Connected
             }
             ServerMessage::SessionRejected { reason, nonce: its, leader_id }
                 if its.get() == nonce =>
             {
-                self.names_leader(leader_id);
+                let member = self.any_wire(id).map_or(0, |wire| wire.member);
+                self.rejected_by(member, reason, leader_id.as_ref());
+                self.names_leader(id, leader_id);
+                let believed = self.wire.is_none();
                 match reason {
-                    RejectionReason::SessionExpired if !create => self.denied(now),
-                    RejectionReason::InvalidCapabilities | RejectionReason::Other => {
+                    RejectionReason::SessionExpired if !create && believed => {
+                        self.denied(now, member);
+                    }
+                    RejectionReason::InvalidCapabilities | RejectionReason::Other if believed => {
                         self.rejected_permanently = true;
+                        self.attempts_are_blameless();
                     }
                     _ => {}
                 }
-                self.over()
+                self.over(id)
             }
             ServerMessage::SessionClosed { reason, leader_id } => {
-                self.names_leader(leader_id);
-                self.told_too_early(reason)
+                self.names_leader(id, leader_id);
+                self.told_too_early(id, reason)
             }
             _ => Meaning::Nothing,
         }
     }
 
-    fn stands(&mut self, now: Instant, resume: Resume) -> Meaning {
+    /// The attempt becomes the session's connection, and the others are over.
+    fn stands(&mut self, now: Instant, id: ConnId) {
+        self.tries.ends_a_pause(now);
         self.tries.found_session();
-        if let Some(wire) = &mut self.wire {
-            wire.stage = Stage::Connected;
-            wire.connected_at = now;
-            wire.resume = resume;
-            wire.last_keep_alive = now;
-            wire.progress = (0, now);
+        let Some(place) = self.attempts.iter().position(|attempt| attempt.id == id) else { return };
+        let mut wire = self.attempts.remove(place);
+        self.attempts_are_blameless();
+        wire.stage = Stage::Connected;
+        wire.connected_at = now;
+        wire.stood = true;
+        wire.last_keep_alive = now;
+        wire.progress = (0, now);
+        self.wire = Some(wire);
+    }
+
+    /// A member does not lead, and may name the leader.
+    fn rejected_by(&mut self, member: usize, reason: RejectionReason, leader: Option<&MemberId>) {
+        let configured = &self.terms.configured;
+        let named = leader.and_then(|leader| configured.iter().position(|m| m.id == *leader));
+        let Some(session) = self.session.as_mut().filter(|session| session.doubted.is_some())
+        else {
+            return;
+        };
+        if reason == RejectionReason::NotLeader {
+            match named {
+                Some(named) => drop(session.named.insert(member, named)),
+                None => drop(session.named.remove(&member)),
+            }
         }
-        Meaning::Connected
     }
 
     /// A member says that the session expired, which may be false.
-    fn denied(&mut self, now: Instant) {
+    fn denied(&mut self, now: Instant, member: usize) {
         let alone = self.terms.members == 1;
         let Some(session) = &mut self.session else { return };
         let first = *session.doubted.get_or_insert(now);
         let again = alone && now - first >= std::time::Duration::from_secs(5);
-        if now - session.proof >= self.terms.session_timeout || again {
+        session.named.remove(&member);
+        let (denials, since) = session.denials.entry(member).or_insert((0, now));
+        *denials += 1;
+        let often = *denials >= 3 && now - *since >= std::time::Duration::from_secs(10);
+        let others = || session.named.iter().filter(|(other, _)| **other != member);
+        let leads = others().count() > 0 && others().all(|(_, leader)| *leader == member);
+        self.expiry_certain |= often && leads;
+        if now - session.proof >= self.terms.session_timeout || again || self.expiry_certain {
             self.expiry_told = true;
         }
     }
 
-    fn in_session(&mut self, now: Instant, message: ServerMessage) -> Meaning {
+    fn in_session(&mut self, now: Instant, id: ConnId, message: ServerMessage) -> Meaning {
         match message {
             ServerMessage::ClientResponse { request_id, result } => {
                 self.command_answered(now, request_id.get(), Ok(result.into_bytes()));
@@ -199,15 +258,15 @@ impl Judge {
                 request_id,
                 reason: RequestErrorReason::ResponseEvicted,
             } => {
-                let id = request_id.get();
+                let command = request_id.get();
                 let pending =
-                    self.session.as_ref().is_some_and(|s| s.outstanding.contains_key(&id));
+                    self.session.as_ref().is_some_and(|s| s.outstanding.contains_key(&command));
                 if pending && self.may_reject {
-                    self.command_answered(now, id, Err(Unusable::Evicted));
+                    self.command_answered(now, command, Err(Unusable::Evicted));
                     return Meaning::Nothing;
                 }
                 self.demand(!pending, "no answer that is still wanted is evicted", || {
-                    format!("command {id}")
+                    format!("command {command}")
                 });
             }
             ServerMessage::QueryResponse { correlation_id, result } => {
@@ -233,14 +292,14 @@ impl Judge {
                 }
             }
             ServerMessage::SessionClosed { reason, leader_id } => {
-                self.names_leader(leader_id);
+                self.names_leader(id, leader_id);
                 if reason == SessionCloseReason::SessionExpired {
                     self.expiry_told = true;
                 }
                 if let Some(wire) = &mut self.wire {
                     wire.told = true;
                 }
-                return self.over();
+                return self.over(id);
             }
             _ => {}
         }
@@ -305,9 +364,11 @@ impl Judge {
 
     /// The machine is about to learn that the connection ended, or that it could not be opened.
     pub(crate) fn ended(&mut self, now: Instant, id: ConnId, state: StateName) {
-        if self.wire.as_ref().is_some_and(|wire| wire.id == id) {
+        if self.any_wire(id).is_some() {
             self.coverage.cell("connection_lost", state);
-            self.drops(now);
+            if self.wire.as_ref().is_some_and(|wire| wire.id == id) {
+                self.drops(now);
+            }
         } else {
             self.coverage.cell("superseded_connection", state);
         }
@@ -322,7 +383,8 @@ impl Judge {
             self.drops[wire.member] = 0;
         } else {
             self.drops[wire.member] += 1;
-            self.dropped_by = Some(wire.member);
+            // A search that began beside the connection goes on, and may ask it in its turn.
+            self.dropped_by = Some(wire.member).filter(|_| !self.tries.is_under_way());
         }
     }
 

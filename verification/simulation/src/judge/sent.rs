@@ -25,26 +25,28 @@ impl Judge {
             "a member that drops the session again and again is left",
             || format!("member {} after {DROPS} losses in a row", member + 1),
         );
-        let before = self.wire.as_ref().map(|wire| wire.id);
-        if let Some(before) = before {
-            self.violated("the old connection is closed before the next", format!("{before:?}"));
-        }
+        self.one_connection_each(member);
+        self.beside_others(now);
         self.tries_again(now, member);
-        self.wire = Some(Wire {
+        self.attempts.push(Wire {
             id,
             member,
             since: now,
             stage: Stage::Fresh,
             nonce: 0,
+            asked_at: now,
             connected_at: now,
+            stood: false,
             carried: false,
             answered: false,
             heard: false,
             mid_message: false,
             progress: (0, now),
             outsider: None,
+            blameless: false,
             pace: pace::Copies::default(),
             on_it: 0,
+            left_at: None,
             copies: 0,
             resent: false,
             settled: 0,
@@ -66,35 +68,33 @@ impl Judge {
 
     /// The machine closes a connection.
     pub(crate) fn closes(&mut self, now: Instant, id: ConnId) {
-        if self.wire.as_ref().is_some_and(|wire| wire.id == id) {
+        let wire = if self.wire.as_ref().is_some_and(|wire| wire.id == id) {
             if self.wire.as_ref().is_some_and(|wire| {
                 wire.stage == Stage::Connected && now - wire.connected_at >= STANDS
             }) {
                 self.tries.stand();
             }
-            let wire = self.wire.take();
-            if let Some(wire) = &wire
-                && !matches!(wire.stage, Stage::Connected | Stage::Over)
-            {
-                if wire.since < now {
-                    self.tries.gave_no_answer(id, wire.member);
-                } else {
-                    self.tries.never_asked(wire.member);
-                }
+            self.wire.take()
+        } else if self.left.as_ref().is_some_and(|left| left.id == id) {
+            self.left.take()
+        } else if let Some(place) = self.attempts.iter().position(|attempt| attempt.id == id) {
+            Some(self.attempts.remove(place))
+        } else {
+            return;
+        };
+        let Some(wire) = wire else { return };
+        self.tries.closes(now, &wire);
+        if wire.nonce != 0 {
+            self.past_nonces.push_back(wire.nonce);
+            if self.past_nonces.len() > 3 {
+                self.past_nonces.pop_front();
             }
-            if let Some(wire) = wire.filter(|wire| wire.nonce != 0) {
-                self.past_nonces.push_back(wire.nonce);
-                if self.past_nonces.len() > 3 {
-                    self.past_nonces.pop_front();
-                }
-            }
-            self.tries.closed_at = Some(now);
         }
     }
 
     /// TCP's handshake is done.
     pub(crate) fn opened(&mut self, now: Instant, id: ConnId) {
-        if let Some(wire) = self.wire.as_mut().filter(|wire| wire.id == id) {
+        if let Some(wire) = self.any_wire_mut(id) {
             wire.last_bytes = now;
         }
     }
@@ -106,7 +106,7 @@ impl Judge {
             Ok(message) => message,
             Err(error) => return self.violated("what is sent decodes", error.to_string()),
         };
-        let Some(wire) = self.wire.as_mut().filter(|wire| wire.id == id) else {
+        let Some(wire) = self.any_wire_mut(id) else {
             return self.violated("nothing is sent on a closed connection", format!("{message:?}"));
         };
         if wire.close_session {
@@ -119,6 +119,7 @@ impl Judge {
             ClientMessage::CreateSession { nonce, .. }
             | ClientMessage::ContinueSession { nonce, .. } => {
                 let create = matches!(message, ClientMessage::CreateSession { .. });
+                wire.asked_at = now;
                 wire.stage = Stage::Asked { nonce: nonce.get(), create };
                 wire.nonce = nonce.get();
                 self.demand(stage == Stage::Fresh, "one handshake message per connection", || {
@@ -130,6 +131,7 @@ impl Judge {
                 } else {
                     let none = self.session.is_none();
                     self.demand(none, "no session is created while one stands", String::new);
+                    self.creates_apart(now, id);
                 }
                 return;
             }
@@ -352,21 +354,23 @@ impl Judge {
 
     /// The socket has taken `total` bytes of the connection.
     pub(crate) fn written(&mut self, now: Instant, id: ConnId, total: u64) {
-        let Some(wire) = self.wire.as_mut().filter(|wire| wire.id == id) else { return };
+        let stall = self.terms.stall_bytes();
+        let Some(wire) = self.any_wire_mut(id) else { return };
         if total > wire.written {
             wire.taken_at = now;
         }
         wire.written = total;
-        if total - wire.progress.0 >= self.terms.stall_bytes() {
+        if total - wire.progress.0 >= stall {
             wire.progress = (total, now);
         }
-        for number in wire.silence.written(now, total) {
-            self.requests[number].written_at = Some(now);
-        }
+        let written = wire.silence.written(now, total);
         for keep_alive in &mut wire.keep_alives {
             if keep_alive.written.is_none() && keep_alive.end <= total {
                 keep_alive.written = Some(now);
             }
+        }
+        for number in written {
+            self.requests[number].written_at = Some(now);
         }
     }
 }

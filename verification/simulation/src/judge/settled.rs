@@ -41,12 +41,20 @@ impl Judge {
             }
             Event::Disconnected { reason, .. } => {
                 self.coverage.count("disconnected", reason.name());
-                self.lost(now, *reason);
+                // A connection that was left because another member continued the session was judged then.
+                if self.left.is_none() {
+                    self.lost(now, *reason);
+                } else {
+                    let frozen = *reason == DisconnectReason::HeartbeatTimeout;
+                    self.demand(frozen, "a frozen member is left for its silence", || {
+                        format!("{reason:?}")
+                    });
+                }
             }
             Event::SessionExpired { .. } => self.expired(now),
-            Event::ConnectionFailure { error, .. } => {
+            Event::ConnectionFailure { member_id, error } => {
                 self.coverage.count("attempt failed", error.name());
-                self.leader_is_reported(error);
+                self.leader_is_reported(member_id, error);
                 if matches!(error, ConnectionCause::TimedOut | ConnectionCause::NeverAnswered) {
                     self.coverage.cell("attempt_timeout", state);
                 }
@@ -59,7 +67,8 @@ impl Judge {
         }
     }
 
-    fn lost(&mut self, now: Instant, reason: DisconnectReason) {
+    /// The session lost its connection.
+    pub(super) fn lost(&mut self, now: Instant, reason: DisconnectReason) {
         if reason == DisconnectReason::KeepAliveTimeout {
             self.coverage.cell("keep_alive_unanswered", StateName::Connected);
         }
@@ -147,8 +156,10 @@ impl Judge {
         self.suspicion = Suspicion::default();
         self.last_loss = super::resume::LastLoss::default();
         self.tries.found_session();
-        // The end of its connection says nothing of the member.
-        self.tries.blameless = self.wire.as_ref().map(|wire| wire.id);
+        if let Some(wire) = &mut self.wire {
+            wire.blameless = true;
+        }
+        self.attempts_are_blameless();
     }
 
     pub(crate) fn completed(&mut self, now: Instant, completion: Completion, state: StateName) {
@@ -240,7 +251,7 @@ impl Judge {
             asked.detached_at = Some(now);
             self.demand(settled_unknown, "only an unknown outcome is detached", String::new);
         } else {
-            self.leaves(number);
+            self.leaves(now, number);
         }
         if matches!(&result, Err(Failure::Timeout { .. })) {
             self.coverage.cell("request_deadline", state);
@@ -285,14 +296,14 @@ impl Judge {
             let unknown = failure.maybe_executed();
             self.demand(unknown, "what was unknown stays unknown", || format!("{failure:?}"));
         }
-        self.leaves(number);
+        self.leaves(now, number);
         if !abandoned {
             self.agrees(now, number, &result);
         }
     }
 
     /// The machine no longer holds the request.
-    fn leaves(&mut self, number: usize) {
+    fn leaves(&mut self, now: Instant, number: usize) {
         let asked = &self.requests[number];
         self.pending -= 1;
         self.pending_bytes -= asked.payload.len();
@@ -309,6 +320,7 @@ impl Judge {
             && asked.last_wire == Some(wire.id)
         {
             wire.on_it -= 1;
+            wire.left_at = Some(now);
             wire.settled += 1;
             wire.silence.left(number, wire.on_it > 0);
             if let Some((_, id)) = asked.place {

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use zraft_core::{ConnId, Instant, Machine, StateName};
 
-use super::{Judge, LATEST_WAKE, Stage};
+use super::{Judge, LATEST_WAKE, Stage, Wire};
 
 /// How late a turn may be. Virtual time has no scheduler, so this only covers the rounding of timers.
 pub(super) const SLACK: Duration = Duration::from_millis(1);
@@ -20,12 +20,19 @@ pub(super) const FLOWING: Duration = Duration::from_secs(1);
 pub(super) const STANDS: Duration = Duration::from_secs(5);
 /// The client follows no hint to a deaf member for this long, unless it has asked every other member.
 const DEAF_FOR: Duration = Duration::from_secs(30);
+/// An attempt has this long before another member is asked beside it.
+const HEDGE: Duration = Duration::from_millis(300);
+/// At most this many attempts run at once.
+const MOST: usize = 5;
+/// Two unanswered CreateSessions are this far apart: each may leave an orphan session.
+const CREATE_APART: Duration = Duration::from_secs(1);
 /// With this many KeepAlives unanswered, no more are sent.
 const ENOUGH: usize = 16;
 
 /// Attempts at members, and the pauses between them.
 #[derive(Debug, Default)]
 pub(super) struct Tries {
+    /// When a connection ended first since the last attempt began: where a pause begins at the earliest.
     pub(super) closed_at: Option<Instant>,
     /// For each of the last attempts, true if there was a pause before it. A connection that is Connected, but ends at once and unheard,
     /// counts like one that failed.
@@ -34,8 +41,13 @@ pub(super) struct Tries {
     unanswering: Vec<usize>,
     /// The members asked in this round, and the one that the client left before it.
     asked: Vec<usize>,
-    /// The connection whose end says nothing of its member.
-    pub(super) blameless: Option<ConnId>,
+    /// When the last attempt began, and when a connection last ended.
+    opened_at: Option<Instant>,
+    ended_at: Option<Instant>,
+    /// Which members were asked in this round cannot be told.
+    unclear: bool,
+    /// The session lost its connection, and a search that began beside it goes on.
+    goes_on: bool,
     /// A member that left a KeepAlive unanswered.
     deaf: Option<Deaf>,
     /// Pauses since the last answer in a session.
@@ -61,6 +73,8 @@ impl Tries {
         self.found_session();
         self.heard();
         self.closed_at = None;
+        self.ended_at = None;
+        self.opened_at = None;
     }
 
     /// A member answered a request or a KeepAlive: pauses are short again.
@@ -68,10 +82,25 @@ impl Tries {
         self.pauses = 0;
     }
 
+    /// A session was found. If the last attempt had had its time, a pause had begun.
+    pub(super) fn ends_a_pause(&mut self, now: Instant) {
+        let slow = self.opened_at.is_some_and(|at| now >= at + HEDGE);
+        self.pauses += u32::from(slow || self.closed_at.is_some());
+    }
+
     /// A session was found, or the client no longer seeks one: the next loss begins a round.
     pub(super) fn found_session(&mut self) {
         self.unanswering.clear();
         self.asked.clear();
+        self.opened_at = None;
+        self.closed_at = None;
+        self.ended_at = None;
+        self.unclear = false;
+    }
+
+    /// Returns true if members were asked since the last session or sign of life.
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.asked.is_empty()
     }
 
     pub(super) fn asks(&mut self, member: usize) {
@@ -79,21 +108,34 @@ impl Tries {
         self.asked.push(member);
     }
 
-    pub(super) fn gave_no_answer(&mut self, id: ConnId, member: usize) {
-        if self.blameless != Some(id) {
-            self.unanswering.push(member);
+    /// The machine closed this connection.
+    pub(super) fn closes(&mut self, now: Instant, wire: &Wire) {
+        if wire.blameless && !wire.stood {
+            return;
         }
-    }
-
-    /// The connection was closed in the moment in which it was opened, so its member was not asked. That happens when the search
-    /// ends in the turn that dialled: its end, which clears the round, is reported before the two actions.
-    pub(super) fn never_asked(&mut self, member: usize) {
-        self.asked.pop_if(|last| *last == member);
+        self.ended_at = Some(now);
+        // Where a search goes on that began beside the session's connection, that one's end begins no pause.
+        if !wire.stood || !std::mem::take(&mut self.goes_on) {
+            self.closed_at.get_or_insert(now);
+        }
+        if matches!(wire.stage, Stage::Connected | Stage::Over) || wire.blameless {
+            return;
+        }
+        if wire.since == now {
+            // It was closed in the moment in which it was opened, so its member was not asked. That happens when the search ends
+            // in the turn that dialled: its end, which clears the round, is reported before the two actions.
+            self.asked.pop_if(|last| *last == wire.member);
+        } else if now < wire.since + HEDGE {
+            self.unanswering.push(wire.member);
+        }
     }
 
     /// A session lost its connection to this member.
     pub(super) fn lost(&mut self, now: Instant, member: usize, deaf: bool) {
-        self.asked = vec![member];
+        self.goes_on = !self.asked.is_empty();
+        if !self.goes_on {
+            self.asked = vec![member];
+        }
         if deaf {
             self.deaf = Some(Deaf { member, until: now + DEAF_FOR });
         }
@@ -101,12 +143,20 @@ impl Tries {
 
     /// Returns true if the attempt follows a hint to a deaf member: without a pause, a member is asked as the same again, in turn, or on
     /// a hint.
-    fn follows_hint_to_deaf(&self, now: Instant, member: usize, members: usize) -> bool {
+    ///
+    /// A member with a connection counts as asked.
+    fn follows_hint_to_deaf(
+        &self,
+        now: Instant,
+        member: usize,
+        members: usize,
+        busy: &[usize],
+    ) -> bool {
         let deaf = self.deaf.as_ref().is_some_and(|deaf| deaf.member == member && now < deaf.until);
         let Some(last) = self.asked.last().filter(|last| deaf && **last != member) else {
             return false;
         };
-        let unasked = |other: &usize| !self.asked.contains(other);
+        let unasked = |other: &usize| !self.asked.contains(other) && !busy.contains(other);
         let mut others = (1..=members).map(|step| (last + step) % members).filter(unasked);
         let in_turn = others.next();
         in_turn.is_some_and(|in_turn| in_turn != member)
@@ -114,10 +164,53 @@ impl Tries {
 }
 
 impl Judge {
+    /// A member that has a connection is not asked on another.
+    pub(super) fn one_connection_each(&mut self, member: usize) {
+        let mut others = self.wire.iter().chain(&self.attempts);
+        let busy = others.any(|wire| wire.member == member);
+        self.demand(!busy, "a member has one connection", || format!("member {}", member + 1));
+    }
+
+    /// A member is asked beside others only if they had their time, and beside the session's connection only if that one's
+    /// member owes an answer and is silent.
+    pub(super) fn beside_others(&mut self, now: Instant) {
+        let count = self.attempts.len();
+        self.demand(count < MOST, "at most five attempts", || format!("{count} already"));
+        let tries = &self.tries;
+        let ended = tries.ended_at > tries.opened_at || tries.ended_at == Some(now);
+        // A driver that is late, or was stopped, may carry out two decisions at once.
+        let late = !self.lateness(now).is_zero() || self.awake(now) == now;
+        let early =
+            count > 0 && !ended && !late && tries.opened_at.is_some_and(|at| now < at + HEDGE);
+        self.demand(!early, "an attempt has 300 ms before another beside it", String::new);
+        // Such a search goes on when the requests were given up: the member is still silent.
+        if let Some(wire) = self.wire.as_ref().filter(|_| self.tries.asked.is_empty()) {
+            let silent = now - wire.last_bytes;
+            // The requests may have been given up in the turn that sought another member.
+            let owes = wire.on_it > 0 || wire.left_at == Some(now);
+            let frozen = owes && silent >= self.terms.heartbeat;
+            let beside = wire.member;
+            self.demand(frozen, "only a frozen member's session is sought elsewhere", || {
+                format!("after {silent:?}")
+            });
+            self.tries.asks(beside);
+        }
+    }
+
+    /// CreateSession is sent beside an unanswered one only after a second.
+    pub(super) fn creates_apart(&mut self, now: Instant, id: ConnId) {
+        let unanswered = self.attempts.iter().filter(|attempt| {
+            attempt.id != id && matches!(attempt.stage, Stage::Asked { create: true, .. })
+        });
+        let last = unanswered.map(|attempt| attempt.asked_at).max();
+        let apart = last.is_none_or(|last| now - last >= CREATE_APART);
+        self.demand(apart, "CreateSessions go a second apart", || format!("{last:?}, {now:?}"));
+    }
+
     /// The client makes another attempt. A round asks each member once and follows at most three hints in a row; then there is a pause.
     pub(super) fn tries_again(&mut self, now: Instant, member: usize) {
-        self.asks_in_turn(now, member);
         let pause = self.tries.closed_at.is_none_or(|at| now - at >= self.terms.least_pause);
+        self.asks_in_turn(now, member);
         let most = 4 * self.terms.members + 1;
         let tries = &mut self.tries.paused;
         tries.push_back(pause);
@@ -133,29 +226,43 @@ impl Judge {
     /// Within a round, a member is asked once. A pause is no longer than the failed rounds before it make it.
     fn asks_in_turn(&mut self, now: Instant, member: usize) {
         let (late, awake) = (self.lateness(now), self.awake(now));
+        let busy: Vec<_> = self.wire.iter().chain(&self.attempts).map(|wire| wire.member).collect();
         let (terms, tries) = (&self.terms, &mut self.tries);
         let pause = tries.closed_at.map(|at| now - at);
-        if pause.is_none_or(|pause| pause >= terms.least_pause) {
+        // A pause also begins when the last member of a round has had its time.
+        let paused = pause.is_some_and(|pause| pause >= terms.least_pause);
+        let slow = tries.opened_at.is_some_and(|at| now >= at + HEDGE);
+        let new_round = paused || slow;
+        // After a slow attempt it may be the same round, or the next one after a pause that nothing shows.
+        tries.unclear = (tries.unclear || slow) && !paused;
+        if new_round {
             tries.unanswering.clear();
-            tries.asked.clear();
+            tries.asked.clone_from(&busy);
         }
         let mut broken = None;
         if tries.unanswering.contains(&member) {
             broken =
                 Some(("who gave no answer is not asked again in a round", format!("{member}")));
         }
-        if tries.follows_hint_to_deaf(now, member, terms.members) {
+        if !new_round
+            && !tries.unclear
+            && tries.follows_hint_to_deaf(now, member, terms.members, &busy)
+        {
             broken = Some(("no hint to a deaf member is followed", format!("{member}")));
         }
         tries.asks(member);
+        tries.opened_at = Some(now);
+        tries.closed_at = None;
+        let pause = pause.map(|pause| tries.ended_at.map_or(pause, |at| pause.min(now - at)));
+        let beside = !self.attempts.is_empty() || self.wire.is_some();
         if let Some(pause) = pause.filter(|pause| *pause >= terms.least_pause) {
             let most = terms.first_pause.saturating_mul(1 << tries.pauses.min(16));
             let most = most.min(terms.longest_pause) + SLACK + late;
-            tries.pauses += 1;
-            if pause > most && tries.closed_at.is_some_and(|at| at > awake) {
+            if pause > most && !beside && tries.ended_at.is_some_and(|at| at > awake) {
                 broken = Some(("pauses start short after an answer", format!("{pause:?}")));
             }
         }
+        tries.pauses += u32::from(new_round);
         if let Some((rule, detail)) = broken {
             self.violated(rule, detail);
         }
@@ -173,6 +280,12 @@ impl Judge {
     pub(crate) fn look(&mut self, now: Instant, machine: &Machine) {
         self.all_answers_settled();
         self.expiry_told = false;
+        let certain = std::mem::take(&mut self.expiry_certain);
+        self.demand(
+            !certain || self.session.is_none(),
+            "a leader that keeps denying is believed",
+            || "the session goes on".to_owned(),
+        );
         let state = machine.state();
         self.obeys_the_last_wish(state);
         self.keeps_promises(now, state);
@@ -221,20 +334,39 @@ impl Judge {
         let terms = &self.terms;
         let awake = self.awake(now);
         let since = |at: Instant| now.saturating_duration_since(at.max(awake));
-        let Some(wire) = &self.wire else { return };
         let mut broken = None;
-        if wire.stage != Stage::Connected {
-            let waited = since(wire.since);
-            let create = state == StateName::ConnectingNewSession && wire.stage != Stage::Fresh;
+        for attempt in &self.attempts {
+            let waited = since(attempt.since);
+            let create = state == StateName::ConnectingNewSession && attempt.stage != Stage::Fresh;
             let most = if create {
                 terms.connection_timeout + CREATE_WAIT.max(terms.connection_timeout)
             } else {
                 terms.connection_timeout
             };
-            if wire.stage != Stage::Over && waited > most * times + late + SLACK {
+            // The time in which its CreateSession waits for those of the others does not count.
+            let held = state == StateName::ConnectingNewSession;
+            let held = CREATE_APART * if held { MOST as u32 - 1 } else { 0 };
+            if attempt.stage != Stage::Over && waited > most * times + held + late + SLACK {
                 broken = Some(("an attempt ends in time", format!("{waited:?}")));
             }
-        } else if !wire.close_session {
+        }
+        if let Some(wire) = &self.wire
+            && wire.stage == Stage::Connected
+            && !wire.close_session
+        {
+            let owes = wire.silence.since.filter(|_| terms.members > 1);
+            if let Some(owes) = owes {
+                let since_then = since(owes.max(wire.last_bytes).max(wire.taken_at));
+                let sought = self.tries.opened_at.max(self.tries.ended_at);
+                let sought = sought.map_or(since_then, |at| since_then.min(since(at)));
+                let most = (terms.heartbeat + terms.longest_pause) * times + late + SLACK;
+                if sought > most && self.attempts.is_empty() {
+                    broken = Some((
+                        "a frozen member's session is sought elsewhere",
+                        format!("{sought:?}"),
+                    ));
+                }
+            }
             let silent = since(wire.last_bytes);
             if silent > terms.heartbeat_timeout * times + late + SLACK {
                 broken = Some(("a silent peer is left in time", format!("{silent:?}")));

@@ -26,6 +26,8 @@ pub(crate) struct Sight {
     pub(crate) state: &'static str,
     /// The member that the client is connected to.
     pub(crate) member: Option<String>,
+    /// The members that the client asks beside its current connection.
+    pub(crate) waiting: Vec<String>,
     /// The client's requests: how many are queued, in flight and detached.
     pub(crate) held: (u64, u64, u64),
     /// For each command, the outcome that its caller was given, and the final outcome.
@@ -66,6 +68,7 @@ impl Sight {
         Self {
             state: state(machine.state()),
             member: machine.member_id().map(|id| id.as_str().to_owned()),
+            waiting: world.waiting(),
             held: (stats.queued, stats.in_flight, stats.detached),
             fates: world.fates().to_vec(),
             to_server: in_flight

@@ -62,6 +62,9 @@ pub(crate) struct World {
 struct Around {
     engine: Engine,
     wire: Option<Wire>,
+    /// Connections that the client opens beside that one, and their members. The network opens one at a time; how attempts
+    /// race is a matter of times.
+    waiting: VecDeque<(ConnId, MemberId)>,
     /// What the network did and the machine has not taken yet.
     inputs: VecDeque<Input>,
     keys: Vec<RequestKey>,
@@ -114,6 +117,7 @@ impl World {
             around: Around {
                 engine: Engine::new(cluster, AppendLog::new(), now),
                 wire: None,
+                waiting: VecDeque::new(),
                 inputs: VecDeque::new(),
                 keys: Vec::new(),
                 fates: Vec::new(),
@@ -323,6 +327,11 @@ impl World {
         self.around.broken.as_ref()
     }
 
+    /// Returns the members that the client asks beside its current connection.
+    pub(crate) fn waiting(&self) -> Vec<String> {
+        self.around.waiting.iter().map(|(_, member)| member.as_str().to_owned()).collect()
+    }
+
     /// Returns what was sent on the current connection, and the number of barren connections.
     pub(crate) fn history(&self) -> (Vec<(u64, usize, bool)>, usize) {
         let sent = self.around.wire.iter().flat_map(|wire| wire.sent.iter());
@@ -376,9 +385,10 @@ impl Around {
 impl Host for Around {
     fn act(&mut self, now: Instant, action: Action) {
         match action {
-            Action::Open { conn, member, .. } => self.open(now, conn, &member),
+            Action::Open { conn, member, .. } => self.waiting.push_back((conn, member)),
             Action::ShutdownWrite { .. } => {}
             Action::Close { conn } => {
+                self.waiting.retain(|(waiting, _)| *waiting != conn);
                 if let Some(wire) = self.wire.take_if(|wire| wire.conn == conn) {
                     self.engine.disconnected(now, wire.peer);
                 }
@@ -386,8 +396,14 @@ impl Host for Around {
         }
     }
 
-    fn input(&mut self, _: Instant, _: &Machine) -> Option<Input> {
+    fn input(&mut self, now: Instant, _: &Machine) -> Option<Input> {
         self.outputs();
+        if self.wire.is_none()
+            && self.inputs.is_empty()
+            && let Some((conn, member)) = self.waiting.pop_front()
+        {
+            self.open(now, conn, &member);
+        }
         if let Some(input) = self.inputs.pop_front() {
             return Some(input);
         }
@@ -396,8 +412,8 @@ impl Host for Around {
         (!bytes.is_empty()).then(|| Input::Received(wire.conn, bytes.into()))
     }
 
-    fn socket(&self) -> Option<ConnId> {
-        self.wire.as_ref().map(|wire| wire.conn)
+    fn sockets(&self) -> Vec<ConnId> {
+        self.wire.iter().map(|wire| wire.conn).collect()
     }
 
     fn wall(&self, _: Instant) -> Timestamp {

@@ -177,10 +177,10 @@ impl Copy<'_> {
         let mut switches = fs::read_to_string(scaffold.join("switches.rs"))?;
         let _ = writeln!(switches, "\n/// Every bug, by its number.\npub const BUGS: &[Bug] = &[");
         for patch in patches.iter().filter(|patch| patch.is_bug) {
-            let Patch { name, title, by_simulation, by_corpus, by_cluster, .. } = patch;
+            let Patch { name, title, by_simulation, by_corpus, by_cluster, from, .. } = patch;
             let _ = writeln!(
                 switches,
-                "    Bug {{ name: {name:?}, title: {title:?}, by_simulation: {by_simulation}, by_corpus: {by_corpus}, by_cluster: {by_cluster} }},"
+                "    Bug {{ name: {name:?}, title: {title:?}, by_simulation: {by_simulation}, by_corpus: {by_corpus}, by_cluster: {by_cluster}, from: {from} }},"
             );
         }
         switches.push_str("];\n");

@@ -14,6 +14,8 @@
 //! +                let lowest = if PLANTED { lowest + 1 } else { lowest };
 //! ```
 //!
+//! `Found by: cluster, from seed 4000` runs the seeds from 4,000 on, for a bug that needs a rare course.
+//!
 //! `@@` names a line that begins a block, and occurs once in the file. The lines that begin with a space or `-` must occur exactly once
 //! in that block; indentation does not matter. `PLANTED` is true while this bug is planted, `PLANTED("other")` while the
 //! other one is. A patch that begins with `Support:` is not a bug: other patches share what it adds.

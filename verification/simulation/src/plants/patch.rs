@@ -20,6 +20,8 @@ pub struct Patch {
     pub by_corpus: bool,
     /// An invariant of the simulation of replicated clusters must find it.
     pub by_cluster: bool,
+    /// The first seed to run. Above 0 only for a bug that needs a rare course.
+    pub from: u64,
     pub(super) hunks: Vec<Hunk>,
 }
 
@@ -62,6 +64,12 @@ impl Patch {
         let title = lines.next().unwrap_or_default().to_owned();
         let is_bug = !title.starts_with("Support:");
         let found_by = lines.next().unwrap_or_default();
+        let (found_by, from) = match found_by.split_once(", from seed ") {
+            Some((found_by, from)) => {
+                (found_by, from.parse().map_err(|_| format!("`{from}` is not a seed"))?)
+            }
+            None => (found_by, 0),
+        };
         let judges: Vec<&str> = match found_by.strip_prefix("Found by: ") {
             Some(judges) => judges.split(", ").collect(),
             None if is_bug => return Err("line 2 must begin with `Found by: `".to_owned()),
@@ -90,7 +98,7 @@ impl Patch {
         let by = |judge| judges.contains(&judge);
         let (by_simulation, by_corpus) = (by("simulation"), by("corpus"));
         let by_cluster = by("cluster");
-        Ok(Self { name, title, is_bug, by_simulation, by_corpus, by_cluster, hunks })
+        Ok(Self { name, title, is_bug, by_simulation, by_corpus, by_cluster, from, hunks })
     }
 
     /// Notes what a hunk does to the source, whose lines have not been changed by any patch. `switch` gives the expression

@@ -84,17 +84,16 @@ impl Sim {
 
     /// Ends the stream of a socket whose write half the machine shuts, once all is written.
     fn end_stream(&mut self, client: usize) {
-        let sockets = &mut self.clients[client].sockets;
-        let Some(socket) = sockets.iter_mut().find(|socket| socket.closed_at.is_none()) else {
-            return;
-        };
-        if std::mem::take(&mut socket.finish)
-            && let Some(conn) = self.net.conns.get_mut(&socket.line)
-            && !conn.closed
-        {
-            let way = self.net.paths[client][conn.member].up;
-            let at = conn.up.finish(self.now, End::Fin, false, &way, &mut self.net.rng);
-            self.queue.push(at, What::Up(socket.line));
+        for socket in &mut self.clients[client].sockets {
+            if socket.closed_at.is_none()
+                && std::mem::take(&mut socket.finish)
+                && let Some(conn) = self.net.conns.get_mut(&socket.line)
+                && !conn.closed
+            {
+                let way = self.net.paths[client][conn.member].up;
+                let at = conn.up.finish(self.now, End::Fin, false, &way, &mut self.net.rng);
+                self.queue.push(at, What::Up(socket.line));
+            }
         }
     }
 
@@ -242,11 +241,12 @@ impl Host for Seat<'_> {
         })
     }
 
-    fn socket(&self) -> Option<ConnId> {
-        let sockets = &self.sim.clients[self.client].sockets;
-        let socket = sockets.iter().find(|socket| socket.closed_at.is_none())?;
-        self.sim.net.conns.get(&socket.line).filter(|conn| !conn.closed)?;
-        Some(socket.id)
+    fn sockets(&self) -> Vec<ConnId> {
+        let open = |socket: &&Socket| {
+            let conn = self.sim.net.conns.get(&socket.line);
+            socket.closed_at.is_none() && conn.is_some_and(|conn| !conn.closed)
+        };
+        self.sim.clients[self.client].sockets.iter().filter(open).map(|socket| socket.id).collect()
     }
 
     fn wall(&self, now: Instant) -> Timestamp {

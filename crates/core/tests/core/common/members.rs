@@ -3,11 +3,10 @@
 use super::*;
 
 impl World {
-    /// Accepts the connection that is being opened; it must go to this member.
+    /// Accepts the connection that is being opened to this member.
     pub(crate) fn accept(&mut self, member: &str) -> ConnId {
         self.pump();
-        let (conn, to) = self.opening().expect("nothing is being opened");
-        assert_eq!(to, member);
+        let conn = self.opening_to(member);
         self.peer(conn).open = true;
         let now = self.now;
         self.peer(conn).zmtp = Connection::new(zraft_zmtp::Config::server(), now);
@@ -16,14 +15,19 @@ impl World {
         conn
     }
 
-    /// Refuses the connection that is being opened; it must go to this member.
+    /// Refuses the connection that is being opened to this member.
     pub(crate) fn refuse(&mut self, member: &str) {
         self.pump();
-        let (conn, to) = self.opening().expect("nothing is being opened");
-        assert_eq!(to, member);
+        let conn = self.opening_to(member);
         self.machine.handle_open_failed(self.now, conn, OpenFailure::Refused);
         self.peer(conn).closed = true;
         self.pump();
+    }
+
+    fn opening_to(&self, member: &str) -> ConnId {
+        let opening = |peer: &&Peer| !peer.open && !peer.closed && peer.member == member;
+        let peer = self.peers.iter().find(opening);
+        peer.unwrap_or_else(|| panic!("no connection to {member} is being opened")).conn
     }
 
     /// Returns the next message that the member received on this connection.

@@ -196,6 +196,13 @@ impl World {
         self.peers.iter_mut().find(|peer| peer.conn == conn).expect("no such connection")
     }
 
+    /// Returns the members of the connections that are open or being opened.
+    pub(crate) fn open_connections(&mut self) -> Vec<String> {
+        self.pump();
+        let open = self.peers.iter().filter(|peer| !peer.closed);
+        open.map(|peer| peer.member.clone()).collect()
+    }
+
     /// Returns the connection that the machine wants opened and that is neither accepted nor refused yet.
     pub(crate) fn opening(&self) -> Option<(ConnId, String)> {
         let peer = self.peers.last()?;

@@ -287,6 +287,38 @@ fn connected_connection_lost_continues_the_session() {
 }
 
 #[test]
+fn connected_attempt_timeout_ends_an_attempt_beside_the_connection() {
+    let (mut world, conn) = heard();
+    world.command("a");
+    world.pump();
+    world.peer(conn).frozen = true;
+    world.advance(seconds(1));
+    let beside = world.accept("node-2");
+    world.advance(seconds(5));
+    assert!(world.peer(beside).closed);
+    assert_eq!(world.state(), StateName::Connected);
+    assert!(!world.peer(conn).closed);
+}
+
+#[test]
+fn connected_frozen_asks_another_member_beside_the_connection() {
+    let (mut world, conn) = heard();
+    world.command("a");
+    world.pump();
+    world.peer(conn).frozen = true;
+    world.advance(seconds(1));
+    assert_eq!(world.asks().as_deref(), Some("node-2"));
+    assert_eq!(world.state(), StateName::Connected);
+    assert!(!world.peer(conn).closed);
+    let next = world.accept("node-2");
+    world.resume(next);
+    assert_eq!(world.state(), StateName::Connected);
+    assert!(world.peer(conn).closed);
+    assert_eq!(world.disconnect_reason(), Some(DisconnectReason::HeartbeatTimeout));
+    assert_eq!(payloads(&world.all_received(next)), ["a"]);
+}
+
+#[test]
 fn connected_keep_alive_tick_sends_a_keep_alive() {
     let (mut world, conn) = World::connected(three().keep_alive_interval(seconds(30)));
     world.advance(millis(29_999));

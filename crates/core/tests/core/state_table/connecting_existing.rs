@@ -295,12 +295,24 @@ fn connecting_existing_attempt_timeout_takes_the_next_connection() {
     assert!(!world.peer(conn).closed);
     world.advance(millis(1));
     assert!(world.peer(conn).closed);
-    assert_eq!(world.asks().as_deref(), Some("node-3"));
     let (mut world, conn, nonce) = asked();
     world.advance(millis(4_999));
     assert!(!world.peer(conn).closed);
     world.advance(millis(1));
     moved_on(world, conn, nonce, "node-3");
+}
+
+#[test]
+fn connecting_existing_attempt_slow_asks_the_next_member_beside_it() {
+    let (mut world, conn, nonce) = asked();
+    world.advance(millis(299));
+    assert_eq!(world.asks(), None);
+    world.advance(millis(1));
+    assert_eq!(world.asks().as_deref(), Some("node-3"));
+    assert!(!world.peer(conn).closed);
+    world.say(conn, ServerMessage::SessionContinued { nonce });
+    assert_eq!(world.state(), StateName::Connected);
+    assert_eq!(world.open_connections(), ["node-2"], "the other attempt is over");
 }
 
 #[test]

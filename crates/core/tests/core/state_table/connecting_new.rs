@@ -280,7 +280,6 @@ fn connecting_new_attempt_timeout_takes_the_next_connection() {
     assert!(!world.peer(conn).closed);
     world.advance(millis(1));
     assert!(world.peer(conn).closed);
-    assert_eq!(world.asks().as_deref(), Some("node-2"));
     // The member never answers.
     let (mut world, conn, nonce) = asked();
     world.advance(millis(4_999));
@@ -291,6 +290,19 @@ fn connecting_new_attempt_timeout_takes_the_next_connection() {
     };
     assert_eq!(world.count_events(never), 1);
     moved_on(world, conn, nonce, "node-2");
+}
+
+#[test]
+fn connecting_new_attempt_slow_asks_the_next_member_beside_it() {
+    let (mut world, conn, nonce) = asked();
+    world.advance(millis(299));
+    assert_eq!(world.asks(), None);
+    world.advance(millis(1));
+    assert_eq!(world.asks().as_deref(), Some("node-2"));
+    assert!(!world.peer(conn).closed);
+    world.say(conn, ServerMessage::SessionCreated { session_id: session(), nonce });
+    assert_eq!(world.state(), StateName::Connected);
+    assert_eq!(world.open_connections(), ["node-1"], "the other attempt is over");
 }
 
 #[test]

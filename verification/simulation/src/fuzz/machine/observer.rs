@@ -33,7 +33,7 @@ impl Request {
     }
 }
 
-/// The other end of the present connection.
+/// The other end of a connection.
 struct Peer {
     conn: ConnId,
     zmtp: Connection,
@@ -54,7 +54,9 @@ pub(super) struct Observer {
     connect_numbers: HashMap<ConnectKey, u64>,
     pings: HashMap<PingKey, bool>,
     disconnects: usize,
-    peer: Option<Peer>,
+    /// The session's connection, or its last one.
+    present: Option<ConnId>,
+    peers: Vec<Peer>,
     sessions: usize,
     session_id: Option<SessionId>,
     /// Of the present session: commands by id, and the highest L.
@@ -83,7 +85,8 @@ impl Observer {
             connect_numbers: HashMap::new(),
             pings: HashMap::new(),
             disconnects: 0,
-            peer: None,
+            present: None,
+            peers: Vec::new(),
             sessions: 0,
             session_id: None,
             ids: BTreeMap::new(),
@@ -110,18 +113,26 @@ impl Observer {
         self.sessions
     }
 
-    /// The nonce that the present connection waits for.
-    pub(super) fn nonce(&self) -> Option<Nonce> {
-        match self.peer.as_ref()?.handshake.as_ref()? {
+    fn peer(&mut self, conn: ConnId) -> &mut Peer {
+        self.peers.iter_mut().find(|peer| peer.conn == conn).expect("a connection")
+    }
+
+    fn handshake(&self, conn: ConnId) -> Option<&ClientMessage> {
+        self.peers.iter().find(|peer| peer.conn == conn)?.handshake.as_ref()
+    }
+
+    /// The nonce that this connection waits for.
+    pub(super) fn nonce(&self, conn: ConnId) -> Option<Nonce> {
+        match self.handshake(conn)? {
             ClientMessage::CreateSession { nonce, .. }
             | ClientMessage::ContinueSession { nonce, .. } => Some(*nonce),
             _ => None,
         }
     }
 
-    /// Returns true if the present connection asked to continue its session, and `None` if it asked for nothing yet.
-    pub(super) fn continues(&self) -> Option<bool> {
-        let asked = self.peer.as_ref()?.handshake.as_ref()?;
+    /// Returns true if this connection asked to continue its session, and `None` if it asked for nothing yet.
+    pub(super) fn continues(&self, conn: ConnId) -> Option<bool> {
+        let asked = self.handshake(conn)?;
         Some(matches!(asked, ClientMessage::ContinueSession { .. }))
     }
 
@@ -181,11 +192,9 @@ impl Observer {
         self.disconnects += 1;
     }
 
-    /// `cut`: bytes of the last connection had not reached the socket.
-    pub(super) fn opened(&mut self, conn: ConnId, now: Instant, cut: bool) {
-        self.cut |= cut;
+    pub(super) fn opened(&mut self, conn: ConnId, now: Instant) {
         let zmtp = Connection::new(Config { max_frame: 1 << 20, ..Config::server() }, now);
-        self.peer = Some(Peer {
+        self.peers.push(Peer {
             conn,
             zmtp,
             handshake: None,
@@ -193,7 +202,6 @@ impl Observer {
             carried: BTreeSet::new(),
             resent: 0,
         });
-        self.keep_alives.clear();
     }
 
     pub(super) fn anything_was_said(&mut self) {
@@ -270,19 +278,19 @@ impl Observer {
         }
     }
 
-    pub(super) fn event(
-        &mut self,
-        event: &Event,
-        conn: Option<ConnId>,
-        session_id: Option<&SessionId>,
-    ) {
+    /// The session has this connection. `cut`: bytes of an earlier one had not reached the socket.
+    pub(super) fn stands(&mut self, conn: ConnId, cut: bool) {
+        self.present = Some(conn);
+        self.cut |= cut;
+        self.keep_alives.clear();
+    }
+
+    pub(super) fn event(&mut self, event: &Event, session_id: Option<&SessionId>) {
         match event {
             Event::Connected { session_id: connected, resumed, .. } => {
-                let peer = self.peer.as_mut().expect("a connection");
-                assert_eq!(Some(peer.conn), conn);
-                let asked = peer.handshake.as_ref().expect("the session was asked for");
-                let continues = matches!(asked, ClientMessage::ContinueSession { .. });
-                assert_eq!(continues, *resumed);
+                let present = self.present.expect("a connection");
+                assert_eq!(self.continues(present), Some(*resumed), "what was asked for");
+                let peer = self.peer(present);
                 assert!(!std::mem::replace(&mut peer.connected, true), "once per connection");
                 if *resumed {
                     assert_eq!(self.session_id.as_ref(), Some(connected));
@@ -305,17 +313,14 @@ impl Observer {
 
     /// Bytes were written: reads them as a member does. `fresh`: none of them had waited since before the last input.
     pub(super) fn wrote(&mut self, conn: ConnId, now: Instant, bytes: &[u8], fresh: bool) {
-        let peer = self.peer.as_mut().expect("a connection");
-        assert_eq!(peer.conn, conn);
-        peer.zmtp.handle_bytes(now, bytes);
+        self.peer(conn).zmtp.handle_bytes(now, bytes);
         loop {
-            let peer = self.peer.as_mut().expect("a connection");
-            let Some(event) = peer.zmtp.poll_event(now) else { break };
+            let Some(event) = self.peer(conn).zmtp.poll_event(now) else { break };
             match event {
                 zraft_zmtp::Event::Ready(_) => {}
                 zraft_zmtp::Event::Message(frame) => {
                     let message = ClientMessage::decode(&frame).expect("what is sent decodes");
-                    self.message(message, fresh);
+                    self.message(conn, message, fresh);
                 }
                 // ERROR to a member of another socket type.
                 zraft_zmtp::Event::Failed(zraft_zmtp::Error::PeerError(_)) => {}
@@ -324,21 +329,22 @@ impl Observer {
         }
     }
 
-    fn message(&mut self, message: ClientMessage, fresh: bool) {
-        let peer = self.peer.as_mut().expect("a connection");
+    fn message(&mut self, conn: ConnId, message: ClientMessage, fresh: bool) {
         if is_handshake(&message) {
-            assert!(peer.handshake.is_none(), "one handshake message per connection");
             if let ClientMessage::ContinueSession { session_id, .. } = &message {
                 assert_eq!(Some(session_id), self.session_id.as_ref());
             }
-            peer.handshake = Some(message);
+            let before = self.peer(conn).handshake.replace(message);
+            assert!(before.is_none(), "one handshake message per connection");
             return;
         }
-        assert!(peer.connected, "before the session's answer: {message:?}");
+        assert_eq!(self.present, Some(conn), "the session has another connection");
+        assert!(self.peer(conn).connected, "before the session's answer: {message:?}");
         match message {
             ClientMessage::ClientRequest {
                 request_id, lowest_pending_request_id, payload, ..
             } => self.command_sent(
+                conn,
                 request_id.get(),
                 lowest_pending_request_id.get(),
                 payload.to_vec(),
@@ -363,7 +369,7 @@ impl Observer {
         }
     }
 
-    fn command_sent(&mut self, id: u64, lowest: u64, payload: Vec<u8>, fresh: bool) {
+    fn command_sent(&mut self, conn: ConnId, id: u64, lowest: u64, payload: Vec<u8>, fresh: bool) {
         // What was encoded and never reached the socket's other end may come later than new work.
         let last = self.ids.last_key_value().map_or(0, |(id, _)| *id);
         let known = self.ids.contains_key(&id);
@@ -386,7 +392,7 @@ impl Observer {
         let named = self.ids.get(&lowest).filter(|_| fresh);
         let pending = named.is_none_or(|payload| self.requests[payload].is_pending());
         assert!(pending, "L {lowest} is over");
-        let peer = self.peer.as_mut().expect("a connection");
+        let peer = self.peer(conn);
         if peer.carried.insert(id) && known {
             assert!(id > peer.resent, "{id} is carried over after {}", peer.resent);
             peer.resent = id;
