@@ -256,6 +256,9 @@ impl Side {
     fn serve_line(&mut self, at: usize, cluster: &mut Cluster) {
         let now = cluster.now();
         let line = &mut self.lines[at];
+        if !line.open {
+            return;
+        }
         while line.up.front().is_some_and(|(at, _)| *at <= now) {
             let Some((_, bytes)) = line.up.pop_front() else { break };
             line.served.handle_bytes(instant(now), &bytes);
