@@ -12,6 +12,7 @@ fn demo(more: &[&str]) -> (Option<i32>, Value) {
 
 #[test]
 fn each_command_is_executed_exactly_once_through_two_losses_of_the_leader() {
+    let mut resent = 0;
     for seed in ["1", "2", "3"] {
         let (code, report) = demo(&["--seed", seed]);
         assert_eq!(code, Some(0), "{report}");
@@ -26,13 +27,15 @@ fn each_command_is_executed_exactly_once_through_two_losses_of_the_leader() {
         for nothing in ["appliedTwice", "lost", "unacknowledged", "errors"] {
             assert_eq!(report[nothing], 0, "{nothing}");
         }
-        assert!(report["resent"].as_u64().unwrap() > 0, "the losses cause resends");
+        resent += report["resent"].as_u64().unwrap();
         assert!(report["reconnects"].as_u64().unwrap() >= 3, "every session lost its leader");
         assert!(report["commandsPerSecond"].as_f64().unwrap() > 0.0);
         for point in ["p50", "p90", "p99", "p99.9", "max"] {
             assert!(report["latencyMs"][point].as_f64().unwrap() > 0.0, "{point}");
         }
     }
+    // In a single run the new leader may have applied all of them already: the answers then come with SessionContinued.
+    assert!(resent > 0, "the losses cause resends");
 }
 
 #[test]
