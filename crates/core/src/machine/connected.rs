@@ -19,8 +19,8 @@ use crate::{
 const STANDS: Duration = Duration::from_secs(5);
 
 /// A member with requests in flight gets this many PINGs in a `heartbeatInterval`, and counts as frozen if it is silent all
-/// that time. A pause of a garbage collector can be as long: the other members reject
-/// the session then, and the connection is kept.
+/// that time. A pause of a garbage collector can be as long: the other members reject the session then, and the connection
+/// is kept.
 const FROZEN_PINGS: u32 = 3;
 
 /// If `heartbeatInterval` is shorter, this time is taken instead: a round trip to another continent takes 200 ms.

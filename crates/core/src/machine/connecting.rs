@@ -1,8 +1,8 @@
 //! The search for a session's connection: attempts at several members, until one answers with a session.
 //!
-//! A member that does not answer delays the search by [`HEDGE`] and no more: the next member is asked beside it, and the
-//! first answer wins. The states ConnectingNewSession and ConnectingExistingSession are such a search. Connected begins
-//! one beside its connection if the member seems frozen; see `connected.rs`.
+//! If a member does not answer within [`HEDGE`], the next one is asked beside it, and the first session wins. Only a further
+//! CreateSession waits longer, [`CREATE_APART`]. The states ConnectingNewSession and ConnectingExistingSession are such a
+//! search. Connected begins one beside its connection if the member seems frozen; see `connected.rs`.
 
 use std::time::Duration;
 
@@ -238,8 +238,8 @@ impl Machine {
         config
     }
 
-    /// Returns true if the session message may be sent on this connection now, and notes that it is. Each connection
-    /// carries one.
+    /// Returns the nonce of the session message if that may be sent on this connection now, and notes that it is sent. Each
+    /// connection carries one.
     pub(super) fn may_ask(&mut self, now: Instant, conn: ConnId) -> Option<Nonce> {
         let creates = matches!(self.state, State::ConnectingNew(_));
         let waits = creates && self.search.create_at().is_some_and(|at| now < at);
