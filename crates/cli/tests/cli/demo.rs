@@ -13,8 +13,8 @@ fn demo(more: &[&str]) -> (Option<i32>, Value) {
 #[test]
 fn each_command_is_executed_exactly_once_through_two_losses_of_the_leader() {
     let mut resent = 0;
-    for seed in ["1", "2", "3"] {
-        let (code, report) = demo(&["--seed", seed]);
+    for seed in 1..=9 {
+        let (code, report) = demo(&["--seed", &seed.to_string()]);
         assert_eq!(code, Some(0), "{report}");
         assert_eq!(report["holds"], true);
         assert_eq!(report["leaderChanges"], 2);
@@ -33,8 +33,12 @@ fn each_command_is_executed_exactly_once_through_two_losses_of_the_leader() {
         for point in ["p50", "p90", "p99", "p99.9", "max"] {
             assert!(report["latencyMs"][point].as_f64().unwrap() > 0.0, "{point}");
         }
+        // About one demo in ten has no resends. Its leader froze after it had replicated all commands in flight and before it answered
+        // any. The new leader applies them before it serves, so their answers come right after SessionContinued, before a resend.
+        if seed >= 3 && resent > 0 {
+            break;
+        }
     }
-    // In a single run the new leader may have applied all of them already: the answers then come with SessionContinued.
     assert!(resent > 0, "the losses cause resends");
 }
 
