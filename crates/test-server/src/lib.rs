@@ -36,7 +36,7 @@
 //! | a member is cut off, frozen, deaf or wrong | [`set_stale_leader`](ClusterHandle::set_stale_leader), [`set_frozen`](ClusterHandle::set_frozen), [`set_deaf`](ClusterHandle::set_deaf), [`set_stale_session_map`](ClusterHandle::set_stale_session_map), [`set_hints`](ClusterHandle::set_hints) |
 //! | the network fails | [`cut_connections`](ClusterHandle::cut_connections), [`drop_messages`](ClusterHandle::drop_messages), [`deliver_all`](ClusterHandle::deliver_all) |
 //! | the cluster is slow | [`set_commit_delay`](ClusterHandle::set_commit_delay), [`set_commits_per_second`](ClusterHandle::set_commits_per_second) |
-//! | sessions end | [`expire_session`](ClusterHandle::expire_session), [`set_session_timeout`](ClusterHandle::set_session_timeout) |
+//! | sessions end | [`expire_session`](ClusterHandle::expire_session), [`forget_sessions`](ClusterHandle::forget_sessions), [`set_session_timeout`](ClusterHandle::set_session_timeout) |
 //! | commands run twice | [`set_deduplication`](ClusterHandle::set_deduplication) |
 //!
 //! # How it differs from the replicated server

@@ -10,7 +10,8 @@ use clap::{Parser, Subcommand};
 use zraft_simulation::{
     Range, SystemKind, Violation,
     plants::{patches, root, write_planted_copy},
-    replay, run_many, scenario,
+    replay, run_many,
+    scenario::{self, Others},
 };
 
 /// Runs the client in virtual time against a cluster with faults
@@ -36,7 +37,7 @@ enum Command {
         #[arg(long)]
         plant: Option<String>,
     },
-    /// Measures overload, loss, outage, kill and hand-over
+    /// Measures overload, loss, outages, lost leaders, connect() and lost sessions
     Scenarios,
     /// Plants each bug in a copy of the sources, and reports which invariant finds it at which seed
     Museum {
@@ -166,6 +167,29 @@ fn scenarios() -> bool {
                 times[150], times[297], times[299]
             );
         }
+        let most = (0..300).map(scenario::freeze).collect::<Result<Vec<_>, _>>()?;
+        let most = most.into_iter().max().unwrap_or_default();
+        println!("freeze: at most {most:?} more than 1 s, or than the election if that is longer");
+        for (name, others) in [
+            ("no fault", Others::Well),
+            ("one silent, one refusing member", Others::SilentAndRefusing),
+            ("all others dead", Others::Dead),
+        ] {
+            let run = |seed| scenario::connect(seed, others);
+            let times = (0..300).map(run).collect::<Result<Vec<_>, _>>()?;
+            let most =
+                |place: usize| times.iter().map(|each| each[place]).max().unwrap_or_default();
+            println!("{name}: connected within {:?}, resumed within {:?}", most(0), most(1));
+        }
+        let lost = (0..300).map(scenario::lost_session).collect::<Result<Vec<_>, _>>()?;
+        println!(
+            "lost session: believed after {:?} at most, with {} messages at most",
+            lost.iter().map(|lost| lost.took).max().unwrap_or_default(),
+            lost.iter().map(|lost| lost.messages).max().unwrap_or_default()
+        );
+        let lies = (0..300).map(scenario::false_expiry).collect::<Result<Vec<_>, _>>()?;
+        let sum = |of: fn(&(u64, u64)) -> u64| lies.iter().map(of).sum::<u64>();
+        println!("false expiry: {} doubts, {} commands failed", sum(|lie| lie.1), sum(|lie| lie.0));
         Ok(())
     };
     match figures() {

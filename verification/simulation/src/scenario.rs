@@ -43,9 +43,26 @@ fn config(members: usize) -> ConfigBuilder {
     builder
 }
 
+/// Members of each scenario.
+const MEMBERS: usize = 3;
+
 /// Clients with sessions, three members on a fast network, and no faults.
 fn connected(seed: u64, clients: usize, rate: Option<u32>, window: usize) -> Result<Sim> {
-    const MEMBERS: usize = 3;
+    let mut sim = disconnected(seed, clients, rate, window);
+    for client in 0..clients {
+        sim.connect(client);
+    }
+    sim.after();
+    let connected = |sim: &Sim| {
+        let states = sim.rigs.iter().map(|rig| rig.machine.state());
+        states.into_iter().all(|state| state == StateName::Connected)
+    };
+    sim.until(Duration::from_secs(10), connected)?;
+    Ok(sim)
+}
+
+/// The same before any client connects.
+fn disconnected(seed: u64, clients: usize, rate: Option<u32>, window: usize) -> Sim {
     let mut plan = Plan::draw(SystemKind::Live, seed);
     let way = Way {
         latency: Duration::from_micros(250),
@@ -73,17 +90,7 @@ fn connected(seed: u64, clients: usize, rate: Option<u32>, window: usize) -> Res
             plan
         })
         .collect();
-    let mut sim = Sim::new(plan, false);
-    for client in 0..clients {
-        sim.connect(client);
-    }
-    sim.after();
-    let connected = |sim: &Sim| {
-        let states = sim.rigs.iter().map(|rig| rig.machine.state());
-        states.into_iter().all(|state| state == StateName::Connected)
-    };
-    sim.until(Duration::from_secs(10), connected)?;
-    Ok(sim)
+    Sim::new(plan, false)
 }
 
 fn submit(sim: &mut Sim, client: usize, count: usize) {
@@ -205,6 +212,175 @@ pub fn hand_over(seed: u64) -> Result<Duration> {
     live(&mut sim).hand_over(now, next);
     sim.after();
     sim.flows_again(leader)
+}
+
+/// The leader freezes with commands in flight, and the next is elected after a pause: how much longer than the pause, or than 1 s
+/// if that is longer, no command is answered.
+///
+/// # Errors
+/// An invariant is broken, or a command fails.
+pub fn freeze(seed: u64) -> Result<Duration> {
+    let mut sim = connected(seed, 1, None, 256)?;
+    submit(&mut sim, 0, 10);
+    let wait = Duration::from_secs(6) + sim.rng.millis(0, 1_000);
+    sim.pass(wait)?;
+    let pause = sim.rng.millis(200, 3_000);
+    let leader = sim.system.leader().expect("a member leads");
+    let now = sim.now;
+    live(&mut sim).pause_elections(pause);
+    live(&mut sim).freeze(now, leader);
+    let had = answered(&sim);
+    submit(&mut sim, 0, 20);
+    sim.until(Duration::from_secs(60), |sim| answered(sim) > had)?;
+    let took = sim.now - now;
+    sim.until(Duration::from_secs(60), |sim| answered(sim) == had + 20)?;
+    Ok(took.saturating_sub(pause.max(Duration::from_secs(1))))
+}
+
+/// What two members that are not the leader do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// Both name the leader.
+    Well,
+    /// One accepts connections and says nothing, the other refuses connections.
+    SilentAndRefusing,
+    /// Those that the client asks before the leader refuse connections.
+    Dead,
+}
+
+/// A client without a session connects, and then resumes its session after its connection broke: how long each takes.
+///
+/// # Errors
+/// An invariant is broken.
+pub fn connect(seed: u64, others: Others) -> Result<[Duration; 2]> {
+    let mut sim = disconnected(seed, 1, None, 256);
+    sim.after();
+    let leads = |sim: &Sim| sim.system.commits();
+    sim.until(Duration::from_secs(10), leads)?;
+    let leader = sim.rng.index(MEMBERS);
+    if sim.system.leader() != Some(leader) {
+        let now = sim.now;
+        live(&mut sim).hand_over(now, leader);
+        sim.after();
+        sim.until(Duration::from_secs(10), |sim| sim.system.leader() == Some(leader))?;
+        sim.until(Duration::from_secs(10), leads)?;
+    }
+    let first = sim.rng.index(2);
+    for (place, member) in (0..MEMBERS).filter(|member| *member != leader).enumerate() {
+        match others {
+            Others::Well => {}
+            Others::SilentAndRefusing if place == first => sim.net.ports[member].silent = true,
+            Others::SilentAndRefusing | Others::Dead => sim.net.paths[0][member].refused = true,
+        }
+    }
+    let connected = |sim: &Sim| sim.rigs[0].machine.state() == StateName::Connected;
+    let mut times = [Duration::ZERO; 2];
+    let from = sim.now;
+    sim.connect(0);
+    sim.dirty[0] = true;
+    sim.after();
+    sim.until(Duration::from_secs(60), connected)?;
+    times[0] = sim.now - from;
+    submit(&mut sim, 0, 10);
+    sim.pass(Duration::from_secs(6))?;
+    let from = sim.now;
+    // The leader's port is closed for a moment, so that the client asks the others as well.
+    sim.net.paths[0][leader].refused = true;
+    sim.cut_connections(leader);
+    sim.after();
+    sim.until(Duration::from_secs(1), |sim| !connected(sim))?;
+    sim.pass(Duration::from_millis(20))?;
+    sim.net.paths[0][leader].refused = false;
+    sim.until(Duration::from_secs(60), connected)?;
+    times[1] = sim.now - from;
+    Ok(times)
+}
+
+/// What a client does whose session is unknown to a restarted cluster.
+#[derive(Debug, Clone, Copy)]
+pub struct LostSession {
+    /// From the moment at which a leader can answer until the client believes it.
+    pub took: Duration,
+    /// Session messages that it sent meanwhile.
+    pub messages: u64,
+    /// Commands in flight at the restart whose outcome is unknown.
+    pub unknown: usize,
+    /// From the next `connect()` until the first command of the new session is answered.
+    pub again: Duration,
+}
+
+/// All members are killed with commands in flight, and restarted without their sessions after a second.
+///
+/// # Errors
+/// An invariant is broken, or the client does not report its doubt.
+pub fn lost_session(seed: u64) -> Result<LostSession> {
+    const COMMANDS: usize = 20;
+    let mut sim = connected(seed, 1, None, 256)?;
+    submit(&mut sim, 0, 10);
+    let wait = Duration::from_secs(6) + sim.rng.millis(0, 1_000);
+    sim.pass(wait)?;
+    let had = answered(&sim);
+    submit(&mut sim, 0, COMMANDS);
+    let now = sim.now;
+    for member in 0..MEMBERS {
+        live(&mut sim).kill(now, member, KillLoss::Uncommitted);
+    }
+    live(&mut sim).forget_sessions(now);
+    sim.after();
+    sim.pass(Duration::from_secs(1))?;
+    let now = sim.now;
+    for member in 0..MEMBERS {
+        live(&mut sim).restart(now, member);
+    }
+    sim.after();
+    sim.until(Duration::from_secs(10), |sim| sim.system.commits())?;
+    let (from, frames) = (sim.now, sim.clients[0].judge.frames);
+    let ended = |sim: &Sim| sim.rigs[0].machine.state() == StateName::Disconnected;
+    sim.until(Duration::from_secs(100), ended)?;
+    let (took, messages) = (sim.now - from, sim.clients[0].judge.frames - frames);
+    let judge = &sim.clients[0].judge;
+    if !judge.coverage.counts.contains_key(&("outcome", "session doubted", "")) {
+        return Err(Violation { rule: "a doubt is reported", detail: format!("not in {took:?}") });
+    }
+    let unknown = |settled: &Option<Settled>| matches!(settled, Some(Settled::Unknown));
+    let unknown = judge.requests.iter().filter(|asked| unknown(&asked.settled)).count();
+    let from = sim.now;
+    sim.connect(0);
+    submit(&mut sim, 0, 1);
+    sim.until(Duration::from_secs(60), |sim| answered(sim) > had)?;
+    Ok(LostSession { took, messages, unknown, again: sim.now - from })
+}
+
+/// A member that does not lead denies every session for a minute, while the client's connection breaks every few seconds: how many
+/// commands end in another way than by an answer, and how often the client is in doubt.
+///
+/// # Errors
+/// An invariant is broken, or the session ends.
+pub fn false_expiry(seed: u64) -> Result<(u64, u64)> {
+    let mut sim = connected(seed, 1, None, 256)?;
+    let leader = sim.system.leader().expect("a member leads");
+    let liar = (leader + 1 + sim.rng.index(MEMBERS - 1)) % MEMBERS;
+    let now = sim.now;
+    live(&mut sim).deny_all(now, liar);
+    for _ in 0..15 {
+        submit(&mut sim, 0, 10);
+        // The leader's port is closed for a moment, so that the client asks the others first.
+        sim.net.paths[0][leader].refused = true;
+        sim.cut_connections(leader);
+        sim.after();
+        let closed = sim.rng.millis(1, 3_000);
+        sim.pass(closed)?;
+        sim.net.paths[0][leader].refused = false;
+        sim.pass(Duration::from_secs(4) - closed)?;
+    }
+    sim.until(Duration::from_secs(60), |sim| sim.clients[0].judge.pending() == 0)?;
+    let judge = &sim.clients[0].judge;
+    if judge.sessions != 1 {
+        let detail = format!("{} sessions", judge.sessions);
+        return Err(Violation { rule: "a session outlives a false expiry", detail });
+    }
+    let doubts = judge.coverage.counts.get(&("outcome", "session doubted", ""));
+    Ok((load(&sim, Duration::ZERO).failed, doubts.copied().unwrap_or(0)))
 }
 
 impl Sim {

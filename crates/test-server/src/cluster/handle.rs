@@ -253,6 +253,11 @@ impl ClusterHandle {
         self.switch(member, |engine, now, member| engine.set_stale_session_map(now, member, known))
     }
 
+    /// See [`Engine::forget_sessions`].
+    pub fn forget_sessions(&self) {
+        self.shared.update(|state, now| state.engine.forget_sessions(now));
+    }
+
     /// See [`Engine::set_commit_delay`].
     pub fn set_commit_delay(&self, delay: Duration) {
         self.shared.update(|state, _| state.engine.set_commit_delay(delay));

@@ -147,7 +147,7 @@ impl Engine {
         }
     }
 
-    fn end_session(&mut self, session: Key, reason: EndReason) {
+    pub(super) fn end_session(&mut self, session: Key, reason: EndReason) {
         self.unbind_session(session);
         let Some(row) = self.table.get(session) else { return };
         let operation = Operation::EndSession { session: row.id.clone(), reason };

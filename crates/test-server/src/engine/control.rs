@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use zraft_protocol::{Payload, RequestId, SessionId};
+use zraft_session::EndReason;
 use zraft_zmtp::Instant;
 
 use super::member::Run;
@@ -312,6 +313,18 @@ impl Engine {
         self.expire(key);
         self.run_log();
         Ok(())
+    }
+
+    /// Ends every session without a word to its client, as a cluster does that is restarted without its state. A client that asks
+    /// for its session is told that it expired, and other messages on its connection are answered as on one without a session.
+    /// Commands of these sessions that wait in the log are not executed. To the application the sessions expire; its own state and
+    /// the journal stay.
+    pub fn forget_sessions(&mut self, now: Instant) {
+        self.advance(now);
+        for session in self.table.keys().collect::<Vec<_>>() {
+            self.end_session(session, EndReason::Expired);
+        }
+        self.run_due();
     }
 
     /// Sets the leader that rejections of a member, or of all members, name.

@@ -143,6 +143,7 @@ pub(super) const EXPECTED: &[Key] = &[
     ("not taken", "SESSION_EXPIRED", ""),
     ("outcome", "protocol error", ""),
     ("outcome", "quarantined", ""),
+    ("outcome", "session doubted", ""),
     ("outcome", "session expired", ""),
     ("ping()", "CLOSED", ""),
     ("ping()", "CONNECTION", ""),

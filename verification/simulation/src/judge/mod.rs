@@ -120,6 +120,8 @@ struct Session {
     /// When the cluster last showed that it knows the session.
     proof: Instant,
     doubted: Option<Instant>,
+    /// The member whose denial must be reported to the application in this turn.
+    untold: Option<usize>,
     /// By member: how often it denied the session since then, when first, and the member that it named as the leader last.
     denials: BTreeMap<usize, (u32, Instant)>,
     named: BTreeMap<usize, usize>,

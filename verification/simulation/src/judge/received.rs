@@ -148,6 +148,7 @@ impl Judge {
                     acknowledged: 0,
                     proof: now,
                     doubted: None,
+                    untold: None,
                     denials: std::collections::BTreeMap::new(),
                     named: std::collections::BTreeMap::new(),
                 });
@@ -235,6 +236,7 @@ impl Judge {
     fn denied(&mut self, now: Instant, member: usize) {
         let alone = self.terms.members == 1;
         let Some(session) = &mut self.session else { return };
+        let begins = session.doubted.is_none();
         let first = *session.doubted.get_or_insert(now);
         let again = alone && now - first >= std::time::Duration::from_secs(5);
         session.named.remove(&member);
@@ -246,6 +248,8 @@ impl Judge {
         self.expiry_certain |= often && leads;
         if now - session.proof >= self.terms.session_timeout || again || self.expiry_certain {
             self.expiry_told = true;
+        } else if begins {
+            session.untold = Some(member);
         }
     }
 

@@ -52,6 +52,16 @@ impl Judge {
                 }
             }
             Event::SessionExpired { .. } => self.expired(now),
+            Event::SessionDoubted { member_id } => {
+                let untold = self.session.as_mut().and_then(|session| session.untold.take());
+                let denied = untold.is_some_and(|member| {
+                    self.terms.configured.get(member).is_some_and(|member| member.id == *member_id)
+                });
+                self.demand(denied, "a doubt is reported when it begins", || {
+                    format!("{member_id} is named")
+                });
+                self.coverage.count("outcome", "session doubted");
+            }
             Event::ConnectionFailure { member_id, error } => {
                 self.coverage.count("attempt failed", error.name());
                 self.leader_is_reported(member_id, error);

@@ -286,6 +286,10 @@ impl Judge {
             "a leader that keeps denying is believed",
             || "the session goes on".to_owned(),
         );
+        let untold = self.session.as_mut().and_then(|session| session.untold.take());
+        self.demand(untold.is_none(), "a doubt is reported when it begins", || {
+            format!("the denial by member {} is not", untold.map_or(0, |member| member + 1))
+        });
         let state = machine.state();
         self.obeys_the_last_wish(state);
         self.keeps_promises(now, state);

@@ -51,6 +51,7 @@ pub(crate) enum Fault {
     ExpireSession,
     LostExpiry,
     ShortLived,
+    LostSessions,
     RejectForGood,
     SessionClosedInWords,
     StrayMessages,
@@ -158,6 +159,7 @@ impl Fault {
         (Self::ExpireSession, "session expired", On::Live),
         (Self::LostExpiry, "session expired, commit lost", On::Live),
         (Self::ShortLived, "sessions expire as soon as they stand", On::Live),
+        (Self::LostSessions, "a restarted cluster lost its sessions", On::Live),
         (Self::RejectForGood, "session rejected permanently", On::Live),
         (Self::SessionClosedInWords, "session closed in words", On::Live),
         (Self::StrayMessages, "stray messages", On::Live),
@@ -229,6 +231,11 @@ impl Fault {
     /// Returns true if the fault strikes the members of the replicated system, or what is between them.
     pub(crate) fn is_of_members(self) -> bool {
         Self::ALL.iter().any(|(fault, _, on)| *fault == self && *on == On::Replicated)
+    }
+
+    /// Returns true if plans draw the fault apart from the others, because most seeds do not have it.
+    pub(crate) fn is_drawn_apart(self) -> bool {
+        self == Self::LostSessions
     }
 
     pub(crate) fn name(self) -> &'static str {

@@ -74,6 +74,8 @@ const LIVE: Least = Least { commands: 200, queries: 50, notices: 20, faults: 5 }
 
 /// A payload that begins with this makes its member deaf, until the heal phase.
 pub(crate) const POISON: &[u8] = b"poison";
+/// What is added to a seed for draws of faults that came later, so that they change only the seeds that get such a fault.
+const APART: u64 = 0x10_57_5e_55_10_45;
 /// How long the last disconnect() of each client may take: longer than any commit.
 pub(crate) const LEAVING: Duration = Duration::from_secs(5);
 
@@ -122,7 +124,7 @@ impl Plan {
             rng.pick(&[4 << 10, 64 << 10, 256 << 10])
         };
         let mut faults = Vec::new();
-        for (fault, _) in Fault::of(SystemKind::Live) {
+        for (fault, _) in Fault::of(SystemKind::Live).filter(|(fault, _)| !fault.is_drawn_apart()) {
             for _ in 0..rng.pick(&[0, 1, 1, 3]) {
                 faults.push(fault);
             }
@@ -130,6 +132,9 @@ impl Plan {
         if large {
             faults.extend([Fault::SlowLink; 6]);
             faults.extend([Fault::SlowBacklog; 12]);
+        }
+        if Rng::new(seed ^ APART).percent(15) {
+            faults.extend([Fault::LostSessions; 4]);
         }
         let leader_changes = if rng.percent(60) { rng.range(2, 5) } else { rng.below(3) };
         live.draw_rate(&mut rng);

@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use zraft_simulation::scenario::{hand_over, kill, lost_at_once, outage, overload};
+use zraft_simulation::scenario::{
+    Others, connect, false_expiry, freeze, hand_over, kill, lost_at_once, lost_session, outage,
+    overload,
+};
 
 #[test]
 fn an_overloaded_server_that_loses_nothing_gets_few_copies_and_does_useful_work() {
@@ -49,4 +52,51 @@ fn after_a_hand_over_commands_flow_at_once() {
     let times: Vec<_> = (0..300).map(|seed| hand_over(seed).unwrap()).collect();
     let p99 = p99(times);
     assert!(p99 <= Duration::from_millis(50), "{p99:?}");
+}
+
+#[test]
+fn a_frozen_leader_costs_at_most_300_ms_more_than_one_second_and_the_election() {
+    let times: Vec<_> = (0..300).map(|seed| freeze(seed).unwrap()).collect();
+    let most = times.iter().max().unwrap();
+    assert!(*most <= Duration::from_millis(300), "{most:?}");
+}
+
+#[test]
+fn client_connects_and_resumes_within_1500_ms_beside_a_silent_and_a_refusing_member() {
+    for seed in 0..300 {
+        let times = connect(seed, Others::SilentAndRefusing).unwrap();
+        let most = times.iter().max().unwrap();
+        assert!(*most <= Duration::from_millis(1500), "seed {seed}: {times:?}");
+    }
+}
+
+#[test]
+fn dead_members_cost_a_client_nothing() {
+    for seed in 0..300 {
+        let [well, _] = connect(seed, Others::Well).unwrap();
+        let [dead, _] = connect(seed, Others::Dead).unwrap();
+        assert!(dead <= well + Duration::from_millis(5), "seed {seed}: {dead:?}, {well:?}");
+    }
+}
+
+#[test]
+fn session_that_a_restarted_cluster_lost_ends_within_16_s_and_a_new_one_works_at_once() {
+    for seed in 0..100 {
+        let lost = lost_session(seed).unwrap();
+        assert!(lost.took <= Duration::from_secs(16), "seed {seed}: {lost:?}");
+        assert!(lost.messages <= 45, "seed {seed}: {lost:?}");
+        assert_eq!(lost.unknown, 20, "seed {seed}: {lost:?}");
+        assert!(lost.again <= Duration::from_millis(100), "seed {seed}: {lost:?}");
+    }
+}
+
+#[test]
+fn false_expiry_at_a_member_that_does_not_lead_ends_no_session_and_fails_no_command() {
+    let mut doubts = 0;
+    for seed in 0..100 {
+        let (failed, doubted) = false_expiry(seed).unwrap();
+        assert_eq!(failed, 0, "seed {seed}");
+        doubts += doubted;
+    }
+    assert!(doubts > 0, "some clients heard it");
 }

@@ -179,6 +179,30 @@ fn stale_session_map_rejects_existing_sessions_as_expired_and_ignores_the_rest()
 }
 
 #[test]
+fn cluster_that_forgets_its_sessions_tells_no_client_and_denies_them() {
+    let mut rig = Rig::new(3);
+    let (peer, session) = rig.session();
+    rig.command(peer, 1, 1);
+    rig.engine.forget_sessions(rig.now);
+    rig.after(ms(100));
+    assert_eq!(rig.received(peer), [], "no word");
+    assert_eq!(rig.executed(), [0; 0], "the session's command waited in the log");
+    assert!(!rig.alive(&session));
+    rig.keep_alive(peer, 1);
+    let reason = SessionCloseReason::SessionError;
+    assert_eq!(rig.received(peer), [ServerMessage::SessionClosed { reason, leader_id: None }]);
+    let again = rig.connect(1);
+    let nonce = rig.resume(again, &session);
+    let reason = RejectionReason::SessionExpired;
+    let denied = ServerMessage::SessionRejected { reason, nonce, leader_id: None };
+    assert_eq!(rig.received(again), [denied]);
+    let (peer, _) = rig.session();
+    rig.command(peer, 1, 1);
+    rig.after(ms(100));
+    assert_eq!(rig.executed().len(), 1, "a new session works");
+}
+
+#[test]
 fn member_with_a_stale_map_need_not_be_the_leader() {
     let mut rig = Rig::new(3);
     let (_, session) = rig.session();

@@ -217,6 +217,25 @@ impl Live {
         let _ = self.engine.kill(now, self.members[member], loss);
     }
 
+    pub(crate) fn restart(&mut self, now: Instant, member: usize) {
+        let _ = self.engine.restart(now, self.members[member]);
+    }
+
+    /// The member sends and reads nothing more.
+    pub(crate) fn freeze(&mut self, now: Instant, member: usize) {
+        let _ = self.engine.set_frozen(now, self.members[member], true);
+    }
+
+    /// All sessions end without a word, as at a restart without state.
+    pub(crate) fn forget_sessions(&mut self, now: Instant) {
+        self.engine.forget_sessions(now);
+    }
+
+    /// The member denies every session from now on.
+    pub(crate) fn deny_all(&mut self, now: Instant, member: usize) {
+        let _ = self.engine.set_stale_session_map(now, self.members[member], Some(&[]));
+    }
+
     /// The leader hands over, and the next member leads at once.
     pub(crate) fn hand_over(&mut self, now: Instant, next: usize) {
         self.engine.set_election_pause(Duration::ZERO);

@@ -56,6 +56,7 @@ impl Sim {
                 self.later_live(200, 12_000, LiveMend::Outage);
                 true
             }
+            Fault::LostSessions => self.lose_sessions(),
             Fault::Deaf | Fault::StaleSessionMap => self.strike_mind(fault),
             Fault::HintsAbsent
             | Fault::HintsStale
@@ -241,6 +242,25 @@ impl Sim {
             self.live_does(|live| live.engine.step_down_for(now, None).is_ok());
         }
         true
+    }
+
+    /// All members are restarted without their sessions, or the leader goes on without any.
+    fn lose_sessions(&mut self) -> bool {
+        let now = self.now;
+        let restarts = self.rng.percent(70);
+        let Some(live) = self.system.live() else { return false };
+        if restarts {
+            for member in &live.members {
+                let _ = live.engine.kill(now, *member, KillLoss::Mixed);
+            }
+            self.later_live(50, 3_000, LiveMend::Outage);
+        } else if !live.commits() {
+            return false;
+        }
+        self.live_does(|live| {
+            live.engine.forget_sessions(now);
+            true
+        })
     }
 
     /// A client with large payloads builds up a backlog, and leadership moves while its link is slow.
