@@ -235,9 +235,18 @@ impl RaftClient {
         lock(&self.handle.status).member_id.clone()
     }
 
-    /// Returns the client's counters and current levels.
+    /// Returns the client's counters and current levels, and access to its [latencies](Stats::latency).
+    ///
+    /// ```no_run
+    /// # fn example(client: zraft_client::RaftClient) {
+    /// let stats = client.stats();
+    /// println!("{} answered, {} in flight", stats.answered, stats.in_flight);
+    /// let latency = stats.latency();
+    /// println!("p99 of commands: {:?}", latency.commands.value_at_quantile(0.99));
+    /// # }
+    /// ```
     pub fn stats(&self) -> Stats {
-        lock(&self.handle.status).stats
+        lock(&self.handle.status).stats.clone()
     }
 
     /// Returns the configuration.

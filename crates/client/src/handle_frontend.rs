@@ -60,13 +60,14 @@ impl HandleFrontend {
     /// driver may sleep.
     fn exchange_with_inbox(&mut self, machine: &Machine, sleep: Option<&Waker>) -> Progress {
         let stats = machine.stats();
-        if sleep.is_some() {
-            let before = std::mem::replace(&mut lock(&self.shared.status).stats, stats);
-            observe::counted(&before, &stats);
-            self.waiters.shrink();
-        }
         let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         let held = Load { requests: size(stats.queued), bytes: size(stats.queued_bytes) };
+        if sleep.is_some() {
+            let resent = stats.resent;
+            let before = std::mem::replace(&mut lock(&self.shared.status).stats, stats);
+            observe::resent(before.resent, resent);
+            self.waiters.shrink();
+        }
         let progress = {
             let mut inbox = lock(&self.shared.inbox);
             let more = inbox.take(&mut self.inputs, held, &mut self.woken);
@@ -177,13 +178,14 @@ impl HandleFrontend {
             member_id: machine.member_id().cloned(),
             stats: machine.stats(),
         };
+        let resent = status.stats.resent;
         let (new_session, before) = {
             let mut published = lock(&self.shared.status);
             let new_session = published.session_id != status.session_id;
             let before = std::mem::replace(&mut *published, status);
-            (new_session, before.stats)
+            (new_session, before)
         };
-        observe::counted(&before, &machine.stats());
+        observe::resent(before.stats.resent, resent);
         if new_session {
             self.shared.deliveries.begin_epoch();
         }

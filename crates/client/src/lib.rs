@@ -32,7 +32,8 @@
 //!   without an outcome.
 //! - **Server requests.** [`RaftClient::server_requests`] returns the requests that the server makes, once and in
 //!   order.
-//! - **Observation.** [`RaftClient::events`] and [`RaftClient::stats`] report what happens to the client.
+//! - **Observation.** [`RaftClient::events`] and [`RaftClient::stats`] report what happens to the client, [`Stats::latency`] how long
+//!   its requests took.
 //!   With the feature `tracing` the client has spans for `connect`, `command` and `query`, and events for what happens to it; with the
 //!   feature `metrics`, the metrics below. Neither shows a payload or the session id.
 //! - **TLS.** With the feature `tls`, endpoints may begin with `tls://`; `Tls` has the certificates.
@@ -119,7 +120,8 @@ pub use typed::{Postcard, PostcardError};
 pub use zraft_core::ServerRequest as ReceivedServerRequest;
 pub use zraft_core::{
     AckServerRequests, Backoff, Config, ConfigBuilder, ConnectionCause, DisconnectReason, Endpoint,
-    EndpointError, Event, Member, OnSessionExpired, RequestRef, StateName, Stats, ValidationError,
+    EndpointError, Event, Histogram, Latency, Member, OnSessionExpired, RequestRef, StateName,
+    Stats, ValidationError,
 };
 /// The messages in [`Event::MessageSent`] and [`Event::MessageReceived`], and their parts.
 pub use zraft_protocol as protocol;

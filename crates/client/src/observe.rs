@@ -2,7 +2,7 @@
 //!
 //! Neither shows a payload or a session id.
 
-use zraft_core::{Event, RequestKind, Stats};
+use zraft_core::{Event, RequestKind};
 
 use crate::error::Error;
 
@@ -178,12 +178,12 @@ fn trace(event: &Event) {
     }
 }
 
-/// Reports what rose between two states of the counters.
+/// Reports the requests that were resent while their count rose from `before` to `now`.
 #[inline]
-pub(crate) fn counted(before: &Stats, now: &Stats) {
+pub(crate) fn resent(before: u64, now: u64) {
     #[cfg(any(feature = "tracing", feature = "metrics"))]
-    if now.resent > before.resent {
-        let count = now.resent - before.resent;
+    if now > before {
+        let count = now - before;
         #[cfg(feature = "tracing")]
         tracing::debug!(target: TARGET, count, "requests resent");
         #[cfg(feature = "metrics")]

@@ -10,8 +10,8 @@ use std::{
 
 /// The modules by layer, the lowest first. A module imports from lower layers only.
 const LAYERS: &[&[&str]] = &[
-    &["keys", "rng", "stats", "server_request", "endpoint"],
-    &["config"],
+    &["keys", "rng", "server_request", "endpoint"],
+    &["config", "stats"],
     &["failure"],
     &["event"],
     &["loss"],

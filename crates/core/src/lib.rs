@@ -64,7 +64,7 @@
 // | `tables/` | the slab of requests, and the orders threaded through it: queue, deadlines, table by id |
 // | `link.rs`, `loss.rs` | one connection with its ZMTP state; how it was lost |
 // | `config.rs`, `config/`, `endpoint.rs` | settings and endpoints |
-// | `event.rs`, `failure.rs`, `stats.rs` | what the application learns |
+// | `event.rs`, `failure.rs`, `stats.rs` | what the application learns; in `stats/latency.rs` the histograms |
 //
 // A state asks its policies. A policy answers one question and does not know the others.
 //
@@ -99,7 +99,7 @@ pub use failure::{ConnectionCause, Failure, RequestRef};
 pub use keys::{ConnId, ConnectKey, PingKey, RequestKey, RequestKind};
 pub use machine::{Action, Completion, ConnEnd, Machine, OpenFailure, Timeout};
 pub use server_request::ServerRequest;
-pub use stats::Stats;
+pub use stats::{Histogram, Latency, Stats};
 pub use zraft_protocol as protocol;
 #[doc(hidden)]
 pub use zraft_zmtp::memory;

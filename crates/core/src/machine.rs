@@ -29,7 +29,7 @@ use crate::{
     policy::{liveness::Liveness, members::Members, quarantine::Quarantine},
     resend::Resend,
     rng::Rng,
-    stats::Stats,
+    stats::{Recorder, Stats},
     tables::requests::Requests,
 };
 use connect::Callers;
@@ -193,6 +193,7 @@ pub struct Machine {
     config: Config,
     rng: Rng,
     stats: Stats,
+    latencies: Recorder,
     counters: Counters,
     state: State,
     /// The session that the server knows, in the states that have one: ConnectingExistingSession and Connected.
@@ -237,6 +238,7 @@ impl Machine {
     pub fn new(config: Config, seed: u64, now: Instant) -> Self {
         let mut rng = Rng::new(seed);
         let random = rng.next();
+        let latencies = Recorder::default();
         Self {
             members: Members::new(config.members.len(), config.reconnect_backoff),
             resend: Resend::new(config.resend_interval),
@@ -244,7 +246,8 @@ impl Machine {
             requests: Requests::new(now, random),
             config,
             rng,
-            stats: Stats::default(),
+            stats: Stats::new(&latencies),
+            latencies,
             counters: Counters::default(),
             state: State::Disconnected(Disconnected::default()),
             session: None,
@@ -343,6 +346,7 @@ impl Machine {
             smoothed_answer: self.resend.smoothed(),
             bytes_in: self.stats.bytes_in + bytes_in,
             bytes_out: self.stats.bytes_out + bytes_out,
+            latency: self.stats.latency.clone(),
             ..self.stats
         }
     }

@@ -1,9 +1,14 @@
 //! Statistics of one client.
 
+mod latency;
+
 use std::time::Duration;
 
-/// Counts since the client was made, and present sizes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) use latency::Recorder;
+pub use latency::{Histogram, Latency};
+
+/// Counts since the client was made, present sizes, and [latencies](Stats::latency).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Commands and queries handed to a transport for the first time in a session.
@@ -43,10 +48,24 @@ pub struct Stats {
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
+    pub(crate) latency: latency::Shared,
 }
 
 impl Stats {
-    /// Returns all figures by name. The names are the same in every language; times are in milliseconds. A value is
+    /// Returns the statistics of a client whose latencies `recorder` records.
+    pub(crate) fn new(recorder: &Recorder) -> Self {
+        Self { latency: recorder.shared(), ..Self::default() }
+    }
+
+    /// Returns how long requests took, as histograms.
+    ///
+    /// They are copied at this call, not with the counters: a histogram has up to 26 KiB, which a caller that wants a
+    /// counter does not pay for. So they may contain answers that came after the counters were taken.
+    pub fn latency(&self) -> Latency {
+        self.latency.latest()
+    }
+
+    /// Returns all counters and sizes by name. The names are the same in every language; times are in milliseconds. A value is
     /// `None` if there is none yet.
     pub fn figures(&self) -> [(&'static str, Option<f64>); 18] {
         // Every field is named, so a field that is added does not compile until it has a name here.
@@ -69,6 +88,7 @@ impl Stats {
             protocol_errors,
             bytes_in,
             bytes_out,
+            latency: _,
         } = *self;
         let count = |count: u64| Some(count as f64);
         [

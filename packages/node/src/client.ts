@@ -99,10 +99,9 @@ export class RaftClient extends EventEmitter {
     return this.#bridge.memberId as MemberId | undefined;
   }
 
-  /** Returns the counters of this client since it was made. */
+  /** Returns the counters of this client since it was made, and how long its requests took. */
   stats(): Stats {
-    const stats = JSON.parse(this.#bridge.stats()) as Record<string, number | null>;
-    return Object.fromEntries(Object.entries(stats).map(([name, value]) => [name, value ?? undefined])) as unknown as Stats;
+    return withUndefined(JSON.parse(this.#bridge.stats())) as Stats;
   }
 
   /**
@@ -307,6 +306,13 @@ export class RaftClient extends EventEmitter {
 /** Returns the beginning of a request's trace. What is not a payload is refused later. */
 function traced(operation: 'command' | 'query', payload: Uint8Array): TracedCall {
   return isPayload(payload) ? { operation, payloadBytes: lengthOf(payload) } : { operation };
+}
+
+/** Returns a value of JSON with undefined in place of null, which stands for a figure that does not exist yet. */
+function withUndefined(value: unknown): unknown {
+  if (value === null) return undefined;
+  if (typeof value !== 'object') return value;
+  return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, withUndefined(entry)]));
 }
 
 function nothing(_client: RaftClient): void {}

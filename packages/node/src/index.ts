@@ -82,7 +82,7 @@ export type {
 export { type CommandOutcome, CommandOutcomes } from './outcomes';
 export type { ConnectOptions, DisconnectOptions, RequestOptions } from './options';
 export type { IncomingServerRequest, ServerRequestHandler } from './serverRequests';
-export type { Stats } from './stats';
+export type { Latency, Stats } from './stats';
 export type { TracedCall } from './tracing';
 export {
   type AnswerOf,

@@ -1,4 +1,29 @@
-/** The counters of a client since it was made. */
+/**
+ * How long requests took, in milliseconds, since the client was made; undefined before the first answer.
+ *
+ * A latency counts from the moment at which the client queues the request until its answer was read, so it includes resends and
+ * changes of the leader. Requests that failed are not counted here. Values are exact to 1 % or 1 µs, whichever is more.
+ */
+export interface Latency {
+  /** How many requests were answered. */
+  readonly count: number;
+  /** The shortest time. */
+  readonly min: number | undefined;
+  /** The mean of the times. */
+  readonly mean: number | undefined;
+  /** The longest time; one above an hour counts as an hour. */
+  readonly max: number | undefined;
+  /** The time that half of the requests did not exceed. */
+  readonly p50: number | undefined;
+  /** The time that 90 % of the requests did not exceed. */
+  readonly p90: number | undefined;
+  /** The time that 99 % of the requests did not exceed. */
+  readonly p99: number | undefined;
+  /** The time that 99.9 % of the requests did not exceed. */
+  readonly p999: number | undefined;
+}
+
+/** The counters and latencies of a client since it was made. */
 export interface Stats {
   /** Requests sent for the first time. */
   readonly sent: number;
@@ -36,4 +61,6 @@ export interface Stats {
   readonly bytesIn: number;
   /** Bytes sent. */
   readonly bytesOut: number;
+  /** How long commands and queries took. */
+  readonly latency: { readonly commands: Latency; readonly queries: Latency };
 }

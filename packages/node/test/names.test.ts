@@ -15,6 +15,7 @@ const names = JSON.parse(native.names()) as {
   errorCodes: string[];
   connectionCauses: string[];
   stats: string[];
+  latency: string[];
   protocolSignature: number[];
   protocolVersion: number;
   layout: [item: string, value: number | [name: string, number: number][]][];
@@ -86,6 +87,17 @@ const stats: Record<keyof zraft.Stats, 1> = {
   protocolErrors: 1,
   bytesIn: 1,
   bytesOut: 1,
+  latency: 1,
+};
+const latency: Record<keyof zraft.Latency, 1> = {
+  count: 1,
+  min: 1,
+  mean: 1,
+  max: 1,
+  p50: 1,
+  p90: 1,
+  p99: 1,
+  p999: 1,
 };
 const sorted = (list: Iterable<string>): string[] => [...list].sort();
 
@@ -95,6 +107,7 @@ test.each([
   ['errorCodes', errorCodes],
   ['connectionCauses', connectionCauses],
   ['stats', stats],
+  ['latency', latency],
 ] as const)('the names of the %s are the same on both sides', (what, here) => {
   expect(sorted(Object.keys(here))).toEqual(sorted(names[what]));
 });
@@ -108,6 +121,9 @@ test('stats has exactly the counters of the native half, also before the first a
   const client = new zraft.RaftClient({ clusterMembers: { 'node-1': 'tcp://127.0.0.1:1' }, capabilities: { role: 'test' } });
   expect(Object.keys(client.stats())).toEqual(names.stats);
   expect(client.stats()).toMatchObject({ sent: 0, smoothedAnswer: undefined });
+  const { commands, queries } = client.stats().latency;
+  expect(commands).toEqual({ ...Object.fromEntries(names.latency.map((name) => [name, undefined])), count: 0 });
+  expect(queries).toEqual(commands);
 });
 
 test.each([

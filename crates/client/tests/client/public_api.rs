@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::support::raw::connected;
 use crate::support::{builder, within};
@@ -47,6 +48,22 @@ async fn clones_share_one_session() {
     let answer: Result<Bytes, Error> = within(task).await.unwrap();
     assert_eq!(answer.unwrap().as_ref(), b"done");
     assert_eq!(client.stats().answered, 1);
+}
+
+#[tokio::test]
+async fn caller_that_gets_an_answer_finds_its_latency_in_the_statistics() {
+    let (_peer, mut connection, client) = connected(builder()).await;
+    assert_eq!(client.stats().latency().commands.value_at_quantile(0.5), None);
+    for number in 1..=3 {
+        let started = Instant::now();
+        let answer = tokio::spawn(client.submit_command("c").into_future());
+        let (id, _) = connection.command().await;
+        connection.answer(id, b"done").await;
+        within(answer).await.unwrap().unwrap();
+        let commands = client.stats().latency().commands;
+        assert_eq!(commands.count(), number);
+        assert!(commands.min().unwrap() <= started.elapsed(), "{commands:?}");
+    }
 }
 
 /// Returns the source files below a folder.

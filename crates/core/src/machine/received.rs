@@ -86,6 +86,11 @@ impl Machine {
 
     /// Handles what the connection has decoded, until there is no more or the connection is closed.
     pub(super) fn take_events(&mut self, now: Instant, conn: ConnId) {
+        self.take_events_until_idle(now, conn);
+        self.latencies.publish();
+    }
+
+    fn take_events_until_idle(&mut self, now: Instant, conn: ConnId) {
         loop {
             let Some(link) = self.link_mut(conn) else { return };
             if let Some(messages) = link.zmtp.poll_messages(now) {

@@ -27,6 +27,10 @@ impl Machine {
             Err(failure) if failure.maybe_executed() => {
                 self.stats.unknown += u64::from(settled.phase != Phase::Detached);
             }
+            Ok(_) if settled.phase == Phase::Live => {
+                self.stats.answered += 1;
+                self.latencies.answered(settled.kind, settled.submitted_at, now);
+            }
             _ => self.stats.answered += 1,
         }
         self.complete(&settled, result);
@@ -42,6 +46,7 @@ impl Machine {
         if settled.phase == Phase::Detached {
             self.out.complete(Completion::Resolution { key, result });
         } else {
+            self.latencies.answered(settled.kind, settled.submitted_at, now);
             self.out.complete(Completion::Request { key, result, detached: false });
         }
         self.after_settling(&settled);

@@ -21,6 +21,7 @@ pub(crate) struct Settled {
     pub(crate) phase: Phase,
     pub(crate) id: u64,
     pub(crate) suspect: bool,
+    pub(crate) submitted_at: Instant,
     pub(crate) sent_on: ConnId,
 }
 
@@ -117,7 +118,7 @@ impl Requests {
     ) -> RequestKey {
         self.held_bytes += payload.len();
         self.submitted += 1;
-        let key = self.slab.insert(kind, payload, self.submitted);
+        let key = self.slab.insert(now, kind, payload, self.submitted);
         self.queues[kind.index()].push_back(&mut self.slab, key.slot);
         if let Some(tick) = deadline {
             self.wheel.add(&mut self.slab, now, key.slot, tick);
@@ -180,6 +181,7 @@ impl Requests {
             phase: entry.phase,
             id: entry.id,
             suspect: entry.suspect,
+            submitted_at: entry.submitted_at,
             sent_on: entry.sent_on,
         };
         debug_assert!(matches!(entry.place, Place::Nowhere | Place::Queue));

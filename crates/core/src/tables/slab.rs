@@ -81,6 +81,8 @@ pub(crate) struct Entry {
     pub(crate) id: u64,
     /// The order of submission, over commands and queries.
     pub(crate) submitted: u64,
+    /// When it was submitted.
+    pub(crate) submitted_at: Instant,
     pub(crate) payload: Bytes,
     /// The connection that it was handed to last.
     pub(crate) sent_on: ConnId,
@@ -113,6 +115,7 @@ impl Slab {
     #[inline]
     pub(crate) fn insert(
         &mut self,
+        now: Instant,
         kind: RequestKind,
         payload: Bytes,
         submitted: u64,
@@ -129,6 +132,7 @@ impl Slab {
         entry.suspect = false;
         entry.id = 0;
         entry.submitted = submitted;
+        entry.submitted_at = now;
         entry.payload = payload;
         entry.sent_on = ConnId::NONE;
         entry.sent_at = None;
@@ -147,6 +151,7 @@ impl Slab {
             suspect: false,
             id: 0,
             submitted: 0,
+            submitted_at: Instant::ZERO,
             payload: Bytes::new(),
             sent_on: ConnId::NONE,
             sent_at: None,
@@ -249,7 +254,7 @@ mod tests {
     fn memory_of_an_outage_is_given_back_and_old_keys_match_nothing() {
         let mut slab = Slab::default();
         let fill = |slab: &mut Slab| -> Vec<RequestKey> {
-            let insert = |_| slab.insert(RequestKind::Command, Bytes::new(), 0);
+            let insert = |_| slab.insert(Instant::ZERO, RequestKind::Command, Bytes::new(), 0);
             (0..=KEPT).map(insert).collect()
         };
         let mut old = Vec::new();
@@ -267,7 +272,7 @@ mod tests {
     #[test]
     fn memory_of_a_few_thousand_requests_is_kept() {
         let mut slab = Slab::default();
-        let insert = |_| slab.insert(RequestKind::Command, Bytes::new(), 0);
+        let insert = |_| slab.insert(Instant::ZERO, RequestKind::Command, Bytes::new(), 0);
         let keys: Vec<_> = (0..KEPT).map(insert).collect();
         for key in keys {
             slab.remove(key.slot);

@@ -189,7 +189,7 @@ mod tests {
         for _ in 0..20_000 {
             match rng.below(4) {
                 0 | 1 => {
-                    let slot = slab.insert(RequestKind::Query, Bytes::new(), 0).slot;
+                    let slot = slab.insert(Instant::ZERO, RequestKind::Query, Bytes::new(), 0).slot;
                     let scale = rng.below(38);
                     let after = Duration::from_micros(rng.below(1 << scale));
                     let tick = Wheel::tick(now, after);
@@ -232,7 +232,7 @@ mod tests {
 
     fn with_one(start: Instant, tick: u64) -> (Wheel, Slab, u32) {
         let (mut wheel, mut slab) = (Wheel::new(start), Slab::default());
-        let slot = slab.insert(RequestKind::Query, Bytes::new(), 0).slot;
+        let slot = slab.insert(Instant::ZERO, RequestKind::Query, Bytes::new(), 0).slot;
         wheel.add(&mut slab, start, slot, tick);
         (wheel, slab, slot)
     }
@@ -265,7 +265,7 @@ mod tests {
         let mut fired = Vec::new();
         wheel.expire(&mut slab, start, &mut fired);
         assert_eq!(fired, [first]);
-        let late = slab.insert(RequestKind::Query, Bytes::new(), 0).slot;
+        let late = slab.insert(Instant::ZERO, RequestKind::Query, Bytes::new(), 0).slot;
         wheel.add(&mut slab, start, late, 100);
         assert_eq!(wheel.next(), Some(Instant::from_nanos(101 * TICK_NANOS)));
     }

@@ -1,7 +1,9 @@
 //! The statistics of a client.
 
+use std::time::Duration;
+
 use crate::common::*;
-use zraft_core::{OnSessionExpired, RequestKind, Stats, Timeout};
+use zraft_core::{Latency, OnSessionExpired, RequestKind, Stats, Timeout};
 use zraft_protocol::SessionCloseReason;
 
 #[test]
@@ -99,13 +101,14 @@ fn each_figure_has_the_name_and_the_value_of_its_field() {
     stats.protocol_errors = 16;
     stats.bytes_in = 17;
     stats.bytes_out = 18;
-    // One line for each field, in the order of the struct.
+    // One line for each field, in the order of the struct, and at the end the latencies.
     let shown = format!("{stats:#?}");
     let fields: Vec<_> = shown
         .lines()
         .filter_map(|line| line.strip_prefix("    ")?.split_once(": "))
         .filter(|(field, _)| !field.starts_with(' '))
         .map(|(field, _)| field)
+        .take_while(|field| *field != "latency")
         .collect();
     let figures = stats.figures();
     assert_eq!(fields.len(), figures.len());
@@ -139,4 +142,128 @@ fn a_request_counts_as_sent_once_as_resent_for_each_further_copy_and_as_answered
     world.answer(conn, 1, "ok");
     let stats = world.machine.stats();
     assert_eq!((stats.answered, stats.unmatched, stats.in_flight), (1, 1, 1));
+}
+
+#[test]
+fn latency_counts_from_the_submission_to_the_answer_and_by_kind() {
+    let (mut world, conn) = World::connected(single().max_in_flight(1));
+    world.command("sent at once");
+    world.command("waits in the queue");
+    world.advance(millis(10));
+    world.answer(conn, 1, "ok");
+    world.advance(millis(20));
+    world.answer(conn, 2, "ok");
+    world.query("q");
+    let query = correlation_ids(&world.all_received(conn)).pop().unwrap();
+    world.advance(millis(40));
+    world.answer_query(conn, &query, "ok");
+    let Latency { commands, queries, .. } = world.machine.stats().latency();
+    assert_eq!((commands.count(), queries.count()), (2, 1));
+    let near = |time: Option<Duration>, expected: u64| {
+        let micros = time.unwrap().as_micros() as f64;
+        assert!((micros / (expected * 1000) as f64 - 1.0).abs() < 0.01, "{micros} {expected}");
+    };
+    near(commands.min(), 10);
+    near(commands.mean(), 20);
+    near(commands.max(), 30);
+    near(commands.value_at_quantile(0.5), 10);
+    near(commands.value_at_quantile(0.99), 30);
+    near(queries.value_at_quantile(0.0), 40);
+}
+
+#[test]
+fn latency_of_a_request_that_fails_or_whose_answer_comes_too_late_is_not_counted() {
+    let (mut world, conn) = World::connected(single());
+    world.peer(conn).answers_keep_alives = true;
+    world.submit(RequestKind::Command, "late", Timeout::After(seconds(1)));
+    world.submit(RequestKind::Query, "never", Timeout::After(seconds(1)));
+    world.command("evicted");
+    world.advance(seconds(1));
+    world.answer(conn, 1, "ok");
+    world.evicted(conn, 2);
+    let stats = world.machine.stats();
+    assert_eq!((stats.answered, stats.unknown), (1, 2), "{stats:?}");
+    assert_eq!(stats.latency(), Latency::default());
+}
+
+#[test]
+fn latency_is_in_the_histogram_whether_or_not_messages_are_observed() {
+    let (mut world, conn) = World::connected(single());
+    for observed in [false, true] {
+        world.machine.observe_messages(observed);
+        world.command("c");
+        world.answer(conn, 1 + u64::from(observed), "ok");
+    }
+    assert_eq!(world.machine.stats().latency().commands.count(), 2);
+}
+
+#[test]
+fn statistics_that_were_taken_earlier_read_the_present_latencies() {
+    let (mut world, conn) = World::connected(single());
+    let before = world.machine.stats();
+    world.command("c");
+    world.answer(conn, 1, "ok");
+    assert_eq!((before.answered, before.latency().commands.count()), (0, 1));
+}
+
+#[test]
+fn latency_above_an_hour_counts_as_an_hour_and_one_of_no_time_as_0() {
+    let (mut world, conn) = World::connected(single().request_timeout(None));
+    world.command("a");
+    world.answer(conn, 1, "ok");
+    world.command("b");
+    // As after a suspension of the computer.
+    world.now = world.now + seconds(3 * 3600);
+    world.answer(conn, 2, "ok");
+    let commands = world.machine.stats().latency().commands;
+    assert_eq!(commands.min(), Some(Duration::ZERO));
+    let max = commands.max().unwrap().as_secs_f64();
+    assert!((3600.0..3636.0).contains(&max), "{max}");
+}
+
+#[test]
+fn quantiles_are_exact_to_one_per_cent() {
+    let (mut world, conn) = World::connected(single().max_in_flight(2000));
+    for _ in 0..1000 {
+        world.command("c");
+    }
+    for id in 1..=1000 {
+        world.advance(millis(1));
+        world.answer(conn, id, "ok");
+    }
+    let commands = world.machine.stats().latency().commands;
+    let millis_at = |quantile| commands.value_at_quantile(quantile).unwrap().as_secs_f64() * 1e3;
+    for (quantile, expected) in
+        [(0.001, 1.0), (0.5, 500.0), (0.9, 900.0), (0.99, 990.0), (1.0, 1000.0)]
+    {
+        assert!((millis_at(quantile) / expected - 1.0).abs() < 0.01, "{quantile}");
+    }
+    assert_eq!(millis_at(-1.0), millis_at(0.0));
+    assert_eq!(millis_at(2.0), millis_at(1.0));
+    let named = commands.figures();
+    let names = ["count", "min", "mean", "max", "p50", "p90", "p99", "p999"];
+    assert_eq!(named.map(|(name, _)| name), names);
+    assert_eq!(named[6].1, Some(millis_at(0.99)));
+    assert!(named[7].1 <= named[3].1 && named[1].1 <= named[2].1, "{commands:?}");
+}
+
+#[test]
+fn latencies_of_an_interval_are_the_difference_of_two_histograms() {
+    let (mut world, conn) = World::connected(single());
+    world.command("a");
+    world.advance(millis(100));
+    world.answer(conn, 1, "ok");
+    let before = world.machine.stats().latency();
+    for id in 2..4 {
+        world.command("b");
+        world.advance(millis(1));
+        world.answer(conn, id, "ok");
+    }
+    let after = world.machine.stats().latency();
+    let between = after.since(&before).unwrap();
+    assert_eq!((between.commands.count(), between.queries.count()), (2, 0));
+    assert!(between.commands.max() < Some(millis(2)), "{between:?}");
+    assert_eq!(after.since(&Latency::default()), Some(after.clone()));
+    assert_eq!(after.since(&after).unwrap().commands.max(), None);
+    assert_eq!(before.since(&after), None, "the arguments are the wrong way round");
 }

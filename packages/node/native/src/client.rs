@@ -160,10 +160,10 @@ impl NativeClient {
         lock(&self.host.channel.status).member_id.as_ref().map(|id| id.as_str().to_owned())
     }
 
-    /// Returns the counters as JSON.
+    /// Returns the counters and latencies as JSON.
     #[napi]
     pub fn stats(&self) -> String {
-        let stats = lock(&self.host.channel.status).stats;
+        let stats = lock(&self.host.channel.status).stats.clone();
         json::stats(&stats).to_string()
     }
 }

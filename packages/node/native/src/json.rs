@@ -174,10 +174,17 @@ fn from_fields(kind: &str, fields: Vec<(&'static str, Field<'_>)>) -> (Value, By
     (Value::Object(object), bytes)
 }
 
-/// Returns the counters by name; `null` where there is no value yet.
+/// Returns the counters by name, and the latencies by kind of request; `null` where there is no value yet.
 pub(crate) fn stats(stats: &Stats) -> Value {
-    let figures = stats.figures().into_iter();
-    Value::Object(
-        figures.map(|(name, value)| (name.to_owned(), json!(value))).collect::<Map<_, _>>(),
-    )
+    let latency = stats.latency();
+    let mut object = named(stats.figures());
+    object["latency"] = json!({
+        "commands": named(latency.commands.figures()),
+        "queries": named(latency.queries.figures()),
+    });
+    object
+}
+
+fn named<const N: usize>(figures: [(&'static str, Option<f64>); N]) -> Value {
+    figures.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
 }

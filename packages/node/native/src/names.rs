@@ -10,6 +10,7 @@ use zraft_protocol::{
     SessionCloseReason,
 };
 
+use crate::json;
 use crate::layout::{self, Kind, Operation, Pushed};
 use crate::settings;
 
@@ -27,8 +28,9 @@ macro_rules! codes {
 pub fn names() -> String {
     let states: Vec<_> = zraft::StateName::ALL.iter().map(|state| state.name()).collect();
     let reasons: Vec<_> = zraft::DisconnectReason::ALL.iter().map(|reason| reason.name()).collect();
-    let stats: Vec<_> =
-        zraft::Stats::default().figures().into_iter().map(|(name, _)| name).collect();
+    let keys =
+        |object: &Value| object.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
+    let stats = json::stats(&zraft::Stats::default());
     let text = |failure: &zraft::Failure| settings::in_javascript(&failure.to_string());
     let millis = |time: std::time::Duration| time.as_millis() as u64;
     let mut defaults = settings::defaults();
@@ -40,7 +42,8 @@ pub fn names() -> String {
         "events": zraft::Event::NAMES,
         "errorCodes": zraft::Failure::CODES,
         "connectionCauses": zraft::ConnectionCause::NAMES,
-        "stats": stats,
+        "stats": keys(&stats),
+        "latency": keys(&stats["latency"]["commands"]),
         "ClientMessageType": codes!(ClientMessageKind),
         "ServerMessageType": codes!(ServerMessageKind),
         "RejectionReasonCode": codes!(RejectionReason),
