@@ -89,6 +89,8 @@ pub struct Replica {
     heard: Option<Duration>,
     /// When each peer was last heard. The engine's own record is empty right after each of its checks.
     peers: BTreeMap<RaftId, Duration>,
+    /// As a leader, this member is not cut off before this time, unless the configuration changes.
+    in_touch_until: Duration,
     /// What the peers have promised.
     matches: Matches,
     /// When a member first called this one removed, and which members have.
@@ -147,6 +149,7 @@ impl Replica {
             ticked: now.monotonic,
             heard: None,
             peers: BTreeMap::new(),
+            in_touch_until: Duration::ZERO,
             matches: Matches::default(),
             removed_since: None,
             removed_by: BTreeSet::new(),

@@ -28,6 +28,8 @@ impl Replica {
             ticked,
             heard,
             peers,
+            // What it holds follows from `peers` and the configuration.
+            in_touch_until: _,
             announced,
             write_since,
             space,

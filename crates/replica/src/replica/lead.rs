@@ -44,7 +44,7 @@ pub(super) struct Lead {
     arrivals: u64,
     pub(super) sessions: BTreeMap<SessionId, SessionLead>,
     pub(super) creating: BTreeMap<SessionId, Creating>,
-    /// Sessions with commands that wait for room.
+    /// Among these is every session with commands that wait for room, unless it is ending.
     pub(super) waiting: BTreeSet<SessionId>,
     /// Sessions with server requests that were not sent for want of acknowledgements.
     pub(super) lagging: BTreeSet<SessionId>,
@@ -322,10 +322,14 @@ impl Replica {
         let time = self.clock.stamp(self.now.wall, self.now.monotonic);
         let mut entries = Vec::new();
         let mut bytes = 0;
-        for queued in lead.queue.iter().take(BATCH_ENTRIES) {
-            let entry = Entry { time, operation: queued.operation.clone() }.encode_shared();
-            bytes += entry.len();
-            entries.push(entry);
+        for queued in lead.queue.iter_mut().take(BATCH_ENTRIES) {
+            // Lent to the entry, because a copy of a command costs an allocation.
+            let operation = std::mem::replace(&mut queued.operation, Operation::Tick);
+            let entry = Entry { time, operation };
+            let encoded = entry.encode_shared();
+            queued.operation = entry.operation;
+            bytes += encoded.len();
+            entries.push(encoded);
             if bytes >= BATCH_BYTES {
                 break;
             }

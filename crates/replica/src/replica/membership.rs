@@ -360,6 +360,7 @@ impl Replica {
             lead.low.retain(|id| configuration.contains(*id));
         }
         self.peers.retain(|id, _| configuration.contains(*id));
+        self.in_touch_until = Duration::ZERO;
         self.matches.forget_removed(configuration);
     }
 

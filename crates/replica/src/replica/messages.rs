@@ -45,8 +45,7 @@ impl Replica {
             }
             return;
         };
-        self.extend(&session);
-        if self.is_ending(&session) {
+        if !self.extend(&session) {
             // The entry that ends it settles everything; nothing is appended for it.
             return;
         }
@@ -88,22 +87,22 @@ impl Replica {
         lowest_pending: RequestId,
         payload: Payload,
     ) {
-        let Some(state) = self.lead.as_mut().and_then(|lead| lead.sessions.get_mut(session)) else {
-            return;
-        };
+        let Some(lead) = self.lead.as_mut() else { return };
+        let Some(state) = lead.sessions.get_mut(session) else { return };
         let raises = state.admission.frame(request_id, lowest_pending);
-        if raises {
+        let mut in_flight = state.in_flight.contains(&request_id);
+        if raises && !lead.waiting.is_empty() {
             // The client waits for the lower ones first, and may send nothing else until they are answered.
             self.reconsider(session, Which::Below(request_id));
+            let state = self.lead.as_ref().and_then(|lead| lead.sessions.get(session));
+            let Some(state) = state else { return };
+            in_flight = state.in_flight.contains(&request_id);
         }
-        let Some(state) = self.lead.as_mut().and_then(|lead| lead.sessions.get_mut(session)) else {
-            return;
-        };
         // A copy of a command that is in the log attaches to it: the answer goes to the session's connection.
-        if !state.in_flight.contains(&request_id) {
+        if !in_flight {
             self.arrive(connection, session, request_id, payload);
         }
-        if raises {
+        if raises && self.lead.as_ref().is_some_and(|lead| !lead.waiting.is_empty()) {
             self.reconsider(session, Which::All);
         }
     }

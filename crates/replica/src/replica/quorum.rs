@@ -15,11 +15,19 @@ impl Replica {
 
     /// Makes a leader step down that has heard no majority for two election timeouts and a tick. The engine looks for a
     /// majority too, but it starts its count again with each hand-over, even one that fails.
+    ///
+    /// Every input asks, and counting a majority for each would be a twentieth of a command. Peers are only heard later,
+    /// never earlier, so until the time that one count finds, no other count can find the leader cut off.
     pub(super) fn leave_if_cut_off(&mut self) -> Result<(), StopReason> {
-        match self.cut_off_at() {
-            Some(at) if self.now.monotonic >= at => self.engine.step_down(),
-            _ => Ok(()),
+        if self.now.monotonic < self.in_touch_until {
+            return Ok(());
         }
+        match self.cut_off_at() {
+            Some(at) if self.now.monotonic >= at => return self.engine.step_down(),
+            Some(at) => self.in_touch_until = at,
+            None => {}
+        }
+        Ok(())
     }
 
     /// Returns when this leader must step down unless it hears a majority before. The only voter never must.

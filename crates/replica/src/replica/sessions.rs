@@ -148,17 +148,13 @@ impl Replica {
         }
     }
 
-    /// Takes note that a client is there.
-    pub(super) fn extend(&mut self, session: &SessionId) {
+    /// Takes note that a client is there. Returns false if its session is ending, or is not one of this leader's.
+    pub(super) fn extend(&mut self, session: &SessionId) -> bool {
         let deadline = self.now.monotonic + self.applying.view.settings.session_timeout();
-        if let Some(state) = self.lead.as_mut().and_then(|lead| lead.sessions.get_mut(session)) {
-            state.deadline = deadline;
-        }
-    }
-
-    pub(super) fn is_ending(&self, session: &SessionId) -> bool {
-        let state = self.lead.as_ref().and_then(|lead| lead.sessions.get(session));
-        state.is_none_or(|state| state.ending)
+        let state = self.lead.as_mut().and_then(|lead| lead.sessions.get_mut(session));
+        let Some(state) = state else { return false };
+        state.deadline = deadline;
+        !state.ending
     }
 
     pub(super) fn end_session(&mut self, session: &SessionId, reason: EndReason) {
