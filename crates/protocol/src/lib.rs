@@ -43,6 +43,7 @@ mod ids;
 mod message;
 mod peek;
 mod reason;
+pub mod reserved;
 mod rng;
 mod text;
 mod value;

@@ -11,6 +11,7 @@ mod limits;
 mod messages;
 mod optional_member_id;
 mod properties;
+mod reserved;
 mod rules;
 mod secrets;
 mod support;
