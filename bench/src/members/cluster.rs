@@ -139,6 +139,7 @@ impl Cluster {
             application_level: 0,
             applies: true,
             limits: self.limits,
+            client_endpoint: None,
         };
         let mut random = SplitMix64::new(self.random.next());
         let entropy = Box::new(move |bytes: &mut [u8]| {

@@ -125,6 +125,7 @@ impl Lone {
             applies: true,
             // No snapshot disturbs the counts.
             limits: Limits { snapshot_after: u64::MAX / 8, ..Limits::default() },
+            client_endpoint: None,
         };
         let mut drawn = 0_u8;
         let entropy = Box::new(move |bytes: &mut [u8]| {

@@ -117,14 +117,12 @@ impl<'a> Fields<'a> {
         Ok(text.to_owned())
     }
 
-    /// u16 length and bytes that a later version may use, and this one ignores.
-    pub(crate) fn extension(&mut self) -> Result<()> {
+    /// u16 length and bytes, of which a version reads what it knows.
+    pub(crate) fn extension(&mut self) -> Result<&'a [u8]> {
         let length = usize::from(self.u16("the extension")?);
-        if self.left() < length {
-            return Err(FormatError::Truncated("the extension"));
-        }
+        let bytes = self.bytes.get(self.at..self.at + length);
         self.at += length;
-        Ok(())
+        bytes.ok_or(FormatError::Truncated("the extension"))
     }
 
     pub(crate) fn member(&mut self) -> Result<MemberInfo> {

@@ -45,6 +45,7 @@
 //!     application_level: 0,
 //!     applies: true,
 //!     limits: Limits::default(),
+//!     client_endpoint: None,
 //! };
 //! let mut now = Now { monotonic: Duration::ZERO, wall: Time::from_millis(1_700_000_000_000) };
 //! // A server fills the bytes from the operating system's generator.

@@ -3,6 +3,7 @@
 mod applying;
 mod clients;
 mod connections;
+mod endpoints;
 #[cfg(feature = "fingerprint")]
 mod fingerprint;
 mod hand_over;
@@ -38,6 +39,7 @@ use crate::{
 };
 use applying::Applying;
 use connections::Connections;
+use endpoints::Endpoints;
 use lead::Lead;
 pub use membership::{ChangeError, ChangeStatus, ChangeTicket, MembershipChange};
 pub use output::{ConnectionId, Output};
@@ -93,6 +95,8 @@ pub struct Replica {
     in_touch_until: Duration,
     /// What the peers have promised.
     matches: Matches,
+    /// Where clients reach the peers.
+    endpoints: Endpoints,
     /// When a member first called this one removed, and which members have.
     removed_since: Option<Duration>,
     removed_by: BTreeSet<RaftId>,
@@ -151,6 +155,7 @@ impl Replica {
             peers: BTreeMap::new(),
             in_touch_until: Duration::ZERO,
             matches: Matches::default(),
+            endpoints: Endpoints::new(),
             removed_since: None,
             removed_by: BTreeSet::new(),
             announced: now.monotonic,

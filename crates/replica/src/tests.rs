@@ -3,6 +3,7 @@
 mod application;
 mod commands;
 mod elections;
+mod endpoints;
 mod formats;
 mod hand_over;
 mod handshake;

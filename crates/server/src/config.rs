@@ -1,8 +1,13 @@
 //! How a member is set up.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
-use zraft_replica::{Limits, Timing};
+use zraft_replica::{Limits, MemberInfo, Timing};
 use zraft_session::CheckedSettings;
 use zraft_store::Reserve;
 
@@ -20,6 +25,10 @@ pub struct MemberConfig {
     pub directory: PathBuf,
     /// Where the member listens for clients. Port 0 lets the system choose.
     pub client_address: SocketAddr,
+    /// Where clients reach the member, for those that ask a server for the members: `tcp://host:port`, `tls://host:port`, or
+    /// `host:port` with the scheme that the client port speaks. By default the address on which the member listens, unless
+    /// that is unspecified, such as 0.0.0.0.
+    pub client_advertise: Option<ClientEndpoint>,
     /// Where the member listens for other members.
     pub peer_address: SocketAddr,
     /// The certificates of the client port; none if clients do not speak TLS.
@@ -58,6 +67,7 @@ impl MemberConfig {
         Self {
             directory: directory.into(),
             client_address,
+            client_advertise: None,
             peer_address,
             client_tls: None,
             peer_tls: None,
@@ -70,6 +80,82 @@ impl MemberConfig {
             limits: Limits::default(),
             reserve: Reserve::default(),
             ports: PortLimits::default(),
+        }
+    }
+
+    /// Returns where clients reach the member that listens at `bound`; none if the member does not know.
+    pub(crate) fn client_endpoint(&self, bound: SocketAddr) -> Option<String> {
+        let tls = self.client_tls.is_some();
+        match &self.client_advertise {
+            Some(advertised) => Some(advertised.with_scheme(tls)),
+            None if bound.ip().is_unspecified() => None,
+            None => Some(endpoint(tls, bound)),
+        }
+    }
+}
+
+fn endpoint(tls: bool, authority: impl std::fmt::Display) -> String {
+    format!("{}://{authority}", if tls { "tls" } else { "tcp" })
+}
+
+/// An address that a member gives to clients: `tcp://host:port`, `tls://host:port` or `host:port`.
+///
+/// ```
+/// use zraft_server::ClientEndpoint;
+///
+/// assert!("tls://db-1.example.com:7001".parse::<ClientEndpoint>().is_ok());
+/// assert!("[fd00::1]:7001".parse::<ClientEndpoint>().is_ok());
+/// assert!("db-1.example.com".parse::<ClientEndpoint>().is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientEndpoint {
+    /// Whether clients speak TLS; none if that is as the client port speaks.
+    tls: Option<bool>,
+    authority: String,
+}
+
+impl ClientEndpoint {
+    fn with_scheme(&self, tls: bool) -> String {
+        endpoint(self.tls.unwrap_or(tls), &self.authority)
+    }
+}
+
+impl FromStr for ClientEndpoint {
+    type Err = String;
+
+    /// Checks the form only. Clients leave out what they cannot use.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (tls, authority) = match text.split_once("://") {
+            Some(("tcp", authority)) => (Some(false), authority),
+            Some(("tls", authority)) => (Some(true), authority),
+            _ => (None, text),
+        };
+        let host_and_port = authority.rsplit_once(':').filter(|(host, port)| {
+            let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            let named = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+            let is_host = match bare {
+                Some(bare) => bare.parse::<Ipv6Addr>().is_ok_and(|host| !host.is_unspecified()),
+                None => !host.is_empty() && host.bytes().all(named) && *host != "0.0.0.0",
+            };
+            is_host
+                && text.len() <= MemberInfo::MAX_TEXT
+                && port.bytes().all(|byte| byte.is_ascii_digit())
+                && port.parse::<u16>().is_ok_and(|port| port > 0)
+        });
+        if host_and_port.is_none() {
+            return Err(format!(
+                "{text} is not an address that clients can use, such as tls://db-1.example.com:7001 or 10.0.0.1:7001"
+            ));
+        }
+        Ok(Self { tls, authority: authority.to_owned() })
+    }
+}
+
+impl std::fmt::Display for ClientEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.tls {
+            Some(tls) => f.write_str(&endpoint(tls, &self.authority)),
+            None => f.write_str(&self.authority),
         }
     }
 }

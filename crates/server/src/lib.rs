@@ -126,7 +126,8 @@ mod workers;
 pub use admin::{Metric, metrics};
 pub use alarms::Alarm;
 pub use config::{
-    AdminConfig, AdminTls, ClientTls, FEATURE_LEVEL, MemberConfig, PeerTls, PortLimits,
+    AdminConfig, AdminTls, ClientEndpoint, ClientTls, FEATURE_LEVEL, MemberConfig, PeerTls,
+    PortLimits,
 };
 pub use directory::{
     CreateError, Founding, NewMember, check_vacant, create_cluster, create_directory,

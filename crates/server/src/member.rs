@@ -175,6 +175,7 @@ impl Member {
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
         let (entropy, no_entropy) = entropy();
+        let client_endpoint = config.client_endpoint(client_address);
         let settings = Config {
             id: identity.raft_id,
             timing: config.timing,
@@ -184,6 +185,7 @@ impl Member {
             application_level,
             applies,
             limits: config.limits,
+            client_endpoint,
         };
         let replica = Replica::new(settings, &boot, newest, machine.view(), entropy, clock.now())?;
 

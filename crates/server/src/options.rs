@@ -22,7 +22,7 @@ use zraft_session::Settings;
 use zraft_store::Reserve;
 
 use crate::{
-    AdminConfig, AdminTls, ClientTls, MemberConfig, PeerTls, PortLimits, TokenFile,
+    AdminConfig, AdminTls, ClientEndpoint, ClientTls, MemberConfig, PeerTls, PortLimits, TokenFile,
     config::CERTIFICATE_CHECK,
 };
 pub use logging::{LogFormat, LogLevel};
@@ -54,6 +54,9 @@ pub struct ServerConfig {
     pub insecure: bool,
     /// Where the member listens for clients. Port 0 lets the system choose.
     pub client_address: SocketAddr,
+    /// Where clients reach the member, if not at the address on which it listens; see
+    /// [`MemberConfig::client_advertise`].
+    pub client_advertise: Option<ClientEndpoint>,
     /// The certificates of the client port.
     pub client_tls: TlsFiles,
     /// The file with the tokens of clients.
@@ -135,6 +138,7 @@ impl Default for ServerConfig {
             application: None,
             insecure: false,
             client_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7001)),
+            client_advertise: None,
             client_tls: TlsFiles::default(),
             client_token_file: None,
             peer_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7002)),
@@ -309,6 +313,7 @@ impl ServerConfig {
         member.admin = self
             .admin_address
             .map(|address| AdminConfig { address, token_file: self.token_file(&member.directory) });
+        member.client_advertise = self.client_advertise.clone();
         member.client_tls = self.client_tls(&member.directory)?;
         member.peer_tls = self.peer_tls(&member.directory)?;
         // Without the port, no one uses its certificate.

@@ -1,6 +1,6 @@
 //! The replicated state machine: entries in, effects out.
 
-use zraft_protocol::{Payload, RequestId, SessionId};
+use zraft_protocol::{Payload, RequestId, SessionId, reserved};
 
 use crate::{
     Acknowledgement, Answer, Application, Capabilities, CheckedSettings, Command, Context, Effect,
@@ -56,6 +56,9 @@ pub enum QueryError {
     /// The session has ended.
     #[error("the session does not exist")]
     NoSession,
+    /// The query is [reserved](zraft_protocol::reserved): the server answers it, and the application must not see it.
+    #[error("the query is reserved for the server")]
+    Reserved,
     /// The application rejected the query.
     #[error(transparent)]
     Rejected(#[from] Rejected),
@@ -138,9 +141,13 @@ impl<A: Application + ?Sized> StateMachine<A> {
     /// Answers a query from the current state. The caller must make sure that the state is recent enough.
     ///
     /// # Errors
-    /// [`QueryError`] if the session has ended, the application rejected the query or its answer is too long.
+    /// [`QueryError`] if the session has ended, the query is reserved, the application rejected it or its answer is too
+    /// long.
     pub fn query(&self, session: &SessionId, query: &Payload) -> Result<Payload, QueryError> {
         let (session, _) = self.state.sessions.find(session).ok_or(QueryError::NoSession)?;
+        if reserved::is_reserved(query) {
+            return Err(QueryError::Reserved);
+        }
         let answer = self.application.query(&QueryContext::new(&self.state, session), query)?;
         if !self.state.settings.allow(&answer) {
             let limit = self.state.settings.payload_bytes;

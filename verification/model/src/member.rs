@@ -186,6 +186,7 @@ impl Member {
             application_level: 0,
             applies: true,
             limits: Limits::default(),
+            client_endpoint: None,
         };
         let counter = Arc::clone(&draws);
         let entropy = Box::new(move |bytes: &mut [u8]| {

@@ -143,6 +143,7 @@ impl Member {
             applies: true,
             // Only the snapshot that the new member needs is taken.
             limits: Limits { snapshot_after: 1 << 30, ..Limits::default() },
+            client_endpoint: None,
         };
         let now = clock(origin);
         let mut random = zraft_protocol::SplitMix64::new(number);

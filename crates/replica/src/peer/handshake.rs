@@ -65,6 +65,9 @@ pub struct Sender {
     pub feature_level: u32,
     /// The last entry of its log that is durable, and its durable term, which can be higher than that entry's.
     pub durable: Position,
+    /// Where clients reach it, such as `tcp://10.0.0.1:7001`; none if it did not say. At most
+    /// [`MemberInfo::MAX_TEXT`](crate::MemberInfo::MAX_TEXT) bytes; a longer one is not sent.
+    pub client_endpoint: Option<String>,
 }
 
 /// The first message: the dialer introduces itself.
@@ -106,6 +109,8 @@ pub struct Peer {
     pub version: u8,
     /// What its disk holds, as it said.
     pub durable: Position,
+    /// Where clients reach it, as it said.
+    pub client_endpoint: Option<String>,
 }
 
 /// A handshake of a member that dials. It waits for the [`Welcome`].
@@ -129,6 +134,7 @@ pub(crate) struct Standpoint<'a> {
     pub(crate) introduction: &'a Introduction,
     pub(crate) feature_level: u32,
     pub(crate) durable: Position,
+    pub(crate) client_endpoint: Option<&'a str>,
     pub(crate) configuration: &'a Configuration,
     /// The index as of which the configuration holds.
     pub(crate) configured: u64,
@@ -150,6 +156,7 @@ impl Standpoint<'_> {
             newest: NEWEST,
             feature_level: self.feature_level,
             durable: self.durable,
+            client_endpoint: self.client_endpoint.map(str::to_owned),
         }
     }
 
@@ -175,8 +182,8 @@ impl Standpoint<'_> {
         }
         let remembered = self.remembered(&from);
         let welcome = Welcome { from: self.sender(), to: from.id, version, remembered };
-        let Sender { id, introduction, durable, .. } = from;
-        let peer = Peer { id, introduction, kind, version, durable };
+        let Sender { id, introduction, durable, client_endpoint, .. } = from;
+        let peer = Peer { id, introduction, kind, version, durable, client_endpoint };
         Ok((Accepting { peer, remembered }, HandshakeMessage::Welcome(welcome).encode()))
     }
 
@@ -201,14 +208,15 @@ impl Standpoint<'_> {
         if let Some(remembered) = remembered {
             self.check_own(remembered)?;
         }
-        let Sender { id, introduction, durable, .. } = from;
-        let peer = Peer { id, introduction, kind: dialing.kind, version, durable };
+        let Sender { id, introduction, durable, client_endpoint, .. } = from;
+        let kind = dialing.kind;
+        let peer = Peer { id, introduction, kind, version, durable, client_endpoint };
         Ok((peer, HandshakeMessage::Confirm { durable: self.durable }.encode()))
     }
 
     /// Judges the other side by everything that does not change during a handshake. Returns the version that both speak.
     fn judge(&self, other: &Sender, to: RaftId) -> Result<u8, Refusal> {
-        let Sender { id, introduction, oldest, newest, feature_level, durable } = other;
+        let Sender { id, introduction, oldest, newest, feature_level, durable, .. } = other;
         let Introduction { cluster, incarnation, .. } = introduction;
         if *cluster != self.introduction.cluster {
             return Err(Refusal::OtherCluster { cluster: self.introduction.cluster });

@@ -20,6 +20,7 @@ impl Replica {
             ticks: _,
             engine,
             matches,
+            endpoints,
             removed_since,
             removed_by,
             entropy: _,
@@ -47,7 +48,7 @@ impl Replica {
         } = self;
         engine.write_fingerprint(to)?;
         write!(to, "{matches:?} {clock:?} {now:?} {ticked:?} {heard:?} {peers:?} {announced:?}")?;
-        write!(to, "{removed_since:?} {removed_by:?}")?;
+        write!(to, "{removed_since:?} {removed_by:?} {endpoints:?}")?;
         write!(
             to,
             "{write_since:?} {space:?} {standing:?} {applying:?} {snapshots:?} {receiving:?}"

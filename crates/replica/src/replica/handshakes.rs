@@ -26,6 +26,7 @@ impl Replica {
             introduction,
             feature_level: self.config.feature_level,
             durable: self.engine.durable(),
+            client_endpoint: self.config.client_endpoint.as_deref(),
             configuration: self.engine.configuration(),
             configured: self.applying.handed(),
             matches: &self.matches,
@@ -100,6 +101,7 @@ impl Replica {
     fn met(&mut self, peer: &Peer) {
         self.matches.identify(peer.id, peer.introduction.incarnation);
         self.matches.promised(peer.id, peer.durable.term);
+        self.learn_endpoint(peer);
     }
 
     /// Takes a refusal of a peer that came after this member has completed its side of a handshake.

@@ -362,6 +362,7 @@ impl Replica {
         self.peers.retain(|id, _| configuration.contains(*id));
         self.in_touch_until = Duration::ZERO;
         self.matches.forget_removed(configuration);
+        self.forget_endpoints();
     }
 
     /// Takes note that a member calls this one removed.

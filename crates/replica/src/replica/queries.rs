@@ -3,10 +3,13 @@
 //! A query waits for three things: the round, which shows that this member still led after the query came; the commands
 //! of its session that came before it, which must be in the log; and the state machine, which must have everything up
 //! to there. The last costs no waiting here, because jobs run in order.
+//!
+//! A [reserved query](zraft_protocol::reserved) waits in the same way, and is answered here: its payload never reaches the
+//! state machine.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use zraft_protocol::{CorrelationId, Nonce, Payload, ServerMessage, SessionId};
+use zraft_protocol::{CorrelationId, Nonce, Payload, ServerMessage, SessionId, reserved};
 use zraft_session::QueryError;
 
 use super::{ConnectionId, Replica};
@@ -160,7 +163,7 @@ impl Replica {
         }
     }
 
-    /// Gives the state machine the queries for which everything is there.
+    /// Gives the state machine the queries for which everything is there, and answers the reserved ones.
     pub(super) fn release_queries(&mut self) {
         self.settle_behind();
         let handed = self.applying.handed();
@@ -168,7 +171,7 @@ impl Replica {
         if lead.queries.readable.is_empty() {
             return;
         }
-        let mut blocked = VecDeque::new();
+        let (mut blocked, mut reserved) = (VecDeque::new(), Vec::new());
         for (index, query) in std::mem::take(&mut lead.queries.readable) {
             if !lead.sessions.contains_key(&query.asked.session) {
                 continue;
@@ -178,11 +181,26 @@ impl Replica {
                 continue;
             }
             let Query { asked, payload, .. } = query;
+            if reserved::is_reserved(&payload) {
+                reserved.push((asked, payload));
+                continue;
+            }
             let key = self.applying.next_key();
             self.applying.then(Job::Query { key, session: asked.session.clone(), payload });
             lead.queries.running.insert(key, asked);
         }
         lead.queries.readable = blocked;
+        for (asked, question) in reserved {
+            self.release_request(asked.connection, asked.bytes);
+            if let Some(result) = self.answer_reserved(&question) {
+                self.tell_result(asked, result);
+            }
+        }
+    }
+
+    fn tell_result(&mut self, asked: Asked, result: Payload) {
+        let correlation_id = asked.correlation;
+        self.tell(asked.connection, ServerMessage::QueryResponse { correlation_id, result });
     }
 
     /// Takes the state machine's answer to a query.
@@ -201,9 +219,7 @@ impl Replica {
                 Err(_) => None,
             };
             if let Some(result) = result {
-                let correlation_id = asked.correlation;
-                let message = ServerMessage::QueryResponse { correlation_id, result };
-                replica.tell(asked.connection, message);
+                replica.tell_result(asked, result);
             }
             Ok(())
         });

@@ -24,6 +24,9 @@ pub struct Config {
     pub applies: bool,
     /// The local limits.
     pub limits: Limits,
+    /// Where clients reach the member, such as `tcp://10.0.0.1:7001`, for clients that ask a server for the members. The other
+    /// members learn it in handshakes. None if the member does not know.
+    pub client_endpoint: Option<String>,
 }
 
 /// Limits of one member, which change no result.

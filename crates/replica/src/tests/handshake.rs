@@ -15,7 +15,7 @@ fn introduction(life: u64) -> Introduction {
 }
 
 /// Runs a handshake between two members.
-fn meet(world: &mut World, dialer: u64, acceptor: u64) -> Result<(), HandshakeError> {
+pub(super) fn meet(world: &mut World, dialer: u64, acceptor: u64) -> Result<(), HandshakeError> {
     let now = world.clock();
     let (from, to) = (introduction(dialer), introduction(acceptor));
     let (dialing, hello) = world.replica(dialer).dial(&from, id(acceptor), ConnectionKind::Urgent);
@@ -34,7 +34,7 @@ fn meet(world: &mut World, dialer: u64, acceptor: u64) -> Result<(), HandshakeEr
 }
 
 /// Lets every member meet every other one.
-fn all_meet(world: &mut World) {
+pub(super) fn all_meet(world: &mut World) {
     for (dialer, acceptor) in [(1, 2), (1, 3), (2, 3)] {
         assert_eq!(meet(world, dialer, acceptor), Ok(()));
     }

@@ -36,6 +36,11 @@ pub(crate) fn info(number: u64) -> MemberInfo {
     MemberInfo { name: name(number), address: format!("host-{number}:7000"), feature_level: 1 }
 }
 
+/// Where clients reach a member.
+pub(crate) fn endpoint(number: u64) -> String {
+    format!("tcp://host-{number}:7001")
+}
+
 type Files = BTreeMap<u64, (SnapshotFile, Vec<u8>)>;
 
 pub(crate) struct Member {
@@ -152,6 +157,7 @@ impl World {
             application_level: self.application_level,
             applies: self.applies,
             limits: self.limits,
+            client_endpoint: Some(endpoint(number)),
         };
         let mut random = SplitMix64::new(seed ^ 0xABCD);
         let entropy = Box::new(move |bytes: &mut [u8]| {

@@ -23,7 +23,13 @@ fn sample_sender() -> Sender {
         newest: 3,
         feature_level: 5,
         durable: Position { index: 700, term: 6 },
+        client_endpoint: None,
     }
+}
+
+/// A sender of a program that says where clients reach it.
+fn sender_with_endpoint() -> Sender {
+    Sender { client_endpoint: Some("tcp://10.0.0.2:7001".to_owned()), ..sample_sender() }
 }
 
 /// One message of every kind and reason, with every optional part present and absent.
@@ -57,6 +63,17 @@ fn samples() -> Vec<HandshakeMessage> {
         HandshakeMessage::Confirm { durable },
     ];
     samples.extend(refusals.map(HandshakeMessage::Refusal));
+    let kind = ConnectionKind::Urgent;
+    let from = sender_with_endpoint;
+    samples.extend([
+        HandshakeMessage::Hello(Hello { from: from(), to: id(3), kind, remembered: met }),
+        HandshakeMessage::Welcome(Welcome {
+            from: from(),
+            to: id(3),
+            version: 1,
+            remembered: None,
+        }),
+    ]);
     samples
 }
 
@@ -99,6 +116,46 @@ fn fields_of_a_later_version_are_ignored() {
         let extended = [&bytes[..bytes.len() - 2], &[0, 3], b"new"].concat();
         assert_eq!(HandshakeMessage::decode(&extended.into()), Ok(sample.clone()));
     }
+}
+
+/// A Hello with this extension.
+fn extended(extension: &[u8]) -> Bytes {
+    let bytes = samples()[0].encode();
+    let length = (extension.len() as u16).to_be_bytes();
+    Bytes::from([&bytes[..bytes.len() - 2], &length, extension].concat())
+}
+
+#[test]
+fn an_extension_is_read_as_far_as_it_is_understood() {
+    let endpoint = |extension: &[u8]| match HandshakeMessage::decode(&extended(extension)) {
+        Ok(HandshakeMessage::Hello(hello)) => hello.from.client_endpoint,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(endpoint(b"\x01\0\x03a:1").as_deref(), Some("a:1"));
+    assert_eq!(endpoint(b"\x07\0\x02xy\x01\0\x03a:1\x08\0").as_deref(), Some("a:1"));
+    for nothing in
+        [&b""[..], b"\x01", b"\x01\0\0", b"\x01\0\x04a:1", b"\x01\0\x01\xff", b"\x07\xff\xff"]
+    {
+        assert_eq!(endpoint(nothing), None, "{nothing:?}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_too_long_is_neither_sent_nor_read() {
+    let hello = |length| {
+        let from = Sender { client_endpoint: Some("x".repeat(length)), ..sample_sender() };
+        HandshakeMessage::Hello(Hello {
+            from,
+            to: id(3),
+            kind: ConnectionKind::Urgent,
+            remembered: None,
+        })
+    };
+    let most = zraft_replica::MemberInfo::MAX_TEXT;
+    assert_eq!(HandshakeMessage::decode(&hello(most).encode()), Ok(hello(most)));
+    assert_eq!(HandshakeMessage::decode(&hello(most + 1).encode()), Ok(samples()[0].clone()));
+    let longer = [&[1][..], &(most as u16 + 1).to_be_bytes(), &vec![b'x'; most + 1]].concat();
+    assert_eq!(HandshakeMessage::decode(&extended(&longer)), Ok(samples()[0].clone()));
 }
 
 #[test]
@@ -153,14 +210,16 @@ fn sender() -> impl Strategy<Value = Sender> {
             address,
         },
     );
-    (member(), introduction, any::<u8>(), any::<u8>(), any::<u32>(), position()).prop_map(
-        |(id, introduction, oldest, newest, feature_level, durable)| Sender {
+    let versions = (any::<u8>(), any::<u8>(), any::<u32>());
+    (member(), introduction, versions, position(), option::of("\\PC{1,40}")).prop_map(
+        |(id, introduction, (oldest, newest, feature_level), durable, client_endpoint)| Sender {
             id,
             introduction,
             oldest,
             newest,
             feature_level,
             durable,
+            client_endpoint,
         },
     )
 }

@@ -112,6 +112,18 @@ pub(super) static OPTIONS: &[ConfigOption] = &[
     },
     ConfigOption {
         section: "client",
+        flag: "client-advertise",
+        placeholder: "[SCHEME://]HOST:PORT",
+        text: "Address for clients that ask a server for the members; by default the one to listen on, unless that is unspecified",
+        kind: Kind::Text {
+            read: |config| config.client_advertise.as_ref().map(ToString::to_string),
+            write: |config, text| {
+                text.parse().map(|endpoint| config.client_advertise = Some(endpoint))
+            },
+        },
+    },
+    ConfigOption {
+        section: "client",
         flag: "client-certificate",
         placeholder: "FILE",
         text: "Certificate that clients see, in PEM form; with it, the client port speaks TLS",

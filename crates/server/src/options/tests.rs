@@ -74,7 +74,7 @@ fn effective_configuration_is_a_file_that_gives_the_same_configuration() {
 fn unknown_options_and_sections_are_refused_by_name_and_line() {
     let unknown = error("\n[client]\naddress = \"127.0.0.1:1\"\nadress = \"127.0.0.1:1\"\n");
     assert!(unknown.starts_with("node.toml:4: unknown option client.adress: "), "{unknown}");
-    assert!(unknown.contains("address, certificate, key"), "{unknown}");
+    assert!(unknown.contains("address, advertise, certificate, key"), "{unknown}");
     assert!(error("nam = \"a\"").starts_with("node.toml:1: unknown option nam: "));
     let section = error("name = \"a\"\n[klient]\naddress = 1\n");
     assert!(section.starts_with("node.toml:3: unknown section [klient]: "), "{section}");
@@ -107,6 +107,60 @@ fn values_of_another_form_or_out_of_range_are_refused() {
         assert!(found.contains(expected), "{text}: {found}");
     }
     assert_eq!(read("[client]\nconnections = 0x1_0").expect("valid").ports.client_connections, 16);
+}
+
+#[test]
+fn advertised_address_has_a_host_and_a_port_that_clients_can_use() {
+    let member = |value: &str| {
+        let config = read(&format!("[client]\nadvertise = \"{value}\"\n"))?;
+        let mut member = config.member("data").map_err(|error| error.to_string())?;
+        let bound = ([127, 0, 0, 1], 7001).into();
+        let plain = member.client_endpoint(bound);
+        let (certificate, key) = ("a.pem".into(), "a.key".into());
+        member.client_tls = Some(ClientTls { certificate, key, ca: None });
+        Ok::<_, String>((plain.expect("it is known"), member.client_endpoint(bound).expect("too")))
+    };
+    for (value, plain, with_tls) in [
+        ("db-1.example.com:7001", "tcp://db-1.example.com:7001", "tls://db-1.example.com:7001"),
+        ("[fd00::1]:9000", "tcp://[fd00::1]:9000", "tls://[fd00::1]:9000"),
+        ("tls://10.0.0.1:443", "tls://10.0.0.1:443", "tls://10.0.0.1:443"),
+        ("tcp://my_host:1", "tcp://my_host:1", "tcp://my_host:1"),
+    ] {
+        assert_eq!(member(value), Ok((plain.to_owned(), with_tls.to_owned())));
+    }
+    for value in [
+        "",
+        "db-1",
+        "db-1:",
+        ":7001",
+        "db-1:0",
+        "db-1:65536",
+        "db-1:+1",
+        "a b:1",
+        "u@h:1",
+        "h:1/p",
+        "fd00::1:7001",
+        "[::]:7001",
+        "0.0.0.0:7001",
+        "[x]:1",
+        "udp://h:1",
+        "ipc:///tmp/s",
+        "tls://",
+    ] {
+        let error = member(value).expect_err(value);
+        assert!(error.contains("is not an address that clients can use"), "{value}: {error}");
+    }
+    assert!(member(&format!("{}:1", "x".repeat(511))).is_err());
+}
+
+#[test]
+fn member_without_an_advertised_address_gives_the_one_that_it_listens_on() {
+    let member = ServerConfig::default().member("data").expect("valid");
+    let endpoint = |bound: &str| member.client_endpoint(bound.parse().expect("an address"));
+    assert_eq!(endpoint("10.0.0.1:7001").as_deref(), Some("tcp://10.0.0.1:7001"));
+    assert_eq!(endpoint("[::1]:7001").as_deref(), Some("tcp://[::1]:7001"));
+    assert_eq!(endpoint("0.0.0.0:7001"), None);
+    assert_eq!(endpoint("[::]:7001"), None);
 }
 
 #[test]

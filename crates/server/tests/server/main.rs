@@ -9,6 +9,7 @@ mod handshakes;
 mod hostile;
 mod http;
 mod leadership;
+mod members;
 mod membership;
 mod panics;
 mod recover;

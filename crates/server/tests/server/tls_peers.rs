@@ -47,6 +47,7 @@ fn hello(member: &Member, number: u64) -> BytesMut {
         newest: 1,
         feature_level: 1,
         durable: Position::default(),
+        client_endpoint: None,
     };
     let hello = Hello { from, to: id(1), kind: ConnectionKind::Urgent, remembered: None };
     let body = HandshakeMessage::Hello(hello).encode();

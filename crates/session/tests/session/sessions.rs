@@ -167,6 +167,14 @@ fn query_answer_longer_than_the_setting_is_an_error() {
 }
 
 #[test]
+fn reserved_query_does_not_reach_the_application() {
+    let run = Run::with_sessions(Probe::default(), &["a"]);
+    let question = zraft_protocol::reserved::members_question();
+    assert_eq!(run.machine.query(&session("a"), &question), Err(QueryError::Reserved));
+    assert_eq!(run.machine.query(&session("b"), &question), Err(QueryError::NoSession));
+}
+
+#[test]
 fn query_sees_its_session_the_time_the_index_and_the_level() {
     let mut run = Run::with_sessions(Probe::default(), &["a"]);
     run.apply(settings(Settings { application_level: 2, ..Settings::default() }));

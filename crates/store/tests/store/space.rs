@@ -230,6 +230,7 @@ impl Member {
             applies: true,
             // As by default, half of the reserve's base is above what the first snapshot can be.
             limits: Limits { snapshot_after: 4 * MIB, ..Limits::default() },
+            client_endpoint: None,
         };
         let now = Now { monotonic: Duration::ZERO, wall: Time::from_millis(1_700_000_000_000) };
         let entropy = Box::new(|bytes: &mut [u8]| bytes.fill(7));

@@ -236,6 +236,9 @@ impl ClusterBuilder {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.config.wall_origin =
             Timestamp::from_millis(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX));
+        // No client can use an address that means every interface.
+        let endpoint = |port: &Port| port.reachable().unwrap_or_default();
+        self.config.endpoints = ports.iter().map(endpoint).collect();
         let count = ports.len();
         let engine = Engine::of(self.config, self.machine, instant_since(origin));
         let shared = Arc::new(Shared::new(engine, ports, self.limits, origin));

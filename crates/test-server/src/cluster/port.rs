@@ -50,6 +50,14 @@ impl Port {
         self.address.endpoint()
     }
 
+    /// Returns the endpoint, unless it means every interface of this machine.
+    pub(crate) fn reachable(&self) -> Option<String> {
+        match &self.address {
+            Address::Tcp(address) if address.ip().is_unspecified() => None,
+            _ => Some(self.endpoint()),
+        }
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.listener.is_some()
     }

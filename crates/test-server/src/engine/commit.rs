@@ -1,7 +1,9 @@
 //! Commits entries of the log: executes them and sends what comes out.
 
+use std::iter;
+
 use zraft_protocol::{
-    CorrelationId, Nonce, Payload, RejectionReason, RequestId, ServerMessage, SessionId,
+    CorrelationId, Nonce, Payload, RejectionReason, RequestId, ServerMessage, SessionId, reserved,
 };
 use zraft_session::{
     Acknowledgement, Answer, Capabilities, Effect, EndReason, Entry as ReplicatedEntry, Operation,
@@ -179,6 +181,10 @@ impl Engine {
             self.stats.answers_without_binding += 1;
             return;
         };
+        if let Some(result) = self.answer_reserved(query) {
+            self.stats.queries += 1;
+            return self.answer(session, ServerMessage::QueryResponse { correlation_id, result });
+        }
         let rejected = match self.replicated.query(&row.id, query) {
             Ok(result) => {
                 self.stats.queries += 1;
@@ -196,6 +202,16 @@ impl Engine {
                 self.close_bound(session, ClosedFor::RejectedQuery { correlation_id, rejected });
             }
         }
+    }
+
+    /// Answers a query that asks the server itself, which the application never sees.
+    fn answer_reserved(&self, query: &[u8]) -> Option<Payload> {
+        reserved::answer(query, || {
+            let endpoints = self.config.endpoints.iter().map(Some).chain(iter::repeat(None));
+            reserved::Members::new(self.config.members.iter().zip(endpoints).map(
+                |(id, endpoint)| reserved::Member { id: id.clone(), endpoint: endpoint.cloned() },
+            ))
+        })
     }
 
     /// Sends what applied entries led to, and keeps the leader's table in step.

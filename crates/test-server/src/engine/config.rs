@@ -8,6 +8,9 @@ use zraft_protocol::{MemberId, Timestamp};
 pub struct EngineConfig {
     /// The members, in the order in which they become leader. The first leads at the start.
     pub members: Vec<MemberId>,
+    /// Where clients reach the members, in the same order, for clients that ask a server for the members. A member beyond
+    /// the end, or with an empty text, is listed without an endpoint. Default none.
+    pub endpoints: Vec<String>,
     /// The time from the arrival of an entry to its commit and execution. Default 1 ms, to keep tests fast; the live
     /// system needs 5 to 15 ms.
     pub commit_delay: Duration,
@@ -40,6 +43,7 @@ impl EngineConfig {
     pub fn new(members: Vec<MemberId>) -> Self {
         Self {
             members,
+            endpoints: Vec::new(),
             commit_delay: Duration::from_millis(1),
             commits_per_second: None,
             session_timeout: Duration::from_secs(90),

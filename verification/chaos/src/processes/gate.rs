@@ -103,6 +103,7 @@ mod tests {
             newest: 1,
             feature_level: 1,
             durable: Position::default(),
+            client_endpoint: None,
         };
         let to = RaftId::new(9).expect("not 0");
         let hello = Hello { from, to, kind: ConnectionKind::Bulk, remembered: None };

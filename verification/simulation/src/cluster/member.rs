@@ -301,6 +301,7 @@ impl Cluster {
             application_level: program.application,
             applies: self.members[place].applies,
             limits: self.plan.limits,
+            client_endpoint: Some(format!("tcp://{}", self.info(place).address)),
         };
         let mut random = SplitMix64::new(self.rng.next());
         let entropy = Box::new(move |bytes: &mut [u8]| {

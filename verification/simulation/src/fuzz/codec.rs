@@ -4,6 +4,7 @@ use zraft_protocol::{
     DecodeError, MemberId, Nonce, Payload, PeekedId, RejectionReason, RequestErrorReason,
     RequestId, ServerMessage, ServerMessageKind, SessionCloseReason, SessionId, Timestamp,
     peek_server,
+    reserved::{self, Members},
 };
 
 use super::script::Script;
@@ -86,8 +87,19 @@ fn read_answer(frame: &Bytes) {
     }
 }
 
+/// The answer to a reserved query is a list within its limits, or an error.
+fn read_members(bytes: &[u8]) {
+    let _ = reserved::answer(bytes, Members::default);
+    let answer = [&reserved::PREFIX[..], &[reserved::VERSION, 0x81], bytes].concat();
+    if let Ok(list) = Members::from_answer(&answer) {
+        let again = reserved::answer(&reserved::members_question(), || list).unwrap();
+        assert!(answer.starts_with(&again), "a list has one encoding");
+    }
+}
+
 fn decode_server(frame: &Bytes) {
     read_answer(frame);
+    read_members(frame);
     let Ok(message) = ServerMessage::decode(frame) else {
         return undecodable(frame, |frame| ServerMessage::decode(frame).is_ok());
     };

@@ -11,18 +11,23 @@
 //!
 //! A sender is 16 bytes of cluster, u64 id, 16 bytes of incarnation, u16 length and address, u8 oldest and u8 newest
 //! version, u32 feature level, u64 durable index, u64 durable term. What is remembered is u64 term, u64 matched index,
-//! u64 committed index. An extension is u16 length and bytes that this version ignores: a later one can say more without
-//! becoming unreadable here.
+//! u64 committed index.
+//!
+//! An extension says more of the sender without becoming unreadable to an older version. It is u16 length and fields, each
+//! u8 kind, u16 length and value. Kind 1 is where clients reach the sender, as text. A field of another kind is skipped, and
+//! one that cannot be read ends the extension: versions before the first kind ignore all of it.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{ConnectionKind, Hello, Introduction, Refusal, Remembered, Sender, Welcome};
 use crate::{
-    ClusterId, FormatError, Incarnation, Position, RaftId,
+    ClusterId, FormatError, Incarnation, MemberInfo, Position, RaftId,
     fields::{Fields, put_text},
 };
 
 const MAGIC: &[u8; 8] = b"zraftpr1";
+/// The kind of the extension's field that says where clients reach the sender.
+const CLIENT_ENDPOINT: u8 = 1;
 
 type Result<T> = std::result::Result<T, FormatError>;
 
@@ -62,7 +67,7 @@ impl HandshakeMessage {
                     out.put_slice(incarnation.as_bytes());
                     put_remembered(&mut out, *remembered);
                 }
-                out.put_u16(0);
+                put_extension(&mut out, from);
             }
             Self::Welcome(Welcome { from, to, version, remembered }) => {
                 out.put_u8(2);
@@ -73,7 +78,7 @@ impl HandshakeMessage {
                 if let Some(remembered) = remembered {
                     put_remembered(&mut out, *remembered);
                 }
-                out.put_u16(0);
+                put_extension(&mut out, from);
             }
             Self::Confirm { durable } => {
                 out.put_u8(3);
@@ -101,7 +106,7 @@ impl HandshakeMessage {
         }
         let message = match fields.u8("the kind")? {
             1 => {
-                let from = sender(&mut fields)?;
+                let mut from = sender(&mut fields)?;
                 let to = fields.id("the receiver")?;
                 let kind = match fields.flag("the kind of connection")? {
                     false => ConnectionKind::Urgent,
@@ -114,18 +119,18 @@ impl HandshakeMessage {
                         remembered(&mut fields)?,
                     )),
                 };
-                fields.extension()?;
+                from.client_endpoint = client_endpoint(fields.extension()?);
                 Self::Hello(Hello { from, to, kind, remembered })
             }
             2 => {
-                let from = sender(&mut fields)?;
+                let mut from = sender(&mut fields)?;
                 let to = fields.id("the receiver")?;
                 let version = fields.u8("the version")?;
                 let remembered = match fields.flag("what is remembered")? {
                     false => None,
                     true => Some(remembered(&mut fields)?),
                 };
-                fields.extension()?;
+                from.client_endpoint = client_endpoint(fields.extension()?);
                 Self::Welcome(Welcome { from, to, version, remembered })
             }
             3 => Self::Confirm { durable: position(&mut fields)? },
@@ -185,7 +190,35 @@ fn sender(fields: &mut Fields<'_>) -> Result<Sender> {
         newest: fields.u8("the newest version")?,
         feature_level: fields.u32("the feature level")?,
         durable: position(fields)?,
+        client_endpoint: None,
     })
+}
+
+fn put_extension(out: &mut BytesMut, sender: &Sender) {
+    let endpoint = sender.client_endpoint.as_ref();
+    match endpoint.filter(|endpoint| (1..=MemberInfo::MAX_TEXT).contains(&endpoint.len())) {
+        Some(endpoint) => {
+            out.put_u16(3 + endpoint.len() as u16);
+            out.put_u8(CLIENT_ENDPOINT);
+            put_text(out, endpoint);
+        }
+        None => out.put_u16(0),
+    }
+}
+
+/// Returns the first endpoint in an extension.
+fn client_endpoint(mut extension: &[u8]) -> Option<String> {
+    while let [kind, first, second, rest @ ..] = extension {
+        let length = usize::from(u16::from_be_bytes([*first, *second]));
+        let (value, rest) = rest.split_at_checked(length)?;
+        if *kind == CLIENT_ENDPOINT {
+            let text = std::str::from_utf8(value).ok();
+            let text = text.filter(|text| (1..=MemberInfo::MAX_TEXT).contains(&text.len()));
+            return text.map(str::to_owned);
+        }
+        extension = rest;
+    }
+    None
 }
 
 fn put_refusal(out: &mut BytesMut, refusal: Refusal) {

@@ -23,6 +23,7 @@ struct Party {
     introduction: Introduction,
     feature_level: u32,
     durable: Position,
+    client_endpoint: Option<&'static str>,
     configuration: Configuration,
     configured: u64,
     matches: Matches,
@@ -39,6 +40,7 @@ impl Party {
             introduction: introduction(number),
             feature_level: 2,
             durable: Position { index: 50, term: 4 },
+            client_endpoint: None,
             configuration: Configuration::of_voters([1, 2, 3].map(member)),
             configured: 50,
             matches: Matches::default(),
@@ -51,6 +53,7 @@ impl Party {
             introduction: &self.introduction,
             feature_level: self.feature_level,
             durable: self.durable,
+            client_endpoint: self.client_endpoint,
             configuration: &self.configuration,
             configured: self.configured,
             matches: &self.matches,
@@ -95,6 +98,7 @@ fn meet(dialer: &Party, acceptor: &Party) -> Outcome {
         Ok((peer, confirm)) => {
             assert_eq!(peer.id, acceptor.id);
             assert_eq!(peer.introduction, acceptor.introduction);
+            assert_eq!(peer.client_endpoint.as_deref(), acceptor.client_endpoint);
             confirm
         }
         Err(HandshakeError::Refused(refusal)) => return Outcome::DialerRolledBack(refusal),
@@ -102,7 +106,8 @@ fn meet(dialer: &Party, acceptor: &Party) -> Outcome {
     };
     match accepting.complete(&confirm) {
         Ok(peer) => {
-            let Peer { id, introduction, kind, version, durable: _ } = peer;
+            let Peer { id, introduction, kind, version, durable: _, client_endpoint } = peer;
+            assert_eq!(client_endpoint.as_deref(), dialer.client_endpoint);
             assert_eq!((id, &introduction), (dialer.id, &dialer.introduction));
             assert_eq!((kind, version), (ConnectionKind::Bulk, 1));
             Outcome::Connected
@@ -127,6 +132,17 @@ fn two_members_of_a_cluster_connect() {
         acceptor.remembers(dialer, 4, 50, 50);
     };
     assert_eq!(outcome_of(have_met), Outcome::Connected);
+}
+
+#[test]
+fn each_side_learns_where_clients_reach_the_other() {
+    let say = |dialer: Option<_>, acceptor: Option<_>| {
+        outcome_of(|from, to| (from.client_endpoint, to.client_endpoint) = (dialer, acceptor))
+    };
+    let (first, second) = ("tcp://10.0.0.1:7001", "tls://db-2.example.com:7001");
+    assert_eq!(say(Some(first), Some(second)), Outcome::Connected);
+    assert_eq!(say(Some(first), None), Outcome::Connected);
+    assert_eq!(say(None, Some(second)), Outcome::Connected);
 }
 
 #[test]

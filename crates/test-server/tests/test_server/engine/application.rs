@@ -3,6 +3,7 @@
 use zraft_protocol::{
     Capabilities, ClientMessage, Payload, RejectionReason, RequestId, ServerMessage,
     SessionCloseReason, SessionId,
+    reserved::{self, Member, Members},
 };
 use zraft_test_server::{ClosedFor, Incident, PeerId};
 
@@ -69,6 +70,24 @@ fn rejection_with_an_answer_answers_and_uses_up_the_id() {
     let no = || answer(1, payload(b"no"));
     assert_eq!(rig.received(peer), [no(), no(), query_answer("q", payload(b"no"))]);
     assert_eq!(rig.executed(), [0; 0]);
+    assert!(rig.closed.is_empty());
+}
+
+#[test]
+fn query_for_the_members_is_answered_without_the_application() {
+    let mut config = config(3);
+    config.endpoints = vec!["tcp://127.0.0.1:7001".to_owned(), String::new()];
+    let mut rig = Rig::with(config, Obedient::default());
+    let (peer, _) = rig.session();
+    rig.query(peer, "q", reserved::members_question());
+    rig.commit();
+    let endpoints = [Some("tcp://127.0.0.1:7001".to_owned()), None, None];
+    let members = member_ids(3).into_iter().zip(endpoints);
+    let members = Members::new(members.map(|(id, endpoint)| Member { id, endpoint }));
+    let [ServerMessage::QueryResponse { result, .. }] = &rig.received(peer)[..] else {
+        panic!("one answer");
+    };
+    assert_eq!(Members::from_answer(result), Ok(members));
     assert!(rig.closed.is_empty());
 }
 

@@ -94,6 +94,7 @@ fn replica(
         application_level: 0,
         applies: true,
         limits,
+        client_endpoint: None,
     };
     let mut random = SplitMix64::new(seed);
     let entropy = Box::new(move |bytes: &mut [u8]| {

@@ -1,0 +1,64 @@
+//! Clients that ask a server for the members.
+
+use std::collections::BTreeMap;
+
+use zraft_protocol::reserved::{self, Members};
+use zraft_server::{LocalCluster, MemberConfig};
+use zraft_session::{Application, applications::AppendLog};
+
+use crate::support::{client, patient, read_log, within};
+
+/// Asks for the members. Returns where clients reach each of them.
+async fn listed<A: Application>(cluster: &LocalCluster<A>) -> BTreeMap<String, Option<String>> {
+    let client = client(cluster).await;
+    let question = reserved::members_question().into_bytes();
+    let answer = within(client.submit_query(question)).await.expect("it is answered");
+    let members = Members::from_answer(&answer).expect("a list of members");
+    members.into_iter().map(|member| (member.id.into(), member.endpoint)).collect()
+}
+
+fn endpoints<A: Application>(cluster: &LocalCluster<A>) -> BTreeMap<String, Option<String>> {
+    let all = cluster.endpoints().into_iter();
+    all.map(|(id, endpoint)| (id.into(), Some(endpoint))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_lists_the_members_and_where_clients_reach_them() {
+    let mut cluster = LocalCluster::start_with(3, AppendLog::new, patient).await.expect("starts");
+    let leader = within(cluster.leader()).await.expect("a leader");
+    assert_eq!(listed(&cluster).await, endpoints(&cluster));
+    let added = within(cluster.add_member()).await.expect("the leader takes it");
+    let votes = |status: &zraft_server::Status| status.configuration.voters.len() == 4;
+    within(cluster.wait(leader, votes)).await.expect("it runs");
+    assert_eq!(listed(&cluster).await, endpoints(&cluster));
+    // The other leader has met the same members.
+    within(cluster.hand_over(added)).await.expect("it takes over");
+    assert_eq!(listed(&cluster).await, endpoints(&cluster));
+    assert!(read_log(&client(&cluster).await).await.is_empty());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_gives_the_address_that_it_was_told_to_advertise() {
+    let advertise = |config: &mut MemberConfig| {
+        patient(config);
+        config.client_advertise = Some("db-1.example.com:7001".parse().expect("an address"));
+    };
+    let cluster = LocalCluster::start_with(1, AppendLog::new, advertise).await.expect("starts");
+    within(cluster.leader()).await.expect("a leader");
+    let expected = Some("tcp://db-1.example.com:7001".to_owned());
+    assert_eq!(listed(&cluster).await, [("node-1".to_owned(), expected)].into());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_listens_on_every_interface_has_no_endpoint() {
+    let everywhere = |config: &mut MemberConfig| {
+        patient(config);
+        config.client_address.set_ip([0, 0, 0, 0].into());
+    };
+    let cluster = LocalCluster::start_with(1, AppendLog::new, everywhere).await.expect("starts");
+    within(cluster.leader()).await.expect("a leader");
+    assert_eq!(listed(&cluster).await, [("node-1".to_owned(), None)].into());
+    cluster.stop().await;
+}
