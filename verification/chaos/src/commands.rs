@@ -18,7 +18,7 @@ use zraft_chaos::{
     plot,
     processes::Layer,
     report,
-    runs::{cuts, failover, operations, recovery, registers, restarts, server, soak},
+    runs::{connect, cuts, failover, operations, recovery, registers, restarts, server, soak},
 };
 
 #[derive(Debug, Subcommand)]
@@ -39,6 +39,9 @@ pub(crate) enum Command {
     Operations(Operations),
     /// Measure how long clients of real server processes go without an answer when a member is lost, and what idle sessions cost
     Recovery(Recovery),
+    /// Measure how long clients of real server processes take to connect beside silent and dead members, and to learn that a restarted
+    /// server lost their sessions
+    Connect(Connect),
 }
 
 /// The arguments that all commands have.
@@ -203,6 +206,21 @@ pub(crate) struct Recovery {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Connect {
+    /// Number of connections of each kind
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    times: u32,
+    /// Number of restarts of a server that keeps nothing
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    restarts: u32,
+    /// The program zraft [default: the one beside this program]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Operations {
     /// Size of the state that a new member receives, in MiB; the application takes at most 1,024, of which the load needs a part
     #[arg(long, value_name = "N", default_value_t = 1000)]
@@ -304,6 +322,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         }
         Command::Soak(arguments) => execute(&arguments.common, soaked(&arguments)),
         Command::Recovery(arguments) => execute(&arguments.common, recovered(&arguments)),
+        Command::Connect(arguments) => execute(&arguments.common, connected(&arguments)),
         Command::Operations(arguments) => execute(&arguments.common, operated(&arguments)),
         Command::Server(arguments) => execute(&arguments.common, on_processes(&arguments)),
     }
@@ -367,6 +386,16 @@ async fn recovered(arguments: &Recovery) -> Result<Done, Failure> {
         idle: Duration::from_secs(arguments.seconds.into()),
     };
     let found = recovery::run(&settings).await?;
+    Ok(Done { report: found.to_json(), holds: found.holds() })
+}
+
+async fn connected(arguments: &Connect) -> Result<Done, Failure> {
+    let settings = connect::Settings {
+        program: program(arguments.program.as_ref())?,
+        times: arguments.times,
+        restarts: arguments.restarts,
+    };
+    let found = connect::run(&settings).await?;
     Ok(Done { report: found.to_json(), holds: found.holds() })
 }
 

@@ -1,6 +1,7 @@
 //! The runs, which the program executes at full length and the tests at a short one.
 
 mod callers;
+pub mod connect;
 pub mod cuts;
 pub mod failover;
 pub mod operations;

@@ -6,7 +6,7 @@ use crate::support::{Running, run, stdout};
 use zraft_client::{Error, RaftClient};
 
 /// Starts a server on a free port. Tries another port if another program has taken it meanwhile.
-fn dev(more: &[&str]) -> (Running, u16) {
+pub(crate) fn dev(more: &[&str]) -> (Running, u16) {
     for _ in 0..20 {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let text = port.to_string();

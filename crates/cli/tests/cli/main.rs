@@ -20,6 +20,8 @@ mod packaging;
 #[cfg(unix)]
 mod processes;
 mod reach;
+#[cfg(unix)]
+mod recovery;
 mod request;
 #[cfg(unix)]
 mod server;
