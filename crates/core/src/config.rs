@@ -5,30 +5,22 @@
 
 mod admission;
 mod builder;
+mod members;
 mod table;
 mod validation;
 
 use std::fmt;
 use std::time::Duration;
 
-use zraft_protocol::{Capabilities, MemberId};
+use zraft_protocol::Capabilities;
 
-use crate::endpoint::Endpoint;
 use crate::with_settings;
 
 pub use admission::Admission;
 pub use builder::ConfigBuilder;
+pub use members::{Member, MemberList};
 pub use table::{SETTINGS, Setting, SettingKind};
 pub use validation::ValidationError;
-
-/// A member of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// The name under which the cluster knows the member, as leader hints give it.
-    pub id: MemberId,
-    /// The address of the member's client port.
-    pub endpoint: Endpoint,
-}
 
 /// Defines the names of a choice, in camelCase.
 macro_rules! names {
@@ -110,7 +102,7 @@ macro_rules! define_config {
         /// `Debug` shows no capability value. No other setting holds a secret.
         #[derive(Clone, PartialEq, Eq)]
         pub struct Config {
-            pub(crate) members: Vec<Member>,
+            pub(crate) members: MemberList,
             pub(crate) capabilities: Capabilities,
             $(pub(crate) $name: $type,)+
         }
@@ -130,7 +122,7 @@ macro_rules! define_config {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let names = self.capabilities.iter().map(|(name, _)| name).collect();
                 f.debug_struct("Config")
-                    .field("members", &self.members)
+                    .field("members", &self.members.as_slice())
                     .field("capabilities", &MaskedValues(names))
                     $(.field(stringify!($name), &self.$name))+
                     .finish()
@@ -148,7 +140,7 @@ impl Config {
 
     /// The members of the cluster, in the order in which they are asked; at least one.
     pub fn members(&self) -> &[Member] {
-        &self.members
+        self.members.as_slice()
     }
 
     /// What the client tells the server about itself when it opens a session; at least one entry.

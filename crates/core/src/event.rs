@@ -155,8 +155,8 @@ pub enum Event {
         /// The state from now on.
         new_state: StateName,
     },
-    /// A connection to a member is being opened. If another member continues or creates the session first, the attempt ends
-    /// without an event.
+    /// A connection to a member is being opened. If another member continues or creates the session first, or the member is
+    /// removed by [`update_members`](crate::Machine::update_members), the attempt ends without an event.
     ConnectionAttempt {
         /// The member of that connection.
         member_id: MemberId,

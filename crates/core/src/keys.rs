@@ -57,3 +57,7 @@ pub struct ConnectKey(pub(crate) u64);
 /// Names a call of [`Machine::ping`](crate::Machine::ping).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PingKey(pub(crate) u64);
+
+/// A member that the machine was given. A key is never used again, so an old one never names a later member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct MemberKey(pub(crate) u64);

@@ -53,6 +53,7 @@
 // | `machine/disconnected.rs`, `connecting.rs`, `connected.rs` | the states: how each begins, what it does, how it ends; in `connecting.rs` the search for a connection, in `connected.rs` the search beside a frozen one |
 // | `machine/session.rs` | sessions: created, continued, expired, rejected |
 // | `machine/connect.rs`, `machine/drain.rs` | connect() and its waiting callers; disconnect() |
+// | `machine/members.rs` | a new list of members |
 // | `machine/received.rs` | what a message means in each state |
 // | `machine/transmit.rs` | what is written, and in which order: KeepAlives, acknowledgements, due requests, new work |
 // | `machine/settle.rs` | how requests end, each exactly once |

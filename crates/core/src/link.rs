@@ -1,12 +1,12 @@
 //! One connection to one member: its ZMTP state, and which request each frame in the output buffer belongs to.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use zraft_protocol::{ClientMessage, Timestamp};
 use zraft_zmtp::Connection;
 
-use crate::{ConnId, Instant, RequestKey};
+use crate::{ConnId, Instant, Member, RequestKey, keys::MemberKey};
 
 /// At most this much is encoded ahead of the socket, unless a single frame is longer. Heartbeats and KeepAlives wait
 /// behind it, and a request that is encoded can no longer be called "not executed".
@@ -26,8 +26,9 @@ pub(crate) enum Frame {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) id: ConnId,
-    /// Index of the member in the configuration.
-    pub(crate) member: usize,
+    pub(crate) member: MemberKey,
+    /// The member's id and endpoint. It may no longer be configured.
+    pub(crate) to: Arc<Member>,
     pub(crate) zmtp: Connection,
     /// The socket is open.
     pub(crate) open: bool,
@@ -47,10 +48,17 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(id: ConnId, member: usize, config: zraft_zmtp::Config, now: Instant) -> Self {
+    pub(crate) fn new(
+        id: ConnId,
+        member: MemberKey,
+        to: Arc<Member>,
+        config: zraft_zmtp::Config,
+        now: Instant,
+    ) -> Self {
         Self {
             id,
             member,
+            to,
             zmtp: Connection::new(config, now),
             open: false,
             pinged: now,

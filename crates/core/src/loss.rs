@@ -2,7 +2,7 @@
 
 use zraft_protocol::SessionCloseReason;
 
-use crate::event::DisconnectReason;
+use crate::{event::DisconnectReason, keys::MemberKey};
 
 /// How a session lost its connection.
 ///
@@ -24,7 +24,7 @@ pub(crate) enum Loss {
     /// KeepAlives were answered, requests were not.
     Silent,
     /// The member sent SessionClosed, and may have named a configured leader.
-    Closed { reason: SessionCloseReason, hint: Option<usize> },
+    Closed { reason: SessionCloseReason, hint: Option<MemberKey> },
 }
 
 impl Loss {

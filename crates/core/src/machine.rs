@@ -6,6 +6,7 @@ mod connecting;
 mod disconnected;
 mod drain;
 mod interface;
+mod members;
 mod outputs;
 mod received;
 mod session;
@@ -51,8 +52,8 @@ use time::Clock;
 /// # Inputs
 ///
 /// The application's side calls [`connect`](Self::connect), [`submit`](Self::submit), [`cancel`](Self::cancel),
-/// [`ping`](Self::ping), [`server_request_done`](Self::server_request_done) and [`disconnect`](Self::disconnect) at any
-/// time. The network's side reports what happens to each connection, in this order:
+/// [`ping`](Self::ping), [`server_request_done`](Self::server_request_done), [`update_members`](Self::update_members) and
+/// [`disconnect`](Self::disconnect) at any time. The network's side reports what happens to each connection, in this order:
 ///
 /// 1. [`handle_opened`](Self::handle_opened) or [`handle_open_failed`](Self::handle_open_failed), after
 ///    [`Action::Open`].
@@ -240,7 +241,7 @@ impl Machine {
         let random = rng.next();
         let latencies = Recorder::default();
         Self {
-            members: Members::new(config.members.len(), config.reconnect_backoff),
+            members: Members::new(&config.members, config.reconnect_backoff),
             resend: Resend::new(config.resend_interval),
             liveness: Liveness::new(&config),
             requests: Requests::new(now, random),
@@ -261,7 +262,8 @@ impl Machine {
         }
     }
 
-    /// Returns the configuration that the machine was made with.
+    /// Returns the configuration that the machine was made with, and with the members of the last
+    /// [`update_members`](Self::update_members).
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -327,7 +329,7 @@ impl Machine {
     /// Returns the member that the session is connected to.
     pub fn member_id(&self) -> Option<&MemberId> {
         match (&self.state, &self.link) {
-            (State::Connected(_), Some(link)) => Some(&self.config.members[link.member].id),
+            (State::Connected(_), Some(link)) => Some(&link.to.id),
             _ => None,
         }
     }
@@ -411,12 +413,6 @@ impl Machine {
         if old_state != new_state {
             self.out.event(Event::StateChange { old_state, new_state });
         }
-    }
-
-    /// Returns a member's id and endpoint.
-    fn member(&self, index: usize) -> (MemberId, String) {
-        let member = &self.config.members[index];
-        (member.id.clone(), member.endpoint.to_string())
     }
 
     /// Returns true if this is the session's connection.

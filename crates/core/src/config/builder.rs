@@ -1,15 +1,14 @@
 //! The builder: it collects the settings, and checks them once, together.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
-use zraft_protocol::{Capabilities, MemberId};
+use zraft_protocol::Capabilities;
 
-use super::table::{MAX_CAPABILITIES, MAX_MEMBERS, default_value, value};
+use super::table::{MAX_CAPABILITIES, default_value, value};
 use super::{
-    AckServerRequests, Backoff, Config, MaskedValues, Member, OnSessionExpired, SETTINGS, Setting,
-    SettingKind, ValidationError,
+    AckServerRequests, Backoff, Config, MaskedValues, MemberList, OnSessionExpired, SETTINGS,
+    Setting, SettingKind, ValidationError,
 };
 use crate::with_settings;
 
@@ -63,7 +62,7 @@ macro_rules! define_builder {
             /// The first setting that cannot be accepted, with the values that are.
             pub fn build(self) -> Result<Config, ValidationError> {
                 let config = Config {
-                    members: parse_members(self.members)?,
+                    members: MemberList::new(self.members)?,
                     capabilities: parse_capabilities(self.capabilities)?,
                     $($name: self.$name,)+
                 };
@@ -164,33 +163,6 @@ fn check_together(config: &Config) -> Result<(), ValidationError> {
         });
     }
     Ok(())
-}
-
-fn parse_members(given: Vec<(String, String)>) -> Result<Vec<Member>, ValidationError> {
-    if given.is_empty() {
-        return Err(ValidationError::NoMembers);
-    }
-    if given.len() > MAX_MEMBERS {
-        return Err(ValidationError::TooManyMembers { limit: MAX_MEMBERS });
-    }
-    let mut seen = HashSet::with_capacity(given.len());
-    let mut members = Vec::with_capacity(given.len());
-    for (index, (member, endpoint)) in given.into_iter().enumerate() {
-        let position = index + 1;
-        if member.is_empty() {
-            return Err(ValidationError::MemberId { position });
-        }
-        let id =
-            MemberId::new(member.as_str()).map_err(|_| ValidationError::MemberId { position })?;
-        if !seen.insert(id.clone()) {
-            return Err(ValidationError::DuplicateMember { member });
-        }
-        match endpoint.parse() {
-            Ok(endpoint) => members.push(Member { id, endpoint }),
-            Err(reason) => return Err(ValidationError::Endpoint { member, reason }),
-        }
-    }
-    Ok(members)
 }
 
 fn parse_capabilities(given: Vec<(String, String)>) -> Result<Capabilities, ValidationError> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use zraft_protocol::MemberId;
+
 use super::{Completion, ConnectingNew, Machine, State};
 use crate::{
     ConnectKey, Instant,
@@ -36,6 +38,15 @@ impl Callers {
     /// An attempt failed.
     pub(super) fn failed(&mut self, endpoint: String, cause: ConnectionCause) {
         self.last_failure = Some((endpoint, cause));
+    }
+
+    /// The configured members changed: an attempt no longer failed because its leader is not configured, if that one is now.
+    pub(super) fn configured(&mut self, listed: impl Fn(&MemberId) -> bool) {
+        if let Some((_, ConnectionCause::LeaderNotConfigured { leader_id })) = &self.last_failure
+            && listed(leader_id)
+        {
+            self.last_failure = None;
+        }
     }
 
     /// A search for a session begins, or one was found.
@@ -114,7 +125,7 @@ impl Machine {
         // However the other members failed, a session can only be opened at the leader.
         if let Some((giver, leader_id)) = self.members.unconfigured() {
             let cause = ConnectionCause::LeaderNotConfigured { leader_id: leader_id.clone() };
-            return Failure::Connection { endpoint: Some(self.member(giver).1), cause };
+            return Failure::Connection { endpoint: Some(giver.endpoint.to_string()), cause };
         }
         let (endpoint, cause) = match &self.callers.last_failure {
             Some((endpoint, cause)) => (Some(endpoint.clone()), cause.clone()),

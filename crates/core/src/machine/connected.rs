@@ -7,6 +7,7 @@ use crate::{
     Instant,
     event::{DisconnectReason, Event},
     failure::{ConnectionCause, Failure},
+    keys::MemberKey,
     loss::Loss,
     policy::{
         members::Next,
@@ -52,7 +53,7 @@ impl Connected {
 /// A session connection that ended.
 #[derive(Debug, Clone, Copy)]
 struct Ended {
-    member: usize,
+    member: MemberKey,
     /// It counts as a failed round.
     short_lived: bool,
     /// The member served on it.
@@ -165,7 +166,7 @@ impl Machine {
         if !heard && stands {
             self.members.heard();
         }
-        let (member_id, endpoint) = self.member(member);
+        let (member_id, endpoint) = link.to.names();
         let why = Failure::Connection { endpoint: Some(endpoint), cause: ConnectionCause::Lost };
         let pings = self.liveness.disconnected();
         self.fail_pings(pings, &why);

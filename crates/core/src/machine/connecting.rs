@@ -4,7 +4,7 @@
 //! CreateSession waits longer, [`CREATE_APART`]. The states ConnectingNewSession and ConnectingExistingSession are such a
 //! search. Connected begins one beside its connection if the member seems frozen; see `connected.rs`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use zraft_protocol::{MemberId, Nonce};
 
@@ -13,6 +13,7 @@ use crate::{
     ConnId, Instant,
     event::Event,
     failure::ConnectionCause,
+    keys::MemberKey,
     link::Link,
     policy::members::{Ended, Next},
 };
@@ -124,7 +125,7 @@ impl Search {
     }
 
     /// Returns true if an attempt at this member runs.
-    pub(super) fn asks(&self, member: usize) -> bool {
+    pub(super) fn asks(&self, member: MemberKey) -> bool {
         self.links().any(|link| link.member == member)
     }
 
@@ -175,7 +176,7 @@ impl Machine {
     }
 
     /// Returns true if the member has a connection: it is being asked, or the session is connected to it.
-    fn busy(search: &Search, link: Option<&Link>) -> impl Fn(usize) -> bool {
+    fn busy(search: &Search, link: Option<&Link>) -> impl Fn(MemberKey) -> bool {
         let session = link.map(|link| link.member);
         move |member| session == Some(member) || search.asks(member)
     }
@@ -189,10 +190,16 @@ impl Machine {
         }
     }
 
-    fn open_attempt(&mut self, now: Instant, member: usize) {
+    fn open_attempt(&mut self, now: Instant, member: MemberKey) {
         debug_assert!(!self.search.asks(member));
+        let Some(to) = self.members.get(member) else {
+            debug_assert!(false, "only configured members are asked");
+            return;
+        };
         let conn = self.next_connection();
-        let link = Link::new(conn, member, self.zmtp_config(), now);
+        let (member_id, address) = to.names();
+        let endpoint = to.endpoint.clone();
+        let link = Link::new(conn, member, to, self.zmtp_config(), now);
         let nonce = self.draw_nonce();
         let until = now + self.config.connection_timeout;
         let reconnects = match &self.state {
@@ -215,7 +222,6 @@ impl Machine {
             create_wait: None,
             restarted: false,
         });
-        let (member_id, address) = self.member(member);
         if reconnects {
             self.out.event(Event::Reconnecting {
                 attempt: number,
@@ -224,7 +230,6 @@ impl Machine {
             });
         }
         self.out.event(Event::ConnectionAttempt { member_id: member_id.clone(), address });
-        let endpoint = self.config.members[member].endpoint.clone();
         self.out.act(Action::Open { conn, member: member_id, endpoint });
     }
 
@@ -268,12 +273,12 @@ impl Machine {
         now: Instant,
         conn: ConnId,
         cause: ConnectionCause,
-        hint: Option<usize>,
+        hint: Option<MemberKey>,
     ) {
         let Some(attempt) = self.search.take(conn) else { return };
         let answered = is_answer(&cause);
         let member = attempt.link.member;
-        let (member_id, address) = self.member(member);
+        let (member_id, address) = attempt.link.to.names();
         self.callers.failed(address, cause.clone());
         self.out.event(Event::ConnectionFailure { member_id, error: cause });
         self.close_attempt(attempt, answered);
@@ -292,7 +297,7 @@ impl Machine {
     }
 
     /// Returns true if this member was asked for a new session and has not answered yet.
-    fn awaits_new_session(&self, member: usize) -> bool {
+    fn awaits_new_session(&self, member: MemberKey) -> bool {
         let asked = |attempt: &Attempt| attempt.link.member == member && attempt.asked.is_some();
         matches!(self.state, State::ConnectingNew(_)) && self.search.attempts.iter().any(asked)
     }
@@ -324,6 +329,40 @@ impl Machine {
         self.end_search();
     }
 
+    /// The configured members changed. Ends the attempts at members that are no longer configured, and goes on with the
+    /// search among the others: with a new round if one was `added`.
+    pub(super) fn search_among(&mut self, now: Instant, added: bool) {
+        if !self.search.is_under_way() {
+            return;
+        }
+        let attempts = std::mem::take(&mut self.search.attempts);
+        let before = attempts.len();
+        for attempt in attempts {
+            if self.members.get(attempt.link.member).is_some() {
+                self.search.attempts.push(attempt);
+            } else {
+                self.close_attempt(attempt, false);
+            }
+        }
+        let left = self.search.attempts.len();
+        let next_is_due = match self.search.step {
+            Step::None => left < before,
+            Step::Hedge(_) => left == 0,
+            Step::Round(_) => false,
+        };
+        let busy = Self::busy(&self.search, self.link.as_ref());
+        // Where as many attempts run as may, the end of one goes on.
+        let next = if added && left < MAX_ATTEMPTS {
+            self.members.begin_round(busy)
+        } else if next_is_due {
+            self.members.hedge(now, busy, &mut self.rng)
+        } else {
+            return;
+        };
+        self.search.step = Step::None;
+        self.go(now, next);
+    }
+
     /// Ends all attempts but this one, whose session message has its answer.
     pub(super) fn end_other_attempts(&mut self, conn: ConnId) {
         let kept = self.search.take(conn);
@@ -332,14 +371,17 @@ impl Machine {
         self.search.attempts.extend(kept.map(|attempt| Attempt { asked: None, ..attempt }));
     }
 
-    /// Returns the index of the member that this one named as the leader, if it is configured. One that is not
-    /// configured is remembered for the error of connect().
-    pub(super) fn hint(&mut self, giver: usize, leader_id: Option<&MemberId>) -> Option<usize> {
+    /// Returns the member that was named as the leader on this connection, if it is configured. One that is not configured is
+    /// remembered for the error of connect().
+    pub(super) fn hint(&mut self, conn: ConnId, leader_id: Option<&MemberId>) -> Option<MemberKey> {
         // A member id may be empty on the wire. Then it names no member.
         let leader_id = leader_id.filter(|id| !id.as_str().is_empty())?;
-        let hint = self.config.members.iter().position(|member| member.id == *leader_id);
+        let hint = self.members.by_id(leader_id);
         match hint {
-            None => self.members.named_unconfigured(giver, leader_id.clone()),
+            None => {
+                let giver = self.link(conn).map(|link| Arc::clone(&link.to))?;
+                self.members.named_unconfigured(giver, leader_id.clone());
+            }
             Some(_) => self.members.forget_unconfigured(),
         }
         hint

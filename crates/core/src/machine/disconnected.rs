@@ -44,7 +44,7 @@ impl Machine {
     pub(super) fn end(&mut self, now: Instant, reason: Option<DisconnectReason>, why: &Failure) {
         debug_assert_eq!(self.requests.queued() + self.requests.in_flight(), 0);
         let link = self.link.as_ref().or(self.search.links().last());
-        let member_id = link.map(|link| self.config.members[link.member].id.clone());
+        let member_id = link.map(|link| link.to.id.clone());
         let pings = self.liveness.disconnected();
         self.fail_pings(pings, why);
         self.close_link();

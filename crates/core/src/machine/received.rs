@@ -1,5 +1,7 @@
 //! Input from the network: connections, bytes, messages, and what each message means in each state.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use zraft_protocol::{
     Answer, DecodeError, PeekedId, RequestErrorReason, RequestId, ServerMessage, peek_server,
@@ -97,11 +99,11 @@ impl Machine {
                 self.take_messages(now, conn, messages);
                 continue;
             }
-            let member = link.member;
+            let to = Arc::clone(&link.to);
             let Some(event) = link.zmtp.poll_event(now) else { return };
             match event {
                 zraft_zmtp::Event::Ready(_) => {
-                    let (member_id, _) = self.member(member);
+                    let member_id = to.id.clone();
                     self.out.event(Event::ConnectionSuccess { member_id });
                 }
                 zraft_zmtp::Event::Message(frame) => self.message(now, conn, &frame),
@@ -312,7 +314,7 @@ impl Machine {
     fn protocol_error(&mut self, conn: ConnId, detail: String) {
         self.stats.protocol_errors += 1;
         if let Some(link) = self.link(conn) {
-            let (member_id, _) = self.member(link.member);
+            let member_id = link.to.id.clone();
             self.out.event(Event::ProtocolError { member_id, detail });
         }
     }

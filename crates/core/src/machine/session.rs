@@ -1,6 +1,6 @@
 //! What becomes of the session: created, continued, closed, rejected, expired.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use zraft_protocol::{MemberId, RejectionReason, SessionCloseReason, SessionId};
 
@@ -10,6 +10,7 @@ use crate::{
     config::OnSessionExpired,
     event::{DisconnectReason, Event},
     failure::{ConnectionCause, Failure},
+    keys::MemberKey,
     loss::Loss,
     resend::Resume,
     tables::server_requests::ServerRequests,
@@ -28,7 +29,7 @@ const LEADER_DENIES_FOR: Duration = Duration::from_secs(10);
 pub(super) struct Session {
     pub(super) id: SessionId,
     /// The member of the last session connection.
-    pub(super) member: usize,
+    pub(super) member: MemberKey,
     /// The last time the server was known to know the session.
     pub(super) proof: Instant,
     /// How the last session connection ended.
@@ -39,11 +40,9 @@ pub(super) struct Session {
 }
 
 /// What the members said since one of them first denied the session.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Doubt {
-    since: Instant,
-    /// By the index of the member.
-    words: Vec<Words>,
+    words: BTreeMap<MemberKey, Words>,
 }
 
 /// What one member said.
@@ -52,30 +51,43 @@ struct Words {
     denials: u32,
     first_denial: Option<Instant>,
     /// The configured member that it named as the leader when it last rejected the session for not leading.
-    names: Option<usize>,
+    names: Option<MemberKey>,
 }
 
 impl Doubt {
-    fn begin(now: Instant, members: usize) -> Self {
-        Self { since: now, words: vec![Words::default(); members] }
-    }
-
-    fn denied(&mut self, now: Instant, member: usize) {
-        let words = &mut self.words[member];
+    fn denied(&mut self, now: Instant, member: MemberKey) {
+        let words = self.words.entry(member).or_default();
         words.denials = words.denials.saturating_add(1);
         words.first_denial.get_or_insert(now);
         words.names = None;
     }
 
     /// Returns true if this member denied the session often enough, and is the leader for all others that name one.
-    fn convinces(&self, now: Instant, member: usize) -> bool {
-        let words = &self.words[member];
-        let long = words.first_denial.is_some_and(|first| now - first >= LEADER_DENIES_FOR);
-        let others = self.words.iter().enumerate().filter(|(other, _)| *other != member);
+    fn convinces(&self, now: Instant, member: MemberKey) -> bool {
+        let Some(words) = self.words.get(&member) else { return false };
+        let long = self.denies_for(now, member, LEADER_DENIES_FOR);
+        let others = self.words.iter().filter(|(other, _)| **other != member);
         let mut named = others.filter_map(|(_, words)| words.names).peekable();
         long && words.denials >= LEADER_DENIES
             && named.peek().is_some()
             && named.all(|leader| leader == member)
+    }
+
+    /// Returns true if this member first denied the session at least this long ago.
+    fn denies_for(&self, now: Instant, member: MemberKey, long: Duration) -> bool {
+        let first = self.words.get(&member).and_then(|words| words.first_denial);
+        first.is_some_and(|first| now - first >= long)
+    }
+}
+
+impl Session {
+    /// Forgets what members said that are no longer configured, and what others said of them.
+    pub(super) fn believe_only(&mut self, listed: impl Fn(MemberKey) -> bool) {
+        let Some(doubt) = &mut self.doubt else { return };
+        doubt.words.retain(|member, _| listed(*member));
+        for words in doubt.words.values_mut() {
+            words.names = words.names.filter(|leader| listed(*leader));
+        }
     }
 }
 
@@ -129,7 +141,7 @@ impl Machine {
         leader_id: Option<&MemberId>,
     ) {
         let Some(member) = self.link(conn).map(|link| link.member) else { return };
-        let hint = self.hint(member, leader_id);
+        let hint = self.hint(conn, leader_id);
         let expired = reason == SessionCloseReason::SessionExpired;
         if self.is_session(conn) {
             // A session that is being closed has ended either way.
@@ -153,14 +165,15 @@ impl Machine {
         reason: RejectionReason,
         leader_id: Option<&MemberId>,
     ) {
-        let Some(member) = self.link(conn).map(|link| link.member) else { return };
-        let hint = self.hint(member, leader_id);
+        let Some(link) = self.link(conn) else { return };
+        let (member, member_id) = (link.member, link.to.id.clone());
+        let hint = self.hint(conn, leader_id);
         match reason {
             RejectionReason::NotLeader => {
                 if let Some(doubt) =
                     self.session.as_mut().and_then(|session| session.doubt.as_mut())
                 {
-                    doubt.words[member].names = hint;
+                    doubt.words.entry(member).or_default().names = hint;
                 }
                 let cause = match leader_id.filter(|id| hint.is_none() && !id.as_str().is_empty()) {
                     Some(id) => ConnectionCause::LeaderNotConfigured { leader_id: id.clone() },
@@ -170,7 +183,7 @@ impl Machine {
             }
             RejectionReason::SessionExpired => {
                 // While the session has a connection, it lives until that one says otherwise.
-                if self.link.is_none() && self.expiry_is_believed(now, member) {
+                if self.link.is_none() && self.expiry_is_believed(now, member, member_id) {
                     self.session_expired(now, Some(member));
                 } else {
                     self.members.denied(member);
@@ -193,20 +206,19 @@ impl Machine {
 
     /// A member denies the session. Returns true if the session may really have expired. A member that resumed or was just
     /// elected may reject a session that lives, so the client believes it only when time, or the others, allow it.
-    fn expiry_is_believed(&mut self, now: Instant, member: usize) -> bool {
-        let members = self.config.members.len();
+    fn expiry_is_believed(&mut self, now: Instant, member: MemberKey, member_id: MemberId) -> bool {
+        let lone = !self.members.has_other_than(member);
         let limit = self.config.session_timeout;
         let Some(session) = &mut self.session else { return false };
         if now - session.proof >= limit {
             return true;
         }
         let begins = session.doubt.is_none();
-        let doubt = session.doubt.get_or_insert_with(|| Doubt::begin(now, members));
+        let doubt = session.doubt.get_or_insert_default();
         doubt.denied(now, member);
-        let alone = members == 1 && now - doubt.since >= SAID_AGAIN_AFTER;
+        let alone = lone && doubt.denies_for(now, member, SAID_AGAIN_AFTER);
         let believed = alone || doubt.convinces(now, member);
         if begins && !believed {
-            let (member_id, _) = self.member(member);
             self.out.event(Event::SessionDoubted { member_id });
         }
         believed
@@ -221,7 +233,7 @@ impl Machine {
 
     /// The session expired, and the client believes it: everything settles, or goes on in a new session.
     /// `member` said it, or else the time did.
-    pub(super) fn session_expired(&mut self, now: Instant, member: Option<usize>) {
+    pub(super) fn session_expired(&mut self, now: Instant, member: Option<MemberKey>) {
         debug_assert!(matches!(self.state, State::Connected(_) | State::ConnectingExisting));
         let Some(Session { id, .. }) = self.session.take() else { return };
         self.out.event(Event::SessionExpired { session_id: id.clone() });
@@ -244,7 +256,7 @@ impl Machine {
     }
 
     /// Goes on in a new session: sent commands settle as unknown, everything else is sent in that session.
-    fn renew(&mut self, now: Instant, id: SessionId, member: Option<usize>) {
+    fn renew(&mut self, now: Instant, id: SessionId, member: Option<MemberKey>) {
         let why = Failure::SessionExpired { session_id: Some(id), sent: true };
         let mut short_lived = false;
         if let State::Connected(connected) = &self.state {
@@ -254,7 +266,7 @@ impl Machine {
             self.resend.disconnected(&mut self.requests);
             self.out.event(Event::Disconnected {
                 reason: DisconnectReason::SessionExpired,
-                member_id: member.map(|member| self.config.members[member].id.clone()),
+                member_id: self.link.as_ref().map(|link| link.to.id.clone()),
             });
         }
         self.close_link();
@@ -278,9 +290,10 @@ impl Machine {
     /// The session has a connection.
     fn become_connected(&mut self, now: Instant, resumed: bool) {
         let (Some(link), Some(session)) = (&self.link, &self.session) else { return };
-        let (member_id, endpoint) = self.member(link.member);
+        let (member_id, endpoint) = link.to.names();
         let session_id = session.id.clone();
         self.liveness.connected(now);
+        self.liveness.set_can_move(self.members.has_other_than(link.member));
         self.quarantine.connected();
         self.callers.forget_failure();
         self.members.forget_unconfigured();

@@ -103,7 +103,7 @@ impl Liveness {
             stall,
             stall_bytes: (stall.as_secs_f64() * MIN_FLOW as f64) as u64 + 1,
             resend_interval: config.resend_interval,
-            can_move: config.members.len() > 1,
+            can_move: config.members().len() > 1,
             next_tick: Instant::ZERO,
             wanted: None,
             waiting_pings: Vec::new(),
@@ -119,6 +119,11 @@ impl Liveness {
             requests_restarted: false,
             fruitless_moves: 0,
         }
+    }
+
+    /// Says whether there is another member to move to.
+    pub(crate) fn set_can_move(&mut self, can_move: bool) {
+        self.can_move = can_move;
     }
 
     /// A session connection stands.

@@ -1,10 +1,15 @@
 //! Which member to ask next, and when: rounds, hints and backoff.
 
-use std::time::Duration;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use zraft_protocol::MemberId;
 
-use crate::{Instant, config::Backoff, rng::Rng};
+use crate::{
+    Instant,
+    config::{Backoff, Member, MemberList},
+    keys::MemberKey,
+    rng::Rng,
+};
 
 /// Hints followed in a row before the members are asked in turn again: members with old news can send a client in
 /// circles.
@@ -23,7 +28,7 @@ const ELECTION_GROWTH: f64 = 1.6;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Try this member now.
-    Now(usize),
+    Now(MemberKey),
     /// Begin a new round then.
     At(Instant),
     /// Wait until an attempt ends or the present pause is over.
@@ -33,19 +38,22 @@ pub(crate) enum Next {
 /// An attempt that ended without a session.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ended {
-    pub(crate) member: usize,
+    pub(crate) member: MemberKey,
     /// The member answered it.
     pub(crate) answered: bool,
     /// The configured leader that it named, if it answered.
-    pub(crate) hint: Option<usize>,
+    pub(crate) hint: Option<MemberKey>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Members {
     backoff: Backoff,
-    members: Vec<Member>,
-    /// The member tried last.
-    last: usize,
+    /// The configured members, in the order in which they are asked; at least one.
+    members: Vec<Known>,
+    /// The last key given to a member.
+    keys: u64,
+    /// The member tried last. It may no longer be configured.
+    last: Option<MemberKey>,
     hints_in_a_row: u8,
     /// A member answered in this round, though not with a session.
     anyone_answered: bool,
@@ -53,7 +61,7 @@ pub(crate) struct Members {
     /// before another question has another answer.
     patient: bool,
     /// Where the next round begins; if `None`, after the member tried last.
-    round_start: Option<usize>,
+    round_start: Option<MemberKey>,
     /// The next pause after a round without any answer.
     down: Duration,
     /// The next pause after a round with an answer.
@@ -65,14 +73,17 @@ pub(crate) struct Members {
 /// A leader that a member named and that is not configured.
 #[derive(Debug)]
 struct Unconfigured {
-    giver: usize,
+    giver: Arc<Member>,
     leader_id: MemberId,
     /// It was named in the present round; otherwise in the one before.
     in_this_round: bool,
 }
 
-#[derive(Debug, Clone, Default)]
-struct Member {
+/// A configured member, and what is known of it.
+#[derive(Debug)]
+struct Known {
+    key: MemberKey,
+    member: Arc<Member>,
     /// It was asked in this round.
     asked: bool,
     /// It gave no answer in this round, or denied the session.
@@ -82,13 +93,27 @@ struct Member {
     drops: u8,
 }
 
-impl Members {
-    pub(crate) fn new(count: usize, backoff: Backoff) -> Self {
-        let (down, election) = (backoff.initial, backoff.election_initial);
+impl Known {
+    fn new(key: MemberKey, member: &Member) -> Self {
         Self {
+            key,
+            member: Arc::new(member.clone()),
+            asked: false,
+            failed: false,
+            deaf_until: None,
+            drops: 0,
+        }
+    }
+}
+
+impl Members {
+    pub(crate) fn new(list: &MemberList, backoff: Backoff) -> Self {
+        let (down, election) = (backoff.initial, backoff.election_initial);
+        let mut members = Self {
             backoff,
-            members: vec![Member::default(); count],
-            last: count - 1,
+            members: Vec::new(),
+            keys: 0,
+            last: None,
             hints_in_a_row: 0,
             anyone_answered: false,
             patient: false,
@@ -97,7 +122,75 @@ impl Members {
             election,
             election_since: None,
             unconfigured: None,
+        };
+        members.update(list, None);
+        members
+    }
+
+    /// Takes these members in place of those before. A member that is in both lists, with the same id and endpoint, keeps its key
+    /// and what is known of it. So does the member of the session's connection, which may be listed again. Returns true if there
+    /// are others; the next round begins with the first of them.
+    pub(crate) fn update(
+        &mut self,
+        list: &MemberList,
+        session: Option<(MemberKey, &Member)>,
+    ) -> bool {
+        let before = std::mem::take(&mut self.members).into_iter();
+        let mut before: HashMap<MemberId, Known> =
+            before.map(|known| (known.member.id.clone(), known)).collect();
+        let mut added = None;
+        for member in list.as_slice() {
+            let same = before.remove(&member.id).filter(|known| *known.member == *member);
+            let known = match (same, session) {
+                (Some(known), _) => known,
+                (None, Some((key, to))) if to == member => Known::new(key, member),
+                (None, _) => {
+                    self.keys += 1;
+                    let key = MemberKey(self.keys);
+                    added.get_or_insert(key);
+                    Known::new(key, member)
+                }
+            };
+            self.members.push(known);
         }
+        self.round_start = added.or(self.round_start);
+        let unconfigured = self.unconfigured.take();
+        self.unconfigured = unconfigured.filter(|leader| {
+            self.by_id(&leader.leader_id).is_none() && list.as_slice().contains(&leader.giver)
+        });
+        added.is_some()
+    }
+
+    /// Returns a configured member.
+    pub(crate) fn get(&self, key: MemberKey) -> Option<Arc<Member>> {
+        self.find(key).map(|known| Arc::clone(&known.member))
+    }
+
+    /// Returns the configured member with this id.
+    pub(crate) fn by_id(&self, id: &MemberId) -> Option<MemberKey> {
+        self.members.iter().find(|known| known.member.id == *id).map(|known| known.key)
+    }
+
+    /// Returns true if a member other than this one is configured.
+    pub(crate) fn has_other_than(&self, key: MemberKey) -> bool {
+        self.members.iter().any(|known| known.key != key)
+    }
+
+    fn place(&self, key: MemberKey) -> Option<usize> {
+        self.members.iter().position(|known| known.key == key)
+    }
+
+    fn find(&self, key: MemberKey) -> Option<&Known> {
+        self.members.iter().find(|known| known.key == key)
+    }
+
+    fn find_mut(&mut self, key: MemberKey) -> Option<&mut Known> {
+        self.members.iter_mut().find(|known| known.key == key)
+    }
+
+    /// Returns the place from which to look for the next member to ask: after this one, or the first.
+    fn after(&self, key: Option<MemberKey>) -> usize {
+        key.and_then(|key| self.place(key)).map_or(0, |place| (place + 1) % self.members.len())
     }
 
     /// Begins the first round after connect(), and returns its first member: the first one configured.
@@ -106,58 +199,58 @@ impl Members {
         for member in &mut self.members {
             member.drops = 0;
         }
-        self.round_start = Some(0);
+        self.round_start = self.members.first().map(|first| first.key);
         self.begin_round(|_| false)
     }
 
     /// Begins a new round, and returns its first member. A member is busy if it has a connection: it is not asked again.
-    pub(crate) fn begin_round(&mut self, busy: impl Fn(usize) -> bool) -> Next {
+    pub(crate) fn begin_round(&mut self, busy: impl Fn(MemberKey) -> bool) -> Next {
         self.forget_round();
-        let count = self.members.len();
         // A member that is still being asked may yet name the same leader.
-        if !(0..count).any(&busy) {
+        if !self.members.iter().any(|known| busy(known.key)) {
             self.unconfigured = self.unconfigured.take().filter(|leader| leader.in_this_round);
             if let Some(leader) = &mut self.unconfigured {
                 leader.in_this_round = false;
             }
         }
-        for member in 0..count {
-            self.members[member].asked = busy(member);
+        for known in &mut self.members {
+            known.asked = busy(known.key);
         }
-        let first = self.round_start.take().unwrap_or((self.last + 1) % count);
-        let free = (0..count).map(|step| (first + step) % count).find(|&member| !busy(member));
-        free.map_or(Next::Wait, |member| Next::Now(self.take(member)))
+        let start = self.round_start.take().and_then(|key| self.place(key));
+        let first = start.unwrap_or_else(|| self.after(self.last));
+        let (before, from) = self.members.split_at(first);
+        let free = from.iter().chain(before).map(|known| known.key).find(|&key| !busy(key));
+        free.map_or(Next::Wait, |key| Next::Now(self.take(key)))
     }
 
     /// Begins a round beside the connection of a session that seems frozen, and returns its first member.
-    pub(crate) fn beside(&mut self, member: usize) -> Next {
+    pub(crate) fn beside(&mut self, member: MemberKey) -> Next {
         self.forget_round();
         self.take(member);
-        self.next_unasked(member, |_| false).map_or(Next::Wait, Next::Now)
+        self.next_unasked(|_| false).map_or(Next::Wait, Next::Now)
     }
 
     /// The attempts of the round take long: returns the member to ask beside them.
     pub(crate) fn hedge(
         &mut self,
         now: Instant,
-        busy: impl Fn(usize) -> bool,
+        busy: impl Fn(MemberKey) -> bool,
         rng: &mut Rng,
     ) -> Next {
-        if let Some(member) = self.next_unasked(self.last, &busy) {
+        if let Some(member) = self.next_unasked(&busy) {
             return Next::Now(member);
         }
-        if (0..self.members.len()).all(busy) {
+        if self.members.iter().all(|known| busy(known.key)) {
             return Next::Wait;
         }
         Next::At(now + self.pause(now, rng))
     }
 
-    fn next_unasked(&mut self, from: usize, busy: impl Fn(usize) -> bool) -> Option<usize> {
-        let count = self.members.len();
-        let member = (1..=count)
-            .map(|step| (from + step) % count)
-            .find(|&member| !self.members[member].asked && !busy(member))?;
-        Some(self.take(member))
+    /// Returns the next member after the one tried last that was not asked in this round.
+    fn next_unasked(&mut self, busy: impl Fn(MemberKey) -> bool) -> Option<MemberKey> {
+        let (before, from) = self.members.split_at(self.after(self.last));
+        let next = from.iter().chain(before).find(|known| !known.asked && !busy(known.key))?.key;
+        Some(self.take(next))
     }
 
     fn forget_round(&mut self) {
@@ -170,15 +263,17 @@ impl Members {
         }
     }
 
-    fn take(&mut self, member: usize) -> usize {
-        self.members[member].asked = true;
-        self.last = member;
-        member
+    fn take(&mut self, key: MemberKey) -> MemberKey {
+        if let Some(known) = self.find_mut(key) {
+            known.asked = true;
+        }
+        self.last = Some(key);
+        key
     }
 
     /// The session has a connection to this member: the next round begins after it.
-    pub(crate) fn found(&mut self, member: usize) {
-        self.last = member;
+    pub(crate) fn found(&mut self, member: MemberKey) {
+        self.last = Some(member);
     }
 
     /// The first answer came on a session connection, or it stood for five seconds: the pauses start small again.
@@ -189,7 +284,7 @@ impl Members {
     }
 
     /// `giver` named a leader that is not configured.
-    pub(crate) fn named_unconfigured(&mut self, giver: usize, leader_id: MemberId) {
+    pub(crate) fn named_unconfigured(&mut self, giver: Arc<Member>, leader_id: MemberId) {
         self.unconfigured = Some(Unconfigured { giver, leader_id, in_this_round: true });
     }
 
@@ -199,21 +294,24 @@ impl Members {
     }
 
     /// Returns the leader that is not configured and the member that named it, in the present round or the one before.
-    pub(crate) fn unconfigured(&self) -> Option<(usize, &MemberId)> {
-        self.unconfigured.as_ref().map(|leader| (leader.giver, &leader.leader_id))
+    pub(crate) fn unconfigured(&self) -> Option<(&Member, &MemberId)> {
+        self.unconfigured.as_ref().map(|leader| (&*leader.giver, &leader.leader_id))
     }
 
     /// The member did not answer a keep-alive.
-    pub(crate) fn deaf(&mut self, now: Instant, member: usize) {
-        self.members[member].deaf_until = Some(now + DEAF_FOR);
+    pub(crate) fn deaf(&mut self, now: Instant, member: MemberKey) {
+        if let Some(known) = self.find_mut(member) {
+            known.deaf_until = Some(now + DEAF_FOR);
+        }
     }
 
     /// The member dropped a session connection and had served nothing on it. Returns true if it did so too often in a
     /// row and others can be asked; then no hint leads back to it for a while.
-    pub(crate) fn dropped(&mut self, now: Instant, member: usize) -> bool {
-        let drops = &mut self.members[member].drops;
-        *drops = drops.saturating_add(1);
-        let too_often = *drops >= MAX_DROPS && self.members.len() > 1;
+    pub(crate) fn dropped(&mut self, now: Instant, member: MemberKey) -> bool {
+        let others = self.has_other_than(member);
+        let Some(known) = self.find_mut(member) else { return false };
+        known.drops = known.drops.saturating_add(1);
+        let too_often = known.drops >= MAX_DROPS && others;
         if too_often {
             self.deaf(now, member);
         }
@@ -221,9 +319,11 @@ impl Members {
     }
 
     /// The member denies the session: it is asked again in its turn, but on no hint in this round.
-    pub(crate) fn denied(&mut self, member: usize) {
+    pub(crate) fn denied(&mut self, member: MemberKey) {
         self.patient = true;
-        self.members[member].failed = true;
+        if let Some(known) = self.find_mut(member) {
+            known.failed = true;
+        }
     }
 
     /// The leader that was named is already being asked for a new session, and is busy.
@@ -232,8 +332,10 @@ impl Members {
     }
 
     /// The member served on a session connection.
-    pub(crate) fn served(&mut self, member: usize) {
-        self.members[member].drops = 0;
+    pub(crate) fn served(&mut self, member: MemberKey) {
+        if let Some(known) = self.find_mut(member) {
+            known.drops = 0;
+        }
     }
 
     /// An attempt ended without a session. `pauses` says whether a pause begins if no member of the round is left.
@@ -241,7 +343,7 @@ impl Members {
         &mut self,
         now: Instant,
         ended: Ended,
-        busy: impl Fn(usize) -> bool,
+        busy: impl Fn(MemberKey) -> bool,
         pauses: bool,
         rng: &mut Rng,
     ) -> Next {
@@ -249,15 +351,15 @@ impl Members {
         debug_assert!(answered || hint.is_none());
         if answered {
             self.anyone_answered = true;
-        } else {
-            self.members[giver].failed = true;
+        } else if let Some(known) = self.find_mut(giver) {
+            known.failed = true;
         }
         if let Some(hint) = hint.filter(|&hint| !busy(hint) && self.usable(now, giver, hint)) {
             self.hints_in_a_row = self.hints_in_a_row.saturating_add(1);
             return Next::Now(self.take(hint));
         }
         self.hints_in_a_row = 0;
-        match self.next_unasked(self.last, busy) {
+        match self.next_unasked(busy) {
             Some(member) => Next::Now(member),
             None if pauses => Next::At(now + self.pause(now, rng)),
             None => Next::Wait,
@@ -268,9 +370,9 @@ impl Members {
     pub(crate) fn after_session(
         &mut self,
         now: Instant,
-        member: usize,
+        member: MemberKey,
         answered: bool,
-        hint: Option<usize>,
+        hint: Option<MemberKey>,
         rng: &mut Rng,
     ) -> Next {
         self.forget_round();
@@ -279,7 +381,7 @@ impl Members {
     }
 
     /// A session connection broke: begins a new round at the same member.
-    pub(crate) fn same_again(&mut self, member: usize) -> Next {
+    pub(crate) fn same_again(&mut self, member: MemberKey) -> Next {
         self.round_start = Some(member);
         self.begin_round(|_| false)
     }
@@ -289,9 +391,9 @@ impl Members {
     pub(crate) fn after_short_lived(
         &mut self,
         now: Instant,
-        giver: usize,
-        same: Option<usize>,
-        hint: Option<usize>,
+        giver: MemberKey,
+        same: Option<MemberKey>,
+        hint: Option<MemberKey>,
         rng: &mut Rng,
     ) -> Next {
         self.forget_round();
@@ -300,11 +402,10 @@ impl Members {
     }
 
     /// Returns true if the hint may be followed now.
-    fn usable(&self, now: Instant, giver: usize, hint: usize) -> bool {
-        let member = &self.members[hint];
+    fn usable(&self, now: Instant, giver: MemberKey, hint: MemberKey) -> bool {
+        let Some(member) = self.find(hint) else { return false };
         let deaf = member.deaf_until.is_some_and(|until| now < until);
-        let others_asked =
-            self.members.iter().enumerate().all(|(other, member)| other == hint || member.asked);
+        let others_asked = self.members.iter().all(|other| other.key == hint || other.asked);
         hint != giver
             && !member.failed
             && self.hints_in_a_row < MAX_HINTS_IN_A_ROW

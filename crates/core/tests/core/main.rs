@@ -40,4 +40,5 @@ mod stats;
 mod time;
 mod too_long;
 mod unconfigured_leader;
+mod update_members;
 mod window;

@@ -22,7 +22,7 @@ const STATES: [(&str, &str, &str); 4] = [
 ];
 
 /// The events, in the order of the table, and the states in which each can happen.
-const EVENTS: [(&str, &[usize]); 27] = [
+const EVENTS: [(&str, &[usize]); 28] = [
     ("connect", &[0, 1, 2, 3]),
     ("submit_command", &[0, 1, 2, 3]),
     ("submit_query", &[0, 1, 2, 3]),
@@ -49,6 +49,7 @@ const EVENTS: [(&str, &[usize]); 27] = [
     ("keep_alive_unanswered", &[3]),
     ("resend_due", &[3]),
     ("request_deadline", &[1, 2, 3]),
+    ("update_members", &[0, 1, 2, 3]),
     ("disconnect", &[0, 1, 2, 3]),
 ];
 

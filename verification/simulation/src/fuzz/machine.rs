@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 use observer::Observer;
 use zraft_core::{
     AckServerRequests, Action, Completion, Config, ConnEnd, ConnId, ConnectKey, Event, Instant,
-    Machine, OnSessionExpired, OpenFailure, RequestKind, StateName, Timeout, TxBuffer,
+    Machine, MemberList, OnSessionExpired, OpenFailure, RequestKind, StateName, Timeout, TxBuffer,
 };
 use zraft_protocol::{
     ClientMessage, CorrelationId, MemberId, Nonce, Payload, RejectionReason, RequestErrorReason,
@@ -45,6 +45,8 @@ fn run(input: &[u8]) -> Client {
 pub(crate) const WINDOW: usize = 3;
 const QUEUE: usize = 6;
 const MEMBERS: usize = 3;
+/// From here on, a byte that chooses a connection gives the client a new list of members.
+const NEW_LIST: u8 = 240;
 /// Payloads and answers above this are too long; frames may be 64 KiB longer.
 const MESSAGE: usize = 300;
 const TOO_LONG: usize = zraft_zmtp::FRAME_ALLOWANCE + MESSAGE + 1;
@@ -154,6 +156,9 @@ impl Client {
             30 => self.too_late(script),
             _ => {
                 let choice = script.byte();
+                if choice >= NEW_LIST {
+                    return self.new_list(choice - NEW_LIST);
+                }
                 self.rig.machine.observe_messages(choice & 1 == 1);
                 self.around.focus = usize::from(choice >> 1);
             }
@@ -213,6 +218,16 @@ impl Client {
             let Some(request) = self.rig.machine.poll_server_request() else { break };
             self.around.observer.server_request(&request);
             self.rig.machine.server_request_done(self.now, request.request_id);
+        }
+    }
+
+    /// The members from now on: each of four, if its bit is set. A list without any is refused.
+    fn new_list(&mut self, members: u8) {
+        let listed = (0..4).filter(|bit| members >> bit & 1 == 1);
+        let named =
+            listed.map(|n| (format!("node-{}", n + 1), format!("tcp://127.0.0.1:700{}", n + 1)));
+        if let Ok(list) = MemberList::new(named) {
+            self.rig.machine.update_members(self.now, list);
         }
     }
 

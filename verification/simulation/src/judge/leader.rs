@@ -8,17 +8,23 @@ use super::{Judge, Wire};
 impl Judge {
     /// The machine dials a member. Returns the member's index.
     pub(crate) fn dials(&mut self, member: &MemberId, endpoint: &Endpoint) -> Option<usize> {
-        let configured = &self.terms.configured;
-        let index = configured.iter().position(|m| m.id == *member && m.endpoint == *endpoint);
+        let same = |index: &usize| self.terms.configured[*index].endpoint == *endpoint;
+        let index = self.listed(member).filter(same);
         self.demand(index.is_some(), "only configured members are dialled", || {
             format!("{member} at {endpoint}")
         });
         index
     }
 
+    /// Returns the index of a member of the client's present list.
+    pub(super) fn listed(&self, id: &MemberId) -> Option<usize> {
+        let configured = &self.terms.configured;
+        self.terms.listed.iter().copied().find(|&index| configured[index].id == *id)
+    }
+
     /// A message on this connection, which the machine must believe, names a leader.
     pub(super) fn names_leader(&mut self, id: ConnId, leader: Option<MemberId>) {
-        let known = |leader: &MemberId| self.terms.configured.iter().any(|m| m.id == *leader);
+        let known = |leader: &MemberId| self.listed(leader).is_some();
         // An empty name names no member.
         let outsider = leader.filter(|leader| !leader.as_str().is_empty() && !known(leader));
         if let Some(outsider) = &outsider {

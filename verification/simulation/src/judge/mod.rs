@@ -9,10 +9,11 @@
 //! | `resume`, `pace` | what is resent, and when |
 //! | `prompt` | what must happen by a time |
 //! | `watch` | limits, attempts, and that the client leaves a member that it should leave |
-//! | `leader` | which members are dialled |
+//! | `leader`, `lists` | which members are dialled |
 
 pub(crate) mod frames;
 mod leader;
+mod lists;
 mod pace;
 mod prompt;
 mod received;
@@ -218,8 +219,9 @@ struct KeepAlive {
 /// The settings that the judge needs.
 #[derive(Debug, Clone)]
 struct Terms {
-    members: usize,
+    /// Every member that the client is ever given, and the places of those in its present list, in that order.
     configured: Vec<Member>,
+    listed: Vec<usize>,
     max_in_flight: usize,
     max_queued: usize,
     max_queued_bytes: usize,
@@ -325,8 +327,8 @@ impl Judge {
             violation: None,
             coverage: Coverage::default(),
             terms: Terms {
-                members: config.members().len(),
                 configured: config.members().to_vec(),
+                listed: (0..config.members().len()).collect(),
                 max_in_flight: config.max_in_flight(),
                 max_queued: config.max_queued(),
                 max_queued_bytes: config.max_queued_bytes(),

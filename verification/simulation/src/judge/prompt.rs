@@ -267,7 +267,7 @@ impl Judge {
             broken = Some(("what was overtaken is resent at once", format!("by {by}")));
         }
         if let Some(silent) = wire.silence.since
-            && self.terms.members > 1
+            && self.lists_other_than(wire.member)
         {
             let until = silent.max(awake) + self.patience() + late;
             if wire.silence.heard.is_some_and(|heard| heard > until) {

@@ -218,8 +218,7 @@ impl Judge {
 
     /// A member does not lead, and may name the leader.
     fn rejected_by(&mut self, member: usize, reason: RejectionReason, leader: Option<&MemberId>) {
-        let configured = &self.terms.configured;
-        let named = leader.and_then(|leader| configured.iter().position(|m| m.id == *leader));
+        let named = leader.and_then(|leader| self.listed(leader));
         let Some(session) = self.session.as_mut().filter(|session| session.doubted.is_some())
         else {
             return;
@@ -234,14 +233,14 @@ impl Judge {
 
     /// A member says that the session expired, which may be false.
     fn denied(&mut self, now: Instant, member: usize) {
-        let alone = self.terms.members == 1;
+        let alone = !self.lists_other_than(member);
         let Some(session) = &mut self.session else { return };
         let begins = session.doubted.is_none();
-        let first = *session.doubted.get_or_insert(now);
-        let again = alone && now - first >= std::time::Duration::from_secs(5);
+        session.doubted.get_or_insert(now);
         session.named.remove(&member);
         let (denials, since) = session.denials.entry(member).or_insert((0, now));
         *denials += 1;
+        let again = alone && now - *since >= std::time::Duration::from_secs(5);
         let often = *denials >= 3 && now - *since >= std::time::Duration::from_secs(10);
         let others = || session.named.iter().filter(|(other, _)| **other != member);
         let leads = others().count() > 0 && others().all(|(_, leader)| *leader == member);
@@ -385,7 +384,7 @@ impl Judge {
         };
         if wire.served(now) {
             self.drops[wire.member] = 0;
-        } else {
+        } else if self.terms.listed.contains(&wire.member) {
             self.drops[wire.member] += 1;
             // A search that began beside the connection goes on, and may ask it in its turn.
             self.dropped_by = Some(wire.member).filter(|_| !self.tries.is_under_way());

@@ -49,7 +49,10 @@ impl Judge {
         if loss.carried {
             last.barren = !loss.answered && !wire.told;
         }
-        self.tries.lost(now, wire.member, reason == DisconnectReason::KeepAliveTimeout);
+        // Of a member that is not listed the client remembers nothing.
+        let deaf = reason == DisconnectReason::KeepAliveTimeout
+            && self.terms.listed.contains(&wire.member);
+        self.tries.lost(now, wire.member, deaf);
     }
 
     /// Returns how the session must resend on the present connection.

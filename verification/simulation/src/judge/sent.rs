@@ -19,7 +19,7 @@ impl Judge {
     /// The machine opens a connection.
     pub(crate) fn opens(&mut self, now: Instant, id: ConnId, member: usize) {
         let captor = self.dropped_by.take() == Some(member) && self.drops[member] >= DROPS;
-        let alone = self.terms.members == 1;
+        let alone = !self.lists_other_than(member);
         self.demand(
             !captor || alone,
             "a member that drops the session again and again is left",

@@ -108,6 +108,22 @@ impl Tries {
         self.asked.push(member);
     }
 
+    /// The client has a new list: an added member is asked at once, and begins a new round. If an attempt `ends` for it, a pause
+    /// may begin.
+    pub(super) fn new_list(&mut self, now: Instant, list: &[usize], ends: bool) {
+        self.stand();
+        self.unanswering.clear();
+        self.deaf.take_if(|deaf| !list.contains(&deaf.member));
+        if self.is_under_way() {
+            self.ends_a_pause(now);
+            self.ended_at = Some(now);
+            self.unclear = true;
+            if ends {
+                self.closed_at.get_or_insert(now);
+            }
+        }
+    }
+
     /// The machine closed this connection.
     pub(super) fn closes(&mut self, now: Instant, wire: &Wire) {
         if wire.blameless && !wire.stood {
@@ -149,7 +165,7 @@ impl Tries {
         &self,
         now: Instant,
         member: usize,
-        members: usize,
+        listed: &[usize],
         busy: &[usize],
     ) -> bool {
         let deaf = self.deaf.as_ref().is_some_and(|deaf| deaf.member == member && now < deaf.until);
@@ -157,9 +173,10 @@ impl Tries {
             return false;
         };
         let unasked = |other: &usize| !self.asked.contains(other) && !busy.contains(other);
-        let mut others = (1..=members).map(|step| (last + step) % members).filter(unasked);
-        let in_turn = others.next();
-        in_turn.is_some_and(|in_turn| in_turn != member)
+        let after = listed.iter().position(|listed| listed == last).map_or(0, |place| place + 1);
+        let (before, from) = listed.split_at(after);
+        let in_turn = from.iter().chain(before).find(|other| unasked(other));
+        in_turn.is_some_and(|in_turn| *in_turn != member)
     }
 }
 
@@ -211,7 +228,7 @@ impl Judge {
     pub(super) fn tries_again(&mut self, now: Instant, member: usize) {
         let pause = self.tries.closed_at.is_none_or(|at| now - at >= self.terms.least_pause);
         self.asks_in_turn(now, member);
-        let most = 4 * self.terms.members + 1;
+        let most = 4 * self.terms.listed.len() + 1;
         let tries = &mut self.tries.paused;
         tries.push_back(pause);
         if tries.len() > most {
@@ -246,7 +263,7 @@ impl Judge {
         }
         if !new_round
             && !tries.unclear
-            && tries.follows_hint_to_deaf(now, member, terms.members, &busy)
+            && tries.follows_hint_to_deaf(now, member, &terms.listed, &busy)
         {
             broken = Some(("no hint to a deaf member is followed", format!("{member}")));
         }
@@ -332,6 +349,7 @@ impl Judge {
     }
 
     fn leaves_in_time(&mut self, now: Instant, state: StateName) {
+        self.asks_only_the_listed();
         // A late driver may restart each wait once, but not again and again.
         let late = self.lateness(now);
         let times = if late.is_zero() { 1 } else { 2 };
@@ -339,6 +357,17 @@ impl Judge {
         let awake = self.awake(now);
         let since = |at: Instant| now.saturating_duration_since(at.max(awake));
         let mut broken = None;
+        let seeks =
+            matches!(state, StateName::ConnectingNewSession | StateName::ConnectingExistingSession);
+        if let Some(last) = self.tries.opened_at.max(self.tries.ended_at)
+            && seeks
+            && self.attempts.is_empty()
+        {
+            let idle = since(last);
+            if idle > terms.longest_pause * times + late + SLACK {
+                broken = Some(("a search goes on", format!("after {idle:?}")));
+            }
+        }
         for attempt in &self.attempts {
             let waited = since(attempt.since);
             let create = state == StateName::ConnectingNewSession && attempt.stage != Stage::Fresh;
@@ -358,7 +387,7 @@ impl Judge {
             && wire.stage == Stage::Connected
             && !wire.close_session
         {
-            let owes = wire.silence.since.filter(|_| terms.members > 1);
+            let owes = wire.silence.since.filter(|_| self.lists_other_than(wire.member));
             if let Some(owes) = owes {
                 let since_then = since(owes.max(wire.last_bytes).max(wire.taken_at));
                 let sought = self.tries.opened_at.max(self.tries.ended_at);

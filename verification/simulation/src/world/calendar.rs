@@ -39,6 +39,8 @@ pub(crate) enum What {
     Notice,
     Fault,
     LeaderChange,
+    /// A client gets a list of members: one that is drawn, or else the whole one.
+    Members(usize, bool),
     Mend(Mend),
     /// All faults end.
     Heal,

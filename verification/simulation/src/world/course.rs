@@ -26,6 +26,7 @@ impl Sim {
             let at = self.now + self.rng.millis(0, 100);
             self.queue.push(at, What::Work(client));
         }
+        self.schedule_lists();
         for index in 0..self.raws.len() {
             let at = self.now + self.rng.millis(0, 300);
             self.queue.push(at, What::Raw(index));
@@ -96,6 +97,7 @@ impl Sim {
             What::Notice => self.notice(),
             What::Fault => self.fault(),
             What::LeaderChange => self.leader_change(),
+            What::Members(client, drawn) => self.new_list(client, drawn),
             What::Mend(mend) => self.mend(mend),
             What::Heal => self.heal(),
             What::Check => self.check(),

@@ -8,7 +8,7 @@
 //! | `system` | the members: the model of the live system, or the replicated server |
 //! | `raw` | clients that behave like the Scala and TypeScript ones |
 //! | `sim` | the state of a run |
-//! | `driver`, `application`, `servers`, `faults`, `audit` | what clients, applications, members and faults do to that state |
+//! | `driver`, `application`, `lists`, `servers`, `faults`, `audit` | what clients, applications, members and faults do to that state |
 //! | `course` | the course of a run: each event in its turn |
 
 mod application;
@@ -19,6 +19,7 @@ mod course;
 mod driver;
 pub(crate) mod fault;
 pub(crate) mod faults;
+mod lists;
 pub(crate) mod net;
 pub(crate) mod pipe;
 pub(crate) mod plan;

@@ -40,6 +40,9 @@ pub struct Outcome {
     pub(crate) facts: Facts,
 }
 
+/// The lists of members are drawn from the run's seed with these bits.
+const LISTS: u64 = 0x115_7500;
+
 /// Figures of a run.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Facts {
@@ -79,6 +82,8 @@ pub(crate) struct Sim {
     /// The clients whose drivers need a turn.
     pub(crate) dirty: Vec<bool>,
     pub(crate) rng: Rng,
+    /// Draws the lists of members that clients get.
+    pub(crate) lists: Rng,
     pub(crate) trace: Trace,
     pub(crate) coverage: Coverage,
     pub(crate) facts: Facts,
@@ -133,6 +138,7 @@ impl Sim {
             raw_unread: BTreeMap::new(),
             dirty,
             rng,
+            lists: Rng::new(plan.seed ^ LISTS),
             trace: Trace::new(words),
             coverage: Coverage::default(),
             facts: Facts { members: plan.members as u64, ..Facts::default() },

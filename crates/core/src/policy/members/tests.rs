@@ -2,6 +2,16 @@
 
 use super::*;
 
+fn three() -> Members {
+    let list =
+        MemberList::new((1..=3).map(|n| (format!("node-{n}"), format!("tcp://host:700{n}"))));
+    Members::new(&list.unwrap(), Backoff::default())
+}
+
+fn key(place: u64) -> MemberKey {
+    MemberKey(place + 1)
+}
+
 fn at(millis: u64) -> Instant {
     Instant::from_nanos(millis * 1_000_000)
 }
@@ -18,7 +28,7 @@ fn assert_pause(pause: Duration, whole: Duration) {
 
 #[test]
 fn an_election_is_asked_after_every_250_ms_until_it_is_10_s_old_then_ever_less_up_to_5_s() {
-    let mut members = Members::new(3, Backoff::default());
+    let mut members = three();
     let mut rng = Rng::new(1);
     for whole in [50, 80, 128, 204, 250, 250] {
         let pause = members.pause_election(at(1000), &mut rng);
@@ -39,7 +49,7 @@ fn an_election_is_asked_after_every_250_ms_until_it_is_10_s_old_then_ever_less_u
 
 #[test]
 fn when_none_answers_the_pause_doubles_from_100_ms_to_5_s() {
-    let mut members = Members::new(3, Backoff::default());
+    let mut members = three();
     let mut rng = Rng::new(1);
     for whole in [100, 200, 400, 800, 1600, 3200, 5000, 5000] {
         assert_pause(members.pause_down(&mut rng), millis(whole));
@@ -59,11 +69,11 @@ fn half_of_a_pause_is_random() {
 
 #[test]
 fn a_member_was_deaf_for_30_s() {
-    let mut members = Members::new(3, Backoff::default());
-    members.deaf(at(0), 1);
-    members.take(0);
-    assert!(!members.usable(at(29_999), 0, 1));
-    assert!(members.usable(at(30_000), 0, 1));
-    members.take(2);
-    assert!(members.usable(at(0), 0, 1), "every other has been asked");
+    let mut members = three();
+    members.deaf(at(0), key(1));
+    members.take(key(0));
+    assert!(!members.usable(at(29_999), key(0), key(1)));
+    assert!(members.usable(at(30_000), key(0), key(1)));
+    members.take(key(2));
+    assert!(members.usable(at(0), key(0), key(1)), "every other has been asked");
 }

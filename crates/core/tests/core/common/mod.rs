@@ -10,7 +10,8 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::{Buf, Bytes};
 use zraft_core::{
     Action, Completion, Config, ConfigBuilder, ConnEnd, ConnId, ConnectKey, DisconnectReason,
-    Event, Failure, Instant, Machine, OpenFailure, RequestKey, RequestKind, StateName, Timeout,
+    Event, Failure, Instant, Machine, MemberList, OpenFailure, RequestKey, RequestKind, StateName,
+    Timeout,
 };
 use zraft_protocol::{
     ClientMessage, CorrelationId, Nonce, Payload, RejectionReason, RequestErrorReason,
@@ -214,6 +215,14 @@ impl World {
         let key = self.machine.connect(self.now, None);
         self.pump();
         key
+    }
+
+    /// Replaces the list of members. The port of a member ends with the number of its id.
+    pub(crate) fn update(&mut self, ids: &[&str]) {
+        let port = |id: &str| id.bytes().last().filter(u8::is_ascii_digit).map_or(0, |b| b - b'0');
+        let list = ids.iter().map(|id| (*id, format!("tcp://127.0.0.1:700{}", port(id))));
+        self.machine.update_members(self.now, MemberList::new(list).unwrap());
+        self.pump();
     }
 
     /// Connects to the first member.

@@ -399,3 +399,13 @@ fn connected_disconnect_drains_and_closes_the_session() {
     assert_eq!(world.state(), StateName::Disconnected);
     assert_eq!(world.disconnect_reason(), Some(DisconnectReason::Closed));
 }
+
+#[test]
+fn connected_update_members_keeps_the_connection() {
+    let (mut world, conn) = heard();
+    world.update(&["node-2", "node-4"]);
+    assert_eq!(world.open_connections(), ["node-1"]);
+    assert_eq!(world.machine.member_id().unwrap().as_str(), "node-1");
+    world.closed(conn, SessionCloseReason::Shutdown, None);
+    moved_on(world, conn, DisconnectReason::ServerShutdown, "node-2");
+}

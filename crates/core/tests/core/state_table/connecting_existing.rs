@@ -374,3 +374,13 @@ fn connecting_existing_disconnect_drains_through_the_reconnect() {
     assert!(world.is_disconnected());
     assert_eq!(world.state(), StateName::Disconnected);
 }
+
+#[test]
+fn connecting_existing_update_members_asks_an_added_member_at_once() {
+    let mut world = World::continuing(three());
+    world.update(&["node-1", "node-4"]);
+    assert_eq!(world.open_connections(), ["node-4"]);
+    let conn = world.accept("node-4");
+    world.resume(conn);
+    assert_eq!(world.state(), StateName::Connected);
+}

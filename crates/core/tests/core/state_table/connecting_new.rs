@@ -353,3 +353,14 @@ fn connecting_new_disconnect_ends_at_once_with_nothing_executed() {
         !world.all_received(conn).iter().any(|m| matches!(m, ClientMessage::ClientRequest { .. }))
     );
 }
+
+#[test]
+fn connecting_new_update_members_asks_an_added_member_at_once() {
+    let mut world = World::new(three());
+    world.connect();
+    world.update(&["node-2", "node-4"]);
+    assert_eq!(world.open_connections(), ["node-4"]);
+    let conn = world.accept("node-4");
+    world.create(conn);
+    assert_eq!(world.state(), StateName::Connected);
+}

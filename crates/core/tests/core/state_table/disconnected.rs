@@ -222,3 +222,12 @@ fn disconnected_disconnect_resolves() {
     assert_eq!(world.state(), StateName::Disconnected);
     assert_eq!(world.asks(), None);
 }
+
+#[test]
+fn disconnected_update_members_counts_for_the_next_connect() {
+    let mut world = World::new(three());
+    world.update(&["node-5", "node-2"]);
+    assert!(world.peers.is_empty());
+    world.connect();
+    assert_eq!(world.open_connections(), ["node-5"]);
+}

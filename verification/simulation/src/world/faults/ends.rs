@@ -123,6 +123,7 @@ impl Sim {
         for client in 0..self.clients.len() {
             self.resume(client);
             self.prompt(client);
+            self.whole_list(client);
             let state = &mut self.clients[client];
             state.slow_until = self.now;
             state.consuming = true;
