@@ -1,26 +1,47 @@
 /** Applications in JavaScript, which the embedded cluster runs. */
 
-import { types } from 'node:util';
+import { inspect, types } from 'node:util';
 
 import { ValidationError } from './errors';
 import type { RequestId, SessionId } from './ids';
 import { isPayload } from './payloads';
 import { deterministic } from './determinism';
 
-/** What a function of an application can see. */
-export interface QueryContext {
-  /** The session that asks. */
-  readonly sessionId: SessionId;
+/** What every function of an application can see. */
+interface TimeContext {
   /** The replicated time in milliseconds since 1970, which never falls. Use it in place of the clock. */
   readonly time: number;
 }
 
-/** What a function that changes the state can see and do. */
-export interface SessionContext extends QueryContext {
+/** What `query()` can see. */
+export interface QueryContext extends TimeContext {
+  /** The session that asks. */
+  readonly sessionId: SessionId;
+}
+
+/** What `tick()` can see and do, and every other function that changes the state. */
+export interface TickContext extends TimeContext {
   /** Returns a number from 0 to 1, without 1. It is the same in every run with the same calls. Use it in place of `Math.random()`. */
   readonly random: () => number;
   /** Makes a server request to a session. A session that has ended gets nothing. */
   readonly pushServerRequest: (sessionId: SessionId, payload: Uint8Array) => void;
+  /**
+   * Ends a session after this call, and calls `sessionEnded()` for it. To its client the session has expired. Has no effect on a session that
+   * has ended.
+   */
+  readonly endSession: (sessionId: SessionId) => void;
+}
+
+/** What a function of a session that changes the state can see and do. */
+export interface SessionContext extends TickContext, QueryContext {}
+
+/** Why a session ended: its client closed it, or sent nothing for the session timeout, or the application ended it. */
+export type SessionEnd = 'closed' | 'expired' | 'application';
+
+/** What `sessionEnded()` can see and do. */
+export interface SessionEndedContext extends SessionContext {
+  /** Why the session ended. */
+  readonly end: SessionEnd;
 }
 
 /** What `apply()` can see and do. */
@@ -47,7 +68,17 @@ export interface Application {
   /** Takes note of a new session and of how its client describes itself. Throw {@link RejectedPayload} to refuse the session. */
   sessionCreated?(capabilities: ReadonlyMap<string, string>, context: SessionContext): void;
   /** Takes note that a session has ended. Forget what belongs to it. */
-  sessionEnded?(context: SessionContext): void;
+  sessionEnded?(context: SessionEndedContext): void;
+  /**
+   * Returns the replicated time at which the application next wants `tick()`, in milliseconds since 1970, or undefined if it waits for nothing.
+   * The cluster asks at the start and after each call that may change the state; the time must follow from the state.
+   */
+  nextTick?(): number | undefined;
+  /**
+   * Handles everything that is due at `context.time`. It runs before the first entry of the log at or after the time that `nextTick()` named,
+   * or by itself when that time comes. `nextTick()` must name a later time afterwards.
+   */
+  tick?(context: TickContext): void;
 }
 
 /**
@@ -77,8 +108,11 @@ const MAX_PAYLOAD = 16 * 1024 * 1024;
 
 /** The description of a call by the native half. */
 interface Call {
-  readonly function: 'apply' | 'query' | 'sessionCreated' | 'sessionEnded';
+  readonly function: 'apply' | 'query' | 'sessionCreated' | 'sessionEnded' | 'tick';
+  /** Not in a tick. */
   readonly sessionId: SessionId;
+  /** Only at the end of a session. */
+  readonly end: SessionEnd;
   readonly time: number;
   readonly requestId?: string;
   readonly seed?: readonly number[];
@@ -96,9 +130,9 @@ export const FAILED: Outcome = [JSON.stringify({ outcome: 'failed' }), []];
 export function isApplication(value: unknown): value is Application {
   if (typeof value !== 'object' || value === null) return false;
   const application = value as Readonly<Record<keyof Application, unknown>>;
-  for (const name of ['apply', 'query', 'sessionCreated', 'sessionEnded'] as const) {
+  for (const name of ['apply', 'query', 'sessionCreated', 'sessionEnded', 'nextTick', 'tick'] as const) {
     const member = application[name];
-    if (member === undefined && (name === 'sessionCreated' || name === 'sessionEnded')) continue;
+    if (member === undefined && name !== 'apply' && name !== 'query') continue;
     if (typeof member !== 'function') throw new ValidationError(`application: ${name} must be a function`);
     if (types.isAsyncFunction(member) || types.isGeneratorFunction(member)) {
       throw new ValidationError(
@@ -106,7 +140,25 @@ export function isApplication(value: unknown): value is Application {
       );
     }
   }
+  if ((application.nextTick === undefined) !== (application.tick === undefined)) {
+    throw new ValidationError('application: nextTick and tick go together');
+  }
   return true;
+}
+
+/**
+ * @internal Returns the time of the next tick, or null if the application wants none. `after` is the time of the tick that has just run.
+ * Throws what makes the application fail.
+ */
+export function nextTick(application: Application, after?: number): number | null {
+  const next: unknown = deterministic(() => application.nextTick?.());
+  if (next === undefined) return null;
+  if (typeof next !== 'number' || !Number.isFinite(next)) {
+    throw new TypeError(`nextTick() must return a finite number of milliseconds or undefined, and returned ${inspect(next)}`);
+  }
+  // A tick that leaves something due would run again at once, without end.
+  if (after !== undefined && next <= after) throw new RangeError(`nextTick() returned ${next} after tick() had run at ${after}`);
+  return Math.min(Math.max(Math.ceil(next), 0), Number.MAX_SAFE_INTEGER);
 }
 
 /** @internal Runs a call of the application and returns how it ended. Throws what makes the application fail. */
@@ -115,33 +167,40 @@ export function run(application: Application, description: string, payload: Buff
   const { sessionId, time } = call;
   let isRunning = true;
   const pushes: SessionId[] = [];
+  const ends: SessionId[] = [];
   const payloads: Buffer[] = [];
   const alive = (name: string): void => {
     if (!isRunning) throw new Error(`context.${name}() was called after the function had returned`);
   };
   const random = generator(call.seed ?? []);
-  const context: CommandContext = {
-    sessionId,
+  const session = (name: string, id: unknown): void => {
+    alive(name);
+    if (typeof id !== 'string' || id === '') throw new TypeError(`${name}: the session id must be a string that is not empty`);
+  };
+  const changes: TickContext = {
     time,
-    requestId: BigInt(call.requestId ?? 0) as RequestId,
     random: () => {
       alive('random');
       return random();
     },
     pushServerRequest: (to, payload) => {
-      alive('pushServerRequest');
-      if (typeof to !== 'string' || to === '') throw new TypeError('pushServerRequest: the session id must be a string that is not empty');
+      session('pushServerRequest', to);
       payloads.push(bytes('the payload of a server request', payload));
       pushes.push(to);
     },
+    endSession: (id) => {
+      session('endSession', id);
+      ends.push(id);
+    },
   };
+  const context: SessionContext = { ...changes, sessionId };
   try {
     let answer: Buffer = Buffer.alloc(0);
     switch (call.function) {
       case 'apply':
         answer = bytes(
           'apply() must return the answer, which',
-          deterministic(() => application.apply(payload, context)),
+          deterministic(() => application.apply(payload, { ...context, requestId: BigInt(call.requestId ?? 0) as RequestId })),
         );
         break;
       case 'query':
@@ -156,13 +215,20 @@ export function run(application: Application, description: string, payload: Buff
       case 'sessionEnded':
         nothing(
           'sessionEnded',
-          deterministic(() => application.sessionEnded?.(context)),
+          deterministic(() => application.sessionEnded?.({ ...context, end: call.end })),
+        );
+        break;
+      case 'tick':
+        nothing(
+          'tick',
+          deterministic(() => application.tick?.(changes)),
         );
         break;
     }
-    return [JSON.stringify({ outcome: 'returned', pushes }), [answer, ...payloads]];
+    const next = call.function === 'query' ? null : nextTick(application, call.function === 'tick' ? time : undefined);
+    return [JSON.stringify({ outcome: 'returned', pushes, ends, nextTick: next }), [answer, ...payloads]];
   } catch (error) {
-    if (error instanceof RejectedPayload && call.function !== 'sessionEnded') return REJECTED;
+    if (error instanceof RejectedPayload && call.function !== 'sessionEnded' && call.function !== 'tick') return REJECTED;
     const which = call.requestId === undefined ? '' : ` of command ${call.requestId}`;
     const why = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
     throw new ApplicationError(`the application failed in ${call.function}()${which}: ${why}`, { cause: error });

@@ -6,7 +6,7 @@
 
 import { inspect, type InspectOptions } from 'node:util';
 
-import { type Application, ApplicationError, FAILED, isApplication, run } from './application';
+import { type Application, ApplicationError, FAILED, isApplication, nextTick, run } from './application';
 import { Calls } from './calls';
 import { ValidationError } from './errors';
 import type { MemberId, RequestId, SessionId } from './ids';
@@ -20,6 +20,9 @@ export {
   type QueryContext,
   RejectedPayload,
   type SessionContext,
+  type SessionEnd,
+  type SessionEndedContext,
+  type TickContext,
 } from './application';
 
 /** The settings of an embedded cluster. Times are in milliseconds. */
@@ -180,7 +183,15 @@ function checked(options: TestClusterOptions): string {
   const { application } = options;
   if (typeof application !== 'object') return JSON.stringify(options);
   const hooks = application.sessionCreated !== undefined || application.sessionEnded !== undefined;
-  return JSON.stringify({ ...options, application: 'javascript', hooks });
+  return JSON.stringify({ ...options, application: 'javascript', hooks, nextTick: firstTick(application) });
+}
+
+function firstTick(application: Application): number | null {
+  try {
+    return nextTick(application);
+  } catch (error) {
+    throw new ApplicationError(`the application failed in nextTick(): ${String(error)}`, { cause: error });
+  }
 }
 
 interface Call {
@@ -386,6 +397,11 @@ export class TestCluster {
   /** Expires a session as its timeout would. */
   async expireSession(sessionId: string): Promise<void> {
     await this.#call('expireSession', { sessionId });
+  }
+
+  /** Ends every session without a word to its client, as a cluster does that is restarted without its state. */
+  async forgetSessions(): Promise<void> {
+    await this.#call('forgetSessions');
   }
 
   /** Sets the leader that the rejections of a member, or of all members, name. */

@@ -9,7 +9,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { QuarantinedError, type SessionId, SessionRejectedError, ValidationError } from 'zraft-client';
 import { type Application, ApplicationError, RejectedPayload, TestCluster, type TestClusterOptions } from 'zraft-client/testing';
 
-import { bytes, collect, connectedClient, failureOf, newClient, startCluster, until } from './support/fixtures';
+import { bytes, collect, connectedClient, failureOf, newClient, next, startCluster, until } from './support/fixtures';
 
 const echo = (payload: Buffer): Buffer => payload;
 
@@ -92,6 +92,100 @@ test('it learns of sessions and their capabilities, can refuse them, and pushes 
   expect(cluster.failure).toBeUndefined();
 });
 
+test('it learns why sessions end, and ends sessions itself', async () => {
+  const ends: string[] = [];
+  const application: Application = {
+    apply: (command, { sessionId, endSession }) => {
+      endSession(command.length === 0 ? sessionId : (command.toString() as SessionId));
+      return command;
+    },
+    query: echo,
+    // A session that has ended already is left alone.
+    sessionEnded: ({ sessionId, end, endSession }) => {
+      ends.push(end);
+      endSession(sessionId);
+    },
+  };
+  const cluster = await startCluster({ application });
+  const closed = await connectedClient(cluster);
+  await closed.disconnect();
+  const one = await connectedClient(cluster);
+  await cluster.expireSession(one.sessionId as SessionId);
+  const two = await connectedClient(cluster);
+  const three = await connectedClient(cluster);
+  const expired = next(three, 'sessionExpired');
+  await two.submitCommand(bytes(three.sessionId as string));
+  await expired;
+  expect((await two.submitCommand(bytes('unknown'))).toString()).toBe('unknown');
+  await until(() => ends.length === 3);
+  expect(ends).toEqual(['closed', 'expired', 'application']);
+  expect(await cluster.sessions()).toHaveLength(1);
+});
+
+test('its ticks run at the times that it names, before the entries at or after them', async () => {
+  const told: string[] = [];
+  const due: number[] = [];
+  const application: Application = {
+    apply: (command, { time }) => {
+      due.push(time + Number(command));
+      told.push(`command ${command.toString()}`);
+      return command;
+    },
+    query: () => bytes(told.join()),
+    nextTick: () => (due.length === 0 ? undefined : Math.min(...due)),
+    tick: ({ time, random }) => {
+      for (const each of due.splice(0, due.length)) {
+        if (each > time) due.push(each);
+        else told.push(random() < 1 ? 'tick' : '');
+      }
+    },
+  };
+  const cluster = await startCluster({ application });
+  const client = await connectedClient(cluster);
+  await client.submitCommand(bytes('0.5'));
+  await until(() => told.length === 2);
+  // The tick of the first one is due before the second.
+  await client.submitCommand(bytes('100000000'));
+  expect(told).toEqual(['command 0.5', 'tick', 'command 100000000']);
+  await client.submitCommand(bytes('20'));
+  await until(() => told.length === 5);
+  expect(told.at(-1)).toBe('tick');
+  expect(due).toHaveLength(1);
+});
+
+test('its ticks push server requests and end sessions, and begin before any client comes', async () => {
+  let session: SessionId | undefined;
+  let ticks = 0;
+  let at = 0;
+  const application: Application = {
+    apply: echo,
+    query: echo,
+    sessionCreated: (_, { sessionId, time }) => {
+      session = sessionId;
+      at = time + 1;
+    },
+    sessionEnded: () => (session = undefined),
+    nextTick: () => (ticks === 0 || session !== undefined ? at : undefined),
+    tick: ({ time, pushServerRequest, endSession }) => {
+      ticks += 1;
+      at = time + 1;
+      if (session === undefined) return;
+      if (ticks < 5) pushServerRequest(session, bytes(`tick ${ticks}`));
+      else endSession(session);
+    },
+  };
+  const cluster = await startCluster({ application });
+  await until(() => ticks === 1);
+  const client = newClient(cluster);
+  const received: string[] = [];
+  client.onServerRequest(({ payload }) => void received.push(payload.toString()));
+  const expired = next(client, 'sessionExpired');
+  await client.connect();
+  await expired;
+  expect(received).toEqual(['tick 2', 'tick 3', 'tick 4']);
+  expect(cluster.failure).toBeUndefined();
+});
+
 test('its time never falls, and its random numbers are the same in every run', async () => {
   const run = async (): Promise<number[]> => {
     const times: number[] = [];
@@ -151,6 +245,42 @@ test('an error that it throws in a query or at the begin of a session is a failu
   const sessions = await startFailing({ sessionCreated: fail });
   expect(await failureOf(newClient(sessions).connect())).toBeInstanceOf(SessionRejectedError);
   expect(sessions.failure?.message).toBe('the application failed in sessionCreated(): Error: a bug');
+});
+
+test.each<[string, Partial<Application>, string]>([
+  [
+    'throws',
+    {
+      tick: () => {
+        throw new Error('a bug');
+      },
+    },
+    'the application failed in tick(): Error: a bug',
+  ],
+  ['asks for the time', { tick: () => void Date.now() }, 'Date.now() differs from run to run'],
+  ['returns a promise', { tick: (async () => {}).bind(undefined) as never }, 'must not be a promise'],
+  ['leaves something due', { tick: () => {} }, ' after tick() had run at '],
+])('a tick that %s fails the application', async (_, application, message) => {
+  let due: number | undefined;
+  const apply: Application['apply'] = (command, { time }) => {
+    due = time;
+    return command;
+  };
+  const cluster = await startFailing({ apply, nextTick: () => due, ...application });
+  await (await connectedClient(cluster)).submitCommand(bytes('x'));
+  await until(() => cluster.failure !== undefined);
+  expect(cluster.failure?.message).toContain(message);
+});
+
+test('a time of the next tick that is none fails the application', async () => {
+  const application = { apply: echo, query: echo, tick: () => {} };
+  const error = await failureOf(TestCluster.start({ application: { ...application, nextTick: () => NaN } }));
+  expect(error).toBeInstanceOf(ApplicationError);
+  expect((error as Error).message).toContain('nextTick() must return a finite number of milliseconds or undefined, and returned NaN');
+  let next: unknown;
+  const cluster = await startFailing({ nextTick: () => next as number, tick: () => {}, apply: (command) => ((next = 'soon'), command) });
+  expect(await failureOf((await connectedClient(cluster)).submitCommand(bytes('x')))).toBeInstanceOf(QuarantinedError);
+  expect(cluster.failure?.message).toContain("and returned 'soon'");
 });
 
 test.each<[string, Application['apply'], string]>([
@@ -221,6 +351,7 @@ test('a value that is not an application is refused at the start', async () => {
     [{}, 'application: apply must be a function'],
     [{ apply: echo }, 'application: query must be a function'],
     [{ apply: echo, query: echo, sessionEnded: 1 }, 'application: sessionEnded must be a function'],
+    [{ apply: echo, query: echo, tick: () => {} }, 'application: nextTick and tick go together'],
     [
       { apply: async () => Promise.resolve(bytes('x')), query: echo },
       'application: apply must be a function that returns its answer at once',

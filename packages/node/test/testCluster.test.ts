@@ -60,6 +60,19 @@ test('a switch for an unknown member rejects', async () => {
   expect(await failureOf(cluster.expireSession('unknown'))).toBeInstanceOf(Error);
 });
 
+test('a cluster that forgets its sessions denies them, and the client reports its doubt', async () => {
+  const cluster = await startCluster();
+  const client = await connectedClient(cluster);
+  const doubted = next(client, 'sessionDoubted');
+  await cluster.forgetSessions();
+  expect(await cluster.sessions()).toEqual([]);
+  await cluster.cutConnections();
+  expect(await doubted).toMatchObject({ memberId: 'node-1' });
+  await client.disconnect({ timeout: 0 });
+  await client.connect();
+  expect(await cluster.sessions()).toHaveLength(1);
+});
+
 test('the log gives each command its position', async () => {
   const cluster = await startCluster({ application: 'appendLog' });
   const client = await connectedClient(cluster);

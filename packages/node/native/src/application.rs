@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use zraft_protocol::{Payload, SessionId};
 use zraft_test_server::{
     AppSnapshot, Application, Capabilities, Command, Context, QueryContext, Rejected, RestoreError,
-    SessionEnd, SnapshotInput,
+    SessionEnd, SnapshotInput, Time,
 };
 
 use crate::channel::lock;
@@ -37,12 +37,29 @@ pub(crate) fn runner(run: &Function<'_, FnArgs<(String, Buffer)>, ()>) -> napi::
 /// How a call of a function ended.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// It returned this answer and made these server requests.
-    Returned { answer: Payload, pushes: Vec<(SessionId, Payload)> },
+    /// It returned.
+    Returned(Returned),
     /// It cannot decode the payload.
     Rejected,
     /// It threw, or broke a rule. JavaScript has the error, and the application is not called again.
     Failed,
+}
+
+/// What a function returned, and what it did.
+#[derive(Debug)]
+pub(crate) struct Returned {
+    answer: Payload,
+    /// Server requests that it made.
+    pushes: Vec<(SessionId, Payload)>,
+    /// Sessions that it ended.
+    ends: Vec<SessionId>,
+    /// When the application next wants a tick.
+    next_tick: Option<Time>,
+}
+
+/// Reads the time of a tick.
+pub(crate) fn tick_time(value: &Value) -> Option<Time> {
+    value.as_u64().map(Time::from_millis)
 }
 
 impl Outcome {
@@ -61,12 +78,22 @@ impl Outcome {
             Payload::new(Bytes::from(payload.to_vec())).map_err(|error| error.to_string())
         });
         let answer = payloads.next().transpose()?.unwrap_or_default();
-        let sessions = description["pushes"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let pushes = sessions.iter().zip(payloads).map(|(session, payload)| {
-            let session = SessionId::new(session.as_str().unwrap_or_default());
-            Ok((session.map_err(|error| error.to_string())?, payload?))
-        });
-        Ok(Self::Returned { answer, pushes: pushes.collect::<Result<_, String>>()? })
+        let sessions = |name: &str| {
+            let sessions = description[name].as_array().map(Vec::as_slice).unwrap_or_default();
+            sessions.iter().map(|session| {
+                let session = SessionId::new(session.as_str().unwrap_or_default());
+                session.map_err(|error| error.to_string())
+            })
+        };
+        let pushes = sessions("pushes").zip(payloads);
+        Ok(Self::Returned(Returned {
+            answer,
+            pushes: pushes
+                .map(|(session, payload)| Ok((session?, payload?)))
+                .collect::<Result<_, String>>()?,
+            ends: sessions("ends").collect::<Result<_, String>>()?,
+            next_tick: tick_time(&description["nextTick"]),
+        }))
     }
 }
 
@@ -137,14 +164,15 @@ pub(crate) struct JavaScript {
     run: Run,
     gate: Arc<Gate>,
     hooks: bool,
+    next_tick: Option<Time>,
     /// The state is unknown after a failure, so the functions are not called again.
     failed: AtomicBool,
 }
 
 impl JavaScript {
-    /// `hooks` says if the application has functions for the begin or the end of sessions.
-    pub(crate) fn new(run: Run, gate: Arc<Gate>, hooks: bool) -> Self {
-        Self { run, gate, hooks, failed: false.into() }
+    /// `hooks` says if the application has functions for the begin or the end of sessions, and `next_tick` when it wants its first tick.
+    pub(crate) fn new(run: Run, gate: Arc<Gate>, hooks: bool, next_tick: Option<Time>) -> Self {
+        Self { run, gate, hooks, next_tick, failed: false.into() }
     }
 
     fn call(&self, description: &Value, payload: &[u8]) -> Outcome {
@@ -160,7 +188,7 @@ impl JavaScript {
     }
 
     fn change(
-        &self,
+        &mut self,
         context: &mut Context<'_>,
         mut description: Value,
         payload: &[u8],
@@ -169,15 +197,24 @@ impl JavaScript {
         description["seed"] =
             json!((0..4).map(|_| context.random().next_u64() as u32).collect::<Vec<_>>());
         match self.call(&description, payload) {
-            Outcome::Returned { answer, pushes } => {
-                for (session, payload) in pushes {
+            Outcome::Returned(returned) => {
+                for (session, payload) in returned.pushes {
                     // The session may have ended. One that holds too many requests is reported by the cluster.
                     let _ = context.push(&session, payload);
                 }
-                Ok(answer)
+                for session in returned.ends {
+                    // It may have ended before.
+                    let _ = context.end_session(&session);
+                }
+                self.next_tick = returned.next_tick;
+                Ok(returned.answer)
             }
             Outcome::Rejected => Err(refused()),
-            Outcome::Failed => Err(failed()),
+            Outcome::Failed => {
+                // A tick that stayed due would run again at once.
+                self.next_tick = None;
+                Err(failed())
+            }
         }
     }
 }
@@ -211,7 +248,7 @@ impl Application for JavaScript {
             "time": context.time().as_millis(),
         });
         match self.call(&description, query) {
-            Outcome::Returned { answer, .. } => Ok(answer),
+            Outcome::Returned(returned) => Ok(returned.answer),
             Outcome::Rejected => Err(refused()),
             Outcome::Failed => Err(failed()),
         }
@@ -234,12 +271,29 @@ impl Application for JavaScript {
         self.change(context, description, &[]).map(|_| ())
     }
 
-    fn session_ended(&mut self, context: &mut Context<'_>, session: &SessionId, _: SessionEnd) {
+    fn session_ended(&mut self, context: &mut Context<'_>, session: &SessionId, end: SessionEnd) {
         if self.hooks {
-            let description = json!({ "function": "sessionEnded", "sessionId": session.as_str() });
+            let end = match end {
+                SessionEnd::Closed => "closed",
+                SessionEnd::Expired => "expired",
+                // The embedded cluster ends no session for another reason than the application's wish.
+                _ => "application",
+            };
+            let session = session.as_str();
+            let description =
+                json!({ "function": "sessionEnded", "sessionId": session, "end": end });
             // A session that has ended cannot be refused.
             let _ = self.change(context, description, &[]);
         }
+    }
+
+    fn next_tick(&self) -> Option<Time> {
+        self.next_tick
+    }
+
+    fn tick(&mut self, context: &mut Context<'_>) {
+        // Time cannot be refused.
+        let _ = self.change(context, json!({ "function": "tick" }), &[]);
     }
 
     fn snapshot(&self) -> AppSnapshot {

@@ -82,7 +82,8 @@ impl NativeCluster {
                 let run = application::runner(&run)?;
                 let gate = Gate::new();
                 let hooks = options["hooks"].as_bool().unwrap_or_default();
-                let application = JavaScript::new(run, gate.clone(), hooks);
+                let next_tick = application::tick_time(&options["nextTick"]);
+                let application = JavaScript::new(run, gate.clone(), hooks, next_tick);
                 let thread = Own::new().map_err(no_thread)?;
                 thread.handle().spawn(serve(options, Some(application), inbox, answer));
                 Thread::Own { gate, _thread: thread }

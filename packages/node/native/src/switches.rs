@@ -55,6 +55,7 @@ pub(crate) async fn call(
         "dropMessages" => cluster.drop_messages(of.class()?, arguments["first"].as_u64()),
         "deliverAll" => cluster.deliver_all(),
         "expireSession" => done(cluster.expire_session(&of.session()?))?,
+        "forgetSessions" => cluster.forget_sessions(),
         "setHints" => done(cluster.set_hints(arguments["member"].as_str(), of.hints()?))?,
         "setDeduplication" => cluster.set_deduplication(of.on()),
         "pushServerRequest" => {
