@@ -4,8 +4,12 @@ use zraft_client::{Error, RaftClient};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
+    run("tcp://127.0.0.1:7001").await
+}
+
+pub(crate) async fn run(endpoint: &str) -> Result<(), Error> {
     let client = RaftClient::builder()
-        .member("node-1", "tcp://127.0.0.1:7001")
+        .member("node-1", endpoint)
         .capability("kind", "quickstart")
         .build()?;
     client.connect().await?;

@@ -1,5 +1,7 @@
 //! Runs the examples. Each ends with an error, or panics, if what it shows does not hold.
 
+use zraft_test_server::{KvStore, TestCluster};
+
 #[path = "../../examples/batching.rs"]
 mod batching;
 #[path = "../../examples/errors.rs"]
@@ -8,6 +10,9 @@ mod errors;
 mod own_application;
 #[path = "../../examples/prometheus.rs"]
 mod prometheus;
+#[path = "../../examples/quickstart.rs"]
+#[allow(dead_code, reason = "its main() expects a server at a fixed port")]
+mod quickstart;
 #[path = "../../examples/server_requests.rs"]
 mod server_requests;
 #[path = "../../examples/shutdown.rs"]
@@ -33,6 +38,15 @@ fn own_application_counts_right_although_its_leader_is_killed() {
 #[test]
 fn prometheus_gets_the_metrics() {
     prometheus::main().unwrap();
+}
+
+#[tokio::test]
+async fn quickstart_stores_a_value() {
+    let cluster = TestCluster::builder().app(KvStore::default()).start().await.unwrap();
+    let endpoints = cluster.endpoints();
+    quickstart::run(endpoints.values().next().unwrap()).await.unwrap();
+    assert_eq!(cluster.executed().0, 1);
+    cluster.shutdown().await;
 }
 
 #[test]
