@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use zraft_core::{AckServerRequests, Backoff, Config, ConfigBuilder, OnSessionExpired};
+use zraft_core::{
+    AckServerRequests, Backoff, Config, ConfigBuilder, LivenessQuery, OnSessionExpired,
+};
 
 use crate::client::RaftClient;
 use crate::error::Error;
@@ -74,6 +76,25 @@ impl ClientBuilder {
     /// empty. Required, at least once.
     pub fn capability(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.config = self.config.capability(name, value);
+        self
+    }
+
+    /// Sets the query that the client itself sends when nothing else shows that its member leads, so that a session which only
+    /// listens leaves a leader that was cut off from its cluster. Default: none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use zraft_client::{LivenessQuery, RaftClient};
+    ///
+    /// let client = RaftClient::builder()
+    ///     .member("node-1", "tcp://127.0.0.1:7001")
+    ///     .capability("app", "example")
+    ///     .liveness_query(LivenessQuery::new("a cheap query").every(Duration::from_secs(5)))
+    ///     .build()?;
+    /// # Ok::<(), zraft_client::Error>(())
+    /// ```
+    pub fn liveness_query(mut self, query: LivenessQuery) -> Self {
+        self.config = self.config.liveness_query(query);
         self
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
-use zraft_core::{Config, RequestKind, StateName, Stats, ValidationError};
+use zraft_core::{Config, LivenessQuery, RequestKind, StateName, Stats, ValidationError};
 use zraft_protocol::{MemberId, SessionId};
 
 use crate::answer::Answer;
@@ -252,6 +252,28 @@ impl RaftClient {
     /// Returns the configuration.
     pub fn config(&self) -> &Config {
         &self.handle.shared().config
+    }
+
+    /// Returns the liveness query, which the client itself sends when nothing else shows that its member leads.
+    pub fn liveness_query(&self) -> Option<LivenessQuery> {
+        lock(&self.handle.liveness_query).clone()
+    }
+
+    /// Replaces the liveness query, or stops it. [`ClientBuilder::liveness_query`] sets the first one.
+    ///
+    /// # Errors
+    /// [`Error::Validation`] if the query cannot be accepted. The present one stays.
+    ///
+    /// [`ClientBuilder::liveness_query`]: crate::ClientBuilder::liveness_query
+    pub fn set_liveness_query(&self, query: Option<LivenessQuery>) -> Result<(), Error> {
+        let shared = self.handle.shared();
+        if let Some(query) = &query {
+            shared.config.check_liveness_query(query)?;
+        }
+        // For the next driver, if none runs.
+        lock(&shared.liveness_query).clone_from(&query);
+        shared.push(Input::LivenessQuery(query));
+        Ok(())
     }
 
     /// Measures the time from a KeepAlive to its answer.

@@ -138,6 +138,10 @@ impl HandleFrontend {
                     machine.server_request_done(now, id);
                 }
             }
+            Input::LivenessQuery(query) => {
+                // Checked by the handle.
+                let _ = machine.set_liveness_query(query);
+            }
             Input::DeliverServerRequests | Input::Withdrawn => {}
             Input::LastHandleDropped => {
                 self.closing = true;

@@ -120,8 +120,8 @@ pub use typed::{Postcard, PostcardError};
 pub use zraft_core::ServerRequest as ReceivedServerRequest;
 pub use zraft_core::{
     AckServerRequests, Backoff, Config, ConfigBuilder, ConnectionCause, DisconnectReason, Endpoint,
-    EndpointError, Event, Histogram, Latency, Member, OnSessionExpired, RequestRef, StateName,
-    Stats, ValidationError,
+    EndpointError, Event, Histogram, Latency, LivenessQuery, Member, OnSessionExpired, RequestRef,
+    StateName, Stats, ValidationError,
 };
 /// The messages in [`Event::MessageSent`] and [`Event::MessageReceived`], and their parts.
 pub use zraft_protocol as protocol;

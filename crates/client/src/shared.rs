@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use zraft_core::{Admission, Config, StateName, Stats};
+use zraft_core::{Admission, Config, LivenessQuery, StateName, Stats};
 use zraft_protocol::{MemberId, SessionId};
 
 use crate::events::EventHub;
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     /// True if the driver gets its own thread.
     pub(crate) own_thread: bool,
     pub(crate) transport: Arc<dyn Transport>,
+    /// The present liveness query. `config` has the first one.
+    pub(crate) liveness_query: Mutex<Option<LivenessQuery>>,
     pub(crate) inbox: Mutex<Inbox>,
     pub(crate) status: Mutex<Status>,
     pub(crate) state: watch::Sender<StateName>,
@@ -56,6 +58,7 @@ impl Shared {
             admission,
             own_thread,
             transport,
+            liveness_query: Mutex::new(config.liveness_query().cloned()),
             inbox: Mutex::new(Inbox::new(admission)),
             status: Mutex::default(),
             state: watch::Sender::new(StateName::Disconnected),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::driver::Driver;
 use crate::handle_frontend::HandleFrontend;
 use crate::shared::Shared;
+use crate::sync::lock;
 
 /// Returns true if a driver could be started from here: it has its own thread, or the caller is in a tokio runtime.
 pub(crate) fn can_start(shared: &Shared) -> bool {
@@ -15,7 +16,11 @@ pub(crate) fn can_start(shared: &Shared) -> bool {
 /// for it.
 pub(crate) fn start(shared: &Arc<Shared>) {
     let frontend = HandleFrontend::new(shared.clone());
-    let driver = Driver::with_transport(shared.config.clone(), frontend, shared.transport.clone());
+    let query = lock(&shared.liveness_query).clone();
+    // The query was checked when it was given.
+    let config = shared.config.clone();
+    let config = config.with_liveness_query(query).unwrap_or_else(|_| shared.config.clone());
+    let driver = Driver::with_transport(config, frontend, shared.transport.clone());
     if shared.own_thread {
         // The thread ends with the driver.
         let _ = std::thread::Builder::new().name("zraft-client".to_owned()).spawn(move || {

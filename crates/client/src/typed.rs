@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
+use zraft_core::LivenessQuery;
 
 use crate::bulk::CommandOutcomes;
 use crate::client::RaftClient;
@@ -94,6 +95,12 @@ pub trait Codec {
     /// # Errors
     /// The bytes are not the answer to a query.
     fn decode_result(&self, result: Bytes) -> Result<Self::Result, Self::Error>;
+
+    /// Returns a query that the application answers cheaply. A [`TypedClient`] makes it the [`LivenessQuery`] of a client that
+    /// has none.
+    fn liveness_query(&self) -> Option<Self::Query> {
+        None
+    }
 }
 
 /// Why a typed request has no answer. `E` is the [`Error`](Codec::Error) of the codec. `{:?}` shows the same sentence as `{}`.
@@ -210,6 +217,11 @@ impl<C: Codec> TypedClient<C> {
 
     /// Does the same as [`new`](Self::new), with a codec that has settings.
     pub fn with_codec(client: RaftClient, codec: C) -> Self {
+        let query = codec.liveness_query().and_then(|query| codec.encode_query(&query).ok());
+        if let Some(payload) = query.filter(|_| client.liveness_query().is_none()) {
+            // A payload that is too long for the settings leaves the client without a liveness query.
+            let _ = client.set_liveness_query(Some(LivenessQuery::new(payload)));
+        }
         Self { client, codec: Arc::new(codec), timeout: None }
     }
 

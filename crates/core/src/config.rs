@@ -5,6 +5,7 @@
 
 mod admission;
 mod builder;
+mod liveness_query;
 mod members;
 mod table;
 mod validation;
@@ -18,6 +19,7 @@ use crate::with_settings;
 
 pub use admission::Admission;
 pub use builder::ConfigBuilder;
+pub use liveness_query::LivenessQuery;
 pub use members::{Member, MemberList};
 pub use table::{SETTINGS, Setting, SettingKind};
 pub use validation::ValidationError;
@@ -104,6 +106,7 @@ macro_rules! define_config {
         pub struct Config {
             pub(crate) members: MemberList,
             pub(crate) capabilities: Capabilities,
+            pub(crate) liveness_query: Option<LivenessQuery>,
             $(pub(crate) $name: $type,)+
         }
 
@@ -124,6 +127,7 @@ macro_rules! define_config {
                 f.debug_struct("Config")
                     .field("members", &self.members.as_slice())
                     .field("capabilities", &MaskedValues(names))
+                    .field("liveness_query", &self.liveness_query)
                     $(.field(stringify!($name), &self.$name))+
                     .finish()
             }
@@ -146,6 +150,11 @@ impl Config {
     /// What the client tells the server about itself when it opens a session; at least one entry.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    /// The query that the client itself sends when nothing else shows that the member leads.
+    pub fn liveness_query(&self) -> Option<&LivenessQuery> {
+        self.liveness_query.as_ref()
     }
 
     /// The limits that decide whether a request is accepted.

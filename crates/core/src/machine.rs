@@ -8,6 +8,7 @@ mod drain;
 mod interface;
 mod members;
 mod outputs;
+mod own_query;
 mod received;
 mod session;
 mod settle;
@@ -40,6 +41,7 @@ use disconnected::Disconnected;
 use drain::Drain;
 pub use interface::{Action, Completion, ConnEnd, OpenFailure, Timeout};
 use outputs::Outputs;
+use own_query::OwnQuery;
 use session::Session;
 use time::Clock;
 
@@ -213,6 +215,7 @@ pub struct Machine {
     callers: Callers,
     /// The disconnect() under way.
     drain: Option<Drain>,
+    own_query: OwnQuery,
     clock: Clock,
     out: Outputs,
 }
@@ -257,6 +260,7 @@ impl Machine {
             quarantine: Quarantine::default(),
             callers: Callers::default(),
             drain: None,
+            own_query: OwnQuery::default(),
             clock: Clock::new(now),
             out: Outputs::default(),
         }

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
-use zraft_client::{Codec, RaftClient, Submission};
+use zraft_client::{Codec, LivenessQuery, RaftClient, Submission};
 
 use crate::{Command, DecodeError, GetResult, Key, Query, Value, ValueError, Watch};
 
@@ -48,6 +48,9 @@ impl Error {
     }
 }
 
+/// The key that the liveness query reads.
+const LIVENESS_KEY: &str = "zraft.liveness";
+
 /// The store's payloads as a [`Codec`], for a [`TypedClient`](zraft_client::TypedClient): to set many keys in one call, for example.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StoreCodec;
@@ -74,6 +77,11 @@ impl Codec for StoreCodec {
 
     fn decode_result(&self, result: Bytes) -> Result<GetResult, DecodeError> {
         GetResult::decode(&result)
+    }
+
+    /// Reads a key that is not expected to have a value.
+    fn liveness_query(&self) -> Option<Query> {
+        Some(Query::Get { key: Key::new(LIVENESS_KEY).ok()? })
     }
 }
 
@@ -105,7 +113,17 @@ pub struct KvClient {
 
 impl KvClient {
     /// Creates a store client on top of `client`, which may be connected before or later.
+    ///
+    /// A client without a [`LivenessQuery`] gets one that reads a key of the store every 10 s while nothing else is asked, so
+    /// that its watches do not fall silent at a leader that was cut off from its cluster. To do without, call
+    /// [`set_liveness_query`](RaftClient::set_liveness_query) afterwards.
     pub fn new(client: RaftClient) -> Self {
+        if client.liveness_query().is_none()
+            && let Some(query) = StoreCodec.liveness_query()
+        {
+            // The payload is shorter than the least `max_message_size` of any use; a client for which it is too long has none.
+            let _ = client.set_liveness_query(Some(LivenessQuery::new(query.encode())));
+        }
         Self { client, timeout: None }
     }
 

@@ -25,6 +25,8 @@ export interface Codec<Command = never, Answer = unknown, Query = never, Result 
   /** Queries, and their results. */
   readonly query: Encoder<Query>;
   readonly result: Decoder<Result>;
+  /** A query that the application answers cheaply: the `livenessQuery` of a `TypedClient` that is given no other. */
+  readonly livenessQuery?: Query | undefined;
   /** Server requests, if the application makes any. */
   readonly serverRequest?: Decoder<Notice> | undefined;
 }

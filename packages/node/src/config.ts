@@ -4,6 +4,7 @@ import { types } from 'node:util';
 
 import { type Failure, ValidationError } from './errors';
 import type { MemberId } from './ids';
+import { type LivenessQuery, toLivenessQuery } from './livenessQuery';
 import { facts, native, type Setting } from './native';
 import { type TlsSettings, toTls } from './tls';
 
@@ -71,6 +72,8 @@ export interface ClientConfig {
   readonly reconnectBackoff?: ReconnectBackoff | undefined;
   /** What follows when the session expires: the client is disconnected, or a new session is opened. Default 'terminate'. */
   readonly onSessionExpired?: 'terminate' | 'newSession' | undefined;
+  /** The query that the client itself sends when nothing else shows that its member leads. Default: none. */
+  readonly livenessQuery?: LivenessQuery | undefined;
   /** How the client speaks TLS. Required if an endpoint begins with `tls://`. */
   readonly tls?: TlsSettings | undefined;
 }
@@ -143,9 +146,9 @@ function toValues(given: Readonly<Record<string, unknown>>, prefix: string): Rec
 /** The settings as the native half reads them. */
 function toSettings(config: ClientConfig): string {
   if (!isRecord(config)) throw new ValidationError('the configuration must be an object');
-  // The table of the native half has no TLS settings, because the core that owns it knows no TLS.
-  const { tls, ...others } = config;
-  return JSON.stringify({ ...toValues(others, ''), tls: toTls(tls) });
+  // Neither is in the table of the native half: its settings have no bytes, and the core that owns it knows no TLS.
+  const { tls, livenessQuery, ...others } = config;
+  return JSON.stringify({ ...toValues(others, ''), tls: toTls(tls), livenessQuery: toLivenessQuery(livenessQuery) });
 }
 
 /** @internal Settings that have been checked, for the native half. Throws ValidationError. */

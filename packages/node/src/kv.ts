@@ -64,5 +64,6 @@ export const storeCodec: Codec<StoreCommand, undefined, StoreQuery, string | und
   answer: { decode: () => undefined },
   query: { encode: (query) => get(query.get) },
   result: { decode: readValue },
+  livenessQuery: { get: 'zraft.liveness' },
   serverRequest: { decode: readNotification },
 };

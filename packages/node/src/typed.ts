@@ -44,7 +44,9 @@ export class TypedClient<C extends AnyCodec> {
 
   /** Makes a client with these settings and opens nothing. Throws a `ValidationError` that names the setting at fault. */
   constructor(config: ClientConfig, codec: C) {
-    this.#client = new RaftClient(config);
+    const query = codec.livenessQuery as QueryOf<C> | undefined;
+    const payload = query === undefined ? undefined : encode('the liveness query', codec.query, query);
+    this.#client = new RaftClient(payload === undefined ? config : { livenessQuery: { payload }, ...config });
     this.#codec = codec;
   }
 

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 
 import { expect, test } from 'vitest';
-import { ProtocolError, type SessionId, ValidationError } from 'zraft-client';
-import { get, type Notification, readNotification, readValue, set, watch } from 'zraft-client/kv';
+import { type MemberId, ProtocolError, type SessionId, TypedClient, ValidationError } from 'zraft-client';
+import { get, type Notification, readNotification, readValue, set, storeCodec, watch } from 'zraft-client/kv';
 
 import { connectedClient, next, startCluster, until } from './support/fixtures';
 
@@ -37,6 +37,32 @@ test('a watch reports the present value and each later one, also after a reconne
   await client.submitCommand(set('key', '3'));
   await until(() => seen.length === 3);
   expect(seen).toEqual(['1', '2', '3'].map((value) => ({ key: 'key', value })));
+});
+
+test('an idle watch leaves a leader that was cut off and misses nothing', async () => {
+  const cluster = await startCluster({ members: 3, redeliveryInterval: 50 });
+  const livenessQuery = { payload: get('key'), interval: 50 };
+  const watcher = await connectedClient(cluster, { livenessQuery, resendInterval: 100 });
+  const seen: Notification[] = [];
+  watcher.onServerRequest(({ payload }) => void seen.push(readNotification(payload)));
+  await watcher.submitCommand(watch('key'));
+  const cutOff = watcher.memberId as MemberId;
+  await cluster.setStaleLeader(cutOff);
+  const others = [...cluster.clusterMembers].filter(([id]) => id !== cutOff);
+  const writer = await connectedClient(cluster, { clusterMembers: new Map(others) });
+  await writer.submitCommand(set('key', 'value'));
+  await until(() => seen.length === 1);
+  expect(watcher.memberId).not.toBe(cutOff);
+});
+
+test('a typed client of the store has a liveness query, unless it is given another', async () => {
+  const cluster = await startCluster({ members: 1 });
+  const config = { clusterMembers: cluster.clusterMembers, capabilities: { role: 'test' }, sessionTimeout: 300, keepAliveInterval: 100 };
+  for (const settings of [config, { ...config, livenessQuery: { payload: get('own'), interval: 10 } }]) {
+    await using store = new TypedClient(settings, storeCodec);
+    await store.connect();
+    await until(() => store.client.stats().answered > 1);
+  }
 });
 
 test('a watch ends with its session', async () => {

@@ -34,6 +34,17 @@ const bad: [string, object, RegExp][] = [
   ['an unknown back-off', { reconnectBackoff: { start: 5 } }, /reconnectBackoff\.start/],
   ['a CA of more than 4 MiB', { tls: { ca: ' '.repeat((4 << 20) + 1) } }, /tls\.ca: must not be longer than 4 MiB, and is 4194305 long/],
   ['a key of more than 4 MiB', { tls: { ca: '', key: new Uint8Array((4 << 20) + 1) } }, /tls\.key: must not be longer than 4 MiB/],
+  ['a liveness query that is bytes', { livenessQuery: Buffer.from('q') }, /livenessQuery/],
+  ['a liveness query without a payload', { livenessQuery: {} }, /livenessQuery\.payload: must be a Uint8Array/],
+  ['an empty liveness query', { livenessQuery: { payload: Buffer.alloc(0) } }, /livenessQuery: its payload must have 1 to/],
+  ['a liveness query of more than 64 KiB', { livenessQuery: { payload: Buffer.alloc(65_537) } }, /livenessQuery\.payload: .*64 KiB/],
+  [
+    'liveness queries too rare',
+    { livenessQuery: { payload: Buffer.from('q'), interval: 30_001 } },
+    /livenessQuery: .*third of `sessionTimeout`/,
+  ],
+  ['an interval that is a string', { livenessQuery: { payload: Buffer.from('q'), interval: '5' } }, /livenessQuery\.interval/],
+  ['an unknown part of a liveness query', { livenessQuery: { payload: Buffer.from('q'), every: 5 } }, /livenessQuery\.every/],
   ['a back-off that is a string', { reconnectBackoff: { initial: 'soon' } }, /reconnectBackoff\.initial/],
 ];
 

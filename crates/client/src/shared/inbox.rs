@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use zraft_core::{Admission, RequestKind, Timeout};
+use zraft_core::{Admission, LivenessQuery, RequestKind, Timeout};
 use zraft_protocol::RequestId;
 
 use crate::error::Error;
@@ -49,6 +49,8 @@ pub(crate) enum Input {
     /// A request that was cancelled before the driver took it. It keeps its place, so that the numbers of the later
     /// inputs stay valid.
     Withdrawn,
+    /// The liveness query was replaced. It has been checked.
+    LivenessQuery(Option<LivenessQuery>),
     /// The last handle was dropped: the driver disconnects and ends.
     LastHandleDropped,
 }

@@ -7,8 +7,8 @@ use zraft_protocol::Capabilities;
 
 use super::table::{MAX_CAPABILITIES, default_value, value};
 use super::{
-    AckServerRequests, Backoff, Config, MaskedValues, MemberList, OnSessionExpired, SETTINGS,
-    Setting, SettingKind, ValidationError,
+    AckServerRequests, Backoff, Config, LivenessQuery, MaskedValues, MemberList, OnSessionExpired,
+    SETTINGS, Setting, SettingKind, ValidationError,
 };
 use crate::with_settings;
 
@@ -32,6 +32,7 @@ macro_rules! define_builder {
         pub struct ConfigBuilder {
             members: Vec<(String, String)>,
             capabilities: Vec<(String, String)>,
+            liveness_query: Option<LivenessQuery>,
             $($name: $type,)+
         }
 
@@ -40,6 +41,7 @@ macro_rules! define_builder {
                 Self {
                     members: Vec::new(),
                     capabilities: Vec::new(),
+                    liveness_query: None,
                     $($name: default_value!($kind $facts),)+
                 }
             }
@@ -64,12 +66,16 @@ macro_rules! define_builder {
                 let config = Config {
                     members: MemberList::new(self.members)?,
                     capabilities: parse_capabilities(self.capabilities)?,
+                    liveness_query: self.liveness_query,
                     $($name: self.$name,)+
                 };
                 for setting in SETTINGS {
                     check_range(setting, &config)?;
                 }
                 check_together(&config)?;
+                if let Some(query) = &config.liveness_query {
+                    config.check_liveness_query(query)?;
+                }
                 Ok(config)
             }
         }
@@ -100,6 +106,13 @@ impl ConfigBuilder {
     /// empty. Required, at least once. If a name is given twice, the last value counts.
     pub fn capability(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.capabilities.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets the query that the client itself sends when nothing else shows that the member leads: see [`LivenessQuery`].
+    /// Default: none.
+    pub fn liveness_query(mut self, query: LivenessQuery) -> Self {
+        self.liveness_query = Some(query);
         self
     }
 

@@ -107,6 +107,20 @@ pub enum ValidationError {
         /// The setting of the longest pause.
         max_setting: &'static str,
     },
+    /// A liveness query without a payload, or with one that is too long.
+    #[error("liveness_query: its payload must have 1 to {limit} bytes")]
+    LivenessQueryPayload {
+        /// The longest payload that can be submitted.
+        limit: usize,
+    },
+    /// A liveness query that would find a leader without its majority too late to keep the session.
+    #[error(
+        "liveness_query: its interval must be from 1ms to a third of `session_timeout`, here {limit:?}"
+    )]
+    LivenessQueryInterval {
+        /// A third of the session timeout.
+        limit: Duration,
+    },
     /// A request without a payload.
     #[error("payload: must not be empty")]
     EmptyPayload,
@@ -152,6 +166,9 @@ impl ValidationError {
             | Self::Backoff { setting, .. } => setting,
             Self::KeepAliveInterval { .. } => "keep_alive_interval",
             Self::HeartbeatTimeout { .. } => "heartbeat_timeout",
+            Self::LivenessQueryPayload { .. } | Self::LivenessQueryInterval { .. } => {
+                "liveness_query"
+            }
             Self::EmptyPayload | Self::PayloadTooLarge { .. } => "payload",
             Self::SecondConsumer => "server_requests",
             Self::Tls { .. } => "tls",

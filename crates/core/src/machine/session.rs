@@ -311,5 +311,6 @@ impl Machine {
         self.resend.new_session(&mut self.requests);
         self.requests.new_session();
         self.quarantine.reset();
+        self.own_query.new_session();
     }
 }

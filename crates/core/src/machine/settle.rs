@@ -43,7 +43,9 @@ impl Machine {
         let Some(settled) = self.settle_answered(now, slot) else { return };
         self.stats.answered += 1;
         let (key, result) = (settled.key, Ok(answer));
-        if settled.phase == Phase::Detached {
+        if self.own_query.is(key) {
+            self.own_query_settled(None);
+        } else if settled.phase == Phase::Detached {
             self.out.complete(Completion::Resolution { key, result });
         } else {
             self.latencies.answered(settled.kind, settled.submitted_at, now);
@@ -104,7 +106,7 @@ impl Machine {
     }
 
     /// A request settles without an answer.
-    fn forget(&mut self, slot: u32, failure: Failure) {
+    pub(super) fn forget(&mut self, slot: u32, failure: Failure) {
         self.resend.forgotten(&mut self.requests, slot);
         let settled = self.requests.settle(slot);
         if settled.phase != Phase::Queued
@@ -117,6 +119,7 @@ impl Machine {
             }
         }
         match settled.phase {
+            _ if self.own_query.is(settled.key) => {}
             Phase::Queued => self.stats.not_executed += 1,
             Phase::Live if failure.maybe_executed() => self.stats.unknown += 1,
             _ => {}
@@ -127,6 +130,9 @@ impl Machine {
 
     fn complete(&mut self, settled: &Settled, result: Result<Bytes, Failure>) {
         let key = settled.key;
+        if self.own_query.is(key) {
+            return self.own_query_settled(result.err().as_ref());
+        }
         self.out.complete(match settled.phase {
             Phase::Detached => Completion::Resolution { key, result },
             _ => Completion::Request { key, result, detached: false },

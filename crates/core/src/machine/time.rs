@@ -105,7 +105,8 @@ impl Machine {
         // An acknowledgement that waits for room in the buffer waits for the socket, not for the time.
         let room = self.link.as_ref().is_some_and(crate::link::Link::has_room);
         let ack = self.session.as_ref().and_then(|session| session.tracker.ack_due());
-        [live, resend, ack.filter(|_| room), self.frozen_at()].into_iter().flatten().min()
+        let ack = ack.filter(|_| room);
+        [live, resend, ack, self.frozen_at(), self.own_query_at()].into_iter().flatten().min()
     }
 
     /// Notices that the clock jumped. Bytes that can be read are read before the machine concludes anything from that.
@@ -150,6 +151,7 @@ impl Machine {
                 return self.lost(now, loss);
             }
             self.seek_beside(now);
+            self.submit_own_query(now);
         }
     }
 

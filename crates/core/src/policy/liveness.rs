@@ -91,6 +91,10 @@ pub(crate) struct Liveness {
     requests_restarted: bool,
     /// Moves for silence that brought no answer.
     fruitless_moves: u32,
+    /// How long nothing may show that the member leads before the liveness query is sent, if there is one.
+    query_interval: Option<Duration>,
+    /// When a request was last answered, which only a leader can do, or since when the connection stands.
+    led: Instant,
 }
 
 impl Liveness {
@@ -118,12 +122,24 @@ impl Liveness {
             keep_alive_restarted: false,
             requests_restarted: false,
             fruitless_moves: 0,
+            query_interval: config.liveness_query().map(|query| config.liveness_interval(query)),
+            led: Instant::ZERO,
         }
     }
 
     /// Says whether there is another member to move to.
     pub(crate) fn set_can_move(&mut self, can_move: bool) {
         self.can_move = can_move;
+    }
+
+    /// Sets how long nothing may show that the member leads.
+    pub(crate) fn set_query_interval(&mut self, interval: Option<Duration>) {
+        self.query_interval = interval;
+    }
+
+    /// Returns when the liveness query goes, unless another request is pending then.
+    pub(crate) fn query_at(&self) -> Option<Instant> {
+        Some(self.led + self.query_interval?)
     }
 
     /// A session connection stands.
@@ -138,6 +154,7 @@ impl Liveness {
         self.silent_since = None;
         self.last_written = None;
         self.last_answered = None;
+        self.led = now;
     }
 
     /// The connection is gone. Returns the calls of ping() that have no answer.
@@ -276,6 +293,7 @@ impl Liveness {
     /// A request was answered. `more` says whether others are on the wire.
     #[inline]
     pub(crate) fn request_answered(&mut self, now: Instant, more: bool) {
+        self.led = now;
         self.silent_since = more.then_some(now);
         self.requests_restarted = false;
         self.fruitless_moves = 0;

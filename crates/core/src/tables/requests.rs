@@ -87,6 +87,11 @@ impl Requests {
         self.commands.pending() - self.detached + self.queries_pending
     }
 
+    /// Returns true if no request is queued, in flight or detached.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queued() == 0 && self.commands.pending() == 0 && self.queries_pending == 0
+    }
+
     #[inline]
     pub(crate) fn queries_pending(&self) -> usize {
         self.queries_pending

@@ -22,6 +22,7 @@ mod ids_and_lowest;
 mod late_driver;
 mod limits;
 mod liveness;
+mod liveness_query;
 mod members;
 mod names;
 mod outage;

@@ -6,7 +6,8 @@ use std::{
 };
 
 use zraft_client::{
-    AckServerRequests, ClientBuilder, Error as ClientError, OnSessionExpired, RaftClient,
+    AckServerRequests, ClientBuilder, Error as ClientError, LivenessQuery, OnSessionExpired,
+    RaftClient, TypedClient,
 };
 use zraft_kv::{DecodeError, Error, KvClient, ValueError, Watch};
 use zraft_protocol::Payload;
@@ -54,6 +55,43 @@ async fn get_returns_the_value_that_was_set() {
     let largest = "v".repeat(1024 * 1024);
     within(store.set("k".repeat(256), largest.clone())).await.unwrap();
     assert_eq!(within(store.get("k".repeat(256))).await.unwrap().unwrap().as_str(), largest);
+}
+
+#[tokio::test]
+async fn an_idle_watch_leaves_a_leader_that_was_cut_off_and_misses_nothing() {
+    let cluster = cluster(3).await;
+    let key = zraft_kv::Query::Get { key: zraft_kv::Key::new("any").unwrap() };
+    let query = LivenessQuery::new(key.encode()).every(Duration::from_millis(50));
+    let settings = RaftClient::builder().resend_interval(Duration::from_millis(100));
+    let watching = store_of(&cluster, settings.liveness_query(query)).await;
+    let mut watch = within(watching.watch("colour")).await.unwrap();
+    let cut_off = watching.client().member_id().unwrap();
+    cluster.set_stale_leader(cut_off.as_str(), true).unwrap();
+    let others = cluster.endpoints().into_iter().filter(|(id, _)| *id != cut_off);
+    let settings = others.fold(RaftClient::builder().capability("app", "test"), |all, (id, at)| {
+        all.member(id.as_str(), at)
+    });
+    let setting = KvClient::new(settings.build().unwrap());
+    within(setting.client().connect()).await.unwrap();
+    within(setting.set("colour", "green")).await.unwrap();
+    assert_eq!(change(&mut watch).await.1, "colour=green");
+    assert_ne!(watching.client().member_id().unwrap(), cut_off);
+}
+
+#[tokio::test]
+async fn a_store_client_gives_its_client_a_liveness_query_unless_it_has_one() {
+    let settings = || RaftClient::builder().member("a", "tcp://127.0.0.1:1").capability("k", "v");
+    let plain = KvClient::new(settings().build().unwrap());
+    let payload = plain.client().liveness_query().unwrap().payload().clone();
+    assert!(matches!(zraft_kv::Query::decode(&payload), Ok(zraft_kv::Query::Get { .. })));
+    let own = LivenessQuery::new("own");
+    let given = KvClient::new(settings().liveness_query(own.clone()).build().unwrap());
+    assert_eq!(given.client().liveness_query(), Some(own));
+    let typed = settings().build().unwrap();
+    let typed = TypedClient::<zraft_kv::StoreCodec>::new(typed);
+    assert_eq!(*typed.client().liveness_query().unwrap().payload(), payload);
+    plain.client().set_liveness_query(None).unwrap();
+    assert_eq!(plain.client().liveness_query(), None);
 }
 
 #[tokio::test]

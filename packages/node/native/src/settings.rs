@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use zraft_client::Tls;
 use zraft_client::binding::Sockets;
-use zraft_client::binding::core::{Config, SETTINGS, Setting, SettingKind, ValidationError};
+use zraft_client::binding::core::{
+    Config, LivenessQuery, SETTINGS, Setting, SettingKind, ValidationError,
+};
 
 /// Checks the settings of the table. The TypeScript half has checked their types: a value of another type counts as absent.
 fn config(settings: &Value) -> Result<Config, ValidationError> {
@@ -34,7 +36,20 @@ fn config(settings: &Value) -> Result<Config, ValidationError> {
             _ => builder,
         };
     }
+    if let Some(query) = settings.get("livenessQuery").filter(|query| query.is_object()) {
+        builder = builder.liveness_query(liveness_query(query));
+    }
     builder.build()
+}
+
+/// Returns the liveness query, which is not in the table, because it has a payload. That comes as a list of bytes.
+fn liveness_query(given: &Value) -> LivenessQuery {
+    let bytes = given["payload"].as_array().into_iter().flatten();
+    let payload: Vec<u8> = bytes.filter_map(|byte| u8::try_from(byte.as_u64()?).ok()).collect();
+    match given.get("interval").and_then(time) {
+        Some(interval) => LivenessQuery::new(payload).every(interval),
+        None => LivenessQuery::new(payload),
+    }
 }
 
 /// Parses settings, and returns the configuration and the sockets of a client with these settings.
@@ -93,8 +108,10 @@ fn time(value: &Value) -> Option<Duration> {
 /// Returns a text about settings with their names as JavaScript has them: the name before the first colon, and the names
 /// in backticks. Everything else stays as it is, such as a quoted member id.
 pub(crate) fn in_javascript(text: &str) -> String {
-    let translated =
-        |name: &str| SETTINGS.iter().find(|each| each.name == name).map(Setting::camel_case_name);
+    let translated = |name: &str| match name {
+        "liveness_query" => Some("livenessQuery".to_owned()),
+        _ => SETTINGS.iter().find(|each| each.name == name).map(Setting::camel_case_name),
+    };
     let (first, rest) = match text.split_once(':') {
         Some((first, _)) => match translated(first) {
             Some(name) => (name, &text[first.len()..]),

@@ -112,6 +112,8 @@ pub(super) const EXPECTED: &[Key] = &[
     ("handshake refused", "other member", ""),
     ("handshake refused", "rolled back", ""),
     ("handshake refused", "same incarnation", ""),
+    ("liveness query", "answered", ""),
+    ("liveness query", "sent", ""),
     ("not taken", "CLOSED", ""),
     ("not taken", "NOT_CONNECTED", ""),
     ("operator", "application level raised", ""),

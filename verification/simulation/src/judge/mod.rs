@@ -10,10 +10,12 @@
 //! | `prompt` | what must happen by a time |
 //! | `watch` | limits, attempts, and that the client leaves a member that it should leave |
 //! | `leader`, `lists` | which members are dialled |
+//! | `own_query` | the query that the machine itself sends |
 
 pub(crate) mod frames;
 mod leader;
 mod lists;
+mod own_query;
 mod pace;
 mod prompt;
 mod received;
@@ -95,6 +97,31 @@ pub(crate) enum Settled {
 }
 
 impl Asked {
+    fn new(
+        kind: RequestKind,
+        payload: Bytes,
+        key: Option<RequestKey>,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self {
+            kind,
+            payload,
+            key,
+            deadline,
+            cancelled: false,
+            place: None,
+            correlation: None,
+            last_wire: None,
+            sent_once: None,
+            resent: false,
+            written_at: None,
+            answer: None,
+            settled: None,
+            detached_at: None,
+            resolved: false,
+        }
+    }
+
     /// Returns the answer that came after the caller was told that the outcome is unknown.
     pub(crate) fn late_answer(&self) -> Option<&Bytes> {
         let late = self.detached_at.is_some() && self.resolved;
@@ -313,6 +340,7 @@ pub(crate) struct Judge {
     pub(crate) settled_count: usize,
     /// Commands whose callers were told that their outcome is unknown.
     told_unknown: u64,
+    own_query: own_query::OwnQuery,
 }
 
 /// The beginning of a payload, which holds its unique number.
@@ -389,6 +417,7 @@ impl Judge {
             delivered: Vec::new(),
             settled_count: 0,
             told_unknown: 0,
+            own_query: own_query::OwnQuery::new(config),
         }
     }
 
@@ -480,6 +509,7 @@ impl Judge {
         let until = self.promises.leaves_by.filter(|_| self.disconnecting.is_some());
         self.promises.leaves_by = Some(until.map_or(now + within, |until| until.min(now + within)));
         self.disconnecting.get_or_insert(now);
+        self.own_query_ends(now);
     }
 
     /// The machine accepted a request.
@@ -497,23 +527,7 @@ impl Judge {
         self.pending += 1;
         self.promises.waiting += 1;
         self.pending_bytes += payload.len();
-        self.requests.push(Asked {
-            kind,
-            payload,
-            key: Some(key),
-            deadline,
-            cancelled: false,
-            place: None,
-            correlation: None,
-            last_wire: None,
-            sent_once: None,
-            resent: false,
-            written_at: None,
-            answer: None,
-            settled: None,
-            detached_at: None,
-            resolved: false,
-        });
+        self.requests.push(Asked::new(kind, payload, Some(key), deadline));
     }
 
     /// The application gives up the request submitted `back` requests ago. Returns its key if it has not settled.

@@ -333,6 +333,7 @@ impl Judge {
         self.sample_pace(now, number);
         let asked = &mut self.requests[number];
         asked.answer = Some(answer);
+        self.own_query.led = Some(now);
         self.expected.push(number);
         if let Some(sent) = asked.sent_once {
             self.promises.slowest = self.promises.slowest.max(now - sent);
@@ -350,6 +351,7 @@ impl Judge {
             }
         }
         self.tries.stand();
+        self.own_query_answered(now, number);
     }
 
     /// The frame cannot be used, but its beginning may tell which request it answers.

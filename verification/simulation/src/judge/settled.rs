@@ -69,7 +69,8 @@ impl Judge {
                     self.coverage.cell("attempt_timeout", state);
                 }
             }
-            Event::RequestQuarantined { .. } => {
+            Event::RequestQuarantined { id } => {
+                self.own_query_quarantined(now, id);
                 self.coverage.count("outcome", "quarantined");
             }
             Event::ProtocolError { .. } => self.coverage.count("outcome", "protocol error"),
@@ -83,6 +84,9 @@ impl Judge {
             self.coverage.cell("keep_alive_unanswered", StateName::Connected);
         }
         self.left_with_reason(now, reason);
+        if reason == DisconnectReason::Silent && self.own_query.is_pending() {
+            self.coverage.count("liveness query", "left a silent member");
+        }
         // However the connection is lost, a member that served on it does not count as one that drops the session.
         let ends_session = matches!(
             reason,
@@ -132,7 +136,7 @@ impl Judge {
         }
     }
 
-    fn may_give_up(&self) -> bool {
+    pub(super) fn may_give_up(&self) -> bool {
         self.suspicion.row >= 5
             || (!self.suspicion.suspects.is_empty() && self.suspicion.further >= 2)
     }
@@ -151,6 +155,9 @@ impl Judge {
         self.coverage.count("outcome", "session expired");
         self.session_over();
         self.session_gone();
+        if !self.terms.renew || self.disconnecting.is_some() {
+            self.own_query_ends(now);
+        }
     }
 
     /// The session is over. Queries may go in the next session, as new ones.
@@ -164,6 +171,7 @@ impl Judge {
 
     fn session_gone(&mut self) {
         self.suspicion = Suspicion::default();
+        self.own_query.new_session();
         self.last_loss = super::resume::LastLoss::default();
         self.tries.found_session();
         if let Some(wire) = &mut self.wire {
@@ -313,7 +321,7 @@ impl Judge {
     }
 
     /// The machine no longer holds the request.
-    fn leaves(&mut self, now: Instant, number: usize) {
+    pub(super) fn leaves(&mut self, now: Instant, number: usize) {
         let asked = &self.requests[number];
         self.pending -= 1;
         self.pending_bytes -= asked.payload.len();

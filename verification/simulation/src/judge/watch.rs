@@ -318,6 +318,7 @@ impl Judge {
             if self.session.take().is_some() {
                 self.expired_at = None;
             }
+            self.own_query_ends(now);
             let pending = self.pending;
             self.demand(pending == 0, "Disconnected with everything settled", || {
                 format!("{pending} are not")
@@ -327,7 +328,11 @@ impl Judge {
         }
         let stats = machine.stats();
         let held = stats.queued + stats.in_flight + stats.detached;
-        let (pending, bytes) = (self.pending as u64, self.pending_bytes as u64);
+        self.own_query_waits(now, held);
+        self.asks_for_the_leader(now);
+        let own = self.own_query.queued_bytes();
+        let pending = self.pending as u64 + u64::from(own.is_some());
+        let bytes = (self.pending_bytes + own.unwrap_or(0)) as u64;
         self.demand(held == pending, "requests are held until they settle", || {
             format!("{held} held, {pending} pending")
         });
@@ -342,6 +347,7 @@ impl Judge {
         // A renewed session puts queries that were sent back into the queue.
         let most =
             self.terms.max_queued + if self.terms.renew { self.terms.max_in_flight } else { 0 };
+        let most = most + usize::from(own.is_some());
         self.demand(queued <= most, "maxQueued", || format!("{queued} queued"));
         let most = self.terms.max_queued_bytes as u64;
         self.demand(bytes <= most, "maxQueuedBytes", || format!("{bytes} held"));

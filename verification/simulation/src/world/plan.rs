@@ -4,7 +4,7 @@ mod replicated;
 
 use std::time::Duration;
 
-use zraft_core::{AckServerRequests, Backoff, Config, OnSessionExpired};
+use zraft_core::{AckServerRequests, Backoff, Config, LivenessQuery, OnSessionExpired};
 
 use crate::{
     random::Rng,
@@ -112,8 +112,12 @@ impl Plan {
         let duration = rng.millis(15_000, 45_000);
         let mut live = LivePlan::draw(&mut rng, members, session_timeout);
         let large = rng.percent(25);
+        let mut liveness = liveness_rng(seed);
         let mut plans: Vec<ClientPlan> = (0..clients)
-            .map(|_| client(&mut rng, members, clients, session_timeout, duration, large))
+            .map(|_| {
+                let query = liveness_query(&mut liveness, session_timeout);
+                client(&mut rng, members, clients, session_timeout, duration, large, query)
+            })
             .collect();
         // The first client submits the rest.
         let rest = LIVE.commands.saturating_sub(plans.iter().map(|plan| plan.commands).sum());
@@ -156,6 +160,18 @@ impl Plan {
     }
 }
 
+/// Returns a liveness query for some of the clients. `rng` draws nothing else, so that the rest of a plan is drawn as before
+/// there were any.
+fn liveness_query(rng: &mut Rng, session_timeout: Duration) -> Option<LivenessQuery> {
+    let interval = rng.millis(200, 3_000).min(session_timeout / 3);
+    rng.percent(40).then(|| LivenessQuery::new("alive?").every(interval))
+}
+
+/// Returns the random numbers of the liveness queries.
+fn liveness_rng(seed: u64) -> Rng {
+    Rng::new(seed ^ 0x6c69_7665)
+}
+
 fn client(
     rng: &mut Rng,
     members: usize,
@@ -163,6 +179,7 @@ fn client(
     session_timeout: Duration,
     duration: Duration,
     large: bool,
+    liveness_query: Option<LivenessQuery>,
 ) -> ClientPlan {
     let mut builder = Config::builder().capability("kind", "simulated");
     for index in 0..members {
@@ -220,6 +237,10 @@ fn client(
         } else {
             OnSessionExpired::Terminate
         });
+    let builder = match liveness_query {
+        Some(query) => builder.liveness_query(query),
+        None => builder,
+    };
     ClientPlan {
         config: builder.build().expect("what is drawn is within the limits"),
         seed: rng.next(),

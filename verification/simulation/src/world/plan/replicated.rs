@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use zraft_core::{AckServerRequests, Backoff, Config, OnSessionExpired};
+use zraft_core::{AckServerRequests, Backoff, Config, LivenessQuery, OnSessionExpired};
 
-use super::{ClientPlan, Least, Plan, member_name, way};
+use super::{ClientPlan, Least, Plan, liveness_query, liveness_rng, member_name, way};
 use crate::{
     cluster::ClusterPlan,
     random::Rng,
@@ -31,9 +31,13 @@ impl Plan {
             _ => rng.millis(3_000, 9_000),
         };
         let clients = rng.pick(&[1, 1, 2]);
+        let mut liveness = liveness_rng(seed);
         let raws = rng.pick(&[0, 1, 1, 2]);
         let clients = (0..clients)
-            .map(|_| client(&mut rng, cluster.places, session_timeout, duration))
+            .map(|_| {
+                let query = liveness_query(&mut liveness, session_timeout);
+                client(&mut rng, cluster.places, session_timeout, duration, query)
+            })
             .collect();
         let raws = (0..raws).map(|_| RawPlan::draw(&mut rng, session_timeout)).collect();
         let mut faults = Vec::new();
@@ -66,6 +70,7 @@ fn client(
     places: usize,
     session_timeout: Duration,
     duration: Duration,
+    liveness_query: Option<LivenessQuery>,
 ) -> ClientPlan {
     let mut builder = Config::builder().capability("kind", "simulated");
     for index in 0..places {
@@ -110,6 +115,10 @@ fn client(
         } else {
             OnSessionExpired::Terminate
         });
+    let builder = match liveness_query {
+        Some(query) => builder.liveness_query(query),
+        None => builder,
+    };
     ClientPlan {
         config: builder.build().expect("what is drawn is within the limits"),
         seed: rng.next(),
