@@ -2,6 +2,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 
@@ -151,6 +152,17 @@ test('its ticks run at the times that it names, before the entries at or after t
   await until(() => told.length === 5);
   expect(told.at(-1)).toBe('tick');
   expect(due).toHaveLength(1);
+});
+
+test("the application with ticks in the package's README does what the README says", async () => {
+  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
+  const [, program = ''] = /```js\n(let left[^]*?)```/.exec(readme) ?? [];
+  const source = `data:text/javascript,${encodeURIComponent(`${program} export { application };`)}`;
+  const { application } = (await import(source)) as { application: Application };
+  const client = await connectedClient(await startCluster({ application }));
+  expect((await client.submitCommand(bytes('seat'))).toString()).toBe('held');
+  expect((await client.submitQuery(bytes('holds'))).toString()).toBe('seat');
+  await until(async () => (await client.submitQuery(bytes('holds'))).length === 0);
 });
 
 test('its ticks push server requests and end sessions, and begin before any client comes', async () => {
