@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
-use zraft_core::{Config, LivenessQuery, RequestKind, StateName, Stats, ValidationError};
+use zraft_core::{
+    Config, LivenessQuery, MemberList, RequestKind, StateName, Stats, ValidationError,
+};
 use zraft_protocol::{MemberId, SessionId};
 
 use crate::answer::Answer;
@@ -249,7 +251,53 @@ impl RaftClient {
         lock(&self.handle.status).stats.clone()
     }
 
-    /// Returns the configuration.
+    /// Gives the client these members in place of those that it had, at any time: while it is connected, while it looks for a
+    /// member, or before the next [`connect`](Self::connect).
+    ///
+    /// A member of both lists, with the same id and endpoint, stays the same. Removed members are not asked any more, and a
+    /// search asks added ones at once. A session stays connected where it is, also at a removed member, until that connection
+    /// ends.
+    ///
+    /// ```no_run
+    /// # fn example(client: zraft_client::RaftClient) -> Result<(), zraft_client::Error> {
+    /// client.update_members([
+    ///     ("node-2", "tcp://10.0.0.2:7001"),
+    ///     ("node-3", "tcp://10.0.0.3:7001"),
+    ///     ("node-4", "tcp://10.0.0.4:7001"),
+    /// ])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Validation`] if the builder would not take these members. Nothing has changed then.
+    pub fn update_members<I, E>(
+        &self,
+        members: impl IntoIterator<Item = (I, E)>,
+    ) -> Result<(), Error>
+    where
+        I: Into<String>,
+        E: Into<String>,
+    {
+        let members = MemberList::new(members)?;
+        let shared = self.handle.shared();
+        shared.transport.check(members.as_slice())?;
+        let driver_waker = {
+            let mut inbox = lock(&shared.inbox);
+            inbox.members = Some(members.clone());
+            match inbox.driver {
+                DriverState::Running => inbox.push(Input::UpdateMembers(members)),
+                DriverState::Stopped => None,
+            }
+        };
+        if let Some(waker) = driver_waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Returns the configuration that the client was made with. Its members are those of the builder, also after
+    /// [`update_members`](Self::update_members).
     pub fn config(&self) -> &Config {
         &self.handle.shared().config
     }

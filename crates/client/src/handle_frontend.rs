@@ -133,6 +133,7 @@ impl HandleFrontend {
                 machine.disconnect(now, timeout);
                 waiters.add_disconnect(done);
             }
+            Input::UpdateMembers(members) => machine.update_members(now, members),
             Input::ServerRequestDone { epoch, id } => {
                 if self.shared.deliveries.is_current(epoch) {
                     machine.server_request_done(now, id);

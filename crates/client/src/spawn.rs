@@ -19,7 +19,10 @@ pub(crate) fn start(shared: &Arc<Shared>) {
     let query = lock(&shared.liveness_query).clone();
     // The query was checked when it was given.
     let config = shared.config.clone();
-    let config = config.with_liveness_query(query).unwrap_or_else(|_| shared.config.clone());
+    let mut config = config.with_liveness_query(query).unwrap_or_else(|_| shared.config.clone());
+    if let Some(members) = lock(&shared.inbox).members.clone() {
+        config = config.with_members(members);
+    }
     let driver = Driver::with_transport(config, frontend, shared.transport.clone());
     if shared.own_thread {
         // The thread ends with the driver.

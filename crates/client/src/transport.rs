@@ -14,7 +14,7 @@ use std::io;
 use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use zraft_core::{Config, Endpoint, OpenFailure, ValidationError};
+use zraft_core::{Config, Endpoint, Member, OpenFailure, ValidationError};
 
 #[cfg(feature = "tls")]
 use crate::tls::{self, Connector, Tls};
@@ -26,6 +26,11 @@ pub(crate) trait Transport: fmt::Debug + Send + Sync {
     /// Name resolution and handshakes below the byte stream, such as that of TLS, belong to the attempt. The machine
     /// limits its time, so a transport needs no timeout. Dropping the future cancels the attempt.
     fn connect(&self, endpoint: Endpoint) -> Connecting;
+
+    /// Checks that the transport can reach these members, as far as its settings tell.
+    fn check(&self, _members: &[Member]) -> Result<(), ValidationError> {
+        Ok(())
+    }
 }
 
 /// An attempt to open a byte stream.
@@ -61,20 +66,8 @@ impl Sockets {
     /// # Errors
     /// [`ValidationError::Tls`] if an endpoint begins with `tls://`.
     pub fn without_tls(config: &Config) -> Result<Self, ValidationError> {
-        let needs_tls = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Tls { .. });
-        match config.members().iter().find(|member| needs_tls(&member.endpoint)) {
-            Some(member) => {
-                let remedy = if cfg!(feature = "tls") {
-                    "give the TLS settings, with the CA that signed its certificate"
-                } else {
-                    "build the client with the feature `tls`"
-                };
-                let id = member.id.as_str();
-                let problem = format!("{id:?} has an endpoint with tls://: {remedy}");
-                Err(ValidationError::Tls { problem })
-            }
-            None => Ok(Self::default()),
-        }
+        check_members(config.members(), false)?;
+        Ok(Self::default())
     }
 
     /// Returns sockets with these TLS settings. Reads their files.
@@ -83,12 +76,20 @@ impl Sockets {
     /// [`ValidationError::Tls`] if the settings cannot be used, or if no endpoint begins with `tls://`.
     #[cfg(feature = "tls")]
     pub fn with_tls(config: &Config, settings: &Tls) -> Result<Self, ValidationError> {
-        let is_tls = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Tls { .. });
-        if !config.members().iter().any(|member| is_tls(&member.endpoint)) {
-            let problem = "no endpoint begins with tls://, so nothing would be encrypted: write tls:// in place of tcp://";
-            return Err(ValidationError::Tls { problem: problem.to_owned() });
-        }
+        check_members(config.members(), true)?;
         Ok(Self { tls: Some(settings.connector()?) })
+    }
+
+    /// Checks that these members can be reached with the TLS settings of these sockets, or without any.
+    ///
+    /// # Errors
+    /// [`ValidationError::Tls`] if an endpoint begins with `tls://` and there are no settings, or there are and none does.
+    pub fn check_members(&self, members: &[Member]) -> Result<(), ValidationError> {
+        #[cfg(feature = "tls")]
+        let has_settings = self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let has_settings = false;
+        check_members(members, has_settings)
     }
 
     /// Opens a byte stream, for a caller that speaks the protocol itself.
@@ -133,6 +134,31 @@ impl Transport for Sockets {
             Endpoint::Ipc { path } => opening(async move { ipc::connect(&path).await }),
         }
     }
+
+    fn check(&self, members: &[Member]) -> Result<(), ValidationError> {
+        self.check_members(members)
+    }
+}
+
+/// Checks that these members can be reached with TLS settings, or without any.
+fn check_members(members: &[Member], has_settings: bool) -> Result<(), ValidationError> {
+    let is_tls = |member: &&Member| matches!(member.endpoint, Endpoint::Tls { .. });
+    let problem = match members.iter().find(is_tls) {
+        Some(member) if !has_settings => {
+            let remedy = if cfg!(feature = "tls") {
+                "give the TLS settings, with the CA that signed its certificate"
+            } else {
+                "build the client with the feature `tls`"
+            };
+            format!("{:?} has an endpoint with tls://: {remedy}", member.id.as_str())
+        }
+        None if has_settings => {
+            "no endpoint begins with tls://, so nothing would be encrypted: write tls:// in place of tcp://"
+                .to_owned()
+        }
+        _ => return Ok(()),
+    };
+    Err(ValidationError::Tls { problem })
 }
 
 /// Returns why the peer refused a connection that was open already, if the error of a read says so.

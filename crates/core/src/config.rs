@@ -147,6 +147,12 @@ impl Config {
         self.members.as_slice()
     }
 
+    /// Returns the same settings with these members.
+    #[must_use]
+    pub fn with_members(self, members: MemberList) -> Self {
+        Self { members, ..self }
+    }
+
     /// What the client tells the server about itself when it opens a session; at least one entry.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities

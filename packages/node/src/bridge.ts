@@ -3,7 +3,7 @@
 import { Batch } from './batch';
 import { Calls } from './calls';
 import { pool, view } from './chunkPool';
-import type { Failure } from './errors';
+import { type Failure, ValidationError } from './errors';
 import { type ClientEvent, toEvent } from './events';
 import type { MemberId } from './ids';
 import { HEADER, Kind, MAX_INLINE, NEXT, Operation, OUT_OF_LINE, Pushed } from './layout';
@@ -219,6 +219,13 @@ export class Bridge {
   post(operation: Operation, id: number, argument: number, length = 0, generation = 0): void {
     this.#add(operation, id, argument, length, generation);
     this.#schedule();
+  }
+
+  /** Gives the native half a new list of members. Throws ValidationError, and changes nothing, if it is not accepted. */
+  updateMembers(members: readonly [string, string][]): void {
+    const failure = this.#native.stageMembers(JSON.stringify(members));
+    if (failure !== null) throw new ValidationError((JSON.parse(failure) as Failure).message);
+    this.post(Operation.Members, 0, 0);
   }
 
   /** Pushes the batch. */

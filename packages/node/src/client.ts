@@ -5,7 +5,7 @@ import { inspect, type InspectOptions } from 'node:util';
 
 import { Bridge } from './bridge';
 import { checkedPayloads, submitAll } from './bulk';
-import { checked, type ClientConfig } from './config';
+import { checked, type ClientConfig, memberEntries } from './config';
 import type { ClientEvent, ClientEventMap, ClientStateName } from './events';
 import type { MemberId, SessionId } from './ids';
 import { Operation } from './layout';
@@ -60,7 +60,7 @@ export class RaftClient extends EventEmitter {
   #isUnreferenced = false;
 
   /** The endpoints of the members, for traces. */
-  readonly #endpoints: ReadonlyMap<string, string>;
+  #endpoints: ReadonlyMap<string, string>;
 
   /** Checks the settings and opens nothing. Throws a `ValidationError` that names the setting at fault. */
   constructor(config: ClientConfig) {
@@ -181,6 +181,20 @@ export class RaftClient extends EventEmitter {
    */
   ready(): Promise<void> {
     return ready(this.#bridge);
+  }
+
+  /**
+   * Gives the client these members in place of those that it had, at any time: while it is connected, while it looks for a member, or
+   * before the next `connect()`.
+   *
+   * A member of both lists, with the same id and endpoint, stays the same. Removed members are not asked any more, and a search asks
+   * added ones at once. A session stays connected where it is, also at a removed member, until that connection ends. Throws a
+   * `ValidationError`, and changes nothing, if the constructor would not take these members.
+   */
+  updateMembers(clusterMembers: ClientConfig['clusterMembers']): void {
+    const members = memberEntries(clusterMembers);
+    this.#bridge.updateMembers(members);
+    this.#endpoints = new Map(members);
   }
 
   /** Measures the round-trip time to the leader with a KeepAlive. Resolves with milliseconds. */

@@ -159,6 +159,11 @@ export function checked(config: ClientConfig): string {
   return settings;
 }
 
+/** @internal The members of a new list, as pairs. Throws ValidationError if one is not a string; the native half checks the rest. */
+export function memberEntries(members: ClientConfig['clusterMembers']): [string, string][] {
+  return entries('clusterMembers', members);
+}
+
 const defaults = facts.defaults as Readonly<Record<NumberName, number>>;
 
 /** The defaults of the numbers, and a check that needs no client. */

@@ -37,6 +37,7 @@ export const enum Operation {
   Consume = 9,
   ServerRequestDone = 10,
   Observe = 11,
+  Members = 12,
 }
 
 /** What a record of the native half reports. */

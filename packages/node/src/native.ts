@@ -8,6 +8,7 @@ export interface NativeClient {
   allPusher(): (batch: Buffer, length: number) => number;
   taker(): (into: Buffer, offset: number) => number;
   stage(payload: Uint8Array): void;
+  stageMembers(members: string): string | null;
   takeOutOfLine(into: Buffer): void;
   limits(): string;
   payloadFailure(length: number): string | null;

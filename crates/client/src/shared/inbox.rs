@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use zraft_core::{Admission, LivenessQuery, RequestKind, Timeout};
+use zraft_core::{Admission, LivenessQuery, MemberList, RequestKind, Timeout};
 use zraft_protocol::RequestId;
 
 use crate::error::Error;
@@ -39,6 +39,7 @@ pub(crate) enum Input {
         timeout: Duration,
         done: oneshot::Sender<()>,
     },
+    UpdateMembers(MemberList),
     /// The application took, or handled, a server request of the session with this epoch.
     ServerRequestDone {
         epoch: u64,
@@ -79,6 +80,8 @@ pub(crate) struct Inbox {
     pub(crate) calls: Calls,
     pub(crate) driver: DriverState,
     pub(crate) backpressure: Backpressure,
+    /// The members that the application gave last, for a driver that starts later.
+    pub(crate) members: Option<MemberList>,
     /// Wakes the driver. It is set only while the driver sleeps.
     driver_waker: Option<Waker>,
     next_ticket: u64,
@@ -92,6 +95,7 @@ impl Inbox {
             calls: Calls::default(),
             driver: DriverState::Stopped,
             backpressure: Backpressure::new(admission),
+            members: None,
             driver_waker: None,
             next_ticket: 0,
         }

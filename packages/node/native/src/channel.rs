@@ -7,7 +7,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use napi::Status;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use zraft_client::binding::core::{StateName, Stats};
+use zraft_client::binding::core::{MemberList, StateName, Stats};
 use zraft_client::{MemberId, SessionId};
 
 use crate::layout::{self, CHUNK, Operation};
@@ -155,6 +155,8 @@ pub(crate) struct Channel {
     pub(crate) inbox: Mutex<Inbox>,
     pub(crate) outbox: Mutex<Outbox>,
     pub(crate) status: Mutex<ClientStatus>,
+    /// The members that the application gave last, until the driver takes them.
+    pub(crate) members: Mutex<Option<MemberList>>,
     /// `None` once the client is abandoned.
     pub(crate) wake: Mutex<Option<WakeFunction>>,
 }
@@ -170,6 +172,7 @@ impl Channel {
                 member_id: None,
                 stats: Stats::default(),
             }),
+            members: Mutex::default(),
             wake: Mutex::default(),
         }
     }

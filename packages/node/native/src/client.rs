@@ -5,6 +5,7 @@ use std::sync::Arc;
 use napi::bindgen_prelude::{BufferSlice, Env, Function};
 use napi_derive::napi;
 use serde_json::json;
+use zraft_client::binding::Sockets;
 use zraft_client::binding::core::Config;
 
 use crate::channel::{Batch, Channel, lock};
@@ -17,6 +18,7 @@ use crate::{json, layout, settings};
 pub struct NativeClient {
     host: Arc<Host>,
     config: Config,
+    sockets: Sockets,
 }
 
 #[napi]
@@ -27,10 +29,10 @@ impl NativeClient {
     pub fn new(settings: String, wake: Function<'_, (), ()>) -> napi::Result<Self> {
         let (config, sockets) = settings::checked(&settings)
             .map_err(|error| napi::Error::from_reason(json::failure(&error.into()).to_string()))?;
-        let host = Arc::new(Host::new(config.clone(), sockets));
+        let host = Arc::new(Host::new(config.clone(), sockets.clone()));
         let wake = wake.build_threadsafe_function::<()>().weak::<true>().build()?;
         *lock(&host.channel.wake) = Some(wake);
-        Ok(Self { host, config })
+        Ok(Self { host, config, sockets })
     }
 
     /// Returns a function `(batch, length)` that pushes the first `length` bytes of a batch, with the payload that was staged
@@ -92,6 +94,19 @@ impl NativeClient {
         copy.extend_from_slice(payload);
         *lock(&self.host.staged) = copy.into();
         Ok(())
+    }
+
+    /// Checks members, a JSON array of ids and endpoints, and keeps them until an operation has the driver take them. Returns the
+    /// failure as JSON, or null if they are accepted.
+    #[napi]
+    pub fn stage_members(&self, members: String) -> Option<String> {
+        match settings::members(&members, &self.sockets) {
+            Ok(members) => {
+                *lock(&self.host.channel.members) = Some(members);
+                None
+            }
+            Err(error) => Some(json::failure(&error.into()).to_string()),
+        }
     }
 
     /// Writes the next out-of-line bytes into `into`, which has the length that the record gives.

@@ -19,6 +19,7 @@
 //! | 9 consume server requests | | 1 on, 0 off | |
 //! | 10 server request done | epoch | low half of its id | none: `length` is the high half |
 //! | 11 observe messages | | 1 on, 0 off | |
+//! | 12 take the members that were staged last | | | |
 //!
 //! A slot names a request until its last record and is reused afterwards. The generation counts the uses of a slot, so a
 //! record or a cancellation of an earlier use matches no later one. It is 0 where the id is not a slot. The numbers of calls
@@ -91,11 +92,12 @@ pub(crate) enum Operation {
     Consume = 9,
     ServerRequestDone = 10,
     Observe = 11,
+    Members = 12,
 }
 
 impl Operation {
     /// All operations in the order of their numbers, which are 1, 2, 3, …
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Command,
         Self::Query,
         Self::Cancel,
@@ -107,6 +109,7 @@ impl Operation {
         Self::Consume,
         Self::ServerRequestDone,
         Self::Observe,
+        Self::Members,
     ];
 
     fn from_number(number: u32) -> Option<Self> {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use zraft_client::Tls;
 use zraft_client::binding::Sockets;
 use zraft_client::binding::core::{
-    Config, LivenessQuery, SETTINGS, Setting, SettingKind, ValidationError,
+    Config, LivenessQuery, MemberList, SETTINGS, Setting, SettingKind, ValidationError,
 };
 
 /// Checks the settings of the table. The TypeScript half has checked their types: a value of another type counts as absent.
@@ -64,6 +64,17 @@ pub(crate) fn checked(text: &str) -> Result<(Config, Sockets), ValidationError> 
         None => Sockets::without_tls(&config)?,
     };
     Ok((config, sockets))
+}
+
+/// Parses members that replace those of a client with these sockets.
+///
+/// # Errors
+/// The first member that cannot be accepted.
+pub(crate) fn members(text: &str, sockets: &Sockets) -> Result<MemberList, ValidationError> {
+    let members: Value = serde_json::from_str(text).unwrap_or_default();
+    let members = MemberList::new(entries(&members))?;
+    sockets.check_members(members.as_slice())?;
+    Ok(members)
 }
 
 /// Returns sockets with the TLS settings that are given. They are not in the table, because the core knows no TLS.

@@ -2,7 +2,7 @@
 //!
 //! | file | here |
 //! | --- | --- |
-//! | `endpoints`, `keep_alive`, `leadership`, `scenarios`, `stress`, `tls` | every test runs, on real members instead of the embedded cluster |
+//! | `endpoints`, `keep_alive`, `leadership`, `scenarios`, `stress`, `tls`, `update_members` | every test runs, on real members instead of the embedded cluster |
 //! | `backpressure`, `cancellation`, `events`, `hostile_peers`, `long_transfers`, `public_api`, `server_requests`, `settings`, `stalls`, `timeouts` and `closing` | no test needs a cluster: a scripted peer plays the server, or there is none |
 //! | `scenario_table` | reads the sources of the suite |
 //!
@@ -29,3 +29,5 @@ mod support;
 mod table;
 #[path = "../../../../crates/client/tests/client/tls.rs"]
 mod tls;
+#[path = "../../../../crates/client/tests/client/update_members.rs"]
+mod update_members;

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The files whose tests run here.
-const HERE: [&str; 6] = ["endpoints", "keep_alive", "leadership", "scenarios", "stress", "tls"];
+const HERE: [&str; 7] =
+    ["endpoints", "keep_alive", "leadership", "scenarios", "stress", "tls", "update_members"];
 
 #[test]
 fn all_tests_that_use_a_cluster_are_here() {

@@ -8,7 +8,7 @@ use zraft_client::binding::{CONNECT_TIMEOUT, DISCONNECT_TIMEOUT};
 use zraft_protocol::RequestId;
 
 use super::Bridge;
-use crate::channel::Batch;
+use crate::channel::{Batch, lock};
 use crate::layout::{DEFAULT_TIMEOUT, Entry, Id, Kind, NO_TIMEOUT, Operation};
 
 impl Bridge {
@@ -74,6 +74,11 @@ impl Bridge {
                 }
             }
             Operation::Observe => self.wants_messages = argument != 0,
+            Operation::Members => {
+                if let Some(members) = lock(&self.channel.members).take() {
+                    machine.update_members(now, members);
+                }
+            }
         }
     }
 

@@ -1,0 +1,54 @@
+import { expect, test } from 'vitest';
+import { ValidationError } from 'zraft-client';
+
+import { bytes, connectedClient, newClient, next, startCluster } from './support/fixtures';
+
+/** A port of this computer at which nothing listens. */
+const NOWHERE = { nowhere: 'tcp://127.0.0.1:1' };
+
+test('the session goes on at a member that was added', async () => {
+  const cluster = await startCluster({ application: 'echo', members: 3 });
+  const members = [...cluster.clusterMembers];
+  const client = await connectedClient(cluster, { clusterMembers: new Map(members.slice(0, 1)) });
+  const session = client.sessionId;
+  client.updateMembers(new Map(members.slice(1)));
+  expect(await client.submitCommand(bytes('a'))).toEqual(bytes('a'));
+  expect(client.memberId).toBe('node-1');
+  const connected = next(client, 'connected');
+  await cluster.stepDown('node-3');
+  expect(await connected).toMatchObject({ resumed: true, memberId: 'node-3' });
+  expect(client.sessionId).toBe(session);
+});
+
+test('connect() that finds no member succeeds with a new list, and so does the next one', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = newClient({ clusterMembers: NOWHERE });
+  const failed = next(client, 'connectionFailure');
+  const connecting = client.connect();
+  await failed;
+  client.updateMembers(cluster.clusterMembers);
+  await connecting;
+  await client.disconnect();
+  await client.connect();
+  await client.disconnect();
+});
+
+test('a list that is given before connect() counts', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = newClient({ clusterMembers: NOWHERE });
+  client.updateMembers(cluster.clusterMembers);
+  await client.connect();
+  await client.disconnect();
+});
+
+test('a list that the constructor would refuse throws and changes nothing', async () => {
+  const cluster = await startCluster({ application: 'echo' });
+  const client = await connectedClient(cluster);
+  for (const refused of [{}, { 'node-1': 'nonsense' }, { 'node-1': 'tls://127.0.0.1:1' }, { 'node-1': 7 as never }, null as never]) {
+    expect(() => {
+      client.updateMembers(refused);
+    }).toThrow(ValidationError);
+  }
+  await client.disconnect();
+  await client.connect();
+});
