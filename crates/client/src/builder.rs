@@ -98,6 +98,28 @@ impl ClientBuilder {
         self
     }
 
+    /// Lets the client ask the server for the members, each time that the session gets a connection and every 5 minutes or so, so
+    /// that one member in the configuration is enough, and members that are added later are found. Those that the server
+    /// lists are asked before the configured ones. Default: false.
+    ///
+    /// Only for `zraft server` and the embedded cluster: any other server hands the query to its application, and ZIO Raft's own
+    /// can stop reading then.
+    ///
+    /// ```
+    /// use zraft_client::RaftClient;
+    ///
+    /// let client = RaftClient::builder()
+    ///     .member("node-1", "tcp://127.0.0.1:7001")
+    ///     .capability("app", "example")
+    ///     .discover_members(true)
+    ///     .build()?;
+    /// # Ok::<(), zraft_client::Error>(())
+    /// ```
+    pub fn discover_members(mut self, discover: bool) -> Self {
+        self.config = self.config.discover_members(discover);
+        self
+    }
+
     /// Sets how the client speaks TLS with members whose endpoint begins with `tls://`. Required if there is one.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::Tls) -> Self {

@@ -107,6 +107,7 @@ macro_rules! define_config {
             pub(crate) members: MemberList,
             pub(crate) capabilities: Capabilities,
             pub(crate) liveness_query: Option<LivenessQuery>,
+            pub(crate) discover_members: bool,
             $(pub(crate) $name: $type,)+
         }
 
@@ -128,6 +129,7 @@ macro_rules! define_config {
                     .field("members", &self.members.as_slice())
                     .field("capabilities", &MaskedValues(names))
                     .field("liveness_query", &self.liveness_query)
+                    .field("discover_members", &self.discover_members)
                     $(.field(stringify!($name), &self.$name))+
                     .finish()
             }
@@ -161,6 +163,11 @@ impl Config {
     /// The query that the client itself sends when nothing else shows that the member leads.
     pub fn liveness_query(&self) -> Option<&LivenessQuery> {
         self.liveness_query.as_ref()
+    }
+
+    /// Returns true if the client asks the server for the members.
+    pub fn discover_members(&self) -> bool {
+        self.discover_members
     }
 
     /// The limits that decide whether a request is accepted.

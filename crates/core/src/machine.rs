@@ -4,6 +4,7 @@ mod connect;
 mod connected;
 mod connecting;
 mod disconnected;
+mod discovery;
 mod drain;
 mod interface;
 mod members;
@@ -38,6 +39,7 @@ use connect::Callers;
 use connected::Connected;
 use connecting::{ConnectingNew, Search};
 use disconnected::Disconnected;
+use discovery::Discovery;
 use drain::Drain;
 pub use interface::{Action, Completion, ConnEnd, OpenFailure, Timeout};
 use outputs::Outputs;
@@ -216,6 +218,7 @@ pub struct Machine {
     /// The disconnect() under way.
     drain: Option<Drain>,
     own_query: OwnQuery,
+    discovery: Discovery,
     clock: Clock,
     out: Outputs,
 }
@@ -261,6 +264,7 @@ impl Machine {
             callers: Callers::default(),
             drain: None,
             own_query: OwnQuery::default(),
+            discovery: Discovery::default(),
             clock: Clock::new(now),
             out: Outputs::default(),
         }

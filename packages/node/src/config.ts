@@ -74,6 +74,12 @@ export interface ClientConfig {
   readonly onSessionExpired?: 'terminate' | 'newSession' | undefined;
   /** The query that the client itself sends when nothing else shows that its member leads. Default: none. */
   readonly livenessQuery?: LivenessQuery | undefined;
+  /**
+   * Ask the server for the members, after each connect and every 5 minutes or so: one member in the configuration is then enough. Only for
+   * `zraft server` and `TestCluster`: any other server hands the query to its application, and ZIO Raft's own can stop reading then. Default
+   * false.
+   */
+  readonly discoverMembers?: boolean | undefined;
   /** How the client speaks TLS. Required if an endpoint begins with `tls://`. */
   readonly tls?: TlsSettings | undefined;
 }
@@ -146,9 +152,12 @@ function toValues(given: Readonly<Record<string, unknown>>, prefix: string): Rec
 /** The settings as the native half reads them. */
 function toSettings(config: ClientConfig): string {
   if (!isRecord(config)) throw new ValidationError('the configuration must be an object');
-  // Neither is in the table of the native half: its settings have no bytes, and the core that owns it knows no TLS.
-  const { tls, livenessQuery, ...others } = config;
-  return JSON.stringify({ ...toValues(others, ''), tls: toTls(tls), livenessQuery: toLivenessQuery(livenessQuery) });
+  // None is in the table of the native half: its settings have no bytes and no switches, and the core that owns it knows no TLS.
+  const { tls, livenessQuery, discoverMembers, ...others } = config;
+  if (discoverMembers !== undefined && typeof discoverMembers !== 'boolean') {
+    throw new ValidationError('discoverMembers: must be a boolean');
+  }
+  return JSON.stringify({ ...toValues(others, ''), tls: toTls(tls), livenessQuery: toLivenessQuery(livenessQuery), discoverMembers });
 }
 
 /** @internal Settings that have been checked, for the native half. Throws ValidationError. */

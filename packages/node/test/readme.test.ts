@@ -31,7 +31,16 @@ test('the table of settings has every setting and its default', () => {
   const { connectTimeout, disconnectTimeout, reconnectBackoff, ...numbers } = names.defaults;
   const rows = new Map(table('Configuration').map(([name, value]) => [name, value]));
   for (const [name, value] of Object.entries(numbers)) expect(rows.get(name), name).toBe(String(value));
-  const others = ['clusterMembers', 'capabilities', 'ackServerRequests', 'onSessionExpired', 'reconnectBackoff', 'livenessQuery', 'tls'];
+  const others = [
+    'clusterMembers',
+    'capabilities',
+    'ackServerRequests',
+    'onSessionExpired',
+    'reconnectBackoff',
+    'livenessQuery',
+    'discoverMembers',
+    'tls',
+  ];
   expect([...rows.keys()].sort()).toEqual([...Object.keys(numbers), ...others].sort());
   for (const value of Object.values(reconnectBackoff as object)) expect(section('Configuration')).toContain(String(value));
   expect(readme).toContain((connectTimeout as number).toLocaleString('en'));

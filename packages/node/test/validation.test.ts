@@ -45,6 +45,7 @@ const bad: [string, object, RegExp][] = [
   ],
   ['an interval that is a string', { livenessQuery: { payload: Buffer.from('q'), interval: '5' } }, /livenessQuery\.interval/],
   ['an unknown part of a liveness query', { livenessQuery: { payload: Buffer.from('q'), every: 5 } }, /livenessQuery\.every/],
+  ['a switch that is a number', { discoverMembers: 1 }, /discoverMembers: must be a boolean/],
   ['a back-off that is a string', { reconnectBackoff: { initial: 'soon' } }, /reconnectBackoff\.initial/],
 ];
 

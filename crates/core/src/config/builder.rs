@@ -33,6 +33,7 @@ macro_rules! define_builder {
             members: Vec<(String, String)>,
             capabilities: Vec<(String, String)>,
             liveness_query: Option<LivenessQuery>,
+            discover_members: bool,
             $($name: $type,)+
         }
 
@@ -42,6 +43,7 @@ macro_rules! define_builder {
                     members: Vec::new(),
                     capabilities: Vec::new(),
                     liveness_query: None,
+                    discover_members: false,
                     $($name: default_value!($kind $facts),)+
                 }
             }
@@ -67,6 +69,7 @@ macro_rules! define_builder {
                     members: MemberList::new(self.members)?,
                     capabilities: parse_capabilities(self.capabilities)?,
                     liveness_query: self.liveness_query,
+                    discover_members: self.discover_members,
                     $($name: self.$name,)+
                 };
                 for setting in SETTINGS {
@@ -113,6 +116,18 @@ impl ConfigBuilder {
     /// Default: none.
     pub fn liveness_query(mut self, query: LivenessQuery) -> Self {
         self.liveness_query = Some(query);
+        self
+    }
+
+    /// Lets the client ask the server for the members, each time that the session gets a connection and every 5 minutes or so.
+    /// The members that the server lists are asked before the configured ones, which are left as the last resort. An endpoint
+    /// that the server gives is used only if a configured member has the same scheme. Default: false.
+    ///
+    /// Only for servers that answer [reserved queries](zraft_protocol::reserved), such as `zraft server`: any other hands the
+    /// query to its application, and ZIO Raft's own can stop reading then. The query counts in `sent`, `in_flight` and
+    /// `answered` of the [`Stats`](crate::Stats), and does not hold up a disconnect().
+    pub fn discover_members(mut self, discover: bool) -> Self {
+        self.discover_members = discover;
         self
     }
 

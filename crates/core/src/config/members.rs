@@ -8,7 +8,7 @@ use super::{ValidationError, table::MAX_MEMBERS};
 use crate::endpoint::Endpoint;
 
 /// A member of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     /// The name under which the cluster knows the member, as leader hints give it.
     pub id: MemberId,
@@ -34,7 +34,11 @@ impl Member {
 /// # Ok::<(), zraft_core::ValidationError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberList(Vec<Member>);
+pub struct MemberList {
+    members: Vec<Member>,
+    /// The members from here on are asked only if the others do not answer.
+    last_resort: usize,
+}
 
 impl MemberList {
     /// Checks ids and endpoints, `tcp://host:port`, `tcp://[v6]:port`, the same with `tls://`, or `ipc://path`.
@@ -66,11 +70,24 @@ impl MemberList {
                 Err(reason) => return Err(ValidationError::Endpoint { member, reason }),
             }
         }
-        if list.is_empty() { Err(ValidationError::NoMembers) } else { Ok(Self(list)) }
+        if list.is_empty() {
+            return Err(ValidationError::NoMembers);
+        }
+        Ok(Self { last_resort: list.len(), members: list })
     }
 
     /// The members, in the order in which they are asked.
     pub fn as_slice(&self) -> &[Member] {
-        &self.0
+        &self.members
+    }
+
+    /// Returns a list whose first `listed` members the server gave. The others may have the same ids, at other endpoints.
+    pub(crate) fn discovered(members: Vec<Member>, listed: usize) -> Self {
+        Self { members, last_resort: listed }
+    }
+
+    /// Returns the members, and whether each is asked only if the others do not answer.
+    pub(crate) fn ranked(&self) -> impl Iterator<Item = (&Member, bool)> {
+        self.members.iter().enumerate().map(|(place, member)| (member, place >= self.last_resort))
     }
 }

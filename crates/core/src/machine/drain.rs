@@ -45,7 +45,7 @@ impl Machine {
                 self.end(now, Some(DisconnectReason::Closed), &why);
             }
             State::ConnectingExisting | State::Connected(_) => {
-                self.withdraw_own_query();
+                self.withdraw_own_queries();
                 // Even with nothing to wait for, the session is closed on a connection.
                 self.drain = Some(Drain { until, closing: None });
             }

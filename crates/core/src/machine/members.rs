@@ -13,9 +13,15 @@ impl Machine {
     /// names a new one, that one is asked at once and begins a new round, so a caller that brings a new member in each
     /// call bears the pace of the attempts.
     pub fn update_members(&mut self, now: Instant, members: MemberList) {
-        let session = self.link.as_ref().map(|link| (link.member, &*link.to));
-        let added = self.members.update(&members, session);
+        self.set_members(now, &members);
         self.config.members = members;
+        self.ask_for_members(now);
+    }
+
+    /// Lets these members be asked from now on.
+    pub(super) fn set_members(&mut self, now: Instant, members: &MemberList) {
+        let session = self.link.as_ref().map(|link| (link.member, &*link.to));
+        let added = self.members.update(members, session);
         self.callers.configured(|id| self.members.by_id(id).is_some());
         if let Some(session) = &mut self.session {
             session.believe_only(|member| self.members.get(member).is_some());

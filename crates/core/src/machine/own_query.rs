@@ -1,4 +1,7 @@
-//! The liveness query: a request of the machine's own, of which the application hears nothing.
+//! The liveness query: a request of the machine's own, of which the application hears nothing. So is the question for the
+//! members, in `discovery.rs`.
+
+use bytes::Bytes;
 
 use super::{Machine, State};
 use crate::{
@@ -16,7 +19,7 @@ pub(super) struct OwnQuery {
 }
 
 impl OwnQuery {
-    /// Returns true if this request is the machine's own.
+    /// Returns true if this request is the liveness query.
     #[inline]
     pub(super) fn is(&self, key: RequestKey) -> bool {
         self.pending == Some(key)
@@ -66,18 +69,28 @@ impl Machine {
         }
     }
 
-    /// Takes back the liveness query, which a drain does not wait for.
-    pub(super) fn withdraw_own_query(&mut self) {
-        if let Some(key) = self.own_query.pending {
+    /// Returns true if this request is the machine's own.
+    #[inline]
+    pub(super) fn is_own(&self, key: RequestKey) -> bool {
+        self.own_query.is(key) || self.discovery.is(key)
+    }
+
+    /// Takes back the machine's own queries, which a drain does not wait for.
+    pub(super) fn withdraw_own_queries(&mut self) {
+        let own = [self.own_query.pending, self.discovery.pending()];
+        for key in own.into_iter().flatten() {
             self.forget(key.slot, Failure::Closed { sent: false });
         }
     }
 
-    /// The liveness query settled.
+    /// One of the machine's own queries settled.
     #[cold]
-    pub(super) fn own_query_settled(&mut self, failure: Option<&Failure>) {
+    pub(super) fn own_query_settled(&mut self, key: RequestKey, result: Result<Bytes, Failure>) {
+        if self.discovery.is(key) {
+            return self.discovery_settled(result);
+        }
         self.own_query.pending = None;
-        if matches!(failure, Some(Failure::Quarantined { .. })) {
+        if matches!(result, Err(Failure::Quarantined { .. })) {
             self.own_query.quarantined = true;
         }
     }

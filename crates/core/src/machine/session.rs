@@ -299,6 +299,7 @@ impl Machine {
         self.members.forget_unconfigured();
         self.enter(State::Connected(Connected::begin(now)));
         self.out.event(Event::Connected { session_id, member_id, endpoint, resumed });
+        self.ask_for_members(now);
         // Calls during a drain wait for the session after it.
         if self.drain.is_none() {
             self.answer_callers(Ok(()));
@@ -312,5 +313,6 @@ impl Machine {
         self.requests.new_session();
         self.quarantine.reset();
         self.own_query.new_session();
+        self.discovery.new_session();
     }
 }

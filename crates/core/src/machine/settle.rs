@@ -43,8 +43,8 @@ impl Machine {
         let Some(settled) = self.settle_answered(now, slot) else { return };
         self.stats.answered += 1;
         let (key, result) = (settled.key, Ok(answer));
-        if self.own_query.is(key) {
-            self.own_query_settled(None);
+        if self.is_own(key) {
+            self.own_query_settled(key, result);
         } else if settled.phase == Phase::Detached {
             self.out.complete(Completion::Resolution { key, result });
         } else {
@@ -71,6 +71,7 @@ impl Machine {
     pub(super) fn give_up_waiting(&mut self, now: Instant, slot: u32, why: GaveUp) {
         let entry = self.requests.slab.get(slot);
         let (phase, kind, id) = (entry.phase, entry.kind, entry.id);
+        let own = self.is_own(self.requests.slab.key(slot));
         let reference = self.reference(slot, kind, id).filter(|_| phase != Phase::Queued);
         let failure = |sent| match why {
             GaveUp::Deadline => Failure::Timeout { id: reference.clone(), sent },
@@ -91,7 +92,7 @@ impl Machine {
             }
             Phase::Queued | Phase::Live => self.forget(slot, failure(false)),
         }
-        if why == GaveUp::Deadline && phase != Phase::Detached {
+        if why == GaveUp::Deadline && phase != Phase::Detached && !own {
             self.out.event(match (kind, reference) {
                 (RequestKind::Command, Some(RequestRef::Command(id))) => {
                     Event::RequestTimeout { request_id: Some(id) }
@@ -119,7 +120,7 @@ impl Machine {
             }
         }
         match settled.phase {
-            _ if self.own_query.is(settled.key) => {}
+            _ if self.is_own(settled.key) => {}
             Phase::Queued => self.stats.not_executed += 1,
             Phase::Live if failure.maybe_executed() => self.stats.unknown += 1,
             _ => {}
@@ -130,8 +131,8 @@ impl Machine {
 
     fn complete(&mut self, settled: &Settled, result: Result<Bytes, Failure>) {
         let key = settled.key;
-        if self.own_query.is(key) {
-            return self.own_query_settled(result.err().as_ref());
+        if self.is_own(key) {
+            return self.own_query_settled(key, result);
         }
         self.out.complete(match settled.phase {
             Phase::Detached => Completion::Resolution { key, result },

@@ -90,7 +90,14 @@ impl Machine {
         let links = self.link.iter().chain(self.search.links()).filter(|link| link.open);
         let zmtp = links.filter_map(|link| link.zmtp.poll_timeout()).min();
         let jumped = self.clock.jumped.then_some(self.clock.latest);
-        let network = [zmtp, self.search_at(), self.doubt_until(), self.next_connected(), jumped];
+        let network = [
+            zmtp,
+            self.search_at(),
+            self.doubt_until(),
+            self.next_connected(),
+            self.discovery_at(),
+            jumped,
+        ];
         network.into_iter().flatten().chain(deadline).min()
     }
 
@@ -143,6 +150,7 @@ impl Machine {
         if self.doubt_until().is_some_and(|until| until <= now) {
             self.session_expired(now, None);
         }
+        self.discover(now);
         self.search_timeouts(now);
         if matches!(self.state, State::Connected(_)) && !self.is_closing() {
             self.resend.tick(now, &mut self.requests);

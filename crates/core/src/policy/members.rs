@@ -84,6 +84,8 @@ struct Unconfigured {
 struct Known {
     key: MemberKey,
     member: Arc<Member>,
+    /// It is asked only if the others do not answer.
+    last_resort: bool,
     /// It was asked in this round.
     asked: bool,
     /// It gave no answer in this round, or denied the session.
@@ -98,6 +100,7 @@ impl Known {
         Self {
             key,
             member: Arc::new(member.clone()),
+            last_resort: false,
             asked: false,
             failed: false,
             deaf_until: None,
@@ -136,12 +139,12 @@ impl Members {
         session: Option<(MemberKey, &Member)>,
     ) -> bool {
         let before = std::mem::take(&mut self.members).into_iter();
-        let mut before: HashMap<MemberId, Known> =
-            before.map(|known| (known.member.id.clone(), known)).collect();
+        let mut before: HashMap<Arc<Member>, Known> =
+            before.map(|known| (Arc::clone(&known.member), known)).collect();
         let mut added = None;
-        for member in list.as_slice() {
-            let same = before.remove(&member.id).filter(|known| *known.member == *member);
-            let known = match (same, session) {
+        for (member, last_resort) in list.ranked() {
+            let same = before.remove(member);
+            let mut known = match (same, session) {
                 (Some(known), _) => known,
                 (None, Some((key, to))) if to == member => Known::new(key, member),
                 (None, _) => {
@@ -151,6 +154,7 @@ impl Members {
                     Known::new(key, member)
                 }
             };
+            known.last_resort = last_resort;
             self.members.push(known);
         }
         self.round_start = added.or(self.round_start);
@@ -159,6 +163,11 @@ impl Members {
             self.by_id(&leader.leader_id).is_none() && list.as_slice().contains(&leader.giver)
         });
         added.is_some()
+    }
+
+    /// Returns all members, in the order in which they are asked.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().map(|known| &*known.member)
     }
 
     /// Returns a configured member.
@@ -219,7 +228,7 @@ impl Members {
         let start = self.round_start.take().and_then(|key| self.place(key));
         let first = start.unwrap_or_else(|| self.after(self.last));
         let (before, from) = self.members.split_at(first);
-        let free = from.iter().chain(before).map(|known| known.key).find(|&key| !busy(key));
+        let free = best(from.iter().chain(before).filter(|known| !busy(known.key)));
         free.map_or(Next::Wait, |key| Next::Now(self.take(key)))
     }
 
@@ -249,7 +258,8 @@ impl Members {
     /// Returns the next member after the one tried last that was not asked in this round.
     fn next_unasked(&mut self, busy: impl Fn(MemberKey) -> bool) -> Option<MemberKey> {
         let (before, from) = self.members.split_at(self.after(self.last));
-        let next = from.iter().chain(before).find(|known| !known.asked && !busy(known.key))?.key;
+        let unasked = from.iter().chain(before).filter(|known| !known.asked && !busy(known.key));
+        let next = best(unasked)?;
         Some(self.take(next))
     }
 
@@ -433,6 +443,12 @@ impl Members {
         self.election = pause.mul_f64(ELECTION_GROWTH).min(limit);
         half_random(pause, rng)
     }
+}
+
+/// Returns the first member that is not a last resort, or the first one.
+fn best<'a>(members: impl Iterator<Item = &'a Known>) -> Option<MemberKey> {
+    // The first of those with the least rank.
+    members.min_by_key(|known| known.last_resort).map(|known| known.key)
 }
 
 /// Returns a pause of which half is fixed and half random, so that clients do not ask in step.

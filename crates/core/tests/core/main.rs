@@ -9,6 +9,7 @@ mod connect_disconnect;
 mod cost;
 mod deadlines;
 mod determinism;
+mod discovery;
 mod doubtful_expiry;
 mod drain;
 mod endpoint;

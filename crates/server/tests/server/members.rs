@@ -6,7 +6,7 @@ use zraft_protocol::reserved::{self, Members};
 use zraft_server::{LocalCluster, MemberConfig};
 use zraft_session::{Application, applications::AppendLog};
 
-use crate::support::{client, patient, read_log, within};
+use crate::support::{append, builder, client, patient, read_log, within};
 
 /// Asks for the members. Returns where clients reach each of them.
 async fn listed<A: Application>(cluster: &LocalCluster<A>) -> BTreeMap<String, Option<String>> {
@@ -35,6 +35,27 @@ async fn a_leader_lists_the_members_and_where_clients_reach_them() {
     within(cluster.hand_over(added)).await.expect("it takes over");
     assert_eq!(listed(&cluster).await, endpoints(&cluster));
     assert!(read_log(&client(&cluster).await).await.is_empty());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_was_given_one_member_learns_the_others_and_survives_its_end() {
+    let mut cluster = LocalCluster::start_with(3, AppendLog::new, patient).await.expect("starts");
+    let leader = within(cluster.leader()).await.expect("a leader");
+    let name = cluster.member(leader).expect("it runs").identity().member.clone();
+    let mut only = cluster.endpoints();
+    only.retain(|member, _| *member == name);
+    let client = builder(only).discover_members(true).build().expect("the settings are valid");
+    within(client.connect()).await.expect("it leads");
+    // The answer is not the application's, so only the count shows it.
+    while client.stats().answered == 0 {
+        within(client.ping()).await.expect("it is connected");
+    }
+    assert_eq!(append(&client, "one").await, 0);
+    within(cluster.kill(leader)).await.expect("it runs");
+    assert_eq!(append(&client, "two").await, 1);
+    assert_ne!(client.member_id(), Some(name));
+    assert_eq!(read_log(&client).await, ["one", "two"]);
     cluster.stop().await;
 }
 

@@ -36,6 +36,10 @@ fn config(settings: &Value) -> Result<Config, ValidationError> {
             _ => builder,
         };
     }
+    // The table has no switches.
+    if let Some(discover) = settings.get("discoverMembers").and_then(Value::as_bool) {
+        builder = builder.discover_members(discover);
+    }
     if let Some(query) = settings.get("livenessQuery").filter(|query| query.is_object()) {
         builder = builder.liveness_query(liveness_query(query));
     }
