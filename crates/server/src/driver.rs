@@ -151,6 +151,11 @@ impl Driver {
             Input::Fetched { low, entries } => replica.fetched(now, low, &entries),
             Input::Done(Done::Applied { effects, view }) => replica.applied(now, effects, view),
             Input::Done(Done::Answered { key, answer }) => replica.answered(now, key, answer),
+            Input::Answered(answers) => {
+                for (key, answer) in answers {
+                    replica.answered(now, key, answer);
+                }
+            }
             Input::Done(Done::Frozen { meta, snapshot }) => {
                 self.store(StoreJob::Take { meta, snapshot });
             }

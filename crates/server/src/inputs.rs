@@ -7,16 +7,19 @@ use tokio::sync::oneshot;
 use zraft_protocol::ClientMessage;
 use zraft_replica::{
     Accepting, ChangeError, ChangeTicket, ConnectionId, ConnectionKind, Dialing, Done,
-    HandshakeError, LogEntry, MembershipChange, Peer, PeerMessage, RaftId, Refusal, SnapshotFile,
-    Space,
+    HandshakeError, LogEntry, MembershipChange, Peer, PeerMessage, QueryKey, RaftId, Refusal,
+    SnapshotFile, Space,
 };
-use zraft_session::CheckedSettings;
+use zraft_session::{CheckedSettings, Payload, QueryError};
 use zraft_store::{SnapshotSource, StoreError};
 
 use crate::{Ended, Report, clients::Mailbox};
 
 /// The newest snapshot, opened; none before the first one.
 pub(crate) type Newest = Result<Option<SnapshotSource>, StoreError>;
+
+/// The state machine's answer to a query.
+pub(crate) type QueryAnswer = Result<Payload, QueryError>;
 
 /// What other members and the member's own threads report. It is handled before anything of clients.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub(crate) enum Input {
         entries: Vec<LogEntry>,
     },
     Done(Done),
+    /// The answers of queries that ran together.
+    Answered(Vec<(QueryKey, QueryAnswer)>),
     SnapshotTaken(SnapshotFile),
     SnapshotRead {
         to: RaftId,

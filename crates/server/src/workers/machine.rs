@@ -4,14 +4,19 @@ use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::mpsc::{self, Receiver, Sender},
+    time::{Duration, Instant},
 };
 
-use zraft_replica::{Done, Job, Machine, SnapshotMeta};
+use zraft_replica::{Done, Job, Machine, QueryKey, SnapshotMeta};
 use zraft_session::{Application, RestoreError};
 use zraft_store::{CrashRecord, Folder, SnapshotSource, StoreError};
 
 use super::{Context, StoreJob, backtrace};
-use crate::{Ended, history::SharedHistory, inputs::Input};
+use crate::{
+    Ended,
+    history::SharedHistory,
+    inputs::{Input, QueryAnswer},
+};
 
 pub(super) fn run<A: Application>(
     mut machine: Machine<A>,
@@ -22,7 +27,8 @@ pub(super) fn run<A: Application>(
     context: &Context,
 ) {
     backtrace::watch();
-    for job in jobs {
+    let mut answers = Answers::default();
+    while let Some(job) = answers.next(jobs, context) {
         if context.is_abandoned() {
             return;
         }
@@ -34,11 +40,51 @@ pub(super) fn run<A: Application>(
             job => apply(&mut machine, job, folder).inspect(|_| history.add(machine.points())),
         };
         match done {
+            Ok(Done::Answered { key, answer }) => answers.add(key, answer),
             Ok(done) => context.report(Input::Done(done)),
             Err(ended) => {
+                answers.report(context);
                 context.report(Input::Failed(ended));
                 return;
             }
+        }
+    }
+}
+
+/// An answer waits this long for those of the queries behind it, and for the query that runs then. It is short beside a read
+/// round, and many short queries run in it.
+const TOGETHER: Duration = Duration::from_micros(200);
+
+/// Answers that the driver does not have yet. It gets the answers of queries that wait together at once: one report for
+/// each would wake the driver, and write to a client, for each.
+#[derive(Default)]
+struct Answers {
+    answers: Vec<(QueryKey, QueryAnswer)>,
+    /// When the first of them was there.
+    since: Option<Instant>,
+}
+
+impl Answers {
+    /// Returns the next job, or nothing once the driver has ended. Reports the answers first unless the job is a query that
+    /// came in time.
+    fn next(&mut self, jobs: &Receiver<Job>, context: &Context) -> Option<Job> {
+        let is_late = self.since.is_some_and(|since| since.elapsed() >= TOGETHER);
+        let waiting = jobs.try_recv().ok();
+        if is_late || !matches!(waiting, Some(Job::Query { .. })) {
+            self.report(context);
+        }
+        waiting.or_else(|| jobs.recv().ok())
+    }
+
+    fn add(&mut self, key: QueryKey, answer: QueryAnswer) {
+        self.answers.push((key, answer));
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    fn report(&mut self, context: &Context) {
+        self.since = None;
+        if !self.answers.is_empty() {
+            context.report(Input::Answered(std::mem::take(&mut self.answers)));
         }
     }
 }
