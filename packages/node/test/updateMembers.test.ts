@@ -41,6 +41,21 @@ test('a list that is given before connect() counts', async () => {
   await client.disconnect();
 });
 
+/** The way in which an application follows a hint at a member that is not configured. */
+test('a leader that is not configured is found once the application adds it', async () => {
+  const cluster = await startCluster({ application: 'echo', members: 3 });
+  await cluster.stepDown('node-3');
+  const directory = cluster.clusterMembers;
+  const known = new Map([...directory].slice(0, 1));
+  const client = newClient({ clusterMembers: known });
+  client.on('connectionFailure', ({ error: { leaderId } }) => {
+    const endpoint = leaderId === undefined ? undefined : directory.get(leaderId);
+    if (leaderId !== undefined && endpoint !== undefined) client.updateMembers(known.set(leaderId, endpoint));
+  });
+  await client.connect();
+  expect(client.memberId).toBe('node-3');
+});
+
 test('a list that the constructor would refuse throws and changes nothing', async () => {
   const cluster = await startCluster({ application: 'echo' });
   const client = await connectedClient(cluster);

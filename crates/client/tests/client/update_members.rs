@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::support::cluster::{client_of, log_cluster, settings};
-use crate::support::{builder, within};
-use zraft_client::Error;
+use crate::support::{builder, next_event, within};
+use zraft_client::{ConnectionCause, Error, Event};
 
 /// A port of this computer at which nothing listens.
 const NOWHERE: &str = "tcp://127.0.0.1:1";
@@ -48,6 +48,30 @@ async fn list_that_is_given_before_connect_counts() {
     // It also counts for the next driver, which starts after the client has ended.
     within(client.disconnect()).await;
     within(client.connect()).await.unwrap();
+}
+
+/// The way in which an application follows a hint at a member that is not configured.
+#[tokio::test]
+async fn leader_that_is_not_configured_is_found_once_the_application_adds_it() {
+    let cluster = log_cluster(3).await;
+    within(cluster.move_leadership("node-3")).await.unwrap();
+    let endpoints = cluster.endpoints();
+    let follower = endpoints.iter().find(|(id, _)| id.as_str() == "node-1").unwrap();
+    let client = builder().member(follower.0.as_str(), follower.1).build().unwrap();
+    let mut events = client.events();
+    let connecting = tokio::spawn(client.connect().into_future());
+    let named = next_event(&mut events, |event| match event {
+        Event::ConnectionFailure {
+            error: ConnectionCause::LeaderNotConfigured { leader_id },
+            ..
+        } => Some(leader_id.clone()),
+        _ => None,
+    })
+    .await;
+    let members = endpoints.iter().filter(|(id, _)| **id == *follower.0 || **id == named);
+    client.update_members(members.map(|(id, endpoint)| (id.as_str(), endpoint.as_str()))).unwrap();
+    within(connecting).await.unwrap().unwrap();
+    assert_eq!(client.member_id(), Some(named));
 }
 
 #[tokio::test]
