@@ -1,14 +1,18 @@
 //! The builder of a client.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use zraft_core::{
-    AckServerRequests, Backoff, Config, ConfigBuilder, LivenessQuery, OnSessionExpired,
+    AckServerRequests, Backoff, Config, ConfigBuilder, Endpoint, LivenessQuery, OnSessionExpired,
 };
+
+use zraft_protocol::MemberId;
 
 use crate::client::RaftClient;
 use crate::error::Error;
+use crate::lookup::{self, Resolver, Sources};
 use crate::transport::Sockets;
 
 /// Collects the settings of a client; [`ClientBuilder::build`] checks them and opens no connection.
@@ -20,6 +24,8 @@ use crate::transport::Sockets;
 pub struct ClientBuilder {
     config: ConfigBuilder,
     own_thread: bool,
+    leaders: Option<Resolver>,
+    name: Option<String>,
     #[cfg(feature = "tls")]
     tls: Option<crate::Tls>,
 }
@@ -120,6 +126,53 @@ impl ClientBuilder {
         self
     }
 
+    /// Follows hints at leaders that are not configured: `resolve` returns a leader's endpoint, or `None` if it does not know
+    /// it. The leader is then asked at once, and stays among the members.
+    ///
+    /// It is called at most once a second, and has 10 s to answer. An endpoint that [`member`](Self::member) would not take
+    /// counts as none. A list of [`update_members`](RaftClient::update_members) replaces what was found.
+    ///
+    /// ```
+    /// # async fn endpoint_in_the_directory(id: &str) -> Option<String> { None }
+    /// use zraft_client::RaftClient;
+    ///
+    /// let client = RaftClient::builder()
+    ///     .member("node-1", "tcp://127.0.0.1:7001")
+    ///     .capability("app", "example")
+    ///     .member_resolver(|leader| async move { endpoint_in_the_directory(leader.as_str()).await })
+    ///     .build()?;
+    /// # Ok::<(), zraft_client::Error>(())
+    /// ```
+    pub fn member_resolver<F, T>(mut self, resolve: F) -> Self
+    where
+        F: Fn(MemberId) -> T + Send + Sync + 'static,
+        T: Future<Output = Option<String>> + Send + 'static,
+    {
+        self.leaders = Some(Resolver::new(resolve));
+        self
+    }
+
+    /// Adds a member for each address of a name in DNS, such as that of a headless service of Kubernetes: `tcp://name:port`, or
+    /// the same with `tls://`.
+    ///
+    /// The name is resolved when the client looks for a member, at most every 5 s. Each address is a member whose id is the
+    /// address, so that no hint names it: the client asks them in turn. A failure to resolve leaves the members as they are.
+    /// With TLS, the members' certificates must have the name, unless the TLS settings say another one.
+    ///
+    /// ```
+    /// use zraft_client::RaftClient;
+    ///
+    /// let client = RaftClient::builder()
+    ///     .members_from_dns("tcp://zraft.default.svc:7001")
+    ///     .capability("app", "example")
+    ///     .build()?;
+    /// # Ok::<(), zraft_client::Error>(())
+    /// ```
+    pub fn members_from_dns(mut self, endpoint: impl Into<String>) -> Self {
+        self.name = Some(endpoint.into());
+        self
+    }
+
     /// Sets how the client speaks TLS with members whose endpoint begins with `tls://`. Required if there is one.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::Tls) -> Self {
@@ -144,14 +197,29 @@ impl ClientBuilder {
     /// # Errors
     /// [`Error::Validation`] names the first setting that cannot be accepted, and what is accepted.
     pub fn build(self) -> Result<RaftClient, Error> {
-        let config: Config = self.config.build()?;
+        let mut builder = self.config;
+        let mut name = None;
+        if let Some(text) = self.name {
+            let parsed = text.parse::<Endpoint>();
+            let id = parsed.as_ref().map_or_else(|_| text.clone(), lookup::id_of);
+            builder = builder.member(id, text);
+            name = parsed.ok();
+        }
+        let config: Config = builder.build()?;
         #[cfg(feature = "tls")]
-        let sockets = match &self.tls {
-            Some(tls) => Sockets::with_tls(&config, tls)?,
+        let sockets = match self.tls {
+            Some(tls) => {
+                let tls = match &name {
+                    Some(Endpoint::Tls { host, .. }) => tls.server_name_unless_given(host),
+                    _ => tls,
+                };
+                Sockets::with_tls(&config, &tls)?
+            }
             None => Sockets::without_tls(&config)?,
         };
         #[cfg(not(feature = "tls"))]
         let sockets = Sockets::without_tls(&config)?;
-        Ok(RaftClient::with_transport(config, self.own_thread, Arc::new(sockets)))
+        let sources = Sources { leaders: self.leaders, name };
+        Ok(RaftClient::with_transport(config, self.own_thread, Arc::new(sockets), sources))
     }
 }

@@ -18,6 +18,7 @@ use crate::bulk::CommandOutcomes;
 use crate::error::Error;
 use crate::events::Events;
 use crate::handle::Handle;
+use crate::lookup::Sources;
 use crate::server_requests::ServerRequests;
 use crate::shared::inbox::{DriverState, Input};
 use crate::shared::{CONNECT_TIMEOUT, DISCONNECT_TIMEOUT, Shared};
@@ -60,15 +61,16 @@ impl RaftClient {
     /// [`RaftClient::builder`] collects the settings and creates a client in one step. Only the builder takes TLS
     /// settings, so a member with a `tls://` endpoint cannot be reached by this client.
     pub fn new(config: Config) -> Self {
-        Self::with_transport(config, false, Arc::new(Sockets::default()))
+        Self::with_transport(config, false, Arc::new(Sockets::default()), Sources::default())
     }
 
     pub(crate) fn with_transport(
         config: Config,
         own_thread: bool,
         transport: Arc<dyn Transport>,
+        sources: Sources,
     ) -> Self {
-        Self { handle: Handle::new(Shared::new(config, own_thread, transport)) }
+        Self { handle: Handle::new(Shared::new(config, own_thread, transport, sources)) }
     }
 
     /// Opens a session, or joins an attempt that is under way. Completes when there is a session.

@@ -4,12 +4,13 @@ mod waiters;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 
 use zraft_core::{Completion, Instant, Machine, StateName};
 
 use crate::driver::frontend::{Frontend, Progress};
 use crate::error::Error;
+use crate::lookup::Lookups;
 use crate::observe;
 use crate::shared::backpressure::Load;
 use crate::shared::inbox::Input;
@@ -38,11 +39,13 @@ pub(crate) struct HandleFrontend {
     closing: bool,
     /// The machine has disconnected since `closing`.
     closed: bool,
+    lookups: Lookups,
 }
 
 impl HandleFrontend {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
+            lookups: Lookups::new(shared.sources.clone()),
             shared,
             waiters: Waiters::default(),
             inputs: VecDeque::new(),
@@ -177,6 +180,17 @@ impl HandleFrontend {
         other
     }
 
+    /// Gives the machine the members that were found.
+    fn take_lookups(&mut self, machine: &Machine, context: &mut Context<'_>) {
+        let present = machine.config().member_list();
+        if let Some(members) = self.lookups.poll(context, present)
+            && self.shared.transport.check(members.as_slice()).is_ok()
+        {
+            lock(&self.shared.inbox).members = Some(members.clone());
+            self.inputs.push_back(Input::UpdateMembers(members));
+        }
+    }
+
     fn publish_status(&mut self, machine: &Machine) {
         let status = Status {
             session_id: machine.session_id().cloned(),
@@ -235,6 +249,7 @@ impl Frontend for HandleFrontend {
                 self.publish_status(machine);
             }
             observe::event(&event);
+            self.lookups.event(&event);
             self.shared.events.publish(&event);
         }
         if machine.has_completions() && !published {
@@ -252,6 +267,7 @@ impl Frontend for HandleFrontend {
     }
 
     fn prepare_sleep(&mut self, machine: &Machine, waker: &Waker) -> Progress {
+        self.take_lookups(machine, &mut Context::from_waker(waker));
         if self.inputs.is_empty() {
             self.exchange_with_inbox(machine, Some(waker))
         } else {

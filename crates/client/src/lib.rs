@@ -67,6 +67,7 @@
 // | event streams | `events.rs` |
 // | transports: the traits, TCP, Unix sockets | `transport.rs`, `transport/` |
 // | TLS: the settings, certificates, errors | `tls.rs` |
+// | leaders and names that the client looks up | `lookup.rs` |
 // | what the features `tracing` and `metrics` report | `observe.rs` |
 // | errors and late answers | `error.rs` |
 // | locks, or shuttle's in their place | `sync.rs` |
@@ -84,6 +85,7 @@ mod handle;
 mod handle_frontend;
 #[cfg(all(test, shuttle))]
 mod interleavings;
+mod lookup;
 mod observe;
 mod server_requests;
 mod shared;

@@ -13,6 +13,7 @@ use zraft_core::{Admission, Config, LivenessQuery, StateName, Stats};
 use zraft_protocol::{MemberId, SessionId};
 
 use crate::events::EventHub;
+use crate::lookup::Sources;
 use crate::sync::{Mutex, lock};
 use crate::transport::Transport;
 
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     /// True if the driver gets its own thread.
     pub(crate) own_thread: bool,
     pub(crate) transport: Arc<dyn Transport>,
+    /// What the client looks up.
+    pub(crate) sources: Sources,
     /// The present liveness query. `config` has the first one.
     pub(crate) liveness_query: Mutex<Option<LivenessQuery>>,
     pub(crate) inbox: Mutex<Inbox>,
@@ -52,12 +55,18 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, own_thread: bool, transport: Arc<dyn Transport>) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        own_thread: bool,
+        transport: Arc<dyn Transport>,
+        sources: Sources,
+    ) -> Self {
         let admission = config.admission();
         Self {
             admission,
             own_thread,
             transport,
+            sources,
             liveness_query: Mutex::new(config.liveness_query().cloned()),
             inbox: Mutex::new(Inbox::new(admission)),
             status: Mutex::default(),

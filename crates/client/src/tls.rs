@@ -103,6 +103,12 @@ impl Tls {
         self
     }
 
+    /// The same settings, with this server name if they have none.
+    pub(crate) fn server_name_unless_given(mut self, name: &str) -> Self {
+        self.server_name.get_or_insert_with(|| name.to_owned());
+        self
+    }
+
     /// Reads the files and checks everything.
     pub(crate) fn connector(&self) -> Result<Connector, ValidationError> {
         let ca = self.ca.as_ref().ok_or_else(|| {

@@ -155,6 +155,11 @@ impl Config {
         Self { members, ..self }
     }
 
+    /// The same members as a list that was checked.
+    pub fn member_list(&self) -> &MemberList {
+        &self.members
+    }
+
     /// What the client tells the server about itself when it opens a session; at least one entry.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities

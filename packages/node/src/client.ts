@@ -9,6 +9,7 @@ import { checked, type ClientConfig, memberEntries } from './config';
 import type { ClientEvent, ClientEventMap, ClientStateName } from './events';
 import type { MemberId, SessionId } from './ids';
 import { Operation } from './layout';
+import { Lookups } from './lookup';
 import { type ConnectOptions, type DisconnectOptions, type RequestOptions, toOptions } from './options';
 import { CommandOutcomes } from './outcomes';
 import { isPayload, lengthOf } from './payloads';
@@ -59,16 +60,26 @@ export class RaftClient extends EventEmitter {
   #timer: NodeJS.Timeout | undefined;
   #isUnreferenced = false;
 
-  /** The endpoints of the members, for traces. */
+  /** The endpoints of the members. */
   #endpoints: ReadonlyMap<string, string>;
+  /** What looks for members, if anything does. */
+  readonly #lookups: Lookups | undefined;
 
   /** Checks the settings and opens nothing. Throws a `ValidationError` that names the setting at fault. */
   constructor(config: ClientConfig) {
     super();
     const settings = checked(config);
     this.#endpoints = new Map((JSON.parse(settings) as { clusterMembers: [string, string][] }).clusterMembers);
+    const { resolveMember, membersFromDns } = config;
+    if (resolveMember !== undefined || membersFromDns !== undefined) {
+      const present = (): ReadonlyMap<string, string> => this.#endpoints;
+      this.#lookups = new Lookups({ resolveMember, membersFromDns }, present, (members) => this.updateMembers(members));
+    }
     this.#bridge = new Bridge(settings, {
-      event: (event) => this.#emit(event),
+      event: (event) => {
+        this.#lookups?.event(event);
+        this.#emit(event);
+      },
       sessionBegan: () => this.#serverRequests.begin(),
       serverRequest: (id, createdAt, payload, epoch) => this.#serverRequests.push(id, createdAt, payload, epoch),
       disconnected: () => this.#serverRequests.end(),

@@ -5,6 +5,7 @@ import { types } from 'node:util';
 import { type Failure, ValidationError } from './errors';
 import type { MemberId } from './ids';
 import { type LivenessQuery, toLivenessQuery } from './livenessQuery';
+import { idOf, type MemberResolver, partsOf, toSources } from './lookup';
 import { facts, native, type Setting } from './native';
 import { type TlsSettings, toTls } from './tls';
 
@@ -80,6 +81,16 @@ export interface ClientConfig {
    * false.
    */
   readonly discoverMembers?: boolean | undefined;
+  /**
+   * Follow hints at leaders that are not configured: returns the endpoint of a leader, or undefined. It is called at most once a second, and
+   * has 10 s to answer; an error, or an endpoint that `clusterMembers` would not take, counts as none. The leader is asked at once.
+   */
+  readonly resolveMember?: MemberResolver | undefined;
+  /**
+   * A name in DNS, as `tcp://name:port` or `tls://name:port`, each of whose addresses is a member, beside those in `clusterMembers`, which may
+   * be empty then. It is resolved when the client looks for a member, at most every 5 s. No hint names such members: they are asked in turn.
+   */
+  readonly membersFromDns?: string | undefined;
   /** How the client speaks TLS. Required if an endpoint begins with `tls://`. */
   readonly tls?: TlsSettings | undefined;
 }
@@ -153,11 +164,19 @@ function toValues(given: Readonly<Record<string, unknown>>, prefix: string): Rec
 function toSettings(config: ClientConfig): string {
   if (!isRecord(config)) throw new ValidationError('the configuration must be an object');
   // None is in the table of the native half: its settings have no bytes and no switches, and the core that owns it knows no TLS.
-  const { tls, livenessQuery, discoverMembers, ...others } = config;
+  const { tls, livenessQuery, discoverMembers, resolveMember, membersFromDns: name, ...others } = config;
+  toSources(resolveMember, name);
   if (discoverMembers !== undefined && typeof discoverMembers !== 'boolean') {
     throw new ValidationError('discoverMembers: must be a boolean');
   }
-  return JSON.stringify({ ...toValues(others, ''), tls: toTls(tls), livenessQuery: toLivenessQuery(livenessQuery), discoverMembers });
+  const values = toValues(others, '');
+  const settings = { ...values, tls: toTls(tls), livenessQuery: toLivenessQuery(livenessQuery), discoverMembers };
+  if (name === undefined) return JSON.stringify(settings);
+  // Until it was resolved, the name itself is a member. The certificates of its addresses have the name.
+  const { scheme, host } = partsOf(name) as { scheme: string; host: string };
+  const clusterMembers = [...(values['clusterMembers'] as [string, string][]), [idOf(name), name]];
+  const secured = settings.tls === undefined || scheme !== 'tls' ? settings.tls : { serverName: host, ...settings.tls };
+  return JSON.stringify({ ...settings, clusterMembers, tls: secured });
 }
 
 /** @internal Settings that have been checked, for the native half. Throws ValidationError. */

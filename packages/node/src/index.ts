@@ -8,6 +8,7 @@ export { RaftClient } from './client';
 export { type Codec, type Decoder, type Encoder, json, type PayloadCodec } from './codec';
 export { ClientConfig, type ReconnectBackoff } from './config';
 export type { LivenessQuery } from './livenessQuery';
+export type { MemberResolver } from './lookup';
 export type { TlsSettings } from './tls';
 export * from './constants';
 export {

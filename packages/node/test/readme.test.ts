@@ -39,6 +39,8 @@ test('the table of settings has every setting and its default', () => {
     'reconnectBackoff',
     'livenessQuery',
     'discoverMembers',
+    'resolveMember',
+    'membersFromDns',
     'tls',
   ];
   expect([...rows.keys()].sort()).toEqual([...Object.keys(numbers), ...others].sort());

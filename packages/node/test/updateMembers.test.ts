@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { ValidationError } from 'zraft-client';
+import { type MemberId, ValidationError } from 'zraft-client';
 
-import { bytes, connectedClient, newClient, next, startCluster } from './support/fixtures';
+import { bytes, connectedClient, newClient, next, startCluster, until } from './support/fixtures';
 
 /** A port of this computer at which nothing listens. */
 const NOWHERE = { nowhere: 'tcp://127.0.0.1:1' };
@@ -66,4 +66,33 @@ test('a list that the constructor would refuse throws and changes nothing', asyn
   }
   await client.disconnect();
   await client.connect();
+});
+
+test("the application's resolver finds leaders that are not configured", async () => {
+  const cluster = await startCluster({ application: 'echo', members: 3 });
+  await cluster.stepDown('node-3');
+  const directory = cluster.clusterMembers;
+  const asked: string[] = [];
+  const resolveMember = (id: MemberId): Promise<string | undefined> => {
+    asked.push(id);
+    return asked.length === 1 ? Promise.reject(new Error('of the directory')) : Promise.resolve(directory.get(id));
+  };
+  const client = newClient({ clusterMembers: new Map([...directory].slice(0, 1)) }, { resolveMember });
+  await client.connect();
+  expect(client.memberId).toBe('node-3');
+  expect(asked).toEqual(['node-3', 'node-3']);
+});
+
+test('the members of a name are its addresses', async () => {
+  const cluster = await startCluster({ application: 'echo', members: 1 });
+  const [endpoint] = [...cluster.clusterMembers.values()];
+  const { port } = new URL(endpoint as string);
+  const client = newClient({ clusterMembers: {} }, { membersFromDns: `tcp://localhost:${port}` });
+  await client.connect();
+  // The name is resolved while the client connects, or at the latest when it connects again.
+  await until(async () => {
+    const connected = next(client, 'connected');
+    await cluster.cutConnections();
+    return (await connected).endpoint === `tcp://127.0.0.1:${port}`;
+  });
 });

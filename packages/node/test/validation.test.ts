@@ -45,6 +45,9 @@ const bad: [string, object, RegExp][] = [
   ],
   ['an interval that is a string', { livenessQuery: { payload: Buffer.from('q'), interval: '5' } }, /livenessQuery\.interval/],
   ['an unknown part of a liveness query', { livenessQuery: { payload: Buffer.from('q'), every: 5 } }, /livenessQuery\.every/],
+  ['a resolver that is a string', { resolveMember: 'dns' }, /resolveMember: must be a function/],
+  ['a name without a scheme', { membersFromDns: 'db:7001' }, /membersFromDns: must be tcp/],
+  ['a name without a port', { membersFromDns: 'tcp://db' }, /membersFromDns: must be tcp/],
   ['a switch that is a number', { discoverMembers: 1 }, /discoverMembers: must be a boolean/],
   ['a back-off that is a string', { reconnectBackoff: { initial: 'soon' } }, /reconnectBackoff\.initial/],
 ];

@@ -164,7 +164,12 @@ fn rig(endpoints: &[&str]) -> Rig {
     let (sender, accepted) = mpsc::unbounded_channel();
     let asked = Arc::default();
     let transport = InMemory { accepted: sender, asked: Arc::clone(&asked) };
-    let client = RaftClient::with_transport(config.build().unwrap(), false, Arc::new(transport));
+    let client = RaftClient::with_transport(
+        config.build().unwrap(),
+        false,
+        Arc::new(transport),
+        crate::lookup::Sources::default(),
+    );
     Rig { client, accepted, asked }
 }
 

@@ -89,3 +89,51 @@ async fn list_that_the_builder_would_refuse_changes_nothing() {
     within(client.disconnect()).await;
     within(client.connect_within(Duration::from_secs(10))).await.unwrap();
 }
+
+#[tokio::test]
+async fn resolver_of_the_application_finds_a_leader_that_is_not_configured() {
+    let cluster = log_cluster(3).await;
+    within(cluster.move_leadership("node-3")).await.unwrap();
+    let endpoints = cluster.endpoints();
+    let directory = endpoints.clone();
+    let follower = endpoints.iter().find(|(id, _)| id.as_str() == "node-1").unwrap();
+    let client = builder()
+        .member(follower.0.as_str(), follower.1)
+        .member_resolver(move |leader| {
+            let found = directory.iter().find(|(id, _)| **id == leader);
+            let found = found.map(|(_, endpoint)| endpoint.clone());
+            async move { found }
+        })
+        .build()
+        .unwrap();
+    within(client.connect()).await.unwrap();
+    assert_eq!(client.member_id().unwrap().as_str(), "node-3");
+    let mut events = client.events();
+    within(cluster.move_leadership("node-2")).await.unwrap();
+    let at = next_event(&mut events, |event| match event {
+        Event::Connected { member_id, .. } => Some(member_id.clone()),
+        _ => None,
+    })
+    .await;
+    assert_eq!(at.as_str(), "node-2");
+}
+
+#[tokio::test]
+async fn members_of_a_name_are_its_addresses() {
+    let cluster = log_cluster(1).await;
+    let endpoints = cluster.endpoints();
+    let (_, endpoint) = endpoints.first_key_value().unwrap();
+    let port = endpoint.rsplit_once(':').unwrap().1;
+    let name = format!("tcp://localhost:{port}");
+    let client = builder().members_from_dns(name).build().unwrap();
+    within(client.connect()).await.unwrap();
+    let mut events = client.events();
+    within(cluster.cut_connections(None)).await.unwrap();
+    let at = next_event(&mut events, |event| match event {
+        Event::Connected { endpoint, .. } => Some(endpoint.clone()),
+        _ => None,
+    })
+    .await;
+    assert_eq!(at, format!("tcp://127.0.0.1:{port}"));
+    assert!(builder().members_from_dns("db:7001").build().is_err(), "without a scheme");
+}
