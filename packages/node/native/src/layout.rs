@@ -316,6 +316,7 @@ mod tests {
             assert_eq!(operation as u32, number);
             assert_eq!(Operation::from_number(number), Some(operation));
         }
-        assert_eq!((Operation::from_number(0), Operation::from_number(12)), (None, None));
+        let beyond = Operation::ALL.len() as u32 + 1;
+        assert_eq!((Operation::from_number(0), Operation::from_number(beyond)), (None, None));
     }
 }
