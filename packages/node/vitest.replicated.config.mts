@@ -34,6 +34,8 @@ const SINGLE: Readonly<Record<string, string>> = {
   'ConnectionError: no leader': 'needs an election of a minute; members that run elect a leader within a second',
   'serverRequestReceived is emitted once for all copies of a server request':
     'needs copies every 20 ms; a member sends a request again after 10 s or at a resume',
+  'an idle watch leaves a leader that was cut off and misses nothing':
+    'needs a leader that goes on answering keep-alives when it is cut off; a member closes its connections within a second',
 };
 
 /** A file needs a cluster if it starts one, by itself or through the fixtures. */
