@@ -54,6 +54,7 @@
 // | `machine/session.rs` | sessions: created, continued, expired, rejected |
 // | `machine/connect.rs`, `machine/drain.rs` | connect() and its waiting callers; disconnect() |
 // | `machine/members.rs` | a new list of members |
+// | `machine/own_query.rs`, `machine/discovery.rs` | queries of which the application hears nothing: the liveness query, and the question for the members |
 // | `machine/received.rs` | what a message means in each state |
 // | `machine/transmit.rs` | what is written, and in which order: KeepAlives, acknowledgements, due requests, new work |
 // | `machine/settle.rs` | how requests end, each exactly once |
