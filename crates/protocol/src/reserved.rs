@@ -10,6 +10,9 @@
 //! | answer | u8 version 1, u8 kind `0x81`, u16 count, then per member u16 length and id, u16 length and endpoint; an empty endpoint is unknown |
 //! | answer to any other question | u8 version 1, u8 kind `0x80` |
 //!
+//! A server that answered the question for the members sends the list again on the same connection whenever it differs, as the
+//! answer to a query with the correlation id [`MEMBERS_CHANGED`], which no client sends.
+//!
 //! Numbers are big-endian and texts are UTF-8. Bytes after the last field are ignored, in questions and answers. No answer
 //! reads as a question, so that an application that echoes the payload is not mistaken for a server that knows it.
 //!
@@ -39,6 +42,9 @@ pub const PREFIX: [u8; 16] = *b"\xffzraft\x00\x21\xe4\x34\x4e\x01\x1b\xaa\xb0\x4
 /// The version of questions and answers, the byte after the prefix.
 pub const VERSION: u8 = 1;
 
+/// The correlation id of a list of members that a server sends because the members have changed.
+pub const MEMBERS_CHANGED: &str = "zraft.members-changed";
+
 const MEMBERS: u8 = 1;
 /// Set in the kind of an answer.
 const ANSWER: u8 = 0x80;
@@ -55,6 +61,12 @@ pub fn is_reserved(query: &[u8]) -> bool {
 #[must_use]
 pub fn members_question() -> Payload {
     Payload::from_wire(head(MEMBERS, 0).freeze())
+}
+
+/// Returns true if a query asks for the members of the cluster.
+#[must_use]
+pub fn is_members_question(query: &[u8]) -> bool {
+    matches!(query.strip_prefix(&PREFIX), Some([VERSION, MEMBERS, ..]))
 }
 
 /// Returns the answer to a query, or `None` if the query is not reserved. A question of a later version is answered as

@@ -28,7 +28,7 @@ use std::{
     time::Duration,
 };
 
-use zraft_protocol::MemberId;
+use zraft_protocol::{MemberId, Payload};
 use zraft_session::{Entry, LeaderClock, Time};
 
 use crate::{
@@ -97,6 +97,8 @@ pub struct Replica {
     matches: Matches,
     /// Where clients reach the peers.
     endpoints: Endpoints,
+    /// The list of members that was in force when it last changed.
+    listed: Option<Payload>,
     /// When a member first called this one removed, and which members have.
     removed_since: Option<Duration>,
     removed_by: BTreeSet<RaftId>,
@@ -156,6 +158,7 @@ impl Replica {
             in_touch_until: Duration::ZERO,
             matches: Matches::default(),
             endpoints: Endpoints::new(),
+            listed: None,
             removed_since: None,
             removed_by: BTreeSet::new(),
             announced: now.monotonic,

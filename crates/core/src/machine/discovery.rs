@@ -14,8 +14,8 @@ use crate::{
     tables::wheel::Wheel,
 };
 
-/// The server is asked again after this time, besides each time that the session gets a connection. Members are replaced
-/// some times a year, and one at a time.
+/// The server is asked again after this time, besides each time that the session gets a connection. It sends each list that
+/// differs by itself, so this serves servers of versions that do not.
 const ASK_AGAIN: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Default)]
@@ -102,6 +102,16 @@ impl Machine {
             Err(Failure::Timeout { .. }) => self.ask_for_members_again(self.clock.latest),
             Err(_) => {}
         }
+    }
+
+    /// Returns true if this answer, which no query waits for, may be a list that the server sends because the members have changed.
+    pub(super) fn listens_for_members(&self, answer: &[u8]) -> bool {
+        self.config.discover_members && reserved::is_reserved(answer)
+    }
+
+    /// The server sent another list.
+    pub(super) fn members_changed(&mut self, list: Bytes) {
+        self.discovery.answer = Some(list);
     }
 
     fn ask_for_members_again(&mut self, now: Instant) {

@@ -235,9 +235,10 @@ impl Machine {
     }
 
     fn query_answered(&mut self, now: Instant, id: &[u8], result: Result<Bytes, Failure>) {
-        match self.requests.query(id) {
-            Some(slot) => self.answered(now, slot, result),
-            None => self.stats.unmatched += 1,
+        match (self.requests.query(id), result) {
+            (Some(slot), result) => self.answered(now, slot, result),
+            (None, Ok(list)) if self.listens_for_members(&list) => self.members_changed(list),
+            (None, _) => self.stats.unmatched += 1,
         }
     }
 

@@ -4,7 +4,7 @@ use crate::common::{rounds::refuse, *};
 use bytes::Bytes;
 use zraft_core::{Config, ConfigBuilder, ConnId, StateName};
 use zraft_protocol::{
-    ClientMessage, Payload, ServerMessage, SessionCloseReason,
+    ClientMessage, CorrelationId, Payload, ServerMessage, SessionCloseReason,
     reserved::{self, Member, Members},
 };
 
@@ -14,7 +14,7 @@ fn discovering() -> ConfigBuilder {
 }
 
 /// Takes the question for the members, which must be all that was sent, and returns the id of the query.
-fn asked(world: &mut World, conn: ConnId) -> zraft_protocol::CorrelationId {
+fn asked(world: &mut World, conn: ConnId) -> CorrelationId {
     world.advance_until(seconds(400), |world| {
         world.peers.iter().any(|peer| peer.conn == conn && !peer.inbox.is_empty())
     });
@@ -75,6 +75,34 @@ fn a_client_that_knows_one_member_goes_on_at_the_others_when_that_one_is_gone() 
     assert_eq!(asked, ["node-1", "node-2", "node-3"]);
     let conn = world.resumed();
     assert!(["node-1", "node-2", "node-3"].contains(&world.peer(conn).member.as_str()));
+}
+
+/// Sends a list of members that no query asked for.
+fn send_list(world: &mut World, conn: ConnId, listed: &[(&str, Option<&str>)]) {
+    let members = listed
+        .iter()
+        .map(|(id, endpoint)| Member { id: member(id), endpoint: endpoint.map(str::to_owned) });
+    let answer = reserved::answer(&reserved::members_question(), || Members::new(members));
+    let correlation_id = CorrelationId::new(reserved::MEMBERS_CHANGED).unwrap();
+    world.say(conn, ServerMessage::QueryResponse { correlation_id, result: answer.unwrap() });
+    world.advance(millis(1));
+}
+
+#[test]
+fn a_list_that_the_server_sends_later_takes_the_place_of_the_one_before() {
+    let (mut world, conn) = with_list(discovering(), &LISTED);
+    send_list(&mut world, conn, &[LISTED[0], ("node-4", Some("tcp://10.0.0.4:7004"))]);
+    assert_eq!(members(&world), ["node-1=tcp://127.0.0.1:7001", "node-4=tcp://10.0.0.4:7004"]);
+    world.closed(conn, SessionCloseReason::NotLeaderAnymore, Some("node-4"));
+    assert_eq!(world.next_asked(seconds(1)).0, "node-4");
+}
+
+#[test]
+fn a_client_without_the_setting_ignores_a_list() {
+    let (mut world, conn) = World::connected(single());
+    let before = members(&world);
+    send_list(&mut world, conn, &LISTED);
+    assert_eq!((members(&world), world.machine.stats().unmatched), (before, 1));
 }
 
 #[test]

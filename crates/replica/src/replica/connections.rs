@@ -36,6 +36,8 @@ pub(super) struct Connection {
     pub(super) sent: RequestId,
     /// When server requests are sent again if none is acknowledged.
     pub(super) redeliver_at: Option<Duration>,
+    /// The client has asked for the members, so it is sent each list that differs.
+    pub(super) hears_members: bool,
     /// Bytes of the requests that wait on this connection, each with its overhead.
     pub(super) waiting_bytes: usize,
 }
@@ -83,6 +85,12 @@ impl Connections {
     pub(super) fn bound(&self) -> Vec<ConnectionId> {
         let bound = self.map.iter().filter(|(_, connection)| connection.bound.is_some());
         bound.map(|(id, _)| *id).collect()
+    }
+
+    /// The connections whose clients have asked for the members.
+    pub(super) fn hearing_members(&self) -> Vec<ConnectionId> {
+        let hearing = self.map.iter().filter(|(_, connection)| connection.hears_members);
+        hearing.map(|(id, _)| *id).collect()
     }
 
     pub(super) fn take_held(&mut self) -> Vec<(ConnectionId, SessionRequest)> {

@@ -2,10 +2,13 @@
 //!
 //! Each member says it in the handshakes with the others, so nothing of it is stored or replicated. A member that has not
 //! met this process is listed without an endpoint. A client keeps what it knew of such a member.
+//!
+//! A client that has asked is sent each later list as well. Otherwise it could not follow a hint at a member that was added
+//! since, and only the leader answers a query.
 
 use std::collections::BTreeMap;
 
-use zraft_protocol::{Payload, reserved};
+use zraft_protocol::{CorrelationId, Payload, ServerMessage, reserved};
 
 use super::Replica;
 use crate::{Configuration, Peer, RaftId};
@@ -27,12 +30,26 @@ impl Replica {
             }
             _ => _ = self.endpoints.remove(&peer.id),
         }
+        self.tell_members();
     }
 
     /// Forgets the endpoints of removed members.
     pub(super) fn forget_endpoints(&mut self) {
         let removed = &self.engine.configuration().removed;
         self.endpoints.retain(|id, _| !removed.contains(id));
+    }
+
+    /// Sends the list of the members to the clients that have asked for it, if it differs from the one before.
+    pub(super) fn tell_members(&mut self) {
+        let Some(list) = self.answer_reserved(&reserved::members_question()) else { return };
+        if self.listed.replace(list.clone()).as_ref() == Some(&list) || self.lead.is_none() {
+            return;
+        }
+        let Ok(correlation_id) = CorrelationId::new(reserved::MEMBERS_CHANGED) else { return };
+        for connection in self.connections.hearing_members() {
+            let (correlation_id, result) = (correlation_id.clone(), list.clone());
+            self.tell(connection, ServerMessage::QueryResponse { correlation_id, result });
+        }
     }
 
     /// Returns the answer to a reserved query, as of the configuration that is in force; none if the query is the

@@ -363,6 +363,7 @@ impl Replica {
         self.in_touch_until = Duration::ZERO;
         self.matches.forget_removed(configuration);
         self.forget_endpoints();
+        self.tell_members();
     }
 
     /// Takes note that a member calls this one removed.

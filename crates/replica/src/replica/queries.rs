@@ -193,6 +193,10 @@ impl Replica {
         for (asked, question) in reserved {
             self.release_request(asked.connection, asked.bytes);
             if let Some(result) = self.answer_reserved(&question) {
+                let lists = reserved::is_members_question(&question);
+                if let Some(connection) = self.connections.get_mut(asked.connection) {
+                    connection.hears_members |= lists;
+                }
                 self.tell_result(asked, result);
             }
         }

@@ -20,12 +20,14 @@ fn ask(payload: Payload) -> ClientMessage {
     ClientMessage::Query { correlation_id, payload, created_at: Timestamp::from_millis(0) }
 }
 
+/// Returns true for the answer to [`ask`]. Lists that were not asked for have another id.
+fn is_answer(message: &ServerMessage) -> bool {
+    matches!(message, ServerMessage::QueryResponse { correlation_id, .. } if correlation_id.as_str() == "members")
+}
+
 fn answer(messages: Vec<ServerMessage>) -> Option<Payload> {
-    messages.into_iter().find_map(|message| match message {
-        ServerMessage::QueryResponse { correlation_id, result } => {
-            assert_eq!(correlation_id.as_str(), "members");
-            Some(result)
-        }
+    messages.into_iter().filter(is_answer).find_map(|message| match message {
+        ServerMessage::QueryResponse { result, .. } => Some(result),
         _ => None,
     })
 }
@@ -33,8 +35,6 @@ fn answer(messages: Vec<ServerMessage>) -> Option<Payload> {
 /// Asks for the members, and waits for the answer.
 fn members(world: &mut World, connection: ConnectionId) -> Members {
     world.send(connection, question());
-    let is_answer =
-        |message: &ServerMessage| matches!(message, ServerMessage::QueryResponse { .. });
     let answer = answer(world.wait(connection, is_answer)).expect("it was waited for");
     Members::from_answer(&answer).expect("a list")
 }
@@ -110,6 +110,46 @@ fn a_list_follows_changes_of_the_membership() {
     assert_eq!(members(&mut world, connection), listed(left));
 }
 
+/// Returns the lists among these messages.
+fn lists(messages: Vec<ServerMessage>) -> Vec<Members> {
+    let lists = messages.into_iter().filter_map(|message| match message {
+        ServerMessage::QueryResponse { correlation_id, result } => {
+            assert_eq!(correlation_id.as_str(), reserved::MEMBERS_CHANGED);
+            Some(Members::from_answer(&result).expect("a list"))
+        }
+        _ => None,
+    });
+    lists.collect()
+}
+
+#[test]
+fn a_client_that_has_asked_is_sent_each_list_that_differs_and_others_are_not() {
+    let mut world = World::new(3);
+    all_meet(&mut world);
+    let leader = world.settle();
+    let (asked, _) = world.session(leader);
+    let (silent, _) = world.session(leader);
+    members(&mut world, asked);
+    world.run(1000 * MS);
+    assert_eq!(lists(world.received(asked)), []);
+
+    world.join(4);
+    let now = world.clock();
+    let add = MembershipChange::Add { id: id(4), info: info(4) };
+    world.replica(leader).change_membership(now, add).expect("the leader takes it");
+    world.until("it votes", |world| world.replica(leader).configuration().voters.len() == 4);
+    // It is a learner first, and the list is the same when it votes.
+    let added = listed([(1, true), (2, true), (3, true), (4, false)]);
+    assert_eq!(lists(world.received(asked)), [added]);
+    for _ in 0..2 {
+        assert_eq!(meet(&mut world, leader, 4), Ok(()));
+    }
+    world.run(1000 * MS);
+    let met = listed([1, 2, 3, 4].map(|number| (number, true)));
+    assert_eq!(lists(world.received(asked)), [met]);
+    assert_eq!(lists(world.received(silent)), []);
+}
+
 #[test]
 fn a_leader_that_is_cut_off_lists_no_members() {
     let mut world = World::new(3);
@@ -134,8 +174,6 @@ fn a_reserved_query_that_no_version_knows_is_answered_without_the_application() 
     let (connection, _) = world.session(leader);
     let later = [&reserved::PREFIX[..], &[9, 9]].concat();
     world.send(connection, ask(Payload::new(later).expect("short")));
-    let is_answer =
-        |message: &ServerMessage| matches!(message, ServerMessage::QueryResponse { .. });
     let answer = answer(world.wait(connection, is_answer)).expect("it was waited for");
     assert_eq!(Members::from_answer(&answer), Err(AnswerError::Unknown));
 }

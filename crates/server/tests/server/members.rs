@@ -60,6 +60,24 @@ async fn a_client_that_was_given_one_member_learns_the_others_and_survives_its_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_learned_the_members_goes_on_at_one_that_was_added_later_and_elected() {
+    let mut cluster = LocalCluster::start_with(1, AppendLog::new, patient).await.expect("starts");
+    within(cluster.leader()).await.expect("a leader");
+    let client = builder(cluster.endpoints()).discover_members(true);
+    let client = client.build().expect("the settings are valid");
+    within(client.connect()).await.expect("it leads");
+    while client.stats().answered == 0 {
+        within(client.ping()).await.expect("it is connected");
+    }
+    let added = within(cluster.add_member()).await.expect("the leader takes it");
+    within(cluster.hand_over(added)).await.expect("it takes over");
+    assert_eq!(append(&client, "one").await, 0);
+    let name = cluster.member(added).expect("it runs").identity().member.clone();
+    assert_eq!(client.member_id(), Some(name));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_gives_the_address_that_it_was_told_to_advertise() {
     let advertise = |config: &mut MemberConfig| {
         patient(config);
