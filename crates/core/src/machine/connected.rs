@@ -32,11 +32,13 @@ pub(super) struct Connected {
     since: Instant,
     /// A request or a KeepAlive was answered on this connection.
     heard: bool,
+    /// Another member was sought beside it since the last byte.
+    pub(super) sought_beside: bool,
 }
 
 impl Connected {
     pub(super) fn begin(now: Instant) -> Self {
-        Self { since: now, heard: false }
+        Self { since: now, heard: false, sought_beside: false }
     }
 
     /// Returns true if the connection has stood for long enough to be worth the attempt.
@@ -94,6 +96,9 @@ impl Machine {
         let Some((ping, frozen)) = self.frozen_times() else { return };
         let Some(link) = &mut self.link else { return };
         if frozen.is_some_and(|at| at <= now) {
+            if let State::Connected(connected) = &mut self.state {
+                connected.sought_beside = true;
+            }
             let next = self.members.beside(link.member);
             self.seek(now, next);
         } else if ping <= now {

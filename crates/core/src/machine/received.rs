@@ -44,8 +44,12 @@ impl Machine {
         link.zmtp.handle_received(now);
         if link.zmtp.bytes_received() != bytes {
             self.clock.grace.earn();
-            if self.search.is_under_way() && self.is_session(conn) {
+            if let State::Connected(connected) = &mut self.state
+                && connected.sought_beside
+                && self.link.as_ref().is_some_and(|link| link.id == conn)
+            {
                 // The member was not frozen, or is no longer.
+                connected.sought_beside = false;
                 self.end_search();
                 self.members.heard();
             }

@@ -247,6 +247,31 @@ fn a_search_beside_a_frozen_member_ends_with_the_last_other_member() {
 }
 
 #[test]
+fn pauses_start_short_again_after_a_search_beside_a_member_ended_with_the_last_other_one() {
+    let (mut world, conn) = World::connected(three());
+    world.answer_keep_alive(conn);
+    world.command("a");
+    world.pump();
+    world.peer(conn).frozen = true;
+    world.advance(seconds(1));
+    for _ in 0..10 {
+        world.next_asked(seconds(1));
+        redirect(&mut world, Some("node-1"));
+    }
+    world.next_asked(seconds(1));
+    world.update(&["node-1"]);
+    world.peer(conn).frozen = false;
+    world.answer(conn, 1, "done");
+    world.update(&["node-1", "node-2", "node-3"]);
+    world.hang_up(conn);
+    for _ in 0..3 {
+        redirect(&mut world, None);
+    }
+    let (_, pause) = world.next_asked(seconds(1));
+    assert!(is_jittered(pause, millis(50)), "{pause:?}");
+}
+
+#[test]
 fn what_a_removed_member_said_of_the_session_no_longer_counts() {
     let mut world = World::continuing(three());
     // node-2 names node-3 as the leader, and node-1 denies the session again and again.
