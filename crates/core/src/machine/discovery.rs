@@ -99,7 +99,10 @@ impl Machine {
         match result {
             Ok(answer) => self.discovery.answer = Some(answer),
             Err(Failure::Quarantined { .. }) => self.discovery.quarantined = true,
-            Err(Failure::Timeout { .. }) => self.ask_for_members_again(self.clock.latest),
+            // A connection that came meanwhile is asked at once.
+            Err(Failure::Timeout { .. }) if self.discovery.due.is_none() => {
+                self.ask_for_members_again(self.clock.latest);
+            }
             Err(_) => {}
         }
     }

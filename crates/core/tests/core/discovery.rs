@@ -247,3 +247,19 @@ fn a_new_list_of_the_application_replaces_the_discovered_one_and_the_server_is_a
     assert_eq!(members(&world)[3..], ["node-7=tcp://127.0.0.1:7007"]);
     assert_eq!(world.machine.config().members().len(), 2, "the application's own list");
 }
+
+#[test]
+fn a_connection_is_asked_also_if_a_question_of_the_one_before_is_given_up_on_it() {
+    let (mut world, conn) = World::connected(discovering());
+    world.answers_keep_alives = true;
+    let first = asked(&mut world, conn);
+    world.hang_up(conn);
+    let next = world.resumed();
+    world.peer(next).answers_keep_alives = true;
+    assert_eq!(asked(&mut world, next), first);
+    world.advance(seconds(30));
+    let again = world.all_received(next).into_iter().any(|message| {
+        matches!(message, ClientMessage::Query { correlation_id, .. } if correlation_id != first)
+    });
+    assert!(again);
+}
