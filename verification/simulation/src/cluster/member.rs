@@ -26,6 +26,7 @@ use super::{
     plan::Program,
 };
 use crate::world::{
+    plan::member_endpoint,
     system::{CloseHow, Listening},
     trace::say,
 };
@@ -301,7 +302,8 @@ impl Cluster {
             application_level: program.application,
             applies: self.members[place].applies,
             limits: self.plan.limits,
-            client_endpoint: Some(format!("tcp://{}", self.info(place).address)),
+            // A copied directory comes with its configuration file.
+            client_endpoint: self.addresses.get(&identity.raft_id).copied().map(member_endpoint),
         };
         let mut random = SplitMix64::new(self.rng.next());
         let entropy = Box::new(move |bytes: &mut [u8]| {

@@ -24,9 +24,12 @@ impl Judge {
 
     /// A message on this connection, which the machine must believe, names a leader.
     pub(super) fn names_leader(&mut self, id: ConnId, leader: Option<MemberId>) {
-        let known = |leader: &MemberId| self.listed(leader).is_some();
+        let named = leader.as_ref().and_then(|leader| self.listed(leader));
+        if let Some(named) = named {
+            self.tries.hinted(named);
+        }
         // An empty name names no member.
-        let outsider = leader.filter(|leader| !leader.as_str().is_empty() && !known(leader));
+        let outsider = leader.filter(|leader| named.is_none() && !leader.as_str().is_empty());
         if let Some(outsider) = &outsider {
             self.coverage.count("leader", "not configured");
             self.outsiders.insert(outsider.clone());

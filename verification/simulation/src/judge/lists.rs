@@ -1,13 +1,13 @@
-//! Lists of members that the application gave the client: only members of the present one are asked.
+//! Lists of members that the application or the server gave the client: only members of the present one are asked.
 
 use zraft_core::Instant;
 
 use super::{Judge, Stage};
 
 impl Judge {
-    /// Returns true if these are the client's members, in this order.
-    pub(crate) fn lists(&self, list: &[usize]) -> bool {
-        self.terms.listed == list
+    /// Returns true if the application gave the client this list last.
+    pub(crate) fn was_given(&self, list: &[usize]) -> bool {
+        self.terms.given == list
     }
 
     /// Returns true if a member other than this one is listed.
@@ -17,7 +17,15 @@ impl Judge {
 
     /// The application gives the client this list.
     pub(crate) fn new_list(&mut self, now: Instant, list: &[usize]) {
+        self.terms.given = list.to_vec();
+        self.members_are(now, list, list.len());
+        self.must_ask_for_members(now);
+    }
+
+    /// The client has these members from now on. Those from `last_resort` on are asked only if the others do not answer.
+    pub(super) fn members_are(&mut self, now: Instant, list: &[usize], last_resort: usize) {
         self.terms.listed = list.to_vec();
+        self.terms.last_resort = last_resort;
         let listed = |member: &usize| list.contains(member);
         for (member, drops) in self.drops.iter_mut().enumerate() {
             if !listed(&member) {

@@ -10,11 +10,14 @@
 //! | `prompt` | what must happen by a time |
 //! | `watch` | limits, attempts, and that the client leaves a member that it should leave |
 //! | `leader`, `lists` | which members are dialled |
-//! | `own_query` | the query that the machine itself sends |
+//! | `own_query` | the queries that the machine itself sends: when one begins and ends |
+//! | `liveness`, `discovery` | when each of them goes, and what its answer changes |
 
+mod discovery;
 pub(crate) mod frames;
 mod leader;
 mod lists;
+mod liveness;
 mod own_query;
 mod pace;
 mod prompt;
@@ -246,9 +249,13 @@ struct KeepAlive {
 /// The settings that the judge needs.
 #[derive(Debug, Clone)]
 struct Terms {
-    /// Every member that the client is ever given, and the places of those in its present list, in that order.
+    /// The members of the cluster. What follows are places in this list.
     configured: Vec<Member>,
+    /// The list that the application gave the client last.
+    given: Vec<usize>,
+    /// The client's present list. Those from `last_resort` on are asked only if the others do not answer.
     listed: Vec<usize>,
+    last_resort: usize,
     max_in_flight: usize,
     max_queued: usize,
     max_queued_bytes: usize,
@@ -269,6 +276,11 @@ impl Terms {
     /// How long a KeepAlive may wait for a socket that takes next to nothing.
     fn stall(&self) -> Duration {
         self.heartbeat_timeout.max(self.connection_timeout)
+    }
+
+    /// Returns true if the member is asked only if others do not answer.
+    fn is_last_resort(&self, member: usize) -> bool {
+        self.listed[self.last_resort..].contains(&member)
     }
 
     /// A socket that takes this many bytes in that time is not stalled: 100 bytes a second.
@@ -340,7 +352,9 @@ pub(crate) struct Judge {
     pub(crate) settled_count: usize,
     /// Commands whose callers were told that their outcome is unknown.
     told_unknown: u64,
-    own_query: own_query::OwnQuery,
+    own: own_query::OwnQueries,
+    liveness: liveness::Liveness,
+    discovery: discovery::Discovery,
 }
 
 /// The beginning of a payload, which holds its unique number.
@@ -349,14 +363,23 @@ fn beginning(payload: &Bytes) -> Bytes {
 }
 
 impl Judge {
-    pub(crate) fn new(name: usize, config: &Config, now: Instant) -> Self {
+    /// Judges a client that has `config`, and with it the members at these places of `everyone`.
+    pub(crate) fn new(
+        name: usize,
+        config: &Config,
+        everyone: &[Member],
+        given: &[usize],
+        now: Instant,
+    ) -> Self {
         let backoff = config.reconnect_backoff();
         Self {
             violation: None,
             coverage: Coverage::default(),
             terms: Terms {
-                configured: config.members().to_vec(),
-                listed: (0..config.members().len()).collect(),
+                configured: everyone.to_vec(),
+                given: given.to_vec(),
+                listed: given.to_vec(),
+                last_resort: given.len(),
                 max_in_flight: config.max_in_flight(),
                 max_queued: config.max_queued(),
                 max_queued_bytes: config.max_queued_bytes(),
@@ -404,7 +427,7 @@ impl Judge {
             wanted: false,
             paused_until: now,
             late_until: Instant::ZERO,
-            drops: vec![0; config.members().len()],
+            drops: vec![0; everyone.len()],
             dropped_by: None,
             suspicion: settled::Suspicion::default(),
             tries: watch::Tries::default(),
@@ -417,7 +440,9 @@ impl Judge {
             delivered: Vec::new(),
             settled_count: 0,
             told_unknown: 0,
-            own_query: own_query::OwnQuery::new(config),
+            own: own_query::OwnQueries::new(config),
+            liveness: liveness::Liveness::new(config),
+            discovery: discovery::Discovery::default(),
         }
     }
 
@@ -509,7 +534,7 @@ impl Judge {
         let until = self.promises.leaves_by.filter(|_| self.disconnecting.is_some());
         self.promises.leaves_by = Some(until.map_or(now + within, |until| until.min(now + within)));
         self.disconnecting.get_or_insert(now);
-        self.own_query_ends(now);
+        self.own_queries_end(now);
     }
 
     /// The machine accepted a request.

@@ -214,6 +214,7 @@ impl Judge {
         wire.last_keep_alive = now;
         wire.progress = (0, now);
         self.wire = Some(wire);
+        self.must_ask_for_members(now);
     }
 
     /// A member does not lead, and may name the leader.
@@ -333,7 +334,7 @@ impl Judge {
         self.sample_pace(now, number);
         let asked = &mut self.requests[number];
         asked.answer = Some(answer);
-        self.own_query.led = Some(now);
+        self.liveness.led = Some(now);
         self.expected.push(number);
         if let Some(sent) = asked.sent_once {
             self.promises.slowest = self.promises.slowest.max(now - sent);

@@ -251,9 +251,7 @@ impl Judge {
     }
 
     fn query_sent(&mut self, now: Instant, correlation: Bytes, payload: &Bytes) {
-        if self.own_query.is(payload) {
-            self.own_query_sent(now, payload);
-        }
+        self.own_query_sent(now, payload);
         let Some(number) = self.by_payload(payload) else {
             return self.violated("a payload is sent as it was submitted", "a query");
         };

@@ -69,6 +69,7 @@ impl Judge {
                     self.coverage.cell("attempt_timeout", state);
                 }
             }
+            Event::QueryTimeout { correlation_id: Some(id) } => self.not_of_its_own(id),
             Event::RequestQuarantined { id } => {
                 self.own_query_quarantined(now, id);
                 self.coverage.count("outcome", "quarantined");
@@ -84,7 +85,7 @@ impl Judge {
             self.coverage.cell("keep_alive_unanswered", StateName::Connected);
         }
         self.left_with_reason(now, reason);
-        if reason == DisconnectReason::Silent && self.own_query.is_pending() {
+        if reason == DisconnectReason::Silent && self.own.liveness.is_pending() {
             self.coverage.count("liveness query", "left a silent member");
         }
         // However the connection is lost, a member that served on it does not count as one that drops the session.
@@ -156,7 +157,7 @@ impl Judge {
         self.session_over();
         self.session_gone();
         if !self.terms.renew || self.disconnecting.is_some() {
-            self.own_query_ends(now);
+            self.own_queries_end(now);
         }
     }
 
@@ -171,7 +172,7 @@ impl Judge {
 
     fn session_gone(&mut self) {
         self.suspicion = Suspicion::default();
-        self.own_query.new_session();
+        self.own.new_session();
         self.last_loss = super::resume::LastLoss::default();
         self.tries.found_session();
         if let Some(wire) = &mut self.wire {

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use zraft_core::{ConnId, Instant, Machine, StateName};
 
-use super::{Judge, LATEST_WAKE, Stage, Wire};
+use super::{Judge, LATEST_WAKE, Stage, Terms, Wire};
 
 /// How late a turn may be. Virtual time has no scheduler, so this only covers the rounding of timers.
 pub(super) const SLACK: Duration = Duration::from_millis(1);
@@ -52,6 +52,8 @@ pub(super) struct Tries {
     deaf: Option<Deaf>,
     /// Pauses since the last answer in a session.
     pauses: u32,
+    /// The leaders that members named since the last pause.
+    hinted: Vec<usize>,
 }
 
 /// A member that left a KeepAlive unanswered.
@@ -101,6 +103,12 @@ impl Tries {
     /// Returns true if members were asked since the last session or sign of life.
     pub(super) fn is_under_way(&self) -> bool {
         !self.asked.is_empty()
+    }
+
+    /// A member named this leader.
+    pub(super) fn hinted(&mut self, leader: usize) {
+        self.hinted.retain(|hinted| *hinted != leader);
+        self.hinted.push(leader);
     }
 
     pub(super) fn asks(&mut self, member: usize) {
@@ -165,7 +173,7 @@ impl Tries {
         &self,
         now: Instant,
         member: usize,
-        listed: &[usize],
+        terms: &Terms,
         busy: &[usize],
     ) -> bool {
         let deaf = self.deaf.as_ref().is_some_and(|deaf| deaf.member == member && now < deaf.until);
@@ -173,9 +181,11 @@ impl Tries {
             return false;
         };
         let unasked = |other: &usize| !self.asked.contains(other) && !busy.contains(other);
+        let listed = &terms.listed;
         let after = listed.iter().position(|listed| listed == last).map_or(0, |place| place + 1);
         let (before, from) = listed.split_at(after);
-        let in_turn = from.iter().chain(before).find(|other| unasked(other));
+        let in_turn = from.iter().chain(before).filter(|other| unasked(other));
+        let in_turn = in_turn.min_by_key(|other| terms.is_last_resort(**other));
         in_turn.is_some_and(|in_turn| *in_turn != member)
     }
 }
@@ -261,11 +271,19 @@ impl Judge {
             broken =
                 Some(("who gave no answer is not asked again in a round", format!("{member}")));
         }
-        if !new_round
-            && !tries.unclear
-            && tries.follows_hint_to_deaf(now, member, &terms.listed, &busy)
-        {
+        if !new_round && !tries.unclear && tries.follows_hint_to_deaf(now, member, terms, &busy) {
             broken = Some(("no hint to a deaf member is followed", format!("{member}")));
+        }
+        if paused {
+            tries.hinted.clear();
+        }
+        let better = |other: &usize| !tries.asked.contains(other) && !busy.contains(other);
+        if terms.is_last_resort(member)
+            && !tries.unclear
+            && !tries.hinted.contains(&member)
+            && terms.listed[..terms.last_resort].iter().any(better)
+        {
+            broken = Some(("who is not on the server's list is asked last", format!("{member}")));
         }
         tries.asks(member);
         tries.opened_at = Some(now);
@@ -318,7 +336,7 @@ impl Judge {
             if self.session.take().is_some() {
                 self.expired_at = None;
             }
-            self.own_query_ends(now);
+            self.own_queries_end(now);
             let pending = self.pending;
             self.demand(pending == 0, "Disconnected with everything settled", || {
                 format!("{pending} are not")
@@ -328,11 +346,13 @@ impl Judge {
         }
         let stats = machine.stats();
         let held = stats.queued + stats.in_flight + stats.detached;
-        self.own_query_waits(now, held);
+        self.own_queries_held(now, held as usize, stats.queued_bytes as usize);
         self.asks_for_the_leader(now);
-        let own = self.own_query.queued_bytes();
-        let pending = self.pending as u64 + u64::from(own.is_some());
-        let bytes = (self.pending_bytes + own.unwrap_or(0)) as u64;
+        self.asks_for_members(now);
+        self.has_its_members(machine);
+        let (own, own_bytes) = self.own.queued();
+        let pending = (self.pending + own) as u64;
+        let bytes = (self.pending_bytes + own_bytes) as u64;
         self.demand(held == pending, "requests are held until they settle", || {
             format!("{held} held, {pending} pending")
         });
@@ -347,7 +367,7 @@ impl Judge {
         // A renewed session puts queries that were sent back into the queue.
         let most =
             self.terms.max_queued + if self.terms.renew { self.terms.max_in_flight } else { 0 };
-        let most = most + usize::from(own.is_some());
+        let most = most + own;
         self.demand(queued <= most, "maxQueued", || format!("{queued} queued"));
         let most = self.terms.max_queued_bytes as u64;
         self.demand(bytes <= most, "maxQueuedBytes", || format!("{bytes} held"));

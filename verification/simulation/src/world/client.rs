@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use zraft_core::{ConnId, Instant, ServerRequest};
+use zraft_core::{ConnId, Instant, Member, ServerRequest};
 use zraft_protocol::Timestamp;
 
 use crate::{
@@ -32,6 +32,8 @@ pub(crate) struct Socket {
 pub(crate) struct Client {
     pub(crate) index: usize,
     pub(crate) plan: ClientPlan,
+    /// The members that it was configured with.
+    pub(crate) configured: Vec<usize>,
     pub(crate) judge: Judge,
     pub(crate) rng: Rng,
     pub(crate) sockets: Vec<Socket>,
@@ -60,10 +62,23 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(index: usize, plan: ClientPlan, rng: Rng, now: Instant) -> Self {
-        let judge = Judge::new(index, &plan.config, now);
+    /// `everyone` are the members of the cluster, of which the client may know some.
+    pub(crate) fn new(
+        index: usize,
+        plan: ClientPlan,
+        everyone: &[Member],
+        rng: Rng,
+        now: Instant,
+    ) -> Self {
+        let known = plan.config.members();
+        let configured: Vec<usize> = known
+            .iter()
+            .filter_map(|known| everyone.iter().position(|each| each == known))
+            .collect();
+        let judge = Judge::new(index, &plan.config, everyone, &configured, now);
         Self {
             index,
+            configured,
             commands_left: plan.commands,
             queries_left: plan.queries,
             plan,

@@ -235,10 +235,14 @@ impl Host for Seat<'_> {
 
     fn input(&mut self, _: Instant, machine: &Machine) -> Option<Input> {
         let client = self.client;
-        self.sim.opening(client, machine).or_else(|| {
+        let input = self.sim.opening(client, machine).or_else(|| {
             let sockets = self.sim.clients[client].sockets.len();
             (0..sockets).find_map(|index| self.sim.arrival(client, index, machine))
-        })
+        });
+        if input.is_none() {
+            self.sim.clients[client].judge.all_was_read(self.sim.now);
+        }
+        input
     }
 
     fn sockets(&self) -> Vec<ConnId> {
@@ -333,6 +337,7 @@ impl Host for Seat<'_> {
 
     fn application(&mut self, now: Instant, machine: &mut Machine) {
         debug_assert_eq!(now, self.sim.now);
+        self.sim.clients[self.client].judge.time_passed(now, machine);
         self.sim.consume(self.client, machine);
     }
 }

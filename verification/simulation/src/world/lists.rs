@@ -7,7 +7,12 @@ use zraft_core::MemberList;
 
 use crate::{
     random::Rng,
-    world::{calendar::What, plan::member_name, sim::Sim, trace::say},
+    world::{
+        calendar::What,
+        plan::{member_endpoint, member_name},
+        sim::Sim,
+        trace::say,
+    },
 };
 
 /// In this many of 100 runs a client gets new lists.
@@ -27,7 +32,7 @@ impl Sim {
         }
     }
 
-    /// The application gives its client a new list, and the whole one again after a while.
+    /// The application gives its client a new list, and the configured one again after a while.
     pub(crate) fn new_list(&mut self, client: usize, drawn: bool) {
         let state = &self.clients[client];
         if self.healing.is_some() {
@@ -39,7 +44,8 @@ impl Sim {
             return;
         }
         if !drawn {
-            return self.whole_list(client);
+            let configured = self.clients[client].configured.clone();
+            return self.members_are(client, &configured);
         }
         let list = draw(&mut self.lists, self.members, self.system.leader());
         let whole = list.len() == self.members;
@@ -50,16 +56,21 @@ impl Sim {
         }
     }
 
-    /// The client gets the list that it was configured with.
+    /// The client gets a list of all members.
     pub(crate) fn whole_list(&mut self, client: usize) {
         let list: Vec<usize> = (0..self.members).collect();
-        if !self.clients[client].judge.lists(&list) {
-            self.give_list(client, &list);
+        self.members_are(client, &list);
+    }
+
+    /// The client gets this list, unless it has it.
+    fn members_are(&mut self, client: usize, list: &[usize]) {
+        if !self.clients[client].judge.was_given(list) {
+            self.give_list(client, list);
         }
     }
 
     fn give_list(&mut self, client: usize, list: &[usize]) {
-        let named = list.iter().map(|&m| (member_name(m), format!("tcp://127.0.0.1:{}", 7001 + m)));
+        let named = list.iter().map(|&m| (member_name(m), member_endpoint(m)));
         let members = match MemberList::new(named) {
             Ok(members) => members,
             Err(error) => return self.violated("a list of members is taken", error.to_string()),

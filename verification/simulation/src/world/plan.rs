@@ -4,7 +4,10 @@ mod replicated;
 
 use std::time::Duration;
 
-use zraft_core::{AckServerRequests, Backoff, Config, LivenessQuery, OnSessionExpired};
+use zraft_core::{
+    AckServerRequests, Backoff, Config, ConfigBuilder, LivenessQuery, Member, OnSessionExpired,
+};
+use zraft_protocol::MemberId;
 
 use crate::{
     random::Rng,
@@ -83,6 +86,19 @@ pub(crate) fn member_name(index: usize) -> String {
     format!("node-{}", index + 1)
 }
 
+/// Where clients reach a member.
+pub(crate) fn member_endpoint(index: usize) -> String {
+    format!("tcp://host-{}:7000", index + 1)
+}
+
+/// A member as clients know it.
+pub(crate) fn member(index: usize) -> Member {
+    Member {
+        id: MemberId::new(member_name(index)).expect("a short name"),
+        endpoint: member_endpoint(index).parse().expect("a host and a port"),
+    }
+}
+
 fn way(rng: &mut Rng) -> Way {
     let latency = match rng.below(4) {
         0 => rng.micros(20, 200),
@@ -112,11 +128,12 @@ impl Plan {
         let duration = rng.millis(15_000, 45_000);
         let mut live = LivePlan::draw(&mut rng, members, session_timeout);
         let large = rng.percent(25);
-        let mut liveness = liveness_rng(seed);
+        let mut later = LaterDraws::new(seed);
+        live.engine.endpoints = later.endpoints(members);
         let mut plans: Vec<ClientPlan> = (0..clients)
             .map(|_| {
-                let query = liveness_query(&mut liveness, session_timeout);
-                client(&mut rng, members, clients, session_timeout, duration, large, query)
+                let later = later.draw(members, session_timeout);
+                client(&mut rng, clients, session_timeout, duration, large, later)
             })
             .collect();
         // The first client submits the rest.
@@ -160,31 +177,77 @@ impl Plan {
     }
 }
 
-/// Returns a liveness query for some of the clients. `rng` draws nothing else, so that the rest of a plan is drawn as before
-/// there were any.
-fn liveness_query(rng: &mut Rng, session_timeout: Duration) -> Option<LivenessQuery> {
-    let interval = rng.millis(200, 3_000).min(session_timeout / 3);
-    rng.percent(40).then(|| LivenessQuery::new("alive?").every(interval))
+/// Draws what a client's configuration has that came later: apart from everything else, so that the rest of a plan is drawn
+/// as before.
+struct LaterDraws {
+    liveness: Rng,
+    discovery: Rng,
 }
 
-/// Returns the random numbers of the liveness queries.
-fn liveness_rng(seed: u64) -> Rng {
-    Rng::new(seed ^ 0x6c69_7665)
+/// The members that a client is configured with, and the queries that it sends itself.
+struct Later {
+    members: Vec<usize>,
+    discovers: bool,
+    liveness_query: Option<LivenessQuery>,
+}
+
+impl LaterDraws {
+    fn new(seed: u64) -> Self {
+        Self { liveness: Rng::new(seed ^ 0x6c69_7665), discovery: Rng::new(seed ^ 0x6469_7363) }
+    }
+
+    /// A client that discovers the members is configured with some of them.
+    fn draw(&mut self, members: usize, session_timeout: Duration) -> Later {
+        let interval = self.liveness.millis(200, 3_000).min(session_timeout / 3);
+        let asks = self.liveness.percent(40);
+        let discovers = self.discovery.percent(20);
+        let mut known: Vec<usize> = (0..members).collect();
+        if discovers {
+            let count = self.discovery.range(1, members as u64) as usize;
+            while known.len() > count {
+                known.remove(self.discovery.index(known.len()));
+            }
+        }
+        Later {
+            members: known,
+            discovers,
+            liveness_query: asks.then(|| LivenessQuery::new("alive?").every(interval)),
+        }
+    }
+
+    /// The endpoints that a live system knows when it is asked for its members: most often all.
+    fn endpoints(&mut self, members: usize) -> Vec<String> {
+        let known = if self.discovery.percent(70) {
+            members
+        } else {
+            self.discovery.below(members as u64) as usize
+        };
+        (0..known).map(member_endpoint).collect()
+    }
+}
+
+impl Later {
+    fn builder(self) -> ConfigBuilder {
+        let builder = Config::builder().discover_members(self.discovers);
+        let builder = self.members.iter().fold(builder, |builder, &index| {
+            builder.member(member_name(index), member_endpoint(index))
+        });
+        match self.liveness_query {
+            Some(query) => builder.liveness_query(query),
+            None => builder,
+        }
+    }
 }
 
 fn client(
     rng: &mut Rng,
-    members: usize,
     clients: usize,
     session_timeout: Duration,
     duration: Duration,
     large: bool,
-    liveness_query: Option<LivenessQuery>,
+    later: Later,
 ) -> ClientPlan {
-    let mut builder = Config::builder().capability("kind", "simulated");
-    for index in 0..members {
-        builder = builder.member(member_name(index), format!("tcp://127.0.0.1:{}", 7001 + index));
-    }
+    let builder = later.builder().capability("kind", "simulated");
     let keep_alive = match rng.below(3) {
         0 => session_timeout / 3,
         1 => rng.millis(500, 2_000),
@@ -237,10 +300,6 @@ fn client(
         } else {
             OnSessionExpired::Terminate
         });
-    let builder = match liveness_query {
-        Some(query) => builder.liveness_query(query),
-        None => builder,
-    };
     ClientPlan {
         config: builder.build().expect("what is drawn is within the limits"),
         seed: rng.next(),

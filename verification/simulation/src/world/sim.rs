@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use zraft_core::Instant;
+use zraft_core::{Instant, Member};
 use zraft_protocol::ClientMessage;
 use zraft_rig::Rig;
 
@@ -18,7 +18,7 @@ use crate::{
         calendar::{Queue, What},
         client::Client,
         net::{Line, Net},
-        plan::{ClientPlan, Plan},
+        plan::{ClientPlan, Plan, member},
         raw::{FIRST_LINE, Raw},
         system::System,
         trace::{ORIGIN, Trace, say},
@@ -108,11 +108,12 @@ impl Sim {
     pub(crate) fn new(plan: Plan, words: bool) -> Self {
         let now = ORIGIN;
         let mut rng = Rng::new(plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let everyone: Vec<Member> = (0..plan.members).map(member).collect();
         let mut clients: Vec<_> = plan
             .clients
             .iter()
             .enumerate()
-            .map(|(index, client)| Client::new(index, client.clone(), rng.fork(), now))
+            .map(|(index, client)| Client::new(index, client.clone(), &everyone, rng.fork(), now))
             .collect();
         let rig = |plan: &ClientPlan| Rig::new(plan.config.clone(), plan.seed, now);
         let rigs = plan.clients.iter().map(rig).collect();

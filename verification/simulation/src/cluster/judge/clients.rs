@@ -6,7 +6,7 @@ use std::{
 };
 
 use zraft_core::Instant;
-use zraft_protocol::{ClientMessage, Nonce, SessionId};
+use zraft_protocol::{ClientMessage, Nonce, SessionId, reserved};
 use zraft_replica::ConnectionId;
 
 use super::{At, ClusterJudge, Standing, queries::Query};
@@ -138,9 +138,10 @@ impl ClusterJudge {
                     place.commands.pop_last();
                 }
             }
-            ClientMessage::Query { correlation_id, .. } => {
+            ClientMessage::Query { correlation_id, payload, .. } => {
                 place.queries.push_back(Query {
                     correlation: correlation_id.clone(),
+                    reserved: reserved::is_reserved(payload),
                     floor: self.ledger.told_length,
                     own: place.commands.keys().copied().collect(),
                     since: at.now,

@@ -12,6 +12,8 @@ use super::{ClusterJudge, Member, clients::Connection, rules::Rule};
 #[derive(Debug)]
 pub(super) struct Query {
     pub(super) correlation: CorrelationId,
+    /// The member answers it itself, without the application's state.
+    pub(super) reserved: bool,
     /// The executed commands that clients knew of when it came.
     pub(super) floor: u64,
     /// Its session's commands that were not answered when it came.
@@ -95,7 +97,7 @@ impl ClusterJudge {
             let never = **request < session.lowest;
             !never && !session.outcomes.contains_key(request)
         });
-        let missing = own.copied();
+        let missing = own.copied().filter(|_| !query.reserved);
         let lowest = session.lowest;
         let positions =
             query.own.iter().filter_map(|request| session.outcomes.get(request)?.position);
@@ -109,6 +111,9 @@ impl ClusterJudge {
         self.verdict.demand(proven, Rule::ReadsProven, || {
             format!("{name}: {correlation} came at {:?}, after the last round began", query.clock)
         });
+        if query.reserved {
+            return;
+        }
         let Some(length) = length(result) else { return };
         self.verdict.demand(length >= query.floor, Rule::ReadsFresh, || {
             format!("{name}: {correlation} saw {length} commands, and clients knew {}", query.floor)

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use zraft_core::{AckServerRequests, Backoff, Config, LivenessQuery, OnSessionExpired};
+use zraft_core::{AckServerRequests, Backoff, OnSessionExpired};
 
-use super::{ClientPlan, Least, Plan, liveness_query, liveness_rng, member_name, way};
+use super::{ClientPlan, Later, LaterDraws, Least, Plan, way};
 use crate::{
     cluster::ClusterPlan,
     random::Rng,
@@ -31,12 +31,12 @@ impl Plan {
             _ => rng.millis(3_000, 9_000),
         };
         let clients = rng.pick(&[1, 1, 2]);
-        let mut liveness = liveness_rng(seed);
+        let mut later = LaterDraws::new(seed);
         let raws = rng.pick(&[0, 1, 1, 2]);
         let clients = (0..clients)
             .map(|_| {
-                let query = liveness_query(&mut liveness, session_timeout);
-                client(&mut rng, cluster.places, session_timeout, duration, query)
+                let later = later.draw(cluster.places, session_timeout);
+                client(&mut rng, session_timeout, duration, later)
             })
             .collect();
         let raws = (0..raws).map(|_| RawPlan::draw(&mut rng, session_timeout)).collect();
@@ -67,15 +67,11 @@ impl Plan {
 
 fn client(
     rng: &mut Rng,
-    places: usize,
     session_timeout: Duration,
     duration: Duration,
-    liveness_query: Option<LivenessQuery>,
+    later: Later,
 ) -> ClientPlan {
-    let mut builder = Config::builder().capability("kind", "simulated");
-    for index in 0..places {
-        builder = builder.member(member_name(index), format!("tcp://127.0.0.1:{}", 7001 + index));
-    }
+    let builder = later.builder().capability("kind", "simulated");
     let keep_alive = rng.pick(&[session_timeout / 3, session_timeout / 9, Duration::from_secs(1)]);
     let heartbeat = rng.millis(200, 600);
     let commands = rng.range(20, 60) as usize;
@@ -115,10 +111,6 @@ fn client(
         } else {
             OnSessionExpired::Terminate
         });
-    let builder = match liveness_query {
-        Some(query) => builder.liveness_query(query),
-        None => builder,
-    };
     ClientPlan {
         config: builder.build().expect("what is drawn is within the limits"),
         seed: rng.next(),
