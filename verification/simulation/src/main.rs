@@ -181,6 +181,17 @@ fn scenarios() -> bool {
                 |place: usize| times.iter().map(|each| each[place]).max().unwrap_or_default();
             println!("{name}: connected within {:?}, resumed within {:?}", most(0), most(1));
         }
+        for (name, run) in [
+            ("cut off", scenario::cut_off as fn(u64) -> Result<Duration, Violation>),
+            ("discovery", scenario::discovery),
+        ] {
+            let mut times = (0..300).map(run).collect::<Result<Vec<_>, _>>()?;
+            times.sort_unstable();
+            println!(
+                "{name}: the session goes on after {:?} (p50), {:?} at most",
+                times[150], times[299]
+            );
+        }
         let lost = (0..300).map(scenario::lost_session).collect::<Result<Vec<_>, _>>()?;
         println!(
             "lost session: believed after {:?} at most, with {} messages at most",

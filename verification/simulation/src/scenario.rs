@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use zraft_core::{Config, ConfigBuilder, RequestKind, StateName};
+use zraft_core::{Config, ConfigBuilder, LivenessQuery, RequestKind, StateName};
 use zraft_test_server::KillLoss;
 
 use crate::{
     judge::{Settled, Violation},
     world::net::Path,
     world::pipe::Way,
-    world::plan::{Plan, member_name},
+    world::plan::{Plan, member_endpoint, member_name},
     world::sim::Sim,
     world::system::{SystemKind, SystemPlan, live::Live},
     world::trace::ORIGIN,
@@ -35,10 +35,11 @@ const RAMP: usize = 16;
 
 type Result<T> = std::result::Result<T, Violation>;
 
+/// The configuration of a client that knows the first members.
 fn config(members: usize) -> ConfigBuilder {
     let mut builder = Config::builder().capability("kind", "scenario").request_timeout(None);
     for index in 0..members {
-        builder = builder.member(member_name(index), format!("tcp://127.0.0.1:{}", 7001 + index));
+        builder = builder.member(member_name(index), member_endpoint(index));
     }
     builder
 }
@@ -46,9 +47,14 @@ fn config(members: usize) -> ConfigBuilder {
 /// Members of each scenario.
 const MEMBERS: usize = 3;
 
+/// The configuration of a client that knows all members and may have this many requests in flight.
+fn window(in_flight: usize) -> ConfigBuilder {
+    config(MEMBERS).max_in_flight(in_flight)
+}
+
 /// Clients with sessions, three members on a fast network, and no faults.
-fn connected(seed: u64, clients: usize, rate: Option<u32>, window: usize) -> Result<Sim> {
-    let mut sim = disconnected(seed, clients, rate, window);
+fn connected(seed: u64, clients: usize, rate: Option<u32>, config: ConfigBuilder) -> Result<Sim> {
+    let mut sim = disconnected(seed, clients, rate, config);
     for client in 0..clients {
         sim.connect(client);
     }
@@ -62,7 +68,7 @@ fn connected(seed: u64, clients: usize, rate: Option<u32>, window: usize) -> Res
 }
 
 /// The same before any client connects.
-fn disconnected(seed: u64, clients: usize, rate: Option<u32>, window: usize) -> Sim {
+fn disconnected(seed: u64, clients: usize, rate: Option<u32>, config: ConfigBuilder) -> Sim {
     let mut plan = Plan::draw(SystemKind::Live, seed);
     let way = Way {
         latency: Duration::from_micros(250),
@@ -77,7 +83,7 @@ fn disconnected(seed: u64, clients: usize, rate: Option<u32>, window: usize) -> 
         live.calm(MEMBERS, rate);
     }
     let mut first = plan.clients[0].clone();
-    first.config = config(MEMBERS).max_in_flight(window).build().expect("within the limits");
+    first.config = config.build().expect("within the limits");
     first.payload = (64, 64);
     first.consumer = None;
     first.pieces = usize::MAX;
@@ -131,7 +137,7 @@ fn load(sim: &Sim, took: Duration) -> Load {
 /// # Errors
 /// An invariant is broken.
 pub fn overload(clients: usize, in_flight: usize, lasts: Duration) -> Result<Load> {
-    let mut sim = connected(1, clients, Some(100), in_flight)?;
+    let mut sim = connected(1, clients, Some(100), window(in_flight))?;
     let each = (lasts.as_secs() as usize * 100).div_ceil(clients) + 2 * in_flight;
     let from = sim.now;
     // They come to be in flight side by side, not one client's after the other's.
@@ -153,7 +159,7 @@ pub fn overload(clients: usize, in_flight: usize, lasts: Duration) -> Result<Loa
 /// # Errors
 /// An invariant is broken.
 pub fn lost_at_once(commands: usize) -> Result<Load> {
-    let mut sim = connected(2, 1, None, commands)?;
+    let mut sim = connected(2, 1, None, window(commands))?;
     live(&mut sim).lose_commands(commands as u64);
     let from = sim.now;
     submit(&mut sim, 0, commands);
@@ -166,7 +172,7 @@ pub fn lost_at_once(commands: usize) -> Result<Load> {
 /// # Errors
 /// An invariant is broken.
 pub fn outage(seed: u64) -> Result<Vec<usize>> {
-    let mut sim = connected(seed, 1, None, 256)?;
+    let mut sim = connected(seed, 1, None, window(256))?;
     submit(&mut sim, 0, 10);
     sim.pass(Duration::from_secs(1))?;
     let now = sim.now;
@@ -185,7 +191,7 @@ pub fn outage(seed: u64) -> Result<Vec<usize>> {
 /// # Errors
 /// An invariant is broken.
 pub fn kill(seed: u64) -> Result<Duration> {
-    let mut sim = connected(seed, 1, None, 256)?;
+    let mut sim = connected(seed, 1, None, window(256))?;
     submit(&mut sim, 0, 10);
     sim.pass(Duration::from_secs(6))?;
     let pause = sim.rng.millis(200, 9_000);
@@ -202,7 +208,7 @@ pub fn kill(seed: u64) -> Result<Duration> {
 /// # Errors
 /// An invariant is broken.
 pub fn hand_over(seed: u64) -> Result<Duration> {
-    let mut sim = connected(seed, 1, None, 256)?;
+    let mut sim = connected(seed, 1, None, window(256))?;
     submit(&mut sim, 0, 10);
     sim.pass(Duration::from_secs(6))?;
     let leader = sim.system.leader().expect("a member leads");
@@ -220,7 +226,7 @@ pub fn hand_over(seed: u64) -> Result<Duration> {
 /// # Errors
 /// An invariant is broken, or a command fails.
 pub fn freeze(seed: u64) -> Result<Duration> {
-    let mut sim = connected(seed, 1, None, 256)?;
+    let mut sim = connected(seed, 1, None, window(256))?;
     submit(&mut sim, 0, 10);
     let wait = Duration::from_secs(6) + sim.rng.millis(0, 1_000);
     sim.pass(wait)?;
@@ -235,6 +241,53 @@ pub fn freeze(seed: u64) -> Result<Duration> {
     let took = sim.now - now;
     sim.until(Duration::from_secs(60), |sim| answered(sim) == had + 20)?;
     Ok(took.saturating_sub(pause.max(Duration::from_secs(1))))
+}
+
+/// The leader of a session that only listens is cut off from the others, which elect another after a pause, and goes on
+/// answering KeepAlives: how long it takes until the session is at the new one. The client has a liveness query with the
+/// interval that is the default.
+///
+/// # Errors
+/// An invariant is broken.
+pub fn cut_off(seed: u64) -> Result<Duration> {
+    let config = window(256).liveness_query(LivenessQuery::new("alive?"));
+    let mut sim = connected(seed, 1, None, config)?;
+    let wait = Duration::from_secs(6) + sim.rng.millis(0, 20_000);
+    sim.pass(wait)?;
+    let pause = sim.rng.millis(200, 3_000);
+    let leader = sim.system.leader().expect("a member leads");
+    let now = sim.now;
+    live(&mut sim).pause_elections(pause);
+    live(&mut sim).cut_off(now, leader);
+    sim.after();
+    let moved = |sim: &Sim| {
+        let at = sim.clients[0].current().and_then(|line| sim.net.conns.get(&line));
+        let member = at.map(|conn| conn.member);
+        let connected = sim.rigs[0].machine.state() == StateName::Connected;
+        connected && member != Some(leader) && member == sim.system.leader()
+    };
+    sim.until(Duration::from_secs(80), moved)?;
+    Ok(sim.now - now)
+}
+
+/// A client is configured with one member, the leader, and learns the others from it. That one is killed and stays away, and the next
+/// elected after a pause: from the moment it can answer until the first command submitted after the kill is answered.
+///
+/// # Errors
+/// An invariant is broken.
+pub fn discovery(seed: u64) -> Result<Duration> {
+    let mut sim = disconnected(seed, 1, None, config(1).max_in_flight(256).discover_members(true));
+    sim.after();
+    sim.elect(0)?;
+    sim.connect(0);
+    submit(&mut sim, 0, 10);
+    sim.until(Duration::from_secs(10), |sim| answered(sim) == 10)?;
+    let pause = sim.rng.millis(200, 9_000);
+    let now = sim.now;
+    live(&mut sim).pause_elections(pause);
+    live(&mut sim).kill(now, 0, KillLoss::Mixed);
+    sim.after();
+    sim.flows_again(0)
 }
 
 /// What two members that are not the leader do.
@@ -253,18 +306,10 @@ pub enum Others {
 /// # Errors
 /// An invariant is broken.
 pub fn connect(seed: u64, others: Others) -> Result<[Duration; 2]> {
-    let mut sim = disconnected(seed, 1, None, 256);
+    let mut sim = disconnected(seed, 1, None, window(256));
     sim.after();
-    let leads = |sim: &Sim| sim.system.commits();
-    sim.until(Duration::from_secs(10), leads)?;
     let leader = sim.rng.index(MEMBERS);
-    if sim.system.leader() != Some(leader) {
-        let now = sim.now;
-        live(&mut sim).hand_over(now, leader);
-        sim.after();
-        sim.until(Duration::from_secs(10), |sim| sim.system.leader() == Some(leader))?;
-        sim.until(Duration::from_secs(10), leads)?;
-    }
+    sim.elect(leader)?;
     let first = sim.rng.index(2);
     for (place, member) in (0..MEMBERS).filter(|member| *member != leader).enumerate() {
         match others {
@@ -315,7 +360,7 @@ pub struct LostSession {
 /// An invariant is broken, or the client does not report its doubt.
 pub fn lost_session(seed: u64) -> Result<LostSession> {
     const COMMANDS: usize = 20;
-    let mut sim = connected(seed, 1, None, 256)?;
+    let mut sim = connected(seed, 1, None, window(256))?;
     submit(&mut sim, 0, 10);
     let wait = Duration::from_secs(6) + sim.rng.millis(0, 1_000);
     sim.pass(wait)?;
@@ -357,7 +402,7 @@ pub fn lost_session(seed: u64) -> Result<LostSession> {
 /// # Errors
 /// An invariant is broken, or the session ends.
 pub fn false_expiry(seed: u64) -> Result<(u64, u64)> {
-    let mut sim = connected(seed, 1, None, 256)?;
+    let mut sim = connected(seed, 1, None, window(256))?;
     let leader = sim.system.leader().expect("a member leads");
     let liar = (leader + 1 + sim.rng.index(MEMBERS - 1)) % MEMBERS;
     let now = sim.now;
@@ -384,6 +429,20 @@ pub fn false_expiry(seed: u64) -> Result<(u64, u64)> {
 }
 
 impl Sim {
+    /// Waits until this member leads, and commits.
+    fn elect(&mut self, leader: usize) -> Result<()> {
+        let leads = |sim: &Self| sim.system.commits();
+        self.until(Duration::from_secs(10), leads)?;
+        if self.system.leader() != Some(leader) {
+            let now = self.now;
+            live(self).hand_over(now, leader);
+            self.after();
+            self.until(Duration::from_secs(10), |sim| sim.system.leader() == Some(leader))?;
+            self.until(Duration::from_secs(10), leads)?;
+        }
+        Ok(())
+    }
+
     fn flows_again(&mut self, before: usize) -> Result<Duration> {
         let had = answered(self);
         submit(self, 0, 20);

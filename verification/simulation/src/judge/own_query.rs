@@ -100,7 +100,7 @@ impl Judge {
         self.own_queries_held(now, held as usize, stats.queued_bytes as usize);
     }
 
-    /// The machine holds so many requests and bytes: learns from that which of its own queries are among them.
+    /// The machine holds this many requests and bytes: learns from that which of the machine's queries are among them.
     pub(super) fn own_queries_held(&mut self, now: Instant, held: usize, bytes: usize) {
         let on_wire =
             self.own.each().map(|(_, query)| query.number.map_or((0, 0), |_| (1, query.bytes())));
@@ -142,7 +142,7 @@ impl Judge {
 
     fn own_query_begins(&mut self, now: Instant, which: Own) {
         let wanted = self.disconnecting.is_none() && self.own.get_mut(which).is_wanted();
-        self.demand(wanted, "the machine sends a query of its own only where it is wanted", || {
+        self.demand(wanted, "the machine sends own queries only where they are wanted", || {
             format!("{which:?}")
         });
         match which {
@@ -199,8 +199,8 @@ impl Judge {
         self.own_query_ends(now, Own::Members);
     }
 
-    /// The application is told of a query with this id.
-    pub(super) fn not_of_its_own(&mut self, id: &CorrelationId) {
+    /// The application is notified of a query with this id.
+    pub(super) fn is_not_own(&mut self, id: &CorrelationId) {
         let number = self.by_correlation.get(id.as_bytes());
         let own = self.own.find(|query| query.number.is_some() && query.number.as_ref() == number);
         self.demand(
@@ -216,7 +216,7 @@ impl Judge {
         let Some(&number) = self.by_correlation.get(id.as_bytes()) else { return };
         let Some(which) = self.own.find(|query| query.number == Some(number)) else { return };
         let may = self.may_give_up();
-        let rule = "a query of the machine's own is given up only as other requests are";
+        let rule = "an own query is given up only as other requests are";
         self.demand(may, rule, || format!("{which:?}"));
         self.own_query_ends(now, which);
         self.own.get_mut(which).quarantined = true;

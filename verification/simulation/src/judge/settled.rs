@@ -69,7 +69,7 @@ impl Judge {
                     self.coverage.cell("attempt_timeout", state);
                 }
             }
-            Event::QueryTimeout { correlation_id: Some(id) } => self.not_of_its_own(id),
+            Event::QueryTimeout { correlation_id: Some(id) } => self.is_not_own(id),
             Event::RequestQuarantined { id } => {
                 self.own_query_quarantined(now, id);
                 self.coverage.count("outcome", "quarantined");

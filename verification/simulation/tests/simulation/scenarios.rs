@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use zraft_simulation::scenario::{
-    Others, connect, false_expiry, freeze, hand_over, kill, lost_at_once, lost_session, outage,
-    overload,
+    Others, connect, cut_off, discovery, false_expiry, freeze, hand_over, kill, lost_at_once,
+    lost_session, outage, overload,
 };
 
 #[test]
@@ -59,6 +59,21 @@ fn a_frozen_leader_costs_at_most_300_ms_more_than_one_second_and_the_election() 
     let times: Vec<_> = (0..300).map(|seed| freeze(seed).unwrap()).collect();
     let most = times.iter().max().unwrap();
     assert!(*most <= Duration::from_millis(300), "{most:?}");
+}
+
+#[test]
+fn a_session_that_only_listens_leaves_a_leader_that_is_cut_off() {
+    for seed in 0..100 {
+        let took = cut_off(seed).unwrap();
+        assert!(took <= Duration::from_secs(17), "seed {seed}: {took:?}");
+    }
+}
+
+#[test]
+fn client_of_one_member_goes_on_at_the_others_when_that_one_is_killed() {
+    let times: Vec<_> = (0..300).map(|seed| discovery(seed).unwrap()).collect();
+    let p99 = p99(times);
+    assert!(p99 <= Duration::from_millis(300), "{p99:?}");
 }
 
 #[test]

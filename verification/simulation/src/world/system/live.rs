@@ -14,7 +14,10 @@ use zraft_test_server::{
 use super::{CloseHow, Execution, Lines, Listening, Output};
 use crate::{
     random::Rng,
-    world::{net::Line, plan::member_name},
+    world::{
+        net::Line,
+        plan::{member_endpoint, member_name},
+    },
 };
 pub(crate) use mends::LiveMend;
 
@@ -53,6 +56,7 @@ impl LivePlan {
     /// A system without faults for scenarios: fast commits, and sessions that outlive every wait.
     pub(crate) fn calm(&mut self, members: usize, rate: Option<u32>) {
         self.engine.members.truncate(members);
+        self.engine.endpoints = (0..members).map(member_endpoint).collect();
         self.engine.commit_delay = Duration::from_millis(1);
         self.engine.session_timeout = Duration::from_secs(90);
         self.rate = rate;
@@ -224,6 +228,11 @@ impl Live {
     /// The member sends and reads nothing more.
     pub(crate) fn freeze(&mut self, now: Instant, member: usize) {
         let _ = self.engine.set_frozen(now, self.members[member], true);
+    }
+
+    /// The member is cut off from the others, and believes that it leads.
+    pub(crate) fn cut_off(&mut self, now: Instant, member: usize) {
+        let _ = self.engine.set_stale_leader(now, self.members[member], true);
     }
 
     /// All sessions end without a word, as at a restart without state.
