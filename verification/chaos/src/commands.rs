@@ -18,7 +18,10 @@ use zraft_chaos::{
     plot,
     processes::Layer,
     report,
-    runs::{connect, cuts, failover, operations, recovery, registers, restarts, server, soak},
+    runs::{
+        connect, cuts, failover, idle_watch, members, operations, recovery, registers, restarts,
+        server, soak,
+    },
 };
 
 #[derive(Debug, Subcommand)]
@@ -42,6 +45,11 @@ pub(crate) enum Command {
     /// Measure how long clients of real server processes take to connect beside silent and dead members, and to learn that a restarted
     /// server lost their sessions
     Connect(Connect),
+    /// Measure how clients that are configured with one of three real server processes find the others, and go on when members are
+    /// killed and replaced
+    Members(Members),
+    /// Measure how long an idle `zraft watch` takes to hear a change again when its leader is cut off or frozen
+    Watch(Watch),
 }
 
 /// The arguments that all commands have.
@@ -221,6 +229,36 @@ pub(crate) struct Connect {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Members {
+    /// Number of leaders that are killed, for each way to find members
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    times: u32,
+    /// Number of clusters that have all their members replaced
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    replacements: u32,
+    /// The program zraft [default: the one beside this program]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Number of leaders that are lost in each way
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    times: u32,
+    /// Seconds after which a watch counts as one that hears nothing
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    silence: u32,
+    /// The program zraft [default: the one beside this program]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Operations {
     /// Size of the state that a new member receives, in MiB; the application takes at most 1,024, of which the load needs a part
     #[arg(long, value_name = "N", default_value_t = 1000)]
@@ -323,6 +361,8 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Soak(arguments) => execute(&arguments.common, soaked(&arguments)),
         Command::Recovery(arguments) => execute(&arguments.common, recovered(&arguments)),
         Command::Connect(arguments) => execute(&arguments.common, connected(&arguments)),
+        Command::Members(arguments) => execute(&arguments.common, found(&arguments)),
+        Command::Watch(arguments) => execute(&arguments.common, heard(&arguments)),
         Command::Operations(arguments) => execute(&arguments.common, operated(&arguments)),
         Command::Server(arguments) => execute(&arguments.common, on_processes(&arguments)),
     }
@@ -396,6 +436,26 @@ async fn connected(arguments: &Connect) -> Result<Done, Failure> {
         restarts: arguments.restarts,
     };
     let found = connect::run(&settings).await?;
+    Ok(Done { report: found.to_json(), holds: found.holds() })
+}
+
+async fn found(arguments: &Members) -> Result<Done, Failure> {
+    let settings = members::Settings {
+        program: program(arguments.program.as_ref())?,
+        times: arguments.times,
+        replacements: arguments.replacements,
+    };
+    let found = members::run(&settings).await?;
+    Ok(Done { report: found.to_json(), holds: found.holds() })
+}
+
+async fn heard(arguments: &Watch) -> Result<Done, Failure> {
+    let settings = idle_watch::Settings {
+        program: program(arguments.program.as_ref())?,
+        times: arguments.times,
+        silence: Duration::from_secs(arguments.silence.into()),
+    };
+    let found = idle_watch::run(&settings).await?;
     Ok(Done { report: found.to_json(), holds: found.holds() })
 }
 

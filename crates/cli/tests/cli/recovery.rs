@@ -1,6 +1,6 @@
-//! Clients of server processes beside silent and dead members, and after a restart that lost their sessions.
+//! Clients of server processes beside silent and dead members, with one member configured, and after a restart that lost their sessions.
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, time::Duration};
 
 use rustix::process::Signal;
 use tokio::{
@@ -77,6 +77,72 @@ async fn client_connects_and_resumes_beside_a_frozen_and_a_refusing_member() {
     let _carried = relay(TcpListener::bind(door).await.unwrap(), of_leader);
     until(&mut events, |event| matches!(event, Event::Connected { resumed: true, .. })).await;
     within(async { client.submit_command("item").await }).await.unwrap();
+    client.disconnect_within(Duration::ZERO).await;
+}
+
+/// Returns the endpoints of all members.
+fn members(cluster: &Cluster) -> BTreeMap<String, String> {
+    let members = cluster.endpoints.split(',').map(|member| member.split_once('=').unwrap());
+    members.map(|(name, endpoint)| (name.to_owned(), endpoint.to_owned())).collect()
+}
+
+/// Appends to the log, kills the leader and appends again, in the same session.
+async fn survives_the_leader(client: &RaftClient, cluster: &mut Cluster, leader: usize) {
+    let append = async |item: &'static str| {
+        let answer = within(async { client.submit_command(item).await }).await.unwrap();
+        u64::from_be_bytes(*answer.first_chunk().unwrap())
+    };
+    let session = client.session_id();
+    assert_eq!(append("one").await, 0);
+    let killed = name(leader);
+    assert_eq!(client.member_id().unwrap().as_str(), killed);
+    drop(cluster.take(leader));
+    assert_eq!(append("two").await, 1);
+    assert_ne!(client.member_id().unwrap().as_str(), killed);
+    assert_eq!(client.session_id(), session);
+}
+
+fn name(member: usize) -> String {
+    format!("node-{}", member + 1)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn client_that_is_given_the_leader_alone_learns_the_others_and_goes_on_when_it_is_killed() {
+    let mut cluster = Cluster::start(&PATIENT);
+    let leader = cluster.leader_at(0);
+    let client = RaftClient::builder()
+        .member(name(leader), &members(&cluster)[&name(leader)])
+        .discover_members(true)
+        .request_timeout(PATIENCE)
+        .capability("kind", "test")
+        .build()
+        .unwrap();
+    within(client.connect()).await.unwrap();
+    // The application does not see the answer, so only the count shows it.
+    while client.stats().answered == 0 {
+        within(client.ping()).await.unwrap();
+    }
+    survives_the_leader(&client, &mut cluster, leader).await;
+    client.disconnect_within(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resolver_finds_the_leader_that_a_follower_names_and_the_session_survives_its_kill() {
+    let mut cluster = Cluster::start(&PATIENT);
+    let leader = cluster.leader_at(0);
+    let (directory, follower) = (members(&cluster), name((leader + 1) % 3));
+    let client = RaftClient::builder()
+        .member(&follower, &directory[&follower])
+        .member_resolver(move |leader| {
+            let found = directory.get(leader.as_str()).cloned();
+            async move { found }
+        })
+        .request_timeout(PATIENCE)
+        .capability("kind", "test")
+        .build()
+        .unwrap();
+    within(client.connect()).await.unwrap();
+    survives_the_leader(&client, &mut cluster, leader).await;
     client.disconnect_within(Duration::ZERO).await;
 }
 

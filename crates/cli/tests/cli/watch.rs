@@ -70,6 +70,22 @@ async fn watch_survives_the_loss_of_the_leader_in_its_session() {
     ends(&mut watch, "seq=3 key=key value=third");
 }
 
+/// Takes up to 16 s: the watch asks every 10 s, and leaves a member that does not answer within 6 s.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_watch_leaves_a_leader_that_is_cut_off_and_answers_keep_alives() {
+    let setting = Setting::new(3).await;
+    let mut watch = setting.watch();
+    let cut_off = setting.cluster.leader_elected().await;
+    setting.cluster.set_stale_leader(cut_off.as_str(), true).unwrap();
+    let of_others = |member: &&str| !member.starts_with(&format!("{cut_off}="));
+    let others: Vec<_> = setting.endpoints.split(',').filter(of_others).collect();
+    let output = run(&["set", "-e", &others.join(","), "key", "second"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    ends(&mut watch, "seq=2 key=key value=second");
+    let lost = watch.complaint();
+    assert!(lost.starts_with(&format!("zraft: lost the connection to {cut_off}: ")), "{lost}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn watch_starts_again_when_its_session_has_expired() {
     let setting = Setting::new(1).await;

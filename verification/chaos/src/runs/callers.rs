@@ -51,9 +51,13 @@ pub(super) struct Callers {
 
 impl Callers {
     pub(super) fn start(client: &RaftClient) -> Self {
+        Self::start_from(client, &Arc::default())
+    }
+
+    /// Starts callers whose items have the numbers from `next` on.
+    pub(super) fn start_from(client: &RaftClient, next: &Arc<AtomicU64>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let answers = watch::Sender::new((Instant::now(), Duration::ZERO));
-        let next = Arc::new(AtomicU64::new(0));
         let mut callers = JoinSet::new();
         for _ in 0..CALLERS {
             let (client, stop, next) = (client.clone(), stop.clone(), next.clone());
@@ -101,6 +105,7 @@ impl Callers {
         self.answers.borrow().1
     }
 
+    /// Stops the callers. Returns how many commands were answered, and how many ended with an error.
     pub(super) async fn stop(mut self) -> Result<(u64, u64), Failure> {
         self.stop.store(true, Ordering::Relaxed);
         let mut sum = (0, 0);

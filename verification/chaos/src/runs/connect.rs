@@ -19,7 +19,7 @@ use tokio::{
 use zraft_cli::{latency::Latencies, processes::Processes};
 use zraft_client::{Event, Events, RaftClient};
 
-use super::callers::leader;
+use super::{callers::leader, on_members};
 use crate::{
     failure::Failure,
     proxy::{Accepting, Cut, Proxy},
@@ -33,8 +33,6 @@ pub const DEAD_FIRST: Duration = Duration::from_millis(100);
 /// The bound on the number of session messages until a client believes that its session is lost: 8 rounds in 12 s, in which each of the
 /// three members is asked and hints are followed.
 pub const MESSAGES: u64 = 60;
-/// A run must end by then. It is far longer than the longest one takes.
-const PATIENCE: Duration = Duration::from_secs(3600);
 /// A single wait must end by then: a session expires after 90 s.
 const WAIT: Duration = Duration::from_secs(120);
 /// The leader cannot be reached for this long when a connection is cut, so that the client asks the others as well.
@@ -133,20 +131,8 @@ impl Found {
 /// # Errors
 /// [`Failure`] if the run fails to execute, or a member ends by itself.
 pub async fn run(settings: &Settings) -> Result<Found, Failure> {
-    let processes = Processes::prepare(&settings.program, "append-log", PATIENCE);
-    let mut processes = processes.map_err(Failure::Member)?;
-    let measured = async {
-        processes.open_all().map_err(Failure::Member)?;
-        let found = tokio::select! {
-            biased;
-            problem = processes.watch() => return Err(Failure::Member(problem)),
-            found = measure(settings, &processes) => found?,
-        };
-        processes.stop().await.map_err(Failure::Member)?;
-        Ok(found)
-    };
     let mut found =
-        measured.await.map_err(|failure| failure.with_files(processes.keep_folder()))?;
+        on_members(&settings.program, async |processes| measure(settings, processes).await).await?;
     found.lost = restart(settings).await?;
     Ok(found)
 }

@@ -3,8 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    net::{Ipv4Addr, TcpListener},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -13,19 +11,16 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
-use zraft_cli::processes::{Ending, Processes, usage};
+use zraft_cli::processes::{Processes, usage};
 use zraft_client::RaftClient;
 
-use super::callers::{Callers, connect, leader};
+use super::{
+    PATIENCE,
+    callers::{Callers, connect, leader},
+    operator::Operator,
+};
 use crate::failure::Failure;
 
-/// A run must end by then. It is far longer than the longest one takes.
-const PATIENCE: Duration = Duration::from_secs(3600);
-/// The same for one command of `zraft cluster`.
-const COMMAND_SECONDS: &str = "900";
-/// A member that the cluster has removed ends by itself within this time, with this status.
-const END: Duration = Duration::from_secs(30);
-const REMOVED: i32 = 5;
 /// The members that are added.
 const NEW: [&str; 5] = ["node-4", "node-5", "node-6", "node-7", "node-8"];
 /// How long the load runs without an operation, for comparison.
@@ -108,32 +103,20 @@ impl Found {
 /// # Errors
 /// [`Failure`] if the run fails to execute, a command of `zraft cluster` fails, or a member ends by itself.
 pub async fn run(settings: &Settings) -> Result<Found, Failure> {
-    let members = Processes::prepare(&settings.program, "append-log", PATIENCE);
-    let members = members.map_err(Failure::Member)?;
-    members.open_all().map_err(Failure::Member)?;
-    leader(&members).await?;
-    let ports = free_ports(NEW.len())?;
-    let known = members.endpoints().map(|(name, endpoint)| (name.to_owned(), endpoint));
-    let added = NEW.iter().zip(&ports);
-    let added = added.map(|(name, port)| ((*name).to_owned(), format!("tcp://127.0.0.1:{port}")));
+    let operator = Operator::start(&settings.program, &NEW).await?;
+    let known = operator.members.endpoints().map(|(name, endpoint)| (name.to_owned(), endpoint));
+    let added = operator.later().map(|(name, endpoint)| (name.to_owned(), endpoint));
     let client = connect(known.chain(added)).await?;
-    let operations = Operations {
-        callers: Callers::start(&client),
-        ports: NEW.into_iter().zip(ports).collect(),
-        members,
-        client,
-        steps: Vec::new(),
-    };
+    let callers = Callers::start(&client);
+    let operations = Operations { operator, client, callers, steps: Vec::new() };
     operations.all(settings).await
 }
 
 struct Operations {
-    members: Processes,
+    operator: Operator,
     client: RaftClient,
     callers: Callers,
     steps: Vec<Step>,
-    /// The client ports of the members that are added.
-    ports: BTreeMap<&'static str, u16>,
 }
 
 /// What is measured of an operation that runs.
@@ -152,29 +135,29 @@ impl Operations {
         self.replace_a_lost_follower("node-4").await?;
         self.replace_the_leader("node-5").await?;
         let running = self.begin("two members added, one after the other: 3 to 5").await;
-        self.add("node-6").await?;
-        self.add("node-7").await?;
+        self.operator.add("node-6").await?;
+        self.operator.add("node-7").await?;
         self.end(running).await?;
         let running = self.begin("two members removed, one after the other: 5 to 3").await;
-        self.remove("node-6").await?;
-        self.remove("node-7").await?;
+        self.operator.remove("node-6").await?;
+        self.operator.remove("node-7").await?;
         self.end(running).await?;
         let restored = self.back_up_and_restore(settings).await?;
 
         let large = self.fill(settings.mib).await?;
         let running = self.begin("snapshot of the large state, by every member").await;
-        self.cluster(&["snapshot"]).await?;
+        self.operator.cluster(&["snapshot"]).await?;
         self.end(running).await?;
         let running = self.begin("a member added that receives the large snapshot").await;
-        self.add("node-8").await?;
+        self.operator.add("node-8").await?;
         self.end(running).await?;
 
         // Fails if the members' histories differ.
-        self.cluster(&["check"]).await?;
+        self.operator.cluster(&["check"]).await?;
         let (answered, failed) = self.callers.stop().await?;
         let items = items(&self.client).await?;
         self.client.disconnect().await;
-        self.members.stop().await.map_err(Failure::Member)?;
+        self.operator.members.stop().await.map_err(Failure::Member)?;
         let commands = (answered + large, failed);
         Ok(Found { steps: self.steps, commands, items, restored })
     }
@@ -182,9 +165,10 @@ impl Operations {
     async fn begin(&mut self, name: &'static str) -> Running {
         self.callers.begin().await;
         let ids = self
+            .operator
             .members
             .places()
-            .filter_map(|(name, _)| Some((name, self.members.process_id(name)?)));
+            .filter_map(|(name, _)| Some((name, self.operator.members.process_id(name)?)));
         let memory = ids.filter_map(|(name, id)| {
             usage::forget_peak(id);
             Some((name.to_owned(), usage::memory_kib(id)? / 1024))
@@ -196,84 +180,40 @@ impl Operations {
         let took = running.from.elapsed();
         let gap = self.callers.gap().await;
         let ids = self
+            .operator
             .members
             .places()
-            .filter_map(|(name, _)| Some((name, self.members.process_id(name)?)));
+            .filter_map(|(name, _)| Some((name, self.operator.members.process_id(name)?)));
         let memory = ids.filter_map(|(name, id)| {
             let before = running.memory.get(name).copied().unwrap_or(0);
             Some((name.to_owned(), (before, usage::peak_kib(id)? / 1024)))
         });
         self.steps.push(Step { name: running.name, took, gap, memory: memory.collect() });
         // Looks at each member once.
-        match timeout(Duration::ZERO, self.members.watch()).await {
+        match timeout(Duration::ZERO, self.operator.members.watch()).await {
             Ok(problem) => Err(Failure::Member(problem)),
             Err(_) => Ok(()),
         }
     }
 
-    /// Runs a command of `zraft cluster`.
-    async fn cluster(&self, words: &[&str]) -> Result<String, Failure> {
-        let folder = self.members.folder().to_string_lossy().into_owned();
-        let words =
-            [&["cluster"], words, &["--dir", &folder, "--timeout", COMMAND_SECONDS]].concat();
-        self.members.execute(&words).await.map_err(Failure::Member)
-    }
-
-    /// Starts the member that `words` add, and waits until it votes and has applied everything.
-    async fn join(&mut self, words: &[&str], new: &'static str) -> Result<(), Failure> {
-        let port = self.ports.get(new).copied().unwrap_or(0);
-        let address = format!("127.0.0.1:{port}");
-        self.cluster(&[words, &[new, "--client-address", &address]].concat()).await?;
-        self.members.refresh(PATIENCE).map_err(Failure::Member)?;
-        self.members.open(new).map_err(Failure::Member)?;
-        self.cluster(&["promote", new]).await?;
-        // It votes before its state machine has taken the snapshot.
-        self.members.caught_up(new).await.map_err(Failure::Member)
-    }
-
-    async fn add(&mut self, new: &'static str) -> Result<(), Failure> {
-        self.join(&["add"], new).await
-    }
-
-    async fn remove(&mut self, name: &str) -> Result<(), Failure> {
-        let ending = self.ending(name)?;
-        self.cluster(&["remove", name]).await?;
-        self.removed(name, ending).await
-    }
-
-    fn ending(&self, name: &str) -> Result<Ending, Failure> {
-        self.members.expect_end(name, REMOVED).map_err(Failure::Member)
-    }
-
-    /// Waits until a removed member has ended, and deletes its folder.
-    async fn removed(&mut self, name: &str, ending: Ending) -> Result<(), Failure> {
-        ending.wait(END).await.map_err(Failure::Member)?;
-        self.delete(name)
-    }
-
-    fn delete(&mut self, name: &str) -> Result<(), Failure> {
-        fs::remove_dir_all(self.members.folder().join(name))?;
-        self.members.refresh(PATIENCE).map_err(Failure::Member)
-    }
-
     async fn replace_a_lost_follower(&mut self, new: &'static str) -> Result<(), Failure> {
-        let leads = leader(&self.members).await?;
-        let lost =
-            self.members.places().map(|(name, _)| name.to_owned()).find(|name| *name != leads);
+        let leads = leader(&self.operator.members).await?;
+        let lost = self
+            .operator
+            .members
+            .places()
+            .map(|(name, _)| name.to_owned())
+            .find(|name| *name != leads);
         let lost = lost.unwrap_or_default();
         let running = self.begin("a follower killed, its folder lost, and replaced").await;
-        self.members.kill(&lost);
-        self.delete(&lost)?;
-        self.join(&["replace", &lost], new).await?;
+        self.operator.replace_lost(&lost, new).await?;
         self.end(running).await
     }
 
     async fn replace_the_leader(&mut self, new: &'static str) -> Result<(), Failure> {
-        let leads = leader(&self.members).await?;
+        let leads = leader(&self.operator.members).await?;
         let running = self.begin("the leader replaced while it leads").await;
-        let ending = self.ending(&leads)?;
-        self.join(&["replace", &leads], new).await?;
-        self.removed(&leads, ending).await?;
+        self.operator.replace_running(&leads, new).await?;
         self.end(running).await
     }
 
@@ -284,8 +224,8 @@ impl Operations {
         let (file, dir) = (path("backup"), path("restored"));
         let running = self.begin("backup of the leader").await;
         let answered = items(&self.client).await?;
-        let leads = leader(&self.members).await?;
-        self.cluster(&["backup", &file, "--member", &leads]).await?;
+        let leads = leader(&self.operator.members).await?;
+        self.operator.cluster(&["backup", &file, "--member", &leads]).await?;
         self.end(running).await?;
 
         let running = self.begin("restore into a new cluster of three, until it answers").await;
@@ -300,7 +240,7 @@ impl Operations {
             "--application",
             "append-log",
         ];
-        self.members.execute(&words).await.map_err(Failure::Member)?;
+        self.operator.members.execute(&words).await.map_err(Failure::Member)?;
         let restored = Processes::in_folder(&settings.program, dir.as_ref(), PATIENCE);
         let restored = restored.map_err(Failure::Member)?;
         restored.open_all().map_err(Failure::Member)?;
@@ -339,11 +279,4 @@ async fn items(client: &RaftClient) -> Result<u64, Failure> {
     length
         .map(u64::from_be_bytes)
         .ok_or_else(|| Failure::Member(format!("not a length: {answer:?}")))
-}
-
-/// Returns ports that were free a moment ago.
-fn free_ports(count: usize) -> io::Result<Vec<u16>> {
-    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let listeners = (0..count).map(bind).collect::<io::Result<Vec<_>>>()?;
-    listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }

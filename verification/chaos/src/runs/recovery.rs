@@ -15,11 +15,12 @@ use zraft_cli::{
     },
 };
 
-use super::callers::{Callers, connect, leader};
+use super::{
+    callers::{Callers, connect, leader},
+    on_members,
+};
 use crate::failure::Failure;
 
-/// A run must end by then. It is far longer than the longest one takes.
-const PATIENCE: Duration = Duration::from_secs(3600);
 /// Members end within 5 s of SIGTERM.
 const END: Duration = Duration::from_secs(10);
 /// Sessions that are opened at the same time.
@@ -108,19 +109,7 @@ impl Found {
 /// # Errors
 /// [`Failure`] if the run fails to execute, or a member ends by itself.
 pub async fn run(settings: &Settings) -> Result<Found, Failure> {
-    let processes = Processes::prepare(&settings.program, "append-log", PATIENCE);
-    let mut processes = processes.map_err(Failure::Member)?;
-    let measured = async {
-        processes.open_all().map_err(Failure::Member)?;
-        let found = tokio::select! {
-            biased;
-            problem = processes.watch() => return Err(Failure::Member(problem)),
-            found = measure(settings, &processes) => found?,
-        };
-        processes.stop().await.map_err(Failure::Member)?;
-        Ok(found)
-    };
-    measured.await.map_err(|failure| failure.with_files(processes.keep_folder()))
+    on_members(&settings.program, async |processes| measure(settings, processes).await).await
 }
 
 async fn measure(settings: &Settings, processes: &Processes) -> Result<Found, Failure> {

@@ -99,7 +99,7 @@ fn run_whose_members_end_exits_with_2_and_names_the_folder_that_it_keeps() {
     let program = folder.join("zraft");
     fs::write(&program, ENDING).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    for run in ["server", "recovery", "connect"] {
+    for run in ["server", "recovery", "connect", "members", "watch"] {
         let output = chaos(&[run, "--program", program.to_str().unwrap()]);
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{message}");
