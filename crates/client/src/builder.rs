@@ -130,7 +130,9 @@ impl ClientBuilder {
     /// it. The leader is then asked at once, and stays among the members.
     ///
     /// It is called at most once a second, and has 10 s to answer. An endpoint that [`member`](Self::member) would not take
-    /// counts as none. A list of [`update_members`](RaftClient::update_members) replaces what was found.
+    /// counts as none. The client does not report such a lookup by itself: as long as no lookup helps, the event
+    /// [`ConnectionFailure`](crate::Event::ConnectionFailure) with
+    /// [`LeaderNotConfigured`](crate::ConnectionCause::LeaderNotConfigured) follows again and again. A list of [`update_members`](RaftClient::update_members) replaces what was found.
     ///
     /// ```
     /// # async fn endpoint_in_the_directory(id: &str) -> Option<String> { None }
