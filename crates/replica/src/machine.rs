@@ -38,7 +38,7 @@ pub enum Job {
 }
 
 /// The name of a query between the replica and the state machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueryKey(pub(crate) u64);
 
 /// What a [`Job`] led to.

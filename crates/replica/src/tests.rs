@@ -16,4 +16,4 @@ mod sessions;
 mod snapshots;
 mod space;
 mod times;
-mod world;
+pub(crate) mod world;

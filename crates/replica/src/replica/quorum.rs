@@ -46,3 +46,45 @@ impl Replica {
         Some(heard.map_or(self.now.monotonic, |heard| heard + patience))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::{
+        MembershipChange,
+        tests::world::{World, id, info},
+    };
+
+    #[test]
+    fn a_majority_is_counted_again_when_another_configuration_is_in_force() {
+        let mut world = World::new(3);
+        let leader = world.settle();
+        world.join(4);
+        let now = world.clock();
+        let add = MembershipChange::Add { id: id(4), info: info(4) };
+        world.replica(leader).change_membership(now, add).expect("the leader takes it");
+        let mut counted = Duration::ZERO;
+        let mut members = 3;
+        // It is a learner first.
+        for voters in [3, 4] {
+            world.until("a configuration is in force", |world| {
+                let now = world.clock().monotonic;
+                let replica = world.replica(leader);
+                let configuration = replica.configuration();
+                let is_next =
+                    configuration.members.len() > members || configuration.voters.len() > 3;
+                if !is_next {
+                    counted = replica.in_touch_until;
+                    assert!(counted > now, "the count would be made again anyway");
+                }
+                is_next
+            });
+            let replica = world.replica(leader);
+            assert_eq!(replica.configuration().voters.len(), voters);
+            assert!(replica.in_touch_until > counted);
+            members = 4;
+            counted = replica.in_touch_until;
+        }
+    }
+}

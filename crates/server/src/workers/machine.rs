@@ -135,3 +135,70 @@ fn open(meta: &SnapshotMeta, store: &Sender<StoreJob>) -> Result<SnapshotSource,
     let missing = StoreError::NoSnapshot { index: meta.index, term: meta.term };
     opened.ok_or(Ended::Store(missing))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc as channel;
+    use zraft_protocol::{Payload, SessionId};
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn query() -> Job {
+        let session = SessionId::new("session").expect("short");
+        let payload = Payload::new("query").expect("short");
+        Job::Query { key: QueryKey::default(), session, payload }
+    }
+
+    /// Gives the jobs out, and adds an answer for each query. `age` is the age of the first answer when the next job is taken. Returns how
+    /// many answers were reported before each job, and before the wait for the next one.
+    fn reports(
+        jobs: impl IntoIterator<Item = Job>,
+        age: impl Fn(Instant) -> Instant,
+    ) -> Vec<usize> {
+        let (to_driver, mut inputs) = channel::channel(64);
+        let context =
+            Context { inputs: to_driver, counters: Arc::default(), abandoned: Arc::default() };
+        let (sender, receiver) = mpsc::channel();
+        for job in jobs {
+            sender.send(job).expect("it is received");
+        }
+        drop(sender);
+        let (mut answers, mut counts) = (Answers::default(), Vec::new());
+        loop {
+            let job = answers.next(&receiver, &context);
+            let mut reported = 0;
+            while let Ok(Input::Answered(several)) = inputs.try_recv() {
+                assert_eq!(reported, 0, "all at once");
+                reported = several.len();
+            }
+            counts.push(reported);
+            match job {
+                Some(Job::Query { key, .. }) => {
+                    let answer = Payload::new("answer").expect("short");
+                    answers.add(key, Ok(answer));
+                    answers.since = answers.since.map(|_| age(Instant::now()));
+                }
+                Some(_) => {}
+                None => return counts,
+            }
+        }
+    }
+
+    #[test]
+    fn answers_of_queries_that_wait_together_are_reported_at_once() {
+        let apply = || Job::Apply { entries: Vec::new(), up_to: 1 };
+        let jobs = [query(), query(), query(), apply(), query()];
+        // A time to come: none of the answers is old.
+        assert_eq!(reports(jobs, |now| now + HOUR), [0, 0, 0, 3, 0, 1]);
+    }
+
+    #[test]
+    fn answer_that_has_waited_long_enough_is_reported_before_the_next_query_runs() {
+        let jobs = [query(), query(), query()];
+        assert_eq!(reports(jobs, |now| now - TOGETHER), [0, 1, 1, 1]);
+    }
+}
