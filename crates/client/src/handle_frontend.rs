@@ -160,19 +160,23 @@ impl HandleFrontend {
         let mut other = None;
         {
             let mut inbox = lock(&self.shared.inbox);
+            let calls = &mut inbox.calls;
             for _ in 0..COMPLETIONS_PER_LOCK {
-                match machine.poll_completion() {
-                    Some(Completion::Request { key, result, detached }) => {
-                        let calls = &mut inbox.calls;
-                        let waker = self.waiters.complete_request(calls, key, result, detached);
-                        if let Some(waker) = waker {
-                            self.woken.push(waker);
+                let waker = if let Some((key, answer)) = machine.poll_answer() {
+                    self.waiters.answer_request(calls, key, answer)
+                } else {
+                    match machine.poll_completion() {
+                        Some(Completion::Request { key, result, detached }) => {
+                            self.waiters.complete_request(calls, key, result, detached)
+                        }
+                        last => {
+                            other = last;
+                            break;
                         }
                     }
-                    last => {
-                        other = last;
-                        break;
-                    }
+                };
+                if let Some(waker) = waker {
+                    self.woken.push(waker);
                 }
             }
         }

@@ -19,12 +19,12 @@ mod transmit;
 
 use std::fmt;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use zraft_protocol::{MemberId, Nonce, RequestId, SessionId, Timestamp};
 use zraft_zmtp::TxBuffer;
 
 use crate::{
-    ConnId, Instant, PingKey, ServerRequest,
+    ConnId, Instant, PingKey, RequestKey, ServerRequest,
     config::Config,
     event::{Event, StateName},
     failure::Failure,
@@ -306,6 +306,13 @@ impl Machine {
     #[inline]
     pub fn has_completions(&self) -> bool {
         self.out.has_completions()
+    }
+
+    /// Returns the next completion if it is an answer, that is, a [`Completion::Request`] with a result. A driver that has
+    /// many answers takes them faster so; for all else it calls [`poll_completion`](Self::poll_completion).
+    #[inline]
+    pub fn poll_answer(&mut self) -> Option<(RequestKey, Bytes)> {
+        self.out.next_answer()
     }
 
     /// Returns the next completion.

@@ -121,9 +121,18 @@ impl Waiters {
         self.disconnects.push(done);
     }
 
-    /// Hands a request's outcome to its call, if its future still exists. The caller wakes the waker after unlocking
-    /// the calls.
+    /// Hands an answer to its call, if its future still exists. The caller wakes the waker after unlocking the calls.
     #[inline(always)]
+    pub(super) fn answer_request(
+        &mut self,
+        calls: &mut Calls,
+        key: RequestKey,
+        answer: Bytes,
+    ) -> Option<Waker> {
+        calls.answer(self.take(key)?, Ok(answer))
+    }
+
+    /// Does the same as [`answer_request`](Self::answer_request) with any outcome.
     pub(super) fn complete_request(
         &mut self,
         calls: &mut Calls,
@@ -131,10 +140,10 @@ impl Waiters {
         result: Result<Bytes, Failure>,
         detached: bool,
     ) -> Option<Waker> {
-        let call = self.take(key)?;
         match result {
-            Ok(answer) => calls.answer(call, Ok(answer)),
+            Ok(answer) => self.answer_request(calls, key, answer),
             Err(failure) => {
+                let call = self.take(key)?;
                 let error = self.error(key, failure, detached && !calls.is_dropped(call));
                 calls.answer(call, Err(Box::new(error)))
             }

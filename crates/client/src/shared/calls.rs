@@ -3,19 +3,28 @@
 //! All slots lie in one table behind the inbox's lock. The driver hands over many answers under one lock, and a request
 //! needs no allocation for its slot.
 
+use std::num::NonZeroU32;
 use std::task::Waker;
 
 use bytes::Bytes;
 
 use crate::error::Error;
 
-/// The index of a slot. The slot is reused once both the future and the driver are done with it.
+/// Names a slot, by its index plus one. The slot is reused once both the future and the driver are done with it.
+///
+/// Zero is left for `None`, so that an [`Answer`](crate::Answer) is two words that are moved in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CallId(u32);
+pub(crate) struct CallId(NonZeroU32);
 
 impl CallId {
+    #[inline]
+    fn new(index: usize) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(index as u32))
+    }
+
+    #[inline]
     pub(crate) fn index(self) -> usize {
-        self.0 as usize
+        self.0.get() as usize - 1
     }
 }
 
@@ -23,14 +32,12 @@ impl CallId {
 /// window needs, so only a burst of queued requests grows the table beyond it.
 const KEPT_SLOTS: usize = 1 << 12;
 
-/// The end of the list of free slots.
-const NO_SLOT: u32 = u32::MAX;
-
 /// A slot. An answer and an error are separate fields, so that nothing is packed and unpacked on an answer's way.
 #[derive(Debug)]
 struct Slot {
     state: SlotState,
-    /// The number of the input that asks for the answer. In a free slot, the index of the next free one.
+    /// The number of the input that asks for the answer. In a free slot, the number in the [`CallId`] of the
+    /// next free one, or 0.
     number: u64,
     waker: Option<Waker>,
     answer: Option<Bytes>,
@@ -72,17 +79,11 @@ pub(crate) enum Polled {
     Failed(Box<Error>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Calls {
     slots: Vec<Slot>,
-    first_free: u32,
+    first_free: Option<CallId>,
     used: usize,
-}
-
-impl Default for Calls {
-    fn default() -> Self {
-        Self { slots: Vec::new(), first_free: NO_SLOT, used: 0 }
-    }
 }
 
 impl Calls {
@@ -90,16 +91,16 @@ impl Calls {
     #[inline]
     pub(crate) fn open(&mut self, input: u64) -> CallId {
         self.used += 1;
-        if let Some(slot) = self.slots.get_mut(self.first_free as usize) {
-            let id = CallId(self.first_free);
-            self.first_free = slot.number as u32;
+        if let Some(id) = self.first_free {
+            let slot = &mut self.slots[id.index()];
+            self.first_free = NonZeroU32::new(slot.number as u32).map(CallId);
             slot.number = input;
             slot.state = SlotState::Waiting;
             return id;
         }
         let state = SlotState::Waiting;
         self.slots.push(Slot { state, number: input, waker: None, answer: None, error: None });
-        CallId(self.slots.len() as u32 - 1)
+        CallId::new(self.slots.len() - 1)
     }
 
     /// Frees a slot whose contents were taken.
@@ -107,8 +108,8 @@ impl Calls {
     fn close(&mut self, id: CallId) {
         let slot = &mut self.slots[id.index()];
         slot.state = SlotState::Free;
-        slot.number = u64::from(self.first_free);
-        self.first_free = id.0;
+        slot.number = self.first_free.map_or(0, |next| u64::from(next.0.get()));
+        self.first_free = Some(id);
         self.used -= 1;
         if self.used == 0 && self.slots.len() > KEPT_SLOTS {
             *self = Self::default();
@@ -243,6 +244,6 @@ mod tests {
             assert!(matches!(take(&mut calls, id), Polled::Answered(_)));
         }
         assert_eq!(calls.slots.capacity(), 0);
-        assert_eq!(calls.open(0), CallId(0));
+        assert_eq!(calls.open(0), CallId::new(0));
     }
 }

@@ -126,9 +126,14 @@ impl Machine {
 
     /// Handles messages that came together, until the connection is closed.
     fn take_messages(&mut self, now: Instant, conn: ConnId, mut messages: Messages) {
+        self.take_each(now, conn, &mut messages);
+        self.out.answers_lie_in(messages.into_bytes());
+    }
+
+    fn take_each(&mut self, now: Instant, conn: ConnId, messages: &mut Messages) {
         while self.link(conn).is_some() {
             if self.is_session(conn) && !self.out.observes_messages() {
-                self.take_answers(now, &mut messages);
+                self.take_answers(now, messages);
             }
             let Some(frame) = messages.take_first() else { return };
             self.message(now, conn, &frame);
@@ -145,8 +150,8 @@ impl Machine {
                 None => return,
             };
             let Some(slot) = slot else { return };
-            let result = messages.take_part(result);
-            self.answered_well(now, slot, result);
+            let place = messages.take_place(result);
+            self.answered_well(now, slot, messages.bytes(), place);
         }
     }
 

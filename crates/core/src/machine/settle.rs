@@ -1,5 +1,7 @@
 //! How requests end: each exactly once, with what is known about it and no more.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use zraft_protocol::{CorrelationId, RequestId};
 
@@ -37,19 +39,27 @@ impl Machine {
         self.after_settling(&settled);
     }
 
-    /// A request was answered by a result. Nearly every request takes this way.
+    /// A request was answered by a result, which lies at this place in the received bytes. Nearly every request takes this
+    /// way.
     #[inline(always)]
-    pub(super) fn answered_well(&mut self, now: Instant, slot: u32, answer: Bytes) {
+    pub(super) fn answered_well(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        bytes: &Bytes,
+        place: Range<usize>,
+    ) {
         let Some(settled) = self.settle_answered(now, slot) else { return };
         self.stats.answered += 1;
-        let (key, result) = (settled.key, Ok(answer));
+        let key = settled.key;
         if self.is_own(key) {
-            self.own_query_settled(key, result);
+            self.own_query_settled(key, Ok(bytes.slice(place)));
         } else if settled.phase == Phase::Detached {
+            let result = Ok(bytes.slice(place));
             self.out.complete(Completion::Resolution { key, result });
         } else {
             self.latencies.answered(settled.kind, settled.submitted_at, now);
-            self.out.complete(Completion::Request { key, result, detached: false });
+            self.out.answer(key, place);
         }
         self.after_settling(&settled);
     }

@@ -133,7 +133,8 @@ impl Slab {
         entry.id = 0;
         entry.submitted = submitted;
         entry.submitted_at = now;
-        entry.payload = payload;
+        // A free slot has no payload to drop.
+        std::mem::forget(std::mem::replace(&mut entry.payload, payload));
         entry.sent_on = ConnId::NONE;
         entry.sent_at = None;
         entry.gap = 0;

@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use zraft_core::{Completion, StateName};
-use zraft_protocol::ServerMessage;
+use zraft_protocol::{RequestErrorReason, ServerMessage};
 
 #[test]
 fn a_command_goes_out_and_its_answer_comes_back() {
@@ -33,6 +33,40 @@ fn there_is_a_completion_from_the_end_of_a_request_until_it_is_taken() {
     assert!(world.machine.has_completions());
     let taken = world.machine.poll_completion();
     assert!(matches!(taken, Some(Completion::Request { key: of, .. }) if of == key), "{taken:?}");
+    assert!(!world.machine.has_completions());
+}
+
+#[test]
+fn answers_and_other_completions_are_taken_in_the_order_in_which_they_came() {
+    let (mut world, conn) = World::connected(three());
+    let keys = ["a", "b", "c", "d"].map(|text| world.command(text));
+    let answer =
+        |id, text| ServerMessage::ClientResponse { request_id: request(id), result: payload(text) };
+    let evicted = ServerMessage::RequestError {
+        request_id: request(2),
+        reason: RequestErrorReason::ResponseEvicted,
+    };
+    // Of one read, with an answer of the next.
+    let reads = [vec![answer(1, "first"), evicted, answer(3, "third")], vec![answer(4, "fourth")]];
+    for read in reads {
+        let mut bytes = Vec::new();
+        for message in read {
+            let mut body = Vec::new();
+            message.encode(&mut body);
+            bytes.extend([0, u8::try_from(body.len()).unwrap()]);
+            bytes.extend(body);
+        }
+        world.arrive(conn, &bytes);
+    }
+    assert_eq!(world.machine.poll_answer(), Some((keys[0], "first".into())));
+    assert_eq!(world.machine.poll_answer(), None);
+    let failed = world.machine.poll_completion();
+    assert!(
+        matches!(failed, Some(Completion::Request { key, result: Err(_), .. }) if key == keys[1])
+    );
+    let third = Completion::Request { key: keys[2], result: Ok("third".into()), detached: false };
+    assert_eq!(world.machine.poll_completion(), Some(third));
+    assert_eq!(world.machine.poll_answer(), Some((keys[3], "fourth".into())));
     assert!(!world.machine.has_completions());
 }
 

@@ -39,17 +39,28 @@ impl Messages {
         Some(message)
     }
 
-    /// Removes the first remaining message and returns a part of it, which shares the batch's bytes.
+    /// Removes the first remaining message and returns where a part of it lies in [`bytes`](Self::bytes). A caller with
+    /// many messages slices each part when it is needed, and counts no reference before.
     ///
     /// # Panics
     /// Panics if the part is not within the message.
     #[inline]
-    pub fn take_part(&mut self, part: Range<usize>) -> Bytes {
+    pub fn take_place(&mut self, part: Range<usize>) -> Range<usize> {
         let (from, to) = (self.start + part.start, self.start + part.end);
         assert!(from <= to && to <= self.end, "the part must lie within the message");
-        let part = if from == to { Bytes::new() } else { self.bytes.slice(from..to) };
         self.advance();
-        part
+        from..to
+    }
+
+    /// Returns the bytes of the whole batch, those of messages that were removed included.
+    #[inline]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Returns the bytes of the whole batch.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
     }
 
     #[inline]

@@ -15,25 +15,28 @@ fn received(connection: &mut Connection, bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn take_part_returns_the_given_range_of_each_message() {
+fn take_place_returns_where_a_part_of_each_message_lies() {
     let mut connection = open_client();
     connection.handle_bytes(at(1), &[message(b"first"), message(b"second"), message(b"")].concat());
     let mut messages = connection.poll_messages(at(1)).expect("three whole messages");
     assert_eq!(messages.first(), Some(&b"first"[..]));
-    assert_eq!(messages.take_part(1..3), "ir");
-    assert_eq!(messages.first(), Some(&b"second"[..]));
-    assert_eq!(messages.take_part(3..6), "ond");
-    assert_eq!(messages.take_part(0..0), "");
+    let places = [messages.take_place(1..3), messages.take_place(3..6), messages.take_place(0..0)];
     assert_eq!(messages.first(), None);
     assert_eq!(messages.take_first(), None);
+    let parts = places.map(|place| messages.bytes().slice(place));
+    assert_eq!(parts, ["ir", "ond", ""]);
+    assert_eq!(
+        messages.into_bytes(),
+        [message(b"first"), message(b"second"), message(b"")].concat()
+    );
 }
 
 #[test]
 #[should_panic(expected = "the part must lie within the message")]
-fn take_part_beyond_the_message_panics() {
+fn take_place_beyond_the_message_panics() {
     let mut connection = open_client();
     connection.handle_bytes(at(1), &[message(b"first"), message(b"second")].concat());
-    let _ = connection.poll_messages(at(1)).expect("two whole messages").take_part(0..6);
+    let _ = connection.poll_messages(at(1)).expect("two whole messages").take_place(0..6);
 }
 
 #[test]

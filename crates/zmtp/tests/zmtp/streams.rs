@@ -75,14 +75,17 @@ impl Item {
     }
 }
 
-/// Returns all events, with messages taken in batches, by `take_part` or by `take_first`.
+/// Returns all events, with messages taken in batches, by `take_place` or by `take_first`.
 fn events_by_many(connection: &mut Connection, parts: bool) -> Vec<Event> {
     let mut reported = Vec::new();
     loop {
         if let Some(mut messages) = connection.poll_messages(at(1)) {
             while let Some(length) = messages.first().map(<[u8]>::len) {
                 let message = if parts {
-                    messages.take_part(0..length)
+                    {
+                        let place = messages.take_place(0..length);
+                        messages.bytes().slice(place)
+                    }
                 } else {
                     messages.take_first().unwrap()
                 };

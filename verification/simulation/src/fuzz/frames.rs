@@ -96,7 +96,10 @@ fn many_at_once(connection: &mut Connection) -> Vec<Event> {
                 let message = if events.len() % 2 == 0 {
                     messages.take_first().unwrap()
                 } else {
-                    messages.take_part(0..length)
+                    {
+                        let place = messages.take_place(0..length);
+                        messages.bytes().slice(place)
+                    }
                 };
                 assert_eq!(message.len(), length);
                 events.push(Event::Message(message));
