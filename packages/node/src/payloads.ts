@@ -21,6 +21,16 @@ export const isPayload: (value: unknown) => value is Uint8Array = isUint8Array;
 /** Returns the present length in bytes. It changes with a resizable buffer, and is 0 for a detached one. */
 export const lengthOf: (payload: Uint8Array) => number = own(properties.length) as (payload: Uint8Array) => number;
 
+/**
+ * Copies a payload to a place in memory: `set()` as a function. Looking the method up in a Buffer's prototypes at each call takes a
+ * sixth of the time of adding an entry to a batch, by measurement.
+ */
+export const copyTo = Function.prototype.call.bind(properties.set.value as () => unknown) as (
+  to: Uint8Array,
+  payload: Uint8Array,
+  at: number,
+) => void;
+
 /** Returns the payload's first bytes as an array of a fixed length that no other thread writes to. */
 export function plain(payload: Uint8Array, length: number): Uint8Array {
   const buffer = bufferOf(payload);
