@@ -8,7 +8,7 @@ npm run bench -- [options]
   --quick           the short form: fewer rounds and levels, seconds instead of minutes
   --rounds N        interleaved rounds (7; short form 3)
   --levels A,B,...  requests in flight (1,16,64,256,1024,10000; short form 1,256,1024)
-  --subjects A,...  zraft-client,hand-written,zeromq,promises
+  --subjects A,...  zraft-client,hand-written,zeromq,promises; hand-over only if it is named
   --only A,...      load,idle,memory
   --payload N       bytes of a request (64)
   --json FILE       the file for the results (results/latest.json)
@@ -18,7 +18,7 @@ const FULL = { rounds: 7, levels: [1, 16, 64, 256, 1024, 10_000], warmUp: 500, t
 const QUICK = { rounds: 3, levels: [1, 256, 1024], warmUp: 300, time: 500, idle: 1500, memory: { warmUp: 3000, time: 5000 } }
 const PARTS = ["load", "idle", "memory"]
 
-export function options(subjects) {
+export function options(subjects, defaults = subjects) {
   const { values } = parseArgs({
     options: {
       quick: { type: "boolean", default: false },
@@ -42,7 +42,7 @@ export function options(subjects) {
     form: values.quick ? "quick" : "full",
     rounds: values.rounds === undefined ? form.rounds : whole("rounds", values.rounds),
     levels: values.levels?.split(",").map((level) => whole("levels", level)) ?? form.levels,
-    subjects: some("subjects", values.subjects, subjects),
+    subjects: values.subjects === undefined ? defaults : some("subjects", values.subjects, subjects),
     parts: some("only", values.only, PARTS),
     payload: whole("payload", values.payload),
     json: values.json,

@@ -14,7 +14,11 @@ import { judge } from "./verdict.mjs"
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url))
 
-const chosen = options(Object.keys(SUBJECTS))
+const names = Object.keys(SUBJECTS)
+const chosen = options(
+  names,
+  names.filter((name) => !SUBJECTS[name].isAskedFor),
+)
 const { form, rounds, levels, subjects, parts, payload } = chosen
 
 const program = await build()
