@@ -201,6 +201,10 @@ impl Rig {
         }
         self.write();
         self.answer(count);
+        // As the client's driver does: first the answers.
+        while let Some(answer) = self.machine.poll_answer() {
+            black_box(&answer);
+        }
         while let Some(completion) = self.machine.poll_completion() {
             debug_assert!(matches!(completion, Completion::Request { result: Ok(_), .. }));
             black_box(&completion);
