@@ -112,6 +112,7 @@ pub(super) const EXPECTED: &[Key] = &[
     ("handshake refused", "other member", ""),
     ("handshake refused", "rolled back", ""),
     ("handshake refused", "same incarnation", ""),
+    ("discovery", "a later list", ""),
     ("discovery", "a new list", ""),
     ("discovery", "answered", ""),
     ("discovery", "given up", ""),

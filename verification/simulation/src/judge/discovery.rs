@@ -61,6 +61,14 @@ impl Judge {
         }
     }
 
+    /// No query waits for this answer. A client that discovers the members takes it for a list that the server sent unasked.
+    pub(super) fn later_list(&mut self, list: Bytes) {
+        if self.own.members.may_go() && reserved::is_reserved(&list) {
+            self.coverage.count("discovery", "a later list");
+            self.discovery.answer = Some(list);
+        }
+    }
+
     /// The machine has read all that there was to read, and takes an answer that was among it.
     pub(crate) fn all_was_read(&mut self, now: Instant) {
         let Some(answer) = self.discovery.answer.take() else { return };

@@ -32,8 +32,13 @@ pub(super) struct OwnQuery {
 }
 
 impl OwnQuery {
+    /// The application wants it.
+    pub(super) fn may_go(&self) -> bool {
+        self.payload.is_some()
+    }
+
     pub(super) fn is_wanted(&self) -> bool {
-        self.payload.is_some() && !self.quarantined
+        self.may_go() && !self.quarantined
     }
 
     pub(super) fn is_pending(&self) -> bool {

@@ -322,11 +322,15 @@ impl Judge {
         correlation: &[u8],
         answer: Result<Bytes, Unusable>,
     ) {
-        let Some(&number) = self.by_correlation.get(correlation) else { return };
-        let asked = &self.requests[number];
-        let live = asked.correlation.as_deref() == Some(correlation) && asked.settled.is_none();
-        if live && asked.answer.is_none() {
-            self.answered(now, number, answer);
+        let number = self.by_correlation.get(correlation).copied().filter(|number| {
+            let asked = &self.requests[*number];
+            let live = asked.correlation.as_deref() == Some(correlation) && asked.settled.is_none();
+            live && asked.answer.is_none()
+        });
+        match (number, answer) {
+            (Some(number), answer) => self.answered(now, number, answer),
+            (None, Ok(list)) => self.later_list(list),
+            (None, Err(_)) => {}
         }
     }
 

@@ -1,12 +1,12 @@
 //! What clients send on their connections.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
 use zraft_core::Instant;
-use zraft_protocol::{ClientMessage, Nonce, SessionId, reserved};
+use zraft_protocol::{ClientMessage, MemberId, Nonce, SessionId, reserved};
 use zraft_replica::ConnectionId;
 
 use super::{At, ClusterJudge, Standing, queries::Query};
@@ -37,6 +37,8 @@ pub(super) struct Connection {
     /// Commands without an answer, and when they first came.
     pub(super) commands: BTreeMap<u64, Instant>,
     pub(super) queries: VecDeque<Query>,
+    /// The members of the last list that was sent on it, once its client has asked for them.
+    pub(super) listed: Option<BTreeSet<MemberId>>,
 }
 
 impl Connection {
@@ -49,6 +51,7 @@ impl Connection {
             handshakes: VecDeque::new(),
             commands: BTreeMap::new(),
             queries: VecDeque::new(),
+            listed: None,
         }
     }
 

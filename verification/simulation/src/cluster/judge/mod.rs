@@ -190,6 +190,8 @@ struct Member {
     wall: WallClock,
     /// The place of its configuration in the list of all.
     place: usize,
+    /// When it has followed that.
+    configured: Instant,
     heard: BTreeMap<RaftId, Duration>,
     /// Since when it has heard no leader, with a disk that is done.
     alone_since: Duration,
@@ -239,6 +241,7 @@ impl Member {
             stamp: None,
             wall: WallClock::default(),
             place: 0,
+            configured: Instant::ZERO,
             heard: BTreeMap::new(),
             alone_since: Duration::ZERO,
             candidates: BTreeSet::new(),
@@ -321,6 +324,7 @@ impl ClusterJudge {
             wall: WallClock::started(at, boot, view),
             alone_since: at.clock,
             place: self.configurations.place_at(boot.snapshot.index),
+            configured: at.now,
             session_timeouts: (view.settings.session_timeout(), view.settings.session_timeout()),
             applied: view.applied,
             ..Member::new()

@@ -1,9 +1,9 @@
 //! What a query must and must not see.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use zraft_core::Instant;
-use zraft_protocol::{CorrelationId, Payload};
+use zraft_protocol::{CorrelationId, MemberId, Payload, reserved};
 use zraft_replica::ConnectionId;
 
 use super::{ClusterJudge, Member, clients::Connection, rules::Rule};
@@ -37,6 +37,12 @@ impl Query {
 fn length(result: &Payload) -> Option<u64> {
     let bytes = result.first_chunk::<8>()?;
     Some(u64::from_be_bytes(*bytes))
+}
+
+/// The members that an answer lists.
+fn listed(answer: &Payload) -> Option<BTreeSet<MemberId>> {
+    let members = reserved::Members::from_answer(answer).ok()?;
+    Some(members.into_iter().map(|member| member.id).collect())
 }
 
 impl ClusterJudge {
@@ -84,8 +90,19 @@ impl ClusterJudge {
     ) {
         let name = self.name(member);
         let Some(place) = self.members[member].connections.get_mut(&connection) else { return };
+        if correlation.as_str() == reserved::MEMBERS_CHANGED {
+            let asked = place.listed.is_some();
+            place.listed = listed(result);
+            self.verdict.demand(asked, Rule::ListsAsked, || {
+                format!("{name} lists the members on {connection:?}")
+            });
+            return;
+        }
         let at = place.queries.iter().position(|query| query.correlation == *correlation);
         let asked = at.and_then(|at| place.queries.remove(at));
+        if asked.as_ref().is_some_and(|query| query.reserved) {
+            place.listed = listed(result);
+        }
         let session = place.session.as_ref().and_then(|id| self.ledger.sessions.get(id));
         let (Some(query), Some(session)) = (asked, session) else {
             self.verdict.demand(false, Rule::ReadsFresh, || {

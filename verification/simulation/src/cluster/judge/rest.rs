@@ -1,6 +1,9 @@
 //! The end of a run: everything has healed, and the members are equal.
 
+use std::collections::BTreeSet;
+
 use zraft_core::Instant;
+use zraft_protocol::MemberId;
 use zraft_session::Session as Kept;
 
 use super::{ClusterJudge, Rest, queries::Query, rules::Rule};
@@ -44,6 +47,7 @@ impl ClusterJudge {
         if let Some(leader) = self.leader() {
             self.nothing_waits(now, leader);
             self.requests_reach(now, leader);
+            self.lists_reach(now, leader);
         }
     }
 
@@ -98,6 +102,24 @@ impl ClusterJudge {
                 format!(
                     "on {connection:?} since long: command {command:?}, {query:?}, {handshake:?}"
                 )
+            });
+        }
+    }
+
+    /// Clients that have asked a leader for the members know those of its present configuration. The list goes out in the
+    /// turn in which the leader follows the configuration.
+    pub(super) fn lists_reach(&mut self, now: Instant, leader: usize) {
+        let state = &self.members[leader];
+        let late = state.standing.serving && now > state.configured;
+        let members = &self.configurations.at(state.place).members;
+        let members: BTreeSet<&MemberId> = members.values().map(|info| &info.name).collect();
+        for (connection, place) in &state.connections {
+            let Some(listed) = place.listed.as_ref().filter(|_| place.session.is_some()) else {
+                continue;
+            };
+            let same = listed.iter().eq(members.iter().copied());
+            self.verdict.demand(same || !late, Rule::ListsReach, || {
+                format!("on {connection:?} they are {listed:?}, and now {members:?}")
             });
         }
     }

@@ -91,12 +91,14 @@ rules! {
     ReadsOwn: "a query sees the commands that came before it",
     ReadsCommitted: "a query sees committed state only",
     ReadsNotOvertaken: "commands that keep coming after a query do not hold it up",
+    ListsAsked: "a list of the members goes only to a client that has asked for one",
     RequestsInOrder: "server requests come in order, without a gap, as they were made",
     AnswerFirst: "the answer to a command comes before the server requests that it made",
     NoEnd: "no message ends a client that could go on",
     // The end of a run.
     NothingWaits: "nothing waits for ever",
     RequestsReach: "server requests reach the bound client",
+    ListsReach: "a client that has asked for the members is sent each later list",
     Settles: "every run heals and settles",
     RestsEqual: "members at rest are equal byte for byte",
 }

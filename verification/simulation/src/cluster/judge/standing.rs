@@ -173,6 +173,8 @@ impl ClusterJudge {
             // It waits to be added, or has no disk in this account.
             return;
         }
+        self.lists_reach(at.now, member);
+        let Some(state) = self.members.get_mut(member) else { return };
         let Some((place, index)) = self.configurations.find(state.place, configuration) else {
             self.verdict.demand(false, Rule::ConfigurationFollows, || {
                 format!("{name} has {configuration:?}, which no committed entry leads to")
@@ -184,7 +186,7 @@ impl ClusterJudge {
             // Until now it needed no answer to a round.
             state.rounds.was_alone(at.clock);
         }
-        state.place = place;
+        (state.place, state.configured) = (place, at.now);
         // The engine also counts a round that is under way again.
         state.rounds.count(|answered| {
             configuration.is_quorum(|id| Some(id) == own || answered.contains(&id))

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use zraft_protocol::{ClientMessage, Nonce, RejectionReason, ServerMessage, SessionCloseReason};
+use zraft_protocol::{
+    ClientMessage, Nonce, RejectionReason, ServerMessage, SessionCloseReason, reserved,
+};
 use zraft_replica::{
     Change, ChangeStep, Configuration, ConnectionId, EntryBytes, EntryKind, HardState, LogEntry,
     MemberInfo, PeerMessage, Role, SnapshotMeta, VoteKind, Write,
@@ -565,6 +567,7 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
         history.tell_push(1, 2);
     }),
     (Rule::RequestsInOrder, |history| history.tell_push(1, 1)),
+    (Rule::ListsAsked, |history| history.tell_members(1, reserved::MEMBERS_CHANGED, &[0, 1, 2])),
     (Rule::AnswerFirst, |history| {
         history.say_command(1, 1, "push");
         history.run_command(1, 1, "push");
@@ -586,6 +589,13 @@ pub(super) const BROKEN: &[(Rule, Breaks)] = &[
     }),
     (Rule::RequestsReach, |history| {
         history.command(1, 1, "push");
+        history.end();
+    }),
+    (Rule::ListsReach, |history| {
+        history.say_members(1, "m");
+        history.rest(Duration::from_millis(1));
+        history.round(1);
+        history.tell_members(1, "m", &[0, 1]);
         history.end();
     }),
     (Rule::Settles, |history| {

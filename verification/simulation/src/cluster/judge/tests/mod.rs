@@ -6,6 +6,7 @@ mod history;
 use std::time::Duration;
 
 use bytes::Bytes;
+use zraft_protocol::reserved;
 use zraft_replica::{
     Boot, Change, ChangeStep, EntryBytes, EntryKind, LogEntry, PeerMessage, Role, SnapshotMeta,
     Timing, VoteKind,
@@ -114,8 +115,14 @@ fn a_sound_history_breaks_no_rule_and_gives_each_an_occasion() {
     history.rest(Duration::from_millis(1));
     history.stand(0);
     history.serve();
+    history.configure_all();
     history.tell_continued(5);
     history.command(5, 8, "f");
+    history.say_members(5, "m");
+    history.rest(Duration::from_millis(1));
+    history.round(0);
+    history.tell_members(5, "m", &[0, 1, 2, 4]);
+    history.tell_members(5, reserved::MEMBERS_CHANGED, &[0, 1, 2, 4]);
     history.end();
     // The others have removed a member, which has ended.
     history.judge.ended(history.at(), 2);

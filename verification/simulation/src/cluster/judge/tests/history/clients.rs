@@ -3,11 +3,12 @@
 use zraft_protocol::{
     Capabilities, ClientMessage, CloseReason, CorrelationId, RejectionReason, RequestErrorReason,
     ServerMessage, SessionCloseReason, Timestamp,
+    reserved::{self, Member, Members},
 };
 use zraft_replica::ConnectionId;
 use zraft_session::{Answer, Operation};
 
-use super::{History, length, nonce, payload, request, session};
+use super::{History, info, length, nonce, payload, request, session};
 
 impl History {
     pub(in super::super) fn connect(&mut self, connection: u64) {
@@ -168,6 +169,25 @@ impl History {
             created_at: Timestamp::from_millis(0),
         };
         self.say(connection, &query);
+    }
+
+    /// The client asks for the members.
+    pub(in super::super) fn say_members(&mut self, connection: u64, name: &str) {
+        let query = ClientMessage::Query {
+            correlation_id: CorrelationId::new(name).expect("short"),
+            payload: reserved::members_question(),
+            created_at: Timestamp::from_millis(0),
+        };
+        self.say(connection, &query);
+    }
+
+    /// The client is sent a list of the members: with its query's name, or unasked.
+    pub(in super::super) fn tell_members(&mut self, connection: u64, name: &str, listed: &[usize]) {
+        let members = listed.iter().map(|number| Member { id: info(*number).name, endpoint: None });
+        let list = || Members::new(members);
+        let result = reserved::answer(&reserved::members_question(), list).expect("a question");
+        let correlation_id = CorrelationId::new(name).expect("short");
+        self.tell(connection, &ServerMessage::QueryResponse { correlation_id, result });
     }
 
     pub(in super::super) fn tell_query(&mut self, connection: u64, name: &str, seen: u64) {
