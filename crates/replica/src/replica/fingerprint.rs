@@ -21,6 +21,7 @@ impl Replica {
             engine,
             matches,
             endpoints,
+            listed,
             removed_since,
             removed_by,
             entropy: _,
@@ -48,7 +49,7 @@ impl Replica {
         } = self;
         engine.write_fingerprint(to)?;
         write!(to, "{matches:?} {clock:?} {now:?} {ticked:?} {heard:?} {peers:?} {announced:?}")?;
-        write!(to, "{removed_since:?} {removed_by:?} {endpoints:?}")?;
+        write!(to, "{removed_since:?} {removed_by:?} {endpoints:?} {listed:?}")?;
         write!(
             to,
             "{write_since:?} {space:?} {standing:?} {applying:?} {snapshots:?} {receiving:?}"
