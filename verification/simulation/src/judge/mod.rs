@@ -3,6 +3,7 @@
 //!
 //! | module | what it judges |
 //! | --- | --- |
+//! | `asked`, `wire` | nothing: a request, and a connection, as the judge knows them |
 //! | `sent` | each frame that the machine writes: ids, L, windows, handshakes |
 //! | `received` | each frame that it reads, and what the frame means for the session |
 //! | `settled` | how requests end |
@@ -13,6 +14,7 @@
 //! | `own_query` | the queries that the machine itself sends: when one begins and ends |
 //! | `liveness`, `discovery` | when each of them goes, and what its answer changes |
 
+mod asked;
 mod discovery;
 pub(crate) mod frames;
 mod leader;
@@ -26,6 +28,7 @@ mod resume;
 mod sent;
 mod settled;
 mod watch;
+mod wire;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -40,8 +43,11 @@ use zraft_protocol::MemberId;
 
 use crate::coverage::Coverage;
 
+use asked::Unusable;
+pub(crate) use asked::{Asked, Settled};
 pub(crate) use received::{Meaning, Read};
 use resume::Resume;
+use wire::{KeepAlive, Stage, Wire};
 
 /// A driver that wakes late is late by no more than this. The fault keeps to it, and the judge allows for it.
 pub(crate) const LATEST_WAKE: Duration = Duration::from_millis(2_500);
@@ -53,88 +59,6 @@ pub struct Violation {
     pub rule: &'static str,
     /// What the judge saw.
     pub detail: String,
-}
-
-/// Why a frame that answers a request holds no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unusable {
-    Undecodable,
-    /// The application rejected the command and gave no answer.
-    Evicted,
-}
-
-/// A request as the application knows it.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) kind: RequestKind,
-    pub(crate) payload: Bytes,
-    key: Option<RequestKey>,
-    deadline: Option<Instant>,
-    cancelled: bool,
-    /// Session (counted from 1) and id under which it was first seen on the wire.
-    pub(crate) place: Option<(usize, u64)>,
-    /// A query's correlation id in the present session.
-    correlation: Option<Bytes>,
-    /// The connection that it was last sent on.
-    last_wire: Option<ConnId>,
-    /// When it was sent, if it was sent only once.
-    sent_once: Option<Instant>,
-    /// It was sent again in its session.
-    resent: bool,
-    /// When the socket took the last byte of its last copy.
-    written_at: Option<Instant>,
-    /// The answer that reached the machine, or an error if the answer cannot be used.
-    answer: Option<Result<Bytes, Unusable>>,
-    pub(crate) settled: Option<Settled>,
-    detached_at: Option<Instant>,
-    pub(crate) resolved: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Settled {
-    Answered(Bytes),
-    NotExecuted,
-    Unknown,
-    /// The query had no answer.
-    Failed,
-}
-
-impl Asked {
-    fn new(
-        kind: RequestKind,
-        payload: Bytes,
-        key: Option<RequestKey>,
-        deadline: Option<Instant>,
-    ) -> Self {
-        Self {
-            kind,
-            payload,
-            key,
-            deadline,
-            cancelled: false,
-            place: None,
-            correlation: None,
-            last_wire: None,
-            sent_once: None,
-            resent: false,
-            written_at: None,
-            answer: None,
-            settled: None,
-            detached_at: None,
-            resolved: false,
-        }
-    }
-
-    /// Returns the answer that came after the caller was told that the outcome is unknown.
-    pub(crate) fn late_answer(&self) -> Option<&Bytes> {
-        let late = self.detached_at.is_some() && self.resolved;
-        self.answer.as_ref().filter(|_| late)?.as_ref().ok()
-    }
-
-    /// Returns true if the machine still holds the request.
-    fn is_pending(&self) -> bool {
-        self.settled.is_none() || (self.detached_at.is_some() && !self.resolved)
-    }
 }
 
 /// The session, as the frames show it.
@@ -156,94 +80,6 @@ struct Session {
     /// By member: how often it denied the session since then, when first, and the member that it named as the leader last.
     denials: BTreeMap<usize, (u32, Instant)>,
     named: BTreeMap<usize, usize>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// The client has not sent its handshake message yet.
-    Fresh,
-    Asked {
-        nonce: i64,
-        create: bool,
-    },
-    Connected,
-    Over,
-}
-
-/// A connection.
-#[derive(Debug)]
-struct Wire {
-    id: ConnId,
-    member: usize,
-    since: Instant,
-    stage: Stage,
-    /// The nonce of its handshake message, or 0 before that was sent.
-    nonce: i64,
-    /// When that was sent.
-    asked_at: Instant,
-    connected_at: Instant,
-    /// The session was connected on it.
-    stood: bool,
-    /// Requests were sent on it, and one of them was answered.
-    carried: bool,
-    answered: bool,
-    /// A request or a KeepAlive was answered on it.
-    heard: bool,
-    /// The last read ended within a message frame.
-    mid_message: bool,
-    /// How many bytes the socket had taken when it last had taken enough not to be stalled, and when.
-    progress: (u64, Instant),
-    /// The leader that its member named, if that one is not configured.
-    outsider: Option<MemberId>,
-    /// Its end says nothing of its member.
-    blameless: bool,
-    pace: pace::Copies,
-    on_it: usize,
-    /// When a request on it last settled.
-    left_at: Option<Instant>,
-    /// How many copies went in slow start, and how many requests settled meanwhile.
-    copies: u64,
-    /// Something was resent on it in slow start.
-    resent: bool,
-    settled: u64,
-    /// The last id sent on it that an earlier connection carried.
-    last_old: u64,
-    keep_alives: VecDeque<KeepAlive>,
-    last_keep_alive: Instant,
-    last_bytes: Instant,
-    last_message_bytes: Instant,
-    written: u64,
-    /// When the socket last took a byte.
-    taken_at: Instant,
-    /// Where the last message ends in the stream.
-    encoded: u64,
-    close_session: bool,
-    /// The member sent SessionClosed.
-    told: bool,
-    /// How requests of earlier connections must be resent on this one.
-    resume: Resume,
-    silence: prompt::Silence,
-    overtaking: prompt::Overtaking,
-}
-
-impl Wire {
-    /// Returns true if its member served on it. Only an answer to a request shows that; where none was sent, a connection
-    /// that stood and on which a KeepAlive was answered shows it too.
-    fn served(&self, now: Instant) -> bool {
-        let stood = self.heard && now - self.connected_at >= watch::STANDS;
-        self.answered || (!self.carried && stood)
-    }
-}
-
-#[derive(Debug)]
-struct KeepAlive {
-    timestamp: i64,
-    sent: Instant,
-    /// Where its frame ends in the stream.
-    end: u64,
-    written: Option<Instant>,
-    /// How much of the time since then message bytes were flowing.
-    flowed: Duration,
 }
 
 /// The settings that the judge needs.
