@@ -132,7 +132,8 @@ impl ClientBuilder {
     /// It is called at most once a second, and has 10 s to answer. An endpoint that [`member`](Self::member) would not take
     /// counts as none. The client does not report such a lookup by itself: as long as no lookup helps, the event
     /// [`ConnectionFailure`](crate::Event::ConnectionFailure) with
-    /// [`LeaderNotConfigured`](crate::ConnectionCause::LeaderNotConfigured) follows again and again. A list of [`update_members`](RaftClient::update_members) replaces what was found.
+    /// [`LeaderNotConfigured`](crate::ConnectionCause::LeaderNotConfigured) follows again and again. A list of
+    /// [`update_members`](RaftClient::update_members) replaces what was found.
     ///
     /// ```
     /// # async fn endpoint_in_the_directory(id: &str) -> Option<String> { None }

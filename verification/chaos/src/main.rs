@@ -13,7 +13,8 @@ use clap::Parser;
 /// journal is compared with the outcomes that the callers were given. The other commands start processes of `zraft server`.
 ///
 /// The exit status is 0 if every promise was kept, 1 if one was broken, and 2 if the run failed to execute. A history that the checker
-/// cannot decide counts as a broken promise. After a failure, the commands that start processes, except `operations`, keep the members' files and name their folder.
+/// cannot decide counts as a broken promise. After a failure, the commands that start processes, except `operations`, keep the members'
+/// files and name their folder.
 #[derive(Debug, Parser)]
 #[command(name = "zraft-chaos", version, arg_required_else_help = true)]
 struct Arguments {
