@@ -110,6 +110,9 @@ impl<F: Frontend> Driver<F> {
         self.machine.handle_timeout(now);
         progress |= self.run_actions();
 
+        if F::DELIVERS_BEFORE_WRITING {
+            self.frontend.deliver_outputs(&mut self.machine);
+        }
         // Requests that the answers made room for go first: the server works on them while the answers are delivered.
         if !self.connections.is_empty() {
             let wall = wall_clock();

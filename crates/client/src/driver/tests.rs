@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Buf;
@@ -15,10 +15,11 @@ use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
 };
 use tokio::sync::mpsc;
-use zraft_core::{Config, ConnectionCause, Endpoint, Instant, OpenFailure};
+use zraft_core::{Config, ConnectionCause, Endpoint, Instant, Machine, OpenFailure};
 use zraft_protocol::{ClientMessage, Payload, ServerMessage, SessionId};
 use zraft_zmtp::{Connection, Event};
 
+use super::{Driver, Frontend, Progress};
 use crate::transport::{ByteStream, Connecting, Transport};
 use crate::{Error, RaftClient, StateName};
 
@@ -225,4 +226,98 @@ async fn connect_reports_the_reason_of_a_transport_that_fails() {
     let error = within(client.connect_within(Duration::from_millis(100))).await.unwrap_err();
     let Error::Connection { cause, .. } = &error else { panic!("{error:?}") };
     assert_eq!(*cause, ConnectionCause::Unreachable("no route in this test".to_owned()));
+}
+
+/// What a driver did, in order.
+type Steps = Arc<Mutex<Vec<&'static str>>>;
+
+/// An application that connects. It notes when it gets outputs.
+struct NotesDeliveries<const BEFORE_WRITING: bool>(Steps);
+
+impl<const BEFORE_WRITING: bool> Frontend for NotesDeliveries<BEFORE_WRITING> {
+    const DELIVERS_BEFORE_WRITING: bool = BEFORE_WRITING;
+
+    fn process_inputs(
+        &mut self,
+        machine: &mut Machine,
+        now: &mut dyn FnMut() -> Instant,
+    ) -> Progress {
+        machine.connect(now(), None);
+        Progress::Idle
+    }
+
+    fn wants_messages(&self) -> bool {
+        false
+    }
+
+    fn deliver_outputs(&mut self, _: &mut Machine) {
+        self.0.lock().unwrap().push("deliver");
+    }
+
+    fn prepare_sleep(&mut self, _: &Machine, _: &Waker) -> Progress {
+        Progress::Idle
+    }
+
+    fn is_finished(&self, _: &Machine) -> bool {
+        false
+    }
+}
+
+/// Connects at once, to streams that note when they are written to.
+#[derive(Debug)]
+struct NotesWrites(Steps);
+
+impl Transport for NotesWrites {
+    fn connect(&self, _: Endpoint) -> Connecting {
+        let stream: Box<dyn ByteStream> = Box::new(Self(self.0.clone()));
+        Box::pin(std::future::ready(Ok(stream)))
+    }
+}
+
+impl AsyncRead for NotesWrites {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for NotesWrites {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.lock().unwrap().push("write");
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The steps of a driver's first turn.
+fn first_turn<const BEFORE_WRITING: bool>() -> Vec<&'static str> {
+    let steps = Steps::default();
+    let config = Config::builder().member("node-1", "tcp://member:1").capability("kind", "test");
+    let mut driver = Driver::with_transport(
+        config.build().unwrap(),
+        NotesDeliveries::<BEFORE_WRITING>(steps.clone()),
+        Arc::new(NotesWrites(steps.clone())),
+    );
+    let _ = driver.turn(&mut Context::from_waker(Waker::noop()));
+    steps.lock().unwrap().clone()
+}
+
+#[test]
+fn application_with_its_own_thread_gets_outputs_before_the_driver_writes() {
+    assert_eq!(first_turn::<true>(), ["deliver", "write", "deliver"]);
+    assert_eq!(first_turn::<false>(), ["write", "deliver"]);
 }
