@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// The most batches that are remembered. A batch has at most 16 KiB, so this is 256 KiB: enough for a burst of batches that
-/// are in flight together.
-const MAX_BATCHES: usize = 16;
+/// The most batches that are remembered. A batch has little more than 10 KiB at most, so this is 320 KiB: enough for a burst
+/// of batches that are in flight together.
+const MAX_BATCHES: usize = 32;
 
 /// The memory of batches that were pushed. A batch's memory is free once all payloads in it are dropped. Looking for free
 /// memory is faster than allocating here and freeing on the driver's thread.

@@ -21,6 +21,10 @@ mod operations;
 mod records;
 mod requests;
 
+/// After this many bytes of entries, the driver does the rest of its turn. Batches that came while it worked leave together,
+/// in one write, so that a small batch costs no more system calls.
+const TURN: usize = 64 << 10;
+
 pub(crate) struct Bridge {
     channel: Arc<Channel>,
     /// Batches that were taken from the inbox and not performed yet.
@@ -178,6 +182,8 @@ impl Bridge {
 }
 
 impl Frontend for Bridge {
+    const DELIVERS_BEFORE_WRITING: bool = true;
+
     fn process_inputs(
         &mut self,
         machine: &mut Machine,
@@ -186,12 +192,20 @@ impl Frontend for Bridge {
         if self.batches.is_empty() {
             self.take_batches();
         }
-        let Some(mut batch) = self.batches.pop_front() else { return Progress::Idle };
+        if self.batches.is_empty() {
+            return Progress::Idle;
+        }
         let now = now();
-        let mut at = 0;
-        while let Some((entry, next)) = layout::read(&batch.entries, at) {
-            at = next;
-            self.perform(machine, now, &mut batch, entry);
+        let mut performed = 0;
+        while performed < TURN
+            && let Some(mut batch) = self.batches.pop_front()
+        {
+            let mut at = 0;
+            while let Some((entry, next)) = layout::read(&batch.entries, at) {
+                at = next;
+                self.perform(machine, now, &mut batch, entry);
+            }
+            performed += at;
         }
         Progress::more_if(!self.batches.is_empty())
     }

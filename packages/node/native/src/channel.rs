@@ -22,7 +22,7 @@ const CROWD: usize = 512;
 /// greatest length.
 const CROWD_BYTES: usize = 64 << 20;
 
-/// The length of the batches into which a long one is split: about that of a batch of one turn of the event loop.
+/// The length of the batches into which a long one is split.
 const SPLIT: usize = 16 << 10;
 
 /// The most empty chunks that are kept for reuse: 256 KiB at most.

@@ -1,7 +1,7 @@
 //! The native half of the Node client for ZIO Raft clusters.
 //!
-//! JavaScript and Rust exchange little, and seldom. The operations of one turn of the event loop come as one batch of
-//! bytes, and what happened since JavaScript last looked returns as chunks of records. Rust makes no object and no promise
+//! JavaScript and Rust exchange little, and seldom. The operations of one turn of the event loop come in a few
+//! batches of bytes, and what happened since JavaScript last looked returns as chunks of records. Rust makes no object and no promise
 //! for a request. Sessions and requests are the work of the driver of `zraft-client`; this crate implements the driver's
 //! application side a second time, next to the Rust handles.
 //!

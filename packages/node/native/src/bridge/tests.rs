@@ -144,3 +144,25 @@ fn a_driver_that_crashes_while_connected_reports_that_the_connection_is_lost() {
     };
     assert_eq!(world.take(), [Kind::Event as u32, Kind::Crashed as u32]);
 }
+
+#[test]
+fn batches_that_wait_are_performed_in_one_turn_up_to_a_limit() {
+    let mut world = World::new();
+    world.perform(Operation::Connect, 1);
+    let command = [
+        &[Operation::Command as u32, 0, NO_TIMEOUT, 4096, 0].map(u32::to_ne_bytes).concat()[..],
+        &[7; 4096],
+    ]
+    .concat();
+    let mut commands = |count: usize| {
+        for _ in 0..count {
+            let batch = Batch { entries: command.clone().into(), staged: Bytes::new() };
+            assert!(world.channel.push(batch).is_some());
+        }
+        let turn =
+            || world.bridge.process_inputs(&mut world.machine, &mut || Instant::from_nanos(1));
+        std::iter::repeat_with(turn).take_while(|progress| *progress == Progress::More).count()
+    };
+    assert_eq!(commands(15), 0, "less than 64 KiB");
+    assert_eq!(commands(40), 2, "more than 128 KiB and less than 192");
+}
