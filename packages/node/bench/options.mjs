@@ -8,9 +8,10 @@ npm run bench -- [options]
   --quick           the short form: fewer rounds and levels, seconds instead of minutes
   --rounds N        interleaved rounds (7; short form 3)
   --levels A,B,...  requests in flight (1,16,64,256,1024,10000; short form 1,256,1024)
-  --subjects A,...  zraft-client,hand-written,zeromq,promises; hand-over only if it is named
+  --subjects A,...  zraft-client,hand-written,zeromq,promises
   --only A,...      load,idle,memory
   --payload N       bytes of a request (64)
+  --place           each server on the last core, each event loop on the first (Linux, taskset)
   --json FILE       the file for the results (results/latest.json)
   --write           also updates BENCHMARKS.md and results/node.json`
 
@@ -18,7 +19,7 @@ const FULL = { rounds: 7, levels: [1, 16, 64, 256, 1024, 10_000], warmUp: 500, t
 const QUICK = { rounds: 3, levels: [1, 256, 1024], warmUp: 300, time: 500, idle: 1500, memory: { warmUp: 3000, time: 5000 } }
 const PARTS = ["load", "idle", "memory"]
 
-export function options(subjects, defaults = subjects) {
+export function options(subjects) {
   const { values } = parseArgs({
     options: {
       quick: { type: "boolean", default: false },
@@ -27,6 +28,7 @@ export function options(subjects, defaults = subjects) {
       subjects: { type: "string" },
       only: { type: "string" },
       payload: { type: "string", default: "64" },
+      place: { type: "boolean", default: false },
       json: { type: "string" },
       write: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
@@ -42,9 +44,10 @@ export function options(subjects, defaults = subjects) {
     form: values.quick ? "quick" : "full",
     rounds: values.rounds === undefined ? form.rounds : whole("rounds", values.rounds),
     levels: values.levels?.split(",").map((level) => whole("levels", level)) ?? form.levels,
-    subjects: values.subjects === undefined ? defaults : some("subjects", values.subjects, subjects),
+    subjects: values.subjects === undefined ? subjects : some("subjects", values.subjects, subjects),
     parts: some("only", values.only, PARTS),
     payload: whole("payload", values.payload),
+    place: values.place,
     json: values.json,
     write: values.write,
   }

@@ -14,20 +14,16 @@ import { judge } from "./verdict.mjs"
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url))
 
-const names = Object.keys(SUBJECTS)
-const chosen = options(
-  names,
-  names.filter((name) => !SUBJECTS[name].isAskedFor),
-)
-const { form, rounds, levels, subjects, parts, payload } = chosen
+const chosen = options(Object.keys(SUBJECTS))
+const { form, rounds, levels, subjects, parts, payload, place } = chosen
 
 const program = await build()
 
 /** Runs one measurement in its own process, against its own server. */
 async function measure(subject, measurement, settings) {
-  const server = await start(program, SUBJECTS[subject].server)
+  const server = await start(program, SUBJECTS[subject].server, place ? availableParallelism() - 1 : undefined)
   try {
-    const task = JSON.stringify({ subject, endpoint: server.endpoint, measurement, settings: { payload, ...settings } })
+    const task = JSON.stringify({ subject, endpoint: server.endpoint, measurement, settings: { payload, loopCore: place ? 0 : undefined, ...settings } })
     const { stdout } = await promisify(execFile)(process.execPath, ["--no-warnings", here("child.mjs"), task])
     return JSON.parse(stdout)
   } finally {
@@ -91,6 +87,7 @@ const results = {
   },
   payload,
   rounds,
+  place,
   sequential,
   load,
   idle,
@@ -111,6 +108,7 @@ await write(chosen.json ?? here("results/latest.json"))
 if (chosen.write) {
   await write(here("results/node.json"))
   const document = here("../../../BENCHMARKS.md")
-  const note = `Measured with Node ${node} on ${cores} cores of ${cpu}; medians of ${rounds} rounds, least and most in brackets.\n\n`
+  const where = place ? ", each server on one core and each event loop on another" : ""
+  const note = `Measured with Node ${node} on ${cores} cores of ${cpu}${where}; medians of ${rounds} rounds, least and most in brackets.\n\n`
   await writeFile(document, between(await readFile(document, "utf8"), "node", note + text))
 }

@@ -21,17 +21,18 @@ export async function build() {
   throw new Error("cargo built no program zraft-bench")
 }
 
-/** Starts a server, which ends with its standard input. */
-export async function start(program, words) {
-  const child = spawn(program, words, { stdio: ["pipe", "pipe", "inherit"] })
+/** Starts a server, which ends with its standard input: on this core, or wherever the system puts it. */
+export async function start(program, words, core) {
+  const line = core === undefined ? [program, ...words] : ["taskset", "-c", String(core), program, ...words]
+  const child = spawn(line[0], line.slice(1), { stdio: ["pipe", "pipe", "inherit"] })
   const ended = once(child, "close")
   const lines = createInterface({ input: child.stdout })
-  const line = await Promise.race([
+  const first = await Promise.race([
     once(lines, "line").then(([line]) => line),
     ended.then(([code]) => Promise.reject(new Error(`zraft-bench ${words.join(" ")} ended with ${code}`))),
   ])
   return {
-    endpoint: JSON.parse(line).endpoint,
+    endpoint: JSON.parse(first).endpoint,
     async stop() {
       child.stdin.end()
       await ended

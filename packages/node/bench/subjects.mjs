@@ -1,7 +1,6 @@
 // The subjects. Each opens a connection and returns a request function, which takes a payload and returns a promise of the
 // answer.
 import { HandwrittenClient } from "./references/handwritten.mjs"
-import { HandOver } from "./references/handover.mjs"
 import { Promises } from "./references/promises.mjs"
 
 export const SUBJECTS = {
@@ -45,17 +44,6 @@ export const SUBJECTS = {
     only: "throughput",
     async open() {
       return new Promises(Buffer.alloc(80, 7))
-    },
-  },
-  "hand-over": {
-    about: "this package with five requests for all callers of a turn: promises and the hand-over alone",
-    server: ["peer", "--answer", "equal"],
-    only: "throughput",
-    isAskedFor: true,
-    async open(endpoint, inFlight) {
-      const { request, close } = await SUBJECTS["zraft-client"].open(endpoint, inFlight)
-      const handOver = new HandOver(request)
-      return { request: () => handOver.request(), close }
     },
   },
 }
