@@ -9,8 +9,8 @@ use zraft_core::{Instant, Machine};
 ///
 /// This crate's handles are one implementation; the Node binding is another. In each turn the driver calls
 /// [`process_inputs`](Self::process_inputs) and [`wants_messages`](Self::wants_messages) first, and
-/// [`deliver_outputs`](Self::deliver_outputs) after it has read and written, or also in between. When nothing is left to do, it calls
-/// [`prepare_sleep`](Self::prepare_sleep).
+/// [`deliver_outputs`](Self::deliver_outputs) after it has read and written, or also in between. When nothing is
+/// left to do, it calls [`prepare_sleep`](Self::prepare_sleep).
 pub trait Frontend {
     /// Outputs are delivered before the driver writes, too. That pays if the application runs on another thread: it
     /// wakes while the driver writes. Otherwise the server would wait for the application's turn.
