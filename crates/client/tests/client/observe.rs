@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use metrics_exporter_prometheus::PrometheusBuilder;
+use tracing::Dispatch;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 use zraft_client::Error;
 
@@ -63,6 +65,10 @@ async fn traces_have_spans_with_outcomes_and_events_and_no_secret() {
         .with_span_events(FmtSpan::CLOSE)
         .with_writer(move || writer.clone())
         .finish();
+    // While a process has one subscriber, tracing asks that of the thread that reaches a line first, and remembers its answer for
+    // all threads. Tests without a subscriber would silence the line. With a second one it asks both.
+    let silent = tracing_subscriber::fmt().with_max_level(LevelFilter::OFF).finish();
+    let _second = Dispatch::new(silent);
     // For this thread alone, on which the client's task runs, too.
     let guard = tracing::subscriber::set_default(subscriber);
     let session = use_the_client().await;
