@@ -56,6 +56,8 @@ test('a long answer has its own buffer', async () => {
 });
 
 test('records that nothing refers to take no new memory', async () => {
+  // Earlier tests may have left less room than one record needs.
+  pool.renew(0);
   const answer = await client.submitQuery(Buffer.from('answer'));
   expect(answer.buffer).toBe(pool.memory);
   const { bytes } = pool;
