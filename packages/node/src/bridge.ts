@@ -58,7 +58,7 @@ const CRASHED = 'the client stopped after an internal error';
 const EMPTY = Buffer.alloc(0);
 /** The requests of one call cross the boundary together, up to this many bytes, which are copied twice meanwhile. */
 const MAX_PUSH = 64 * 1024 * 1024;
-/** After this many chunks more than one the event loop gets a turn: 2 MiB of records. */
+/** At most this many chunks are taken beside the first before the event loop gets a turn: 2 MiB of records. */
 const MAX_CHUNKS = 256;
 /** What waits for this continues after all that waits for promises settled before. */
 const SETTLED = Promise.resolve();
